@@ -1,0 +1,99 @@
+"""What happens beside the training: the history of its epochs, and what the console shows of it."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from seg.progress import duration, style_of
+
+
+class History(Callback):
+    """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figures = {name: round(float(value), 6) for name, value in sorted(trainer.callback_metrics.items())}
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append({"epoch": trainer.current_epoch + 1, "lr": float(f"{rate:.6g}")} | figures)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def write(self, path: Path) -> None:
+        """history.csv: a row an epoch; a figure that an epoch lacks is left blank."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+class Console(Callback):
+    """A line an epoch, with the time left; in a terminal a bar below it."""
+
+    def __init__(self, progress: str, monitor: str) -> None:
+        self.style, self.monitor = style_of(progress), monitor
+        self.best = float("-inf")
+        self.bar: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start, self.first_step = time.monotonic(), trainer.global_step
+        if self.style == "bar" and trainer.is_global_zero:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                transient=True,
+            )
+            self.task = self.bar.add_task("steps", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step)
+            self.bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.bar:
+            self.bar.update(
+                self.task,
+                completed=trainer.global_step,
+                description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.style == "none" or not trainer.is_global_zero:
+            return
+        figures = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {float(figures['train_loss']):.3f}"]
+        key = f"val_{self.monitor}"
+        if key in figures:
+            value = float(figures[key])
+            parts.append(f"{key} {value:.4f}{' (best)' if value > self.best else ''}")
+            self.best = max(self.best, value)
+        spent, steps = time.monotonic() - self.start, trainer.global_step - self.first_step
+        total = int(trainer.estimated_stepping_batches)
+        parts += [duration(spent), f"{duration(spent / max(1, steps) * (total - trainer.global_step))} left"]
+        line = "  ".join(parts)
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]

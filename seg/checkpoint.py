@@ -1,0 +1,79 @@
+"""The checkpoint that leaves training: weights, and all that is needed to use them without the files they came from.
+
+Plain data and tensors alone, so that it loads with `weights_only=True`.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seg.config import Params, checked
+from seg.errors import DataError
+from seg.models.base import SegmentationModel
+from seg.models.build import build_model
+from seg.sample import ClassInfo
+from seg.schema import Config
+from seg.store import DatasetInfo
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """state_dict: of the SegmentationModel. config: resolved, as trained. data: facts of the data set it was trained on.
+
+    epoch: counted from 1. figures: on the validation split.
+    """
+
+    state_dict: dict[str, Tensor]
+    config: Params
+    data: DatasetInfo
+    epoch: int
+    figures: dict[str, float]
+
+    @property
+    def typed_config(self) -> Config:
+        return checked(self.config)
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint whole, or not at all. The same content gives the same bytes."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "state_dict": checkpoint.state_dict,
+        "config": checkpoint.config,
+        "data": asdict(checkpoint.data),
+        "epoch": checkpoint.epoch,
+        "figures": checkpoint.figures,
+    }
+    beside = path.with_name("partial.ckpt")  # torch writes the file's stem into the archive: the same one everywhere
+    torch.save(content, beside)
+    beside.replace(path)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; DataError where it is missing or not one of ours."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), or set paths.train"
+        ) from None
+    except Exception as error:
+        raise DataError(f"{path}: is not a checkpoint of seg ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
+    facts = content["data"]
+    facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
+    return Checkpoint(content["state_dict"], content["config"], DatasetInfo(**facts), content["epoch"], content["figures"])
+
+
+def restore(checkpoint: Checkpoint) -> SegmentationModel:
+    """The model of a checkpoint, built from its own configuration, in evaluation mode."""
+    model = build_model(checkpoint.typed_config, checkpoint.data, pretrained=False)
+    model.load_state_dict(checkpoint.state_dict)
+    return model.eval()

@@ -1,0 +1,144 @@
+"""`seg COMMAND [OVERRIDE ...]`, also `python -m seg`: finds the command, composes its configuration, runs it.
+
+A user's mistake ends in one line on stderr and exit code 1 (2 for a command that does not exist).
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from seg.environment import prepare_environment
+from seg.errors import ConfigError, InputError, did_you_mean
+
+COMMANDS = {
+    "configure": "compose conf/ into params.yaml, which the pipeline reads",
+    "prepare": "read, check and split the raw data set into data/prepared",
+    "augment": "compile the augmentation policy, draw its preview and copies",
+    "train": "train a model and keep its best and last checkpoints",
+    "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
+}
+
+USAGE = """usage: seg COMMAND [OVERRIDE ...]     the same as python -m seg COMMAND
+
+{commands}
+
+The whole pipeline:            dvc repro
+With other settings:           dvc exp run -S model=fcn -S optimizer.lr=1e-3
+One stage by hand:             seg train model=fcn optimizer.lr=1e-3
+A command's groups and keys:   seg train --help
+"""
+
+CONFIGURE_USAGE = """usage: seg configure [OVERRIDE ...] | --clear
+
+Writes params.yaml from conf/. Overrides given here are recorded in it, in place of those recorded before; without any,
+the recorded ones stay; --clear forgets them. Groups and keys: seg train --help
+"""
+
+
+def main() -> None:
+    """The console script."""
+    prepare_environment()
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<11}{text}" for name, text in COMMANDS.items())))
+        return
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"seg {version('seg')}")
+        return
+    try:
+        if command not in COMMANDS:
+            fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
+        if command == "configure":
+            configure(arguments)
+        else:
+            run_stage(command, arguments)
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", code=130)
+
+
+def fail(message: str, code: int = 1) -> None:
+    """End the program with one line."""
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def configure(arguments: list[str]) -> None:
+    """`seg configure [OVERRIDE ...]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(CONFIGURE_USAGE)
+        return
+    from seg.stages import configure as stage
+
+    stage.run(Path.cwd(), [] if arguments == ["--clear"] else arguments or None)
+
+
+def run_stage(command: str, arguments: list[str]) -> None:
+    """Compose with Hydra and run `seg.stages.<command>.run(config, out)`."""
+    import hydra
+    from omegaconf import DictConfig
+
+    from seg.config import conf_folder, explain
+
+    conf = conf_folder(Path.cwd())
+    flags = [a for a in arguments if a.startswith("-")]
+    pipeline = "pipeline" in arguments and ("-cn" in flags or "--config-name" in flags)
+    if not pipeline and not {"-h", "--help", "--hydra-help"} & set(flags):
+        explain(conf, _overrides(arguments))
+
+    own = list(sys.argv)
+
+    def task(config: DictConfig) -> float | None:
+        sys.argv = own  # the processes that Lightning starts for further devices repeat the command
+        return _run(command, config)
+
+    named = [] if any(a.startswith("hydra.job.name=") for a in arguments) else [f"hydra.job.name={command}"]
+    app = [f"hydra.help.app_name='seg {command}'"] if {"-h", "--help"} & set(flags) else []
+    sys.argv = ["seg", *arguments, *named, *app]
+    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
+
+
+def _run(command: str, config: "DictConfig") -> float | None:  # type: ignore[name-defined] # noqa: F821
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from seg.config import checked
+
+    try:
+        job = HydraConfig.get()
+        typed = checked(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        if job.mode == RunMode.MULTIRUN and typed.trainer.strategy.startswith(("ddp", "fsdp")):
+            raise ConfigError(
+                f"-m with trainer.strategy={typed.trainer.strategy}: each further process would start the whole sweep again; "
+                "queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
+            )
+        result: float | None = import_module(f"seg.stages.{command}").run(typed, Path(job.runtime.output_dir))
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", code=130)
+    else:
+        return result
+    return None
+
+
+def _overrides(arguments: list[str]) -> list[str]:
+    """The arguments that are neither options of Hydra's command line nor the value of one."""
+    takes_value = {
+        "-cn",
+        "--config-name",
+        "-cp",
+        "--config-path",
+        "-cd",
+        "--config-dir",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+    }
+    return [a for i, a in enumerate(arguments) if not a.startswith("-") and (i == 0 or arguments[i - 1] not in takes_value)]

@@ -1,0 +1,149 @@
+"""Splits of the prepared data set, and augmented copies, as Batches. What is drawn depends on seed, epoch and image
+alone: not on the number of worker processes, and not on where a run was interrupted."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import lightning.pytorch as pl
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from seg.environment import num_cores
+from seg.errors import DataError
+from seg.sample import Sample, collate
+from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
+from seg.transforms import Policy
+
+Key = tuple[int, int]
+"""(index of an image, seed of its augmentation)."""
+
+
+class SampleDataset(Dataset[Sample]):
+    """The images of one or more splits' folders; indexed by a Key."""
+
+    def __init__(self, folders: Sequence[Path], channels: int, policy: Policy | None, with_instances: bool) -> None:
+        self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
+        self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
+        self.channels, self.policy = channels, policy
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> Sample:
+        index, seed = key
+        folder, entry = self.rows[index]
+        annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
+        sample = read_sample(folder, entry, self.channels, annotations)
+        return self.policy(sample, seed) if self.policy else sample
+
+
+class TrainingBatches(Sampler[list[Key]]):
+    """Batches of Keys in an order that (seed, epoch) gives; every rank has as many, and no image comes twice."""
+
+    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.num_images, self.seed, self.rank, self.world_size = num_images, seed, rank, world_size
+        self.batch_size = min(batch_size, max(1, num_images // world_size))
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_images // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.num_images)
+        seeds = rng.integers(1 << 32, size=self.num_images)
+        for step in range(len(self)):
+            start = (step * self.world_size + self.rank) * self.batch_size
+            yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
+
+
+class EvaluationBatches(Sampler[list[Key]]):
+    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index in range(rank, len(sizes), world_size):
+            by_size.setdefault(sizes[index], []).append(index)
+        self.batches = [
+            [(i, 0) for i in members[start : start + batch_size]]
+            for members in by_size.values()
+            for start in range(0, len(members), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+
+class SegmentationData(pl.LightningDataModule):
+    """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load."""
+
+    def __init__(
+        self,
+        prepared: Path,
+        augmented_train: Path | None,
+        policy: Policy | None,
+        batch_size: int,
+        eval_batch_size: int,
+        workers: int | str,
+        seed: int,
+        with_instances: bool,
+    ) -> None:
+        super().__init__()
+        self.prepared, self.augmented_train, self.policy = prepared, augmented_train, policy
+        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.workers, self.with_instances = workers, with_instances
+        self.info: DatasetInfo = read_info(prepared)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        folders = [self.prepared / "train"] + ([self.augmented_train] if self.augmented_train else [])
+        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances)
+        rank, world_size = self._rank()
+        if len(dataset) < world_size:
+            raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
+        return self._loader(dataset, TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size))
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return self.split_dataloader("val")
+
+    def split_dataset(self, split: str) -> SampleDataset:
+        """A split as it is stored."""
+        return SampleDataset([self.prepared / split], self.info.channels, None, self.with_instances)
+
+    def split_dataloader(self, split: str) -> DataLoader[Sample]:
+        """Batches of a split as it is stored (the loader yields a Batch each)."""
+        dataset = self.split_dataset(split)
+        sizes = [(entry.height, entry.width) for _, entry in dataset.rows]
+        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank()))
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, dataset: SampleDataset, batches: TrainingBatches | EvaluationBatches) -> DataLoader[Sample]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        count = auto_workers(on_gpu) if self.workers == "auto" else int(self.workers)
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=count,
+            collate_fn=collate,
+            pin_memory=on_gpu,
+            worker_init_fn=_start_worker,
+            persistent_workers=False,  # the epoch travels with the sampler's keys, so workers may be short-lived
+        )
+
+
+def auto_workers(on_gpu: bool) -> int:
+    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed."""
+    return min(8, max(1, num_cores() - 1)) if on_gpu else 0
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(1)

@@ -1,0 +1,26 @@
+"""Settings of the process that only count when they are made before torch, OpenCV or albumentations is imported."""
+
+import os
+
+SPIN_COUNT = "1000"
+"""Iterations that an idle OpenMP thread of GNU's runtime spins before it sleeps. A short spin costs nothing on a quiet
+machine and saves much beside a busy process: benchmarks/openmp_spin.py measures it."""
+
+_USERS_OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+
+
+def prepare_environment() -> None:
+    """Set what is not set: OpenMP's spin; no look-up of newer versions by albumentations; no warnings of OpenCV's decoders,
+    whose failures are reported as errors that name the file."""
+    if not any(name in os.environ for name in _USERS_OWN):
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+        os.environ["KMP_BLOCKTIME"] = "1"  # milliseconds; LLVM's runtime, as on a Mac
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

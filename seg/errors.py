@@ -1,0 +1,30 @@
+"""What a user can mend: shown as one line, without a traceback, with exit code 1."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Bad input. The message names the file or key, what was expected, what came, and the fix."""
+
+
+class ConfigError(InputError):
+    """A mistake in the configuration or on the command line."""
+
+
+class DataError(InputError):
+    """A mistake in the data: a file that is missing, unreadable, or contradicts another."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` is most likely a slip of, or None (difflib's ratio >= 0.6)."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:
+    """The tail of an error about an unknown word: the nearest one, then all that there are."""
+    options = sorted(known)
+    guess = nearest(word, options)
+    listed = f"{noun}: {', '.join(options)}" if options else f"{noun}: none"
+    return f"did you mean '{guess}'? ({listed})" if guess else listed

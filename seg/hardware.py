@@ -1,0 +1,31 @@
+"""What the machine's devices do well."""
+
+import torch
+
+
+def best_device() -> torch.device:
+    """A CUDA GPU, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_of(accelerator: str) -> torch.device:
+    """The device that Lightning's `accelerator` means."""
+    return best_device() if accelerator in ("auto", "gpu") else torch.device(accelerator)
+
+
+def choose_precision(setting: str, device: torch.device) -> str:
+    """`auto` -> bf16-mixed where the device multiplies bf16 in hardware, else 32-true; other settings stay."""
+    if setting != "auto":
+        return setting
+    return "bf16-mixed" if has_fast_bf16(device) else "32-true"
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether matrix products in bf16 are hardware instructions (AVX512-BF16, AMX; Ampere and later)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return any(getattr(torch.cpu, f"_is_{name}_supported", lambda: False)() for name in ("avx512_bf16", "amx_tile"))
+    return False

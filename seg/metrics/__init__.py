@@ -1,0 +1,1 @@
+"""Streaming counts, and pure functions over them."""

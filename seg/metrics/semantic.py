@@ -1,0 +1,150 @@
+"""Semantic figures: one confusion matrix that counts pixels, and pure functions over it.
+
+Rows are the truth, columns the prediction. Pixels whose truth is 255 are not counted. A class that is absent from both
+is NaN and excluded from means; one that is only predicted, or only true, counts with 0.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from seg.metrics.base import ImageScore
+from seg.sample import IGNORE, Batch, Prediction
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(truth: np.ndarray, predicted: np.ndarray, matrix: np.ndarray) -> None:
+    for i in range(truth.size):
+        matrix[truth[i], predicted[i]] += 1
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Class maps of one shape, uint8 -> (K, K) int64 counts of the pixels whose truth is not 255.
+
+    Raises ValueError where the shapes differ, or a class index other than 255 in the truth, or any in the prediction,
+    is not below num_classes.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape")
+    counts = np.zeros((256, 256), np.int64)
+    _count(np.ascontiguousarray(truth, np.uint8).ravel(), np.ascontiguousarray(predicted, np.uint8).ravel(), counts)
+    if counts[num_classes:IGNORE].any() or counts[:IGNORE, num_classes:].any():
+        raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
+    return counts[:num_classes, :num_classes].copy()
+
+
+def iou(matrix: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP + FN) of each class (K,), the Jaccard index; NaN for an absent class."""
+    hit = np.diag(matrix)
+    return _ratio(hit, matrix.sum(0) + matrix.sum(1) - hit)
+
+
+def dice(matrix: np.ndarray) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN) of each class (K,), the F1 score of its pixels; NaN for an absent class."""
+    return _ratio(2 * np.diag(matrix), matrix.sum(0) + matrix.sum(1))
+
+
+def precision(matrix: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP) of each class (K,); NaN for a class that is never predicted."""
+    return _ratio(np.diag(matrix), matrix.sum(0))
+
+
+def recall(matrix: np.ndarray) -> np.ndarray:
+    """TP / (TP + FN) of each class (K,), its accuracy; NaN for a class without a true pixel."""
+    return _ratio(np.diag(matrix), matrix.sum(1))
+
+
+def mean_iou(matrix: np.ndarray) -> float:
+    """The mean of `iou` over the classes that are not absent; NaN without any."""
+    return _mean(iou(matrix))
+
+
+def pixel_accuracy(matrix: np.ndarray) -> float:
+    """The share of counted pixels that are right; NaN without any."""
+    return float(_ratio(np.trace(matrix), matrix.sum()))
+
+
+def mean_accuracy(matrix: np.ndarray) -> float:
+    """The mean of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
+    return _mean(recall(matrix))
+
+
+def frequency_weighted_iou(matrix: np.ndarray) -> float:
+    """`iou`, weighted by each class's share of the true pixels (Long, Shelhamer, Darrell 2015)."""
+    frequency = matrix.sum(1)
+    scores = iou(matrix)
+    present = frequency > 0
+    return float(_ratio((frequency[present] * scores[present]).sum(), frequency.sum()))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+class SemanticMetrics:
+    """The streaming state: counts over everything seen, which ranks add up exactly."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = list(class_names)
+        self.matrix = np.zeros((len(self.class_names),) * 2, np.int64)
+
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
+        scores = []
+        for truth, size, image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
+            if prediction.semantic is None:
+                raise ValueError(f"{image_id}: the prediction has no class map")
+            height, width = size
+            counts = confusion_matrix(truth[:height, :width].cpu().numpy(), prediction.semantic[:height, :width], len(self.class_names))
+            self.matrix += counts
+            per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(counts).tolist(), strict=True))
+            own = mean_iou(counts)
+            scores.append(ImageScore(image_id, own, {"miou": own, "pixel_accuracy": pixel_accuracy(counts)} | per_class))
+        return scores
+
+    def state(self) -> torch.Tensor:
+        return torch.from_numpy(self.matrix)
+
+    def load_state(self, state: torch.Tensor) -> None:
+        self.matrix = state.cpu().numpy().astype(np.int64)
+
+    def figures(self) -> dict[str, float]:
+        m = self.matrix
+        return {
+            "miou": mean_iou(m),
+            "mean_dice": _mean(dice(m)),
+            "pixel_accuracy": pixel_accuracy(m),
+            "mean_accuracy": mean_accuracy(m),
+            "frequency_weighted_iou": frequency_weighted_iou(m),
+        }
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        m = self.matrix
+        columns = {"iou": iou(m), "dice": dice(m), "precision": precision(m), "recall": recall(m)}
+        return {name: {c: float(v[i]) for c, v in columns.items()} for i, name in enumerate(self.class_names)}
+
+    def tables(self) -> dict[str, list[Mapping[str, Any]]]:
+        return {"confusion": list(confusion_rows(self.matrix, self.class_names))}
+
+
+def confusion_rows(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """A confusion matrix (K, K) as rows: the pixels of each pair, and their share of the true class's pixels."""
+    totals = matrix.sum(1)
+    return [
+        {
+            "actual": names[i],
+            "predicted": names[j],
+            "pixels": int(matrix[i, j]),
+            "share": float(matrix[i, j] / totals[i]) if totals[i] else math.nan,
+        }
+        for i in range(len(names))
+        for j in range(len(names))
+    ]

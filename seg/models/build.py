@@ -1,0 +1,83 @@
+"""From the configuration and a data set's facts to a model."""
+
+from pathlib import Path
+
+from torch import nn
+
+from seg.config import AT_RUN_TIME
+from seg.errors import ConfigError
+from seg.models.base import SegmentationModel
+from seg.models.weights import load_local
+from seg.schema import Config, Target
+from seg.store import DatasetInfo
+from seg.targets import build, locate
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True) -> SegmentationModel:
+    """The model of the task, with the network and loss that the configuration names.
+
+    pretrained=False leaves `model.weights` out, for a model whose weights are loaded next.
+    """
+    network = build_network(cfg, data, cfg.model.weights if pretrained else None)
+    loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_pixels": data.class_pixels})
+    mean, std = _normalization(cfg, data)
+    given = (network, loss, len(data.classes), mean, std, cfg.model.stride, cfg.model.scale, cfg.model.aux_weight)
+    model = build(cfg.task.model, cfg.targets.allow, "task.model", dict(zip(AT_RUN_TIME["task.model"], given, strict=True)))
+    if not isinstance(model, SegmentationModel):
+        raise ConfigError(f"task.model._target_={cfg.task.model.target}: is not a SegmentationModel")
+    return model
+
+
+def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Module:
+    """The network, from scratch, with a hub's weights, or with a local file's."""
+    import inspect
+
+    target, allow, key = cfg.model.network, cfg.targets.allow, "model.network"
+    classes = len(data.classes)
+    known = dict(zip(AT_RUN_TIME[key], (classes, classes, classes, data.channels, data.channels), strict=True))
+    signature = inspect.signature(locate(target.target, allow, key)).parameters
+    if not signature.keys() & {"classes", "num_classes", "out_channels"}:
+        raise ConfigError(
+            f"{key}._target_={target.target}: takes none of classes, num_classes, out_channels; wrap it in a function that does"
+        )
+    if data.channels != 3 and not signature.keys() & {"in_channels", "in_chans"}:
+        raise ConfigError(f"{key}._target_={target.target}: takes RGB images alone, but data.channels={data.channels}; set data.channels=3")
+    local = weights is not None and (Path(weights).exists() or "/" in weights or Path(weights).suffix in (".pt", ".pth", ".ckpt"))
+    slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature]
+    hub = None if local else weights
+    if hub is not None and not slots:
+        raise ConfigError(f"model.weights={hub}: {target.target} has no weights by name; set model.weights=null, or to a local file")
+    for slot in slots:
+        if slot not in target.arguments:
+            known[slot] = hub  # type: ignore[assignment]
+    network = _from_hub(target, allow, key, known, hub) if hub else build(target, allow, key, known)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
+    if local and weights is not None:
+        print(load_local(network, Path(weights)))
+    return network
+
+
+def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, int], hub: str) -> nn.Module:
+    try:
+        network: nn.Module = build(target, allow, key, known)
+    except ConfigError:
+        raise
+    except Exception as error:  # each hub's client fails in ways of its own
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train "
+            "from scratch, or model.weights=<local file> with the same encoder's state dict"
+        ) from None
+    return network
+
+
+def _normalization(cfg: Config, data: DatasetInfo) -> tuple[list[float], list[float]]:
+    if cfg.model.normalization == "dataset":
+        return data.mean, data.std
+    if data.channels != 3:
+        raise ConfigError(f"model.normalization=imagenet: is for RGB, but data.channels={data.channels}; set model.normalization=dataset")
+    return list(IMAGENET_MEAN), list(IMAGENET_STD)

@@ -1,0 +1,58 @@
+"""Any torch network that maps (B, C, H, W) to class logits, as a `SegmentationModel`."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seg.models.base import SegmentationModel
+from seg.sample import Batch, Prediction
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar."""
+
+
+class SemanticModel(SegmentationModel):
+    """A network that gives logits, or a dict with them under "out" and an auxiliary head's under "aux"."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        stride: int,
+        scale: float,
+        aux_weight: float,
+    ) -> None:
+        super().__init__(mean, std, stride, scale)
+        self.network, self.loss, self.num_classes, self.aux_weight = network, loss, num_classes, aux_weight
+
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, C, H, W) uint8 -> {"out": (B, K, H, W) logits, and "aux" where there is such a head}, at the images' size."""
+        x, (height, width) = self.network_input(images)
+        given = self.network(x)
+        heads = given if isinstance(given, dict) else {"out": given}
+        cropped = {}
+        for name, value in heads.items():
+            if value.shape[-2:] != x.shape[-2:]:
+                value = F.interpolate(value, x.shape[-2:], mode="bilinear")
+            value = value[..., :height, :width]
+            if value.shape[-2:] != images.shape[-2:]:
+                value = F.interpolate(value, images.shape[-2:], mode="bilinear")
+            cropped[name] = value
+        return cropped
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        heads = self.logits(batch.images)
+        terms = {"main": self.loss(heads["out"], batch.semantic)}
+        if "aux" in heads and self.aux_weight:
+            terms["aux"] = self.aux_weight * self.loss(heads["aux"], batch.semantic)
+        return terms
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> list[Prediction]:
+        classes = self.logits(images)["out"].argmax(dim=1).to(torch.uint8).cpu().numpy()
+        return [Prediction(semantic=c) for c in classes]

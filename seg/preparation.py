@@ -1,0 +1,178 @@
+"""A source of raw data -> the prepared data set: read and checked in parallel, split, counted, written whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg.environment import num_cores
+from seg.errors import DataError, InputError
+from seg.progress import track
+from seg.sample import ClassInfo
+from seg.schema import Split
+from seg.sources.base import Item, Source
+from seg.splits import SPLITS, by_lists, by_ratios, group_of
+from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
+
+UNSPLIT = "unsplit"
+ALONE_BELOW = 64  # images for which starting processes costs more than it gains
+
+
+def prepare(
+    source: Source,
+    name: str,
+    classes: Sequence[ClassInfo],
+    split: Split,
+    root: Path | None,
+    out: Path,
+    workers: int | str,
+    progress: str,
+) -> DatasetInfo:
+    """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole.
+
+    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left without a data set.
+    """
+    items = source.items()
+    listed = _listed(items, split, root)
+    if listed is not None:
+        items = [item for item in items if item.image_id in listed]
+    places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
+    with replaced_folder(out) as partial:
+        found = _read_all(source, items, places, partial, len(classes), workers, progress)
+        if UNSPLIT in places:
+            assigned = _by_ratios(items, found, split, len(classes))
+            for stored, target in zip(found, assigned, strict=True):
+                _move(partial, stored, target)
+            places = assigned
+            shutil.rmtree(partial / UNSPLIT)
+        splits: dict[str, list[Stored]] = {s: [f for f, p in zip(found, places, strict=True) if p == s] for s in SPLITS}
+        refuse_empty(splits)
+        refuse_leaks(splits)
+        for target, members in splits.items():
+            write_split(partial / target, members, classes)
+        return write_info(partial, name, classes, splits)
+
+
+class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(out) as partial`
+    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.partial = out, out.with_name(f"{out.name}.partial")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        return self.partial
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            shutil.rmtree(self.out, ignore_errors=True)
+            os.replace(self.partial, self.out)
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def refuse_empty(splits: dict[str, list[Stored]]) -> None:
+    """Raise DataError for a split without an image."""
+    for name, members in splits.items():
+        if not members:
+            counts = ", ".join(f"{s} {len(m)}" for s, m in splits.items())
+            raise DataError(f"the split {name} is empty ({counts} images); change data.split, or add images to it")
+
+
+def refuse_leaks(splits: dict[str, list[Stored]]) -> None:
+    """Raise DataError where the same picture, by its pixels, lies in two splits."""
+    seen: dict[str, tuple[str, str]] = {}
+    leaks = []
+    for name, members in splits.items():
+        for stored in members:
+            before = seen.setdefault(stored.entry.sha256, (name, stored.entry.file))
+            if before[0] != name:
+                leaks.append(f"{name}/{stored.entry.file} is the same picture as {before[0]}/{before[1]}")
+    if leaks:
+        more = f" (and {len(leaks) - 1} more such pairs)" if len(leaks) > 1 else ""
+        raise DataError(f"{leaks[0]}{more}: figures on it would be too good; remove one, or keep both in one split with data.split.group")
+
+
+def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
+    if split.by != "lists":
+        return None
+    if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
+        raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
+    return by_lists({i.image_id: i.names or (i.image_id,) for i in items}, {s: root / f for s, f in split.lists.items()})
+
+
+def _by_ratios(items: Sequence[Item], found: Sequence[Stored], split: Split, num_classes: int) -> list[str]:
+    if split.by != "ratios" or split.ratios is None:
+        raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
+    groups = [group_of(item.image_id, split.group) for item in items]
+    if split.group is None:  # the same picture twice must not be torn apart
+        groups = [stored.entry.sha256 for stored in found]
+    presence = np.stack([s.class_pixels[:num_classes] > 0 for s in found]) if split.stratify else None
+    return by_ratios(groups, presence, split.ratios, split.seed)
+
+
+def _read_all(
+    source: Source,
+    items: Sequence[Item],
+    places: Sequence[str],
+    partial: Path,
+    num_classes: int,
+    workers: int | str,
+    progress: str,
+) -> list[Stored]:
+    """Read and store every item; every bad one is found before the first is reported."""
+    jobs = list(zip(items, places, strict=True))
+    found: list[Stored] = []
+    errors: list[str] = []
+    for result in track(_results(source, jobs, partial, num_classes, workers), len(jobs), "images prepared", progress):
+        if isinstance(result, Stored):
+            found.append(result)
+        else:
+            errors.append(result)
+    if errors:
+        more = f"\n  and {len(errors) - 1} more bad files: " + "; ".join(e.split(": ")[0] for e in errors[1:6]) if len(errors) > 1 else ""
+        raise DataError(errors[0] + more)
+    return found
+
+
+def _results(
+    source: Source, jobs: Sequence[tuple[Item, str]], partial: Path, num_classes: int, workers: int | str
+) -> Iterator[Stored | str]:
+    count = num_cores() if workers == "auto" else int(workers)
+    if count <= 1 or len(jobs) < ALONE_BELOW:
+        _start_worker(source, partial, num_classes)
+        yield from map(_store, jobs)
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, partial, num_classes)) as pool:
+        yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
+
+
+_worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
+
+
+def _start_worker(source: Source, partial: Path, num_classes: int) -> None:
+    cv2.setNumThreads(1)
+    _worker.update(source=source, partial=partial, num_classes=num_classes)
+
+
+def _store(job: tuple[Item, str]) -> Stored | str:
+    item, place = job
+    try:
+        record = _worker["source"].read(item)
+        return write_record(_worker["partial"] / place, record, _worker["num_classes"])
+    except InputError as error:
+        return str(error)
+
+
+def _move(partial: Path, stored: Stored, split: str) -> None:
+    for part, file in (("images", stored.entry.file), ("semantic", f"{stored.entry.image_id}.png")):
+        target = partial / split / part / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial / UNSPLIT / part / file, target)

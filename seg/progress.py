@@ -1,0 +1,41 @@
+"""Progress on the console: a bar with the time left in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def style_of(progress: str) -> str:
+    """`bar`, `lines` or `none`, from the setting `runtime.progress`, where auto looks whether anybody watches."""
+    if progress != "auto":
+        return progress
+    return "bar" if sys.stdout.isatty() else "lines"
+
+
+def track(things: Iterable[T], total: int, what: str, progress: str) -> Iterator[T]:
+    """Yield the things while showing how many are done; one closing line where there is no terminal."""
+    start = time.monotonic()
+    style = style_of(progress)
+    if style == "bar":
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, transient=True) as bar:
+            yield from bar.track(things, total=total, description=what)
+    else:
+        yield from things
+    if style != "none":
+        print(f"{what}: {total} in {duration(time.monotonic() - start)}", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

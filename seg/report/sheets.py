@@ -1,0 +1,67 @@
+"""Pictures for people, as PNG files: the augmentation preview, and one evaluated image beside its truth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from seg.report.draw import error_map, overlay, rgb
+from seg.sample import IGNORE, ClassInfo, Sample
+
+plt.switch_backend("Agg")
+
+
+def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence[ClassInfo]) -> None:
+    """A row an image: first the sample as stored, then as drawn, classes overlaid."""
+    columns = max(len(row) for row in rows)
+    height, width = rows[0][0].size
+    cell = 2.0
+    figure, axes = plt.subplots(len(rows), columns, figsize=(cell * columns, cell * height / width * len(rows) + 0.9), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for line, row in enumerate(rows):
+        for column, sample in enumerate(row):
+            axes[line, column].imshow(overlay(sample.image, sample.semantic, classes))
+            if line == 0:
+                axes[line, column].set_title("as stored" if column == 0 else f"draw {column}", fontsize=9)
+        first = axes[line, 0]
+        first.text(-0.04, 0.5, row[0].image_id[-24:], rotation=90, ha="right", va="center", fontsize=7, transform=first.transAxes)
+    _finish(figure, path, classes, "Augmentation: what training draws from these images. Without colour: ignored")
+
+
+def save_comparison(
+    path: Path, title: str, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo]
+) -> None:
+    """Image, truth, prediction and errors side by side."""
+    height, width = image.shape[:2]
+    panels = (
+        ("image", rgb(image)),
+        ("truth", overlay(image, truth, classes, 0.6)),
+        ("prediction", overlay(image, predicted, classes, 0.6)),
+        (
+            "errors (red); ignored (white)" if (truth == IGNORE).any() else "errors (red)",
+            error_map(image, truth, predicted),
+        ),
+    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.4 * height / width + 1.1), squeeze=False)
+    for axis, (name, picture) in zip(axes[0], panels, strict=True):
+        axis.imshow(picture)
+        axis.set_title(name, fontsize=10)
+        axis.set_axis_off()
+    shown = set(np.unique(truth)) | set(np.unique(predicted))
+    _finish(figure, path, [c for i, c in enumerate(classes) if i in shown], title)
+
+
+def _finish(figure: Figure, path: Path, classes: Sequence[ClassInfo], title: str) -> None:
+    handles = [Patch(facecolor=f"#{bytes(c.color).hex()}", edgecolor="0.4", label=c.name) for c in classes]
+    figure.suptitle(title, fontsize=11)
+    figure.legend(handles=handles, loc="lower center", ncols=min(8, len(handles)), fontsize=8, frameon=False)
+    rows = -(-len(handles) // 8)
+    inches = figure.get_size_inches()[1]
+    figure.tight_layout(rect=(0, 0.26 * rows / inches, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})  # without the version, so the same picture has the same bytes
+    plt.close(figure)

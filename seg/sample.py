@@ -1,0 +1,163 @@
+"""One labelled image, a batch of them, and what a model says of one: the types that both tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seg.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORE = 255
+"""The class index of a pixel that counts neither in training nor in evaluation."""
+
+MAX_CLASSES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """A class as people name and draw it; its index is its place in the list."""
+
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its label maps; boxes, masks and RLE are derived from the maps (see `seg.labelmaps`).
+
+    image: (H, W, C) uint8; RGB when C == 3.
+    semantic: (H, W) uint8 class index; 255 = ignore.
+    instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
+    categories: (N,) int32 class index of instance id i + 1.
+    crowd: (N,) bool, True for a region of uncounted instances.
+    """
+
+    image_id: str
+    image: np.ndarray
+    semantic: np.ndarray
+    instances: np.ndarray
+    categories: np.ndarray
+    crowd: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+def no_instances(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The instances, categories and crowd of a sample that has none."""
+    return np.zeros((height, width, 0), np.int32), np.zeros(0, np.int32), np.zeros(0, bool)
+
+
+def validate(sample: Sample, num_classes: int) -> None:
+    """Raise DataError where a sample contradicts itself or the class list."""
+    name, (height, width) = sample.image_id, sample.size
+    if sample.image.ndim != 3 or sample.image.dtype != np.uint8:
+        raise DataError(f"{name}: image must be (H, W, C) uint8, got {sample.image.shape} {sample.image.dtype}")
+    if sample.semantic.shape != (height, width) or sample.semantic.dtype != np.uint8:
+        raise DataError(
+            f"{name}: label map must be {(height, width)} uint8 like its image, got {sample.semantic.shape} {sample.semantic.dtype}"
+        )
+    unknown = [v for v in np.flatnonzero(np.bincount(sample.semantic.ravel(), minlength=256)) if num_classes <= v < 255]
+    if unknown:
+        raise DataError(f"{name}: class index {unknown[0]} is not in the class list (0..{num_classes - 1}, 255 = ignore)")
+    count = len(sample.categories)
+    if sample.instances.shape[:2] != (height, width) or sample.instances.ndim != 3:
+        raise DataError(f"{name}: id map must be ({height}, {width}, L), got {sample.instances.shape}")
+    if len(sample.crowd) != count:
+        raise DataError(f"{name}: {count} categories but {len(sample.crowd)} crowd flags")
+    if sample.instances.size and int(sample.instances.max()) > count:
+        raise DataError(f"{name}: instance id {int(sample.instances.max())} has no category (there are {count})")
+    if count and not (sample.categories.min() >= 0 and sample.categories.max() < num_classes):
+        raise DataError(f"{name}: an instance's category is not in the class list (0..{num_classes - 1})")
+
+
+@dataclass(slots=True)
+class Batch:
+    """Samples as tensors, padded at the right and bottom to one size.
+
+    images: (B, C, H, W) uint8. semantic: (B, H, W) uint8, 255 where padded. instances: B id maps (H, W, L) int32.
+    categories: B times (N,) int32. crowd: B times (N,) bool. sizes: B times (height, width) before padding.
+    """
+
+    images: Tensor
+    semantic: Tensor
+    instances: list[Tensor]
+    categories: list[Tensor]
+    crowd: list[Tensor]
+    sizes: list[tuple[int, int]]
+    image_ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def to(self, device: Any, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device, non_blocking=non_blocking)
+
+        return Batch(
+            move(self.images),
+            move(self.semantic),
+            [move(t) for t in self.instances],
+            [move(t) for t in self.categories],
+            [move(t) for t in self.crowd],
+            self.sizes,
+            self.image_ids,
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (torch's data loader calls this by name)."""
+        self.images, self.semantic = self.images.pin_memory(), self.semantic.pin_memory()
+        return self
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples; smaller ones are padded at the right and bottom, images with 0 and labels with 255."""
+    import torch
+
+    height, width = (max(s.size[axis] for s in samples) for axis in (0, 1))
+    channels = samples[0].image.shape[2]
+    images = np.zeros((len(samples), height, width, channels), np.uint8)
+    semantic = np.full((len(samples), height, width), IGNORE, np.uint8)
+    instances = []
+    for i, s in enumerate(samples):
+        h, w = s.size
+        images[i, :h, :w], semantic[i, :h, :w] = s.image, s.semantic
+        ids = np.zeros((height, width, s.instances.shape[2]), np.int32)
+        ids[:h, :w] = s.instances
+        instances.append(torch.from_numpy(ids))
+    return Batch(
+        images=torch.from_numpy(images).permute(0, 3, 1, 2),
+        semantic=torch.from_numpy(semantic),
+        instances=instances,
+        categories=[torch.from_numpy(s.categories) for s in samples],
+        crowd=[torch.from_numpy(s.crowd) for s in samples],
+        sizes=[s.size for s in samples],
+        image_ids=[s.image_id for s in samples],
+    )
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What a model says of one image, at the image's own size.
+
+    semantic: (H, W) uint8 class index, or None. probabilities: (K, H, W) float32, or None.
+    Instances, best first: scores (N,) float32, categories (N,) int32, boxes (N, 4) float32 xyxy half-open pixels,
+    masks N times COCO RLE.
+    """
+
+    semantic: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    categories: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    masks: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,69 @@
+"""Where a training keeps its checkpoints in the making: a folder named by all that a checkpoint must agree with.
+
+DVC removes a stage's outputs before it runs the stage; this folder lies outside of them, so an interrupted training goes
+on, and a training with other settings, data or code starts afresh.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from seg.errors import InputError
+
+VARIABLE = "SEG_SCRATCH"
+DVC_COPIES = ".dvc/tmp/exps"  # DVC runs queued experiments in copies of the project below this folder
+
+
+def scratch_root(project: Path) -> Path:
+    """$SEG_SCRATCH, or .scratch in the project; for a queued experiment's copy, in the project it was copied from."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).expanduser()
+    path = project.resolve()
+    before, found, _ = path.as_posix().partition(f"/{DVC_COPIES}/")
+    return (Path(before) if found else path) / ".scratch"
+
+
+def fingerprint(settings: dict[str, Any], inputs: list[str]) -> str:
+    """Of the settings, of digests of the input data, and of the code of every module of ours that is loaded."""
+    digest = hashlib.sha256(json.dumps([settings, inputs], sort_keys=True).encode())
+    for name in sorted(n for n in sys.modules if n.partition(".")[0] == "seg"):
+        file = getattr(sys.modules[name], "__file__", None)
+        if file:
+            digest.update(name.encode() + hashlib.sha256(Path(file).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+class Scratch:
+    """A locked scratch folder; `with Scratch(...) as folder`. It stays until `clear` is called."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.folder, self.lock_path = root / name, root / f"{name}.lock"
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = open(self.lock_path, "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise InputError(
+                f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name}); "
+                "wait for it, or stop it"
+            ) from None
+        self._lock = lock
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock:
+            self._lock.close()
+
+    def clear(self) -> None:
+        """Remove the folder: its training is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock_path.unlink(missing_ok=True)

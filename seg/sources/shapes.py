@@ -1,0 +1,152 @@
+"""`shapes`: scenes drawn from a seed, with exact semantic and instance truth, made so that colour alone tells nothing.
+
+Discs, rectangles, triangles, thin rods and rings of three sizes touch and overlap on textured, unevenly lit, noisy
+ground. All classes and the ground share their colours. An instance's mask is its whole outline, covered parts included:
+overlap is kept in layers; the class map shows what lies on top.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from seg.errors import ConfigError
+from seg.labelmaps import layers_from_masks, semantic_from_instances
+from seg.sample import ClassInfo, Sample
+from seg.sources.base import Item, Record
+
+KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
+RADII = ((6.0, 8.5), (9.5, 13.5), (15.0, 21.0))  # pixels in a scene of 128 x 128: small, medium, large
+SUBPIXEL_BITS = 4  # OpenCV draws outlines on a grid of 1/16 pixel
+MAX_COVERED = 0.35  # an object may cover this share of another
+
+
+class Shapes:
+    """`num_images` scenes of `size` x `size` pixels; scene i depends on (seed, i, size) alone."""
+
+    def __init__(self, num_images: int, size: int, seed: int, classes: Sequence[ClassInfo]) -> None:
+        if num_images < 1:
+            raise ConfigError(f"data.source.num_images={num_images}: expected at least 1")
+        if size < 32:
+            raise ConfigError(f"data.source.size={size}: expected at least 32 pixels, or the shapes do not fit")
+        names = [c.name for c in classes]
+        if sorted(names) != sorted(("background", *KINDS)):
+            raise ConfigError(f"data.classes: shapes draws background, {', '.join(KINDS)}; got {', '.join(names)}")
+        self.num_images, self.size, self.seed = num_images, size, seed
+        self.background = names.index("background")
+        self.categories = [names.index(kind) for kind in KINDS]
+
+    def items(self) -> list[Item]:
+        return [Item(f"{number:06d}", files=(str(number),)) for number in range(self.num_images)]
+
+    def read(self, item: Item) -> Record:
+        rng = np.random.default_rng([self.seed, int(item.files[0]), self.size])
+        palette = rng.integers(50, 206, (5, 3)).astype(np.float32)
+        scene = _texture(rng, self.size, palette[0], float(rng.uniform(8, 20)))
+        masks: list[np.ndarray] = []
+        visible: list[int] = []  # pixels of each mask that no later one covers
+        categories: list[int] = []
+        for _ in range(int(rng.integers(4, 9))):
+            kind = int(rng.integers(len(KINDS)))
+            mask = self._place(rng, KINDS[kind], masks, visible)
+            if mask is None:
+                continue
+            color = _distinct(rng, palette[1 + int(rng.integers(4))], palette[0])
+            surface = _texture(rng, self.size, color, float(rng.uniform(4, 14)))
+            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)[..., None] * float(rng.uniform(0.82, 0.97))
+            scene += (surface - scene) * alpha
+            masks.append(mask)
+            categories.append(self.categories[kind])
+        scene *= _light(rng, self.size)[..., None]
+        scene += rng.standard_normal(scene.shape, np.float32) * np.float32(rng.uniform(5, 12))
+        ids = layers_from_masks(masks, self.size, self.size)
+        classes, crowd = np.array(categories, np.int32), np.zeros(len(categories), bool)
+        semantic = semantic_from_instances(ids, classes, crowd, self.background)
+        image = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
+        return Record(Sample(item.image_id, image, semantic, ids, classes, crowd))
+
+    def _place(self, rng: np.random.Generator, kind: str, masks: list[np.ndarray], visible: list[int]) -> np.ndarray | None:
+        """A mask of the kind at a place where every object stays recognisable, or None after ten tries."""
+        for _ in range(10):
+            low, high = RADII[int(rng.integers(len(RADII)))]
+            radius = float(rng.uniform(low, high)) * self.size / 128
+            center = rng.uniform(0.6 * radius, self.size - 0.6 * radius, 2)
+            mask = _outline(rng, kind, center, radius, self.size)
+            area = int(mask.sum())
+            covered = [int((mask & other).sum()) for other in masks]
+            if area < 12 or any(c > MAX_COVERED * min(area, int(m.sum())) for c, m in zip(covered, masks, strict=True)):
+                continue
+            left = [v - c for v, c in zip(visible, covered, strict=True)]
+            if any(v < (1 - MAX_COVERED) * int(m.sum()) for v, m in zip(left, masks, strict=True)):
+                continue
+            visible[:] = [*left, area]
+            return mask
+        return None
+
+
+def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: float, size: int) -> np.ndarray:
+    """A filled outline (size, size) bool."""
+    canvas = np.zeros((size, size), np.uint8)
+    turn = float(rng.uniform(0, 2 * np.pi))
+    if kind == "disc":
+        points = _circle(center, radius)
+    elif kind == "rectangle":
+        aspect = float(rng.uniform(0.45, 1.0))
+        points = _corners(center, turn, radius, radius * aspect)
+    elif kind == "rod":
+        points = _corners(center, turn, radius * 1.5, max(0.9, radius * 0.1))
+    elif kind == "triangle":
+        angles = turn + np.array([0.0, 2.1, 4.2]) + rng.uniform(-0.25, 0.25, 3)
+        points = center + radius * 1.15 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    else:
+        points = _circle(center, radius)
+    _fill(canvas, points, 1)
+    if kind == "ring":
+        _fill(canvas, _circle(center, radius * float(rng.uniform(0.45, 0.65))), 0)
+    return canvas.astype(bool)
+
+
+def _circle(center: np.ndarray, radius: float) -> np.ndarray:
+    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    return center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _corners(center: np.ndarray, turn: float, half_length: float, half_width: float) -> np.ndarray:
+    along = np.array([np.cos(turn), np.sin(turn)])
+    across = np.array([-along[1], along[0]])
+    signs = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)])
+    return center + signs[:, :1] * half_length * along + signs[:, 1:] * half_width * across
+
+
+def _fill(canvas: np.ndarray, points: np.ndarray, value: int) -> None:
+    fixed = np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    cv2.fillPoly(canvas, [fixed], value, lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+
+
+def _texture(rng: np.random.Generator, size: int, color: np.ndarray, strength: float) -> np.ndarray:
+    """(size, size, 3) float32: a colour under blotches of two scales."""
+    surface = np.empty((size, size, 3), np.float32)
+    surface[:] = color
+    for cells in (6, 24):
+        grain = rng.standard_normal((cells, cells), np.float32) * np.float32(strength)
+        surface += cv2.resize(grain, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
+    return surface
+
+
+def _distinct(rng: np.random.Generator, color: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """The colour, moved away from the ground's where the two can hardly be told apart."""
+    for _ in range(20):
+        if np.abs(color - ground).max() >= 40:
+            break
+        color = rng.integers(50, 206, 3).astype(np.float32)
+    return color
+
+
+def _light(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(size, size) float32 around 1: a slope across the scene and a soft spot."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
+    turn = float(rng.uniform(0, 2 * np.pi))
+    slope = float(rng.uniform(0.1, 0.6)) * (np.cos(turn) * x + np.sin(turn) * y)
+    cx, cy = rng.uniform(-0.4, 0.4, 2)
+    spot = float(rng.uniform(-0.3, 0.3)) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 0.08)
+    return (1 + slope + spot).astype(np.float32)

@@ -1,0 +1,106 @@
+"""Which image belongs to which split: by lists, or by ratios, seeded, stratified by class presence, whole groups together."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seg.errors import ConfigError, DataError, did_you_mean
+
+SPLITS = ("train", "val", "test")
+
+
+def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
+    """{image_id: split} from a text file a split with a name a line; images in no list are left out.
+
+    names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image, or an image
+    in two lists.
+    """
+    known = {name: image_id for image_id, called in names.items() for name in called}
+    assigned: dict[str, str] = {}
+    for split, path in lists.items():
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            raise DataError(f"{path}: there is no such list; set data.split.lists.{split}") from None
+        for number, line in enumerate(lines, start=1):
+            name = line.strip()
+            if not name or name.startswith("#"):
+                continue
+            if name not in known:
+                raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
+            image_id = known[name]
+            if assigned.get(image_id, split) != split:
+                raise DataError(f"{path}, line {number}: '{name}' is also in the list of {assigned[image_id]}; keep it in one")
+            assigned[image_id] = split
+    return assigned
+
+
+def group_of(image_id: str, pattern: str | None) -> str:
+    """The part of a name that the regular expression matches (its first group, if it has one); the name without one."""
+    if pattern is None:
+        return image_id
+    try:
+        match = re.search(pattern, image_id)
+    except re.error as error:
+        raise ConfigError(f"data.split.group={pattern!r}: is not a regular expression ({error})") from None
+    if match is None:
+        raise ConfigError(f"data.split.group={pattern!r}: does not match the image '{image_id}'; widen the expression")
+    return str(match.group(1) if match.re.groups else match.group(0))
+
+
+def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mapping[str, float], seed: int) -> list[str]:
+    """The split of each image, in order.
+
+    groups: each image's group; a group is never divided. presence: (images, classes) bool, or None without
+    stratification. ratios: shares of the splits, which sum to 1. Greedy iterative stratification (Sechidis et al. 2011):
+    group by group, the rarest class first, into the split that lacks most of it.
+    """
+    if abs(sum(ratios.values()) - 1) > 1e-6 or sorted(ratios) != sorted(SPLITS):
+        raise ConfigError(f"data.split.ratios={dict(ratios)}: expected train, val and test that sum to 1, got {sum(ratios.values()):g}")
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    needed = [split for split in SPLITS if ratios[split] > 0]
+    if len(members) < len(needed):
+        raise DataError(
+            f"data.split: {len(members)} groups of images cannot fill {len(needed)} splits; add images, or change data.split.group"
+        )
+    names = sorted(members)
+    sizes = np.array([len(members[name]) for name in names], float)
+    columns = [sizes]
+    if presence is not None:
+        columns += [np.array([presence[members[n], k].sum() for n in names], float) for k in range(presence.shape[1])]
+    amounts = np.stack(columns, axis=1)  # (groups, 1 + classes): images, and images that hold each class
+    wanted = np.array([ratios[s] for s in needed])[:, None] * amounts.sum(axis=0)
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen: dict[str, str] = {}
+    left = list(order[np.argsort(-sizes[order], kind="stable")])
+    while left:
+        remaining = amounts[left].sum(axis=0)
+        present = np.flatnonzero(remaining[1:]) + 1
+        column = int(present[np.argmin(remaining[present])]) if len(present) else 0
+        for index in [i for i in left if amounts[i, column] > 0]:
+            place = max(range(len(needed)), key=lambda s: (wanted[s, column], wanted[s, 0]))
+            wanted[place] -= amounts[index]
+            chosen[names[index]] = needed[place]
+            left.remove(index)
+    _fill_empty(chosen, needed, names, sizes)
+    return [chosen[group] for group in groups]
+
+
+def _fill_empty(chosen: dict[str, str], needed: Sequence[str], names: Sequence[str], sizes: np.ndarray) -> None:
+    """Give each empty split the smallest group of the fullest one."""
+    for split in needed:
+        if split not in chosen.values():
+            counts = {s: [n for n in names if chosen[n] == s] for s in needed}
+            fullest = max(counts, key=lambda s: len(counts[s]))
+            chosen[min(counts[fullest], key=lambda n: sizes[names.index(n)])] = split
+
+
+def _near(name: str, known: Mapping[str, str]) -> str:
+    return (
+        did_you_mean(name, known, "images") if len(known) < 20 else did_you_mean(name, known, "").split("(")[0].strip() or "check the name"
+    )

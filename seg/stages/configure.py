@@ -1,0 +1,154 @@
+"""`configure`: conf/ and overrides -> params.yaml, and data/raw, the link to the data set that `prepare` depends on.
+
+`dvc exp run -S ...` composes params.yaml itself and does not say with which overrides; `dvc repro` composes nothing. In
+the first case the overrides are worked out and recorded; in the second conf/ is composed again with the recorded ones.
+"""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from seg.config import Params, check_signatures, checked, compose, conf_folder
+from seg.errors import ConfigError
+from seg.rawdata import find_root, link_raw
+from seg.schema import Config, leaves
+
+PARAMS = Path("params.yaml")
+RAW = Path("data/raw")
+OVERRIDES = "overrides"
+HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
+OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
+
+
+def run(project: Path, overrides: list[str] | None = None) -> None:
+    """Bring params.yaml and data/raw up to date; `overrides`, when given, replace the recorded ones."""
+    conf, path = conf_folder(project), project / PARAMS
+    old = read(path) if path.exists() else None
+    in_experiment = old is not None and "DVC_EXP_NAME" in os.environ and overrides is None
+    if old is not None and not in_experiment:
+        refuse_edited(path, old)
+    recorded = list((old or {}).get(OVERRIDES) or [])
+    if in_experiment and old is not None and not _gives(conf, recorded, old):
+        overrides = derive(conf, old)
+    new, _ = compose(conf, overrides if overrides is not None else recorded)
+    new[OVERRIDES] = overrides if overrides is not None else recorded
+    if in_experiment and old is not None and not _same(new, old):
+        raise ConfigError(f"params.yaml is not conf/ with {new[OVERRIDES]}; does every file of conf/*/ say `name: <its file name>`?")
+    config = checked(new)
+    refuse_paths(new[OVERRIDES])
+    check_signatures(config, known=_known(old))
+    root = find_root(project, config.data)
+    if new != old or not path.exists() or not path.read_text().startswith(HEADER):
+        for line in differences(old, new):
+            print(f"params.yaml: {line}")
+        write(path, new)
+    link_raw(project / RAW, root)
+    print("configured" + (f" with {' '.join(new[OVERRIDES])}" if new[OVERRIDES] else " with the defaults of conf/"))
+
+
+def read(path: Path) -> Params:
+    """params.yaml as plain data."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:
+        raise ConfigError(f"{path}: is not readable as YAML ({' '.join(str(error).split())}); git checkout {path.name}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values; git checkout {path.name}, or delete it to start from conf/")
+    return content  # type: ignore[return-value]
+
+
+def write(path: Path, params: Params) -> None:
+    """Write params.yaml whole, or not at all."""
+    beside = path.with_suffix(".partial")
+    beside.write_text(f"{HEADER}{checksum(params)}\n{OmegaConf.to_yaml(OmegaConf.create(params))}")
+    beside.replace(path)
+
+
+def checksum(params: Params) -> str:
+    """Of everything but the list of overrides, which people may edit."""
+    return hashlib.sha256(json.dumps({**params, OVERRIDES: 0}, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def refuse_edited(path: Path, params: Params) -> None:
+    """Raise ConfigError where params.yaml is not as `configure` wrote it."""
+    line = path.read_text().splitlines()[0]
+    if line.startswith(HEADER) and line != HEADER + checksum(params):
+        raise ConfigError(
+            f"{path.name} was edited by hand, where the edit would be lost. Put the change into conf/, or into the list `overrides` "
+            f"of {path.name}, and restore the rest (git checkout {path.name}), or delete the file to start from conf/"
+        )
+
+
+def refuse_paths(overrides: list[str]) -> None:
+    """Raise ConfigError for an override of a folder that dvc.yaml fixes."""
+    if moved := [o for o in overrides if o.lstrip("+~").startswith("paths.")]:
+        raise ConfigError(f"{moved[0]}: dvc.yaml fixes the pipeline's folders; paths.* is for commands typed by hand (seg train ...)")
+
+
+def derive(conf: Path, params: Params) -> list[str]:
+    """The overrides of conf/ that give `params`: options by each group's `name`, then the leaves that differ."""
+    overrides: list[str] = []
+    base, choices = compose(conf, [])
+    for group in sorted(choices, key=lambda g: (OUTER_GROUPS.index(g) if g in OUTER_GROUPS else len(OUTER_GROUPS), g)):
+        name = (params.get(group) or {}).get("name")
+        if name and name != (base.get(group) or {}).get("name") and (conf / group / f"{name}.yaml").is_file():
+            overrides.append(f"{group}={name}")
+            base, _ = compose(conf, overrides)
+    here, there = ({k: v for k, v in leaves(p).items() if k != OVERRIDES} for p in (base, params))
+    changed = [f"{k}={literal(v)}" for k, v in there.items() if k in here and here[k] != v]
+    added = [f"+{k}={literal(v)}" for k, v in there.items() if k not in here]
+    return overrides + changed + added + [f"~{k}" for k in here if k not in there]
+
+
+def literal(value: Any) -> str:
+    """A value in Hydra's override grammar, where inside quotes a backslash is special only before a quote."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
+    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {
+        "null",
+        "true",
+        "false",
+        "nan",
+        "inf",
+    }:
+        return str(value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
+
+
+def differences(old: Params | None, new: Params) -> list[str]:
+    """What changed, a line a key; nothing when there was no params.yaml."""
+    if old is None:
+        return []
+    before, after = leaves(old), leaves(new)
+    return [f"{k}: {before.get(k)} -> {after.get(k)}" for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
+
+
+def _gives(conf: Path, overrides: list[str], params: Params) -> bool:
+    try:
+        return _same(compose(conf, overrides)[0], params)
+    except ConfigError:
+        return False
+
+
+def _same(a: Params, b: Params) -> bool:
+    return {**a, OVERRIDES: 0} == {**b, OVERRIDES: 0}
+
+
+def _known(old: Params | None) -> Config | None:
+    try:
+        return checked(old) if old else None
+    except ConfigError:
+        return None

@@ -1,0 +1,108 @@
+"""`evaluate`: a checkpoint and a split of the prepared data -> metrics.json, per_image.csv, confusion.csv and overlays."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seg.checkpoint import Checkpoint, load, restore
+from seg.datamodule import SampleDataset, SegmentationData
+from seg.errors import DataError
+from seg.hardware import choose_precision, device_of
+from seg.metrics.base import ImageScore, Metrics
+from seg.progress import track
+from seg.report.sheets import save_comparison
+from seg.report.tables import write_metrics, write_rows
+from seg.sample import Prediction
+from seg.schema import Config
+from seg.targets import build
+
+Predict = Callable[[Tensor], list[Prediction]]
+
+
+def run(cfg: Config, out: Path) -> float:
+    """Returns the figure that training monitors."""
+    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt")
+    trained, split = checkpoint.typed_config, cfg.evaluate.split
+    data = SegmentationData(
+        Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.name == "instance"
+    )
+    refuse_other_classes(checkpoint, data)
+    names = [c.name for c in data.info.classes]
+    metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", {"class_names": names})
+    predict, loader = predictor(checkpoint), data.split_dataloader(split)
+    scores: list[ImageScore] = []
+    for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
+        scores += metrics.update(batch, predict(batch.images))
+    figures = metrics.figures()
+    write_metrics(out / "metrics.json", {split: figures | {"num_images": len(scores)}, "per_class": metrics.per_class()})
+    write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
+    for name, rows in metrics.tables().items():
+        write_rows(out / f"{name}.csv", rows)
+    shutil.rmtree(out / "overlays", ignore_errors=True)
+    save_overlays(out / "overlays", predict, data.split_dataset(split), data, choose(scores, cfg.evaluate.num_overlays))
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
+    return figures[trained.task.monitor]
+
+
+def predictor(checkpoint: Checkpoint) -> Predict:
+    """Images (B, C, H, W) uint8 -> predictions, on the device and in the precision that the checkpoint was trained for."""
+    trainer = checkpoint.typed_config.trainer
+    device = device_of(trainer.accelerator)
+    precision = choose_precision(trainer.precision, device)
+    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    model = restore(checkpoint).to(device)
+    if trainer.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+
+    def predict(images: Tensor) -> list[Prediction]:
+        with torch.autocast(device.type, kind, enabled=precision != "32-true"):
+            return model.predict(images.to(device))
+
+    return predict
+
+
+def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None:
+    """Raise DataError where the checkpoint was trained on other classes or channels than the data has."""
+    trained, here = (", ".join(c.name for c in info.classes) for info in (checkpoint.data, data.info))
+    if trained != here:
+        raise DataError(
+            f"{data.prepared}: has the classes {here}, but the checkpoint was trained on {trained}; train again, or set paths.prepare"
+        )
+    if (channels := checkpoint.data.channels) != data.info.channels:
+        raise DataError(f"{data.prepared}: has {data.info.channels} channels, but the checkpoint was trained on {channels}; train again")
+
+
+def choose(scores: list[ImageScore], count: int) -> list[tuple[str, ImageScore]]:
+    """The worst, median and best images, `count` of each; none twice."""
+    ordered = sorted((s for s in scores if s.score == s.score), key=lambda s: (s.score, s.image_id))
+    middle = max(0, len(ordered) // 2 - count // 2)
+    picked = [("worst", s) for s in ordered[:count]] + [("median", s) for s in ordered[middle : middle + count]]
+    picked += [("best", s) for s in reversed(ordered[max(0, len(ordered) - count) :])]
+    seen: set[str] = set()
+    unique = []
+    for kind, score in picked:
+        if score.image_id not in seen:
+            seen.add(score.image_id)
+            unique.append((kind, score))
+    return unique
+
+
+def save_overlays(
+    folder: Path, predict: Predict, dataset: SampleDataset, data: SegmentationData, chosen: list[tuple[str, ImageScore]]
+) -> None:
+    """Pictures of the chosen images, as <kind>_<rank>_<image_id>.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index_of = {entry.image_id: index for index, (_, entry) in enumerate(dataset.rows)}
+    ranks: dict[str, int] = {}
+    for kind, score in chosen:
+        ranks[kind] = ranks.get(kind, 0) + 1
+        sample = dataset[(index_of[score.image_id], 0)]
+        predicted = predict(torch.from_numpy(sample.image).permute(2, 0, 1)[None])[0].semantic
+        assert predicted is not None, "the task's metrics scored a class map"
+        title = f"{kind} {ranks[kind]}: {score.image_id}, mIoU {score.score:.3f}"
+        path = folder / f"{kind}_{ranks[kind]}_{score.image_id.replace('/', '__')}.png"
+        save_comparison(path, title, sample.image, sample.semantic, predicted, data.info.classes)

@@ -1,0 +1,170 @@
+"""`train`: prepared data and augmentation policy -> best.ckpt, last.ckpt and history.csv."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from seg.callbacks import Console, History
+from seg.checkpoint import Checkpoint, save
+from seg.config import AT_RUN_TIME
+from seg.datamodule import SegmentationData
+from seg.errors import DataError
+from seg.hardware import choose_precision, device_of
+from seg.models.build import build_model
+from seg.module import SegmentationModule
+from seg.schema import Config
+from seg.scratch import Scratch, fingerprint, scratch_root
+from seg.targets import build
+from seg.transforms import load_policy
+
+SECTIONS = ("task", "model", "loss", "optimizer", "scheduler", "trainer", "seed")
+"""The sections of the configuration that decide the result; dvc.yaml tracks the same."""
+
+
+def run(cfg: Config, out: Path) -> float:
+    """Returns the best value of the monitored figure."""
+    quiet()
+    data = load_data(cfg)
+    settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
+    augmented = json.loads((Path(cfg.paths.augment) / "augmented.json").read_text())
+    name = fingerprint(settings, [data.info.digest, augmented["digest"], torch.__version__])
+    scratch = Scratch(scratch_root(Path.cwd()) / "train", name)
+    if int(os.environ.get("LOCAL_RANK", 0)):
+        return fit(cfg, data, out, scratch, scratch.folder)
+    with scratch as folder:
+        return fit(cfg, data, out, scratch, folder)
+
+
+def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder: Path) -> float:
+    """Train, from the last checkpoint of an interrupted run if there is one, and write the outputs."""
+    torch.manual_seed(cfg.seed)
+    module = build_module(cfg, data)
+    device = device_of(cfg.trainer.accelerator)
+    precision = choose_precision(cfg.trainer.precision, device)
+    history, key = History(), f"val_{cfg.task.monitor}"
+    keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = ModelCheckpoint(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    callbacks: list[Callback] = [
+        Console(cfg.runtime.progress, cfg.task.monitor),
+        history,
+        best,
+        ModelCheckpoint(filename="last", **keep),
+    ]
+    if cfg.trainer.patience:
+        callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
+    trainer = pl.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        num_nodes=cfg.trainer.num_nodes,
+        strategy=cfg.trainer.strategy,
+        precision=precision,  # type: ignore[arg-type]
+        max_epochs=cfg.trainer.max_epochs,
+        check_val_every_n_epoch=cfg.trainer.validate_every,
+        gradient_clip_val=cfg.trainer.gradient_clip,
+        deterministic=device.type == "cpu",
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    last = folder / "last.ckpt"
+    if trainer.is_global_zero:
+        millions = sum(p.numel() for p in module.parameters()) / 1e6
+        print(f"{cfg.model.name} with {millions:.1f} M parameters on {device.type}, {precision}; {len(data.info.classes)} classes")
+        if last.exists():
+            print(f"resuming an interrupted run from {last}")
+    stop = _Stop()
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    if stop.requested:
+        sys.exit(143)
+    if trainer.is_global_zero:
+        write_outputs(cfg, data, folder, out, history)
+        scratch.clear()
+    trainer.strategy.barrier()
+    return max(row[key] for row in history.rows if key in row)
+
+
+def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
+    """The LightningModule with everything the configuration names."""
+    allow, model = cfg.targets.allow, build_model(cfg, data.info)
+    if cfg.trainer.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+
+    def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+        given = (optimizer, steps, steps, steps, optimizer.param_groups[0]["lr"])
+        return build(cfg.scheduler, allow, "scheduler", dict(zip(AT_RUN_TIME["scheduler"], given, strict=True)))
+
+    names = [c.name for c in data.info.classes]
+    return SegmentationModule(
+        model,
+        lambda parameters: build(cfg.optimizer, allow, "optimizer", {"params": parameters}),
+        scheduler,
+        lambda: build(cfg.task.metrics, allow, "task.metrics", {"class_names": names}),
+        cfg.seed,
+    )
+
+
+def load_data(cfg: Config) -> SegmentationData:
+    """The prepared data with the augmentation that `augment` compiled."""
+    augmented = Path(cfg.paths.augment)
+    try:
+        policy = load_policy((augmented / "policy.json").read_text())
+    except OSError:
+        raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
+    copies = augmented / "train"
+    return SegmentationData(
+        prepared=Path(cfg.paths.prepare),
+        augmented_train=copies if copies.is_dir() else None,
+        policy=policy,
+        batch_size=cfg.trainer.batch_size,
+        eval_batch_size=cfg.trainer.batch_size,
+        workers=cfg.runtime.workers,
+        seed=cfg.seed,
+        with_instances=cfg.task.name == "instance",
+    )
+
+
+def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
+    """From Lightning's checkpoints in the scratch folder to ours in the output folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    config = cfg.model_dump(mode="json", by_alias=True)
+    for name in ("best", "last"):
+        content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
+        state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
+        epoch = int(content["epoch"]) + 1
+        figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
+        save(out / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures))
+    history.write(out / "history.csv")
+
+
+class _Stop:
+    """SIGTERM ends the program with 143, so that DVC records a failure. Lightning alone would end it with 0, a success."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        signal.signal(signal.SIGTERM, self)
+
+    def __call__(self, *_: Any) -> None:
+        self.requested = True
+        print("stopped by SIGTERM; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
+        sys.exit(143)
+
+
+def quiet() -> None:
+    """Silence what a user can do nothing about."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch|segmentation_models_pytorch|timm)\b.*")
+    warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|lr_scheduler\.step).*")
