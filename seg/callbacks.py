@@ -11,6 +11,12 @@ from lightning.pytorch.callbacks import Callback
 from seg.progress import duration, style_of
 
 
+def figures_of(trainer: pl.Trainer) -> dict[str, float]:
+    """The figures of the epoch that ends; Lightning keeps those of the last validation on in epochs without one."""
+    validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if validated or not name.startswith("val_")}
+
+
 class History(Callback):
     """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted."""
 
@@ -18,7 +24,7 @@ class History(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        figures = {name: round(float(value), 6) for name, value in sorted(trainer.callback_metrics.items())}
+        figures = {name: round(value, 6) for name, value in sorted(figures_of(trainer).items())}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": trainer.current_epoch + 1, "lr": float(f"{rate:.6g}")} | figures)
 
@@ -71,11 +77,11 @@ class Console(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.style == "none" or not trainer.is_global_zero:
             return
-        figures = trainer.callback_metrics
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {float(figures['train_loss']):.3f}"]
+        figures = figures_of(trainer)
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {figures['train_loss']:.3f}"]
         key = f"val_{self.monitor}"
         if key in figures:
-            value = float(figures[key])
+            value = figures[key]
             parts.append(f"{key} {value:.4f}{' (best)' if value > self.best else ''}")
             self.best = max(self.best, value)
         spent, steps = time.monotonic() - self.start, trainer.global_step - self.first_step

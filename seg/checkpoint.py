@@ -50,8 +50,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "figures": checkpoint.figures,
     }
     beside = path.with_name("partial.ckpt")  # torch writes the file's stem into the archive: the same one everywhere
-    torch.save(content, beside)
-    beside.replace(path)
+    try:
+        torch.save(content, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:

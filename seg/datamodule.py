@@ -46,6 +46,11 @@ class TrainingBatches(Sampler[list[Key]]):
         self.batch_size = min(batch_size, max(1, num_images // world_size))
         self.epoch = 0
 
+    @property
+    def sampler(self) -> "TrainingBatches":
+        """Lightning looks for `set_epoch` here: on the sampler of a batch sampler, not on the batch sampler."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
@@ -129,6 +134,8 @@ class SegmentationData(pl.LightningDataModule):
     def _loader(self, dataset: SampleDataset, batches: TrainingBatches | EvaluationBatches) -> DataLoader[Sample]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         count = auto_workers(on_gpu) if self.workers == "auto" else int(self.workers)
+        if count:
+            cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
         return DataLoader(
             dataset,
             batch_sampler=batches,

@@ -40,6 +40,8 @@ def decode_index(data: bytes, path: Path) -> np.ndarray:
     A palette PNG is refused: its indices are lost on decoding, and palettes differ from file to file.
     """
     raw = _decode(data, cv2.IMREAD_UNCHANGED, path)
+    if raw.dtype.kind == "f":
+        raise DataError(f"{path}: has {raw.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers")
     if raw.ndim == 3:
         if raw.shape[2] == 3 and (raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all():
             return raw[..., 0]
@@ -56,24 +58,35 @@ def decode_color(data: bytes, path: Path) -> np.ndarray:
 
 
 def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
+    if _truncated(data):
+        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
     try:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         raw = None
     if raw is None:
         raise DataError(f"{path}: is not a readable image; restore it or remove it with its label")
-    if _truncated(data):
-        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
     return raw
 
 
 def _truncated(data: bytes) -> bool:
-    """OpenCV fills the missing part of a cut JPEG or PNG with gray and says nothing, so the end mark is looked for."""
+    """OpenCV 4 fills the missing part of a cut JPEG or PNG with gray and says nothing, so the end mark is looked for.
+
+    More may follow it (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own.
+    """
     if data[:2] == b"\xff\xd8":
-        return b"\xff\xd9" not in data[-4096:]
+        return b"\xff\xd9" not in data[_jpeg_header(data) :]
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return b"IEND" not in data[-4096:]
+        return b"\0\0\0\0IEND" not in data
     return False
+
+
+def _jpeg_header(data: bytes) -> int:
+    """Bytes before the first scan of a JPEG: its segments (ITU T.81, B.1.1.4), each a marker and its length."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return position
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -14,10 +14,10 @@ import numpy as np
 from seg.environment import num_cores
 from seg.errors import DataError, InputError
 from seg.progress import track
-from seg.sample import ClassInfo
+from seg.sample import IGNORE, ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Source
-from seg.splits import SPLITS, by_lists, by_ratios, group_of
+from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, group_of
 from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
@@ -36,17 +36,18 @@ def prepare(
 ) -> DatasetInfo:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole.
 
-    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left without a data set.
+    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
     """
     items = source.items()
     listed = _listed(items, split, root)
     if listed is not None:
         items = [item for item in items if item.image_id in listed]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
+    groups = _groups(items, split) if UNSPLIT in places else []  # what is wrong with data.split is said before the long reading
     with replaced_folder(out) as partial:
         found = _read_all(source, items, places, partial, len(classes), workers, progress)
         if UNSPLIT in places:
-            assigned = _by_ratios(items, found, split, len(classes))
+            assigned = _by_ratios(groups, found, split, len(classes))
             for stored, target in zip(found, assigned, strict=True):
                 _move(partial, stored, target)
             places = assigned
@@ -54,8 +55,10 @@ def prepare(
         splits: dict[str, list[Stored]] = {s: [f for f, p in zip(found, places, strict=True) if p == s] for s in SPLITS}
         refuse_empty(splits)
         refuse_leaks(splits)
+        refuse_one_class(found, classes)
+        with_instances = any(s.annotations for s in found)
         for target, members in splits.items():
-            write_split(partial / target, members, classes)
+            write_split(partial / target, members, classes, with_instances)
         return write_info(partial, name, classes, splits)
 
 
@@ -86,6 +89,28 @@ def refuse_empty(splits: dict[str, list[Stored]]) -> None:
             raise DataError(f"the split {name} is empty ({counts} images); change data.split, or add images to it")
 
 
+def refuse_one_class(stored: Sequence[Stored], classes: Sequence[ClassInfo]) -> None:
+    """Raise DataError where the labels hold a single class, from which nothing can be learned."""
+    pixels = np.sum([s.class_pixels for s in stored], axis=0)
+    present = [c.name for c, count in zip(classes, pixels, strict=False) if count]
+    if len(present) < 2:
+        ignored = f"; {pixels[IGNORE] / pixels.sum():.0%} of the pixels are ignored" if pixels[IGNORE] else ""
+        raise DataError(
+            f"the labels hold {'no class' if not present else f'the class {present[0]} alone'}{ignored}: "
+            "compare data.classes, data.source.values and data.source.ignore with the values in the masks"
+        )
+
+
+def absent_classes(info: DatasetInfo) -> list[str]:
+    """What is worth saying of classes that a split does not hold, a line each."""
+    return [
+        f"the class {c.name} has no pixel in {split}: " + ("it cannot be learned" if split == "train" else "its figures will be blank")
+        for split, counts in info.splits.items()
+        for c, pixels in zip(info.classes, counts["class_pixels"], strict=True)
+        if not pixels
+    ]
+
+
 def refuse_leaks(splits: dict[str, list[Stored]]) -> None:
     """Raise DataError where the same picture, by its pixels, lies in two splits."""
     seen: dict[str, tuple[str, str]] = {}
@@ -108,10 +133,15 @@ def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str,
     return by_lists({i.image_id: i.names or (i.image_id,) for i in items}, {s: root / f for s, f in split.lists.items()})
 
 
-def _by_ratios(items: Sequence[Item], found: Sequence[Stored], split: Split, num_classes: int) -> list[str]:
+def _groups(items: Sequence[Item], split: Split) -> list[str]:
     if split.by != "ratios" or split.ratios is None:
         raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
-    groups = [group_of(item.image_id, split.group) for item in items]
+    check_ratios(split.ratios)
+    return [group_of(item.image_id, split.group) for item in items]
+
+
+def _by_ratios(groups: Sequence[str], found: Sequence[Stored], split: Split, num_classes: int) -> list[str]:
+    assert split.ratios is not None
     if split.group is None:  # the same picture twice must not be torn apart
         groups = [stored.entry.sha256 for stored in found]
     presence = np.stack([s.class_pixels[:num_classes] > 0 for s in found]) if split.stratify else None

@@ -55,7 +55,7 @@ class Split(Section):
     lists: dict[str, str] | None
     group: str | None
     stratify: bool
-    seed: int
+    seed: Count
 
 
 class Data(Named):

@@ -47,17 +47,20 @@ class Scratch:
 
     def __enter__(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = open(self.lock_path, "w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise InputError(
-                f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name}); "
-                "wait for it, or stop it"
-            ) from None
-        self._lock = lock
-        return self.folder
+        while True:
+            lock = open(self.lock_path, "w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise InputError(
+                    f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name}); "
+                    "wait for it, or stop it"
+                ) from None
+            if self.lock_path.exists() and os.path.samestat(os.fstat(lock.fileno()), self.lock_path.stat()):
+                self._lock = lock
+                return self.folder
+            lock.close()  # its holder ended, and removed the file, while we waited for it
 
     def __exit__(self, *_: object) -> None:
         if self._lock:

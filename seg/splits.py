@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.errors import ConfigError, DataError, did_you_mean
+from seg.errors import ConfigError, DataError, did_you_mean, nearest
 
 SPLITS = ("train", "val", "test")
 
@@ -15,10 +15,15 @@ SPLITS = ("train", "val", "test")
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
     """{image_id: split} from a text file a split with a name a line; images in no list are left out.
 
-    names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image, or an image
-    in two lists.
+    names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
+    or an image in two lists.
     """
-    known = {name: image_id for image_id, called in names.items() for name in called}
+    known: dict[str, str] = {}
+    shared: dict[str, str] = {}  # names that stand for two images, and the second of them
+    for image_id, called in names.items():
+        for name in called:
+            if known.setdefault(name, image_id) != image_id:
+                shared[name] = image_id
     assigned: dict[str, str] = {}
     for split, path in lists.items():
         try:
@@ -32,6 +37,8 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
             if name not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
+            if name in shared:
+                raise DataError(f"{path}, line {number}: '{name}' may be {image_id} or {shared[name]}; write one of those instead")
             if assigned.get(image_id, split) != split:
                 raise DataError(f"{path}, line {number}: '{name}' is also in the list of {assigned[image_id]}; keep it in one")
             assigned[image_id] = split
@@ -46,9 +53,16 @@ def group_of(image_id: str, pattern: str | None) -> str:
         match = re.search(pattern, image_id)
     except re.error as error:
         raise ConfigError(f"data.split.group={pattern!r}: is not a regular expression ({error})") from None
-    if match is None:
+    found = match and match.group(1 if match.re.groups else 0)
+    if found is None:
         raise ConfigError(f"data.split.group={pattern!r}: does not match the image '{image_id}'; widen the expression")
-    return str(match.group(1) if match.re.groups else match.group(0))
+    return found
+
+
+def check_ratios(ratios: Mapping[str, float]) -> None:
+    """Raise ConfigError where `ratios` are not the three splits' shares of a whole."""
+    if abs(sum(ratios.values()) - 1) > 1e-6 or sorted(ratios) != sorted(SPLITS):
+        raise ConfigError(f"data.split.ratios={dict(ratios)}: expected train, val and test that sum to 1, got {sum(ratios.values()):g}")
 
 
 def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mapping[str, float], seed: int) -> list[str]:
@@ -58,8 +72,7 @@ def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mappin
     stratification. ratios: shares of the splits, which sum to 1. Greedy iterative stratification (Sechidis et al. 2011):
     group by group, the rarest class first, into the split that lacks most of it.
     """
-    if abs(sum(ratios.values()) - 1) > 1e-6 or sorted(ratios) != sorted(SPLITS):
-        raise ConfigError(f"data.split.ratios={dict(ratios)}: expected train, val and test that sum to 1, got {sum(ratios.values()):g}")
+    check_ratios(ratios)
     members: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
@@ -101,6 +114,7 @@ def _fill_empty(chosen: dict[str, str], needed: Sequence[str], names: Sequence[s
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:
-    return (
-        did_you_mean(name, known, "images") if len(known) < 20 else did_you_mean(name, known, "").split("(")[0].strip() or "check the name"
-    )
+    if len(known) < 20:
+        return did_you_mean(name, known, "images")
+    guess = nearest(name, known)
+    return f"did you mean '{guess}'?" if guess else "correct the name or remove the line"

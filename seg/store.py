@@ -96,7 +96,8 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
         }
         for i, (x1, y1, x2, y2) in enumerate(boxes)
     ]
-    labels = hashlib.sha256(sample.semantic.tobytes() + sample.instances.tobytes() + sample.categories.tobytes())
+    maps = (sample.semantic, sample.instances, sample.categories, sample.crowd)
+    labels = hashlib.sha256(b"".join(m.tobytes() for m in maps))
     height, width = sample.size
     sha256 = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
     entry = Entry(sample.image_id, file, height, width, count, sha256)
@@ -109,14 +110,14 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
     )
 
 
-def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo]) -> None:
-    """Write a split's manifest.csv, and instances.json where it has instances."""
+def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo], with_instances: bool) -> None:
+    """Write a split's manifest.csv, and instances.json for a data set that has instances."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Entry)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(s.entry) for s in stored)
-    if not any(s.annotations for s in stored):
+    if not with_instances:
         return
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from seg.schema import Target
 
 def check_allowed(name: str, allow: Sequence[str], key: str) -> None:
     """Raise ConfigError where `name` does not lie under one of the modules `allow`."""
-    if not any(name.startswith(f"{module}.") for module in allow):
+    if not _lies_under(name, allow):
         raise ConfigError(
             f"{key}._target_={name}: is not in an allowed module ({', '.join(allow)}); "
             "to allow its module, append it to targets.allow in conf/config.yaml"
@@ -48,8 +48,14 @@ def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
         found = getattr(found, parts[position])
     if not callable(found) or inspect.ismodule(found):
         raise ConfigError(f"{key}._target_={name}: is not a class or function")
-    check_allowed(f"{getattr(found, '__module__', None)}.", allow, key)
+    home = getattr(found, "__module__", None)
+    if not _lies_under(f"{home}.", allow):
+        raise ConfigError(f"{key}._target_={name}: is defined in {home}, which is not an allowed module ({', '.join(allow)})")
     return found
+
+
+def _lies_under(name: str, allow: Sequence[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in allow)
 
 
 def check_arguments(target: Target, allow: Sequence[str], key: str, given: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ The label maps travel as one stack of planes with class c stored as c + 1 and 25
 """
 
 import json
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ class Policy:
     def __call__(self, sample: Sample, seed: int) -> Sample:
         if not self.compose.transforms:
             return sample
-        self.compose.set_random_seed(seed)
+        # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         drawn = self.compose(image=sample.image, mask=_pack(sample))
         semantic, instances = _unpack(drawn["mask"])
         image = np.ascontiguousarray(drawn["image"])

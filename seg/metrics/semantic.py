@@ -25,13 +25,15 @@ def _count(truth: np.ndarray, predicted: np.ndarray, matrix: np.ndarray) -> None
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Class maps of one shape, uint8 -> (K, K) int64 counts of the pixels whose truth is not 255.
 
-    Raises ValueError where the shapes differ, or a class index other than 255 in the truth, or any in the prediction,
-    is not below num_classes.
+    Raises ValueError where the shapes or types are others, or where a counted pixel has a class index, in the truth or in
+    the prediction, that is not below num_classes.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape")
+    if truth.dtype != np.uint8 or predicted.dtype != np.uint8:
+        raise ValueError(f"truth is {truth.dtype}, prediction {predicted.dtype}: both must be uint8")
     counts = np.zeros((256, 256), np.int64)
-    _count(np.ascontiguousarray(truth, np.uint8).ravel(), np.ascontiguousarray(predicted, np.uint8).ravel(), counts)
+    _count(np.ascontiguousarray(truth).ravel(), np.ascontiguousarray(predicted).ravel(), counts)
     if counts[num_classes:IGNORE].any() or counts[:IGNORE, num_classes:].any():
         raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
     return counts[:num_classes, :num_classes].copy()

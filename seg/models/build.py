@@ -64,8 +64,8 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
 def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, int], hub: str) -> nn.Module:
     try:
         network: nn.Module = build(target, allow, key, known)
-    except ConfigError:
-        raise
+    except ConfigError as error:  # a name that the encoder's weights do not have, perhaps
+        raise ConfigError(f"{error} (with model.weights={hub})") from None
     except Exception as error:  # each hub's client fails in ways of its own
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(

@@ -12,7 +12,8 @@ from seg.sample import IGNORE
 
 
 class CrossEntropy(nn.Module):
-    """Pixelwise cross-entropy: the weighted mean over the pixels that are not ignored; 0 when all are.
+    """Pixelwise cross-entropy: the weighted mean over the pixels that are not ignored; 0 when all are,
+    or when all have the weight 0.
 
     class_weights: "none", "inverse", "median", or a list (see `class_weights`). class_pixels: pixels of each class in
     the training split.
@@ -36,7 +37,8 @@ class CrossEntropy(nn.Module):
         counted = target != IGNORE
         if self.weight is None:
             return total / counted.sum().clamp(min=1)
-        return total / self.weight[target[counted]].sum().clamp(min=torch.finfo(torch.float32).tiny)
+        weight = self.weight[target[counted]].sum()
+        return total / torch.where(weight > 0, weight, torch.inf)  # label smoothing leaves a total to pixels without weight
 
 
 def weights_of(kind: str | Sequence[float], class_pixels: Sequence[int]) -> list[float] | None:

@@ -30,7 +30,12 @@ class Record:
 
 
 class Source(Protocol):
-    """A layout of raw data. It is sent to worker processes, so it holds plain values only."""
+    """A layout of raw data. It is sent to worker processes, so it holds plain values only.
+
+    notes: what `items` left out, a line each.
+    """
+
+    notes: list[str]
 
     def items(self) -> list[Item]:
         """Every image, in a fixed order. Raises DataError where the layout is not as configured."""

@@ -17,7 +17,8 @@ SPLITS = ("train", "val", "test")
 class Folders:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
-    labels: "index", a mask's gray value is the class's index, or "color", classes are known by their colours.
+    labels: "index", a mask's gray value is the class's place in the list, or the one that `values` gives it in the same
+    order; or "color", classes are known by their colours.
     ignore: values, or [r, g, b] colours, that count nowhere. `{split}` in `images` and `masks` stands for train, val
     and test where the split is given by folders. skip_unlabelled: leave images without a mask out, do not refuse them.
     """
@@ -29,6 +30,7 @@ class Folders:
         masks: str,
         mask_suffix: str,
         labels: str,
+        values: list[int] | None,
         ignore: list[int] | list[list[int]],
         skip_unlabelled: bool,
         classes: Sequence[ClassInfo],
@@ -37,13 +39,14 @@ class Folders:
     ) -> None:
         if labels not in ("index", "color"):
             raise ConfigError(f"data.source.labels={labels!r}: expected index or color")
+        self.notes: list[str] = []
         self.root, self.images, self.masks, self.mask_suffix = Path(root), images, masks, mask_suffix
         self.channels, self.skip_unlabelled = channels, skip_unlabelled
         self.classes = list(classes)
         self.by_folders = split.by == "folders"
         if self.by_folders and not ("{split}" in images and "{split}" in masks):
             raise ConfigError("data.split.by=folders: data.source.images and .masks must hold {split}, as in '{split}/images'")
-        self.lookup = _color_lookup(classes, ignore) if labels == "color" else _index_lookup(len(classes), ignore)
+        self.lookup = _color_lookup(classes, ignore) if labels == "color" else _index_lookup(classes, values, ignore)
         self.by_color = labels == "color"
 
     def items(self) -> list[Item]:
@@ -58,7 +61,7 @@ class Folders:
         semantic = self._labels(mask_path)
         if semantic.shape != image.shape[:2]:
             (h, w), (mh, mw) = image.shape[:2], semantic.shape
-            turned = "; the image's EXIF orientation was applied, so the mask may need turning" if (h, w) == (mw, mh) else ""
+            turned = "; an image's EXIF orientation is applied on reading, so the mask may need turning" if (h, w) == (mw, mh) else ""
             raise DataError(f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; give both the same size{turned}")
         sample = Sample(item.image_id, image, semantic, *no_instances(*semantic.shape))
         return Record(sample, data, image_path.suffix.lower())
@@ -80,6 +83,10 @@ class Folders:
                 f"{pictures[missing[0]]}: has no mask {masks / missing[0]}{self.mask_suffix}.*{more}; add it, "
                 "set data.source.mask_suffix, or leave such images out with data.source.skip_unlabelled=true"
             )
+        if unused := sorted(drawn.keys() - pictures.keys()):
+            self.notes.append(f"{masks}: {len(unused)} masks have no image and are left out, such as {drawn[unused[0]].name}")
+        if missing:
+            self.notes.append(f"{images}: {len(missing)} images have no mask and are left out, such as {pictures[missing[0]].name}")
         return [
             Item(name, split, (str(path), str(drawn[name])), (name, path.relative_to(images).as_posix(), path.name))
             for name, path in sorted(pictures.items())
@@ -109,7 +116,9 @@ class Folders:
     def _unknown(self, path: Path, value: int, count: int) -> str:
         fix = "add the class to data.classes, or the value to data.source.ignore"
         if not self.by_color:
-            return f"{path}: has the value {value} in {count} pixels, but data.classes has the indices 0..{len(self.classes) - 1}; {fix}"
+            known = ", ".join(str(v) for v, c in self.lookup.items() if c != IGNORE)
+            fix += ", or give each class its value in data.source.values"
+            return f"{path}: has the value {value} in {count} pixels, but the classes have {known}; {fix}"
         color = np.array([value >> 16, value >> 8 & 255, value & 255])
         near = min(self.classes, key=lambda c: float(np.abs(color - np.array(c.color)).sum()))
         return (
@@ -132,11 +141,13 @@ def _pictures(folder: Path, ending: str) -> dict[str, Path]:
     return found
 
 
-def _index_lookup(num_classes: int, ignore: list[int] | list[list[int]]) -> dict[int, int]:
+def _index_lookup(classes: Sequence[ClassInfo], values: list[int] | None, ignore: list[int] | list[list[int]]) -> dict[int, int]:
     if any(isinstance(value, list) for value in ignore):
         raise ConfigError("data.source.ignore: with labels=index expected numbers, got colours")
-    lookup = {value: value for value in range(num_classes)}
-    return lookup | {int(value): IGNORE for value in ignore}  # type: ignore[arg-type]
+    if values is not None and (len(values) != len(classes) or len(set(values)) != len(values)):
+        raise ConfigError(f"data.source.values={values}: expected {len(classes)} different values, one for each of data.classes in turn")
+    lookup = {value: index for index, value in enumerate(values or range(len(classes)))}
+    return lookup | {value: IGNORE for value in ignore if isinstance(value, int)}
 
 
 def _color_lookup(classes: Sequence[ClassInfo], ignore: list[int] | list[list[int]]) -> dict[int, int]:

@@ -1,8 +1,8 @@
 """`shapes`: scenes drawn from a seed, with exact semantic and instance truth, made so that colour alone tells nothing.
 
-Discs, rectangles, triangles, thin rods and rings of three sizes touch and overlap on textured, unevenly lit, noisy
-ground. All classes and the ground share their colours. An instance's mask is its whole outline, covered parts included:
-overlap is kept in layers; the class map shows what lies on top.
+Discs, rectangles, triangles, thin rods and rings of three sizes touch and overlap on textured, unevenly lit, noisy, dull
+ground. The classes share their colours, so that only the outline tells them apart. An instance's mask is its whole
+outline, covered parts included: overlap is kept in layers; the class map shows what lies on top.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from seg.sample import ClassInfo, Sample
 from seg.sources.base import Item, Record
 
 KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
-RADII = ((6.0, 8.5), (9.5, 13.5), (15.0, 21.0))  # pixels in a scene of 128 x 128: small, medium, large
+RADII = ((8.0, 11.0), (12.5, 16.5), (18.0, 25.0))  # pixels in a scene of 128 x 128: small, medium, large
 SUBPIXEL_BITS = 4  # OpenCV draws outlines on a grid of 1/16 pixel
-MAX_COVERED = 0.35  # an object may cover this share of another
+MAX_COVERED = 0.25  # an object may cover this share of another
 
 
 class Shapes:
@@ -29,9 +29,12 @@ class Shapes:
             raise ConfigError(f"data.source.num_images={num_images}: expected at least 1")
         if size < 32:
             raise ConfigError(f"data.source.size={size}: expected at least 32 pixels, or the shapes do not fit")
+        if seed < 0:
+            raise ConfigError(f"data.source.seed={seed}: expected at least 0")
         names = [c.name for c in classes]
         if sorted(names) != sorted(("background", *KINDS)):
             raise ConfigError(f"data.classes: shapes draws background, {', '.join(KINDS)}; got {', '.join(names)}")
+        self.notes: list[str] = []
         self.num_images, self.size, self.seed = num_images, size, seed
         self.background = names.index("background")
         self.categories = [names.index(kind) for kind in KINDS]
@@ -41,24 +44,25 @@ class Shapes:
 
     def read(self, item: Item) -> Record:
         rng = np.random.default_rng([self.seed, int(item.files[0]), self.size])
-        palette = rng.integers(50, 206, (5, 3)).astype(np.float32)
-        scene = _texture(rng, self.size, palette[0], float(rng.uniform(8, 20)))
+        ground = (rng.uniform(75, 180) + rng.uniform(-18, 18, 3)).astype(np.float32)
+        palette = rng.integers(30, 226, (4, 3)).astype(np.float32)  # of all classes
+        scene = _texture(rng, self.size, ground, float(rng.uniform(4, 11)))
         masks: list[np.ndarray] = []
         visible: list[int] = []  # pixels of each mask that no later one covers
         categories: list[int] = []
-        for _ in range(int(rng.integers(4, 9))):
+        for _ in range(int(rng.integers(7, 13))):
             kind = int(rng.integers(len(KINDS)))
             mask = self._place(rng, KINDS[kind], masks, visible)
             if mask is None:
                 continue
-            color = _distinct(rng, palette[1 + int(rng.integers(4))], palette[0])
-            surface = _texture(rng, self.size, color, float(rng.uniform(4, 14)))
-            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)[..., None] * float(rng.uniform(0.82, 0.97))
+            color = _distinct(rng, palette[int(rng.integers(len(palette)))], ground)
+            surface = _texture(rng, self.size, color, float(rng.uniform(3, 9)))
+            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)[..., None] * float(rng.uniform(0.88, 1.0))
             scene += (surface - scene) * alpha
             masks.append(mask)
             categories.append(self.categories[kind])
         scene *= _light(rng, self.size)[..., None]
-        scene += rng.standard_normal(scene.shape, np.float32) * np.float32(rng.uniform(5, 12))
+        scene += rng.standard_normal(scene.shape, np.float32) * np.float32(rng.uniform(3, 8))
         ids = layers_from_masks(masks, self.size, self.size)
         classes, crowd = np.array(categories, np.int32), np.zeros(len(categories), bool)
         semantic = semantic_from_instances(ids, classes, crowd, self.background)
@@ -70,7 +74,7 @@ class Shapes:
         for _ in range(10):
             low, high = RADII[int(rng.integers(len(RADII)))]
             radius = float(rng.uniform(low, high)) * self.size / 128
-            center = rng.uniform(0.6 * radius, self.size - 0.6 * radius, 2)
+            center = rng.uniform(0.9 * radius, self.size - 0.9 * radius, 2)
             mask = _outline(rng, kind, center, radius, self.size)
             area = int(mask.sum())
             covered = [int((mask & other).sum()) for other in masks]
@@ -91,12 +95,12 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
     if kind == "disc":
         points = _circle(center, radius)
     elif kind == "rectangle":
-        aspect = float(rng.uniform(0.45, 1.0))
+        aspect = float(rng.uniform(0.4, 0.7))
         points = _corners(center, turn, radius, radius * aspect)
     elif kind == "rod":
         points = _corners(center, turn, radius * 1.5, max(0.9, radius * 0.1))
     elif kind == "triangle":
-        angles = turn + np.array([0.0, 2.1, 4.2]) + rng.uniform(-0.25, 0.25, 3)
+        angles = turn + np.array([0.0, 2.1, 4.2]) + rng.uniform(-0.2, 0.2, 3)
         points = center + radius * 1.15 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     else:
         points = _circle(center, radius)
@@ -136,9 +140,9 @@ def _texture(rng: np.random.Generator, size: int, color: np.ndarray, strength: f
 def _distinct(rng: np.random.Generator, color: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """The colour, moved away from the ground's where the two can hardly be told apart."""
     for _ in range(20):
-        if np.abs(color - ground).max() >= 40:
+        if np.abs(color - ground).max() >= 70:
             break
-        color = rng.integers(50, 206, 3).astype(np.float32)
+        color = rng.integers(30, 226, 3).astype(np.float32)
     return color
 
 

@@ -56,7 +56,7 @@ def store_copies(folder: Path, policy: Policy, samples: Iterable[Sample], total:
     copies = augmented(policy, samples, cfg.augment.copies, cfg.seed)
     tracked = track(copies, total * cfg.augment.copies, "augmented copies", cfg.runtime.progress)
     stored = [write_record(folder, Record(sample), len(info.classes)) for sample in tracked]
-    write_split(folder, stored, info.classes)
+    write_split(folder, stored, info.classes, info.task == "instance")
     return stored
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seg.config import AT_RUN_TIME
-from seg.preparation import prepare
+from seg.preparation import absent_classes, prepare
 from seg.rawdata import find_root
 from seg.sample import ClassInfo
 from seg.schema import Config
@@ -16,5 +16,7 @@ def run(cfg: Config, out: Path) -> None:
     given = dict(zip(AT_RUN_TIME["data.source"], (str(root), classes, cfg.data.channels, cfg.data.split), strict=True))
     source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
     info = prepare(source, cfg.data.name, classes, cfg.data.split, root, out, cfg.runtime.workers, cfg.runtime.progress)
+    for warning in [*source.notes, *absent_classes(info)]:
+        print(f"warning: {warning}")
     for name, counts in info.splits.items():
         print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")

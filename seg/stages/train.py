@@ -17,7 +17,7 @@ from seg.callbacks import Console, History
 from seg.checkpoint import Checkpoint, save
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData
-from seg.errors import DataError
+from seg.errors import ConfigError, DataError
 from seg.hardware import choose_precision, device_of
 from seg.models.build import build_model
 from seg.module import SegmentationModule
@@ -33,6 +33,11 @@ SECTIONS = ("task", "model", "loss", "optimizer", "scheduler", "trainer", "seed"
 def run(cfg: Config, out: Path) -> float:
     """Returns the best value of the monitored figure."""
     quiet()
+    if cfg.trainer.max_epochs < cfg.trainer.validate_every:
+        raise ConfigError(
+            f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
+            "or no epoch is validated and no best checkpoint is kept"
+        )
     data = load_data(cfg)
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
     augmented = json.loads((Path(cfg.paths.augment) / "augmented.json").read_text())

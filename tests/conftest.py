@@ -1,0 +1,74 @@
+"""What all tests share: the environment of a run, no network, and small data that is made here."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from seg.environment import num_cores, prepare_environment
+from seg.sample import ClassInfo
+
+if TYPE_CHECKING:
+    from seg.schema import Config
+    from seg.store import DatasetInfo
+
+prepare_environment()  # before torch, OpenCV and albumentations
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, num_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it doubles every heavy import of the processes that tests start
+sys.dont_write_bytecode = False
+
+ROOT = Path(__file__).parents[1]
+
+MakeConfig = Callable[..., "Config"]
+MakeInfo = Callable[..., "DatasetInfo"]
+
+
+@pytest.fixture(scope="session")
+def make_config() -> MakeConfig:
+    """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
+    from seg.config import checked, compose, conf_folder
+
+    def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
+        params, _ = compose(conf_folder(ROOT), list(overrides))
+        if network is not None:
+            params["model"]["network"] = network
+        return checked(params)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_info() -> MakeInfo:
+    """(classes=3, channels=3) -> the facts of a data set that is not on disk; class k has 100 (k + 1) pixels."""
+    from seg.store import DatasetInfo
+
+    def make(classes: int = 3, channels: int = 3) -> "DatasetInfo":
+        return DatasetInfo(
+            name="by hand",
+            task="semantic",
+            classes=[ClassInfo(f"class{k}", (20 * k, 10, 255 - 20 * k)) for k in range(classes)],
+            channels=channels,
+            mean=[100.0, 110.0, 120.0][:channels],
+            std=[50.0, 55.0, 60.0][:channels],
+            splits={"train": {"class_pixels": [100 * (k + 1) for k in range(classes)]}},
+            digest="0" * 64,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
+    """The prepared data set of twelve drawn scenes of 48 x 48 pixels. Tests only read it."""
+    from seg.preparation import prepare
+    from seg.sources.shapes import Shapes
+
+    data = make_config().data
+    classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
+    out = tmp_path_factory.mktemp("data") / "prepared"
+    prepare(Shapes(12, 48, 0, classes), "shapes", classes, data.split, None, out, 1, "none")
+    return out

@@ -1,0 +1,81 @@
+"""A copy of the project in a folder of its own, as a user has it after `git clone`, small enough to run in seconds."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STAGES = ["configure", "prepare", "augment", "train", "evaluate"]
+
+
+@dataclass
+class Project:
+    """Runs commands in `folder`; `small` makes experiment=smoke the default, so that a plain `dvc repro` is quick."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def clone(cls, folder: Path, small: bool = True) -> "Project":
+        tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in tracked.stdout.splitlines():
+            source, target = ROOT / name, folder / name
+            if source.is_symlink() or source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        project = cls(folder)
+        project.run("git", "init", "-q")
+        if small:
+            project.edit("conf/config.yaml", "experiment: none", "experiment: smoke")
+            project.run(sys.executable, "-m", "seg", "configure", "--clear")
+        project.commit("start")
+        return project
+
+    def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; `ok` says whether it must succeed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.env(**environment), capture_output=True, text=True, timeout=600)
+        if ok:
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        else:
+            assert done.returncode != 0, f"{' '.join(command)} should have failed\n{done.stdout}"
+        return done
+
+    def env(self, **more: str) -> dict[str, str]:
+        """As a user's shell has it, with this Python first and no identity but the test's own."""
+        names = {"GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"}
+        mails = {"GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SEG_", "GIT_")) and k != "PYTHONDONTWRITEBYTECODE"}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        return env | dict.fromkeys(names, "tester") | dict.fromkeys(mails, "tester@example.org") | self.environment | more
+
+    def dvc(self, *arguments: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *arguments, ok=ok, **environment)
+
+    def seg(self, *arguments: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "seg", *arguments, ok=ok, **environment)
+
+    def repro(self, **environment: str) -> list[str]:
+        """`dvc repro`: the stages that ran, in order."""
+        return stages_run(self.dvc("repro", **environment).stdout)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "--allow-empty", "-m", message)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} does not hold {old!r}"
+        path.write_text(text.replace(old, new, 1))
+
+    def bytes_of(self, *files: str) -> dict[str, bytes]:
+        return {file: (self.folder / file).read_bytes() for file in files}
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages whose commands DVC says it ran."""
+    return re.findall(r"Running stage '(\w+)'", output)

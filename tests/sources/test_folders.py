@@ -1,0 +1,220 @@
+"""Folders of images and masks: every layout that is promised, read back value by value."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import CLASSES, SIZE, colored, encoded, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
+
+from seg.errors import ConfigError, DataError
+from seg.sample import ClassInfo, Sample
+from seg.sources.folders import Folders
+
+IGNORED_COLOR = (1, 1, 1)
+NAMES = ["a", "b", "c", "d"]
+
+
+def read_all(source: Folders) -> dict[str, Sample]:
+    return {item.image_id: source.read(item).sample for item in source.items()}
+
+
+def write_images(root: Path, names: list[str] = NAMES) -> None:
+    for seed, name in enumerate(names):
+        write(root / "images" / f"{name}.png", picture(seed))
+
+
+def test_index_masks(tmp_path: Path) -> None:
+    samples = read_all(folders(write_folders(tmp_path, NAMES, suffix=".png")))
+    assert list(samples) == NAMES
+    for seed, sample in enumerate(samples.values()):
+        assert np.array_equal(sample.image, picture(seed))
+        assert np.array_equal(sample.semantic, labels(seed)), "255 is ignored and stays 255"
+        assert sample.instances.shape == (*SIZE, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_any_value_can_be_ignored(tmp_path: Path, dtype: type) -> None:
+    values = np.array([[0, 1, 2], [3, 11, 12]], dtype)
+    write(tmp_path / "images" / "a.png", picture(0, (2, 3)))
+    write(tmp_path / "masks" / "a.png", values)
+    assert read_all(folders(tmp_path, ignore=[11, 12]))["a"].semantic.tolist() == [[0, 1, 2], [3, 255, 255]]
+    assert read_all(folders(tmp_path, ignore=[2, 11, 12]))["a"].semantic.tolist() == [[0, 1, 255], [3, 255, 255]], "a class, too"
+
+
+def test_masks_of_16_bit_may_hold_large_values_to_ignore(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 3)))
+    write(tmp_path / "masks" / "a.png", np.array([[3, 1000, 0]], np.uint16))
+    assert read_all(folders(tmp_path, ignore=[1000]))["a"].semantic.tolist() == [[3, 255, 0]]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_colour_masks(tmp_path: Path, suffix: str) -> None:
+    write_images(tmp_path)
+    for seed, name in enumerate(NAMES):
+        write(tmp_path / "masks" / f"{name}{suffix}", colored(labels(seed), IGNORED_COLOR))
+    samples = read_all(folders(tmp_path, labels="color", ignore=[list(IGNORED_COLOR)]))
+    for seed, sample in enumerate(samples.values()):
+        assert np.array_equal(sample.semantic, labels(seed))
+
+
+def test_palette_masks_are_read_by_their_colours_whatever_their_indices(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "masks").mkdir()
+    colors = [*(c.color for c in CLASSES), IGNORED_COLOR]
+    for seed, name in enumerate(NAMES):
+        order = np.random.default_rng(seed).permutation(len(colors))  # a palette of its own
+        place = np.argsort(order)
+        classes = np.where(labels(seed) == 255, len(CLASSES), labels(seed))
+        mask = Image.fromarray(place[classes].astype(np.uint8), mode="P")
+        mask.putpalette(np.array(colors, np.uint8)[order].ravel().tolist())
+        mask.save(tmp_path / "masks" / f"{name}.png")
+    samples = read_all(folders(tmp_path, labels="color", ignore=[list(IGNORED_COLOR)]))
+    for seed, sample in enumerate(samples.values()):
+        assert np.array_equal(sample.semantic, labels(seed))
+    with pytest.raises(DataError, match=r"masks/a.png: is a colour or palette image.*set data.source.labels=color"):
+        read_all(folders(tmp_path))
+
+
+def test_black_and_white_masks_by_colour(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random(SIZE) < 0.3
+    write(tmp_path / "images" / "a.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    classes = [ClassInfo("background", (0, 0, 0)), ClassInfo("foreground", (255, 255, 255))]
+    sample = read_all(folders(tmp_path, classes=classes, labels="color", ignore=[]))["a"]
+    assert np.array_equal(sample.semantic, mask)
+
+
+def test_a_suffix_of_masks(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a", "b"])
+    for seed, name in enumerate("ab"):
+        write(tmp_path / "masks" / f"{name}_mask.png", labels(seed))
+        write(tmp_path / "masks" / f"{name}_edge.png", labels(seed + 5))
+    samples = read_all(folders(tmp_path, mask_suffix="_mask"))
+    assert [np.array_equal(s.semantic, labels(seed)) for seed, s in enumerate(samples.values())] == [True, True]
+
+
+def test_nested_folders(tmp_path: Path) -> None:
+    root = write_folders(tmp_path / "raw", ["day/x", "day/y", "night/deep/x", "z"], suffix=".png")
+    items = folders(root).items()
+    assert [item.image_id for item in items] == ["day/x", "day/y", "night/deep/x", "z"]
+    assert [np.array_equal(folders(root).read(item).sample.semantic, labels(seed)) for seed, item in enumerate(items)] == [True] * 4
+    prepare_tiny(folders(root), tmp_path / "out")
+    written = {name.split("/", 2)[2] for name in tree(tmp_path / "out") if "/images/" in name}
+    assert written == {"day/x.png", "day/y.png", "night/deep/x.png", "z.png"}
+
+
+@pytest.mark.parametrize(("images", "masks"), [("{split}/img", "{split}/lab"), ("{split}", "{split}annot")])
+def test_folders_that_name_the_split(tmp_path: Path, images: str, masks: str) -> None:
+    for number, name in enumerate(("train", "val", "test")):
+        for seed in range(number + 1):
+            write(tmp_path / images.replace("{split}", name) / f"same{seed}.png", picture(10 * number + seed))
+            write(tmp_path / masks.replace("{split}", name) / f"same{seed}.png", labels(10 * number + seed))
+    source = folders(tmp_path, split("folders"), images=images, masks=masks)
+    items = source.items()
+    assert [(item.split, item.image_id) for item in items] == [
+        ("train", "same0"),
+        ("val", "same0"),
+        ("val", "same1"),
+        ("test", "same0"),
+        ("test", "same1"),
+        ("test", "same2"),
+    ]
+    for item, seed in zip(items, (0, 10, 11, 20, 21, 22), strict=True):
+        assert np.array_equal(source.read(item).sample.semantic, labels(seed))
+
+
+def test_images_without_a_mask_are_left_out_only_when_asked(tmp_path: Path) -> None:
+    write_folders(tmp_path, NAMES)
+    (tmp_path / "masks" / "b.png").unlink()
+    assert [item.image_id for item in folders(tmp_path, skip_unlabelled=True).items()] == ["a", "c", "d"]
+    with pytest.raises(DataError, match=r"images/b.jpg: has no mask .*masks/b\.\*; add it, .*data.source.skip_unlabelled=true"):
+        folders(tmp_path).items()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gray_images(tmp_path: Path, channels: int) -> None:
+    gray = picture(0, channels=1)
+    write(tmp_path / "images" / "a.png", gray)
+    write(tmp_path / "masks" / "a.png", labels(0))
+    image = read_all(folders(tmp_path, channels=channels))["a"].image
+    assert np.array_equal(image, np.repeat(gray, channels, axis=2))
+
+
+def test_files_that_are_no_images_are_not_looked_at(tmp_path: Path) -> None:
+    write_folders(tmp_path, ["a", "b.front"], suffix=".JPG")
+    (tmp_path / "images" / "notes.txt").write_text("seen in spring")
+    (tmp_path / "images" / ".hidden.jpg").write_bytes(b"")
+    assert [item.image_id for item in folders(tmp_path).items()] == ["a", "b.front"]
+
+
+def test_original_bytes_are_kept(tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    for seed, name in enumerate(("a.jpg", "b.JPEG", "c.png", "d.bmp", "e.webp", "f.tif")):
+        write(root / "images" / name, picture(seed))
+        write(root / "masks" / f"{name[0]}.png", labels(seed))
+    prepare_tiny(folders(root), tmp_path / "out")
+    kept = {name.rpartition("/")[2]: data for name, data in tree(tmp_path / "out").items() if "/images/" in name}
+    assert kept == {p.with_suffix(p.suffix.lower()).name: p.read_bytes() for p in (root / "images").iterdir()}
+
+
+def test_an_images_orientation_is_applied_to_pair_it_with_its_mask(tmp_path: Path) -> None:
+    upright, exif = picture(0, (40, 24)), Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise for display
+    (tmp_path / "images").mkdir()
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
+    turned.save(tmp_path / "images" / "a.jpg", exif=exif, quality=95, subsampling=0)
+    write(tmp_path / "masks" / "a.png", labels(0, (40, 24)))
+    sample = read_all(folders(tmp_path))["a"]
+    assert np.array_equal(sample.semantic, labels(0, (40, 24)))
+    assert np.abs(sample.image.astype(int) - upright).mean() < 4
+
+
+def test_lossy_masks_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0))
+    mask = cv2.resize(labels(0, (12, 16)) % 4 * 60, SIZE[::-1], interpolation=cv2.INTER_NEAREST)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.jpg").write_bytes(encoded(mask, ".jpg"))
+    with pytest.raises(DataError, match=r"masks/a.jpg: has the value \d+ in \d+ pixels, but the classes have 0, 1, 2, 3"):
+        read_all(folders(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": "colour"}, "data.source.labels='colour': expected index or color"),
+        ({"ignore": [[0, 0, 0]]}, "data.source.ignore: with labels=index expected numbers, got colours"),
+        ({"labels": "color"}, r"data.source.ignore: with labels=color expected colours such as \[\[0, 0, 0\]\]"),
+        ({"labels": "color", "ignore": [[0, 0]]}, "data.source.ignore: with labels=color expected colours"),
+        ({"labels": "color", "ignore": [[200, 0, 0]]}, r"data.classes: the colour \[200, 0, 0\] stands twice"),
+        ({"labels": "color", "ignore": [], "classes": [*CLASSES, CLASSES[0]]}, r"data.classes: the colour \[10, 20, 30\] stands twice"),
+        ({"section": split("folders")}, "data.split.by=folders: data.source.images and .masks must hold {split}"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        folders(tmp_path, **changed)
+
+
+def test_values_say_which_gray_value_is_which_class(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 4)))
+    write(tmp_path / "masks" / "a.png", np.array([[255, 0, 7, 90]], np.uint8))
+    read = read_all(folders(tmp_path, values=[0, 255, 7, 90], ignore=[]))["a"]
+    assert read.semantic.tolist() == [[1, 0, 2, 3]]
+    with pytest.raises(ConfigError, match=r"data.source.values=\[0, 0, 7, 90\]: expected 4 different values"):
+        folders(tmp_path, values=[0, 0, 7, 90])
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "images" / f"{name}.png", picture(0, (1, 4)))
+    for name in ("a", "c"):
+        write(tmp_path / "masks" / f"{name}.png", np.zeros((1, 4), np.uint8))
+    source = folders(tmp_path, skip_unlabelled=True)
+    assert [item.image_id for item in source.items()] == ["a"]
+    assert source.notes == [
+        f"{tmp_path / 'masks'}: 1 masks have no image and are left out, such as c.png",
+        f"{tmp_path / 'images'}: 1 images have no mask and are left out, such as b.png",
+    ]

@@ -1,0 +1,93 @@
+"""`augment` on a tiny data set: a policy that loads, a preview that opens, copies that are the policy's own draws."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import MakeConfig
+
+from seg.errors import ConfigError
+from seg.labelmaps import boxes_of
+from seg.schema import Config
+from seg.stages.augment import run, spread
+from seg.store import read_annotations, read_entries, read_sample
+from seg.transforms import compile_policy, load_policy
+
+
+@pytest.fixture
+def config(make_config: MakeConfig, prepared: Path) -> Config:
+    settings = (f"paths.prepare={prepared}", "augment=medium", "augment.copies=2", "runtime.progress=none")
+    return make_config(*settings, "augment.preview.images=3", "augment.preview.draws=2", "seed=4")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_policy_preview_and_copies_are_written_and_the_same_again(
+    config: Config, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "augmented"
+    run(config, out)
+    entries = read_entries(prepared / "train")
+    assert f"policy medium: {len(config.augment.transforms)} transforms, {2 * len(entries)} copies; look at" in capsys.readouterr().out
+
+    policy = load_policy((out / "policy.json").read_text())
+    compiled = compile_policy(config.augment.transforms, config.targets.allow)
+    copies, annotations = read_entries(out / "train"), read_annotations(prepared / "train")
+    own = read_annotations(out / "train")
+    assert [c.image_id for c in copies] == [f"{e.image_id}_copy{n}" for e in entries for n in (1, 2)]
+    assert len({c.sha256 for c in copies} | {e.sha256 for e in entries}) == 3 * len(entries), "every copy is another picture"
+    for index, entry in enumerate(entries):
+        sample = read_sample(prepared / "train", entry, 3, annotations.get(entry.file, ()))
+        for number, seed in enumerate(np.random.default_rng([4, index]).integers(1 << 32, size=2)):
+            drawn, copy = policy(sample, int(seed)), copies[2 * index + number]
+            stored = read_sample(out / "train", copy, 3, own.get(copy.file, ()))
+            np.testing.assert_array_equal(stored.image, drawn.image)
+            np.testing.assert_array_equal(stored.image, compiled(sample, int(seed)).image)
+            np.testing.assert_array_equal(stored.semantic, drawn.semantic)
+            count = len(drawn.categories)
+            np.testing.assert_array_equal(stored.categories, drawn.categories)
+            np.testing.assert_array_equal(boxes_of(stored.instances, count), boxes_of(drawn.instances, count))
+
+    preview = cv2.imread(str(out / "preview.png"))
+    assert preview.shape[1] > preview.shape[0] * 0.5
+    assert len(np.unique(preview.reshape(-1, 3), axis=0)) > 500, "pictures, not an empty page"
+
+    first = content(out)
+    assert sum(name.startswith("train/images/") for name in first) == 2 * len(entries)
+    run(config, tmp_path / "again")
+    assert content(tmp_path / "again") == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "augmented"], "nothing is left beside the output"
+
+
+def test_no_copies_leave_no_split_and_the_digest_follows_the_policy(config: Config, tmp_path: Path) -> None:
+    digests = []
+    for count in (1, 2, 2):
+        out = tmp_path / str(len(digests))
+        augment = config.augment.model_copy(update={"copies": 0, "transforms": config.augment.transforms[:count]})
+        run(config.model_copy(update={"augment": augment}), out)
+        summary = json.loads((out / "augmented.json").read_text())
+        assert (summary["policy"], summary["copies"]) == ("medium", 0)
+        assert not (out / "train").exists()
+        digests.append(summary["digest"])
+    assert digests[0] != digests[1] == digests[2]
+
+
+def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "augmented"
+    out.mkdir()
+    (out / "policy.json").write_text("the one before")
+    crop = "augment.transforms=[{_target_: albumentations.RandomCrop, height: 64, width: 64, p: 1.0}]"
+    with pytest.raises(ConfigError, match=r"augment\.transforms: fails on the image \d+ \(48x48x3\)"):
+        run(make_config(f"paths.prepare={prepared}", crop), out)
+    assert content(out) == {"policy.json": b"the one before"}
+    assert [p.name for p in tmp_path.iterdir()] == ["augmented"]
+
+
+def test_the_preview_spreads_over_the_split() -> None:
+    assert spread(100, 4) == [0, 33, 66, 99]
+    assert spread(2, 4) == [0, 1]
+    assert spread(1, 4) == [0]

@@ -1,0 +1,122 @@
+"""Overrides found again from a composed configuration, and what a slip of the pen is answered with."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seg.config import checked, compose
+from seg.errors import ConfigError, DataError
+from seg.stages import configure
+from seg.stages.configure import OVERRIDES, checksum, derive, read
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+
+ROUND_TRIPS = [
+    [],
+    ["model=fcn"],
+    ["model=fcn", "optimizer=sgd", "optimizer.lr=1e-05", "model.stride=16"],
+    ["trainer=ddp", "trainer.devices=[0,1]"],
+    ["experiment=smoke", "trainer.max_epochs=7"],
+    ["data=camvid", "data.root='/a b/c:d,e{f}=\"q\" $x é'"],
+    ["data.root='1e3'"],
+    ["data.root='null'"],
+    ["data.root=''"],
+    ["data.root='C:\\x'"],
+    ["data.root='C:\\\\'"],
+    ['data.root="it\'s"'],
+    ["data.root='a\\'b\\\\'"],
+    ["~model.network.encoder_depth"],
+    ["+model.network.decoder_attention_type=scse"],
+    ["seed=-3"],
+    ["optimizer.lr=1e-300"],
+    ["loss.class_weights=[1,2.5,1,1,1,3]"],
+    ["data.split.ratios={train:0.6,val:0.2,test:0.2}"],
+    ["augment.transforms=[]"],
+]
+
+
+@pytest.mark.parametrize("overrides", ROUND_TRIPS, ids=" ".join)
+def test_the_overrides_of_a_composed_configuration_are_found_again(overrides: list[str]) -> None:
+    params, _ = compose(CONF, overrides)
+    params[OVERRIDES] = []
+    again, _ = compose(CONF, derive(CONF, params))
+    assert {**again, OVERRIDES: 0} == {**params, OVERRIDES: 0}
+
+
+@pytest.mark.parametrize("overrides", [["model=fcn", "optimizer.lr=0.01"], ["experiment=smoke"]], ids=" ".join)
+def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> None:
+    assert derive(CONF, compose(CONF, overrides)[0]) == overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("modle=unet", "unknown key modle: did you mean 'model'? (groups and keys: augment, data,"),
+        ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, fused, lr, name, weight_decay)"),
+        ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: fcn,"),
+        ("model=fcn,unte", "model=unte: no such option; did you mean 'unet'?"),
+        ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
+        ("trainer.batch_size=0", "trainer.batch_size=0: expected greater than 0"),
+        ("trainer.precision=bf61", "trainer.precision='bf61': expected 'auto', '32-true', 'bf16-mixed' or '16-mixed'"),
+        ("+trainer.batch_sise=3", "unknown key trainer.batch_sise: did you mean 'batch_size'?"),
+        ("+foo.bar=1", "unknown key foo: keys of the top level: augment, data,"),
+        ("+model.network.encoder_nam=x", "unknown key model.network.encoder_nam: did you mean 'encoder_name'?"),
+        ("data.source.num_images=many", "data.source.num_images='many': expected a valid integer"),
+        ("loss._target_=os.system", "loss._target_=os.system: is not in an allowed module (seg,"),
+        ("loss._target_=seg.models.losses.CrossEntrpy", "seg.models.losses has no 'CrossEntrpy'; did you mean 'CrossEntropy'?"),
+        ("data=camvid", "data.root has no value yet: set data.root=<folder of the data set> (to be had from github.com/alexgkendall"),
+        ("model", "'model' is not an override: write key=value"),
+        ("paths.train=/elsewhere", "paths.train=/elsewhere: dvc.yaml fixes the pipeline's folders"),
+    ],
+)
+def test_a_slip_is_answered_with_the_nearest_right_name(tmp_path: Path, override: str, answer: str) -> None:
+    (tmp_path / "conf").symlink_to(CONF)
+    with pytest.raises((ConfigError, DataError)) as caught:
+        configure.run(tmp_path, [override])
+    assert answer in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "params.yaml").exists()
+
+
+def test_params_yaml_is_what_conf_composes() -> None:
+    recorded = read(ROOT / "params.yaml")
+    assert recorded == compose(CONF, recorded[OVERRIDES])[0] | {OVERRIDES: recorded[OVERRIDES]}
+    assert (ROOT / "params.yaml").read_text().splitlines()[0].endswith(checksum(recorded))
+
+
+def test_every_option_says_its_name_and_every_group_composes() -> None:
+    for path in CONF.glob("*/*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        assert (content["experiment"] if path.parent.name == "experiment" else content)["name"] == path.stem, path
+        checked(compose(CONF, [f"{path.parent.name}={path.stem}", "data.root=/data"])[0])
+
+
+def test_overrides_given_by_hand_are_recorded_and_cleared(tmp_path: Path) -> None:
+    (tmp_path / "conf").symlink_to(CONF)
+    configure.run(tmp_path, ["optimizer.lr=0.5"])
+    assert read(tmp_path / "params.yaml")[OVERRIDES] == ["optimizer.lr=0.5"]
+    configure.run(tmp_path)
+    assert read(tmp_path / "params.yaml")["optimizer"]["lr"] == 0.5
+    configure.run(tmp_path, [])
+    assert read(tmp_path / "params.yaml")["optimizer"]["lr"] != 0.5
+
+
+def test_data_raw_stands_for_the_data_set(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "conf").symlink_to(CONF)
+    outside, inside = tmp_path / "elsewhere", project / "data" / "mine"
+    outside.mkdir()
+    inside.mkdir(parents=True)
+    link = project / "data" / "raw"
+    configure.run(project, ["data=folders", f"data.root={outside}"])
+    assert link.readlink() == outside
+    configure.run(project, ["data=folders", "data.root=data/mine"])
+    assert str(link.readlink()) == "mine", "relative, so that it holds in a copy of the project"
+    configure.run(project, [])
+    assert not link.is_symlink()
+    with pytest.raises(DataError, match=r"data.root=/nowhere: there is no such folder; set data.root .* to be had from github.com"):
+        configure.run(project, ["data=camvid", "data.root=/nowhere"])
+    assert read(project / "params.yaml")["data"]["name"] == "shapes", "a refused configuration leaves the last one"

@@ -1,0 +1,143 @@
+"""A training that is cut off goes on, and ends as if it had never been; the same commit gives the same bytes anywhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from project import Project
+
+pytestmark = pytest.mark.slow
+TRAINED = ("artifacts/train/best.ckpt", "artifacts/train/last.ckpt", "artifacts/train/history.csv")
+RESULTS = (*TRAINED, "artifacts/evaluate/metrics.json", "artifacts/evaluate/per_image.csv", "artifacts/evaluate/confusion.csv")
+EPOCHS = 5
+
+
+def clone(folder: Path) -> Project:
+    project = Project.clone(folder)
+    project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", f"max_epochs: {EPOCHS}")
+    project.edit("conf/experiment/smoke.yaml", "trainer:", "loss:\n  label_smoothing: 0.05\ntrainer:")
+    project.seg("configure")
+    project.commit("longer")
+    return project
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone whose pipeline ran to its end at once."""
+    project = clone(tmp_path_factory.mktemp("unbroken"))
+    project.dvc("repro")
+    return project
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Project:
+    """Another clone, prepared but not trained."""
+    project = clone(tmp_path / "a clone with spaces")
+    project.dvc("repro", "augment")
+    return project
+
+
+class Running:
+    """A command in a process group of its own, whose output is waited for."""
+
+    def __init__(self, project: Project, *command: str) -> None:
+        self.process = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=project.env(PYTHONUNBUFFERED="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+
+    def wait_for(self, text: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} was never printed:\n{''.join(self.lines)}")
+
+    def kill_all(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def started(other: Project) -> Iterator[list[Running]]:
+    """What a test started; nothing of it outlives the test."""
+    running: list[Running] = []
+    yield running
+    for one in running:
+        if one.process.poll() is None:
+            one.kill_all()
+
+
+def test_two_clones_give_the_same_bytes(unbroken: Project, other: Project) -> None:
+    other.dvc("repro")
+    assert other.bytes_of(*RESULTS) == unbroken.bytes_of(*RESULTS)
+
+
+def test_killed_at_once_and_resumed_equals_unbroken(unbroken: Project, other: Project, started: list[Running]) -> None:
+    run = Running(other, sys.executable, "-m", "dvc", "repro")
+    started.append(run)
+    run.wait_for(f"epoch 2/{EPOCHS}")
+    time.sleep(0.2)  # somewhere in the third epoch
+    run.kill_all()
+    assert not any((other.folder / f).exists() for f in TRAINED)
+    resumed = other.dvc("repro")
+    assert "resuming an interrupted run" in resumed.stdout
+    assert f"epoch 1/{EPOCHS}" not in resumed.stdout
+    assert other.bytes_of(*RESULTS) == unbroken.bytes_of(*RESULTS)
+    assert not list((other.folder / ".scratch/train").glob("*")), "the scratch folder is removed on success"
+
+
+def test_other_settings_start_afresh(unbroken: Project, other: Project, started: list[Running]) -> None:
+    run = Running(other, sys.executable, "-m", "dvc", "repro")
+    started.append(run)
+    run.wait_for(f"epoch 1/{EPOCHS}")
+    run.kill_all()
+    other.edit("conf/optimizer/adamw.yaml", "lr: ", "lr: 1")
+    afresh = other.dvc("repro")
+    assert "resuming" not in afresh.stdout
+    assert f"epoch 1/{EPOCHS}" in afresh.stdout
+
+
+def test_sigterm_ends_with_143_and_nothing_is_recorded(other: Project, started: list[Running]) -> None:
+    run = Running(other, sys.executable, "-m", "seg", "train", "-cn", "pipeline")
+    started.append(run)
+    run.wait_for(f"epoch 1/{EPOCHS}")
+    run.process.send_signal(signal.SIGTERM)
+    assert run.process.wait(timeout=60) == 143
+    assert not any((other.folder / f).exists() for f in TRAINED)
+    assert "train" in other.dvc("status").stdout
+
+
+def test_sigterm_under_dvc_fails_the_stage(other: Project, started: list[Running]) -> None:
+    run = Running(other, sys.executable, "-m", "dvc", "repro")
+    started.append(run)
+    run.wait_for(f"epoch 1/{EPOCHS}")
+    found = subprocess.run(["pgrep", "-g", str(run.process.pid), "-f", "seg train"], capture_output=True, text=True, check=True)
+    for pid in found.stdout.split():
+        os.kill(int(pid), signal.SIGTERM)
+    assert run.process.wait(timeout=60) != 0
+    assert "train:" not in (other.folder / "dvc.lock").read_text()
+    assert "resuming an interrupted run" in other.dvc("repro").stdout
+
+
+def test_an_orphaned_training_keeps_its_successor_out(other: Project, started: list[Running]) -> None:
+    run = Running(other, sys.executable, "-m", "seg", "train", "-cn", "pipeline")
+    started.append(run)
+    run.wait_for(f"epoch 1/{EPOCHS}")
+    os.kill(run.process.pid, signal.SIGSTOP)  # it stands still, so that it cannot end before its successor asks
+    refused = other.seg("train", "-cn", "pipeline", ok=False)
+    os.kill(run.process.pid, signal.SIGCONT)
+    assert "a training with the same settings is still running" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,151 @@
+"""What reruns after what, with real `dvc repro` and `dvc exp run` in a clone of the project."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from project import STAGES, Project, stages_run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone whose pipeline has run once with its defaults."""
+    project = Project.clone(tmp_path_factory.mktemp("pipeline"))
+    assert project.repro() == STAGES
+    project.commit("first run")
+    return project
+
+
+@pytest.fixture
+def project(pipeline: Project) -> Iterator[Project]:
+    """The pipeline, up to date before and after each test."""
+    yield pipeline
+    pipeline.run("git", "reset", "-q", "--hard")
+    assert "train" not in pipeline.repro()
+    pipeline.run("git", "reset", "-q", "--hard")
+
+
+def params(project: Project) -> dict:
+    return yaml.safe_load((project.folder / "params.yaml").read_text())
+
+
+def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
+    assert project.repro() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("conf/optimizer/adamw.yaml", "lr: 2.0e-3", "lr: 1.0e-3", ["configure", "train", "evaluate"]),
+        ("conf/loss/ce.yaml", "label_smoothing: 0.0", "label_smoothing: 0.1", ["configure", "train", "evaluate"]),
+        ("conf/experiment/smoke.yaml", "[32, 16, 16, 8, 8]", "[24, 16, 16, 8, 8]", ["configure", "train", "evaluate"]),
+        ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15", STAGES),
+        ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20", ["configure", "augment", "train", "evaluate"]),
+        ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2", ["configure", "evaluate"]),
+        ("conf/model/fcn.yaml", "aux_weight: 0.5", "aux_weight: 0.3", ["configure"]),
+        ("conf/optimizer/adamw.yaml", "# AdamW", "# The AdamW", ["configure"]),
+        ("conf/config.yaml", "workers: auto", "workers: 1", ["configure"]),
+    ],
+    ids=["lr", "loss", "model", "split", "augment", "evaluate", "not-selected", "comment", "runtime"],
+)
+def test_an_edit_reruns_what_depends_on_it(project: Project, file: str, old: str, new: str, expected: list[str]) -> None:
+    project.edit(file, old, new)
+    assert project.repro() == expected
+    assert project.repro() == []
+
+
+def test_choosing_another_option_reruns_training(project: Project) -> None:
+    project.edit("conf/config.yaml", "optimizer: adamw", "optimizer: sgd")
+    assert project.repro() == ["configure", "train", "evaluate"]
+    assert params(project)["optimizer"]["name"] == "sgd"
+
+
+def test_going_back_restores_from_the_run_cache(project: Project) -> None:
+    before = project.bytes_of("artifacts/train/best.ckpt", "artifacts/evaluate/metrics.json")
+    project.edit("conf/optimizer/adamw.yaml", "lr: 2.0e-3", "lr: 5.0e-3")
+    assert project.repro() == ["configure", "train", "evaluate"]
+    assert project.bytes_of("artifacts/train/best.ckpt") != before
+    project.edit("conf/optimizer/adamw.yaml", "lr: 5.0e-3", "lr: 2.0e-3")
+    assert project.repro() == ["configure"]
+    assert project.bytes_of(*before) == before
+
+
+def test_an_experiment_is_recorded_kept_and_left_alone(project: Project) -> None:
+    done = project.dvc("exp", "run", "-S", "optimizer=sgd", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
+    assert stages_run(done.stdout) == ["configure", "train", "evaluate"]
+    assert params(project)["overrides"] == ["optimizer=sgd", "optimizer.lr=0.003"]
+    assert project.repro() == []
+    project.edit("conf/optimizer/sgd.yaml", "momentum: 0.9", "momentum: 0.8")
+    assert project.repro() == ["configure", "train", "evaluate"]
+    kept = params(project)["optimizer"]
+    assert (kept["lr"], kept["momentum"]) == (0.003, 0.8)
+
+
+def test_an_option_that_sets_other_groups_is_recorded_by_its_name(project: Project) -> None:
+    (project.folder / "conf/experiment/other.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: sgd\n  - override /augment: none\n"
+        "experiment:\n  name: other\ndata:\n  source: {num_images: 40, size: 64}\ntrainer:\n  batch_size: 8\n  max_epochs: 1\n"
+    )
+    project.dvc("exp", "run", "-S", "experiment=other", "-S", "trainer.max_epochs=2", "configure")
+    assert params(project)["overrides"] == ["experiment=other", "trainer.max_epochs=2"]
+    (project.folder / "conf/experiment/other.yaml").unlink()
+
+
+def test_two_experiments_are_told_apart_and_brought_back(project: Project) -> None:
+    project.dvc("exp", "run", "-n", "smooth", "-S", "loss.label_smoothing=0.2")
+    smooth = project.bytes_of("artifacts/train/best.ckpt")
+    project.dvc("exp", "run", "-n", "plain", "-S", "loss.label_smoothing=0.0")
+    shown = json.loads(project.dvc("exp", "show", "--json").stdout)
+    text = json.dumps(shown)
+    assert "smooth" in text
+    assert "plain" in text
+    project.dvc("exp", "apply", "smooth")
+    assert project.repro() == []
+    assert project.bytes_of("artifacts/train/best.ckpt") == smooth
+    project.dvc("exp", "remove", "-A")
+
+
+def test_a_queued_experiment_runs_in_a_copy(project: Project) -> None:
+    project.dvc("exp", "run", "--queue", "-n", "queued", "-S", "trainer.max_epochs=1")
+    project.dvc("exp", "run", "--run-all")
+    shown = project.dvc("exp", "show", "--json").stdout
+    assert "queued" in shown
+    assert "rror" not in (json.loads(shown)[0].get("error") or "")
+    project.dvc("exp", "apply", "queued")
+    assert params(project)["trainer"]["max_epochs"] == 1
+    assert len((project.folder / "artifacts/train/history.csv").read_text().splitlines()) == 2
+    project.dvc("exp", "remove", "-A")
+
+
+def test_params_edited_by_hand_is_refused(project: Project) -> None:
+    project.edit("params.yaml", "lr: 0.002", "lr: 0.5")
+    done = project.dvc("repro", ok=False)
+    assert "params.yaml was edited by hand" in done.stdout + done.stderr
+    assert "lr: 0.5" in (project.folder / "params.yaml").read_text()
+
+
+def test_the_list_of_overrides_may_be_edited(project: Project) -> None:
+    project.edit("params.yaml", "overrides: []", "overrides:\n- evaluate.num_overlays=1")
+    assert project.repro() == ["configure", "evaluate"]
+    assert params(project)["evaluate"]["num_overlays"] == 1
+
+
+def test_a_changed_stage_module_reruns_that_stage_and_what_follows(project: Project) -> None:
+    path = project.folder / "seg/stages/evaluate.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert project.repro() == ["evaluate"]
+
+
+def test_dvc_reads_metrics_and_plots(project: Project) -> None:
+    shown = json.loads(project.dvc("metrics", "show", "--json").stdout)
+    figures = shown[""]["data"]["artifacts/evaluate/metrics.json"]["data"]["test"]
+    assert 0 <= figures["miou"] <= 1
+    project.dvc("plots", "show")
+    page = (project.folder / "dvc_plots/index.html").read_text()
+    assert "val_miou" in page
+    assert "predicted" in page
+    assert Path(project.folder / "artifacts/evaluate/overlays").is_dir()

@@ -1,0 +1,172 @@
+"""Splits by lists and by ratios: seeded, whole groups, classes spread evenly; small sets counted by hand."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seg.errors import ConfigError, DataError
+from seg.splits import SPLITS, by_lists, by_ratios, group_of
+
+RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+def names(count: int) -> list[str]:
+    return [f"img{number:04d}" for number in range(count)]
+
+
+def sizes(assigned: Sequence[str]) -> tuple[int, ...]:
+    counted = Counter(assigned)
+    return tuple(counted[s] for s in SPLITS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("count", "expected"), [(3, (1, 1, 1)), (4, (2, 1, 1)), (10, (7, 2, 1)), (20, (14, 3, 3)), (200, (140, 30, 30))])
+def test_sizes_without_stratification(seed: int, count: int, expected: tuple[int, ...]) -> None:
+    assert sizes(by_ratios(names(count), None, RATIOS, seed)) == expected
+
+
+def test_the_seed_alone_decides() -> None:
+    groups = names(60)
+    presence = np.random.default_rng(0).random((60, 4)) < 0.4
+    for given in (None, presence):
+        assigned = by_ratios(groups, given, RATIOS, 1)
+        assert assigned == by_ratios(groups, given, RATIOS, 1)
+        others = [by_ratios(groups, given, RATIOS, seed) for seed in range(2, 7)]
+        assert all(sum(a != b for a, b in zip(assigned, other, strict=True)) > 10 for other in others)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_order_of_the_images_does_not_matter(grouped: bool) -> None:
+    rng = np.random.default_rng(3)
+    groups = [f"scene{number}" for number in rng.integers(0, 30, 90)] if grouped else names(90)
+    presence, shuffled = rng.random((90, 5)) < 0.3, rng.permutation(90)
+    assigned = by_ratios(groups, presence, RATIOS, 0)
+    again = by_ratios([groups[i] for i in shuffled], presence[shuffled], RATIOS, 0)
+    assert again == [assigned[i] for i in shuffled]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_group_is_never_torn_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = [f"scene{number}" for number in rng.integers(0, 40, 300)]
+    presence = rng.random((300, 4)) < 0.3
+    for given, tolerance in ((None, max(Counter(groups).values())), (presence, 30)):  # classes come before sizes
+        assigned = by_ratios(groups, given, RATIOS, seed)
+        assert max(len({a for a, g in zip(assigned, groups, strict=True) if g == group}) for group in set(groups)) == 1
+        for split, count in zip(SPLITS, sizes(assigned), strict=True):
+            assert abs(count - RATIOS[split] * 300) <= tolerance
+            assert presence[np.array(assigned) == split].any(axis=0).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_rare_class_reaches_every_split(seed: int) -> None:
+    presence = np.zeros((200, 2), bool)
+    presence[:, 0] = True
+    presence[np.random.default_rng(seed).choice(200, 12, replace=False), 1] = True
+    assigned = np.array(by_ratios(names(200), presence, RATIOS, seed))
+    assert [int(presence[assigned == s, 1].sum()) for s in SPLITS] == [8, 2, 2], "12 times 0.7, 0.15 and 0.15, rounded"
+    assert sizes(assigned) == (140, 30, 30)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_is_spread_by_the_ratios(seed: int) -> None:
+    """Within two images of a class's share, and of a split's; a random draw of the same sizes misses that by far."""
+    rng = np.random.default_rng(seed)
+    presence = rng.random((400, 6)) < [0.95, 0.5, 0.3, 0.15, 0.08, 0.04]
+    assigned = np.array(by_ratios(names(400), presence, RATIOS, seed))
+
+    def largest_miss(drawn: np.ndarray) -> float:
+        amounts = np.column_stack([np.ones(400), presence])
+        return max(np.abs(amounts[drawn == s].sum(axis=0) - RATIOS[s] * amounts.sum(axis=0)).max() for s in SPLITS)
+
+    assert largest_miss(assigned) <= 2
+    assert np.median([largest_miss(rng.permutation(assigned)) for _ in range(100)]) > 4
+
+
+def test_every_split_gets_a_group_even_when_its_share_is_small() -> None:
+    ratios = {"train": 0.98, "val": 0.01, "test": 0.01}
+    presence = np.ones((5, 1), bool)
+    assert sizes(by_ratios(names(5), presence, ratios, 0)) == (3, 1, 1)
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^data.split: 2 groups of images cannot fill 3 splits; add images, or change data.split.group"):
+        by_ratios(["a", "a", "b", "b"], None, RATIOS, 0)
+
+
+@pytest.mark.parametrize(
+    "ratios",
+    [{"train": 0.7, "val": 0.2, "test": 0.2}, {"train": 0.8, "val": 0.2}, {"train": 0.7, "val": 0.15, "exam": 0.15}],
+)
+def test_ratios_that_are_no_shares_of_the_three_splits_are_refused(ratios: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"^data.split.ratios=.*: expected train, val and test that sum to 1"):
+        by_ratios(names(10), None, ratios, 0)
+
+
+def test_groups_by_a_regular_expression() -> None:
+    assert group_of("seq03_frame0012", None) == "seq03_frame0012"
+    assert group_of("seq03_frame0012", r"^seq\d+") == "seq03"
+    assert group_of("seq03_frame0012", r"seq(\d+)_") == "03"
+    with pytest.raises(ConfigError, match=r"data.split.group='\^img': does not match the image 'seq03'; widen the expression"):
+        group_of("seq03", "^img")
+    with pytest.raises(ConfigError, match="does not match the image 'seq03'"):
+        group_of("seq03", r"(night)?seq")
+    with pytest.raises(ConfigError, match=r"data.split.group='\(seq': is not a regular expression"):
+        group_of("seq03", "(seq")
+
+
+def write_lists(folder: Path, **lines: str) -> dict[str, Path]:
+    paths = {split: folder / f"{split}.txt" for split in SPLITS}
+    for split, path in paths.items():
+        path.write_text(lines.get(split, ""))
+    return paths
+
+
+def test_lists_name_images_in_any_of_their_ways(tmp_path: Path) -> None:
+    known = {"a": ["a", "a.jpg"], "sub/b": ["sub/b", "sub/b.jpg", "b.jpg"], "c": ["c", "c.jpg"], "d": ["d", "d.jpg"]}
+    lists = write_lists(tmp_path, train="# two of them\n a \n\nb.jpg\n", val="c.jpg\nc\n")
+    assert by_lists(known, lists) == {"a": "train", "sub/b": "train", "c": "val"}
+
+
+def test_a_list_with_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    lists = write_lists(tmp_path, val="# first\nstreet_07\nstreet_08\n")
+    with pytest.raises(
+        DataError, match=r"val.txt, line 3: there is no image 'street_08'; did you mean 'street_07'\? \(images: street_07\)"
+    ):
+        by_lists({"street_07": ["street_07"]}, lists)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("img_0012", "did you mean 'img0012'?"), ("something else", "correct the name or remove the line")]
+)
+def test_the_answer_to_an_unknown_name_stays_short(tmp_path: Path, name: str, hint: str) -> None:
+    lists = write_lists(tmp_path, train=name)
+    with pytest.raises(DataError) as error:
+        by_lists({n: [n] for n in names(500)}, lists)
+    assert str(error.value) == f"{lists['train']}, line 1: there is no image '{name}'; {hint}"
+
+
+def test_a_name_in_two_lists_is_refused(tmp_path: Path) -> None:
+    lists = write_lists(tmp_path, train="a\nb\n", test="b.jpg\n")
+    with pytest.raises(DataError, match=r"test.txt, line 1: 'b.jpg' is also in the list of train; keep it in one"):
+        by_lists({"a": ["a"], "b": ["b", "b.jpg"]}, lists)
+
+
+def test_a_name_of_two_images_is_refused(tmp_path: Path) -> None:
+    known = {"day/x": ["day/x", "day/x.jpg", "x.jpg"], "night/x": ["night/x", "night/x.jpg", "x.jpg"]}
+    assert by_lists(known, write_lists(tmp_path, train="day/x\n", val="night/x.jpg\n")) == {"day/x": "train", "night/x": "val"}
+    with pytest.raises(DataError, match=r"train.txt, line 1: 'x.jpg' may be day/x or night/x; write one of those instead"):
+        by_lists(known, write_lists(tmp_path, train="x.jpg\n"))
+
+
+def test_a_missing_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere.txt: there is no such list; set data.split.lists.train"):
+        by_lists({}, {"train": tmp_path / "nowhere.txt"})
+
+
+def test_a_negative_seed_is_refused(make_config: Callable[..., object]) -> None:
+    with pytest.raises(ConfigError, match=r"^data.split.seed=-1: expected greater than or equal to 0"):
+        make_config("data.split.seed=-1")

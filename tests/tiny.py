@@ -1,0 +1,134 @@
+"""Tiny raw data sets, made with numpy and OpenCV, and what is needed to prepare them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg.labelmaps import layers_from_masks, semantic_from_instances
+from seg.preparation import prepare
+from seg.sample import ClassInfo, Sample
+from seg.schema import Split
+from seg.sources.base import Item, Record, Source
+from seg.sources.folders import Folders
+from seg.store import DatasetInfo
+
+CLASSES = [
+    ClassInfo("ground", (10, 20, 30)),
+    ClassInfo("house", (200, 0, 0)),
+    ClassInfo("tree", (0, 150, 0)),
+    ClassInfo("road", (90, 90, 250)),
+]
+SIZE = (24, 32)  # height, width
+
+
+def picture(seed: int, size: tuple[int, int] = SIZE, channels: int = 3) -> np.ndarray:
+    """A smooth random image (H, W, channels) uint8."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, channels), dtype=np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, channels)
+
+
+def labels(seed: int, size: tuple[int, int] = SIZE, num_classes: int = len(CLASSES)) -> np.ndarray:
+    """A class map (H, W) uint8 of three random rectangles on class 0; some pixels are 255."""
+    rng = np.random.default_rng([7, seed])
+    classes = np.zeros(size, np.uint8)
+    for _ in range(3):
+        (top, left), (height, width) = rng.integers(0, size), rng.integers(3, 12, 2)
+        classes[top : top + height, left : left + width] = rng.integers(0, num_classes)
+    classes[0, : rng.integers(1, 5)] = 255
+    return classes
+
+
+def colored(classes: np.ndarray, ignored: tuple[int, int, int] = (1, 1, 1)) -> np.ndarray:
+    """A class map as its colours (H, W, 3) RGB."""
+    palette = np.tile(np.array(ignored, np.uint8), (256, 1))
+    palette[: len(CLASSES)] = [c.color for c in CLASSES]
+    return palette[classes]
+
+
+def encoded(image: np.ndarray, suffix: str) -> bytes:
+    """An RGB or gray array as the bytes of a file."""
+    bgr = image[..., ::-1] if image.ndim == 3 and image.shape[2] == 3 else image
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(bgr))
+    assert done
+    return data.tobytes()
+
+
+def write(path: Path, image: np.ndarray) -> Path:
+    """Write an RGB or gray array in the format of the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(image, path.suffix.lower()))
+    return path
+
+
+def write_folders(root: Path, names: Sequence[str], images: str = "images", masks: str = "masks", suffix: str = ".jpg") -> Path:
+    """Images and index masks of `names`; picture and labels number i have the seed i."""
+    for seed, name in enumerate(names):
+        write(root / images / f"{name}{suffix}", picture(seed))
+        write(root / masks / f"{name}.png", labels(seed))
+    return root
+
+
+def split(by: str = "ratios", **changed: object) -> Split:
+    """The section data.split, by default half of the images to train."""
+    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "stratify": False, "seed": 0}
+    return Split.model_validate({"by": by, **values, **changed})
+
+
+def folders(root: Path, section: Split | None = None, **changed: object) -> Folders:
+    """The source `folders`, by default with index masks where 255 is ignored."""
+    arguments = {
+        "images": "images",
+        "masks": "masks",
+        "mask_suffix": "",
+        "labels": "index",
+        "values": None,
+        "ignore": [255],
+        "skip_unlabelled": False,
+    }
+    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    return Folders(**{**arguments, **given, **changed})
+
+
+def prepare_tiny(source: Source, out: Path, section: Split | None = None, root: Path | None = None, workers: int = 0) -> DatasetInfo:
+    """Prepare a source of the classes CLASSES."""
+    return prepare(source, "tiny", CLASSES, section or split(), root, out, workers, "none")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative name."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """A source of random overlapping objects: three layers at least, a crowd in each scene, and one scene without any."""
+
+    count: int = 12
+    size: tuple[int, int] = SIZE
+
+    def items(self) -> list[Item]:
+        return [Item(f"blobs{number}", files=(str(number),)) for number in range(self.count)]
+
+    def masks(self, number: int) -> np.ndarray:
+        """The binary masks (N, H, W) bool of a scene, the topmost last."""
+        rng = np.random.default_rng([3, number])
+        masks = np.zeros((0 if number == 1 else 6, *self.size), bool)
+        for mask in masks:
+            (top, left), (height, width) = rng.integers(0, self.size), rng.integers(1, 16, 2)
+            mask[top : top + height, left : left + width] = rng.random(mask[top : top + height, left : left + width].shape) < 0.9
+            mask[top, left] = True
+        if len(masks):
+            masks[:3, 8:12, 8:12] = True
+        return masks
+
+    def read(self, item: Item) -> Record:
+        number = int(item.files[0])
+        masks = self.masks(number)
+        instances = layers_from_masks(masks, *self.size)
+        categories = np.random.default_rng(number).integers(1, len(CLASSES), len(masks)).astype(np.int32)
+        crowd = np.arange(len(masks)) == 2
+        semantic = semantic_from_instances(instances, categories, crowd, 0)
+        return Record(Sample(item.image_id, picture(number, self.size), semantic, instances, categories, crowd))
