@@ -17,6 +17,7 @@ from seg.sources.base import Item, Record
 
 KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
 RADII = ((8.0, 11.0), (12.5, 16.5), (18.0, 25.0))  # pixels in a scene of 128 x 128: small, medium, large
+SHARES = (0.25, 0.35, 0.4)  # of the three sizes
 SUBPIXEL_BITS = 4  # OpenCV draws outlines on a grid of 1/16 pixel
 MAX_COVERED = 0.25  # an object may cover this share of another
 
@@ -46,7 +47,7 @@ class Shapes:
         rng = np.random.default_rng([self.seed, int(item.files[0]), self.size])
         ground = (rng.uniform(75, 180) + rng.uniform(-18, 18, 3)).astype(np.float32)
         palette = rng.integers(30, 226, (4, 3)).astype(np.float32)  # of all classes
-        scene = _texture(rng, self.size, ground, float(rng.uniform(4, 11)))
+        scene = _texture(rng, (self.size, self.size), self.size, ground, float(rng.uniform(4, 11)))
         masks: list[np.ndarray] = []
         visible: list[int] = []  # pixels of each mask that no later one covers
         categories: list[int] = []
@@ -55,10 +56,7 @@ class Shapes:
             mask = self._place(rng, KINDS[kind], masks, visible)
             if mask is None:
                 continue
-            color = _distinct(rng, palette[int(rng.integers(len(palette)))], ground)
-            surface = _texture(rng, self.size, color, float(rng.uniform(3, 9)))
-            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)[..., None] * float(rng.uniform(0.88, 1.0))
-            scene += (surface - scene) * alpha
+            _paint(rng, scene, mask, _distinct(rng, palette[int(rng.integers(len(palette)))], ground))
             masks.append(mask)
             categories.append(self.categories[kind])
         scene *= _light(rng, self.size)[..., None]
@@ -72,16 +70,17 @@ class Shapes:
     def _place(self, rng: np.random.Generator, kind: str, masks: list[np.ndarray], visible: list[int]) -> np.ndarray | None:
         """A mask of the kind at a place where every object stays recognisable, or None after ten tries."""
         for _ in range(10):
-            low, high = RADII[int(rng.integers(len(RADII)))]
+            low, high = RADII[int(rng.choice(len(RADII), p=SHARES))]
             radius = float(rng.uniform(low, high)) * self.size / 128
             center = rng.uniform(0.9 * radius, self.size - 0.9 * radius, 2)
             mask = _outline(rng, kind, center, radius, self.size)
-            area = int(mask.sum())
-            covered = [int((mask & other).sum()) for other in masks]
-            if area < 12 or any(c > MAX_COVERED * min(area, int(m.sum())) for c, m in zip(covered, masks, strict=True)):
+            area = np.count_nonzero(mask)
+            areas = [np.count_nonzero(other) for other in masks]
+            covered = [np.count_nonzero(mask & other) for other in masks]
+            if area < 12 or any(c > MAX_COVERED * min(area, a) for c, a in zip(covered, areas, strict=True)):
                 continue
             left = [v - c for v, c in zip(visible, covered, strict=True)]
-            if any(v < (1 - MAX_COVERED) * int(m.sum()) for v, m in zip(left, masks, strict=True)):
+            if any(v < (1 - MAX_COVERED) * a for v, a in zip(left, areas, strict=True)):
                 continue
             visible[:] = [*left, area]
             return mask
@@ -127,20 +126,31 @@ def _fill(canvas: np.ndarray, points: np.ndarray, value: int) -> None:
     cv2.fillPoly(canvas, [fixed], value, lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
 
 
-def _texture(rng: np.random.Generator, size: int, color: np.ndarray, strength: float) -> np.ndarray:
-    """(size, size, 3) float32: a colour under blotches of two scales."""
-    surface = np.empty((size, size, 3), np.float32)
+def _paint(rng: np.random.Generator, scene: np.ndarray, mask: np.ndarray, color: np.ndarray) -> None:
+    """Lay a textured, slightly translucent surface with soft edges over the scene, within the mask's surroundings."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    rows, columns = slice(max(0, y - 2), y + height + 2), slice(max(0, x - 2), x + width + 2)
+    part = scene[rows, columns]
+    surface = _texture(rng, part.shape[:2], len(scene), color, float(rng.uniform(3, 9)))
+    alpha = cv2.GaussianBlur(mask[rows, columns].astype(np.float32), (3, 3), 0.6)[..., None] * np.float32(rng.uniform(0.88, 1.0))
+    part += (surface - part) * alpha
+
+
+def _texture(rng: np.random.Generator, shape: tuple[int, int], size: int, color: np.ndarray, strength: float) -> np.ndarray:
+    """(*shape, 3) float32: a colour under blotches of two scales, 6 and 24 of them along a scene of `size` pixels."""
+    surface = np.empty((*shape, 3), np.float32)
     surface[:] = color
     for cells in (6, 24):
-        grain = rng.standard_normal((cells, cells), np.float32) * np.float32(strength)
-        surface += cv2.resize(grain, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
+        height, width = (max(2, round(cells * side / size)) for side in shape)
+        grain = rng.standard_normal((height, width), np.float32) * np.float32(strength)
+        surface += cv2.resize(grain, shape[::-1], interpolation=cv2.INTER_CUBIC)[..., None]
     return surface
 
 
 def _distinct(rng: np.random.Generator, color: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """The colour, moved away from the ground's where the two can hardly be told apart."""
     for _ in range(20):
-        if np.abs(color - ground).max() >= 70:
+        if np.abs(color - ground).max() >= 80:
             break
         color = rng.integers(30, 226, 3).astype(np.float32)
     return color

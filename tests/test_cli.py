@@ -1,0 +1,90 @@
+"""The command line as a user types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import Project
+
+ROOT = Path(__file__).parents[1]
+
+
+def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "seg", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_help_lists_the_commands() -> None:
+    shown = seg("--help")
+    assert shown.returncode == 0
+    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "augment", "train", "evaluate"))
+    assert seg().stdout == shown.stdout
+
+
+def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
+    shown = seg("train", "--help").stdout
+    assert "usage: seg train [OVERRIDE ...] [-m]" in shown
+    assert "optimizer: adamw, sgd" in shown
+    assert "max_epochs: " in shown
+    assert "segmentation_models_pytorch.Unet" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "answer"),
+    [
+        (["trian"], 2, "error: no command 'trian': did you mean 'train'? (commands: augment, configure, evaluate, prepare, train)"),
+        (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),
+        (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
+        (["train", "model=fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
+        (["train", "-m", "model=unet,fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
+        (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
+        (["prepare", "data.split.ratios.train=0.9"], 1, "expected train, val and test that sum to 1, got 1.15"),
+        (["prepare", "data=folders", "data.root=/nowhere"], 1, "error: data.root=/nowhere: there is no such folder"),
+        (["evaluate", "paths.train=/nowhere"], 1, "error: /nowhere/best.ckpt: cannot be read"),
+        (["train", "paths.augment=/nowhere"], 1, "error: /nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[str], code: int, answer: str) -> None:
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    answered = seg(*arguments, cwd=tmp_path)
+    assert answered.returncode == code
+    assert answer in answered.stderr
+    assert "Traceback" not in answered.stderr
+    assert len(answered.stderr.strip().splitlines()) == 1
+
+
+def test_outside_of_a_project_it_says_where_to_stand(tmp_path: Path) -> None:
+    answered = seg("train", cwd=tmp_path)
+    assert answered.returncode == 1
+    assert "has no conf/config.yaml; change into the project's folder first" in answered.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_each_and_keeps_them_apart(tmp_path: Path) -> None:
+    project = Project.clone(tmp_path)
+    project.dvc("repro", "augment")
+    done = project.seg("train", "-m", "optimizer.lr=0.01,0.02", "trainer.max_epochs=1")
+    runs = sorted(project.folder.glob("multirun/train/*/*/best.ckpt"))
+    assert [run.parent.name for run in runs] == ["0", "1"], done.stdout
+    assert runs[0].read_bytes() != runs[1].read_bytes()
+    scored = project.seg("evaluate", f"paths.train={runs[0].parent}")
+    assert "test: miou" in scored.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_only_one_writes(tmp_path: Path) -> None:
+    project = Project.clone(tmp_path)
+    done = project.dvc("exp", "run", "-S", "trainer=ddp", "-S", "trainer.accelerator=cpu", "-S", "experiment=smoke")
+    assert done.stdout.count("epoch 1/") == 1
+    assert (project.folder / "artifacts/train/best.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_the_console_is_calm(tmp_path: Path) -> None:
+    """What a run prints is what happens: no warnings, no tips."""
+    project = Project.clone(tmp_path)
+    done = project.dvc("repro")
+    text = done.stdout + done.stderr
+    for noise in ("Warning", "warning", "Tip", "GPU available", "HINT", "litlogger", "`Trainer", "deprecated", "profiler"):
+        assert noise not in text, f"{noise}:\n{text}"
