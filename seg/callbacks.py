@@ -1,6 +1,7 @@
 """What happens beside the training: the history of its epochs, and what the console shows of it."""
 
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ class Console(Callback):
             self.bar.console.print(line, highlight=False)
         else:
             print(line, flush=True)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.bar:

@@ -31,28 +31,31 @@ class SemanticModel(SegmentationModel):
         self.network, self.loss, self.num_classes, self.aux_weight = network, loss, num_classes, aux_weight
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, C, H, W) uint8 -> {"out": (B, K, H, W) logits, and "aux" where there is such a head}, at the images' size."""
+        """Images (B, C, H, W) uint8 -> {"out": (B, K, h, w) logits, and "aux" where there is such a head}.
+
+        (h, w) is the images' size times `scale`.
+        """
         x, (height, width) = self.network_input(images)
         given = self.network(x)
         heads = given if isinstance(given, dict) else {"out": given}
-        cropped = {}
-        for name, value in heads.items():
-            if value.shape[-2:] != x.shape[-2:]:
-                value = F.interpolate(value, x.shape[-2:], mode="bilinear")
-            value = value[..., :height, :width]
-            if value.shape[-2:] != images.shape[-2:]:
-                value = F.interpolate(value, images.shape[-2:], mode="bilinear")
-            cropped[name] = value
-        return cropped
+        sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
+        return {name: value[..., :height, :width] for name, value in sized.items()}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         heads = self.logits(batch.images)
-        terms = {"main": self.loss(heads["out"], batch.semantic)}
+        labels, size = batch.semantic, heads["out"].shape[-2:]
+        if labels.shape[-2:] != size:
+            labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
+        terms = {"main": self.loss(heads["out"], labels)}
         if "aux" in heads and self.aux_weight:
-            terms["aux"] = self.aux_weight * self.loss(heads["aux"], batch.semantic)
+            terms["aux"] = self.aux_weight * self.loss(heads["aux"], labels)
         return terms
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
-        classes = self.logits(images)["out"].argmax(dim=1).to(torch.uint8).cpu().numpy()
+        logits = self.logits(images)["out"]
+        if logits.shape[-2:] != images.shape[-2:]:
+            logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
+        classes = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return [Prediction(semantic=c) for c in classes]
