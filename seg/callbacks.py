@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from seg.progress import duration, style_of
+from seg.progress import duration, progress_bar, style_of
 
 
 def figures_of(trainer: pl.Trainer) -> dict[str, float]:
@@ -55,15 +55,7 @@ class Console(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.start, self.first_step = time.monotonic(), trainer.global_step
         if self.style == "bar" and trainer.is_global_zero:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                transient=True,
-            )
+            self.bar = progress_bar()
             self.task = self.bar.add_task("steps", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step)
             self.bar.start()
 
@@ -97,8 +89,12 @@ class Console(Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
+        self._close()
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self.bar:
             self.bar.stop()
             self.bar = None

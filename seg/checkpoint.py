@@ -3,11 +3,13 @@
 Plain data and tensors alone, so that it loads with `weights_only=True`.
 """
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from seg.config import Params, checked
@@ -49,16 +51,35 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "epoch": checkpoint.epoch,
         "figures": checkpoint.figures,
     }
-    beside = path.with_name("partial.ckpt")  # torch writes the file's stem into the archive: the same one everywhere
+    write_whole(path, content)
+
+
+def write_whole(path: Path, content: dict[str, Any]) -> None:
+    """torch.save beside the file, onto the disk, and only then in its place: a power cut leaves the old file or the new one."""
+    beside = path.with_name(f"{path.name}.partial")
     try:
-        torch.save(content, beside)
+        with open(beside, "wb") as file:  # not its name, which torch would write into the archive
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; DataError where it is missing or not one of ours."""
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), checkpoint)
+
+
+def load(path: Path, allow: list[str]) -> Checkpoint:
+    """Read a checkpoint; DataError where it is missing or not one of ours.
+
+    allow: the modules that its `_target_`s may name. Its own list is not trusted.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -70,6 +91,7 @@ def load(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
+    content["config"]["targets"] = {"allow": allow}
     facts = content["data"]
     facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
     return Checkpoint(content["state_dict"], content["config"], DatasetInfo(**facts), content["epoch"], content["figures"])

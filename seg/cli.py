@@ -6,9 +6,15 @@ A user's mistake ends in one line on stderr and exit code 1 (2 for a command tha
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seg.environment import prepare_environment
+from seg.environment import conf_folder, prepare_environment
 from seg.errors import ConfigError, InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from seg.schema import Trainer
 
 COMMANDS = {
     "configure": "compose conf/ into params.yaml, which the pipeline reads",
@@ -80,19 +86,20 @@ def configure(arguments: list[str]) -> None:
 def run_stage(command: str, arguments: list[str]) -> None:
     """Compose with Hydra and run `seg.stages.<command>.run(config, out)`."""
     import hydra
-    from omegaconf import DictConfig
-
-    from seg.config import conf_folder, explain
 
     conf = conf_folder(Path.cwd())
     flags = [a for a in arguments if a.startswith("-")]
     pipeline = "pipeline" in arguments and ("-cn" in flags or "--config-name" in flags)
+    if pipeline and not Path("params.yaml").exists():
+        fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
     if not pipeline and not {"-h", "--help", "--hydra-help"} & set(flags):
+        from seg.config import explain
+
         explain(conf, _overrides(arguments))
 
     own = list(sys.argv)
 
-    def task(config: DictConfig) -> float | None:
+    def task(config: "DictConfig") -> float | None:
         sys.argv = own  # the processes that Lightning starts for further devices repeat the command
         return _run(command, config)
 
@@ -102,20 +109,19 @@ def run_stage(command: str, arguments: list[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
 
 
-def _run(command: str, config: "DictConfig") -> float | None:  # type: ignore[name-defined] # noqa: F821
+def _run(command: str, config: "DictConfig") -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
 
-    from seg.config import checked
+    from seg.config import checked, plain
 
     try:
         job = HydraConfig.get()
-        typed = checked(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        if job.mode == RunMode.MULTIRUN and typed.trainer.strategy.startswith(("ddp", "fsdp")):
+        typed = checked(plain(config))
+        if job.mode == RunMode.MULTIRUN and several_processes(typed.trainer):
             raise ConfigError(
-                f"-m with trainer.strategy={typed.trainer.strategy}: each further process would start the whole sweep again; "
-                "queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
+                "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
+                "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
             )
         result: float | None = import_module(f"seg.stages.{command}").run(typed, Path(job.runtime.output_dir))
     except InputError as error:
@@ -125,6 +131,12 @@ def _run(command: str, config: "DictConfig") -> float | None:  # type: ignore[na
     else:
         return result
     return None
+
+
+def several_processes(trainer: "Trainer") -> bool:
+    """Whether Lightning would start further processes, or may."""
+    one = trainer.devices == 1 or (isinstance(trainer.devices, list) and len(trainer.devices) == 1)
+    return not one or trainer.num_nodes > 1 or trainer.strategy.startswith(("ddp", "fsdp"))
 
 
 def _overrides(arguments: list[str]) -> list[str]:

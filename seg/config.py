@@ -30,20 +30,13 @@ AT_RUN_TIME = {
 """The arguments that the program passes to each `_target_`, where its signature has them."""
 
 
-def conf_folder(project: Path) -> Path:
-    """The project's conf/, or a ConfigError that says where to stand."""
-    if not (project / "conf" / "config.yaml").is_file():
-        raise ConfigError(f"{project}: has no conf/config.yaml; change into the project's folder first")
-    return (project / "conf").resolve()
-
-
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     """conf/config.yaml with `overrides` -> its resolved content (without Hydra's own) and the option of every group."""
     explain(conf, overrides)
     config = _composed(conf, overrides)
     chosen = config.hydra.runtime.choices
     choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
-    return _plain(config), choices
+    return plain(config), choices
 
 
 def checked(params: Params) -> Config:
@@ -88,8 +81,8 @@ def explain(conf: Path, overrides: list[str]) -> None:
             for option in _values(override):
                 if option not in groups[key]:
                     raise ConfigError(f"{key}={option}: no such option; {did_you_mean(option, groups[key], f'options of {key}')}")
-            selected.append(f"{key}={_values(override)[0]}")
-    keys = leaves(_plain(_composed(conf, selected), resolve=False))
+            selected += [f"{key}={option}" for option in _values(override)[:1]]
+    keys = leaves(plain(_composed(conf, selected), resolve=False))
     for override in parsed:
         key = override.key_or_group
         if key in groups or key.split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
@@ -122,6 +115,8 @@ def _parse(overrides: list[str]) -> list[Override]:
 def _values(override: Override) -> list[str]:
     if override.is_sweep_override() and override.is_choice_sweep():
         return [str(v) for v in override.sweep_string_iterator()]
+    if override.is_sweep_override():
+        return []  # a glob or a range: each job's own composition tells
     value = override.value()
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
@@ -134,7 +129,8 @@ def _composed(conf: Path, overrides: list[str]) -> DictConfig:
         raise ConfigError(_one_line(error)) from None
 
 
-def _plain(config: DictConfig, resolve: bool = True) -> Params:
+def plain(config: DictConfig, resolve: bool = True) -> Params:
+    """A composed configuration as plain data, without Hydra's own; ConfigError where an interpolation fails."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         return OmegaConf.to_container(ours, resolve=resolve)  # type: ignore[return-value]

@@ -1,6 +1,9 @@
 """Settings of the process that only count when they are made before torch, OpenCV or albumentations is imported."""
 
 import os
+from pathlib import Path
+
+from seg.errors import ConfigError
 
 SPIN_COUNT = "1000"
 """Iterations that an idle OpenMP thread of GNU's runtime spins before it sleeps. A short spin costs nothing on a quiet
@@ -24,3 +27,10 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def conf_folder(project: Path) -> Path:
+    """The project's conf/, or a ConfigError that says where to stand."""
+    if not (project / "conf" / "config.yaml").is_file():
+        raise ConfigError(f"{project}: has no conf/config.yaml; change into the project's folder first")
+    return (project / "conf").resolve()

@@ -11,8 +11,8 @@ def best_device() -> torch.device:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device that Lightning's `accelerator` means."""
-    return best_device() if accelerator in ("auto", "gpu") else torch.device(accelerator)
+    """The device that Lightning's `accelerator` means; the best there is where this machine lacks it."""
+    return torch.device("cpu") if accelerator == "cpu" else best_device()
 
 
 def choose_precision(setting: str, device: torch.device) -> str:

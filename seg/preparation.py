@@ -41,10 +41,13 @@ def prepare(
     items = source.items()
     listed = _listed(items, split, root)
     if listed is not None:
+        unlisted = [item.image_id for item in items if item.image_id not in listed]
+        if unlisted:
+            source.notes.append(f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}")
         items = [item for item in items if item.image_id in listed]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     groups = _groups(items, split) if UNSPLIT in places else []  # what is wrong with data.split is said before the long reading
-    with replaced_folder(out) as partial:
+    with replaced_folder(out, (*SPLITS, "dataset.json")) as partial:
         found = _read_all(source, items, places, partial, len(classes), workers, progress)
         if UNSPLIT in places:
             assigned = _by_ratios(groups, found, split, len(classes))
@@ -62,23 +65,35 @@ def prepare(
         return write_info(partial, name, classes, splits)
 
 
-class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(out) as partial`
-    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not."""
+class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(out, OWN) as partial`
+    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not.
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.partial = out, out.with_name(f"{out.name}.partial")
+    own: the names that may be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept.
+    """
+
+    def __init__(self, out: Path, own: Sequence[str]) -> None:
+        self.out, self.own, self.partial = out, set(own), out.with_name(f"{out.name}.partial")
 
     def __enter__(self) -> Path:
+        there = list(self.out.iterdir()) if self.out.is_dir() else []
+        if foreign := sorted(path.name for path in there if path.name not in self.own and not _is_record(path)):
+            raise DataError(f"{self.out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
         return self.partial
 
     def __exit__(self, kind: Any, *_: object) -> None:
         if kind is None:
+            for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
+                os.replace(record, self.partial / record.name)
             shutil.rmtree(self.out, ignore_errors=True)
             os.replace(self.partial, self.out)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def _is_record(path: Path) -> bool:
+    return path.name == ".hydra" or path.suffix == ".log"
 
 
 def refuse_empty(splits: dict[str, list[Stored]]) -> None:

@@ -3,7 +3,10 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
@@ -20,15 +23,19 @@ def track(things: Iterable[T], total: int, what: str, progress: str) -> Iterator
     start = time.monotonic()
     style = style_of(progress)
     if style == "bar":
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, transient=True) as bar:
+        with progress_bar() as bar:
             yield from bar.track(things, total=total, description=what)
     else:
         yield from things
     if style != "none":
         print(f"{what}: {total} in {duration(time.monotonic() - start)}", flush=True)
+
+
+def progress_bar() -> "Progress":
+    """A bar with count and time left, which vanishes at its end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
 
 
 def duration(seconds: float) -> str:

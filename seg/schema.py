@@ -80,6 +80,7 @@ class Task(Named):
     model: Target
     metrics: Target
     monitor: str
+    instances: bool
 
 
 class Preview(Section):
@@ -144,7 +145,7 @@ class Config(Section):
     paths: Paths
     runtime: Runtime
     targets: Targets
-    seed: int
+    seed: Count
     overrides: list[str]
 
 

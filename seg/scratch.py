@@ -10,12 +10,14 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
 from seg.errors import InputError
 
 VARIABLE = "SEG_SCRATCH"
+WAIT = 6.0  # seconds to wait for the lock before a second training is refused
 DVC_COPIES = ".dvc/tmp/exps"  # DVC runs queued experiments in copies of the project below this folder
 
 
@@ -47,12 +49,16 @@ class Scratch:
 
     def __enter__(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
+        patience = time.monotonic() + WAIT
         while True:
             lock = open(self.lock_path, "w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.close()
+                if time.monotonic() < patience:  # a killed training's loaders hold the lock until they notice
+                    time.sleep(0.5)
+                    continue
                 raise InputError(
                     f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name}); "
                     "wait for it, or stop it"

@@ -30,7 +30,8 @@ MakeInfo = Callable[..., "DatasetInfo"]
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
     """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
-    from seg.config import checked, compose, conf_folder
+    from seg.config import checked, compose
+    from seg.environment import conf_folder
 
     def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
         params, _ = compose(conf_folder(ROOT), list(overrides))

@@ -10,10 +10,11 @@ import torch
 from conftest import MakeConfig, MakeInfo
 
 from seg.checkpoint import Checkpoint, load, restore, save
-from seg.errors import DataError
+from seg.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 
+ALLOW = ["seg", "torch.nn", "torch.optim", "segmentation_models_pytorch", "albumentations"]
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 
 
@@ -31,10 +32,11 @@ def checkpoint(model: SegmentationModel, make_config: MakeConfig, make_info: Mak
 
 def test_what_is_saved_is_loaded(tmp_path: Path, checkpoint: Checkpoint) -> None:
     save(tmp_path / "best.ckpt", checkpoint)
-    found = load(tmp_path / "best.ckpt")
+    found = load(tmp_path / "best.ckpt", ALLOW)
     assert found.state_dict.keys() == checkpoint.state_dict.keys()
     assert all(torch.equal(found.state_dict[n], t) for n, t in checkpoint.state_dict.items())
-    assert (found.config, found.data, found.epoch, found.figures) == (checkpoint.config, checkpoint.data, 7, {"val_miou": 0.5})
+    assert found.config == checkpoint.config | {"targets": {"allow": ALLOW}}
+    assert (found.data, found.epoch, found.figures) == (checkpoint.data, 7, {"val_miou": 0.5})
     assert found.typed_config.optimizer.arguments["lr"] == 0.0123
     assert found.typed_config.model.network.target == "torch.nn.Conv2d"
 
@@ -59,7 +61,7 @@ def test_a_save_that_fails_leaves_the_file_before_it(tmp_path: Path, checkpoint:
     save(tmp_path / "best.ckpt", checkpoint)
     with pytest.raises(Exception, match="pickle"):
         save(tmp_path / "best.ckpt", replace(checkpoint, figures={"val_miou": lambda: 0.5}))  # type: ignore[dict-item]
-    assert load(tmp_path / "best.ckpt").figures == {"val_miou": 0.5}
+    assert load(tmp_path / "best.ckpt", ALLOW).figures == {"val_miou": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
 
 
@@ -70,7 +72,7 @@ def test_a_restored_model_predicts_the_same(tmp_path: Path, model: SegmentationM
         model.network.bias.add_(torch.tensor([0.0, 0.2, -0.1]))
     save(tmp_path / "best.ckpt", replace(checkpoint, state_dict=model.state_dict()))
     torch.manual_seed(99)
-    again = restore(load(tmp_path / "best.ckpt"))
+    again = restore(load(tmp_path / "best.ckpt", ALLOW))
     assert not again.training
     with torch.inference_mode():
         assert torch.equal(again.logits(images)["out"], model.logits(images)["out"])
@@ -84,7 +86,7 @@ def test_restoring_needs_no_hub_and_no_file_of_weights(tmp_path: Path, make_conf
     model = build_model(make_config(small), make_info())
     config = make_config(small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
     save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
-    again = restore(load(tmp_path / "best.ckpt"))
+    again = restore(load(tmp_path / "best.ckpt", ALLOW))
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
@@ -102,7 +104,7 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Che
     content = {"format": 1, "state_dict": checkpoint.state_dict, "config": Code(tmp_path / "proof")}
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(DataError, match=r"best\.ckpt: is not a checkpoint of seg"):
-        load(tmp_path / "best.ckpt")
+        load(tmp_path / "best.ckpt", ALLOW)
     assert not (tmp_path / "proof").exists()
 
 
@@ -114,16 +116,25 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Che
 def test_a_checkpoint_of_something_else_is_named(tmp_path: Path, content: object, found: str) -> None:
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(DataError, match=rf"best\.ckpt: is not a checkpoint of format 1 \(found {found}\)"):
-        load(tmp_path / "best.ckpt")
+        load(tmp_path / "best.ckpt", ALLOW)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, checkpoint: Checkpoint) -> None:
     with pytest.raises(DataError, match=r"missing\.ckpt: cannot be read \(No such file or directory\); train first"):
-        load(tmp_path / "missing.ckpt")
+        load(tmp_path / "missing.ckpt", ALLOW)
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(DataError, match=r"text\.ckpt: is not a checkpoint of seg"):
-        load(tmp_path / "text.ckpt")
+        load(tmp_path / "text.ckpt", ALLOW)
     save(tmp_path / "best.ckpt", checkpoint)
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "best.ckpt").read_bytes()[:-200])
     with pytest.raises(DataError, match=r"cut\.ckpt: (is not a checkpoint of seg|cannot be read)"):
-        load(tmp_path / "cut.ckpt")
+        load(tmp_path / "cut.ckpt", ALLOW)
+
+
+def test_the_list_of_allowed_modules_in_a_file_is_not_trusted(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    config = checkpoint.config | {"targets": {"allow": ["os", "posix"]}}
+    config["task"] = config["task"] | {"metrics": {"_target_": "os.system", "command": f"touch {tmp_path / 'done'}"}}
+    save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
+    with pytest.raises(ConfigError, match=r"task.metrics._target_=os.system: is not in an allowed module"):
+        restore(load(tmp_path / "best.ckpt", ALLOW))
+    assert not (tmp_path / "done").exists()

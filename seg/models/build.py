@@ -8,6 +8,7 @@ from seg.config import AT_RUN_TIME
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.weights import load_local
+from seg.rawdata import local_weights
 from seg.schema import Config, Target
 from seg.store import DatasetInfo
 from seg.targets import build, locate
@@ -45,7 +46,7 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
         )
     if data.channels != 3 and not signature.keys() & {"in_channels", "in_chans"}:
         raise ConfigError(f"{key}._target_={target.target}: takes RGB images alone, but data.channels={data.channels}; set data.channels=3")
-    local = weights is not None and (Path(weights).exists() or "/" in weights or Path(weights).suffix in (".pt", ".pth", ".ckpt"))
+    local = local_weights(Path.cwd(), cfg.model) if weights else None
     slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature]
     hub = None if local else weights
     if hub is not None and not slots:
@@ -56,8 +57,8 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
     network = _from_hub(target, allow, key, known, hub) if hub else build(target, allow, key, known)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
-    if local and weights is not None:
-        print(load_local(network, Path(weights)))
+    if local:
+        print(load_local(network, local))
     return network
 
 

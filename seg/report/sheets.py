@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -11,15 +10,14 @@ from matplotlib.patches import Patch
 from seg.report.draw import error_map, overlay, rgb
 from seg.sample import IGNORE, ClassInfo, Sample
 
-plt.switch_backend("Agg")
-
 
 def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence[ClassInfo]) -> None:
     """A row an image: first the sample as stored, then as drawn, classes overlaid."""
     columns = max(len(row) for row in rows)
     height, width = rows[0][0].size
     cell = 2.0
-    figure, axes = plt.subplots(len(rows), columns, figsize=(cell * columns, cell * height / width * len(rows) + 0.9), squeeze=False)
+    figure = Figure(figsize=(cell * columns, cell * height / width * len(rows) + 0.9))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for line, row in enumerate(rows):
@@ -46,7 +44,8 @@ def save_comparison(
             error_map(image, truth, predicted),
         ),
     )
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.4 * height / width + 1.1), squeeze=False)
+    figure = Figure(figsize=(3.4 * len(panels), 3.4 * height / width + 1.1))
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (name, picture) in zip(axes[0], panels, strict=True):
         axis.imshow(picture)
         axis.set_title(name, fontsize=10)
@@ -64,4 +63,3 @@ def _finish(figure: Figure, path: Path, classes: Sequence[ClassInfo], title: str
     figure.tight_layout(rect=(0, 0.26 * rows / inches, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})  # without the version, so the same picture has the same bytes
-    plt.close(figure)

@@ -10,8 +10,7 @@ from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_ind
 from seg.sample import IGNORE, ClassInfo, Sample, no_instances
 from seg.schema import Split
 from seg.sources.base import Item, Record
-
-SPLITS = ("train", "val", "test")
+from seg.splits import SPLITS
 
 
 class Folders:
@@ -72,6 +71,11 @@ class Folders:
             if not folder.is_dir():
                 there = ", ".join(sorted(p.name for p in self.root.iterdir() if p.is_dir())) or "no folders"
                 raise DataError(f"{folder}: there is no such folder; set data.source.{key} ({self.root} holds: {there})")
+            if not folder.resolve().is_relative_to(self.root.resolve()):
+                raise DataError(
+                    f"{folder}: lies outside of data.root ({self.root}), where changes would go unnoticed; "
+                    "set data.root to a folder that holds images and masks themselves, not links to them"
+                )
         pictures = _pictures(images, "")
         if not pictures:
             raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images")

@@ -74,9 +74,9 @@ class Shapes:
             radius = float(rng.uniform(low, high)) * self.size / 128
             center = rng.uniform(0.9 * radius, self.size - 0.9 * radius, 2)
             mask = _outline(rng, kind, center, radius, self.size)
-            area = np.count_nonzero(mask)
-            areas = [np.count_nonzero(other) for other in masks]
-            covered = [np.count_nonzero(mask & other) for other in masks]
+            area = int(np.count_nonzero(mask))
+            areas = [int(np.count_nonzero(other)) for other in masks]
+            covered = [int(np.count_nonzero(mask & other)) for other in masks]
             if area < 12 or any(c > MAX_COVERED * min(area, a) for c, a in zip(covered, areas, strict=True)):
                 continue
             left = [v - c for v, c in zip(visible, covered, strict=True)]

@@ -28,6 +28,8 @@ from seg.store import (
 )
 from seg.transforms import Policy, check_policy, compile_policy
 
+OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
+
 
 def run(cfg: Config, out: Path) -> None:
     prepared = Path(cfg.paths.prepare)
@@ -40,12 +42,12 @@ def run(cfg: Config, out: Path) -> None:
 
     shown = [read(entries[i]) for i in spread(len(entries), cfg.augment.preview.images)]
     check_policy(policy, shown, cfg.augment.preview.draws, cfg.seed)
-    with replaced_folder(out) as partial:
+    with replaced_folder(out, OUTPUTS) as partial:
         (partial / "policy.json").write_text(policy.to_json())
         rows = [[sample, *draws(policy, sample, cfg.augment.preview.draws, cfg.seed + 1000 * row)] for row, sample in enumerate(shown)]
         save_preview(partial / "preview.png", rows, info.classes)
         stored = store_copies(partial / "train", policy, map(read, entries), len(entries), cfg, info) if cfg.augment.copies else []
-        summary = {"policy": cfg.augment.name, "copies": len(stored), "digest": digest(info, policy, stored)}
+        summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(stored), "digest": digest(info, policy, stored)}
         (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n")
     count = len(cfg.augment.transforms)
     print(f"policy {cfg.augment.name}: {count} transforms, {len(stored)} copies; look at {os.path.relpath(out / 'preview.png')}")

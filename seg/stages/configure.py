@@ -8,18 +8,19 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from seg.config import Params, check_signatures, checked, compose, conf_folder
+from seg.config import Params, check_signatures, checked, compose
+from seg.environment import conf_folder
 from seg.errors import ConfigError
-from seg.rawdata import find_root, link_raw
+from seg.rawdata import NO_RAW_DATA, NO_WEIGHTS, RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.schema import Config, leaves
 
 PARAMS = Path("params.yaml")
-RAW = Path("data/raw")
 OVERRIDES = "overrides"
 HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
 OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
@@ -41,13 +42,14 @@ def run(project: Path, overrides: list[str] | None = None) -> None:
         raise ConfigError(f"params.yaml is not conf/ with {new[OVERRIDES]}; does every file of conf/*/ say `name: <its file name>`?")
     config = checked(new)
     refuse_paths(new[OVERRIDES])
-    check_signatures(config, known=_known(old))
-    root = find_root(project, config.data)
+    check_signatures(config, known=_known(_committed(project) if in_experiment else old))
+    root, weights = find_root(project, config.data), local_weights(project, config.model)
+    link_input(project / RAW, root, NO_RAW_DATA)
+    link_input(project / WEIGHTS, weights, NO_WEIGHTS)
     if new != old or not path.exists() or not path.read_text().startswith(HEADER):
         for line in differences(old, new):
             print(f"params.yaml: {line}")
         write(path, new)
-    link_raw(project / RAW, root)
     print("configured" + (f" with {' '.join(new[OVERRIDES])}" if new[OVERRIDES] else " with the defaults of conf/"))
 
 
@@ -76,8 +78,13 @@ def checksum(params: Params) -> str:
 
 def refuse_edited(path: Path, params: Params) -> None:
     """Raise ConfigError where params.yaml is not as `configure` wrote it."""
-    line = path.read_text().splitlines()[0]
-    if line.startswith(HEADER) and line != HEADER + checksum(params):
+    line = path.read_text().partition("\n")[0]
+    if not line.startswith(HEADER):
+        raise ConfigError(
+            f"{path.name} was not written by `seg configure`: an experiment that failed leaves it so. Repeat the experiment, or go back "
+            f"(git checkout {path.name}), or delete the file to start from conf/"
+        )
+    if line != HEADER + checksum(params):
         raise ConfigError(
             f"{path.name} was edited by hand, where the edit would be lost. Put the change into conf/, or into the list `overrides` "
             f"of {path.name}, and restore the rest (git checkout {path.name}), or delete the file to start from conf/"
@@ -145,6 +152,13 @@ def _gives(conf: Path, overrides: list[str], params: Params) -> bool:
 
 def _same(a: Params, b: Params) -> bool:
     return {**a, OVERRIDES: 0} == {**b, OVERRIDES: 0}
+
+
+def _committed(project: Path) -> Params | None:
+    """params.yaml as git has it; DVC has overwritten the one in the folder."""
+    shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], cwd=project, capture_output=True, text=True)
+    content = OmegaConf.to_container(OmegaConf.create(shown.stdout)) if shown.returncode == 0 else None
+    return content if isinstance(content, dict) else None  # type: ignore[return-value]
 
 
 def _known(old: Params | None) -> Config | None:

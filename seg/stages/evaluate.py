@@ -24,11 +24,9 @@ Predict = Callable[[Tensor], list[Prediction]]
 
 def run(cfg: Config, out: Path) -> float:
     """Returns the figure that training monitors."""
-    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt")
+    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
     trained, split = checkpoint.typed_config, cfg.evaluate.split
-    data = SegmentationData(
-        Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.name == "instance"
-    )
+    data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.instances)
     refuse_other_classes(checkpoint, data)
     names = [c.name for c in data.info.classes]
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", {"class_names": names})
@@ -37,7 +35,10 @@ def run(cfg: Config, out: Path) -> float:
     for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
         scores += metrics.update(batch, predict(batch.images))
     figures = metrics.figures()
-    write_metrics(out / "metrics.json", {split: figures | {"num_images": len(scores)}, "per_class": metrics.per_class()})
+    per_class = metrics.per_class()
+    absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
+    summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
+    write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent, "per_class": per_class})
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
     for name, rows in metrics.tables().items():
         write_rows(out / f"{name}.csv", rows)
