@@ -220,7 +220,8 @@ def test_half_scale_averages_and_comes_back_at_full_size() -> None:
     assert x[0, 0, 0, 0] == pytest.approx(0, abs=1e-6)
     assert x[0, 0, 0, -1] == pytest.approx(10, abs=1e-6)
     assert x.mean() == pytest.approx((10 + 2.5) / 4 + (0 - 2.5) / 4, rel=0.01)
-    assert model.logits(images)["out"].shape == (1, 2, 6, 10)
+    assert model.logits(images)["out"].shape == (1, 2, 3, 5)
+    assert model.predict(images)[0].semantic.shape == (6, 10)
 
 
 def test_a_constant_channel_does_not_divide_by_zero() -> None:
