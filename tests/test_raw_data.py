@@ -49,7 +49,7 @@ def test_a_file_added_changed_or_removed_reruns_prepare(project: Project, tmp_pa
     tracked = place != "elsewhere"
     folder = project.folder / "data" / "mine" if tracked else tmp_path / "mine"
     root = "data/mine" if tracked else str(folder)
-    draw(folder, [f"scene{i}" for i in range(20)])
+    draw(folder, [f"scene{i}" for i in range(20)], seed=10 + tracked)  # the same images again would come from the run cache
 
     def noted() -> None:
         if tracked:
