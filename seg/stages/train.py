@@ -23,7 +23,7 @@ from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData
 from seg.errors import ConfigError, DataError, did_you_mean
-from seg.hardware import choose_precision, device_of
+from seg.hardware import choose_precision, device_of, keep_freed_memory
 from seg.metrics.base import Metrics
 from seg.models.build import build_model
 from seg.module import SegmentationModule
@@ -43,6 +43,7 @@ RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 def run(cfg: Config, out: Path) -> float:
     """Returns the best value of the monitored figure."""
     quiet()
+    keep_freed_memory()
     if cfg.trainer.max_epochs < cfg.trainer.validate_every:
         raise ConfigError(
             f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
