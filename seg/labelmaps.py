@@ -7,6 +7,7 @@ one with the higher id lies on top. RLE is COCO's (https://github.com/cocodatase
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numba
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -41,35 +42,148 @@ def mask_of(instances: np.ndarray, instance_id: int) -> np.ndarray:
     return (instances == instance_id).any(axis=2)
 
 
+def measure(instances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (count,) int64 in pixels and boxes (count, 4) int64, xyxy half-open, of ids 1..count; zeros for an id without a pixel."""
+    areas, boxes = np.zeros(count, np.int64), np.zeros((count, 4), np.int64)
+    _measure(instances, areas, boxes)
+    return areas, boxes
+
+
 def boxes_of(instances: np.ndarray, count: int) -> np.ndarray:
     """Boxes (count, 4) int64, xyxy half-open pixels, of ids 1..count; zeros for an id without a pixel."""
-    boxes = np.zeros((count, 4), np.int64)
-    rows, columns, _ = np.nonzero(instances)
-    if not len(rows):
-        return boxes
-    ids = instances[instances != 0] - 1
-    low = np.full((count, 2), np.iinfo(np.int64).max)
-    high = np.zeros((count, 2), np.int64)
-    for axis, positions in enumerate((columns, rows)):
-        np.minimum.at(low[:, axis], ids, positions)
-        np.maximum.at(high[:, axis], ids, positions + 1)
-    present = high[:, 0] > 0
-    boxes[present] = np.hstack([low, high])[present]
-    return boxes
+    return measure(instances, count)[1]
 
 
 def encode(instances: np.ndarray, count: int) -> list[Rle]:
     """The RLE of ids 1..count of a layered id map, in order."""
+    height, width = instances.shape[:2]
     rles = []
-    for number in range(1, count + 1):
-        rle = coco_mask.encode(np.asfortranarray(mask_of(instances, number).astype(np.uint8)))
-        rles.append({"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")})
+    for number, (x1, y1, x2, y2) in enumerate(boxes_of(instances, count).tolist(), start=1):
+        crop = mask_of(instances[y1:y2, x1:x2], number)
+        rles.append(encode_crop(crop, x1, y1, height, width))
     return rles
 
 
+def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) -> Rle:
+    """The RLE of a mask (height, width) that is False but for `crop` (h, w) bool, whose first pixel lies at (left, top).
+
+    Costs as much as the crop is large; the same bytes as pycocotools gives for the whole mask.
+    """
+    h, w = crop.shape
+    if left < 0 or top < 0 or left + w > width or top + h > height:
+        raise ValueError(f"a crop of {w}x{h} pixels at ({left}, {top}) does not lie within {width}x{height}")
+    counts = _runs(np.ascontiguousarray(crop), left, top, height, width)
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
 def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
-    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1."""
-    return layers_from_masks((coco_mask.decode(rle) for rle in rles), height, width)
+    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits.
+
+    ValueError where an RLE is of another size than (height, width).
+    """
+    layers: list[np.ndarray] = []
+    for number, rle in enumerate(rles, start=1):
+        if list(rle["size"]) != [height, width]:
+            raise ValueError(f"RLE {number}: expected size {[height, width]}, got {list(rle['size'])}")
+        text = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii")
+        counts = _counts(np.frombuffer(text, np.uint8))
+        if counts.sum() != height * width or counts.min(initial=0) < 0:
+            raise ValueError(f"RLE {number}: its run lengths do not add up to {height} x {width} pixels")
+        for layer in layers:
+            if _is_free(counts, layer):
+                break
+        else:
+            layer = np.zeros((width, height), np.int32)  # runs go down the columns
+            layers.append(layer)
+        _paint(counts, layer, number)
+    if not layers:
+        return np.zeros((height, width, 0), np.int32)
+    return np.ascontiguousarray(np.stack([layer.T for layer in layers], axis=2))
+
+
+@numba.njit(nogil=True, cache=True)
+def _measure(instances: np.ndarray, areas: np.ndarray, boxes: np.ndarray) -> None:
+    height, width, num_layers = instances.shape
+    for y in range(height):
+        for x in range(width):
+            for layer in range(num_layers):
+                i = instances[y, x, layer] - 1
+                if i < 0:
+                    continue
+                if areas[i] == 0:
+                    boxes[i] = (x, y, x + 1, y + 1)
+                areas[i] += 1
+                boxes[i, 0] = min(boxes[i, 0], x)
+                boxes[i, 2] = max(boxes[i, 2], x + 1)
+                boxes[i, 3] = y + 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _runs(crop: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
+    """Run lengths of zeros and ones in turn, down the columns of the whole mask."""
+    h, w = crop.shape
+    counts = np.empty(h * w + w + 2, np.int64)
+    num, start, value = 0, 0, False
+    for x in range(w):
+        first = (left + x) * height + top
+        for y in range(h):
+            if crop[y, x] != value:
+                counts[num] = first + y - start
+                num, start, value = num + 1, first + y, not value
+        if value and h < height:  # the run ends with the crop's column
+            counts[num] = first + h - start
+            num, start, value = num + 1, first + h, False
+    if value and left + w < width:
+        counts[num] = (left + w) * height - start
+        num, start = num + 1, (left + w) * height
+    if start < height * width:
+        counts[num] = height * width - start
+        num += 1
+    return counts[:num]
+
+
+@numba.njit(nogil=True, cache=True)
+def _counts(text: np.ndarray) -> np.ndarray:
+    """The run lengths that COCO's text holds: 5 bits a character, each length from the fourth on as the difference to the last but one."""
+    counts = np.empty(len(text), np.int64)
+    num, position = 0, 0
+    while position < len(text):
+        value, shift, more = 0, 0, True
+        while more and position < len(text):
+            c = np.int64(text[position]) - 48
+            value |= (c & 0x1F) << shift
+            more = (c & 0x20) != 0
+            position += 1
+            shift += 5
+            if not more and c & 0x10:
+                value |= -1 << shift
+        counts[num] = value + (counts[num - 2] if num > 2 else 0)
+        num += 1
+    return counts[:num]
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_free(counts: np.ndarray, layer: np.ndarray) -> bool:
+    pixels = layer.ravel()
+    start = 0
+    for i in range(len(counts)):
+        if i % 2:
+            for position in range(start, start + counts[i]):
+                if pixels[position]:
+                    return False
+        start += counts[i]
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _paint(counts: np.ndarray, layer: np.ndarray, number: int) -> None:
+    pixels = layer.ravel()
+    start = 0
+    for i in range(len(counts)):
+        if i % 2:
+            pixels[start : start + counts[i]] = number
+        start += counts[i]
 
 
 def semantic_from_instances(instances: np.ndarray, categories: np.ndarray, crowd: np.ndarray, background: int) -> np.ndarray:

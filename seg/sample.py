@@ -18,6 +18,9 @@ IGNORE = 255
 
 MAX_CLASSES = 255
 
+BACKGROUND = "background"
+"""The name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:

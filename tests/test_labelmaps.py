@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import boxes_of, decode, encode, layers_from_masks, mask_of, semantic_from_instances
+from seg.labelmaps import boxes_of, decode, encode, encode_crop, layers_from_masks, mask_of, measure, semantic_from_instances
 
 HEIGHT, WIDTH = 19, 23
 
@@ -125,3 +125,35 @@ def test_the_class_map_by_hand() -> None:
 def test_the_class_map_without_instances_is_background() -> None:
     none = np.zeros(0, np.int32), np.zeros(0, bool)
     assert semantic_from_instances(np.zeros((2, 3, 0), np.int32), *none, background=9).tolist() == [[9, 9, 9]] * 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_areas_are_those_of_the_masks(seed: int) -> None:
+    masks = random_masks(seed)
+    areas, boxes = measure(layers_from_masks(masks, HEIGHT, WIDTH), len(masks))
+    assert areas.tolist() == [int(mask.sum()) for mask in masks]
+    assert not boxes[areas == 0].any()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_crop_has_the_rle_of_the_whole_mask(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 9, 2)
+    h, w = rng.integers(0, height + 1), rng.integers(0, width + 1)
+    top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+    whole = np.zeros((height, width), bool)
+    whole[top : top + h, left : left + w] = rng.random((h, w)) < rng.choice([0.3, 0.8, 1.0])
+    expected = coco_mask.encode(np.asfortranarray(whole.astype(np.uint8)))
+    rle = encode_crop(whole[top : top + h, left : left + w], int(left), int(top), int(height), int(width))
+    assert rle == {"size": [height, width], "counts": expected["counts"].decode()}
+    assert np.array_equal(decode([rle], height, width).any(axis=2), whole)
+
+
+def test_rles_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"does not lie within 4x3"):
+        encode_crop(np.ones((2, 2), bool), 3, 0, 3, 4)
+    rle = encode_crop(np.ones((2, 2), bool), 0, 0, 3, 4)
+    with pytest.raises(ValueError, match=r"RLE 2: expected size \[4, 3\], got \[3, 4\]"):
+        decode([encode_crop(np.ones((1, 1), bool), 0, 0, 4, 3), rle], 4, 3)
+    with pytest.raises(ValueError, match=r"RLE 1: its run lengths do not add up to 3 x 4"):
+        decode([{"size": [3, 4], "counts": rle["counts"][:-1]}], 3, 4)

@@ -11,25 +11,31 @@ from seg.sample import Batch, Prediction
 
 @dataclass(frozen=True, slots=True)
 class ImageScore:
-    """One image's figures: `score` orders the images from worst to best (NaN: left out), `figures` are a table's columns."""
+    """One image's figures, a table's columns. `by` names the one that orders images from worst to best (NaN: left out)."""
 
     image_id: str
-    score: float
+    by: str
     figures: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        return self.figures[self.by]
 
 
 class Metrics(Protocol):
-    """Streaming figures of a task: a state that grows by batches, and that ranks add up exactly."""
+    """Streaming figures of a task: a state that grows by batches, and that the states of all ranks make whole."""
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
         """Count a batch; returns each image's own score."""
         ...
 
     def state(self) -> Tensor:
-        """The counts, int64; the sum over ranks is the state of all of them together."""
+        """Everything seen, as a tensor (n,) that another rank can be sent; n may differ from rank to rank."""
         ...
 
-    def load_state(self, state: Tensor) -> None: ...
+    def load_states(self, states: Sequence[Tensor]) -> None:
+        """Take the states of all ranks, in their order, for one's own: the figures are then those of one process that saw all."""
+        ...
 
     def figures(self) -> dict[str, float]:
         """The headline figures over everything seen; NaN where undefined."""

@@ -109,14 +109,14 @@ class SemanticMetrics:
             self.matrix += counts
             per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(counts).tolist(), strict=True))
             own = mean_iou(counts)
-            scores.append(ImageScore(image_id, own, {"miou": own, "pixel_accuracy": pixel_accuracy(counts)} | per_class))
+            scores.append(ImageScore(image_id, "miou", {"miou": own, "pixel_accuracy": pixel_accuracy(counts)} | per_class))
         return scores
 
     def state(self) -> torch.Tensor:
-        return torch.from_numpy(self.matrix)
+        return torch.from_numpy(self.matrix.ravel())
 
-    def load_state(self, state: torch.Tensor) -> None:
-        self.matrix = state.cpu().numpy().astype(np.int64)
+    def load_states(self, states: Sequence[torch.Tensor]) -> None:
+        self.matrix = torch.stack(list(states)).sum(0).cpu().numpy().reshape(self.matrix.shape)
 
     def figures(self) -> dict[str, float]:
         m = self.matrix

@@ -179,7 +179,7 @@ def test_streaming_equals_one_go_and_states_add_up() -> None:
     pixels = [np.concatenate([m[i].ravel() for m in maps]) for i in (0, 1)]
     np.testing.assert_array_equal(whole.matrix, sk.confusion_matrix(*counted(*pixels), labels=range(6)))
     together = SemanticMetrics(list("abcdef"))
-    together.load_state(halves[0].state() + halves[1].state())
+    together.load_states([half.state() for half in halves])
     assert torch.equal(together.state(), whole.state())
     assert together.state().dtype == torch.int64
     assert together.figures() == whole.figures()
