@@ -6,7 +6,6 @@ import sys
 
 import torch
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 

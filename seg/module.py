@@ -83,8 +83,8 @@ class SegmentationModule(pl.LightningModule):
 
     def _of_all_ranks(self, state: Tensor) -> list[Tensor]:
         """A tensor (n,) of each rank, in their order, though n differ."""
-        lengths = self.all_gather(torch.tensor([len(state)], device=self.device)).flatten().tolist()
+        lengths = torch.as_tensor(self.all_gather(torch.tensor([len(state)], device=self.device))).flatten().tolist()
         padded = torch.zeros(max(lengths), dtype=state.dtype, device=self.device)
         padded[: len(state)] = state
-        gathered = self.all_gather(padded)
+        gathered = torch.as_tensor(self.all_gather(padded))
         return [row[:length] for row, length in zip(gathered, lengths, strict=True)]
