@@ -20,7 +20,7 @@ Params = dict[str, Any]
 
 AT_RUN_TIME = {
     "data.source": ("root", "classes", "channels", "split"),
-    "task.model": ("network", "loss", "num_classes", "mean", "std", "stride", "scale", "aux_weight"),
+    "task.model": ("network", "loss", "class_names", "mean", "std", "stride", "scale"),
     "task.metrics": ("class_names",),
     "model.network": ("classes", "num_classes", "out_channels", "in_channels", "in_chans"),
     "loss": ("class_pixels",),
@@ -42,6 +42,11 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
 def checked(params: Params) -> Config:
     """The typed configuration, its targets inside the allowed modules."""
     config = validate(params)
+    if config.model.task != config.task.name:
+        raise ConfigError(
+            f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "
+            f"task={config.model.task}"
+        )
     for key, target in targets_of(config).items():
         check_allowed(target.target, config.targets.allow, key)
     return config

@@ -9,9 +9,10 @@ import lightning.pytorch as pl
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from seg.batch import collate
 from seg.environment import num_cores
 from seg.errors import DataError
-from seg.sample import Sample, collate
+from seg.sample import Sample
 from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.transforms import Policy
 

@@ -151,7 +151,7 @@ def _counts(text: np.ndarray) -> np.ndarray:
     while position < len(text):
         value, shift, more = 0, 0, True
         while more and position < len(text):
-            c = np.int64(text[position]) - 48
+            c = int(text[position]) - 48
             value |= (c & 0x1F) << shift
             more = (c & 0x20) != 0
             position += 1

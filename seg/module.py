@@ -7,10 +7,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from seg.batch import Batch
 from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
-from seg.sample import Batch
 
 
 class SegmentationModule(pl.LightningModule):

@@ -1,17 +1,13 @@
-"""One labelled image, a batch of them, and what a model says of one: the types that both tasks share."""
+"""One labelled image, and what a model says of one: the types that both tasks share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from seg.errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 IGNORE = 255
 """The class index of a pixel that counts neither in training nor in evaluation."""
@@ -80,73 +76,6 @@ def validate(sample: Sample, num_classes: int) -> None:
         raise DataError(f"{name}: instance id {int(sample.instances.max())} has no category (there are {count})")
     if count and not (sample.categories.min() >= 0 and sample.categories.max() < num_classes):
         raise DataError(f"{name}: an instance's category is not in the class list (0..{num_classes - 1})")
-
-
-@dataclass(slots=True)
-class Batch:
-    """Samples as tensors, padded at the right and bottom to one size.
-
-    images: (B, C, H, W) uint8. semantic: (B, H, W) uint8, 255 where padded. instances: B id maps (H, W, L) int32.
-    categories: B times (N,) int32. crowd: B times (N,) bool. sizes: B times (height, width) before padding.
-    """
-
-    images: Tensor
-    semantic: Tensor
-    instances: list[Tensor]
-    categories: list[Tensor]
-    crowd: list[Tensor]
-    sizes: list[tuple[int, int]]
-    image_ids: list[str]
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on another device."""
-
-        def move(t: Tensor) -> Tensor:
-            return t.to(device, non_blocking=non_blocking)
-
-        return Batch(
-            move(self.images),
-            move(self.semantic),
-            [move(t) for t in self.instances],
-            [move(t) for t in self.categories],
-            [move(t) for t in self.crowd],
-            self.sizes,
-            self.image_ids,
-        )
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory (torch's data loader calls this by name)."""
-        self.images, self.semantic = self.images.pin_memory(), self.semantic.pin_memory()
-        return self
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; smaller ones are padded at the right and bottom, images with 0 and labels with 255."""
-    import torch
-
-    height, width = (max(s.size[axis] for s in samples) for axis in (0, 1))
-    channels = samples[0].image.shape[2]
-    images = np.zeros((len(samples), height, width, channels), np.uint8)
-    semantic = np.full((len(samples), height, width), IGNORE, np.uint8)
-    instances = []
-    for i, s in enumerate(samples):
-        h, w = s.size
-        images[i, :h, :w], semantic[i, :h, :w] = s.image, s.semantic
-        ids = np.zeros((height, width, s.instances.shape[2]), np.int32)
-        ids[:h, :w] = s.instances
-        instances.append(torch.from_numpy(ids))
-    return Batch(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2),
-        semantic=torch.from_numpy(semantic),
-        instances=instances,
-        categories=[torch.from_numpy(s.categories) for s in samples],
-        crowd=[torch.from_numpy(s.crowd) for s in samples],
-        sizes=[s.size for s in samples],
-        image_ids=[s.image_id for s in samples],
-    )
 
 
 @dataclass(slots=True)

@@ -68,12 +68,12 @@ class Data(Named):
 
 
 class Model(Named):
+    task: str
     network: Target
     stride: Positive
-    scale: Annotated[float, Field(gt=0, le=1)]
+    scale: Annotated[float, Field(gt=0, le=1)] | Annotated[list[Positive], Field(min_length=2, max_length=2)]
     normalization: Literal["dataset", "imagenet"]
     weights: str | None
-    aux_weight: Annotated[float, Field(ge=0)]
 
 
 class Task(Named):
@@ -113,6 +113,7 @@ class Evaluate(Named):
     checkpoint: Literal["best", "last"]
     batch_size: Positive
     num_overlays: Count
+    score_threshold: Share
 
 
 class Paths(Section):

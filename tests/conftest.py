@@ -44,14 +44,17 @@ def make_config() -> MakeConfig:
 
 @pytest.fixture(scope="session")
 def make_info() -> MakeInfo:
-    """(classes=3, channels=3) -> the facts of a data set that is not on disk; class k has 100 (k + 1) pixels."""
+    """(classes=3, channels=3, background=False) -> the facts of a data set that is not on disk; class k has 100 (k + 1) pixels."""
     from seg.store import DatasetInfo
 
-    def make(classes: int = 3, channels: int = 3) -> "DatasetInfo":
+    def make(classes: int = 3, channels: int = 3, background: bool = False) -> "DatasetInfo":
+        names = [f"class{k}" for k in range(classes)]
+        if background:
+            names[0] = "background"
         return DatasetInfo(
             name="by hand",
             task="semantic",
-            classes=[ClassInfo(f"class{k}", (20 * k, 10, 255 - 20 * k)) for k in range(classes)],
+            classes=[ClassInfo(name, (20 * k, 10, 255 - 20 * k)) for k, name in enumerate(names)],
             channels=channels,
             mean=[100.0, 110.0, 120.0][:channels],
             std=[50.0, 55.0, 60.0][:channels],

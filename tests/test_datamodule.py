@@ -12,9 +12,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from seg.batch import Batch
 from seg.datamodule import EvaluationBatches, SegmentationData, TrainingBatches, auto_workers
 from seg.errors import DataError
-from seg.sample import Batch, ClassInfo, Sample, no_instances
+from seg.sample import ClassInfo, Sample, no_instances
 from seg.schema import Target
 from seg.sources.base import Record
 from seg.store import write_info, write_record, write_split

@@ -46,7 +46,7 @@ def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
         ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15", STAGES),
         ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20", ["configure", "augment", "train", "evaluate"]),
         ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2", ["configure", "evaluate"]),
-        ("conf/model/fcn.yaml", "aux_weight: 0.5", "aux_weight: 0.3", ["configure"]),
+        ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5", ["configure"]),
         ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic", ["configure"]),
         ("conf/config.yaml", "workers: auto", "workers: 1", ["configure"]),
     ],

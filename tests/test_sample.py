@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seg.batch import collate
 from seg.errors import DataError
-from seg.sample import Sample, collate, no_instances, validate
+from seg.sample import Sample, no_instances, validate
 
 
 def make(height: int = 4, width: int = 5, fill: int = 1) -> Sample:

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from seg.sample import Batch, Prediction
+from seg.batch import Batch
+from seg.sample import Prediction
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.sample import Batch, Prediction
+from seg.batch import Batch
+from seg.sample import Prediction
+
+Scale = float | Sequence[int]
+Size = tuple[int, int]
 
 
 class SegmentationModel(nn.Module, ABC):
     """A network behind the seam.
 
     mean, std: a channel's, in the units of the stored image (0..255). stride: the network takes multiples of it.
-    scale: the network sees images at this share of their size.
+    scale: the network sees images at this share of their size; or so that their shorter side has the first of two numbers
+    of pixels, but the longer side not more than the second.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], stride: int, scale: float) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
         super().__init__()
         self.stride, self.scale = stride, scale
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
@@ -34,17 +39,34 @@ class SegmentationModel(nn.Module, ABC):
     def predict(self, images: Tensor) -> list[Prediction]:
         """Images (B, C, H, W) uint8, as stored -> one Prediction an image, of the same size."""
 
-    def network_input(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Images as stored -> float input, normalised, scaled, padded to the stride; and its (height, width) before padding.
+    def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
+        """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.
 
-        The padding repeats the edge, at the right and bottom.
+        sizes: (height, width) of each image where the batch was padded; then each is scaled by itself, and what pads it is
+        0. Else all are whole, and the padding repeats the edge. Both pad at the right and bottom.
         """
         x = (images.float() - self.mean) / self.std
-        if self.scale != 1:
-            size = [max(1, round(side * self.scale)) for side in x.shape[-2:]]
-            x = F.interpolate(x, size, mode="bilinear", antialias=True)
+        full = (images.shape[-2], images.shape[-1])
+        if sizes is None or all(size == full for size in sizes):
+            x = self._scaled(x)
+            seen = (x.shape[-2], x.shape[-1])
+            return self._padded(x, "replicate"), [seen] * len(images)
+        parts = [self._scaled(part[None, :, :height, :width]) for part, (height, width) in zip(x, sizes, strict=True)]
+        each = [(part.shape[-2], part.shape[-1]) for part in parts]
+        height, width = (max(size[axis] for size in each) for axis in (0, 1))
+        x = torch.cat([F.pad(part, (0, width - w, 0, height - h)) for part, (h, w) in zip(parts, each, strict=True)])
+        return self._padded(x, "constant"), each
+
+    def _scaled(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        below, right = -height % self.stride, -width % self.stride
-        if below or right:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-        return x, (height, width)
+        if isinstance(self.scale, Sequence):
+            shorter, longer = self.scale
+            factor = min(shorter / min(height, width), longer / max(height, width))
+        else:
+            factor = self.scale
+        size = [max(1, round(side * factor)) for side in (height, width)]
+        return x if size == [height, width] else F.interpolate(x, size, mode="bilinear", antialias=True)
+
+    def _padded(self, x: Tensor, mode: str) -> Tensor:
+        below, right = (-side % self.stride for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, below), mode=mode) if below or right else x

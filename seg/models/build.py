@@ -1,20 +1,24 @@
 """From the configuration and a data set's facts to a model."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from seg.config import AT_RUN_TIME
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.weights import load_local
 from seg.rawdata import local_weights
+from seg.sample import BACKGROUND
 from seg.schema import Config, Target
 from seg.store import DatasetInfo
 from seg.targets import build, locate
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+
+CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", "in_chans")
+"""The names by which networks ask for the number of outputs, and of the image's channels."""
 
 
 def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True) -> SegmentationModel:
@@ -25,8 +29,16 @@ def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True) -> Segm
     network = build_network(cfg, data, cfg.model.weights if pretrained else None)
     loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_pixels": data.class_pixels})
     mean, std = _normalization(cfg, data)
-    given = (network, loss, len(data.classes), mean, std, cfg.model.stride, cfg.model.scale, cfg.model.aux_weight)
-    model = build(cfg.task.model, cfg.targets.allow, "task.model", dict(zip(AT_RUN_TIME["task.model"], given, strict=True)))
+    given = {
+        "network": network,
+        "loss": loss,
+        "class_names": [c.name for c in data.classes],
+        "mean": mean,
+        "std": std,
+        "stride": cfg.model.stride,
+        "scale": cfg.model.scale,
+    }
+    model = build(cfg.task.model, cfg.targets.allow, "task.model", given)
     if not isinstance(model, SegmentationModel):
         raise ConfigError(f"task.model._target_={cfg.task.model.target}: is not a SegmentationModel")
     return model
@@ -37,23 +49,23 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
     import inspect
 
     target, allow, key = cfg.model.network, cfg.targets.allow, "model.network"
-    classes = len(data.classes)
-    known = dict(zip(AT_RUN_TIME[key], (classes, classes, classes, data.channels, data.channels), strict=True))
+    classes = num_outputs(cfg, data)
+    known: dict[str, Any] = dict.fromkeys(CLASSES, classes) | dict.fromkeys(CHANNELS, data.channels)
     signature = inspect.signature(locate(target.target, allow, key)).parameters
-    if not signature.keys() & {"classes", "num_classes", "out_channels"}:
+    if not signature.keys() & set(CLASSES):
         raise ConfigError(
             f"{key}._target_={target.target}: takes none of classes, num_classes, out_channels; wrap it in a function that does"
         )
-    if data.channels != 3 and not signature.keys() & {"in_channels", "in_chans"}:
+    if data.channels != 3 and not signature.keys() & set(CHANNELS):
         raise ConfigError(f"{key}._target_={target.target}: takes RGB images alone, but data.channels={data.channels}; set data.channels=3")
     local = local_weights(Path.cwd(), cfg.model) if weights else None
-    slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature]
+    slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature] or ["weights"] * ("weights" in signature)
     hub = None if local else weights
     if hub is not None and not slots:
         raise ConfigError(f"model.weights={hub}: {target.target} has no weights by name; set model.weights=null, or to a local file")
     for slot in slots:
         if slot not in target.arguments:
-            known[slot] = hub  # type: ignore[assignment]
+            known[slot] = hub
     network = _from_hub(target, allow, key, known, hub) if hub else build(target, allow, key, known)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
@@ -62,7 +74,13 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
     return network
 
 
-def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, int], hub: str) -> nn.Module:
+def num_outputs(cfg: Config, data: DatasetInfo) -> int:
+    """How many classes the network tells apart; among instances "no object" is one, which a first class `background` stands for."""
+    names = [c.name for c in data.classes]
+    return len(names) + (cfg.task.instances and names[0] != BACKGROUND)
+
+
+def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any], hub: str) -> nn.Module:
     try:
         network: nn.Module = build(target, allow, key, known)
     except ConfigError as error:  # a name that the encoder's weights do not have, perhaps

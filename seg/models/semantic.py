@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.models.base import SegmentationModel
-from seg.sample import Batch, Prediction
+from seg.batch import Batch
+from seg.models.base import Scale, SegmentationModel
+from seg.sample import Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar."""
@@ -20,22 +21,22 @@ class SemanticModel(SegmentationModel):
         self,
         network: nn.Module,
         loss: Loss,
-        num_classes: int,
+        class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
         stride: int,
-        scale: float,
+        scale: Scale,
         aux_weight: float,
     ) -> None:
         super().__init__(mean, std, stride, scale)
-        self.network, self.loss, self.num_classes, self.aux_weight = network, loss, num_classes, aux_weight
+        self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Images (B, C, H, W) uint8 -> {"out": (B, K, h, w) logits, and "aux" where there is such a head}.
 
-        (h, w) is the images' size times `scale`.
+        (h, w) is the size at which the network sees the images.
         """
-        x, (height, width) = self.network_input(images)
+        x, ((height, width), *_) = self.network_input(images)
         given = self.network(x)
         heads = given if isinstance(given, dict) else {"out": given}
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}

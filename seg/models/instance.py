@@ -1,0 +1,194 @@
+"""torchvision's Mask R-CNN as a `SegmentationModel`: its parts are called here one by one, because the truth is an id map.
+
+So masks are never N x H x W, losses are float32 under autocast, and crowds are neither object nor background.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import fastrcnn_loss, maskrcnn_inference
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops import box_iou
+
+from seg.batch import Batch
+from seg.errors import ConfigError
+from seg.models.base import Scale, SegmentationModel
+from seg.models.roi_masks import box_mask, mask_targets
+from seg.sample import BACKGROUND, Prediction
+
+MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
+
+Target = dict[str, Any]
+"""One image's truth in the network's pixels: boxes (N, 4), labels (N,) from 1; ids (N,) in `masks`, the id map (H, W, L) as
+stored; crowd, the integral image (h + 1, w + 1) of its crowds, or None; factor (4,), network pixels for one of the map's."""
+
+
+class TermWeights(nn.Module):
+    """The weight of each of Mask R-CNN's losses (He et al. 2017: all 1)."""
+
+    def __init__(self, objectness: float, rpn_box: float, classifier: float, box: float, mask: float) -> None:
+        super().__init__()
+        self.weights = {"objectness": objectness, "rpn_box": rpn_box, "classifier": classifier, "box": box, "mask": mask}
+        if min(self.weights.values()) < 0:
+            raise ConfigError(f"loss: expected weights of 0 or more, got {self.weights}")
+
+    def forward(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named losses, each times its weight; those of weight 0 are left out."""
+        return {name: weight * terms[name] for name, weight in self.weights.items() if weight}
+
+
+class InstanceModel(SegmentationModel):
+    """A torchvision MaskRCNN whose label 0 is "no object"; a first class `background` stands for it, other classes follow in order."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        stride: int,
+        scale: Scale,
+    ) -> None:
+        super().__init__(mean, std, stride, scale)
+        if not isinstance(network, MaskRCNN):
+            raise ConfigError(f"model.network: gave a {type(network).__name__}, expected torchvision's MaskRCNN")
+        if not isinstance(loss, TermWeights):
+            raise ConfigError("loss: Mask R-CNN brings its own losses; set loss=mask_rcnn, which holds their weights")
+        self.network, self.loss = network, loss
+        self.first_label = first_label(class_names)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        x, sizes = self.network_input(batch.images, batch.sizes)
+        targets = [self._target(batch, i, size) for i, size in enumerate(sizes)]
+        features = self.network.backbone(x)
+        proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
+        terms |= self._head_losses(features, proposals, sizes, targets)
+        weighted: dict[str, Tensor] = self.loss(terms)
+        return weighted
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> list[Prediction]:
+        x, sizes = self.network_input(images)
+        features = self.network.backbone(x)
+        proposals, _ = self._proposals(ImageList(x, sizes), features, None)
+        heads = self.network.roi_heads
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        boxes, scores, labels = heads.postprocess_detections(logits.float(), deltas.float(), proposals, sizes)
+        shapes = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
+        masks = maskrcnn_inference(shapes.float(), labels)
+        height, width = images.shape[-2:]
+        factor = _factor((height, width), sizes[0], x.device)
+        return [
+            self._prediction(s, label - self.first_label, b / factor, m, height, width)
+            for s, label, b, m in zip(scores, labels, boxes, masks, strict=True)
+        ]
+
+    def _prediction(self, scores: Tensor, categories: Tensor, boxes: Tensor, masks: Tensor, height: int, width: int) -> Prediction:
+        """One image's, best first; without those whose mask has no pixel."""
+        found = boxes.float().cpu().numpy()
+        rles = [box_mask(m, b, height, width) for m, b in zip(masks[:, 0].cpu().numpy(), found, strict=True)]
+        kept = np.array([i for i, rle in enumerate(rles) if rle is not None], int)
+        return Prediction(
+            scores=scores.float().cpu().numpy()[kept],
+            categories=categories.cpu().numpy().astype(np.int32)[kept],
+            boxes=found[kept],
+            masks=[rle for rle in rles if rle is not None],
+        )
+
+    def _target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
+        instances, boxes, crowd = batch.instances[index], batch.boxes[index], batch.crowd[index]
+        factor = _factor(batch.sizes[index], size, boxes.device)
+        kept = torch.where(~crowd & (boxes[:, 2] > boxes[:, 0]))[0]
+        return {
+            "boxes": boxes[kept] * factor,
+            "labels": batch.categories[index][kept].long() + self.first_label,
+            "ids": kept + 1,
+            "masks": instances,
+            "crowd": _integral(torch.isin(instances, torch.where(crowd)[0] + 1).any(dim=2)) if crowd.any() else None,
+            "factor": factor,
+        }
+
+    def _proposals(
+        self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Boxes that may hold an object, a tensor (P, 4) an image; and their losses where the truth is given."""
+        rpn, levels = self.network.rpn, list(features.values())
+        by_level, deltas_by_level = rpn.head(levels)
+        anchors = rpn.anchor_generator(images, levels)
+        counts = [level[0].numel() for level in by_level]
+        objectness, deltas = (t.float() for t in concat_box_prediction_layers(by_level, deltas_by_level))
+        decoded = rpn.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
+        proposals, _ = rpn.filter_proposals(decoded, objectness, images.image_sizes, counts)
+        if targets is None:
+            return proposals, {}
+        labels, matched = rpn.assign_targets_to_anchors(anchors, targets)
+        for label, boxes, target in zip(labels, anchors, targets, strict=True):
+            label[(label == 0) & _in_crowd(boxes, target)] = -1
+        objectness_loss, box_loss = rpn.compute_loss(objectness, deltas, labels, rpn.box_coder.encode(matched, anchors))
+        return proposals, {"objectness": objectness_loss, "rpn_box": box_loss}
+
+    def _head_losses(
+        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]], targets: list[Target]
+    ) -> dict[str, Tensor]:
+        heads = self.network.roi_heads
+        proposals = [p[~(_in_crowd(p, t) & ~_on_object(p, t))] for p, t in zip(proposals, targets, strict=True)]
+        boxes, matched, labels, regression = heads.select_training_samples(proposals, targets)
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, boxes, sizes)))
+        classifier_loss, box_loss = fastrcnn_loss(logits.float(), deltas.float(), labels, regression)
+        objects = [torch.where(label > 0)[0] for label in labels]
+        on_objects = [b[o] for b, o in zip(boxes, objects, strict=True)]
+        shapes = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, on_objects, sizes)))
+        truth = torch.cat(
+            [
+                mask_targets(t["masks"], t["ids"][m[o]], b / t["factor"], shapes.shape[-1])
+                for t, m, o, b in zip(targets, matched, objects, on_objects, strict=True)
+                if len(o)
+            ]
+            or [shapes.new_zeros((0, *shapes.shape[-2:]), dtype=torch.float32)]
+        )
+        of_class = torch.cat([label[o] for label, o in zip(labels, objects, strict=True)])
+        own = shapes[torch.arange(len(of_class), device=shapes.device), of_class].float()
+        total = F.binary_cross_entropy_with_logits(own, truth, reduction="sum")
+        return {"classifier": classifier_loss, "box": box_loss, "mask": total / max(1, truth.numel())}
+
+
+def first_label(class_names: Sequence[str]) -> int:
+    """The network's label of the first class: 0, "no object", for a class `background`, else 1."""
+    return 0 if class_names[0] == BACKGROUND else 1
+
+
+def _factor(stored: tuple[int, int], seen: tuple[int, int], device: torch.device) -> Tensor:
+    """(4,) network pixels for one stored pixel, for x, y, x, y."""
+    y, x = (s / o for s, o in zip(seen, stored, strict=True))
+    return torch.tensor([x, y, x, y], dtype=torch.float32, device=device)
+
+
+def _integral(mask: Tensor) -> Tensor:
+    """(H, W) bool -> (H + 1, W + 1) float64: the number of True pixels above and left of each corner."""
+    return F.pad(mask.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+
+
+def _in_crowd(boxes: Tensor, target: Target) -> Tensor:
+    """(P,) bool: boxes that lie in a crowd with more than MAX_IN_CROWD of their area."""
+    sums = target["crowd"]
+    if sums is None:
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    height, width = sums.shape
+    x1, y1, x2, y2 = (boxes / target["factor"]).round().long().unbind(1)
+    (x1, x2), (y1, y2) = (t.clamp(0, width - 1) for t in (x1, x2)), (t.clamp(0, height - 1) for t in (y1, y2))
+    covered = sums[y2, x2] - sums[y1, x2] - sums[y2, x1] + sums[y1, x1]
+    return covered > MAX_IN_CROWD * ((x2 - x1) * (y2 - y1)).clamp(min=1)
+
+
+def _on_object(boxes: Tensor, target: Target) -> Tensor:
+    """(P,) bool: boxes that overlap an object with an IoU of 0.5 or more."""
+    if not len(target["boxes"]) or not len(boxes):
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    return box_iou(target["boxes"], boxes).amax(dim=0) >= 0.5

@@ -1,0 +1,132 @@
+"""Mask R-CNN (He et al. 2017) as torchvision builds it: over an encoder's feature pyramid, or with torchvision's own weights.
+
+Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part.
+"""
+
+from typing import Literal
+
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import (
+    MaskRCNN_ResNet50_FPN_V2_Weights,
+    MaskRCNN_ResNet50_FPN_Weights,
+    MaskRCNNHeads,
+    MaskRCNNPredictor,
+)
+
+from seg.errors import ConfigError, did_you_mean
+from seg.models.pyramid import EncoderPyramid
+
+BOX_POOL = 7  # bins along a side that the box head sees (paper)
+
+
+def mask_rcnn(
+    encoder_name: str,
+    trainable_layers: int,
+    fpn_channels: int,
+    anchor_sizes: list[list[int]],
+    aspect_ratios: list[float],
+    rpn_pre_nms_top_n: list[int],
+    rpn_post_nms_top_n: list[int],
+    rpn_nms_thresh: float,
+    rpn_fg_iou_thresh: float,
+    rpn_bg_iou_thresh: float,
+    rpn_batch_size_per_image: int,
+    rpn_positive_fraction: float,
+    box_head_channels: int,
+    box_score_thresh: float,
+    box_nms_thresh: float,
+    box_detections_per_img: int,
+    box_fg_iou_thresh: float,
+    box_bg_iou_thresh: float,
+    box_batch_size_per_image: int,
+    box_positive_fraction: float,
+    mask_head_channels: list[int],
+    in_channels: int,
+    num_classes: int,
+    encoder_weights: str | None = None,
+) -> MaskRCNN:
+    """Mask R-CNN over any encoder of smp or timm that gives a pyramid. num_classes: with the background.
+
+    anchor_sizes: pixels of the network's image, a list for each of the five levels. *_top_n: in training and in prediction.
+    """
+    if not 0 <= trainable_layers <= 5:
+        raise ConfigError(f"model.network.trainable_layers={trainable_layers}: expected 0 to 5 stages of the encoder")
+    if len(anchor_sizes) != 5:
+        raise ConfigError(f"model.network.anchor_sizes: expected a list for each of the 5 levels of the pyramid, got {len(anchor_sizes)}")
+    backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels, trainable_layers)
+    return MaskRCNN(
+        backbone,
+        rpn_anchor_generator=AnchorGenerator(tuple(map(tuple, anchor_sizes)), (tuple(aspect_ratios),) * 5),
+        **_top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
+        rpn_nms_thresh=rpn_nms_thresh,
+        rpn_fg_iou_thresh=rpn_fg_iou_thresh,
+        rpn_bg_iou_thresh=rpn_bg_iou_thresh,
+        rpn_batch_size_per_image=rpn_batch_size_per_image,
+        rpn_positive_fraction=rpn_positive_fraction,
+        box_head=TwoMLPHead(fpn_channels * BOX_POOL**2, box_head_channels),
+        box_predictor=FastRCNNPredictor(box_head_channels, num_classes),
+        box_score_thresh=box_score_thresh,
+        box_nms_thresh=box_nms_thresh,
+        box_detections_per_img=box_detections_per_img,
+        box_fg_iou_thresh=box_fg_iou_thresh,
+        box_bg_iou_thresh=box_bg_iou_thresh,
+        box_batch_size_per_image=box_batch_size_per_image,
+        box_positive_fraction=box_positive_fraction,
+        mask_head=MaskRCNNHeads(fpn_channels, mask_head_channels, dilation=1),
+        mask_predictor=MaskRCNNPredictor(mask_head_channels[-1], mask_head_channels[-1], num_classes),
+    )
+
+
+def resnet50_fpn(
+    version: Literal[1, 2],
+    trainable_layers: int,
+    rpn_pre_nms_top_n: list[int],
+    rpn_post_nms_top_n: list[int],
+    rpn_batch_size_per_image: int,
+    box_batch_size_per_image: int,
+    box_score_thresh: float,
+    box_nms_thresh: float,
+    box_detections_per_img: int,
+    num_classes: int,
+    weights: str | None = None,
+) -> MaskRCNN:
+    """torchvision's maskrcnn_resnet50_fpn (version 1) or _v2, whose other settings are the paper's. num_classes: with the background.
+
+    weights: None, a name of torchvision's Mask R-CNN weights (COCO_V1), whose predictors are replaced for one's own
+    classes, or a name of its ResNet-50 weights (IMAGENET1K_V2).
+    """
+    names = {w.name for w in (MaskRCNN_ResNet50_FPN_Weights, MaskRCNN_ResNet50_FPN_V2_Weights)[version - 1]}
+    backbones = {"IMAGENET1K_V1", "IMAGENET1K_V2"}
+    if weights is not None and weights not in names | backbones:
+        raise ConfigError(f"model.weights={weights}: {did_you_mean(weights, names | backbones, 'weights of this model')}")
+    whole = weights in names
+    make = (maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2)[version - 1]
+    network = make(
+        weights=weights if whole else None,
+        weights_backbone=None if whole else weights,
+        num_classes=None if whole else num_classes,
+        trainable_backbone_layers=trainable_layers if weights else None,
+        progress=False,
+        **_top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
+        rpn_batch_size_per_image=rpn_batch_size_per_image,
+        box_batch_size_per_image=box_batch_size_per_image,
+        box_score_thresh=box_score_thresh,
+        box_nms_thresh=box_nms_thresh,
+        box_detections_per_img=box_detections_per_img,
+    )
+    if whole:
+        heads = network.roi_heads
+        heads.box_predictor = FastRCNNPredictor(heads.box_predictor.cls_score.in_features, num_classes)
+        reduced = heads.mask_predictor.conv5_mask
+        heads.mask_predictor = MaskRCNNPredictor(reduced.in_channels, reduced.out_channels, num_classes)
+    return network
+
+
+def _top_n(before_nms: list[int], after_nms: list[int]) -> dict[str, int]:
+    """torchvision's arguments for the numbers of proposals, each in training and in prediction."""
+    if len(before_nms) != 2 or len(after_nms) != 2:
+        raise ConfigError("model.network.rpn_pre_nms_top_n and .rpn_post_nms_top_n: expected two numbers, in training and in prediction")
+    names = ("rpn_pre_nms_top_n_train", "rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_train", "rpn_post_nms_top_n_test")
+    return dict(zip(names, (*before_nms, *after_nms), strict=True))

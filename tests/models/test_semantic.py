@@ -1,0 +1,110 @@
+"""The seam around a semantic network, by hand."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig, MakeInfo
+from models.test_contract import SMALLER, noise
+from torch import nn
+from torch.nn import functional as F
+
+from seg.batch import Batch
+from seg.errors import ConfigError
+from seg.models.build import build_model
+from seg.models.semantic import SemanticModel
+
+
+def test_unet_takes_gray_images_and_fcn_says_that_it_does_not(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    gray = make_info(channels=1)
+    assert build_model(make_config(*SMALLER["unet"]), gray).mean.shape == (1, 1, 1, 1)
+    with pytest.raises(ConfigError, match=r"takes RGB images alone, but data\.channels=1"):
+        build_model(make_config("model=fcn"), gray)
+    with pytest.raises(ConfigError, match=r"normalization=imagenet: is for RGB"):
+        build_model(make_config("model.normalization=imagenet"), gray)
+
+
+def test_any_torch_network_plugs_in(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    """A 1x1 convolution with the identity as its weights: the prediction is the channel that is brightest after normalisation."""
+    config = make_config("model.stride=8", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1, "bias": False})
+    model = build_model(config, make_info(classes=3)).eval()
+    assert isinstance(model.network, nn.Conv2d)
+    with torch.no_grad():
+        model.network.weight.copy_(torch.eye(3)[..., None, None])
+    images = noise(37, 53)
+    normalized = (images.numpy() - np.array([100, 110, 120])[:, None, None]) / np.array([50, 55, 60])[:, None, None]
+    for prediction, expected in zip(model.predict(images), normalized.argmax(axis=1), strict=True):
+        np.testing.assert_array_equal(prediction.semantic, expected)
+
+
+def test_imagenets_statistics_are_used_where_asked_for(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    config = make_config("model.normalization=imagenet", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
+    model = build_model(config, make_info())
+    np.testing.assert_allclose(model.mean.ravel() / 255, [0.485, 0.456, 0.406], atol=1e-6)
+    np.testing.assert_allclose(model.std.ravel() / 255, [0.229, 0.224, 0.225], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"_target_": "torch.nn.Conv2d", "kernel_size": 1, "in_chanels": 3}, "does not take these arguments"),
+        ({"_target_": "torch.nn.ReLU"}, "takes none of classes, num_classes, out_channels"),
+        ({"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "resnett18"}, "Wrong encoder name `resnett18`"),
+    ],
+    ids=["argument", "no-classes", "encoder"],
+)
+def test_networks_that_do_not_fit_are_refused(network: dict, message: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
+    with pytest.raises(ConfigError, match=rf"^model\.network.*{message}"):
+        build_model(make_config(network=network), make_info())
+
+
+class TwoHeads(nn.Module):
+    """Logits at half the size, as torchvision's networks hand them over."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        small = F.avg_pool2d(x, 2)
+        return {"out": small, "aux": -small}
+
+
+def model_of(network: nn.Module, stride: int = 1, scale: float = 1.0, aux_weight: float = 0.25) -> SemanticModel:
+    def loss(logits: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
+        return (logits * (semantic != 255)[:, None]).sum()
+
+    return SemanticModel(network, loss, ["a", "b"], [10.0, 20.0], [2.0, 4.0], stride, scale, aux_weight)
+
+
+def test_the_networks_input_is_normalised_and_padded_with_its_edge() -> None:
+    images = torch.tensor([[[[12, 14, 16]], [[20, 24, 28]]]], dtype=torch.uint8)
+    x, size = model_of(nn.Identity(), stride=4).network_input(images)
+    assert size == [(1, 3)]
+    expected = [[[1.0, 2.0, 3.0, 3.0]] * 4, [[0.0, 1.0, 2.0, 2.0]] * 4]
+    np.testing.assert_allclose(x[0], expected)
+
+
+def test_half_scale_averages_and_comes_back_at_full_size() -> None:
+    images = torch.full((1, 2, 6, 10), 10, dtype=torch.uint8)
+    images[:, :, :, 5:] = 30
+    model = model_of(nn.Identity(), scale=0.5)
+    x, size = model.network_input(images)
+    assert size == [(3, 5)]
+    assert x[0, 0, 0, 0] == pytest.approx(0, abs=1e-6)
+    assert x[0, 0, 0, -1] == pytest.approx(10, abs=1e-6)
+    assert x.mean() == pytest.approx((10 + 2.5) / 4 + (0 - 2.5) / 4, rel=0.01)
+    assert model.logits(images)["out"].shape == (1, 2, 3, 5)
+    assert model.predict(images)[0].semantic.shape == (6, 10)
+
+
+def test_a_constant_channel_does_not_divide_by_zero() -> None:
+    model = SemanticModel(nn.Identity(), lambda a, b: a.sum(), ["a", "b"], [10.0], [0.0], 1, 1.0, 0.0)
+    assert torch.isfinite(model.network_input(torch.full((1, 1, 2, 2), 10, dtype=torch.uint8))[0]).all()
+
+
+def test_an_auxiliary_head_counts_with_its_weight() -> None:
+    images = torch.full((1, 2, 4, 4), 12, dtype=torch.uint8)
+    images[:, 1] = 24
+    semantic = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    semantic[:, 0] = 255
+    batch = Batch(images, semantic, [], [], [], [], [(4, 4)], ["a"])
+    terms = model_of(TwoHeads()).losses(batch)  # each normalised value is 1, and 2 x 12 of them are counted
+    assert {name: t.item() for name, t in terms.items()} == {"main": 24.0, "aux": -6.0}
+    assert model_of(TwoHeads(), aux_weight=0.0).losses(batch).keys() == {"main"}
+    assert model_of(TwoHeads()).predict(images)[0].semantic.shape == (4, 4)
