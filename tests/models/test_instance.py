@@ -7,6 +7,9 @@ import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 from pycocotools import mask as coco_mask
+from scipy.ndimage import binary_dilation
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import roi_align
 
 from seg.batch import Batch, collate
@@ -54,10 +57,16 @@ def model(make_config: MakeConfig, make_info: MakeInfo) -> InstanceModel:
     return found
 
 
+class AsItIs(GeneralizedRCNNTransform):
+    """torchvision's transform, which scales and normalises, made to leave the batch to the very bit."""
+
+    def forward(self, images, targets=None):
+        return ImageList(torch.stack(list(images)), [tuple(image.shape[-2:]) for image in images]), targets
+
+
 def torchvision_inputs(model: InstanceModel, batch: Batch) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """The same batch for torchvision's own forward, whose transform is made to change nothing."""
-    transform = model.network.transform
-    transform.image_mean, transform.image_std, transform.min_size, transform.max_size = [0.0] * 3, [1.0] * 3, (SIZE,), SIZE
+    """The same batch for torchvision's own forward."""
+    model.network.transform = AsItIs(SIZE, SIZE, [0.0], [1.0]).train(model.training)
     x, _ = model.network_input(batch.images)
     targets = []
     for ids, kinds, boxes in zip(batch.instances, batch.categories, batch.boxes, strict=True):
@@ -72,16 +81,15 @@ def test_losses_are_torchvisions(model: InstanceModel, counts: list[int]) -> Non
     batch = batch_of(counts)
     model.train()
     torch.manual_seed(7)
-    for _ in counts:
-        torch.rand(1)  # torchvision's transform draws a size for each image
     ours = model.losses(batch)
     images, targets = torchvision_inputs(model, batch)
     torch.manual_seed(7)
     theirs = model.network(images, targets)
     names = {"objectness": "objectness", "rpn_box": "rpn_box_reg", "classifier": "classifier", "box": "box_reg"}
     for name, other in names.items():
-        torch.testing.assert_close(ours[name], theirs[f"loss_{other}"], rtol=1e-4, atol=1e-5)
-    assert abs(ours["mask"] - theirs["loss_mask"]) < 0.02, "theirs looks half a pixel beside it, so it is near and not equal"
+        torch.testing.assert_close(ours[name], theirs[f"loss_{other}"], rtol=5e-3, atol=1e-4)
+    near = pytest.approx(theirs["loss_mask"].item(), rel=0.1)
+    assert ours["mask"].item() == near, "theirs looks half a pixel beside it"
     assert (ours["mask"] == 0) == (sum(counts) == 0)
 
 
@@ -89,7 +97,9 @@ def test_predictions_are_torchvisions(model: InstanceModel) -> None:
     batch = batch_of([3, 5])
     model.eval()
     with torch.no_grad():
-        model.network.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(5)  # masks that fill their boxes, not noise around 0.5
+        last = model.network.roi_heads.mask_predictor.mask_fcn_logits
+        last.weight.zero_()
+        last.bias.fill_(5)  # masks that fill their boxes, not noise around 0.5
     ours = model.predict(batch.images)
     images, _ = torchvision_inputs(model, batch)
     with torch.inference_mode():
@@ -99,15 +109,14 @@ def test_predictions_are_torchvisions(model: InstanceModel) -> None:
         by_box = {tuple(np.round(box, 2)): i for i, box in enumerate(b["boxes"].numpy())}
         assert len(a.scores) > 5
         assert abs(len(a.scores) - len(kept)) <= max(3, len(kept) // 5), "thin masks may be empty in one way of drawing"
-        ious = []
         for score, category, box, mask in zip(a.scores, a.categories, a.boxes, a.masks, strict=True):
             i = by_box[tuple(np.round(box, 2))]
             assert score == pytest.approx(b["scores"][i].item(), abs=1e-5)
             assert category == b["labels"][i]
             other = (b["masks"][i, 0] >= 0.5).numpy()
             own = coco_mask.decode(mask).astype(bool)
-            ious.append((own & other).sum() / max(1, (own | other).sum()))
-        assert np.median(ious) > 0.7
+            assert not (own & ~other).any(), "torchvision draws its masks a pixel wider"
+            assert not (other & ~binary_dilation(own, np.ones((3, 3)), iterations=2)).any()
 
 
 def test_training_learns_nothing_from_crowds(model: InstanceModel) -> None:
@@ -124,18 +133,14 @@ def test_training_learns_nothing_from_crowds(model: InstanceModel) -> None:
     compute = network.rpn.compute_loss
     network.rpn.compute_loss = lambda o, d, given, r: labels.update(rpn=given[0].clone()) or compute(o, d, given, r)
     model.losses(with_crowd)
-    anchors = network.rpn.anchor_generator(torchvision_images(), [torch.zeros(1, 1, SIZE // s, SIZE // s) for s in (4, 8, 16, 32, 64)])[0]
+    anchors = network.rpn.anchor_generator(
+        ImageList(torch.zeros(1, 3, SIZE, SIZE), [(SIZE, SIZE)]), [torch.zeros(1, 1, SIZE // s, SIZE // s) for s in (4, 8, 16, 32, 64)]
+    )[0]
     pixels = np.any([mask_of(without.instances[0].numpy(), n) for n in (1, 2, 3, 4)], axis=0)
     for box, label in list(zip(anchors.round().int().tolist(), labels["rpn"].tolist(), strict=True))[::7]:
         x1, y1, x2, y2 = (min(max(v, 0), SIZE) for v in box)
         covered, area = pixels[y1:y2, x1:x2].sum(), max(1, (x2 - x1) * (y2 - y1))
         assert label == (-1 if covered > 0.5 * area else 0)
-
-
-def torchvision_images():
-    from torchvision.models.detection.image_list import ImageList
-
-    return ImageList(torch.zeros(1, 3, SIZE, SIZE), [(SIZE, SIZE)])
 
 
 def test_instances_of_a_pixel_and_of_a_line_give_finite_losses(model: InstanceModel) -> None:
