@@ -40,7 +40,7 @@ class InstanceMetrics:
         for index, prediction in zip(range(len(batch)), predictions, strict=True):
             image = instances_of(batch, index, prediction)
             self._add(image)
-            own = {c: tally_of(image, c, self.score_threshold) for c in present_in(image)}
+            own = {c: tally_of(image, c, self.score_threshold) for c in sorted(present_in(image))}
             self.tallies |= {c: self.tallies[c] + t for c, t in own.items()}
             scores.append(score_of(image.image_id, own.values()))
         return scores
@@ -62,7 +62,7 @@ class InstanceMetrics:
         return torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
 
     def load_states(self, states: Sequence[torch.Tensor]) -> None:
-        self.images, self.tallies = {}, dict.fromkeys(self.names, Tally())
+        self.images, self.tallies, self._curves = {}, dict.fromkeys(self.names, Tally()), {}
         for state in states:
             seen = json.loads(state.cpu().numpy().tobytes())
             for image in seen["images"]:
