@@ -1,0 +1,230 @@
+"""Instance figures: COCO's average precision over all scores, and matching, panoptic quality and AJI at one score threshold.
+
+Enter batches and predictions; kept are the run lengths of each image and the counts of each class, never a mask.
+`seg.metrics.coco` and `seg.metrics.matching` define the figures. A class without truth and predictions is NaN and excluded
+from means.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from seg.labelmaps import encode
+from seg.metrics import coco
+from seg.metrics.base import ImageScore
+from seg.metrics.coco import ImageInstances
+from seg.metrics.matching import THRESHOLDS, Matches, Tally, measure_overlaps, tally
+from seg.sample import BACKGROUND, Batch, Prediction
+
+
+class InstanceMetrics:
+    """The streaming state: every image's instances, and each category's counts of predictions that score at least `score_threshold`."""
+
+    def __init__(self, class_names: Sequence[str], score_threshold: float, max_detections: int = coco.MAX_DETECTIONS) -> None:
+        self.names = {index: name for index, name in enumerate(class_names) if (index, name) != (0, BACKGROUND)}
+        if not self.names:
+            raise ValueError(f"class_names must name a class besides {BACKGROUND}, got {list(class_names)}")
+        self.score_threshold, self.max_detections = score_threshold, max_detections
+        self.images: dict[str, ImageInstances] = {}
+        self.tallies: dict[int, Tally] = dict.fromkeys(self.names, Tally())
+        self._curves: dict[str, coco.Curves] = {}
+
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
+        scores = []
+        for index, prediction in zip(range(len(batch)), predictions, strict=True):
+            image = instances_of(batch, index, prediction)
+            self._add(image)
+            own = {c: tally_of(image, c, self.score_threshold) for c in sorted(present_in(image))}
+            self.tallies |= {c: self.tallies[c] + t for c, t in own.items()}
+            scores.append(score_of(image.image_id, own.values()))
+        return scores
+
+    def _add(self, image: ImageInstances) -> None:
+        """Keep an image. One that comes twice is refused: it would weigh double, and its order among equal scores would be chance."""
+        if image.image_id in self.images:
+            raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
+        if unknown := present_in(image) - self.names.keys():
+            raise ValueError(
+                f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {min(self.names)}..{max(self.names)}"
+            )
+        self.images[image.image_id] = image
+        self._curves.clear()
+
+    def state(self) -> torch.Tensor:
+        images = [_to_json(image) for image in self.images.values()]
+        text = json.dumps({"images": images, "tallies": {c: astuple(t) for c, t in self.tallies.items()}}, separators=(",", ":"))
+        return torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
+
+    def load_states(self, states: Sequence[torch.Tensor]) -> None:
+        self.images, self.tallies, self._curves = {}, dict.fromkeys(self.names, Tally()), {}
+        for state in states:
+            seen = json.loads(state.cpu().numpy().tobytes())
+            for image in seen["images"]:
+                self._add(_image_from_json(image))
+            self.tallies |= {int(c): self.tallies[int(c)] + _tally_from_json(t) for c, t in seen["tallies"].items()}
+
+    def figures(self) -> dict[str, float]:
+        total = sum(self.tallies.values(), start=Tally())
+        by_overlap = {f"{kind}_{name}": v for kind in coco.KINDS for name, v in self._coco(kind).figures().items()}
+        return by_overlap | _detection_figures(total.at[0]) | panoptic_means(self.tallies.values()) | {"aji": total.aji}
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        rows = {}
+        for place, (category, name) in enumerate(self.names.items()):
+            mask, box = (self._coco(kind).of_class(place).figures() for kind in ("mask", "box"))
+            counts = self.tallies[category]
+            row = {f"mask_{figure}": mask[figure] for figure in ("ap", "ap50", "ap75")} | {"box_ap": box["ap"]}
+            row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.rq}
+            row |= {"num_truth": counts.num_truth, "num_predicted": counts.num_predicted}
+            absent = counts.num_truth + counts.num_predicted == 0
+            rows[name] = dict.fromkeys(row, math.nan) if absent else row
+        return rows
+
+    def tables(self) -> dict[str, list[Mapping[str, Any]]]:
+        return {"matching": self._matching_rows(), "coco": self._coco_rows()}
+
+    def _matching_rows(self) -> list[Mapping[str, Any]]:
+        """The counts of all classes together, at each IoU threshold."""
+        total = sum(self.tallies.values(), start=Tally())
+        return [
+            {
+                "iou_threshold": percent / 100,
+                "tp": at.tp,
+                "fp": at.fp,
+                "fn": at.fn,
+                "precision": at.precision,
+                "recall": at.recall,
+                "f1": at.f1,
+                "tp/(tp+fp+fn)": at.ratio,
+                "mean_matched_iou": at.mean_iou,
+            }
+            for percent, at in zip(THRESHOLDS, total.at, strict=True)
+        ]
+
+    def _coco_rows(self) -> list[Mapping[str, Any]]:
+        """COCO's figures over all classes, and what each of them averages."""
+        return [
+            {
+                "kind": kind,
+                "figure": name,
+                "iou_thresholds": iou,
+                "area": area,
+                "max_detections": self.max_detections,
+                "value": figures[name],
+            }
+            for kind in coco.KINDS
+            for figures in [self._coco(kind).figures()]
+            for name, (_, iou, area) in coco.FIGURES.items()
+        ]
+
+    def _coco(self, kind: str) -> coco.Curves:
+        """Computed once for everything seen; the images in the order of their ids, so that ranks cannot change what is equal."""
+        if kind not in self._curves:
+            images = [self.images[image_id] for image_id in sorted(self.images)]
+            self._curves[kind] = coco.evaluate(images, list(self.names), kind, self.max_detections)
+        return self._curves[kind]
+
+
+def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInstances:
+    """What a batch and a prediction say of its image `index`; true instances without a pixel are left out.
+
+    Raises ValueError where the prediction contradicts itself or the image's size.
+    """
+    image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
+    check_prediction(image_id, (height, width), prediction)
+    categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
+    masks = encode(np.ascontiguousarray(batch.instances[index][:height, :width].cpu().numpy()), len(categories))
+    seen = np.flatnonzero(coco_mask.area(masks))
+    return ImageInstances(
+        image_id,
+        (height, width),
+        categories[seen],
+        crowd[seen],
+        [masks[i]["counts"] for i in seen],
+        np.array(prediction.categories, np.int32),
+        np.array(prediction.scores, np.float32),
+        np.array(prediction.boxes, np.float32),
+        [m["counts"] for m in prediction.masks],
+    )
+
+
+def check_prediction(image_id: str, size: tuple[int, int], prediction: Prediction) -> None:
+    """Raise ValueError where a prediction's columns differ in length, its masks in size, or a number is not finite."""
+    boxes = np.asarray(prediction.boxes)
+    lengths = {name: len(getattr(prediction, name)) for name in ("scores", "categories", "boxes", "masks")}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{image_id}: a prediction's columns must be of one length, got {lengths}")
+    if boxes.shape[1:] != (4,):
+        raise ValueError(f"{image_id}: predicted boxes must be (N, 4), got {boxes.shape}")
+    if not (np.isfinite(prediction.scores).all() and np.isfinite(boxes).all()):
+        raise ValueError(f"{image_id}: a predicted score or box is not a finite number")
+    if (turned := (boxes[:, 2:] < boxes[:, :2]).any(axis=1)).any():
+        raise ValueError(f"{image_id}: predicted boxes must be x1, y1, x2, y2, got {boxes[turned][0].tolist()}")
+    for number, mask in enumerate(prediction.masks):
+        if list(mask["size"]) != list(size) or not isinstance(mask["counts"], str):
+            kind = type(mask["counts"]).__name__
+            raise ValueError(
+                f"{image_id}: predicted mask {number} must be RLE of size {list(size)} with counts as str,"
+                f" got {list(mask['size'])} with {kind}"
+            )
+
+
+def present_in(image: ImageInstances) -> set[int]:
+    """The categories of which an image has true or predicted instances."""
+    return {*image.categories.tolist(), *image.predicted_categories.tolist()}
+
+
+def tally_of(image: ImageInstances, category: int, score_threshold: float) -> Tally:
+    """The counts of one category in one image, of the predictions that score at least `score_threshold`."""
+    truth, crowd = image.truth(category, crowd=False), image.truth(category, crowd=True)
+    return tally(measure_overlaps(truth, crowd, image.predicted(category, score_threshold)))
+
+
+def score_of(image_id: str, tallies: Iterable[Tally]) -> ImageScore:
+    """An image's own figures: counts over its classes at IoU 0.5, and the mean panoptic quality of those that occur in it."""
+    each = list(tallies)
+    total = sum(each, start=Tally())
+    at = total.at[0]
+    figures = {"num_truth": total.num_truth, "num_predicted": total.num_predicted, "tp_50": at.tp, "fp_50": at.fp, "fn_50": at.fn}
+    return ImageScore(image_id, "pq", figures | {"f1_50": at.f1, "pq": panoptic_means(each)["pq"], "aji": total.aji})
+
+
+def panoptic_means(tallies: Iterable[Tally]) -> dict[str, float]:
+    """pq, sq and rq as means over the classes that have truth or predictions (Kirillov et al. 2019); NaN without any."""
+    present = [t.panoptic for t in tallies if not math.isnan(t.panoptic.pq)]
+    columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.rq for p in present]}
+    return {name: float(np.mean(values)) if values else math.nan for name, values in columns.items()}
+
+
+def _detection_figures(at: Matches) -> dict[str, float]:
+    return {"f1_50": at.f1, "precision_50": at.precision, "recall_50": at.recall, "tp/(tp+fp+fn)_50": at.ratio}
+
+
+def _to_json(image: ImageInstances) -> list[Any]:
+    return [v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)]
+
+
+def _image_from_json(values: Sequence[Any]) -> ImageInstances:
+    image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts = values
+    return ImageInstances(
+        image_id,
+        tuple(size),
+        np.array(categories, np.int32),
+        np.array(crowd, bool),
+        counts,
+        np.array(predicted_categories, np.int32),
+        np.array(scores, np.float32),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        predicted_counts,
+    )
+
+
+def _tally_from_json(values: Sequence[Any]) -> Tally:
+    num_truth, num_predicted, at, panoptic, intersection, union = values
+    return Tally(num_truth, num_predicted, tuple(Matches(*m) for m in at), Matches(*panoptic), intersection, union)

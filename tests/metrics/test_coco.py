@@ -1,0 +1,170 @@
+"""COCO's figures against pycocotools, on the same random images."""
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from instances import Scene, batch_of, box, random_scenes, rle_of
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from seg.metrics import coco
+from seg.metrics.instance import instances_of
+
+CATEGORIES = [1, 2, 3]
+SEEDS = range(6)
+
+
+def images_of(scenes: Sequence[Scene]) -> list[coco.ImageInstances]:
+    batch, predictions = batch_of(scenes)
+    return [instances_of(batch, index, prediction) for index, prediction in enumerate(predictions)]
+
+
+def reference(scenes: Sequence[Scene], kind: str, categories: Sequence[int], limits: Sequence[int] = (1, 10, 100)) -> dict[str, float]:
+    """The same figures as pycocotools summarises, from the scenes' own masks and boxes; -1 as NaN."""
+    header = {
+        "images": [{"id": n, "height": s.size[0], "width": s.size[1]} for n, s in enumerate(scenes)],
+        "categories": [{"id": c} for c in categories],
+    }
+    truth, found = [], []
+    for number, scene in enumerate(scenes):
+        for mask, category, crowd in zip(scene.truth, scene.categories, scene.crowd, strict=True):
+            ys, xs = np.nonzero(mask)
+            corner = [int(xs.min()), int(ys.min()), int(np.ptp(xs) + 1), int(np.ptp(ys) + 1)]
+            truth.append(annotation(number, category, mask, corner, int(mask.sum()), iscrowd=int(crowd)))
+        prediction = scene.prediction
+        for mask, category, score, (x1, y1, x2, y2) in zip(
+            scene.predicted, prediction.categories.tolist(), prediction.scores.tolist(), prediction.boxes.tolist(), strict=True
+        ):
+            area = int(mask.sum()) if kind == "mask" else (x2 - x1) * (y2 - y1)
+            found.append(annotation(number, category, mask, [x1, y1, x2 - x1, y2 - y1], area, score=score))
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = COCOeval(indexed(header, truth), indexed(header, found), {"mask": "segm", "box": "bbox"}[kind])
+        run.params.maxDets = list(limits)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    stats = [math.nan if v == -1 else v for v in run.stats]
+    return dict(zip(coco.FIGURES, [*stats[:6], stats[8]], strict=True))
+
+
+def annotation(number: int, category: int, mask: np.ndarray, corner: list[float], area: float, **more: Any) -> dict[str, Any]:
+    return {"image_id": number, "category_id": category, "segmentation": rle_of(mask), "bbox": corner, "area": area, **more}
+
+
+def indexed(header: dict[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    table = COCO()
+    table.dataset = {**header, "annotations": [{"id": n, "iscrowd": 0, **a} for n, a in enumerate(annotations, start=1)]}
+    table.createIndex()
+    return table
+
+
+@pytest.mark.parametrize("kind", coco.KINDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_figures_agree_with_pycocotools(seed: int, kind: str) -> None:
+    scenes = random_scenes(seed)
+    curves = coco.evaluate(images_of(scenes), CATEGORIES, kind)
+    expected = reference(scenes, kind, CATEGORIES)
+    assert sum(0 < v < 1 for v in expected.values()) >= 5, "the data tells figures apart"
+    assert curves.figures() == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    for place, category in enumerate(CATEGORIES):
+        alone = reference([of_category(s, category) for s in scenes], kind, [category])
+        assert curves.of_class(place).figures() == pytest.approx(alone, abs=1e-9, nan_ok=True)
+
+
+def of_category(scene: Scene, category: int) -> Scene:
+    """The scene without any other category."""
+    alone = Scene(scene.image_id, scene.size)
+    for mask, own, crowd in zip(scene.truth, scene.categories, scene.crowd, strict=True):
+        if own == category:
+            alone.add(mask, own, crowd)
+    for mask, own, score, corners in zip(scene.predicted, scene.predicted_categories, scene.scores, scene.boxes, strict=True):
+        if own == category:
+            alone.predict(mask, own, score).boxes[-1] = corners
+    return alone
+
+
+def test_the_random_data_has_what_is_hard() -> None:
+    scenes = [s for seed in SEEDS for s in random_scenes(seed)]
+    areas = np.array([m.sum() for s in scenes for m in s.truth])
+    assert all(n >= 10 for n in np.histogram(areas, [0, 32**2, 96**2, 1e5])[0]), "of all sizes"
+    assert sum(c for s in scenes for c in s.crowd) >= 10
+    assert all(any(len(s.truth) == t and bool(s.predicted) == p for s in scenes) for t, p in ((0, True), (0, False)))
+    assert any(s.truth and not s.predicted for s in scenes)
+    assert 3 not in {c for s in scenes for c in s.categories}
+    assert 3 in {c for s in scenes for c in s.predicted_categories}
+    scores = [v for s in scenes for v in s.scores]
+    assert len(set(scores)) < len(scores) / 10, "scores tie"
+
+
+@pytest.mark.parametrize("kind", coco.KINDS)
+def test_without_truth_predictions_or_images(kind: str) -> None:
+    scenes = random_scenes(1)
+    no_predictions = [Scene(s.image_id, s.size, s.truth, s.categories, s.crowd) for s in scenes]
+    found = coco.evaluate(images_of(no_predictions), CATEGORIES, kind).figures()
+    assert found == pytest.approx(reference(no_predictions, kind, CATEGORIES), abs=1e-9, nan_ok=True)
+    assert found == dict.fromkeys(coco.FIGURES, 0.0)
+    no_truth = [Scene(s.image_id, s.size, [], [], [], s.predicted, s.predicted_categories, s.scores, s.boxes) for s in scenes]
+    found = coco.evaluate(images_of(no_truth), CATEGORIES, kind).figures()
+    assert found == pytest.approx(reference(no_truth, kind, CATEGORIES), nan_ok=True)
+    only_crowds = [Scene("a", (9, 9)).add(box(9, 9, 0, 0, 5, 5), 1, crowd=True).predict(box(9, 9, 0, 0, 3, 3))]
+    for images in (images_of(no_truth), images_of(only_crowds), []):
+        assert all(math.isnan(v) for v in coco.evaluate(images, CATEGORIES, kind).figures().values())
+
+
+def test_only_the_best_predictions_of_a_class_in_an_image_count() -> None:
+    scenes = random_scenes(3)
+    found = {n: coco.evaluate(images_of(scenes), CATEGORIES, "mask", n).figures() for n in (1, 2, 100)}
+    assert found[1]["ar"] < found[2]["ar"] < found[100]["ar"]
+    for limit in (1, 2):
+        expected = reference(scenes, "mask", CATEGORIES, [limit] * 3)
+        assert found[limit]["ar"] == pytest.approx(expected["ar"], abs=1e-9)
+
+
+def test_a_hundred_predictions_of_a_class_in_an_image_count_unless_told_otherwise() -> None:
+    scene = Scene("a", (12, 12))
+    for place in range(110):
+        y, x = divmod(place, 12)
+        pixel = box(12, 12, y, x, y + 1, x + 1)
+        scene.add(pixel).predict(pixel, score=0.5)
+    found = coco.evaluate(images_of([scene]), [1], "mask").figures()
+    assert found == pytest.approx(reference([scene], "mask", [1]), nan_ok=True)
+    assert found["ar"] == pytest.approx(100 / 110)
+    assert coco.evaluate(images_of([scene]), [1], "mask", 110).figures()["ar"] == 1
+
+
+def test_average_precision_by_hand() -> None:
+    """Two true instances; the better score is wrong, the second right: precision 1/2 up to a recall of 1/2, then 0."""
+    scene = Scene("a", (8, 8)).add(box(8, 8, 0, 0, 2, 2)).add(box(8, 8, 4, 4, 8, 8))
+    scene.predict(box(8, 8, 0, 4, 2, 6), score=0.9).predict(box(8, 8, 0, 0, 2, 2), score=0.8)
+    found = coco.evaluate(images_of([scene]), [1], "mask").figures()
+    assert found["ap"] == pytest.approx(51 / 101 / 2), "51 of the 101 recalls, 0.00 .. 0.50"
+    assert found["ap50"] == found["ap75"] == found["ap_small"] == found["ap"]
+    assert found["ar"] == 0.5
+    assert math.isnan(found["ap_medium"])
+
+
+def test_areas_at_the_border_of_a_range() -> None:
+    """32 x 32 pixels are small and medium at once, as in pycocotools, and a box's area need not be its mask's."""
+    for side in (31, 32, 33, 96):
+        mask = box(100, 100, 0, 0, side, side)
+        scene = Scene("a", (100, 100)).add(mask).predict(mask)
+        scene.boxes[0] = [0, 0, side + 1, side + 1]
+        for kind in coco.KINDS:
+            found = coco.evaluate(images_of([scene]), [1], kind).figures()
+            assert found == pytest.approx(reference([scene], kind, [1]), abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_printed_or_logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    images = images_of(random_scenes(0, number=3))
+    with caplog.at_level(logging.DEBUG):
+        for kind in coco.KINDS:
+            coco.evaluate(images, CATEGORIES, kind)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
