@@ -14,7 +14,7 @@ from project import Project
 
 pytestmark = pytest.mark.slow
 TRAINED = ("artifacts/train/best.ckpt", "artifacts/train/last.ckpt", "artifacts/train/history.csv")
-RESULTS = (*TRAINED, "artifacts/evaluate/metrics.json", "artifacts/evaluate/per_image.csv", "artifacts/evaluate/confusion.csv")
+RESULTS = (*TRAINED, "artifacts/evaluate/metrics.json", "artifacts/evaluate/per_image.csv", "artifacts/evaluate/tables/confusion.csv")
 EPOCHS = 5
 
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from seg.batch import Batch
 from seg.labelmaps import encode
 from seg.metrics import coco
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, measure_overlaps, tally
-from seg.sample import BACKGROUND, Batch, Prediction
+from seg.sample import BACKGROUND, Prediction
 
 
 class InstanceMetrics:

@@ -1,11 +1,13 @@
 """Pictures for people, as PNG files: the augmentation preview, and one evaluated image beside its truth."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 
 from seg.report.draw import error_map, overlay, rgb
 from seg.sample import IGNORE, ClassInfo, Sample
@@ -30,28 +32,39 @@ def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence
     _finish(figure, path, classes, "Augmentation: what training draws from these images. Without colour: ignored")
 
 
-def save_comparison(
-    path: Path, title: str, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo]
-) -> None:
-    """Image, truth, prediction and errors side by side."""
-    height, width = image.shape[:2]
-    panels = (
-        ("image", rgb(image)),
-        ("truth", overlay(image, truth, classes, 0.6)),
-        ("prediction", overlay(image, predicted, classes, 0.6)),
-        (
-            "errors (red); ignored (white)" if (truth == IGNORE).any() else "errors (red)",
-            error_map(image, truth, predicted),
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A picture (H, W, 3) uint8 with its name, and (x, y, text) labels in its pixels."""
+
+    name: str
+    picture: np.ndarray
+    texts: Sequence[tuple[float, float, str]] = ()
+
+
+def semantic_panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo]) -> list[Panel]:
+    """Image, true and predicted classes, and where they differ."""
+    wrong = "errors (red); ignored (white)" if (truth == IGNORE).any() else "errors (red)"
+    return [
+        Panel("image", rgb(image)),
+        Panel("truth", overlay(image, truth, classes, 0.6)),
+        Panel("prediction", overlay(image, predicted, classes, 0.6)),
+        Panel(wrong, error_map(image, truth, predicted)),
+    ]
+
+
+def save_panels(path: Path, title: str, panels: Sequence[Panel], classes: Sequence[ClassInfo]) -> None:
+    """Panels of one image side by side, with a legend of the classes."""
+    height, width = panels[0].picture.shape[:2]
     figure = Figure(figsize=(3.4 * len(panels), 3.4 * height / width + 1.1))
     axes = figure.subplots(1, len(panels), squeeze=False)
-    for axis, (name, picture) in zip(axes[0], panels, strict=True):
-        axis.imshow(picture)
-        axis.set_title(name, fontsize=10)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        axis.imshow(panel.picture)
+        axis.set_title(panel.name, fontsize=10 if len(panel.name) < 30 else 7.5)
         axis.set_axis_off()
-    shown = set(np.unique(truth)) | set(np.unique(predicted))
-    _finish(figure, path, [c for i, c in enumerate(classes) if i in shown], title)
+        for x, y, text in panel.texts:
+            label = axis.text(x, y, text, fontsize=6, color="white", ha="center", va="center", clip_on=True)
+            label.set_path_effects([Stroke(linewidth=1.5, foreground="black"), Normal()])
+    _finish(figure, path, classes, title)
 
 
 def _finish(figure: Figure, path: Path, classes: Sequence[ClassInfo], title: str) -> None:

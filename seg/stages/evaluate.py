@@ -1,9 +1,10 @@
-"""`evaluate`: a checkpoint and a split of the prepared data -> metrics.json, per_image.csv, confusion.csv and overlays."""
+"""`evaluate`: a checkpoint and a split of the prepared data -> metrics.json, per_image.csv, the task's tables, and overlays."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,9 +14,10 @@ from seg.errors import DataError
 from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
 from seg.progress import track
-from seg.report.sheets import save_comparison
+from seg.report.instances import instance_panels
+from seg.report.sheets import save_panels, semantic_panels
 from seg.report.tables import write_metrics, write_rows
-from seg.sample import Prediction
+from seg.sample import ClassInfo, Prediction
 from seg.schema import Config
 from seg.targets import build
 
@@ -29,7 +31,8 @@ def run(cfg: Config, out: Path) -> float:
     data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.instances)
     refuse_other_classes(checkpoint, data)
     names = [c.name for c in data.info.classes]
-    metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", {"class_names": names})
+    given = {"class_names": names, "score_threshold": cfg.evaluate.score_threshold}
+    metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     predict, loader = predictor(checkpoint), data.split_dataloader(split)
     scores: list[ImageScore] = []
     for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
@@ -40,10 +43,12 @@ def run(cfg: Config, out: Path) -> float:
     summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
     write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent, "per_class": per_class})
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
+    for folder in ("tables", "overlays"):
+        shutil.rmtree(out / folder, ignore_errors=True)
     for name, rows in metrics.tables().items():
-        write_rows(out / f"{name}.csv", rows)
-    shutil.rmtree(out / "overlays", ignore_errors=True)
-    save_overlays(out / "overlays", predict, data.split_dataset(split), data, choose(scores, cfg.evaluate.num_overlays))
+        write_rows(out / "tables" / f"{name}.csv", rows)
+    chosen = choose(scores, cfg.evaluate.num_overlays)
+    save_overlays(out / "overlays", predict, data.split_dataset(split), data.info.classes, chosen, cfg.evaluate.score_threshold)
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
     print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
     return figures[trained.task.monitor]
@@ -93,7 +98,12 @@ def choose(scores: list[ImageScore], count: int) -> list[tuple[str, ImageScore]]
 
 
 def save_overlays(
-    folder: Path, predict: Predict, dataset: SampleDataset, data: SegmentationData, chosen: list[tuple[str, ImageScore]]
+    folder: Path,
+    predict: Predict,
+    dataset: SampleDataset,
+    classes: list[ClassInfo],
+    chosen: list[tuple[str, ImageScore]],
+    score_threshold: float,
 ) -> None:
     """Pictures of the chosen images, as <kind>_<rank>_<image_id>.png."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,8 +112,13 @@ def save_overlays(
     for kind, score in chosen:
         ranks[kind] = ranks.get(kind, 0) + 1
         sample = dataset[(index_of[score.image_id], 0)]
-        predicted = predict(torch.from_numpy(sample.image).permute(2, 0, 1)[None])[0].semantic
-        assert predicted is not None, "the task's metrics scored a class map"
-        title = f"{kind} {ranks[kind]}: {score.image_id}, mIoU {score.score:.3f}"
+        predicted = predict(torch.from_numpy(sample.image).permute(2, 0, 1)[None])[0]
+        if predicted.semantic is not None:
+            panels = semantic_panels(sample.image, sample.semantic, predicted.semantic, classes)
+            shown = set(np.unique(sample.semantic)) | set(np.unique(predicted.semantic))
+        else:
+            panels = instance_panels(sample, predicted, classes, score_threshold)
+            shown = {*sample.categories, *predicted.categories[predicted.scores >= score_threshold]}
+        title = f"{kind} {ranks[kind]}: {score.image_id}, {score.by} {score.score:.3f}"
         path = folder / f"{kind}_{ranks[kind]}_{score.image_id.replace('/', '__')}.png"
-        save_comparison(path, title, sample.image, sample.semantic, predicted, data.info.classes)
+        save_panels(path, title, panels, [c for i, c in enumerate(classes) if i in shown])

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from seg.batch import Batch, collate
 from seg.labelmaps import Rle, layers_from_masks
-from seg.sample import Batch, Prediction, Sample, collate
+from seg.sample import Prediction, Sample
 
 
 def rle_of(mask: np.ndarray) -> Rle:
