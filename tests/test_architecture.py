@@ -15,9 +15,9 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 
 LAYERS = (
     {"errors", "environment", "progress", "schema", "sample", "hardware"},
-    {"labelmaps", "imagefile", "targets", "splits", "scratch", "config", "rawdata"},
+    {"labelmaps", "imagefile", "csvfile", "targets", "splits", "scratch", "config", "rawdata"},
     {"sources", "store", "transforms", "models", "metrics"},
-    {"datamodule", "module", "report", "preparation", "checkpoint", "callbacks"},
+    {"datamodule", "module", "report", "preparation", "checks", "checkpoint", "callbacks"},
     {"stages"},
     {"cli"},
     {"__main__"},

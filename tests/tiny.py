@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -73,7 +74,8 @@ def write_folders(root: Path, names: Sequence[str], images: str = "images", mask
 
 def split(by: str = "ratios", **changed: object) -> Split:
     """The section data.split, by default half of the images to train."""
-    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "stratify": False, "seed": 0}
+    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "table": None}
+    values |= {"stratify": False, "seed": 0}
     return Split.model_validate({"by": by, **values, **changed})
 
 
@@ -106,6 +108,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 class Blobs:
     """A source of random overlapping objects: three layers at least, a crowd in each scene, and one scene without any."""
 
+    with_instances: ClassVar[bool] = True
     count: int = 12
     size: tuple[int, int] = SIZE
 
