@@ -16,13 +16,24 @@ from seg.errors import ConfigError, DataError, did_you_mean, nearest
 SPLITS = ("train", "val", "test")
 
 
+def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """{name: image_id} of all that images may be called; and of names that stand for two images, the second of them."""
+    known: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    for image_id, called in names.items():
+        for name in called:
+            if known.setdefault(name, image_id) != image_id:
+                shared[name] = image_id
+    return known, shared
+
+
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
     """{image_id: split} from a text file a split with a name a line; images in no list are left out.
 
     names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
     or an image in two lists.
     """
-    known, shared = _called(names)
+    known, shared = by_name(names)
     assigned: dict[str, str] = {}
     for split, path in lists.items():
         try:
@@ -50,7 +61,7 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
     names: {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a
     row that may mean two images.
     """
-    known, shared = _called(names)
+    known, shared = by_name(names)
     found: dict[str, tuple[int, str]] = {}
     for line, row in read_rows(path, (id_column, column)):
         name = row[id_column]
@@ -145,17 +156,6 @@ def _fill_empty(chosen: dict[str, str], needed: Sequence[str], names: Sequence[s
             counts = {s: [n for n in names if chosen[n] == s] for s in needed}
             fullest = max(counts, key=lambda s: len(counts[s]))
             chosen[min(counts[fullest], key=lambda n: sizes[names.index(n)])] = split
-
-
-def _called(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, str]]:
-    """{name: image_id} of all that images may be called; and of names that stand for two images, the second of them."""
-    known: dict[str, str] = {}
-    shared: dict[str, str] = {}
-    for image_id, called in names.items():
-        for name in called:
-            if known.setdefault(name, image_id) != image_id:
-                shared[name] = image_id
-    return known, shared
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:
