@@ -34,10 +34,11 @@ def decode_image(data: bytes, channels: int, path: Path) -> np.ndarray:
     return raw if raw.ndim == 3 else raw[:, :, None]
 
 
-def decode_index(data: bytes, path: Path) -> np.ndarray:
+def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=color to read classes by their colour") -> np.ndarray:
     """Encoded bytes of a gray or palette image -> (H, W) of the values as drawn (gray levels).
 
-    A palette PNG is refused: its indices are lost on decoding, and palettes differ from file to file.
+    A palette PNG is refused: its indices are lost on decoding, and palettes differ from file to file. fix: what the error
+    of such a file advises.
     """
     raw = _decode(data, cv2.IMREAD_UNCHANGED, path)
     if raw.dtype.kind == "f":
@@ -45,10 +46,7 @@ def decode_index(data: bytes, path: Path) -> np.ndarray:
     if raw.ndim == 3:
         if raw.shape[2] == 3 and (raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all():
             return raw[..., 0]
-        raise DataError(
-            f"{path}: is a colour or palette image, expected one gray value a pixel; "
-            "set data.source.labels=color to read classes by their colour"
-        )
+        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return raw
 
 

@@ -77,19 +77,31 @@ def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) 
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
+def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
+    """The runs (R,) int64 of an RLE, down the columns, of zeros and ones in turn; they add up to height * width.
+
+    ValueError where it is of another size, or its text is none of COCO's.
+    """
+    if list(rle["size"]) != [height, width]:
+        raise ValueError(f"expected size {[height, width]}, got {list(rle['size'])}")
+    text = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii", "replace")
+    counts = _counts(np.frombuffer(text, np.uint8))
+    if counts.sum() != height * width or counts.min(initial=0) < 0 or counts.max(initial=0) > height * width:
+        raise ValueError(f"its run lengths do not add up to {height} x {width} pixels")
+    return counts
+
+
 def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
     """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits.
 
-    ValueError where an RLE is of another size than (height, width).
+    ValueError where an RLE is of another size than (height, width), or is none.
     """
     layers: list[np.ndarray] = []
     for number, rle in enumerate(rles, start=1):
-        if list(rle["size"]) != [height, width]:
-            raise ValueError(f"RLE {number}: expected size {[height, width]}, got {list(rle['size'])}")
-        text = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii")
-        counts = _counts(np.frombuffer(text, np.uint8))
-        if counts.sum() != height * width or counts.min(initial=0) < 0:
-            raise ValueError(f"RLE {number}: its run lengths do not add up to {height} x {width} pixels")
+        try:
+            counts = run_lengths(rle, height, width)
+        except ValueError as error:
+            raise ValueError(f"RLE {number}: {error}") from None
         for layer in layers:
             if _is_free(counts, layer):
                 break
@@ -149,7 +161,7 @@ def _counts(text: np.ndarray) -> np.ndarray:
     counts = np.empty(len(text), np.int64)
     num, position = 0, 0
     while position < len(text):
-        value, shift, more = 0, 0, True
+        value, shift, more = np.int64(0), 0, True
         while more and position < len(text):
             c = int(text[position]) - 48
             value |= (c & 0x1F) << shift

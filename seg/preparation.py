@@ -11,17 +11,20 @@ from typing import Any
 import cv2
 import numpy as np
 
+from seg.checks import refuse_empty, refuse_leaks, refuse_no_instances, refuse_one_class
 from seg.environment import num_cores
-from seg.errors import DataError, InputError
+from seg.errors import ConfigError, DataError, InputError
 from seg.progress import track
-from seg.sample import IGNORE, ClassInfo
+from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Source
-from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, group_of
+from seg.sources.pairing import file_below
+from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, from_table, group_of, presence_of
 from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
+SHOWN = 10  # notes on single images
 
 
 def prepare(
@@ -46,11 +49,11 @@ def prepare(
             source.notes.append(f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}")
         items = [item for item in items if item.image_id in listed]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
-    groups = _groups(items, split) if UNSPLIT in places else []  # what is wrong with data.split is said before the long reading
+    groups, presence = _planned(items, split, root) if UNSPLIT in places else ([], None)  # before the long reading
     with replaced_folder(out, (*SPLITS, "dataset.json")) as partial:
         found = _read_all(source, items, places, partial, len(classes), workers, progress)
         if UNSPLIT in places:
-            assigned = _by_ratios(groups, found, split, len(classes))
+            assigned = _by_ratios(groups, presence, found, split, len(classes))
             for stored, target in zip(found, assigned, strict=True):
                 _move(partial, stored, target)
             places = assigned
@@ -58,10 +61,15 @@ def prepare(
         splits: dict[str, list[Stored]] = {s: [f for f, p in zip(found, places, strict=True) if p == s] for s in SPLITS}
         refuse_empty(splits)
         refuse_leaks(splits)
-        refuse_one_class(found, classes)
+        if source.with_instances:
+            refuse_no_instances(splits)
+        else:
+            refuse_one_class(found, classes)
         with_instances = any(s.annotations for s in found)
         for target, members in splits.items():
             write_split(partial / target, members, classes, with_instances)
+        if notes := [note for stored in found for note in stored.notes]:
+            source.notes.extend(notes[:SHOWN] + ([f"and {len(notes) - SHOWN} more such notes"] if len(notes) > SHOWN else []))
         return write_info(partial, name, classes, splits)
 
 
@@ -96,70 +104,42 @@ def _is_record(path: Path) -> bool:
     return path.name == ".hydra" or path.suffix == ".log"
 
 
-def refuse_empty(splits: dict[str, list[Stored]]) -> None:
-    """Raise DataError for a split without an image."""
-    for name, members in splits.items():
-        if not members:
-            counts = ", ".join(f"{s} {len(m)}" for s, m in splits.items())
-            raise DataError(f"the split {name} is empty ({counts} images); change data.split, or add images to it")
-
-
-def refuse_one_class(stored: Sequence[Stored], classes: Sequence[ClassInfo]) -> None:
-    """Raise DataError where the labels hold a single class, from which nothing can be learned."""
-    pixels = np.sum([s.class_pixels for s in stored], axis=0)
-    present = [c.name for c, count in zip(classes, pixels, strict=False) if count]
-    if len(present) < 2:
-        ignored = f"; {pixels[IGNORE] / pixels.sum():.0%} of the pixels are ignored" if pixels[IGNORE] else ""
-        raise DataError(
-            f"the labels hold {'no class' if not present else f'the class {present[0]} alone'}{ignored}: "
-            "compare data.classes, data.source.values and data.source.ignore with the values in the masks"
-        )
-
-
-def absent_classes(info: DatasetInfo) -> list[str]:
-    """What is worth saying of classes that a split does not hold, a line each."""
-    return [
-        f"the class {c.name} has no pixel in {split}: " + ("it cannot be learned" if split == "train" else "its figures will be blank")
-        for split, counts in info.splits.items()
-        for c, pixels in zip(info.classes, counts["class_pixels"], strict=True)
-        if not pixels
-    ]
-
-
-def refuse_leaks(splits: dict[str, list[Stored]]) -> None:
-    """Raise DataError where the same picture, by its pixels, lies in two splits."""
-    seen: dict[str, tuple[str, str]] = {}
-    leaks = []
-    for name, members in splits.items():
-        for stored in members:
-            before = seen.setdefault(stored.entry.sha256, (name, stored.entry.file))
-            if before[0] != name:
-                leaks.append(f"{name}/{stored.entry.file} is the same picture as {before[0]}/{before[1]}")
-    if leaks:
-        more = f" (and {len(leaks) - 1} more such pairs)" if len(leaks) > 1 else ""
-        raise DataError(f"{leaks[0]}{more}: figures on it would be too good; remove one, or keep both in one split with data.split.group")
-
-
 def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
     if split.by != "lists":
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
         raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    return by_lists({i.image_id: i.names or (i.image_id,) for i in items}, {s: root / f for s, f in split.lists.items()})
+    return by_lists(_names(items), {s: root / f for s, f in split.lists.items()})
 
 
-def _groups(items: Sequence[Item], split: Split) -> list[str]:
+def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """{image_id: all that a list or a table may call it}."""
+    return {item.image_id: (item.image_id, *item.names) for item in items}
+
+
+def _planned(items: Sequence[Item], split: Split, root: Path | None) -> tuple[list[str], np.ndarray | None]:
+    """Each image's group, and what a column of a table says to stratify by; raises for all that is wrong with data.split."""
     if split.by != "ratios" or split.ratios is None:
         raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
     check_ratios(split.ratios)
-    return [group_of(item.image_id, split.group) for item in items]
+    groups = [group_of(item.image_id, split.group) for item in items]
+    if isinstance(split.stratify, bool):
+        return groups, None
+    if split.table is None or root is None:
+        raise ConfigError(
+            f"data.split.stratify={split.stratify}: names a column, but there is no table; "
+            "set data.split.table={file: index.csv, id: image_id}, below data.root, or data.split.stratify=true or false"
+        )
+    table = file_below(root, split.table.file, None, "data.split.table.file")
+    return groups, presence_of(from_table(_names(items), table, split.table.id, split.stratify), split.stratify)
 
 
-def _by_ratios(groups: Sequence[str], found: Sequence[Stored], split: Split, num_classes: int) -> list[str]:
+def _by_ratios(groups: Sequence[str], presence: np.ndarray | None, found: Sequence[Stored], split: Split, num_classes: int) -> list[str]:
     assert split.ratios is not None
     if split.group is None:  # the same picture twice must not be torn apart
         groups = [stored.entry.sha256 for stored in found]
-    presence = np.stack([s.class_pixels[:num_classes] > 0 for s in found]) if split.stratify else None
+    if split.stratify is True:
+        presence = np.stack([s.class_pixels[:num_classes] > 0 for s in found])
     return by_ratios(groups, presence, split.ratios, split.seed)
 
 

@@ -49,12 +49,18 @@ class ClassConfig(Section):
     color: Annotated[list[Channel], Field(min_length=3, max_length=3)]
 
 
+class Table(Section):
+    file: str
+    id: str
+
+
 class Split(Section):
     by: Literal["ratios", "folders", "lists"]
     ratios: dict[str, Share] | None
     lists: dict[str, str] | None
     group: str | None
-    stratify: bool
+    table: Table | None
+    stratify: bool | str
     seed: Count
 
 

@@ -1,4 +1,7 @@
-"""Which image belongs to which split: by lists, or by ratios, seeded, stratified by class presence, whole groups together."""
+"""Which image belongs to which split: by lists, or by ratios.
+
+Ratios are seeded, keep groups together, and are stratified by class presence or by a column of a table.
+"""
 
 import re
 from collections import defaultdict
@@ -7,9 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
+from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean, nearest
 
 SPLITS = ("train", "val", "test")
+
+
+def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """{name: image_id} of all that images may be called; and of names that stand for two images, the second of them."""
+    known: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    for image_id, called in names.items():
+        for name in called:
+            if known.setdefault(name, image_id) != image_id:
+                shared[name] = image_id
+    return known, shared
 
 
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
@@ -18,12 +33,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
     names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
     or an image in two lists.
     """
-    known: dict[str, str] = {}
-    shared: dict[str, str] = {}  # names that stand for two images, and the second of them
-    for image_id, called in names.items():
-        for name in called:
-            if known.setdefault(name, image_id) != image_id:
-                shared[name] = image_id
+    known, shared = by_name(names)
     assigned: dict[str, str] = {}
     for split, path in lists.items():
         try:
@@ -43,6 +53,41 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
                 raise DataError(f"{path}, line {number}: '{name}' is also in the list of {assigned[image_id]}; keep it in one")
             assigned[image_id] = split
     return assigned
+
+
+def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, column: str) -> list[str]:
+    """What the column of a CSV file holds for each image, in order. Rows of other images are passed over.
+
+    names: {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a
+    row that may mean two images.
+    """
+    known, shared = by_name(names)
+    found: dict[str, tuple[int, str]] = {}
+    for line, row in read_rows(path, (id_column, column)):
+        name = row[id_column]
+        if name not in known:
+            continue
+        image_id = known[name]
+        if name in shared:
+            raise DataError(f"{path}, line {line}: '{name}' may be {image_id} or {shared[name]}; write one of those instead")
+        if image_id in found:
+            raise DataError(f"{path}, line {line}: '{name}' has a row already, in line {found[image_id][0]}; remove one")
+        found[image_id] = line, row[column]
+    if missing := [image_id for image_id in names if image_id not in found]:
+        more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
+        raise DataError(f"{path}: has no row whose '{id_column}' is {missing[0]}{more}; add it, or set data.split.table.id")
+    return [found[image_id][1] for image_id in names]
+
+
+def presence_of(values: Sequence[str], column: str) -> np.ndarray:
+    """(images, values) bool: which of the different values each image has; ConfigError where there are too many to stratify by."""
+    different = sorted(set(values))
+    if len(different) > 1 and len(different) * len(SPLITS) > len(values):
+        raise ConfigError(
+            f"data.split.stratify={column}: the column has {len(different)} different values for {len(values)} images, "
+            "fewer than an image a split; name a column of a few kinds"
+        )
+    return np.array(values)[:, None] == np.array(different)[None, :]
 
 
 def group_of(image_id: str, pattern: str | None) -> str:

@@ -20,8 +20,8 @@ import numpy as np
 
 from seg.errors import DataError
 from seg.imagefile import decode_image, decode_index, encode_png, read_bytes
-from seg.labelmaps import Rle, boxes_of, decode, encode
-from seg.sample import IGNORE, ClassInfo, Sample, no_instances, validate
+from seg.labelmaps import Rle, decode, encode, measure
+from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, validate
 from seg.sources.base import Record
 
 SCHEMA_VERSION = 1
@@ -44,7 +44,7 @@ class Stored:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
-    ids. labels_sha256: of the label maps.
+    ids. labels_sha256: of the label maps. notes: the record's.
     """
 
     entry: Entry
@@ -52,6 +52,7 @@ class Stored:
     histogram: np.ndarray
     annotations: list[dict[str, Any]]
     labels_sha256: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,13 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     count = len(sample.categories)
-    boxes, rles = boxes_of(sample.instances, count), encode(sample.instances, count)
+    (areas, boxes), rles = measure(sample.instances, count), encode(sample.instances, count)
     annotations = [
         {
             "category_id": int(sample.categories[i]),
             "iscrowd": int(sample.crowd[i]),
             "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
-            "area": int((sample.instances == i + 1).sum()),
+            "area": int(areas[i]),
             "segmentation": rles[i],
         }
         for i, (x1, y1, x2, y2) in enumerate(boxes)
@@ -107,11 +108,15 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
         _histogram(sample.image),
         annotations,
         labels.hexdigest(),
+        record.notes,
     )
 
 
 def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo], with_instances: bool) -> None:
-    """Write a split's manifest.csv, and instances.json for a data set that has instances."""
+    """Write a split's manifest.csv, and instances.json for a data set that has instances.
+
+    A category's id there is its class's index; `background`, of which no instance is, is not listed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Entry)], lineterminator="\n")
@@ -124,7 +129,7 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
     for number, s in enumerate(stored, start=1):
         images.append({"id": number, "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width})
         annotations += [{"id": len(annotations) + 1 + i, "image_id": number, **a} for i, a in enumerate(s.annotations)]
-    categories = [{"id": index, "name": c.name} for index, c in enumerate(classes)]
+    categories = [{"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND]
     (folder / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
 
 

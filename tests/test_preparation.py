@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import Blobs, colored, encoded, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
+from tiny import Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
 
 from seg import preparation
 from seg.errors import ConfigError, DataError, InputError
@@ -24,14 +24,6 @@ SPLITS = ("train", "val", "test")
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     return write_folders(tmp_path / "raw", NAMES)
-
-
-def refusal(source: Callable[[], object], out: Path, section: Split | None = None, root: Path | None = None) -> str:
-    """The message that preparing ends with; nothing may be left of it."""
-    with pytest.raises(InputError) as error:
-        prepare_tiny(source(), out, section, root)
-    assert [p.name for p in out.parent.iterdir() if p.name.startswith(out.name)] == []
-    return str(error.value)
 
 
 def replace_bytes(path: Path, change: Callable[[bytes], bytes]) -> None:

@@ -1,19 +1,22 @@
 """Tiny raw data sets, made with numpy and OpenCV, and what is needed to prepare them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
+import pytest
 
+from seg.errors import InputError
 from seg.labelmaps import layers_from_masks, semantic_from_instances
 from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.base import Item, Record, Source
 from seg.sources.folders import Folders
-from seg.store import DatasetInfo
+from seg.store import DatasetInfo, read_annotations, read_entries, read_sample
 
 CLASSES = [
     ClassInfo("ground", (10, 20, 30)),
@@ -73,7 +76,8 @@ def write_folders(root: Path, names: Sequence[str], images: str = "images", mask
 
 def split(by: str = "ratios", **changed: object) -> Split:
     """The section data.split, by default half of the images to train."""
-    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "stratify": False, "seed": 0}
+    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "table": None}
+    values |= {"stratify": False, "seed": 0}
     return Split.model_validate({"by": by, **values, **changed})
 
 
@@ -92,9 +96,44 @@ def folders(root: Path, section: Split | None = None, **changed: object) -> Fold
     return Folders(**{**arguments, **given, **changed})
 
 
-def prepare_tiny(source: Source, out: Path, section: Split | None = None, root: Path | None = None, workers: int = 0) -> DatasetInfo:
-    """Prepare a source of the classes CLASSES."""
-    return prepare(source, "tiny", CLASSES, section or split(), root, out, workers, "none")
+def prepare_tiny(
+    source: Source,
+    out: Path,
+    section: Split | None = None,
+    root: Path | None = None,
+    workers: int = 0,
+    classes: Sequence[ClassInfo] = CLASSES,
+) -> DatasetInfo:
+    """Prepare a source of the classes CLASSES, or of others."""
+    return prepare(source, "tiny", classes, section or split(), root, out, workers, "none")
+
+
+def refusal(
+    source: Callable[[], object],
+    out: Path,
+    section: Split | None = None,
+    root: Path | None = None,
+    classes: Sequence[ClassInfo] = CLASSES,
+) -> str:
+    """The message that preparing ends with; nothing may be left of it."""
+    with pytest.raises(InputError) as error:
+        prepare_tiny(source(), out, section, root, classes=classes)
+    assert [p.name for p in out.parent.iterdir() if p.name.startswith(out.name)] == []
+    return str(error.value)
+
+
+def masks_of(sample: Sample) -> list[np.ndarray]:
+    """The binary masks (H, W) of a sample's instances, in order; whatever layers they lie in."""
+    return [(sample.instances == number).any(axis=2) for number in range(1, len(sample.categories) + 1)]
+
+
+def read_back(folder: Path) -> dict[str, Sample]:
+    """Every sample of a prepared data set, by its image_id."""
+    found = {}
+    for part in (folder / name for name in ("train", "val", "test")):
+        annotations = read_annotations(part)
+        found |= {e.image_id: read_sample(part, e, 3, annotations.get(e.file, ())) for e in read_entries(part)}
+    return found
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -106,6 +145,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 class Blobs:
     """A source of random overlapping objects: three layers at least, a crowd in each scene, and one scene without any."""
 
+    with_instances: ClassVar[bool] = True
     count: int = 12
     size: tuple[int, int] = SIZE
 

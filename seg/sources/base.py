@@ -1,6 +1,6 @@
 """What a source of raw data is: it lists Items cheaply, and reads one Item into a Record."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from seg.sample import Sample
@@ -11,31 +11,38 @@ class Item:
     """One image of a raw data set, not read yet.
 
     image_id: its name without suffix; unique in its split. split: train, val or test where the layout says so.
-    files: paths or numbers that `Source.read` needs. names: what a list of a split may call it.
+    files: paths or numbers that `Source.read` needs. names: what a list of a split, or a table, may call it. labels: its
+    labels as text, where one file holds those of all images; so that file is read once, and no worker process reads it.
     """
 
     image_id: str
     split: str | None = None
     files: tuple[str, ...] = ()
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Sample as read, with the image's original bytes where they decode to exactly the sample's image."""
+    """A Sample as read, with the image's original bytes where they decode to exactly the sample's image.
+
+    notes: what `Source.read` left out of it, a line each.
+    """
 
     sample: Sample
     encoded: bytes | None = None
     suffix: str = ".png"
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
     """A layout of raw data. It is sent to worker processes, so it holds plain values only.
 
-    notes: what `items` left out, a line each.
+    notes: what `items` left out, a line each. with_instances: whether it is a data set of instances, which must hold some.
     """
 
     notes: list[str]
+    with_instances: bool
 
     def items(self) -> list[Item]:
         """Every image, in a fixed order. Raises DataError where the layout is not as configured."""

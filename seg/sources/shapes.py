@@ -25,6 +25,8 @@ MAX_COVERED = 0.25  # an object may cover this share of another
 class Shapes:
     """`num_images` scenes of `size` x `size` pixels; scene i depends on (seed, i, size) alone."""
 
+    with_instances = True
+
     def __init__(self, num_images: int, size: int, seed: int, classes: Sequence[ClassInfo]) -> None:
         if num_images < 1:
             raise ConfigError(f"data.source.num_images={num_images}: expected at least 1")

@@ -106,10 +106,22 @@ def derive(conf: Path, params: Params) -> list[str]:
         if name and name != (base.get(group) or {}).get("name") and (conf / group / f"{name}.yaml").is_file():
             overrides.append(f"{group}={name}")
             base, _ = compose(conf, overrides)
-    here, there = ({k: v for k, v in leaves(p).items() if k != OVERRIDES} for p in (base, params))
-    changed = [f"{k}={literal(v)}" for k, v in there.items() if k in here and here[k] != v]
-    added = [f"+{k}={literal(v)}" for k, v in there.items() if k not in here]
-    return overrides + changed + added + [f"~{k}" for k in here if k not in there]
+    here, there = ({k: v for k, v in p.items() if k != OVERRIDES} for p in (base, params))
+    return overrides + sorted(_changes(here, there, ""), key=lambda o: "+~".find(o[0]))  # changed, added, removed
+
+
+def _changes(here: Params, there: Params, prefix: str) -> list[str]:
+    """The overrides that make `there` of `here`, two parts of a configuration; dicts are gone through key by key."""
+    changes = [f"~{prefix}{key}" for key in here if key not in there]
+    for key, value in there.items():
+        before = here.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            changes += _changes(before, value, f"{prefix}{key}.")
+        elif key not in here and isinstance(value, dict) and value:
+            changes += _changes({}, value, f"{prefix}{key}.")
+        elif key not in here or before != value:
+            changes.append(f"{'' if key in here else '+'}{prefix}{key}={literal(value)}")
+    return changes
 
 
 def literal(value: Any) -> str:

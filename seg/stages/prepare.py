@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from seg.checks import absent_classes
 from seg.config import AT_RUN_TIME
-from seg.preparation import absent_classes, prepare
+from seg.preparation import prepare
 from seg.rawdata import find_root
 from seg.sample import ClassInfo
 from seg.schema import Config

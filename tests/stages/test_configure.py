@@ -33,6 +33,11 @@ ROUND_TRIPS = [
     ["optimizer.lr=1e-300"],
     ["loss.class_weights=[1,2.5,1,1,1,3]"],
     ["data.split.ratios={train:0.6,val:0.2,test:0.2}"],
+    ["data.split.ratios=null"],
+    ["data.split.lists={train:a.txt,val:b.txt,test:c.txt}"],
+    ["data=camvid", "data.split.ratios={train:0.5,val:0.25,test:0.25}"],
+    ["data.split.stratify=kind", "data.split.table={file:index.csv,id:image_id}"],
+    ["+model.network.aux_params={classes:3,pooling:{kind:avg}}"],
     ["augment.transforms=[]"],
 ]
 

@@ -1,0 +1,375 @@
+"""COCO instances files: what they hold arrives as drawn, and each mistake in one is refused by name."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pycocotools.coco import COCO
+from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, write
+
+from seg.errors import ConfigError
+from seg.labelmaps import encode
+from seg.sample import ClassInfo, Sample
+from seg.schema import Split
+from seg.sources.coco import Coco
+from seg.store import read_annotations
+
+CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0)), ClassInfo("owl", (0, 0, 250))]
+CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 17, "name": "cat"}, {"id": 90, "name": "owl"}, {"id": 91, "name": "emu"}]
+DOG, CAT, OWL, EMU = 3, 17, 90, 91
+HEIGHT, WIDTH = SIZE
+
+
+def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
+    """A polygon of a rectangle of whole pixels, half-open."""
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def region(image: int, category: int, segmentation: object, **more: object) -> dict[str, Any]:
+    """An annotation, without its id."""
+    return {"image_id": image, "category_id": category, "segmentation": segmentation, **more}
+
+
+def write_coco(
+    root: Path, regions: list[dict[str, Any]], count: int = 6, annotations: str = "annotations.json", images: str = "images"
+) -> Path:
+    """A COCO file with `count` images, a, b, c, ... of the ids 11, 12, 13, ..., and annotations of the ids 501, 502, ..."""
+    entries = []
+    for number in range(count):
+        name = f"{'abcdefghijkl'[number]}.png"
+        write(root / images / name, picture(100 * len(images) + number))  # other pictures in another folder
+        entries.append({"id": 11 + number, "file_name": name, "height": HEIGHT, "width": WIDTH})
+    numbered = [{"id": 501 + number, **r} for number, r in enumerate(regions)]
+    content = {"images": entries, "annotations": numbered, "categories": CATEGORIES}
+    (root / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (root / annotations).write_text(json.dumps(content))
+    return root
+
+
+def coco(root: Path, section: Split | None = None, **changed: object) -> Coco:
+    arguments = {"annotations": "annotations.json", "images": "images", "ignore": []}
+    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    return Coco(**{**arguments, **given, **changed})
+
+
+def read_all(source: Coco) -> dict[str, Sample]:
+    return {item.image_id: source.read(item).sample for item in source.items()}
+
+
+def area(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_instances_get_the_class_of_their_categorys_name(tmp_path: Path) -> None:
+    regions = [region(11, DOG, box(2, 3, 8, 9)), region(11, OWL, box(10, 3, 12, 20)), region(13, CAT, box(0, 0, 5, 5))]
+    samples = read_all(coco(write_coco(tmp_path, regions, count=3)))
+    assert list(samples) == ["a", "b", "c"]
+    assert samples["a"].categories.tolist() == [2, 3]
+    assert samples["c"].categories.tolist() == [1]
+    assert [np.array_equal(m, w) for m, w in zip(masks_of(samples["a"]), (area(2, 3, 8, 9), area(10, 3, 12, 20)), strict=True)] == [
+        True
+    ] * 2
+    assert np.array_equal(samples["a"].semantic, 2 * area(2, 3, 8, 9) + 3 * area(10, 3, 12, 20)), "the rest is background"
+    assert np.array_equal(samples["a"].image, picture(600))
+    assert not any(s.crowd.any() for s in samples.values())
+
+
+def test_an_image_without_annotations_is_kept(tmp_path: Path) -> None:
+    sample = read_all(coco(write_coco(tmp_path, [region(11, CAT, box(2, 3, 8, 9))], count=2)))["b"]
+    assert sample.instances.shape == (*SIZE, 0)
+    assert sample.categories.shape == sample.crowd.shape == (0,)
+    assert not sample.semantic.any()
+
+
+def test_without_a_class_background_pixels_of_no_instance_are_ignored(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, [region(11, CAT, box(2, 3, 8, 9))], count=2)
+    samples = read_all(coco(root, classes=CLASSES[1:]))
+    assert samples["a"].categories.tolist() == [0]
+    assert np.array_equal(samples["a"].semantic, np.where(area(2, 3, 8, 9), 0, 255))
+    assert (samples["b"].semantic == 255).all()
+
+
+def test_crowds_are_regions_of_their_own_beneath_the_instances(tmp_path: Path) -> None:
+    runs = {"size": [HEIGHT, WIDTH], "counts": [0, 10 * HEIGHT, (WIDTH - 10) * HEIGHT]}  # the first ten columns
+    regions = [region(11, CAT, box(5, 5, 15, 10), iscrowd=0), region(11, DOG, runs, iscrowd=1)]
+    sample = read_all(coco(write_coco(tmp_path, regions, count=1)))["a"]
+    assert (sample.categories.tolist(), sample.crowd.tolist()) == ([2, 1], [True, False])
+    assert [np.array_equal(m, w) for m, w in zip(masks_of(sample), (area(0, 0, 10, HEIGHT), area(5, 5, 15, 10)), strict=True)] == [True] * 2
+    expected = np.where(area(0, 0, 10, HEIGHT), 255, 0)
+    expected[5:10, 5:15] = 1
+    assert np.array_equal(sample.semantic, expected)
+
+
+def test_ignored_categories_become_crowds(tmp_path: Path) -> None:
+    regions = [region(11, EMU, box(0, 0, 4, 4)), region(11, DOG, box(6, 0, 9, 4)), region(11, OWL, box(20, 0, 24, 4))]
+    sample = read_all(coco(write_coco(tmp_path, regions, count=1), ignore=["emu", "owl"]))["a"]
+    assert sample.crowd.tolist() == [True, True, False]
+    assert sample.categories.tolist() == [1, 3, 2], "emu has no class and takes the first, owl has its own"
+    expected = 255 * area(0, 0, 4, 4) + 255 * area(20, 0, 24, 4) + 2 * area(6, 0, 9, 4)
+    assert np.array_equal(sample.semantic, expected)
+
+
+def test_a_file_and_a_folder_for_each_split(tmp_path: Path) -> None:
+    for name, category in (("train", CAT), ("val", DOG), ("test", OWL)):
+        write_coco(tmp_path, [region(11, category, box(1, 1, 5, 5))], 2, f"annotations/instances_{name}.json", f"{name}/images")
+    section = split("folders")
+    source = coco(tmp_path, section, annotations="annotations/instances_{split}.json", images="{split}/images")
+    assert [(item.split, item.image_id) for item in source.items()] == [(s, i) for s in ("train", "val", "test") for i in "ab"]
+    assert [source.read(item).sample.categories.tolist() for item in source.items()] == [[1], [], [2], [], [3], []]
+    with pytest.raises(ConfigError, match=r"^data.split.by=folders: data.source.annotations and .images must hold {split}"):
+        coco(tmp_path, section, images="{split}/images")
+
+
+def test_boxes_and_areas_of_the_file_are_not_trusted(tmp_path: Path) -> None:
+    regions = [region(11 + i, CAT, box(2, 3, 8, 9), bbox=[0, 0, 1, 1], area=7777) for i in range(6)]
+    prepare_tiny(coco(write_coco(tmp_path / "raw", regions)), tmp_path / "out", classes=CLASSES)
+    written = [a for part in ("train", "val", "test") for found in read_annotations(tmp_path / "out" / part).values() for a in found]
+    assert [(a["bbox"], a["area"]) for a in written] == [([2, 3, 6, 6], 36)] * 6
+
+
+def test_images_in_folders_keep_their_place(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, [region(11, CAT, box(2, 3, 8, 9))], count=2)
+    for name in ("day/x.png", "night/x.png"):
+        write(root / "images" / name, picture(1))
+    content = json.loads((root / "annotations.json").read_text())
+    for entry, name in zip(content["images"], ("night/x.png", "./day/x.png"), strict=True):
+        entry["file_name"] = name
+    (root / "annotations.json").write_text(json.dumps(content))
+    items = coco(root).items()
+    assert [(item.image_id, item.names) for item in items] == [
+        ("day/x", ("day/x", "day/x.png", "x.png")),
+        ("night/x", ("night/x", "night/x.png", "x.png")),
+    ]
+    assert [len(coco(root).read(item).sample.categories) for item in items] == [0, 1]
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    thin = [[3, 3, 3, 3, 3, 3]]
+    root = write_coco(tmp_path / "raw", [region(11 + i % 6, CAT, thin if i > 5 else box(2, 3, 8, 9)) for i in range(18)])
+    write(root / "images" / "z.png", picture(1))
+    source = coco(root)
+    info = prepare_tiny(source, tmp_path / "out", classes=CLASSES)
+    assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
+    assert source.notes[0] == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
+    assert source.notes[1] == f"{root}/annotations.json, annotation 507: covers no pixel of a.png and is left out"
+    assert (len(source.notes), source.notes[-1]) == (12, "and 2 more such notes")
+
+
+def test_the_file_is_read_once_and_sent_to_no_other_process(tmp_path: Path) -> None:
+    regions = [region(11 + i % 6, CAT, box(2, 3, 8 + i % 9, 9)) for i in range(500)]
+    root = write_coco(tmp_path, regions)
+    source = coco(root)
+    items = source.items()
+    (root / "annotations.json").unlink()
+    sent = pickle.dumps(source)
+    assert len(sent) < 2000
+    again = pickle.loads(sent)
+    assert sum(len(again.read(item).sample.categories) for item in items) == 500
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_instances_survive_preparing(tmp_path: Path, as_text: bool) -> None:
+    """Random overlapping instances as RLE, of numbers or of text: every mask, category and crowd comes back."""
+    blobs, regions, expected = Blobs(), [], {}
+    for number, item in enumerate(blobs.items()):
+        sample = blobs.read(item).sample
+        for i, rle in enumerate(encode(sample.instances, len(sample.categories))):
+            counts = rle["counts"] if as_text else runs_of(masks_of(sample)[i])
+            category = (CAT, DOG, OWL)[sample.categories[i] - 1]
+            regions.append(region(11 + number, category, {"size": [*SIZE], "counts": counts}, iscrowd=int(sample.crowd[i])))
+        order = np.argsort(~sample.crowd, kind="stable")
+        expected["abcdefghijkl"[number]] = [(masks_of(sample)[i], sample.categories[i], sample.crowd[i]) for i in order]
+    root = write_coco(tmp_path / "raw", regions, count=12)
+    prepare_tiny(coco(root), tmp_path / "out", classes=CLASSES)
+    read = read_back(tmp_path / "out")
+    assert sorted(read) == sorted(expected)
+    assert sum(len(e) for e in expected.values()) == 66
+    for name, sample in read.items():
+        got = list(zip(masks_of(sample), sample.categories, sample.crowd, strict=True))
+        assert [(c, w) for _, c, w in got] == [(c, w) for _, c, w in expected[name]], name
+        assert all(np.array_equal(m, e) for (m, _, _), (e, _, _) in zip(got, expected[name], strict=True)), name
+
+
+def runs_of(mask: np.ndarray) -> list[int]:
+    """COCO's run lengths of a mask, counted pixel by pixel."""
+    runs, last = [0], False
+    for value in mask.T.ravel().tolist():
+        if value != last:
+            runs.append(0)
+        runs[-1], last = runs[-1] + 1, value
+    return runs
+
+
+def test_what_is_prepared_opens_in_pycocotools_without_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare_tiny(
+        coco(write_coco(tmp_path / "raw", [region(11 + i, CAT, box(2, 3, 8, 9)) for i in range(6)])), tmp_path / "out", classes=CLASSES
+    )
+    opened = COCO(str(tmp_path / "out" / "train" / "instances.json"))
+    capsys.readouterr()
+    assert {k: c["name"] for k, c in opened.cats.items()} == {1: "cat", 2: "dog", 3: "owl"}
+    assert all(np.array_equal(opened.annToMask(a), area(2, 3, 8, 9)) for a in opened.anns.values())
+
+
+def test_the_classes_of_the_configuration_tell_apart() -> None:
+    content = yaml.safe_load((Path(__file__).parents[2] / "conf/data/coco.yaml").read_text())
+    names, colors = [c["name"] for c in content["classes"]], [tuple(c["color"]) for c in content["classes"]]
+    assert (names[0], names[1], names[80], len(names)) == ("background", "person", "toothbrush", 81)
+    assert len(set(names)) == len(set(colors)) == 81
+    spread = np.abs(np.array(colors)[:, None] - np.array(colors)[None]).max(axis=2) + 255 * np.eye(81)
+    assert spread.min() >= 15
+
+
+Change = Callable[[dict[str, Any]], object]
+
+BROKEN: dict[str, tuple[Change, str]] = {
+    "no images": (lambda c: c.pop("images"), "{json}: has no list 'images'; a COCO instances file has images, annotations and categories"),
+    "no categories": (lambda c: c.pop("categories"), "{json}: has no list 'categories'"),
+    "annotations that are no list": (lambda c: c.update(annotations={}), "{json}: has no list 'annotations'"),
+    "an image without id": (lambda c: c["images"][2].pop("id"), "{json}, images[2]: has no 'id'; add it, or export the file again"),
+    "an image without height": (lambda c: c["images"][2].pop("height"), "{json}, images[2]: has no 'height'"),
+    "a width of 0": (lambda c: c["images"][2].update(width=0), "{json}, images[2]: has width=0, expected a number of pixels"),
+    "an image without name": (lambda c: c["images"][2].pop("file_name"), "{json}, images[2]: has no 'file_name'"),
+    "no entry": (lambda c: c["images"].append(5), "{json}, images[6]: is 5, expected an object with the key 'id'"),
+    "an image's id twice": (lambda c: c["images"][2].update(id=11), "{json}, images[2]: the id 11 stands twice"),
+    "an image twice": (lambda c: c["images"][2].update(file_name="a.jpg"), "{json}, images[2]: 'a.jpg' has the same name as 'a.png'"),
+    "a way out": (
+        lambda c: c["images"][2].update(file_name="../a.png"),
+        "{json}, images[2]: has the file_name '../a.png', expected a file",
+    ),
+    "an absolute name": (
+        lambda c: c["images"][2].update(file_name="/a.png"),
+        "{json}, images[2]: has the file_name '/a.png', expected a file",
+    ),
+    "an image that is not there": (
+        lambda c: [c["images"][i].update(file_name=f"none{i}.png") for i in (2, 3)],
+        "{json}: there is no image {raw}/images/none2.png (and 1 more images); add it, set data.source.images, or correct its file_name",
+    ),
+    "no image at all": (lambda c: c.update(images=[], annotations=[]), "{json}: names no images; set data.source.annotations"),
+    "an annotation without id": (lambda c: c["annotations"][1].pop("id"), "{json}, annotations[1]: has no 'id'"),
+    "an annotation's id twice": (lambda c: c["annotations"][1].update(id=501), "{json}, annotation 501: the id 501 stands twice"),
+    "a list for an id": (lambda c: c["annotations"][1].update(id=[1]), "{json}, annotations[1]: has id=[1], expected a whole number"),
+    "an unknown image": (
+        lambda c: c["annotations"][1].update(image_id=99),
+        "{json}, annotation 502: belongs to the image 99, which is not in 'images'; add the image, or remove the annotation",
+    ),
+    "an unknown category": (
+        lambda c: c["annotations"][1].update(category_id=99),
+        "{json}, annotation 502: is of the category 99, which is not in 'categories'",
+    ),
+    "a category twice": (lambda c: c["categories"][1].update(id=3), "{json}, categories[1]: the id 3 stands twice"),
+    "a category without name": (lambda c: c["categories"][1].pop("name"), "{json}, categories[1]: has no 'name'"),
+    "a category without class": (
+        lambda c: [c["categories"][2].update(name="cats"), *(c["annotations"][i].update(category_id=90) for i in (1, 2))],
+        "{json}: no class of data.classes has the name of the category 'cats', which has 2 annotations (nearest: cat); add it to "
+        "data.classes, correct the name there, or put it into data.source.ignore",
+    ),
+    "an instance of background": (
+        lambda c: c["categories"][1].update(name="background"),
+        "{json}: no class of data.classes has the name of the category 'background', which has 6 annotations; add it",
+    ),
+    "no segmentation": (
+        lambda c: c["annotations"][1].pop("segmentation"),
+        "{json}, annotation 502: has no 'segmentation', and a box alone is no mask; add polygons or RLE, or remove the annotation",
+    ),
+    "an empty segmentation": (lambda c: c["annotations"][1].update(segmentation=[]), "{json}, annotation 502: has no 'segmentation'"),
+    "a crowd of two": (lambda c: c["annotations"][1].update(iscrowd=2), "{json}, annotation 502: has iscrowd=2, expected 0 or 1"),
+    "two points": (
+        lambda c: c["annotations"][1].update(segmentation=[[1, 1, 4, 4]]),
+        "{json}, annotation 502: its polygon 0 has 4 numbers, expected x and y of at least 3 points; correct or remove it",
+    ),
+    "RLE of another size": (
+        lambda c: c["annotations"][1].update(segmentation={"size": [32, 24], "counts": [768]}),
+        "{json}, annotation 502: its RLE has the size [32, 24], but the image has [height, width] = [24, 32]; correct one of them",
+    ),
+    "an image of another size": (
+        lambda c: c["images"][2].update(width=31),
+        "{raw}/images/c.png: is 32x24 pixels, but {json} has it as 31x24; use the image that was annotated, or correct width, height",
+    ),
+    "an image on its side": (
+        lambda c: c["images"][2].update(width=24, height=32),
+        "{raw}/images/c.png: is 32x24 pixels (the file's EXIF orientation, which is applied on reading, may turn it), but {json} has it",
+    ),
+    "nothing to learn": (lambda c: c.update(annotations=[]), "the labels hold no instance in any image: compare data.source with"),
+    "crowds alone": (
+        lambda c: [a.update(iscrowd=1) for a in c["annotations"]],
+        "the labels hold no instance in any image (6 crowd or ignored regions alone)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_refused(tmp_path: Path, kind: str) -> None:
+    change, message = BROKEN[kind]
+    raw = write_coco(tmp_path / "raw", [region(11 + i, CAT, box(2, 3, 8, 9)) for i in range(6)])
+    path = raw / "annotations.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    answer = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES)
+    assert answer.startswith(message.replace("{json}", str(path)).replace("{raw}", str(raw)))
+    assert "\n" not in answer
+
+
+def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+    raw = write_coco(tmp_path / "raw", [])
+    path = raw / "annotations.json"
+    for content in (path.read_bytes()[:200], b"", b"\x89PNG\r\n\x1a\n\xff\xfe"):
+        path.write_bytes(content)
+        answer = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES)
+        assert answer.startswith(f"{path}: is not JSON (")
+        assert answer.endswith("; export it again")
+
+
+def test_every_bad_annotation_is_named_at_once(tmp_path: Path) -> None:
+    regions = [region(11 + i, CAT, [[1, 1, 4, 4]] if i in (1, 2, 5) else box(2, 3, 8, 9)) for i in range(6)]
+    raw = write_coco(tmp_path / "raw", regions)
+    first, others = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES).split("\n")
+    path = raw / "annotations.json"
+    assert first.startswith(f"{path}, annotation 502: its polygon 0 has 4 numbers")
+    assert others == f"  and 2 more bad files: {path}, annotation 503; {path}, annotation 506"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"annotations": "anotations.json"},
+            "{raw}/anotations.json: there is no such file; set data.source.annotations ({raw} holds: annotations.json)",
+        ),
+        ({"images": "image"}, "{raw}/image: there is no such folder; set data.source.images ({raw} holds: images)"),
+        ({"images": "../elsewhere"}, "{raw}/../elsewhere: lies outside of data.root ({raw}), where changes would go unnoticed"),
+        ({"annotations": "../beyond.json"}, "{raw}/../beyond.json: lies outside of data.root ({raw}), where changes would go unnoticed"),
+        ({"ignore": ["emus"]}, "data.source.ignore: there is no category 'emus'; did you mean 'emu'? (categories: cat, dog, emu, owl)"),
+        ({"classes": [*CLASSES[1:], CLASSES[0]]}, "data.classes: background, the class of pixels without instance, must come first"),
+        ({"classes": [*CLASSES, CLASSES[1]]}, "data.classes: the name cat stands twice; each class needs its own"),
+    ],
+)
+def test_bad_settings_are_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    raw = write_coco(tmp_path / "raw", [region(11, CAT, box(2, 3, 8, 9))])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "beyond.json").write_text("{}")
+    assert refusal(lambda: coco(raw, **changed), tmp_path / "out", classes=CLASSES).startswith(message.replace("{raw}", str(raw)))
+
+
+def test_the_annotated_size_is_compared_after_turning(tmp_path: Path) -> None:
+    """A phone's picture is stored on its side; who annotated it saw it upright, or did not."""
+    raw = write_coco(tmp_path / "raw", [region(11, CAT, box(2, 3, 8, 9))])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = picture(0, SIZE)
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(raw / "images" / "a.jpg", exif=exif, quality=95, subsampling=0)
+    path = raw / "annotations.json"
+    path.write_text(path.read_text().replace("a.png", "a.jpg"))
+    sample = read_all(coco(raw))["a"]
+    assert np.abs(sample.image.astype(int) - upright).mean() < 4
+    path.write_text(path.read_text().replace('"height": 24, "width": 32', '"height": 32, "width": 24', 1))
+    answer = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES)
+    assert answer.startswith(f"{raw}/images/a.jpg: is 32x24 pixels (the file's EXIF orientation, which is applied on reading, may turn it)")

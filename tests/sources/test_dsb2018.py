@@ -1,0 +1,234 @@
+"""Folders of an image and a mask file an instance: masks arrive whole, overlap included; each mistake is refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
+
+from seg.errors import ConfigError
+from seg.sample import ClassInfo, Sample
+from seg.schema import Split
+from seg.sources.dsb2018 import Dsb2018
+
+CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("nucleus", (0, 200, 160))]
+NAMES = [f"cell{number}" for number in range(6)]
+
+
+def write_cells(root: Path, names: list[str] = NAMES, folder: str = "stage1_train") -> Path:
+    """A folder an image; image number i has the masks of the random scene i, the 1 without any."""
+    for number, name in enumerate(names):
+        write(root / folder / name / "images" / f"{name}.png", picture(number))
+        (root / folder / name / "masks").mkdir()
+        for i, mask in enumerate(Blobs().masks(number)):
+            write(root / folder / name / "masks" / f"{i}.png", mask.astype(np.uint8) * 255)
+    return root
+
+
+def cells(root: Path, section: Split | None = None, **changed: object) -> Dsb2018:
+    arguments = {"folder": "stage1_train", "category": "nucleus"}
+    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    return Dsb2018(**{**arguments, **given, **changed})
+
+
+def read_all(source: Dsb2018) -> dict[str, Sample]:
+    return {item.image_id: source.read(item).sample for item in source.items()}
+
+
+def test_every_mask_is_an_instance_overlap_included(tmp_path: Path) -> None:
+    samples = read_all(cells(write_cells(tmp_path)))
+    assert list(samples) == NAMES
+    for number, sample in enumerate(samples.values()):
+        expected = Blobs().masks(number)
+        assert [np.array_equal(m, e) for m, e in zip(masks_of(sample), expected, strict=True)] == [True] * len(expected)
+        assert sample.categories.tolist() == [1] * len(expected)
+        assert not sample.crowd.any()
+        assert np.array_equal(sample.semantic, expected.any(axis=0))
+        assert np.array_equal(sample.image, picture(number))
+    assert samples["cell0"].instances.shape[2] >= 3, "three of its masks share pixels"
+    assert samples["cell1"].instances.shape == (*SIZE, 0), "a folder masks/ without a file"
+
+
+def test_two_pixels_of_overlap_by_hand(tmp_path: Path) -> None:
+    write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (1, 5)))
+    for name, row in (("x", [255, 255, 255, 0, 0]), ("y", [0, 255, 255, 255, 0])):
+        write(tmp_path / "stage1_train" / "a" / "masks" / f"{name}.png", np.array([row], np.uint8))
+    sample = read_all(cells(tmp_path))["a"]
+    assert sample.instances[0].T.tolist() == [[1, 1, 1, 0, 0], [0, 2, 2, 2, 0]]
+
+
+def test_images_with_alpha_are_read_as_rgb_and_kept_as_they_are(tmp_path: Path) -> None:
+    root = write_cells(tmp_path / "raw")
+    for number, name in enumerate(NAMES):
+        alpha = np.random.default_rng(number).integers(0, 256, (*SIZE, 1), dtype=np.uint8)
+        Image.fromarray(np.dstack([picture(number), alpha]), mode="RGBA").save(root / "stage1_train" / name / "images" / f"{name}.png")
+    assert [np.array_equal(s.image, picture(number)) for number, s in enumerate(read_all(cells(root)).values())] == [True] * 6
+    prepare_tiny(cells(root), tmp_path / "out", classes=CLASSES)
+    kept = {name.rpartition("/")[2]: data for name, data in tree(tmp_path / "out").items() if "/images/" in name}
+    assert kept == {f"{n}.png": (root / "stage1_train" / n / "images" / f"{n}.png").read_bytes() for n in NAMES}
+    assert all(np.array_equal(read_back(tmp_path / "out")[name].image, picture(number)) for number, name in enumerate(NAMES))
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_one_value_beside_0_is_the_instance_whatever_it_is(tmp_path: Path, value: int) -> None:
+    write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (2, 2)))
+    write(tmp_path / "stage1_train" / "a" / "masks" / "0.png", np.array([[0, value], [0, 0]], np.uint8))
+    assert read_all(cells(tmp_path))["a"].instances[..., 0].tolist() == [[0, 1], [0, 0]]
+
+
+def test_masks_of_one_bit(tmp_path: Path) -> None:
+    write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (2, 2)))
+    (tmp_path / "stage1_train" / "a" / "masks").mkdir()
+    Image.fromarray(np.array([[True, False], [True, False]])).save(tmp_path / "stage1_train" / "a" / "masks" / "0.png")
+    assert read_all(cells(tmp_path))["a"].instances[..., 0].tolist() == [[1, 0], [1, 0]]
+
+
+def test_without_a_class_background_pixels_of_no_instance_are_ignored(tmp_path: Path) -> None:
+    source = cells(write_cells(tmp_path / "raw"), classes=CLASSES[1:])
+    for number, sample in enumerate(read_all(source).values()):
+        assert np.array_equal(sample.semantic, np.where(Blobs().masks(number).any(axis=0), 0, 255))
+    info = prepare_tiny(source, tmp_path / "out", classes=CLASSES[1:])
+    assert info.task == "instance", "a single class is no mistake where there are instances to tell apart"
+
+
+def test_folders_that_name_the_split(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        write_cells(tmp_path, [f"{name}_a", f"{name}_b"], folder=name)
+    items = cells(tmp_path, split("folders"), folder="{split}").items()
+    assert [(i.split, i.image_id) for i in items] == [(s, f"{s}_{x}") for s in ("train", "val", "test") for x in "ab"]
+    with pytest.raises(ConfigError, match=r"^data.split.by=folders: data.source.folder must hold {split}, as in '{split}'"):
+        cells(tmp_path, split("folders"))
+
+
+def test_instances_survive_preparing(tmp_path: Path) -> None:
+    """Random overlapping instances: every mask, category and crowd comes back."""
+    names = [f"cell{number:02d}" for number in range(12)]
+    source = cells(write_cells(tmp_path / "raw", names))
+    prepare_tiny(source, tmp_path / "out", classes=CLASSES)
+    read, count = read_back(tmp_path / "out"), 0
+    assert sorted(read) == names
+    for number, name in enumerate(names):
+        masks = Blobs().masks(number)
+        assert [np.array_equal(m, e) for m, e in zip(masks_of(read[name]), masks, strict=True)] == [True] * len(masks)
+        assert read[name].categories.tolist() == [1] * len(masks)
+        assert read[name].crowd.tolist() == [False] * len(masks)
+        assert np.array_equal(read[name].semantic, masks.any(axis=0))
+        count += len(masks)
+    assert count == 66
+
+
+def test_empty_masks_are_left_out_and_noted(tmp_path: Path) -> None:
+    root = write_cells(tmp_path / "raw")
+    masks = root / "stage1_train" / "cell0" / "masks"
+    for name in ("2a.png", "9.png"):
+        write(masks / name, np.zeros(SIZE, np.uint8))
+    source = cells(root)
+    assert len(read_all(source)["cell0"].categories) == 6
+    prepare_tiny(source, tmp_path / "out", classes=CLASSES)
+    assert source.notes == [f"{masks}: 2 masks are empty and are left out, such as 2a.png"]
+    assert len(read_back(tmp_path / "out")["cell0"].categories) == 6
+
+
+def test_files_that_are_no_images_are_not_looked_at(tmp_path: Path) -> None:
+    root = write_cells(tmp_path)
+    (root / "stage1_train" / "notes.txt").write_text("seen in spring")
+    (root / "stage1_train" / ".cache").mkdir()
+    (root / "stage1_train" / "cell0" / "masks" / "Thumbs.db").write_bytes(b"x")
+    assert [len(s.categories) for s in read_all(cells(root)).values()] == [6, 0, 6, 6, 6, 6]
+
+
+def empty_all(place: Path) -> None:
+    for path in (place / "masks").iterdir():
+        write(path, np.zeros(SIZE, np.uint8))
+
+
+def remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+BROKEN = {
+    "another size": (
+        lambda place: write(place / "masks" / "3.png", np.zeros((24, 31), np.uint8)),
+        "{place}/masks/3.png: is 31x24 pixels, but its image {place}/images/cell2.png is 32x24; give both the same size",
+    ),
+    "on its side": (
+        lambda place: write(place / "masks" / "3.png", np.zeros((32, 24), np.uint8)),
+        "{place}/masks/3.png: is 24x32 pixels, but its image {place}/images/cell2.png is 32x24; give both the same size; an image's EXIF",
+    ),
+    "smoothed": (
+        lambda place: write(place / "masks" / "3.png", np.tile(np.array([0, 128, 255, 0], np.uint8), (24, 8))),
+        "{place}/masks/3.png: has the values 0, 128, 255, expected 0 and one other, for one instance; save it without smoothing",
+    ),
+    "many values": (
+        lambda place: write(place / "masks" / "3.png", np.tile(np.arange(32, dtype=np.uint8), (24, 1))),
+        "{place}/masks/3.png: has the values 0, 1, 2, 3, 4, ..., expected 0 and one other",
+    ),
+    "in colour": (
+        lambda place: write(place / "masks" / "3.png", picture(5)),
+        "{place}/masks/3.png: is a colour or palette image, expected one gray value a pixel; save the mask as a black",
+    ),
+    "cut off": (
+        lambda place: (place / "masks" / "3.png").write_bytes((place / "masks" / "3.png").read_bytes()[:60]),
+        "{place}/masks/3.png: is cut off before its end",
+    ),
+    "all empty": (empty_all, "{place}/masks: all 6 masks are empty; remove them where the image holds no instance, or remove the image"),
+    "no image": (
+        lambda place: (place / "images" / "cell2.png").unlink(),
+        "{place}/images: expected one image there, found none; add it, or remove the folder cell2",
+    ),
+    "no folder of images": (lambda place: remove(place / "images"), "{place}/images: expected one image there, found none"),
+    "two images": (
+        lambda place: write(place / "images" / "more.png", picture(7)),
+        "{place}/images: expected one image there, found cell2.png, more.png",
+    ),
+    "no folder of masks": (lambda place: remove(place / "masks"), "{place}/masks: there is no such folder; add it (empty, if the image"),
+    "an empty image": (lambda place: (place / "images" / "cell2.png").write_bytes(b""), "{place}/images/cell2.png: is an empty file"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_mistake_is_refused(tmp_path: Path, kind: str) -> None:
+    change, message = BROKEN[kind]
+    raw = write_cells(tmp_path / "raw")
+    place = raw / "stage1_train" / "cell2"
+    change(place)
+    answer = refusal(lambda: cells(raw), tmp_path / "out", classes=CLASSES)
+    assert answer.startswith(message.replace("{place}", str(place)))
+    assert "\n" not in answer
+
+
+def test_bad_settings_are_refused(tmp_path: Path) -> None:
+    raw = write_cells(tmp_path / "raw")
+    (raw / "nothing").mkdir()
+    for changed, message in (
+        ({"folder": "stage1"}, f"{raw}/stage1: there is no such folder; set data.source.folder ({raw} holds: nothing, stage1_train)"),
+        ({"folder": "nothing"}, f"{raw}/nothing: holds no folders with images/ and masks/ in them; set data.source.folder"),
+        (
+            {"category": "nucleos"},
+            "data.source.category=nucleos: no class of data.classes has this name; did you mean 'nucleus'? (classes: ",
+        ),
+        ({"category": "background"}, "data.source.category=background: no class of data.classes has this name; classes: nucleus"),
+    ):
+        answer = refusal(lambda changed=changed: cells(raw, **changed), tmp_path / "out", classes=CLASSES)
+        assert answer.startswith(message)
+
+
+def test_a_data_set_without_an_instance_is_refused(tmp_path: Path) -> None:
+    raw = write_cells(tmp_path / "raw")
+    for name in NAMES:
+        for path in (raw / "stage1_train" / name / "masks").iterdir():
+            path.unlink()
+    answer = refusal(lambda: cells(raw), tmp_path / "out", classes=CLASSES)
+    assert answer == "the labels hold no instance in any image: compare data.source with the layout of the files"
+
+
+def test_a_training_split_without_an_instance_is_refused(tmp_path: Path) -> None:
+    raw = write_cells(tmp_path / "raw")
+    for name, names in {"train": ["cell1"], "val": ["cell0"], "test": ["cell2", "cell3"]}.items():
+        (raw / f"{name}.txt").write_text("\n".join(names))
+    section = split("lists", lists={name: f"{name}.txt" for name in ("train", "val", "test")})
+    answer = refusal(lambda: cells(raw), tmp_path / "out", section, raw, CLASSES)
+    assert answer == "the split train holds no instance (train 0, val 6, test 12 instances); change data.split, or its seed"
