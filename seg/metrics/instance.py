@@ -27,7 +27,7 @@ from seg.sample import BACKGROUND, Prediction
 class InstanceMetrics:
     """The streaming state: every image's instances, and each category's counts of predictions that score at least `score_threshold`."""
 
-    def __init__(self, class_names: Sequence[str], score_threshold: float, max_detections: int = coco.MAX_DETECTIONS) -> None:
+    def __init__(self, class_names: Sequence[str], score_threshold: float, max_detections: int) -> None:
         self.names = {index: name for index, name in enumerate(class_names) if (index, name) != (0, BACKGROUND)}
         if not self.names:
             raise ValueError(f"class_names must name a class besides {BACKGROUND}, got {list(class_names)}")

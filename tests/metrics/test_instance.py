@@ -29,7 +29,7 @@ COLUMNS = [
 
 def scored(*scenes: Scene, threshold: float = 0.5, names: Sequence[str] = NAMES, size: int = 3) -> tuple[InstanceMetrics, list[ImageScore]]:
     """Metrics that saw the scenes, `size` in a batch."""
-    metrics, scores = InstanceMetrics(names, threshold), []
+    metrics, scores = InstanceMetrics(names, threshold, 100), []
     for start in range(0, len(scenes), size):
         scores += metrics.update(*batch_of(scenes[start : start + size]))
     return metrics, scores
@@ -206,7 +206,7 @@ def test_padding_and_sizes_of_images_do_not_matter() -> None:
     for ids, (height, width), categories in zip(batch.instances, batch.sizes, batch.categories, strict=True):
         if ids.shape[2] and len(categories):
             ids[height:], ids[:, width:] = 1, 1
-    spoilt = InstanceMetrics(NAMES, 0.5)
+    spoilt = InstanceMetrics(NAMES, 0.5, 100)
     spoilt.update(batch, predictions)
     assert repr(spoilt.figures()) == repr(together.figures())
 
@@ -220,13 +220,13 @@ def test_figures_are_equal_however_ranks_share_the_images(seed: int) -> None:
         parts = [scored(*[scenes[i] for i in members])[0] for members in np.array_split(rng.permutation(len(scenes)), ranks)]
         states = [part.state() for part in parts]
         assert all(s.dtype == torch.uint8 and s.ndim == 1 for s in states)
-        merged = InstanceMetrics(NAMES, 0.5)
+        merged = InstanceMetrics(NAMES, 0.5, 100)
         merged.update(*batch_of([Scene("before", (10, 12)).add(small())]))
         merged.load_states(states)
         assert repr(merged.figures()) == repr(whole.figures()), "equal to the last bit, NaN at the same places"
         assert repr(merged.per_class()) == repr(whole.per_class())
         assert repr(merged.tables()) == repr(whole.tables())
-        again = InstanceMetrics(NAMES, 0.5)
+        again = InstanceMetrics(NAMES, 0.5, 100)
         again.load_states([merged.state()])
         assert repr(again.figures()) == repr(whole.figures())
 
@@ -352,7 +352,7 @@ def test_categories_outside_the_class_list_are_refused() -> None:
     with pytest.raises(ValueError, match="a: an instance is of category 0"):
         scored(Scene("a", (10, 12)).predict(small(), category=0))
     with pytest.raises(ValueError, match="class_names must name a class"):
-        InstanceMetrics(["background"], 0.5)
+        InstanceMetrics(["background"], 0.5, 100)
 
 
 def test_an_image_that_comes_twice_is_refused() -> None:
@@ -379,17 +379,17 @@ def test_a_prediction_that_contradicts_itself_is_refused(change: dict[str, objec
     batch, (prediction,) = batch_of([Scene("a", (10, 12)).add(small()).predict(small())])
     columns = {name: getattr(prediction, name) for name in ("scores", "categories", "boxes", "masks")}
     with pytest.raises(ValueError, match=f"a: .*{message}"):
-        InstanceMetrics(NAMES, 0.5).update(batch, [Prediction(**(columns | change))])
+        InstanceMetrics(NAMES, 0.5, 100).update(batch, [Prediction(**(columns | change))])
 
 
 def test_as_many_predictions_as_images_are_wanted() -> None:
     with pytest.raises(ValueError, match="argument"):
-        InstanceMetrics(NAMES, 0.5).update(batch_of([Scene("a", (10, 12))])[0], [])
+        InstanceMetrics(NAMES, 0.5, 100).update(batch_of([Scene("a", (10, 12))])[0], [])
 
 
 def test_no_mask_is_kept_dense() -> None:
     """Of 40 masks of 600 x 600 pixels, fewer bytes remain than a ninth of one; nor are the model's own arrays kept alive."""
-    metrics = InstanceMetrics(NAMES, 0.5)
+    metrics = InstanceMetrics(NAMES, 0.5, 100)
     for index in range(4):
         scene = Scene(f"image{index}", (600, 600))
         for place in range(5):
