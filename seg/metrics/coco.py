@@ -110,7 +110,7 @@ def evaluate(images: Sequence[ImageInstances], categories: Sequence[int], kind: 
 
 def _evaluate_class(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
     """precision (10, 101, 4) and recall (10, 4) over the images that have the category."""
-    if not any(((i.categories == category) & ~i.crowd).any() for i in images):
+    if not any((i.categories == category).any() for i in images):
         return np.full((10, 101, 4), -1.0), np.full((10, 4), -1.0)
     numbered = list(enumerate(images, start=1))
     header = {

@@ -297,7 +297,7 @@ def panoptic(masks: Sequence[np.ndarray], categories: Sequence[int]) -> torch.Te
 @pytest.mark.parametrize("seed", range(4))
 def test_matching_and_aji_of_a_data_set_agree_with_loops(seed: int) -> None:
     """Every true and predicted instance on its own, over images and classes, without crowds."""
-    scenes = random_scenes(seed, number=6, side=104, crowds=False)
+    scenes = random_scenes(seed, crowds=False)
     metrics, scores = scored(*scenes, threshold=0.35)
     tp = dict.fromkeys(range(9), 0)
     inner = outer = num_truth = num_predicted = 0
