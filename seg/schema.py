@@ -89,6 +89,18 @@ class Task(Named):
     instances: bool
 
 
+class Plots(Section):
+    """What dvc.yaml's plots show; no stage reads it."""
+
+    curve: list[str]
+    title: str
+    table: str
+    template: str
+    x: str
+    y: str | list[str]
+    y_label: str
+
+
 class Preview(Section):
     images: Positive
     draws: Positive
@@ -140,6 +152,7 @@ class Targets(Section):
 
 class Config(Section):
     task: Task
+    plots: Plots
     data: Data
     augment: Augment
     model: Model

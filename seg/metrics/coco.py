@@ -13,6 +13,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
 from seg.labelmaps import Rle
+from seg.metrics.matching import areas_of
 
 KINDS = {"mask": "segm", "box": "bbox"}
 """What is compared, and COCO's name for it."""
@@ -110,7 +111,7 @@ def evaluate(images: Sequence[ImageInstances], categories: Sequence[int], kind: 
 
 def _evaluate_class(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
     """precision (10, 101, 4) and recall (10, 4) over the images that have the category."""
-    if not any(((i.categories == category) & ~i.crowd).any() for i in images):
+    if not any((i.categories == category).any() for i in images):
         return np.full((10, 101, 4), -1.0), np.full((10, 4), -1.0)
     numbered = list(enumerate(images, start=1))
     header = {
@@ -129,10 +130,10 @@ def _evaluate_class(images: Sequence[ImageInstances], category: int, kind: str, 
 def _true_annotations(image: ImageInstances, number: int, category: int) -> list[dict[str, Any]]:
     rows = np.flatnonzero(image.categories == category)
     masks = [image.rle(image.counts[i]) for i in rows]
-    boxes, areas = coco_mask.toBbox(masks).reshape(-1, 4), np.asarray(coco_mask.area(masks))
+    boxes = np.asarray(coco_mask.toBbox(masks)).reshape(-1, 4)
     return [
         {"image_id": number, "category_id": category, "iscrowd": int(c), "area": a, "bbox": b, "segmentation": m}
-        for c, a, b, m in zip(image.crowd[rows], areas.tolist(), boxes.tolist(), masks, strict=True)
+        for c, a, b, m in zip(image.crowd[rows], areas_of(masks).tolist(), boxes.tolist(), masks, strict=True)
     ]
 
 
@@ -141,7 +142,7 @@ def _predicted_annotations(image: ImageInstances, number: int, category: int, ki
     masks = [image.rle(image.predicted_counts[i]) for i in rows]
     corners = image.boxes[rows].astype(np.float64)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)  # COCO's are x, y, width, height
-    areas = np.asarray(coco_mask.area(masks)) if kind == "mask" else boxes[:, 2] * boxes[:, 3]
+    areas = areas_of(masks) if kind == "mask" else boxes[:, 2] * boxes[:, 3]
     return [
         {"image_id": number, "category_id": category, "score": s, "area": a, "bbox": b, "segmentation": m}
         for s, a, b, m in zip(image.scores[rows].tolist(), areas.tolist(), boxes.tolist(), masks, strict=True)

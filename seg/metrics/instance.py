@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
 from seg.batch import Batch
 from seg.labelmaps import encode
 from seg.metrics import coco
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import ImageInstances
-from seg.metrics.matching import THRESHOLDS, Matches, Tally, measure_overlaps, tally
+from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
 from seg.sample import BACKGROUND, Prediction
 
 
@@ -141,7 +140,7 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
     masks = encode(np.ascontiguousarray(batch.instances[index][:height, :width].cpu().numpy()), len(categories))
-    seen = np.flatnonzero(coco_mask.area(masks))
+    seen = np.flatnonzero(areas_of(masks))
     return ImageInstances(
         image_id,
         (height, width),

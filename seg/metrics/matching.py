@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -26,7 +27,7 @@ _ONE = 1 << 60
 """An IoU of 1 as a whole number: sums of these are exact, so they cannot depend on the order in which images came."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overlaps:
     """How G true and P predicted masks of one category lie on each other, in pixels.
 
@@ -40,7 +41,7 @@ class Overlaps:
     areas: np.ndarray
     in_crowd: np.ndarray
 
-    @property
+    @cached_property
     def iou(self) -> np.ndarray:
         """Intersection over union (G, P) float64; 0 where both masks are empty."""
         return self.intersections / np.maximum(self.unions, 1)
@@ -56,14 +57,15 @@ class Overlaps:
 
 def measure_overlaps(truth: Sequence[Rle], crowd: Sequence[Rle], predicted: Sequence[Rle]) -> Overlaps:
     """The overlaps of true and predicted masks of one image; `crowd` are regions of uncounted instances."""
-    truth_areas, areas = _areas(truth), _areas(predicted)
+    truth_areas, areas = areas_of(truth), areas_of(predicted)
     intersections = _intersections(truth, predicted, areas)
     in_crowd = np.asarray((2 * _intersections(crowd, predicted, areas) > areas).any(axis=0))
     return Overlaps(intersections, truth_areas[:, None] + areas - intersections, truth_areas, areas, in_crowd)
 
 
-def _areas(rles: Sequence[Rle]) -> np.ndarray:
-    return np.asarray(coco_mask.area(list(rles)), np.int64).reshape(len(rles))
+def areas_of(rles: Sequence[Rle]) -> np.ndarray:
+    """The pixels of each mask (N,) int64. One at a time, because pycocotools 2.0.11 with NumPy 2 fails on a list of more than 255."""
+    return np.array([coco_mask.area(rle) for rle in rles], np.int64)
 
 
 def _intersections(truth: Sequence[Rle], predicted: Sequence[Rle], areas: np.ndarray) -> np.ndarray:

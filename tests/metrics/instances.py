@@ -74,7 +74,7 @@ def batch_of(scenes: Sequence[Scene]) -> tuple[Batch, list[Prediction]]:
 
 
 def random_scenes(seed: int, number: int = 12, classes: int = 3, side: int = 120, crowds: bool = True) -> list[Scene]:
-    """Rectangles of all of COCO's sizes that overlap, categories 1..classes, found well, badly, twice or not at all, with scores that tie.
+    """Shapes of all of COCO's sizes that overlap, categories 1..classes, found well, badly, twice or not at all, with scores that tie.
 
     The last class is never true, images without truth, predictions or both occur, and ids are in another order than images.
     """
@@ -84,14 +84,14 @@ def random_scenes(seed: int, number: int = 12, classes: int = 3, side: int = 120
         size = (side - int(rng.integers(10)), side + int(rng.integers(10)))
         scene = Scene(f"image{index}", size)
         for _ in range(int(rng.integers(7)) if rng.random() < 0.85 else 0):
-            mask, category = _rectangle(rng, size), int(rng.integers(1, classes))
+            mask, category = _shape(rng, size), int(rng.integers(1, classes))
             scene.add(mask, category, crowd=crowds and rng.random() < 0.15)
             for _ in range(int(rng.integers(3))):
-                shift = tuple(rng.integers(-4, 5, size=2).tolist())
+                shift = tuple((rng.integers(-4, 5, size=2) * (rng.random() < 0.7)).tolist())
                 moved = np.roll(mask, shift, axis=(0, 1))
                 scene.predict(moved, category if rng.random() < 0.8 else int(rng.integers(1, classes + 1)), round(rng.random(), 1))
         for _ in range(int(rng.integers(3))):
-            scene.predict(_rectangle(rng, size), int(rng.integers(1, classes + 1)), round(rng.random(), 1))
+            scene.predict(_shape(rng, size), int(rng.integers(1, classes + 1)), round(rng.random(), 1))
         for corners in scene.boxes:  # a model's boxes are not quite those of its masks
             low, high = rng.random(2), rng.random(2)
             corners[:] = [corners[0] - low[0], corners[1] - low[1], corners[2] + high[0], corners[3] + high[1]]
@@ -101,7 +101,10 @@ def random_scenes(seed: int, number: int = 12, classes: int = 3, side: int = 120
     return scenes
 
 
-def _rectangle(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _shape(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     extent = np.minimum(rng.choice([1, 8, 25, 45, 100]) + rng.integers(0, 8, size=2), size)
     y, x = (int(rng.integers(max(1, s - e + 1))) for s, e in zip(size, extent, strict=True))
-    return box(*size, y, x, y + int(extent[0]), x + int(extent[1]))
+    mask = box(*size, y, x, y + int(extent[0]), x + int(extent[1]))
+    if rng.random() < 0.5:  # a corner is missing, so that the mask's area is not its box's
+        mask[y : y + int(extent[0]) // 2, x : x + int(extent[1]) // 2] = False
+    return mask

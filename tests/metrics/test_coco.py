@@ -118,7 +118,7 @@ def test_without_truth_predictions_or_images(kind: str) -> None:
 
 
 def test_only_the_best_predictions_of_a_class_in_an_image_count() -> None:
-    scenes = random_scenes(3)
+    scenes = random_scenes(3, number=40)
     found = {n: coco.evaluate(images_of(scenes), CATEGORIES, "mask", n).figures() for n in (1, 2, 100)}
     assert found[1]["ar"] < found[2]["ar"] < found[100]["ar"]
     for limit in (1, 2):

@@ -94,8 +94,10 @@ def test_params_yaml_is_what_conf_composes() -> None:
 def test_every_option_says_its_name_and_every_group_composes() -> None:
     for path in CONF.glob("*/*.yaml"):
         content = yaml.safe_load(path.read_text())
-        assert (content["experiment"] if path.parent.name == "experiment" else content)["name"] == path.stem, path
-        checked(compose(CONF, [f"{path.parent.name}={path.stem}", "data.root=/data"])[0])
+        group = path.parent.name
+        assert content.get(group, content)["name"] == path.stem, path
+        task = [f"task={content['task']}"] if group == "model" else []
+        checked(compose(CONF, [*task, f"{group}={path.stem}", "data.root=/data"])[0])
 
 
 def test_overrides_given_by_hand_are_recorded_and_cleared(tmp_path: Path) -> None:
