@@ -42,7 +42,7 @@ def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
     [
         ("conf/experiment/smoke.yaml", "lr: 0.02", "lr: 0.03", ["configure", "train", "evaluate"]),
         ("conf/loss/ce.yaml", "label_smoothing: 0.0", "label_smoothing: 0.1", ["configure", "train", "evaluate"]),
-        ("conf/experiment/smoke.yaml", "[32, 16, 16, 8, 8]", "[24, 16, 16, 8, 8]", ["configure", "train", "evaluate"]),
+        ("conf/model/unet.yaml", "[128, 64, 32, 16, 16]", "[64, 64, 32, 16, 16]", ["configure", "train", "evaluate"]),
         ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15", STAGES),
         ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20", ["configure", "augment", "train", "evaluate"]),
         ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2", ["configure", "evaluate"]),
@@ -111,6 +111,31 @@ def test_two_experiments_are_told_apart_and_brought_back(project: Project) -> No
     project.dvc("exp", "apply", "smooth")
     assert project.repro() == []
     assert project.bytes_of("artifacts/train/best.ckpt") == smooth
+    project.dvc("exp", "remove", "-A")
+
+
+def test_an_instance_run_stands_beside_the_semantic_one(project: Project) -> None:
+    results = ("artifacts/train/best.ckpt", "artifacts/train/history.csv", "artifacts/evaluate/metrics.json")
+    pixels = project.bytes_of(*results)
+    project.dvc("exp", "run", "-n", "pixels")
+    done = project.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
+    assert stages_run(done.stdout) == ["configure", "train", "evaluate"], "both tasks have one prepared data set"
+    objects = project.bytes_of(*results)
+    assert {p.name for p in (project.folder / "artifacts/evaluate/tables").iterdir()} == {"coco.csv", "matching.csv"}
+    shown = experiments(project)
+    figures = {n: shown[n]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"] for n in ("pixels", "objects")}
+    assert "miou" in figures["pixels"]
+    assert "mask_ap" in figures["objects"]
+    plots = project.dvc("plots", "show")
+    assert "failed" not in plots.stdout + plots.stderr
+    page = (project.folder / "dvc_plots/index.html").read_text()
+    assert "iou_threshold" in page
+    project.dvc("exp", "run", "--force", "-n", "again", "-S", "task=instance")
+    assert project.bytes_of(*results) == objects, "the same seed gives the same bytes"
+    for name, wanted in (("pixels", pixels), ("objects", objects)):
+        project.dvc("exp", "apply", name)
+        assert project.repro() == []
+        assert project.bytes_of(*results) == wanted
     project.dvc("exp", "remove", "-A")
 
 
