@@ -15,7 +15,7 @@ from seg.schema import Split
 from seg.sources.base import Item, Record
 from seg.sources.coco_file import Annotation, CocoFile, Key, Picture, read_coco
 from seg.sources.coco_rle import rle_of
-from seg.sources.instances import background_of, categories_of, instance_sample
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import file_below, folder_below, is_picture, parts_of
 
 SHOWN = 12  # categories that an error lists

@@ -5,7 +5,7 @@ import pytest
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo
-from seg.sources.instances import background_of, categories_of, instance_sample
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
 
 
 def classes(*names: str) -> list[ClassInfo]:
