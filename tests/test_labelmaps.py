@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import boxes_of, decode, encode, encode_crop, layers_from_masks, mask_of, measure, semantic_from_instances
+from seg.labelmaps import boxes_of, decode, encode, encode_crop, layers_from_masks, mask_of, measure, run_lengths, semantic_from_instances
 
 HEIGHT, WIDTH = 19, 23
 
@@ -94,6 +94,31 @@ def test_layers_survive_rle(seed: int) -> None:
     again = decode(encode(layers, len(masks)), HEIGHT, WIDTH)
     assert again.dtype == np.int32
     assert np.array_equal(again, layers)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_run_lengths_alternate_and_cover_the_image(seed: int) -> None:
+    masks = random_masks(seed)
+    for mask, rle in zip(masks, encode(layers_from_masks(masks, HEIGHT, WIDTH), len(masks)), strict=True):
+        runs = run_lengths(rle, HEIGHT, WIDTH)
+        assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.T.ravel())
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ("5", "its run lengths do not add up to 2 x 3 pixels"),
+        ("6N2", "its run lengths do not add up"),  # 6, -2 and 2
+        ("", "its run lengths do not add up"),
+        ("é", "its run lengths do not add up"),
+    ],
+)
+def test_text_that_is_no_rle_is_refused(counts: str, message: str) -> None:
+    assert run_lengths({"size": [2, 3], "counts": "6"}, 2, 3).tolist() == [6]
+    with pytest.raises(ValueError, match=f"^{message}"):
+        run_lengths({"size": [2, 3], "counts": counts}, 2, 3)
+    with pytest.raises(ValueError, match=f"^RLE 2: {message}"):
+        decode([{"size": [2, 3], "counts": "6"}, {"size": [2, 3], "counts": counts}], 2, 3)
 
 
 def test_rle_of_no_instance() -> None:

@@ -223,6 +223,28 @@ def test_missing_lists_are_refused(raw: Path, tmp_path: Path) -> None:
     assert message.startswith("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}")
 
 
+TABLE = {"file": "index.csv", "id": "image"}
+
+
+def write_kinds(raw: Path, **kinds: str) -> None:
+    """A table with the kind of each scene, "day" where none is given."""
+    rows = [f"{name}.jpg,{kinds.get(name, 'day')}" for name in NAMES]
+    (raw / "index.csv").write_text("\n".join(["image,kind", *rows]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_column_of_a_table_is_stratified_by(raw: Path, tmp_path: Path, seed: int) -> None:
+    write_kinds(raw, scene1="night", scene4="night", scene6="night", scene7="night")
+    prepare_tiny(folders(raw), tmp_path / "out", split(stratify="kind", table=TABLE, seed=seed), raw)
+    places = {s: [e.image_id for e in read_entries(tmp_path / "out" / s)] for s in SPLITS}
+    night = {"scene1", "scene4", "scene6", "scene7"}
+    assert {s: (len(set(ids) & night), len(set(ids) - night)) for s, ids in places.items()} == {
+        "train": (2, 2),
+        "val": (1, 1),
+        "test": (1, 1),
+    }
+
+
 class Unread(Folders):
     """Folders that nothing may be read from."""
 
@@ -238,14 +260,28 @@ class Unread(Folders):
         ({"group": "(scene"}, ConfigError, r"data.split.group='\(scene': is not a regular expression \("),
         ({"by": "folders"}, DataError, "data.split.by=folders: this source's layout names no splits; set data.split.by=ratios"),
         ({"by": "ratios", "ratios": None}, DataError, "data.split.by=ratios: .*set data.split.by=ratios and data.split.ratios"),
+        (
+            {"stratify": "kind"},
+            ConfigError,
+            "data.split.stratify=kind: names a column, but there is no table; set data.split.table={file: index.csv, id: image_id}",
+        ),
+        ({"stratify": "kinds", "table": TABLE}, DataError, "{raw}/index.csv: has no column 'kinds' .*did you mean 'kind'"),
+        ({"stratify": "kind", "table": {**TABLE, "id": "name"}}, DataError, "{raw}/index.csv: has no column 'name' in its first line"),
+        ({"stratify": "image", "table": TABLE}, ConfigError, "data.split.stratify=image: the column has 8 different values for 8 images"),
+        (
+            {"stratify": "kind", "table": {**TABLE, "file": "indx.csv"}},
+            DataError,
+            "{raw}/indx.csv: there is no such file; set data.split.table.file .{raw} holds: index.csv.",
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(
     raw: Path, tmp_path: Path, changed: dict, kind: type[InputError], message: str
 ) -> None:
+    write_kinds(raw)
     source = Unread(str(raw), "images", "masks", "", "index", None, [255], False, [], 3, split())
-    with pytest.raises(kind, match=f"^{message}"):
-        prepare_tiny(source, tmp_path / "out", split(**{"by": "ratios", **changed}))
+    with pytest.raises(kind, match=f"^{message.replace('{raw}', str(raw))}"):
+        prepare_tiny(source, tmp_path / "out", split(**{"by": "ratios", **changed}), raw)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.partial").exists()
 

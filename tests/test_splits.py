@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seg.errors import ConfigError, DataError
-from seg.splits import SPLITS, by_lists, by_ratios, group_of
+from seg.splits import SPLITS, by_lists, by_ratios, from_table, group_of, presence_of
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -165,6 +165,59 @@ def test_a_name_of_two_images_is_refused(tmp_path: Path) -> None:
 def test_a_missing_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.txt: there is no such list; set data.split.lists.train"):
         by_lists({}, {"train": tmp_path / "nowhere.txt"})
+
+
+def write_table(folder: Path, *rows: str) -> Path:
+    path = folder / "index.csv"
+    path.write_text("\n".join(["name,kind", *rows]) + "\n")
+    return path
+
+
+def test_a_table_names_images_in_any_of_their_ways(tmp_path: Path) -> None:
+    known = {"a": ["a", "a.jpg"], "sub/b": ["sub/b", "sub/b.jpg", "b.jpg"], "c": ["c", "c.jpg"]}
+    path = write_table(tmp_path, "b.jpg,dark", "c,light", "of another set,light", "a.jpg,dark")
+    assert from_table(known, path, "name", "kind") == ["dark", "dark", "light"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,dark"], "index.csv: has no row whose 'name' is day/x (and 1 more images); add it, or set data.split.table.id"),
+        (["a,dark", "day/x,dark", "night/x,dark", "a.jpg,dark"], "index.csv, line 5: 'a.jpg' has a row already, in line 2; remove one"),
+        (["x.jpg,dark"], "index.csv, line 2: 'x.jpg' may be day/x or night/x; write one of those instead"),
+        (["a,"], "index.csv, line 2: has no value in the column 'kind'; fill it in, or remove the line"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_images_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
+    known = {"a": ["a", "a.jpg"], "day/x": ["day/x", "x.jpg"], "night/x": ["night/x", "x.jpg"]}
+    with pytest.raises(DataError) as error:
+        from_table(known, write_table(tmp_path, *rows), "name", "kind")
+    assert str(error.value) == f"{tmp_path}/{message}"
+
+
+def test_a_missing_column_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    path = write_table(tmp_path, "a,dark")
+    for column, answer in (("kinds", "did you mean 'kind'?"), ("size", "columns: kind, name")):
+        with pytest.raises(DataError) as error:
+            from_table({"a": ["a"]}, path, "name", column)
+        assert str(error.value).startswith(f"{path}: has no column '{column}' in its first line; {answer}")
+
+
+def test_values_of_a_column_as_classes_to_stratify_by() -> None:
+    presence = presence_of(["x", "y", "x", "z", "x", "x", "x", "y", "x"], "kind")
+    assert presence.T.astype(int).tolist() == [[1, 0, 1, 0, 1, 1, 1, 0, 1], [0, 1, 0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 0, 0, 0, 0, 0]]
+    assert presence_of(["x"], "kind").tolist() == [[True]]
+    with pytest.raises(ConfigError, match=r"^data.split.stratify=size: the column has 3 different values for 8 images, .* a few kinds"):
+        presence_of(["1", "2", "3", "1", "2", "3", "1", "2"], "size")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_value_of_a_column_is_spread_by_the_ratios(seed: int) -> None:
+    values = ["fluo"] * 86 + ["histology"] * 12 + ["brightfield"]
+    assigned = np.array(by_ratios(names(99), presence_of(values, "kind"), RATIOS, seed))
+    for value, count in Counter(values).items():
+        for name, ratio in RATIOS.items():
+            assert abs(sum(a == name and v == value for a, v in zip(assigned, values, strict=True)) - ratio * count) < 1, (value, name)
 
 
 def test_a_negative_seed_is_refused(make_config: Callable[..., object]) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from tiny import CLASSES, SIZE, Blobs, folders, picture, prepare_tiny, split, tree, write_folders
+from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny, split, tree, write_folders
 
 from seg.errors import DataError
 from seg.preparation import prepare
 from seg.sample import Sample, no_instances
 from seg.sources.base import Item, Record
-from seg.store import SCHEMA_VERSION, mean_and_std, read_annotations, read_entries, read_info, read_sample, write_record
+from seg.store import SCHEMA_VERSION, mean_and_std, read_annotations, read_entries, read_info, read_sample, write_record, write_split
 
 SPLITS = ("train", "val", "test")
 
@@ -149,6 +149,35 @@ def test_instances_open_in_pycocotools_bit_for_bit(folder: Path, name: str, caps
             rows, columns = np.nonzero(mask)
             x, y, width, height = annotation["bbox"]
             assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_background_is_no_category(tmp_path: Path) -> None:
+    classes = [replace(CLASSES[0], name="background"), *CLASSES[1:]]
+    prepare(Blobs(), "tiny", classes, split(), None, tmp_path / "out", 0, "none")
+    for name in SPLITS:
+        content = json.loads((tmp_path / "out" / name / "instances.json").read_text())
+        assert content["categories"] == [{"id": 1, "name": "house"}, {"id": 2, "name": "tree"}, {"id": 3, "name": "road"}]
+    assert [c.name for c in read_info(tmp_path / "out").classes] == ["background", "house", "tree", "road"]
+
+
+def test_an_image_without_instances_and_instances_without_a_pixel_are_read_as_written(tmp_path: Path) -> None:
+    semantic, image = np.zeros(SIZE, np.uint8), picture(3)
+    ids = np.zeros((*SIZE, 2), np.int32)
+    ids[4:6, 7:9, 1] = 2
+    hidden = Sample("hidden", image, semantic, ids, np.array([1, 2, 3], np.int32), np.array([False, True, False]))
+    none = Sample("none", image, semantic, *no_instances(*SIZE))
+    stored = [write_record(tmp_path, Record(sample), len(CLASSES)) for sample in (hidden, none)]
+    write_split(tmp_path, stored, CLASSES, with_instances=True)
+    annotations, entries = read_annotations(tmp_path), read_entries(tmp_path)
+    assert [(a["area"], a["bbox"]) for a in annotations["hidden.png"]] == [(0, [0, 0, 0, 0]), (4, [7, 4, 2, 2]), (0, [0, 0, 0, 0])]
+    again = read_sample(tmp_path, entries[0], 3, annotations["hidden.png"])
+    assert [mask.sum() for mask in masks_of(again)] == [0, 4, 0]
+    assert (again.categories.tolist(), again.crowd.tolist()) == ([1, 2, 3], [False, True, False])
+    assert annotations["none.png"] == []
+    again = read_sample(tmp_path, entries[1], 3, annotations["none.png"])
+    for field in ("image", "semantic", "instances", "categories", "crowd"):
+        assert np.array_equal(getattr(again, field), getattr(none, field))
+        assert getattr(again, field).dtype == getattr(none, field).dtype
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`coco`: a COCO "instances" file and a folder of images (https://cocodataset.org/#format-data)."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,8 +15,10 @@ from seg.schema import Split
 from seg.sources.base import Item, Record
 from seg.sources.coco_file import Annotation, CocoFile, Key, Picture, read_coco
 from seg.sources.coco_rle import rle_of
-from seg.sources.instances import background_of, categories_of, instance_sample
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import file_below, folder_below, is_picture, parts_of
+
+SHOWN = 12  # categories that an error lists
 
 
 class Coco:
@@ -101,23 +104,25 @@ class Coco:
 
     def _indices(self, path: Path, content: CocoFile) -> dict[Key, tuple[int, bool]]:
         """Each category's class index, and whether it is ignored; DataError where one with annotations has no class."""
-        counts: dict[Key, int] = {}
-        for regions in content.annotations.values():
-            for region in regions:
-                counts[region.category_id] = counts.get(region.category_id, 0) + 1
-        indices: dict[Key, tuple[int, bool]] = {}
-        for category_id, name in content.categories.items():
-            if name in self.categories or name in self.ignore:
-                # an ignored region has a class too, though it counts for none: its own, or the first that there is
-                indices[category_id] = self.categories.get(name, min(self.categories.values())), name in self.ignore
-            elif category_id in counts:
-                guess = nearest(name, self.categories)
-                meant = f" (nearest: {guess})" if guess else ""
-                raise DataError(
-                    f"{path}: no class of data.classes has the name of the category '{name}', which has {counts[category_id]} annotations"
-                    f"{meant}; add it to data.classes, correct the name there, or put it into data.source.ignore"
-                )
-        return indices
+        named = {key: name for key, name in content.categories.items() if name in self.categories or name in self.ignore}
+        counts = Counter(region.category_id for regions in content.annotations.values() for region in regions)
+        if lost := {content.categories[key]: count for key, count in counts.items() if key not in named}:
+            raise DataError(f"{path}: {self._unknown(lost)}")
+        # an ignored region has a class too, though it counts for none: its own, or the first that there is
+        first = min(self.categories.values())
+        return {key: (self.categories.get(name, first), name in self.ignore) for key, name in named.items()}
+
+    def _unknown(self, counts: dict[str, int]) -> str:
+        """What to say of categories without class, by their numbers of annotations."""
+        name, *others = sorted(counts)
+        guess = nearest(name, self.categories)
+        meant = f" (nearest: {guess})" if guess else ""
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        nor = f"; nor of {', '.join(others[:SHOWN])}{more}" if others else ""
+        return (
+            f"no class of data.classes has the name of the category '{name}', which has {counts[name]} annotations{meant}{nor}; "
+            "add it to data.classes, correct the name there, or put it into data.source.ignore"
+        )
 
 
 def _item(

@@ -11,7 +11,7 @@ from seg.labelmaps import layers_from_masks
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
-from seg.sources.instances import background_of, categories_of, instance_sample
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import folder_below, is_picture, parts_of, refuse_other_size
 
 

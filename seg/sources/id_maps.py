@@ -13,7 +13,7 @@ from seg.imagefile import decode_image, decode_index, read_bytes
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
-from seg.sources.instances import background_of, categories_of, instance_sample
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import Layout, file_below, paired, parts_of, refuse_other_size
 from seg.splits import by_name
 

@@ -271,6 +271,12 @@ BROKEN: dict[str, tuple[Change, str]] = {
         "{json}: no class of data.classes has the name of the category 'cats', which has 2 annotations (nearest: cat); add it to "
         "data.classes, correct the name there, or put it into data.source.ignore",
     ),
+    "three categories without class": (
+        lambda c: [
+            c["categories"][i].update(name=f"bird{i}") or c["annotations"][i].update(category_id=CATEGORIES[i]["id"]) for i in range(3)
+        ],
+        "{json}: no class of data.classes has the name of the category 'bird0', which has 1 annotations; nor of bird1, bird2; add it",
+    ),
     "an instance of background": (
         lambda c: c["categories"][1].update(name="background"),
         "{json}: no class of data.classes has the name of the category 'background', which has 6 annotations; add it",
