@@ -9,8 +9,9 @@ from seg.scratch import DVC_COPIES
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")
-NO_RAW_DATA = "The data set is drawn from a seed: there is no raw data.\n"
-NO_WEIGHTS = "Training starts from no local file of weights.\n"
+NONE = Path("data/none.txt")
+NOTE = "There is no such input: data/raw and data/weights are links, here to this file.\n"
+"""What the links mean where there is no such input. They are always links: git would write a file through a link to a folder."""
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -44,20 +45,20 @@ def local_weights(project: Path, model: Model) -> Path | None:
     return path
 
 
-def link_input(link: Path, target: Path | None, note: str) -> None:
-    """Make `link` stand for an input: a link to it, or a note that there is none.
+def link_input(project: Path, name: Path, target: Path | None) -> None:
+    """Make `name`, below the project, a link to an input, or to NONE where there is none.
 
     Within the project the link is relative, so that it holds in a copy of the project too.
     """
+    link = project / name
     if link.is_dir() and not link.is_symlink():
         raise DataError(f"{link}: is a folder, but this name is kept for a link to the input; rename the folder")
     if target is None:
-        if link.is_symlink() or not link.is_file() or link.read_text() != note:
-            link.unlink(missing_ok=True)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.write_text(note)
-        return
-    inside = target.resolve().is_relative_to(link.parent.parent.resolve())
+        target = project / NONE
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.write_text(NOTE)
+    inside = target.resolve().is_relative_to(project.resolve())
     text = os.path.relpath(target, link.parent) if inside else str(target.resolve())
     if link.is_symlink() and os.readlink(link) == text:
         return

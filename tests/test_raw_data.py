@@ -80,6 +80,22 @@ def test_a_file_added_changed_or_removed_reruns_prepare(project: Project, tmp_pa
     shutil.rmtree(folder)
 
 
+def test_experiments_follow_one_another_without_a_commit(project: Project, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        draw(tmp_path / name, [f"scene{i}" for i in range(20)], seed=50)
+    weights = tmp_path / "start.pt"
+    import torch
+
+    torch.save({"encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}, weights)
+    for folder in ("first", "first", None, "second"):
+        given = use(str(tmp_path / folder), "seed=4", f"model.weights={weights}") if folder else ["-S", "seed=5"]
+        project.dvc("exp", "run", *given, "configure")
+        link = project.folder / "data/raw"
+        assert link.resolve() == (tmp_path / folder if folder else project.folder / "data/none.txt")
+    project.dvc("exp", "remove", "-A")
+    project.run("git", "reset", "-q", "--hard")
+
+
 def test_a_missing_folder_says_which_key_points_at_it(project: Project) -> None:
     done = project.dvc("exp", "run", "-S", "data=camvid", "-S", "data.root=/nowhere/camvid", ok=False)
     text = done.stdout + done.stderr

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from seg.config import Params, check_signatures, checked, compose
 from seg.environment import conf_folder
 from seg.errors import ConfigError
-from seg.rawdata import NO_RAW_DATA, NO_WEIGHTS, RAW, WEIGHTS, find_root, link_input, local_weights
+from seg.rawdata import RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.schema import Config, leaves
 
 PARAMS = Path("params.yaml")
@@ -44,8 +44,8 @@ def run(project: Path, overrides: list[str] | None = None) -> None:
     refuse_paths(new[OVERRIDES])
     check_signatures(config, known=_known(_committed(project) if in_experiment else old))
     root, weights = find_root(project, config.data), local_weights(project, config.model)
-    link_input(project / RAW, root, NO_RAW_DATA)
-    link_input(project / WEIGHTS, weights, NO_WEIGHTS)
+    link_input(project, RAW, root)
+    link_input(project, WEIGHTS, weights)
     if new != old or not path.exists() or not path.read_text().startswith(HEADER):
         for line in differences(old, new):
             print(f"params.yaml: {line}")
