@@ -123,7 +123,8 @@ def test_data_raw_stands_for_the_data_set(tmp_path: Path) -> None:
     configure.run(project, ["data=folders", "data.root=data/mine"])
     assert str(link.readlink()) == "mine", "relative, so that it holds in a copy of the project"
     configure.run(project, [])
-    assert not link.is_symlink()
+    assert str(link.readlink()) == "none.txt"
+    assert "no such input" in link.read_text()
     with pytest.raises(DataError, match=r"data.root=/nowhere: there is no such folder; set data.root .* to be had from github.com"):
         configure.run(project, ["data=camvid", "data.root=/nowhere"])
     assert read(project / "params.yaml")["data"]["name"] == "shapes", "a refused configuration leaves the last one"
