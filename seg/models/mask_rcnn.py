@@ -14,11 +14,13 @@ from torchvision.models.detection.mask_rcnn import (
     MaskRCNNHeads,
     MaskRCNNPredictor,
 )
+from torchvision.ops import MultiScaleRoIAlign
 
 from seg.errors import ConfigError, did_you_mean
 from seg.models.pyramid import EncoderPyramid
 
-BOX_POOL = 7  # bins along a side that the box head sees (paper)
+BOX_POOL, MASK_POOL = 7, 14  # bins along a side that the box head and the mask head see (paper)
+LEVELS = ["0", "1", "2", "3"]  # of the pyramid that the heads look at
 
 
 def mask_rcnn(
@@ -34,6 +36,7 @@ def mask_rcnn(
     rpn_bg_iou_thresh: float,
     rpn_batch_size_per_image: int,
     rpn_positive_fraction: float,
+    roi_sampling_ratio: int,
     box_head_channels: int,
     box_score_thresh: float,
     box_nms_thresh: float,
@@ -49,7 +52,8 @@ def mask_rcnn(
 ) -> MaskRCNN:
     """Mask R-CNN over any encoder of smp or timm that gives a pyramid. num_classes: with the background.
 
-    anchor_sizes: pixels of the network's image, a list for each of the five levels. *_top_n: in training and in prediction.
+    roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign). anchor_sizes: pixels of the
+    network's image, a list for each of the five levels. *_top_n: in training and in prediction.
     """
     if not 0 <= trainable_layers <= 5:
         raise ConfigError(f"model.network.trainable_layers={trainable_layers}: expected 0 to 5 stages of the encoder")
@@ -65,6 +69,7 @@ def mask_rcnn(
         rpn_bg_iou_thresh=rpn_bg_iou_thresh,
         rpn_batch_size_per_image=rpn_batch_size_per_image,
         rpn_positive_fraction=rpn_positive_fraction,
+        box_roi_pool=MultiScaleRoIAlign(LEVELS, BOX_POOL, roi_sampling_ratio),
         box_head=TwoMLPHead(fpn_channels * BOX_POOL**2, box_head_channels),
         box_predictor=FastRCNNPredictor(box_head_channels, num_classes),
         box_score_thresh=box_score_thresh,
@@ -74,6 +79,7 @@ def mask_rcnn(
         box_bg_iou_thresh=box_bg_iou_thresh,
         box_batch_size_per_image=box_batch_size_per_image,
         box_positive_fraction=box_positive_fraction,
+        mask_roi_pool=MultiScaleRoIAlign(LEVELS, MASK_POOL, roi_sampling_ratio),
         mask_head=MaskRCNNHeads(fpn_channels, mask_head_channels, dilation=1),
         mask_predictor=MaskRCNNPredictor(mask_head_channels[-1], mask_head_channels[-1], num_classes),
     )
