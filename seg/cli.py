@@ -24,6 +24,11 @@ COMMANDS = {
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
 }
 
+WITH_VALUE = {"-cn", "--config-name", "-cp", "--config-path", "-cd", "--config-dir", "--package", "-p", "--cfg", "-c"}
+HYDRA_FLAGS = WITH_VALUE | {"-h", "--help", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m"}
+HYDRA_FLAGS |= {"--shell-completion", "-sc", "--experimental-rerun", "--info", "-i"}
+"""The options of Hydra's command line; the first few are followed by a value."""
+
 USAGE = """usage: seg COMMAND [OVERRIDE ...]     the same as python -m seg COMMAND
 
 {commands}
@@ -89,6 +94,8 @@ def run_stage(command: str, arguments: list[str]) -> None:
 
     conf = conf_folder(Path.cwd())
     flags = [a for a in arguments if a.startswith("-")]
+    if unknown := [f for f in flags if f.split("=")[0] not in HYDRA_FLAGS]:
+        fail(f"unknown option {unknown[0]}: settings are written without dashes, as in {unknown[0].lstrip('-').split('=')[0]}=VALUE", code=2)
     pipeline = "pipeline" in arguments and ("-cn" in flags or "--config-name" in flags)
     if pipeline and not Path("params.yaml").exists():
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
@@ -141,16 +148,4 @@ def several_processes(trainer: "Trainer") -> bool:
 
 def _overrides(arguments: list[str]) -> list[str]:
     """The arguments that are neither options of Hydra's command line nor the value of one."""
-    takes_value = {
-        "-cn",
-        "--config-name",
-        "-cp",
-        "--config-path",
-        "-cd",
-        "--config-dir",
-        "--package",
-        "-p",
-        "--cfg",
-        "-c",
-    }
-    return [a for i, a in enumerate(arguments) if not a.startswith("-") and (i == 0 or arguments[i - 1] not in takes_value)]
+    return [a for i, a in enumerate(arguments) if not a.startswith("-") and (i == 0 or arguments[i - 1] not in WITH_VALUE)]

@@ -1,6 +1,7 @@
 """The command line as a user types it."""
 
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "seg", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout, wherever it runs
+    return subprocess.run([sys.executable, "-m", "seg", *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 def test_help_lists_the_commands() -> None:
@@ -35,6 +37,8 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
     ("arguments", "code", "answer"),
     [
         (["trian"], 2, "error: no command 'trian': did you mean 'train'? (commands: augment, configure, evaluate, prepare, train)"),
+        (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
+        (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
         (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
         (["train", "model=fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
