@@ -15,7 +15,7 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 
 LAYERS = (
     {"errors", "environment", "progress", "schema", "sample", "hardware"},
-    {"labelmaps", "imagefile", "targets", "splits", "scratch", "config", "rawdata"},
+    {"labelmaps", "pixelmaps", "visibility", "copy_paste", "imagefile", "targets", "splits", "scratch", "config", "rawdata"},
     {"sources", "store", "transforms", "models", "metrics"},
     {"datamodule", "module", "report", "preparation", "checkpoint", "callbacks"},
     {"stages"},
