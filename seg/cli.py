@@ -95,7 +95,9 @@ def run_stage(command: str, arguments: list[str]) -> None:
     conf = conf_folder(Path.cwd())
     flags = [a for a in arguments if a.startswith("-")]
     if unknown := [f for f in flags if f.split("=")[0] not in HYDRA_FLAGS]:
-        fail(f"unknown option {unknown[0]}: settings are written without dashes, as in {unknown[0].lstrip('-').split('=')[0]}=VALUE", code=2)
+        fail(
+            f"unknown option {unknown[0]}: settings are written without dashes, as in {unknown[0].lstrip('-').split('=')[0]}=VALUE", code=2
+        )
     pipeline = "pipeline" in arguments and ("-cn" in flags or "--config-name" in flags)
     if pipeline and not Path("params.yaml").exists():
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")

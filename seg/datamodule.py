@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg.batch import collate
 from seg.environment import num_cores
-from seg.errors import DataError
+from seg.errors import ConfigError, DataError
 from seg.sample import Sample
 from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.transforms import Policy
@@ -27,16 +27,24 @@ class SampleDataset(Dataset[Sample]):
         self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
         self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
         self.channels, self.policy = channels, policy
+        if policy and policy.copy_paste.p and not with_instances:
+            raise ConfigError("augment.copy_paste.p: this task reads no instances that could be pasted; set augment.copy_paste.p=0")
+        for folder in self.annotations:
+            if not (folder / "instances.json").is_file():
+                raise DataError(f"{folder}: has no instances.json; set task=semantic, or write it with them (`seg prepare`, `seg augment`)")
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Key) -> Sample:
         index, seed = key
+        return self.policy.draw_from(self.read, len(self), index, seed) if self.policy else self.read(index)
+
+    def read(self, index: int) -> Sample:
+        """A sample as it is stored."""
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
-        sample = read_sample(folder, entry, self.channels, annotations)
-        return self.policy(sample, seed) if self.policy else sample
+        return read_sample(folder, entry, self.channels, annotations)
 
 
 class TrainingBatches(Sampler[list[Key]]):

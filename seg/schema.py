@@ -106,9 +106,21 @@ class Preview(Section):
     draws: Positive
 
 
+class Instances(Section):
+    min_visible: Share
+    min_area: Count
+
+
+class CopyPaste(Section):
+    p: Share
+    max_instances: Positive | None
+
+
 class Augment(Named):
     copies: Count
     preview: Preview
+    instances: Instances
+    copy_paste: CopyPaste
     transforms: list[Target]
 
 

@@ -1,22 +1,28 @@
 """Augmentation policies: albumentations applied to a Sample, image and label maps together.
 
-The label maps travel as one stack of planes with class c stored as c + 1 and 255 (ignore) as 0, like the id maps'
-"none". So a border that a transform fills with 0 is ignored, whatever that transform calls its fill.
+The class map alone travels as a plane with class c stored as c + 1 and 255 (ignore) as 0; beside instances all label maps
+follow a pixel map (see `seg.pixelmaps`). So a border that a transform fills with 0 is ignored and holds no instance,
+whatever that transform calls its fill.
 """
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from seg.copy_paste import paste_some
 from seg.environment import prepare_environment
-from seg.errors import ConfigError, InputError
-from seg.sample import Sample
-from seg.schema import Target
+from seg.errors import ConfigError, DataError, InputError
+from seg.labelmaps import areas_of
+from seg.pixelmaps import identity, look_up, seen
+from seg.sample import IGNORE, Sample
+from seg.schema import Augment, CopyPaste, Instances
 from seg.targets import build
+from seg.visibility import Drawn, settle
 
 prepare_environment()  # albumentations looks for newer versions when it is imported
 
@@ -26,46 +32,91 @@ import albumentations as A  # noqa: E402
 class Policy:
     """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
 
-    def __init__(self, compose: A.Compose) -> None:
-        self.compose = compose
+    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste) -> None:
+        self.compose, self.instances, self.copy_paste = compose, instances, copy_paste
         for transform in _walk(compose):
-            if getattr(transform, "fill_mask", None) is not None:
-                transform.fill_mask = 0
+            for fill in ("fill_mask", "mask_drop_value"):
+                if getattr(transform, fill, None) is not None:
+                    setattr(transform, fill, 0)
             if hasattr(transform, "mask_interpolation"):
                 transform.mask_interpolation = cv2.INTER_NEAREST
+            if getattr(transform, "area_for_downscale", None):
+                transform.area_for_downscale = "image"
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
+        """A draw of one image alone."""
         if not self.compose.transforms:
             return sample
+        return self._settle(self.draw(sample, seed)).sample
+
+    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int) -> Sample:
+        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so."""
+        if not self.copy_paste.p:
+            return self(read(index), seed)
+        target = self.draw(read(index), seed)
+        rng = np.random.default_rng([seed, 1])  # a stream of its own: target and policy are drawn as without copy-paste
+        if num_images > 1 and rng.random() < self.copy_paste.p:
+            other = (index + int(rng.integers(1, num_images))) % num_images
+            source = self._settle(self.draw(read(other), int(rng.integers(1 << 32))))
+            target = paste_some(target, source, rng, self.copy_paste.max_instances)
+        return self._settle(target).sample
+
+    def draw(self, sample: Sample, seed: int) -> Drawn:
+        """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
         # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        drawn = self.compose(image=sample.image, mask=_pack(sample))
-        semantic, instances = _unpack(drawn["mask"])
-        image = np.ascontiguousarray(drawn["image"])
+        count, width = len(sample.categories), sample.size[1]
+        plane = identity(*sample.size) if count else sample.semantic + np.uint8(1)  # 255 wraps to 0
+        result = self.compose(image=sample.image, mask=plane)
+        image, pixels = np.ascontiguousarray(result["image"]), result["mask"]
         if image.ndim == 2:
             image = image[:, :, None]
-        return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd)
+        if not count:
+            instances = np.zeros((*pixels.shape, sample.instances.shape[2]), np.int32)
+            return Drawn(
+                replace(sample, image=image, semantic=pixels - np.uint8(1), instances=instances), np.zeros(0, np.int64), np.zeros(0)
+            )
+        areas = areas_of(sample.instances, count)
+        if pixels is plane:  # nothing was moved
+            return Drawn(replace(sample, image=image), areas, np.ones(count))
+        semantic, instances = look_up(pixels, sample.semantic, IGNORE), look_up(pixels, sample.instances, 0)
+        drawn_areas, stored = seen(pixels, instances, width, count)
+        drawn = replace(sample, image=image, semantic=semantic, instances=instances)
+        return Drawn(drawn, drawn_areas, stored / np.maximum(areas, 1))
+
+    def _settle(self, drawn: Drawn) -> Drawn:
+        return settle(drawn, self.instances.min_visible, self.instances.min_area)
 
     def to_json(self) -> str:
-        """albumentations' own serialisation."""
-        return json.dumps(A.to_dict(self.compose), indent=1, sort_keys=True, default=_plain) + "\n"
+        """The transforms in albumentations' own serialisation, and the settings of instances and copy-paste."""
+        content = {
+            "transforms": A.to_dict(self.compose),
+            "instances": self.instances.model_dump(),
+            "copy_paste": self.copy_paste.model_dump(),
+        }
+        return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
 
 
-def compile_policy(transforms: Sequence[Target], allow: Sequence[str]) -> Policy:
-    """The policy that `augment.transforms` describes; ConfigError where a transform refuses its arguments."""
+def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
+    """The policy that the section `augment` describes; ConfigError where a transform refuses its arguments."""
     built = []
-    for number, target in enumerate(transforms):
+    for number, target in enumerate(augment.transforms):
         key = f"augment.transforms[{number}]"
         transform = build(target, allow, key, {})
         if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise ConfigError(f"{key}._target_={target.target}: is not a transform of albumentations")
         built.append(transform)
-    return Policy(A.Compose(built))
+    return Policy(A.Compose(built), augment.instances, augment.copy_paste)
 
 
 def load_policy(text: str) -> Policy:
-    """The policy that `Policy.to_json` wrote."""
-    return Policy(A.from_dict(json.loads(text)))
+    """The policy that `Policy.to_json` wrote; DataError where the text is of another version."""
+    try:
+        content = json.loads(text)
+        instances, copy_paste = Instances.model_validate(content["instances"]), CopyPaste.model_validate(content["copy_paste"])
+        return Policy(A.from_dict(content["transforms"]), instances, copy_paste)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"policy.json: is not a policy of this version ({type(error).__name__}); run `seg augment` again") from None
 
 
 def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: int) -> None:
@@ -88,21 +139,6 @@ def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: in
                 )
             if drawn.image.shape[:2] != drawn.semantic.shape:
                 raise ConfigError(f"augment.transforms: image and labels of {sample.image_id} came out in different sizes")
-
-
-def _pack(sample: Sample) -> np.ndarray:
-    """(H, W) uint8 without instances, else (H, W, 1 + L) uint16 (float32 beyond 65,535 ids), which OpenCV can warp."""
-    shifted = sample.semantic + np.uint8(1)  # 255 wraps to 0
-    if not sample.instances.shape[2]:
-        return shifted
-    kind = np.uint16 if len(sample.categories) < 1 << 16 else np.float32
-    return np.dstack([shifted.astype(kind), sample.instances.astype(kind)])
-
-
-def _unpack(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if planes.ndim == 2:
-        return planes - np.uint8(1), np.zeros((*planes.shape, 0), np.int32)
-    return planes[..., 0].astype(np.uint8) - np.uint8(1), planes[..., 1:].astype(np.int32)
 
 
 def _walk(transform: Any) -> Iterator[Any]:

@@ -15,7 +15,20 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 
 LAYERS = (
     {"errors", "environment", "progress", "schema", "sample", "hardware"},
-    {"labelmaps", "batch", "imagefile", "csvfile", "targets", "splits", "scratch", "config", "rawdata"},
+    {
+        "labelmaps",
+        "batch",
+        "pixelmaps",
+        "visibility",
+        "copy_paste",
+        "imagefile",
+        "csvfile",
+        "targets",
+        "splits",
+        "scratch",
+        "config",
+        "rawdata",
+    },
     {"sources", "store", "transforms", "models", "metrics"},
     {"datamodule", "module", "report", "preparation", "checks", "checkpoint", "callbacks"},
     {"stages"},

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from tiny import augment
 
 from seg.batch import Batch
-from seg.datamodule import EvaluationBatches, SegmentationData, TrainingBatches, auto_workers
-from seg.errors import DataError
+from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches, auto_workers
+from seg.errors import ConfigError, DataError
 from seg.sample import ClassInfo, Sample, no_instances
-from seg.schema import Target
 from seg.sources.base import Record
 from seg.store import write_info, write_record, write_split
 from seg.transforms import Policy, compile_policy
@@ -49,9 +49,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     """Two transforms that hardly ever draw the same twice."""
-    light = {"_target_": "albumentations.RandomBrightnessContrast", "p": 0.5}
-    turn = {"_target_": "albumentations.Affine", "rotate": [-180, 180], "p": 1.0}
-    return compile_policy([Target(**light), Target(**turn)], ["albumentations"])
+    light = {"_target_": "RandomBrightnessContrast", "p": 0.5}
+    turn = {"_target_": "Affine", "rotate": [-180, 180]}
+    return compile_policy(augment(light, turn), ["albumentations"])
 
 
 def data_of(folder: Path, policy: Policy | None, **settings: Any) -> SegmentationData:
@@ -221,6 +221,67 @@ def test_instances_travel_with_their_images(prepared: Path) -> None:
             seen += len(categories)
     assert seen > 10
     assert all(len(c) == 0 for b in data_of(prepared, None).train_dataloader() for c in b.categories)
+
+
+def pasted_epoch(data: SegmentationData, epoch: int) -> list[tuple[str, bytes, bytes, list[int]]]:
+    """(image id, image, ids, categories) of everything that an epoch yields, in order."""
+    loader = data.train_dataloader()
+    loader.batch_sampler.set_epoch(epoch)
+    loader.timeout = 60 if loader.num_workers else 0
+    return [
+        (name, image.numpy().tobytes(), ids.numpy().tobytes(), categories.tolist())
+        for b in loader
+        for name, image, ids, categories in zip(b.image_ids, b.images, b.instances, b.categories, strict=True)
+    ]
+
+
+def test_what_is_pasted_depends_on_seed_epoch_and_image_alone(prepared: Path) -> None:
+    """Not on the number of workers; and images do receive instances, also from the augmented copies."""
+    pasting = compile_policy(augment({"_target_": "HorizontalFlip", "p": 0.5}, p=0.5, min_visible=0.2), ["albumentations"])
+
+    def data(workers: int, seed: int = 0, epoch: int = 0) -> list[tuple[str, bytes, bytes, list[int]]]:
+        return pasted_epoch(SegmentationData(prepared, None, pasting, 2, 4, workers, seed, with_instances=True), epoch)
+
+    first = data(0)
+    assert data(0) == data(1) == data(2) == first
+    assert data(0, seed=1) != first != data(0, epoch=1)
+    stored = SampleDataset([prepared / "train"], 3, None, with_instances=True)
+    own = {sample.image_id: len(sample.categories) for sample in map(stored.read, range(len(stored)))}
+    more = [len(categories) - own[name] for e in range(6) for name, _, _, categories in data(0, epoch=e)]
+    assert sum(n > 0 for n in more) > len(more) / 5
+    assert sum(n == 0 for n in more) > len(more) / 5
+
+
+def test_another_image_may_be_an_augmented_copy(prepared: Path) -> None:
+    pasting = compile_policy(augment(p=1.0), ["albumentations"])
+    folders, read = [prepared / "train", prepared / "val"], []
+    dataset = SampleDataset(folders, 3, pasting, with_instances=True)
+    stored = dataset.read
+    dataset.read = lambda index: read.append(index) or stored(index)  # type: ignore[method-assign]
+    for seed in range(60):
+        dataset[(0, seed)]
+    assert set(read[::2]) == {0}
+    assert set(read[1::2]) == set(range(1, len(dataset)))
+
+
+def test_evaluation_draws_nothing(prepared: Path) -> None:
+    pasting = compile_policy(augment({"_target_": "HorizontalFlip"}, p=1.0, min_visible=1.0, min_area=10**6), ["albumentations"])
+    with_policy, without = (SegmentationData(prepared, None, p, 4, 4, 0, 0, with_instances=True) for p in (pasting, None))
+    for one, other in zip(with_policy.val_dataloader(), without.val_dataloader(), strict=True):
+        assert torch.equal(one.images, other.images)
+        assert all(torch.equal(a, b) for a, b in zip(one.instances + one.crowd, other.instances + other.crowd, strict=True))
+
+
+def test_copy_paste_needs_a_task_that_reads_instances(noise: Path) -> None:
+    with pytest.raises(ConfigError, match=r"augment\.copy_paste\.p: this task reads no instances .*; set augment\.copy_paste\.p=0"):
+        data_of(noise, compile_policy(augment(p=0.1), ["albumentations"])).train_dataloader()
+
+
+def test_copies_that_were_made_without_instances_are_no_use_with_them(noise: Path, prepared: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"train: has no instances\.json; set task=semantic, or write it with them \(`seg prepare`, `seg augment`\)"
+    ):
+        SegmentationData(prepared, noise / "train", None, 2, 2, 0, 0, with_instances=True).train_dataloader()
 
 
 def test_more_devices_than_images_are_refused(noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:

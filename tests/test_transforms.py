@@ -2,17 +2,21 @@
 
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT, MakeConfig
+from tiny import augment
 
-from seg.errors import ConfigError
-from seg.sample import Sample, no_instances
+from seg.errors import ConfigError, DataError
+from seg.labelmaps import layers_from_masks, semantic_from_instances
+from seg.sample import Sample, no_instances, validate
 from seg.schema import Target
 from seg.transforms import Policy, check_policy, compile_policy, load_policy
 
@@ -21,8 +25,7 @@ POLICIES = sorted(path.stem for path in (ROOT / "conf/augment").glob("*.yaml"))
 
 
 def policy_of(*transforms: dict[str, Any]) -> Policy:
-    targets = [Target(**({"p": 1.0} | t | {"_target_": f"albumentations.{t['_target_']}"})) for t in transforms]
-    return compile_policy(targets, ALLOW)
+    return compile_policy(augment(*transforms), ALLOW)
 
 
 def sample_of(semantic: np.ndarray, image: np.ndarray | None = None, name: str = "scene") -> Sample:
@@ -65,6 +68,7 @@ def coded(height: int = 45, width: int = 60) -> Sample:
         {"_target_": "RandomScale", "scale_limit": [-0.5, 0.5], "interpolation": 0},
         {"_target_": "Resize", "height": 70, "width": 31, "interpolation": 0},
         {"_target_": "RandomCrop", "height": 20, "width": 33},
+        {"_target_": "CoarseDropout", "fill": 0, "fill_mask": 9},
         {"_target_": "PadIfNeeded", "min_height": 77, "min_width": 81},
         {"_target_": "OneOf", "transforms": []},
     ],
@@ -74,12 +78,13 @@ def test_image_and_labels_move_together(transform: dict[str, Any]) -> None:
     if transform["_target_"] == "OneOf":
         import albumentations as A
 
-        policy = Policy(A.Compose([A.OneOf([A.Rotate(60, interpolation=0), A.Affine(scale=0.5, interpolation=0)], p=1)]))
+        one_of = A.OneOf([A.Rotate(60, interpolation=0), A.Affine(scale=0.5, interpolation=0)], p=1)
+        policy = Policy(A.Compose([one_of]), augment().instances, augment().copy_paste)
     else:
         policy = policy_of(transform)
     before, moved = coded(), False
     for seed in range(6):
-        after = policy(before, seed)
+        after = policy.draw(before, seed).sample  # with the ids as they were
         filled = after.image[..., 0] == 0
         np.testing.assert_array_equal(after.semantic, np.where(filled, 255, after.image[..., 0] - 10))
         np.testing.assert_array_equal(after.instances, np.where(filled[..., None], 0, after.image[..., 1:].astype(int) - 10))
@@ -143,10 +148,229 @@ def test_large_ids_and_layers_survive(num_ids: int) -> None:
     semantic = np.zeros((48, 64), np.uint8)
     before = Sample("many", np.zeros((48, 64, 3), np.uint8), semantic, instances, np.zeros(num_ids, np.int32), np.zeros(num_ids, bool))
     warp = {"_target_": "Affine", "rotate": [20, 20], "scale": [0.7, 0.7]}
-    after = policy_of(warp, {"_target_": "ElasticTransform", "alpha": 20, "sigma": 5})(before, 1)
+    after = policy_of(warp, {"_target_": "ElasticTransform", "alpha": 20, "sigma": 5}).draw(before, 1).sample
     assert [sorted(set(np.unique(after.instances[..., i])) - {0}) for i in range(len(layers))] == [sorted(ids) for ids in layers]
     assert after.instances.shape == instances.shape
-    np.testing.assert_array_equal(policy_of({"_target_": "HorizontalFlip"})(before, 0).instances, instances[:, ::-1])
+    np.testing.assert_array_equal(policy_of({"_target_": "HorizontalFlip"}).draw(before, 0).sample.instances, instances[:, ::-1])
+
+
+def boxes_scene(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (100, 100), crowd: tuple[int, ...] = ()) -> Sample:
+    """One rectangle (top, left, bottom, right) an instance, of class 1, 2, ..; the background is class 0. `crowd` are indices."""
+    masks = np.zeros((len(boxes), *size), bool)
+    for mask, (y1, x1, y2, x2) in zip(masks, boxes, strict=True):
+        mask[y1:y2, x1:x2] = True
+    instances, categories = layers_from_masks(masks, *size), np.arange(1, len(boxes) + 1, dtype=np.int32)
+    crowds = np.isin(np.arange(len(boxes)), crowd)
+    semantic = semantic_from_instances(instances, categories, crowds, 0)
+    return Sample("boxes", np.repeat(semantic[..., None], 3, axis=2) * 20, semantic, instances, categories, crowds)
+
+
+def crop(y1: int, x1: int, y2: int, x2: int) -> dict[str, Any]:
+    return {"_target_": "Crop", "x_min": x1, "y_min": y1, "x_max": x2, "y_max": y2}
+
+
+def test_a_crop_leaves_the_share_of_each_instance_that_it_holds() -> None:
+    """Of squares of 20 x 20 pixels: all, half, a fifth, a twentieth, nothing, and half of one in the second layer."""
+    squares = boxes_scene((10, 10, 30, 30), (40, 70, 60, 90), (76, 20, 96, 40), (61, 50, 81, 70), (0, 81, 20, 100), (12, 20, 32, 40))
+    assert squares.instances.shape[2] == 2
+    policy = compile_policy(augment(crop(0, 0, 80, 80), min_visible=0.25), ALLOW)
+    drawn = policy.draw(squares, 0)
+    assert drawn.visible.tolist() == [1, 0.5, 0.2, 0.95, 0, 1]
+    assert drawn.areas.tolist() == [400, 200, 80, 380, 0, 400]
+    after = policy(squares, 0)
+    assert after.categories.tolist() == [1, 2, 3, 4, 6]
+    assert after.crowd.tolist() == [False, False, True, False, False]
+    np.testing.assert_array_equal(after.instances == 3, squares.instances[:80, :80] == 3)
+    np.testing.assert_array_equal(after.instances == 5, squares.instances[:80, :80] == 6)
+    expected = squares.semantic[:80, :80].copy()
+    expected[76:, 20:40] = 255
+    np.testing.assert_array_equal(after.semantic, expected)
+    np.testing.assert_array_equal(after.image, squares.image[:80, :80])
+
+
+@pytest.mark.parametrize(("min_visible", "is_crowd"), [(0.25, False), (0.26, True), (0.0, False), (1.0, True)])
+def test_the_share_itself_is_enough(min_visible: float, is_crowd: bool) -> None:
+    one = boxes_scene((10, 10, 30, 30))
+    after = compile_policy(augment(crop(0, 0, 100, 15), min_visible=min_visible), ALLOW)(one, 0)
+    assert after.crowd.tolist() == [is_crowd]
+
+
+def test_a_sliver_of_few_pixels_is_ignored_and_so_is_what_was_small_before() -> None:
+    scene = boxes_scene((0, 0, 3, 5), (0, 20, 4, 24), (50, 0, 90, 51), (50, 60, 53, 62), crowd=(3,))
+    after = compile_policy(augment(crop(0, 0, 60, 100), {"_target_": "HorizontalFlip"}, min_area=16), ALLOW)(scene, 0)
+    assert after.crowd.tolist() == [True, False, False, True]
+    assert after.categories.tolist() == [1, 2, 3, 4]
+    assert after.semantic[0].tolist() == [0] * 76 + [2] * 4 + [0] * 15 + [255] * 5
+
+
+ZOOMS = [
+    {"_target_": "RandomScale", "scale_limit": [-0.6, -0.6]},
+    {"_target_": "RandomScale", "scale_limit": [1.5, 1.5]},
+    {"_target_": "Resize", "height": 45, "width": 300},
+    {"_target_": "Affine", "scale": [0.3, 0.5]},
+    {"_target_": "Affine", "scale": [0.5, 1.2], "rotate": [-60, 60], "shear": [-20, 20], "fit_output": True},
+    {"_target_": "Perspective", "scale": [0.05, 0.2], "fit_output": True},
+    {"_target_": "RandomResizedCrop", "size": [80, 60], "scale": [1, 1], "ratio": [1, 1]},
+    {"_target_": "LongestMaxSize", "max_size": 40, "area_for_downscale": "image_mask"},
+    {"_target_": "PadIfNeeded", "min_height": 300, "min_width": 200},
+    {"_target_": "ElasticTransform", "alpha": 30, "sigma": 6},
+    {"_target_": "GridDistortion"},
+    {"_target_": "OpticalDistortion"},
+]
+
+
+@pytest.mark.parametrize("transform", ZOOMS, ids=lambda t: t["_target_"])
+def test_what_is_wholly_in_the_picture_is_wholly_visible_at_any_zoom(transform: dict[str, Any]) -> None:
+    scene = boxes_scene((30, 30, 60, 70), (60, 60, 72, 72), (20, 20, 36, 28))
+    policy = compile_policy(augment(transform, min_visible=0.6), ALLOW)
+    for seed in range(10):
+        drawn = policy.draw(scene, seed)
+        np.testing.assert_allclose(drawn.visible, 1, atol=0.4)  # of the small ones few pixels are left
+        np.testing.assert_allclose(drawn.visible[0], 1, atol=0.1)
+        assert not policy(scene, seed).crowd.any()
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"_target_": "Affine", "scale": [0.5, 1.6], "translate_percent": [-0.4, 0.4], "rotate": [-40, 40], "shear": [-10, 10]},
+        {"_target_": "RandomResizedCrop", "size": [300, 400], "scale": [0.2, 0.6]},
+        {"_target_": "Perspective", "scale": [0.1, 0.25], "fit_output": False},
+        {"_target_": "ShiftScaleRotate", "shift_limit": [-0.4, 0.4]},
+        {"_target_": "GridDistortion", "distort_limit": [-0.7, 0.7]},
+        {"_target_": "OpticalDistortion", "distort_limit": [0.5, 0.9]},
+        {"_target_": "ElasticTransform", "alpha": 900, "sigma": 30},
+        {"_target_": "ThinPlateSpline", "scale_range": [0.05, 0.15]},
+        {"_target_": "CoarseDropout", "fill_mask": 0, "hole_height_range": [0.3, 0.5], "hole_width_range": [0.3, 0.5]},
+        {"_target_": "CropAndPad", "percent": [-0.3, 0.3], "sample_independently": True},
+    ],
+    ids=lambda t: t["_target_"],
+)
+def test_the_visible_share_equals_that_of_the_stored_pixels_that_are_drawn(transform: dict[str, Any]) -> None:
+    """Four times enlarged beforehand, next to every stored pixel that is in the picture is drawn at least once: count them."""
+    boxes = [(y, x, y + 20 + y // 9, x + 14 + x // 7) for y in range(0, 80, 26) for x in range(0, 80, 20)]
+    scene = boxes_scene(*boxes)
+    policy = compile_policy(augment({"_target_": "Resize", "height": 400, "width": 400, "interpolation": 0}, transform), ALLOW)
+    numbers = np.arange(1, 10_001, dtype=np.float32).reshape(100, 100)
+    cut = 0
+    for seed in range(6):
+        drawn = policy.draw(scene, seed)
+        policy.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        found = np.unique(policy.compose(image=scene.image, mask=numbers)["mask"]).astype(int)
+        in_picture = np.isin(numbers, found)
+        expected = [
+            (in_picture[..., None] & (scene.instances == i + 1)).sum() / (scene.instances == i + 1).sum() for i in range(len(boxes))
+        ]
+        np.testing.assert_allclose(drawn.visible, expected, atol=0.15)
+        assert np.abs(drawn.visible - expected).mean() < 0.04
+        cut += sum(0.05 < share < 0.95 for share in expected)
+    assert cut > 10 or transform["_target_"] in {"GridDistortion", "OpticalDistortion"}, "the test cuts instances"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_each_instance_is_drawn_as_its_own_mask_alone_would_be(name: str, make_config: MakeConfig) -> None:
+    """And only what is cut below the limits is ignored, with its class kept."""
+    policy, rng = compile_policy(make_config(f"augment={name}").augment, ALLOW), np.random.default_rng(0)
+    corners = rng.integers(0, 80, size=(14, 2))
+    scene = boxes_scene(*[(y, x, y + int(rng.integers(3, 30)), x + int(rng.integers(3, 30))) for y, x in corners.tolist()], crowd=(2, 9))
+    assert scene.instances.shape[2] > 1
+    ignored, vanished = 0, 0
+    for seed in range(25):
+        after, alone = policy(scene, seed), []
+        for i in range(14):
+            policy.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            alone.append(policy.compose(image=scene.image, mask=(scene.instances == i + 1).any(axis=2).astype(np.uint8))["mask"])
+        left = [i for i in range(14) if alone[i].any()]
+        assert len(after.categories) == len(left)
+        assert after.categories.tolist() == [i + 1 for i in left]
+        for new, old in enumerate(left):
+            np.testing.assert_array_equal((after.instances == new + 1).any(axis=2), alone[old])
+        visible = policy.draw(scene, seed).visible[left]
+        small = np.array([alone[i].sum() < 16 for i in left]) | (visible < 0.2)
+        if name == "none":
+            assert after is scene
+        else:
+            np.testing.assert_array_equal(after.crowd, small | scene.crowd[left])
+        validate(after, 15)
+        assert np.isin(after.semantic[(after.instances > 0).any(axis=2)], [255, *after.categories[~after.crowd]]).all()
+        ignored, vanished = ignored + int((after.crowd & ~scene.crowd[left]).sum()), vanished + 14 - len(left)
+    if name in {"medium", "heavy", "camvid", "aerial"}:
+        assert ignored > 5
+        assert vanished > 0
+
+
+def test_light_and_colour_leave_the_labels_alone() -> None:
+    light = [{"_target_": "RandomBrightnessContrast"}, {"_target_": "HueSaturationValue"}, {"_target_": "GaussNoise"}]
+    scene = boxes_scene((10, 10, 40, 40), (30, 30, 50, 52))
+    after = compile_policy(augment(*light, min_visible=1.0, min_area=16), ALLOW)(scene, 0)
+    assert after.semantic is scene.semantic
+    assert after.instances is scene.instances
+    assert not np.array_equal(after.image, scene.image)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_pasted_instances_come_from_another_image_that_the_seed_chooses(count: int) -> None:
+    """Image i has one instance, of class i, in row i."""
+    scenes = [boxes_scene(*[(10 * i, 0, 10 * i + 8, 50)] * (i + 1)) for i in range(count)]
+    scenes = [
+        replace(s, instances=(s.instances[..., -1:] > 0).astype(np.int32), categories=s.categories[-1:], crowd=s.crowd[-1:]) for s in scenes
+    ]
+    policy = compile_policy(augment(p=0.5), ALLOW)
+    for index in range(count):
+        reads: list[int] = []
+
+        def read(i: int) -> Sample:
+            reads.append(i)  # noqa: B023 - called before the next round
+            return scenes[i]
+
+        outcomes = Counter()
+        for seed in range(200):
+            reads.clear()
+            after = policy.draw_from(read, count, index, seed)
+            assert reads[0] == index
+            outcomes[tuple(after.categories)] += 1
+            assert after.categories.tolist() == [i + 1 for i in reads]
+        expected = {(index + 1,)} | {(index + 1, other + 1) for other in range(count) if other != index}
+        assert set(outcomes) == expected
+        if count > 1:
+            assert 60 < outcomes[(index + 1,)] < 140
+            assert min(outcomes.values()) > 0.4 * 100 / (count - 1)
+
+
+def test_both_images_are_drawn_before_one_is_pasted_on_the_other_and_the_target_as_without(make_config: MakeConfig) -> None:
+    shift = {"_target_": "Affine", "translate_px": {"x": [-90, -90], "y": [0, 0]}, "interpolation": 0}
+    target, source = boxes_scene((0, 90, 20, 100)), boxes_scene((50, 91, 60, 99), (80, 0, 90, 100))
+    always, never = (compile_policy(augment(shift, min_visible=0.2, p=p), ALLOW) for p in (1.0, 0.0))
+    both = [always.draw_from([target, source].__getitem__, 2, 0, seed) for seed in range(20)]
+    assert {tuple(b.categories.tolist()) for b in both} == {(1, 1)}, "the one that the move cut to a tenth is a crowd: not pasted"
+    assert (both[0].instances[:20, :10] == 1).all()
+    assert (both[0].instances[50:60, 1:9] == 2).all()
+    light = make_config("augment=copy_paste").augment
+    assert light.copy_paste.p == 0.5
+    policy, plain = compile_policy(light, ALLOW), compile_policy(make_config("augment=light").augment, ALLOW)
+    scenes, same = [coded(45, 45), photo()], 0
+    scenes[1] = replace(boxes_scene((5, 5, 20, 20), (25, 30, 40, 45), size=(48, 64)), image=scenes[1].image)
+    for seed in range(40):
+        after, alone = policy.draw_from(scenes.__getitem__, 2, 0, seed), plain(scenes[0], seed)
+        unchanged = (after.image == alone.image).all(axis=2)
+        assert unchanged.mean() > 0.6
+        assert (after.semantic[unchanged] == alone.semantic[unchanged]).mean() > 0.9, "all but what is ignored now"
+        same += unchanged.all()
+    assert 10 < same < 30
+    np.testing.assert_array_equal(never.draw_from([target].__getitem__, 1, 0, 3).image, never(target, 3).image)
+
+
+def test_settings_of_instances_and_copy_paste_travel_in_policy_json() -> None:
+    given = augment({"_target_": "HorizontalFlip"}, min_visible=0.3, min_area=7, p=0.25, most=3)
+    again = load_policy(compile_policy(given, ALLOW).to_json())
+    assert (again.instances, again.copy_paste) == (given.instances, given.copy_paste)
+    assert again.to_json() == compile_policy(given, ALLOW).to_json()
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", "[]", '{"__version__": "2.0.8", "transform": {}}'])
+def test_a_policy_of_another_version_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"policy\.json: is not a policy of this version .*; run `seg augment` again"):
+        load_policy(text)
 
 
 def test_gray_images_stay_gray() -> None:
@@ -188,7 +412,7 @@ def photo() -> Sample:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies_of_the_project_draw_the_same_from_policy_json(name: str, make_config: MakeConfig) -> None:
-    policy = compile_policy(make_config(f"augment={name}").augment.transforms, ALLOW)
+    policy = compile_policy(make_config(f"augment={name}").augment, ALLOW)
     again = load_policy(policy.to_json())
     assert drawn(again, [0, 1, 2, 2**32 - 1]) == drawn(policy, [0, 1, 2, 2**32 - 1])
     if name != "none":
@@ -198,7 +422,7 @@ def test_policies_of_the_project_draw_the_same_from_policy_json(name: str, make_
 
 def test_a_draw_does_not_depend_on_earlier_draws_or_on_the_process(make_config: MakeConfig) -> None:
     """And albumentations asks no server for newer versions of itself."""
-    policy = compile_policy(make_config("augment=heavy").augment.transforms, ALLOW)
+    policy = compile_policy(make_config("augment=heavy").augment, ALLOW)
     first = drawn(policy, [7, 8])
     drawn(policy, [1, 2, 3])
     assert drawn(policy, [8, 7]) != first
@@ -256,4 +480,4 @@ def test_what_cannot_be_trained_on_is_refused(transform: dict[str, Any], message
 )
 def test_what_is_no_transform_is_refused(target: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        compile_policy([Target(**target)], ALLOW)
+        compile_policy(augment().model_copy(update={"transforms": [Target(**target)]}), ALLOW)

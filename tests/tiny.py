@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from seg.errors import InputError
 from seg.labelmaps import layers_from_masks, semantic_from_instances
 from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.schema import Augment, Split
 from seg.sources.base import Item, Record, Source
 from seg.sources.folders import Folders
 from seg.store import DatasetInfo, read_annotations, read_entries, read_sample
@@ -172,3 +172,10 @@ class Blobs:
         crowd = np.arange(len(masks)) == 2
         semantic = semantic_from_instances(instances, categories, crowd, 0)
         return Record(Sample(item.image_id, picture(number, self.size), semantic, instances, categories, crowd))
+
+
+def augment(*transforms: dict[str, Any], min_visible: float = 0.0, min_area: int = 0, p: float = 0.0, most: int | None = None) -> Augment:
+    """The section `augment`: transforms of albumentations, always applied unless they say otherwise, and by default no rule."""
+    named = [{"p": 1.0} | t | {"_target_": f"albumentations.{t['_target_']}"} for t in transforms]
+    rules = {"instances": {"min_visible": min_visible, "min_area": min_area}, "copy_paste": {"p": p, "max_instances": most}}
+    return Augment.model_validate({"name": "by hand", "copies": 0, "preview": {"images": 1, "draws": 1}, "transforms": named} | rules)

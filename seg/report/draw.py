@@ -1,4 +1,4 @@
-"""Pictures of class maps, as arrays: colours, overlays, error maps. RGB, uint8."""
+"""Pictures of label maps, as arrays: colours, overlays, outlines, error maps. RGB, uint8."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,9 @@ import numpy as np
 from seg.sample import IGNORE, ClassInfo
 
 IGNORED_GRAY = 160
+
+INSTANCE_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+"""Colours that the colour-blind, too, tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color)."""
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
@@ -31,10 +34,28 @@ def overlay(image: np.ndarray, semantic: np.ndarray, classes: Sequence[ClassInfo
     return mixed.astype(np.uint8)
 
 
-def borders(semantic: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) bool that touch another class."""
-    kernel = np.ones((3, 3), np.uint8)
-    return cv2.dilate(semantic, kernel) != cv2.erode(semantic, kernel)
+def outline_instances(image: np.ndarray, instances: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """The image with each instance of the layered id map (H, W, L) outlined in a colour of its own, crowds hatched in gray.
+
+    Outlines are two pixels thick, within the instance, with a dark pixel around that sets them off from any image; they
+    are open where the image ends.
+    """
+    picture = rgb(image).copy()
+    is_crowd = np.concatenate([[False], crowd]).astype(bool)
+    table = np.array([INSTANCE_COLORS[(i - 1) % len(INSTANCE_COLORS)] for i in range(len(is_crowd))], np.uint8)
+    table[is_crowd] = IGNORED_GRAY
+    stripes = np.add.outer(*map(np.arange, picture.shape[:2])) % 6 < 2
+    for ids in np.moveaxis(instances, 2, 0):
+        lines = (ids > 0) & borders(ids.astype(np.float32), 5) | is_crowd[ids] & stripes
+        picture[(ids == 0) & borders(lines.astype(np.uint8))] = 0
+        picture[lines] = table[ids[lines]]
+    return picture
+
+
+def borders(labels: np.ndarray, size: int = 3) -> np.ndarray:
+    """Pixels (H, W) bool of a map, of a type that OpenCV takes, that have another value within size x size around them."""
+    kernel = np.ones((size, size), np.uint8)
+    return cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
 
 
 def error_map(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

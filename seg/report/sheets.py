@@ -4,32 +4,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from seg.report.draw import error_map, overlay, rgb
+from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, outline_instances, overlay, rgb
 from seg.sample import IGNORE, ClassInfo, Sample
 
 
 def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence[ClassInfo]) -> None:
-    """A row an image: first the sample as stored, then as drawn, classes overlaid."""
+    """A row an image: first the sample as stored, then as drawn; instances outlined where there are any, else classes overlaid."""
     columns = max(len(row) for row in rows)
     height, width = rows[0][0].size
     cell = 2.0
+    with_instances = any(len(sample.categories) for row in rows for sample in row)
     figure = Figure(figsize=(cell * columns, cell * height / width * len(rows) + 0.9))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for line, row in enumerate(rows):
         for column, sample in enumerate(row):
-            axes[line, column].imshow(overlay(sample.image, sample.semantic, classes))
+            axes[line, column].imshow(_outlined(sample) if with_instances else overlay(sample.image, sample.semantic, classes))
             if line == 0:
                 axes[line, column].set_title("as stored" if column == 0 else f"draw {column}", fontsize=9)
         first = axes[line, 0]
         first.text(-0.04, 0.5, row[0].image_id[-24:], rotation=90, ha="right", va="center", fontsize=7, transform=first.transAxes)
-    _finish(figure, path, classes, "Augmentation: what training draws from these images. Without colour: ignored")
+    title = "Augmentation: what training draws from these images"
+    if with_instances:
+        gray = f"#{bytes([IGNORED_GRAY] * 3).hex()}"
+        handles = [
+            Patch(
+                facecolor="none",
+                edgecolor=f"#{bytes(INSTANCE_COLORS[0]).hex()}",
+                linewidth=2,
+                label="an object; each has a colour of its own",
+            ),
+            Patch(facecolor="none", edgecolor=gray, hatch="////", label="ignored: a crowd, or an object of which little is left"),
+        ]
+        _finish(figure, path, handles, title)
+    else:
+        _finish(figure, path, _legend(classes), f"{title}. Without colour: ignored")
+
+
+def _outlined(sample: Sample, side: int = 240) -> np.ndarray:
+    """A sample's instances, outlined at about the size in which a sheet shows them, so that no outline is lost."""
+    scale = side / max(sample.size)
+    size = tuple(max(1, round(n * scale)) for n in sample.size[::-1])
+    image = cv2.resize(rgb(sample.image), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    layers = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in np.moveaxis(sample.instances, 2, 0)]
+    return outline_instances(image, np.stack(layers, axis=2) if layers else np.zeros((*image.shape[:2], 0), np.int32), sample.crowd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +89,14 @@ def save_panels(path: Path, title: str, panels: Sequence[Panel], classes: Sequen
         for x, y, text in panel.texts:
             label = axis.text(x, y, text, fontsize=6, color="white", ha="center", va="center", clip_on=True)
             label.set_path_effects([Stroke(linewidth=1.5, foreground="black"), Normal()])
-    _finish(figure, path, classes, title)
+    _finish(figure, path, _legend(classes), title)
 
 
-def _finish(figure: Figure, path: Path, classes: Sequence[ClassInfo], title: str) -> None:
-    handles = [Patch(facecolor=f"#{bytes(c.color).hex()}", edgecolor="0.4", label=c.name) for c in classes]
+def _legend(classes: Sequence[ClassInfo]) -> list[Patch]:
+    return [Patch(facecolor=f"#{bytes(c.color).hex()}", edgecolor="0.4", label=c.name) for c in classes]
+
+
+def _finish(figure: Figure, path: Path, handles: Sequence[Patch], title: str) -> None:
     figure.suptitle(title, fontsize=11)
     figure.legend(handles=handles, loc="lower center", ncols=min(8, len(handles)), fontsize=8, frameon=False)
     rows = -(-len(handles) // 8)

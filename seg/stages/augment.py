@@ -1,18 +1,22 @@
-"""`augment`: conf/augment -> policy.json, which training loads, preview.png, and augmented copies of the training split."""
+"""`augment`: conf/augment -> policy.json, which training loads, preview.png, and augmented copies of the training split.
+
+Instances are read, shown and stored where the task trains on them.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from seg.errors import ConfigError
 from seg.preparation import replaced_folder
 from seg.progress import track
 from seg.report.sheets import save_preview
-from seg.sample import Sample
+from seg.sample import ClassInfo, Sample
 from seg.schema import Config
 from seg.sources.base import Record
 from seg.store import (
@@ -30,35 +34,49 @@ from seg.transforms import Policy, check_policy, compile_policy
 
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
 
+Draw = Callable[[int, int], Sample]
+"""(index of an image, seed) -> what the policy makes of it."""
+
 
 def run(cfg: Config, out: Path) -> None:
     prepared = Path(cfg.paths.prepare)
     info, folder = read_info(prepared), prepared / "train"
-    policy = compile_policy(cfg.augment.transforms, cfg.targets.allow)
-    entries, annotations = read_entries(folder), read_annotations(folder)
+    policy = compile_policy(cfg.augment, cfg.targets.allow)
+    with_instances = cfg.task.instances and info.task == "instance"
+    if policy.copy_paste.p and not with_instances:
+        reason = f"task={cfg.task.name} reads no instances" if info.task == "instance" else f"{prepared} has no instances"
+        raise ConfigError(f"augment.copy_paste.p={policy.copy_paste.p:g}: {reason}; set augment.copy_paste.p=0, or another augment")
+    entries, annotations = read_entries(folder), read_annotations(folder) if with_instances else {}
 
-    def read(entry: Entry) -> Sample:
+    def read(index: int) -> Sample:
+        entry = entries[index]
         return read_sample(folder, entry, info.channels, annotations.get(entry.file, ()))
 
-    shown = [read(entries[i]) for i in spread(len(entries), cfg.augment.preview.images)]
-    check_policy(policy, shown, cfg.augment.preview.draws, cfg.seed)
+    def draw(index: int, seed: int) -> Sample:
+        return policy.draw_from(read, len(entries), index, seed)
+
+    shown = {index: read(index) for index in spread(len(entries), cfg.augment.preview.images)}
+    check_policy(policy, list(shown.values()), cfg.augment.preview.draws, cfg.seed)
     with replaced_folder(out, OUTPUTS) as partial:
         (partial / "policy.json").write_text(policy.to_json())
-        rows = [[sample, *draws(policy, sample, cfg.augment.preview.draws, cfg.seed + 1000 * row)] for row, sample in enumerate(shown)]
+        numbers = range(cfg.augment.preview.draws)
+        rows = [[stored, *(draw(i, cfg.seed + 1000 * row + n) for n in numbers)] for row, (i, stored) in enumerate(shown.items())]
         save_preview(partial / "preview.png", rows, info.classes)
-        stored = store_copies(partial / "train", policy, map(read, entries), len(entries), cfg, info) if cfg.augment.copies else []
-        summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(stored), "digest": digest(info, policy, stored)}
+        copies = store_copies(partial / "train", draw, entries, cfg, info.classes, with_instances) if cfg.augment.copies else []
+        summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(copies), "digest": digest(info, policy, copies)}
         (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n")
     count = len(cfg.augment.transforms)
-    print(f"policy {cfg.augment.name}: {count} transforms, {len(stored)} copies; look at {os.path.relpath(out / 'preview.png')}")
+    print(f"policy {cfg.augment.name}: {count} transforms, {len(copies)} copies; look at {os.path.relpath(out / 'preview.png')}")
 
 
-def store_copies(folder: Path, policy: Policy, samples: Iterable[Sample], total: int, cfg: Config, info: DatasetInfo) -> list[Stored]:
-    """Write `augment.copies` draws of every sample as a split's folder."""
-    copies = augmented(policy, samples, cfg.augment.copies, cfg.seed)
-    tracked = track(copies, total * cfg.augment.copies, "augmented copies", cfg.runtime.progress)
-    stored = [write_record(folder, Record(sample), len(info.classes)) for sample in tracked]
-    write_split(folder, stored, info.classes, info.task == "instance")
+def store_copies(
+    folder: Path, draw: Draw, entries: Sequence[Entry], cfg: Config, classes: Sequence[ClassInfo], with_instances: bool
+) -> list[Stored]:
+    """Write `augment.copies` draws of every image as a split's folder."""
+    copies = augmented(draw, [e.image_id for e in entries], cfg.augment.copies, cfg.seed)
+    tracked = track(copies, len(entries) * cfg.augment.copies, "augmented copies", cfg.runtime.progress)
+    stored = [write_record(folder, Record(sample), len(classes)) for sample in tracked]
+    write_split(folder, stored, classes, with_instances)
     return stored
 
 
@@ -67,17 +85,12 @@ def spread(total: int, wanted: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, total - 1, min(total, wanted))})
 
 
-def draws(policy: Policy, sample: Sample, count: int, seed: int) -> list[Sample]:
-    """What the policy makes of one image, `count` times."""
-    return [policy(sample, seed + draw) for draw in range(count)]
-
-
-def augmented(policy: Policy, samples: Iterable[Sample], copies: int, seed: int) -> Iterator[Sample]:
-    """`copies` draws of every sample, named after it."""
-    for index, sample in enumerate(samples):
+def augmented(draw: Draw, image_ids: Sequence[str], copies: int, seed: int) -> Iterator[Sample]:
+    """`copies` draws of every image, named after it."""
+    for index, image_id in enumerate(image_ids):
         seeds = np.random.default_rng([seed, index]).integers(1 << 32, size=copies)
         for number, drawn_seed in enumerate(seeds, start=1):
-            yield replace(policy(sample, int(drawn_seed)), image_id=f"{sample.image_id}_copy{number}")
+            yield replace(draw(index, int(drawn_seed)), image_id=f"{image_id}_copy{number}")
 
 
 def digest(info: DatasetInfo, policy: Policy, stored: list[Stored]) -> str:

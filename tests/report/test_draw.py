@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seg.report.draw import IGNORED_GRAY, borders, colorize, error_map, overlay, rgb
+from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, borders, colorize, error_map, outline_instances, overlay, rgb
 from seg.sample import ClassInfo
 
 CLASSES = [ClassInfo("sky", (0, 0, 200)), ClassInfo("tree", (10, 150, 20)), ClassInfo("car", (255, 0, 0))]
@@ -52,3 +52,42 @@ def test_an_overlay_mixes_inside_draws_borders_and_leaves_ignored_pixels() -> No
     assert row[4] == [177, 50, 50]
     assert row[7] == [100, 100, 100]
     assert image.min() == image.max() == 100, "the image itself is left alone"
+
+
+def test_each_instance_is_outlined_in_its_own_colour_with_a_dark_rim() -> None:
+    image = np.full((12, 20, 3), 100, np.uint8)
+    ids = np.zeros((12, 20, 1), np.int32)
+    ids[2:10, 2:10], ids[4:12, 12:20] = 1, 2
+    picture = outline_instances(image, ids, np.zeros(2, bool))
+    first, second = map(list, INSTANCE_COLORS[:2])
+    inside, rim = [100] * 3, [0] * 3
+    assert picture[6].tolist() == ([inside, rim, first, first] + [inside] * 4 + [first, first, rim, rim, second, second] + [inside] * 6), (
+        "two pixels of colour, open at the right end of the image"
+    )
+    assert picture[11, 16].tolist() == inside
+    assert picture[0, 0].tolist() == inside
+    assert image.min() == image.max() == 100, "the image itself is left alone"
+    gray = outline_instances(image[..., :1], ids, np.zeros(2, bool))
+    np.testing.assert_array_equal(gray, picture)
+
+
+def test_instances_that_touch_or_overlap_are_told_apart() -> None:
+    ids = np.zeros((9, 16, 2), np.int32)
+    ids[:, :8, 0], ids[:, 8:, 0], ids[3:6, 2:14, 1] = 1, 2, 3
+    picture = outline_instances(np.zeros((9, 16, 3), np.uint8), ids, np.zeros(3, bool))
+    colors = [tuple(c) for c in picture.reshape(-1, 3).tolist()]
+    assert set(colors) == {(0, 0, 0), *INSTANCE_COLORS[:3]}
+    assert picture[0, 6:10].tolist() == [list(INSTANCE_COLORS[0])] * 2 + [list(INSTANCE_COLORS[1])] * 2
+    assert picture[4, 2:4].tolist() == [list(INSTANCE_COLORS[2])] * 2
+
+
+def test_crowds_are_hatched_in_gray_and_colours_come_round() -> None:
+    ids = np.arange(1, 10, dtype=np.int32).repeat(20)[None].repeat(20, axis=0)[..., None]
+    picture = outline_instances(np.zeros((20, 180, 3), np.uint8), ids, np.arange(9) == 4)
+    crowd = picture[:, 82:98].reshape(-1, 3)
+    assert {tuple(c) for c in crowd.tolist()} == {(0, 0, 0), tuple(GRAY)}
+    assert 0.25 < (crowd == GRAY).all(axis=1).mean() < 0.45
+    assert picture[5, 160].tolist() == list(INSTANCE_COLORS[8 % 7])
+    assert len(set(INSTANCE_COLORS)) == 7
+    none = np.full((4, 4, 3), 9, np.uint8)
+    np.testing.assert_array_equal(outline_instances(none, np.zeros((4, 4, 0), np.int32), np.zeros(0, bool)), none)

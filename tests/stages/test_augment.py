@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import MakeConfig
+from tiny import folders, prepare_tiny, write_folders
 
+from seg.datamodule import SampleDataset
 from seg.errors import ConfigError
 from seg.labelmaps import boxes_of
 from seg.schema import Config
@@ -16,9 +18,15 @@ from seg.store import read_annotations, read_entries, read_sample
 from seg.transforms import compile_policy, load_policy
 
 
-@pytest.fixture
-def config(make_config: MakeConfig, prepared: Path) -> Config:
-    settings = (f"paths.prepare={prepared}", "augment=medium", "augment.copies=2", "runtime.progress=none")
+@pytest.fixture(params=[True, False], ids=["instances", "semantic"])
+def config(make_config: MakeConfig, prepared: Path, request: pytest.FixtureRequest) -> Config:
+    settings = (
+        f"paths.prepare={prepared}",
+        "augment=medium",
+        "augment.copies=2",
+        "runtime.progress=none",
+        f"task.instances={request.param}",
+    )
     return make_config(*settings, "augment.preview.images=3", "augment.preview.draws=2", "seed=4")
 
 
@@ -35,9 +43,10 @@ def test_policy_preview_and_copies_are_written_and_the_same_again(
     assert f"policy medium: {len(config.augment.transforms)} transforms, {2 * len(entries)} copies; look at" in capsys.readouterr().out
 
     policy = load_policy((out / "policy.json").read_text())
-    compiled = compile_policy(config.augment.transforms, config.targets.allow)
-    copies, annotations = read_entries(out / "train"), read_annotations(prepared / "train")
+    compiled = compile_policy(config.augment, config.targets.allow)
+    copies, annotations = read_entries(out / "train"), read_annotations(prepared / "train") if config.task.instances else {}
     own = read_annotations(out / "train")
+    assert (out / "train/instances.json").exists() == config.task.instances
     assert [c.image_id for c in copies] == [f"{e.image_id}_copy{n}" for e in entries for n in (1, 2)]
     assert len({c.sha256 for c in copies} | {e.sha256 for e in entries}) == 3 * len(entries), "every copy is another picture"
     for index, entry in enumerate(entries):
@@ -53,6 +62,8 @@ def test_policy_preview_and_copies_are_written_and_the_same_again(
             np.testing.assert_array_equal(boxes_of(stored.instances, count), boxes_of(drawn.instances, count))
 
     preview = cv2.imread(str(out / "preview.png"))
+    background = int((preview == config.data.classes[0].color).all(axis=2).sum())  # in the classes' legend, on their borders
+    assert (background < 100) == config.task.instances, "outlines of instances, or classes"
     assert preview.shape[1] > preview.shape[0] * 0.5
     assert len(np.unique(preview.reshape(-1, 3), axis=0)) > 500, "pictures, not an empty page"
 
@@ -85,6 +96,40 @@ def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: Make
         run(make_config(f"paths.prepare={prepared}", crop), out)
     assert content(out) == {"policy.json": b"the one before"}
     assert [p.name for p in tmp_path.iterdir()] == ["augmented"]
+
+
+def test_copies_receive_instances_of_other_images_as_in_training(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
+    pasting = ("augment=copy_paste", "augment.copies=1", "augment.copy_paste.p=1", "augment.copy_paste.max_instances=2")
+    config = make_config(f"paths.prepare={prepared}", *pasting, "task.instances=true", "augment.preview.draws=1", "runtime.progress=none")
+    out = tmp_path / "augmented"
+    run(config, out)
+    policy = load_policy((out / "policy.json").read_text())
+    assert (policy.copy_paste.p, policy.copy_paste.max_instances, policy.instances.min_area) == (1, 2, 16)
+    stored, written = (SampleDataset([folder / "train"], 3, None, True) for folder in (prepared, out))
+    more = 0
+    for index in range(len(stored)):
+        seed = np.random.default_rng([0, index]).integers(1 << 32, size=1)[0]
+        drawn, copy = policy.draw_from(stored.read, len(stored), index, int(seed)), written.read(index)
+        np.testing.assert_array_equal(copy.image, drawn.image)
+        np.testing.assert_array_equal(copy.semantic, drawn.semantic)
+        np.testing.assert_array_equal(copy.crowd, drawn.crowd)
+        count = len(drawn.categories)
+        np.testing.assert_array_equal(boxes_of(copy.instances, count), boxes_of(drawn.instances, count))
+        more += count - len(stored.read(index).categories)
+    assert more > len(stored) / 2
+
+
+@pytest.mark.parametrize("task", ["instance", "semantic"])
+def test_copy_paste_without_instances_is_refused(make_config: MakeConfig, prepared: Path, tmp_path: Path, task: str) -> None:
+    stored, reason = prepared, "task=semantic reads no instances"
+    if task == "instance":
+        stored, reason = tmp_path / "prepared", "prepared has no instances"
+        prepare_tiny(folders(write_folders(tmp_path / "raw", [f"image{i}" for i in range(8)])), stored)
+    config = make_config(f"paths.prepare={stored}", "augment.copy_paste.p=0.5", f"task.instances={task == 'instance'}")
+    message = rf"augment\.copy_paste\.p=0\.5: .*{reason}; set augment\.copy_paste\.p=0, or another augment"
+    with pytest.raises(ConfigError, match=message):
+        run(config, tmp_path / "augmented")
+    assert not (tmp_path / "augmented").exists()
 
 
 def test_the_preview_spreads_over_the_split() -> None:
