@@ -44,9 +44,9 @@ def mask_of(instances: np.ndarray, instance_id: int) -> np.ndarray:
 
 def measure(instances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Areas (count,) int64 in pixels and boxes (count, 4) int64, xyxy half-open, of ids 1..count; zeros for an id without a pixel."""
-    areas, boxes = np.zeros(count, np.int64), np.zeros((count, 4), np.int64)
+    areas, boxes = np.zeros(count + 1, np.int64), np.zeros((count + 1, 4), np.int64)
     _measure(instances, areas, boxes)
-    return areas, boxes
+    return areas[1:], boxes[1:]
 
 
 def boxes_of(instances: np.ndarray, count: int) -> np.ndarray:
@@ -116,19 +116,22 @@ def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
 
 @numba.njit(nogil=True, cache=True)
 def _measure(instances: np.ndarray, areas: np.ndarray, boxes: np.ndarray) -> None:
+    """Into tables that start with id 0, whose entry means nothing."""
     height, width, num_layers = instances.shape
     for y in range(height):
-        for x in range(width):
-            for layer in range(num_layers):
-                i = instances[y, x, layer] - 1
-                if i < 0:
+        for layer in range(num_layers):
+            instance, start = instances[y, 0, layer], 0
+            for x in range(1, width + 1):
+                if x < width and instances[y, x, layer] == instance:
                     continue
-                if areas[i] == 0:
-                    boxes[i] = (x, y, x + 1, y + 1)
-                areas[i] += 1
-                boxes[i, 0] = min(boxes[i, 0], x)
-                boxes[i, 2] = max(boxes[i, 2], x + 1)
-                boxes[i, 3] = y + 1
+                if areas[instance] == 0:
+                    boxes[instance] = (start, y, x, y + 1)
+                areas[instance] += x - start
+                boxes[instance, 0] = min(boxes[instance, 0], start)
+                boxes[instance, 2] = max(boxes[instance, 2], x)
+                boxes[instance, 3] = y + 1
+                if x < width:
+                    instance, start = instances[y, x, layer], x
 
 
 @numba.njit(nogil=True, cache=True)
