@@ -277,7 +277,9 @@ def test_copy_paste_needs_a_task_that_reads_instances(noise: Path) -> None:
 
 
 def test_copies_that_were_made_without_instances_are_no_use_with_them(noise: Path, prepared: Path) -> None:
-    with pytest.raises(DataError, match=r"train: has no instances\.json; set task=semantic, or write it with them \(`seg prepare`, `seg augment`\)"):
+    with pytest.raises(
+        DataError, match=r"train: has no instances\.json; set task=semantic, or write it with them \(`seg prepare`, `seg augment`\)"
+    ):
         SegmentationData(prepared, noise / "train", None, 2, 2, 0, 0, with_instances=True).train_dataloader()
 
 
