@@ -299,6 +299,18 @@ def test_each_instance_is_drawn_as_its_own_mask_alone_would_be(name: str, make_c
         assert vanished > 0
 
 
+def test_instances_without_any_pixel_vanish_and_images_without_instances_go_along() -> None:
+    scene = boxes_scene((10, 10, 40, 40))
+    nowhere = replace(scene, instances=np.zeros((100, 100, 0), np.int32))
+    emptied = replace(scene, instances=np.zeros_like(scene.instances), categories=scene.categories[:0], crowd=scene.crowd[:0])
+    policy = compile_policy(augment({"_target_": "HorizontalFlip"}, min_visible=0.2, min_area=16), ALLOW)
+    for sample in (nowhere, emptied, replace(emptied, instances=nowhere.instances)):
+        after = policy(sample, 0)
+        assert (len(after.categories), len(after.crowd), after.instances.any()) == (0, 0, False)
+        np.testing.assert_array_equal(after.semantic, scene.semantic[:, ::-1])
+        validate(after, 2)
+
+
 def test_light_and_colour_leave_the_labels_alone() -> None:
     light = [{"_target_": "RandomBrightnessContrast"}, {"_target_": "HueSaturationValue"}, {"_target_": "GaussNoise"}]
     scene = boxes_scene((10, 10, 40, 40), (30, 30, 50, 52))
