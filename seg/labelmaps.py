@@ -209,7 +209,7 @@ def semantic_from_instances(instances: np.ndarray, categories: np.ndarray, crowd
 
 
 def areas_of(instances: np.ndarray, count: int) -> np.ndarray:
-    """Areas (count,) int64 in pixels of ids 1..count; a quarter of the time of `measure`, which gives the boxes, too."""
+    """Areas (count,) int64 in pixels of ids 1..count: `measure` without the boxes, in less time."""
     areas = np.zeros(count + 1, np.int64)
     height, width, num_layers = instances.shape
     _count(instances.reshape(height * width, num_layers), areas)

@@ -9,10 +9,12 @@ planes of int32, of float64 and pairs of uint16 to slightly others.
 import numba
 import numpy as np
 
+from seg.sample import IGNORE
+
 CELL = 16
 """Side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same."""
 
-PART = 4
+PART = 8
 """Side of the parts of a square that are looked at where it lies partly in a filled border."""
 
 
@@ -23,13 +25,21 @@ def identity(height: int, width: int) -> np.ndarray:
     return pixels
 
 
-def look_up(pixels: np.ndarray, stored: np.ndarray, fill: int) -> np.ndarray:
-    """Of each drawn pixel what `stored` (any height and width, then perhaps layers) holds at its place; `fill` where filled."""
-    layers = stored.shape[2:]
-    drawn = np.empty((*pixels.shape, *layers), stored.dtype)
-    num_layers = int(np.prod(layers))
-    _look_up(pixels.reshape(-1), stored.reshape(-1, num_layers), fill, drawn.reshape(-1, num_layers))
-    return drawn
+def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width.
+
+    Returns semantic (H, W) uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had.
+    """
+    num_layers = instances.shape[2]
+    drawn_semantic, drawn_ids = np.empty(pixels.shape, np.uint8), np.empty((*pixels.shape, num_layers), np.int32)
+    _look_up(
+        pixels.reshape(-1),
+        semantic.reshape(-1),
+        instances.reshape(-1, num_layers),
+        drawn_semantic.reshape(-1),
+        drawn_ids.reshape(-1, num_layers),
+    )
+    return drawn_semantic, drawn_ids
 
 
 def seen(pixels: np.ndarray, drawn: np.ndarray, stored_width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,12 +72,16 @@ def _count_up(pixels: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _look_up(pixels: np.ndarray, stored: np.ndarray, fill: int, drawn: np.ndarray) -> None:
+def _look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray, drawn_semantic: np.ndarray, drawn_ids: np.ndarray) -> None:
     one = np.uint32(1)  # numba looks whether a signed index counts from the end: twice the time
-    for layer in range(stored.shape[1]):
+    for i in range(len(pixels)):
+        number = np.uint32(pixels[i])
+        drawn_semantic[i] = semantic[number - one] if number else IGNORE
+        drawn_ids[i, 0] = instances[number - one, 0] if number else 0
+    for layer in range(1, instances.shape[1]):
         for i in range(len(pixels)):
             number = np.uint32(pixels[i])
-            drawn[i, layer] = stored[number - one, layer] if number else fill
+            drawn_ids[i, layer] = instances[number - one, layer] if number else 0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -120,8 +134,15 @@ def _span(pixels: np.ndarray, stored_width: int, top: int, left: int, bottom: in
     corners = (pixels[top, left], pixels[top, right], pixels[bottom, right], pixels[bottom, left])
     if min(corners) == 0:
         return 0.0, 0
-    y1, x1 = divmod(np.int64(corners[0]) - 1, stored_width)
-    y2, x2 = divmod(np.int64(corners[1]) - 1, stored_width)
-    y3, x3 = divmod(np.int64(corners[2]) - 1, stored_width)
-    y4, x4 = divmod(np.int64(corners[3]) - 1, stored_width)
+    y1, x1 = _place(corners[0], stored_width)
+    y2, x2 = _place(corners[1], stored_width)
+    y3, x3 = _place(corners[2], stored_width)
+    y4, x4 = _place(corners[3], stored_width)
     return ((x3 - x1) * (y4 - y2) - (y3 - y1) * (x4 - x2)) / 2, (bottom - top) * (right - left)  # half the diagonals' cross product
+
+
+@numba.njit(nogil=True, cache=True)
+def _place(number: float, stored_width: int) -> tuple[np.int64, np.int64]:
+    """Row and column of the stored pixel."""
+    index, width = np.uint32(number) - np.uint32(1), np.uint32(stored_width)
+    return np.int64(index // width), np.int64(index % width)

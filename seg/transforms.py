@@ -8,7 +8,6 @@ whatever that transform calls its fill.
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -19,7 +18,7 @@ from seg.environment import prepare_environment
 from seg.errors import ConfigError, DataError, InputError
 from seg.labelmaps import areas_of
 from seg.pixelmaps import identity, look_up, seen
-from seg.sample import IGNORE, Sample
+from seg.sample import Sample
 from seg.schema import Augment, CopyPaste, Instances
 from seg.targets import build
 from seg.visibility import Drawn, settle
@@ -65,24 +64,21 @@ class Policy:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
         # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        count, width = len(sample.categories), sample.size[1]
-        plane = identity(*sample.size) if count else sample.semantic + np.uint8(1)  # 255 wraps to 0
+        count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
+        plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
         result = self.compose(image=sample.image, mask=plane)
         image, pixels = np.ascontiguousarray(result["image"]), result["mask"]
         if image.ndim == 2:
             image = image[:, :, None]
-        if not count:
-            instances = np.zeros((*pixels.shape, sample.instances.shape[2]), np.int32)
-            return Drawn(
-                replace(sample, image=image, semantic=pixels - np.uint8(1), instances=instances), np.zeros(0, np.int64), np.zeros(0)
-            )
+        if not has_layers:
+            labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
+            return Drawn(_labelled(sample, image, *labels), np.zeros(count, np.int64), np.zeros(count))
         areas = areas_of(sample.instances, count)
         if pixels is plane:  # nothing was moved
-            return Drawn(replace(sample, image=image), areas, np.ones(count))
-        semantic, instances = look_up(pixels, sample.semantic, IGNORE), look_up(pixels, sample.instances, 0)
-        drawn_areas, stored = seen(pixels, instances, width, count)
-        drawn = replace(sample, image=image, semantic=semantic, instances=instances)
-        return Drawn(drawn, drawn_areas, stored / np.maximum(areas, 1))
+            return Drawn(_labelled(sample, image, sample.semantic, sample.instances), areas, np.ones(count))
+        semantic, instances = look_up(pixels, sample.semantic, sample.instances)
+        drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
+        return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, stored / np.maximum(areas, 1))
 
     def _settle(self, drawn: Drawn) -> Drawn:
         return settle(drawn, self.instances.min_visible, self.instances.min_area)
@@ -139,6 +135,10 @@ def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: in
                 )
             if drawn.image.shape[:2] != drawn.semantic.shape:
                 raise ConfigError(f"augment.transforms: image and labels of {sample.image_id} came out in different sizes")
+
+
+def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> Sample:
+    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd)
 
 
 def _walk(transform: Any) -> Iterator[Any]:

@@ -22,22 +22,23 @@ def test_pixels_are_counted_row_by_row_from_one() -> None:
     assert large[1, -2:].tolist() == [(1 << 24) + 1, (1 << 24) + 2]
 
 
-@pytest.mark.parametrize("layers", [(), (1,), (3,)], ids=str)
-def test_labels_are_looked_up_pixel_by_pixel(layers: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_labels_are_looked_up_pixel_by_pixel(num_layers: int) -> None:
     rng = np.random.default_rng(0)
-    stored = rng.integers(1, 99, size=(7, 9, *layers)).astype(np.int32)
+    ids = rng.integers(1, 99, size=(7, 9, num_layers)).astype(np.int32)
+    classes = rng.integers(0, 256, size=(7, 9)).astype(np.uint8)
     pixels = rng.integers(0, 64, size=(11, 5)).astype(np.float32)
-    drawn = look_up(pixels, stored, 200)
-    assert (drawn.shape, drawn.dtype) == ((11, 5, *layers), np.int32)
+    semantic, instances = look_up(pixels, classes, ids)
+    assert (semantic.dtype, instances.dtype) == (np.uint8, np.int32)
     for y in range(11):
         for x in range(5):
             number = int(pixels[y, x])
-            expected = stored[(number - 1) // 9, (number - 1) % 9] if number else np.full(layers, 200)
-            np.testing.assert_array_equal(drawn[y, x], expected)
-    classes = np.arange(63, dtype=np.uint8).reshape(7, 9)
-    assert look_up(np.zeros((1, 1), np.float32), classes, 255).tolist() == [[255]]
-    turned = np.asfortranarray(classes)  # a map that does not lie row by row in memory
-    np.testing.assert_array_equal(look_up(identity(7, 9), turned, 255), classes)
+            place = (number - 1) // 9, (number - 1) % 9
+            assert semantic[y, x] == (classes[place] if number else 255)
+            assert instances[y, x].tolist() == (ids[place].tolist() if number else [0] * num_layers)
+    again = look_up(identity(7, 9), np.asfortranarray(classes), np.asfortranarray(ids))  # not row by row in memory
+    np.testing.assert_array_equal(again[0], classes)
+    np.testing.assert_array_equal(again[1], ids)
 
 
 MATRIX = np.array([[1.1, 0.08, -20], [-0.08, 0.9, 13]])
@@ -55,8 +56,10 @@ def test_a_pixel_map_takes_the_nearest_pixels_that_an_8_bit_image_takes(name: st
     """OpenCV has more than one way to round: by the type and number of channels."""
     image = np.random.default_rng(0).integers(1, 256, size=(110, 120, 3)).astype(np.uint8)
     pixels, warped = WARPS[name](identity(110, 120)), WARPS[name](image)
-    np.testing.assert_array_equal(look_up(pixels, image, 0), warped)
-    np.testing.assert_array_equal(look_up(pixels, image[..., 0], 0), WARPS[name](np.ascontiguousarray(image[..., 0])))
+    alone = WARPS[name](np.ascontiguousarray(image[..., 0]))
+    semantic, instances = look_up(pixels, image[..., 0], image.astype(np.int32))
+    np.testing.assert_array_equal(instances, warped)
+    np.testing.assert_array_equal(np.where(pixels == 0, 0, semantic), alone)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +124,13 @@ def test_what_is_seen_of_each_instance_is_counted() -> None:
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 6, size=(60, 70, 2)).astype(np.int32).repeat(2, axis=1)
     pixels = np.ascontiguousarray(identity(60, 140)[5:51, 20:97][:, ::-1])
-    drawn = look_up(pixels, stored, 0)
+    _, drawn = look_up(pixels, np.zeros((60, 140), np.uint8), stored)
     areas, shown = seen(pixels, drawn, 140, 7)
     assert areas.tolist() == [int((stored[5:51, 20:97] == i).sum()) for i in range(1, 8)]
     assert shown.tolist() == areas.tolist()
     assert areas[5:].tolist() == [0, 0]
     enlarged = cv2.resize(identity(60, 140), (420, 120), interpolation=cv2.INTER_NEAREST)
-    areas, shown = seen(enlarged, look_up(enlarged, stored, 0), 140, 5)
+    areas, shown = seen(enlarged, look_up(enlarged, np.zeros((60, 140), np.uint8), stored)[1], 140, 5)
     whole = np.array([(stored == i).sum() for i in range(1, 6)])
     assert (areas == 6 * whole).all()
     np.testing.assert_allclose(shown, whole, rtol=0.03)

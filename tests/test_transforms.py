@@ -58,7 +58,7 @@ def coded(height: int = 45, width: int = 60) -> Sample:
         {"_target_": "RandomRotate90"},
         {"_target_": "Transpose"},
         {"_target_": "Affine", "rotate": [-60, 60], "scale": [0.5, 1.5], "shear": [-10, 10], "interpolation": 0},
-        {"_target_": "Affine", "rotate": [20, 70], "interpolation": 0, "fit_output": True},
+        {"_target_": "Affine", "rotate": [20, 70], "interpolation": 0, "mask_interpolation": 1, "fit_output": True},
         {"_target_": "ShiftScaleRotate", "interpolation": 0},
         {"_target_": "SafeRotate", "interpolation": 0},
         {"_target_": "Perspective", "scale": [0.1, 0.2], "interpolation": 0},
@@ -299,6 +299,18 @@ def test_each_instance_is_drawn_as_its_own_mask_alone_would_be(name: str, make_c
         assert vanished > 0
 
 
+def test_instances_without_any_pixel_vanish_and_images_without_instances_go_along() -> None:
+    scene = boxes_scene((10, 10, 40, 40))
+    nowhere = replace(scene, instances=np.zeros((100, 100, 0), np.int32))
+    emptied = replace(scene, instances=np.zeros_like(scene.instances), categories=scene.categories[:0], crowd=scene.crowd[:0])
+    policy = compile_policy(augment({"_target_": "HorizontalFlip"}, min_visible=0.2, min_area=16), ALLOW)
+    for sample in (nowhere, emptied, replace(emptied, instances=nowhere.instances)):
+        after = policy(sample, 0)
+        assert (len(after.categories), len(after.crowd), after.instances.any()) == (0, 0, False)
+        np.testing.assert_array_equal(after.semantic, scene.semantic[:, ::-1])
+        validate(after, 2)
+
+
 def test_light_and_colour_leave_the_labels_alone() -> None:
     light = [{"_target_": "RandomBrightnessContrast"}, {"_target_": "HueSaturationValue"}, {"_target_": "GaussNoise"}]
     scene = boxes_scene((10, 10, 40, 40), (30, 30, 50, 52))
@@ -358,6 +370,18 @@ def test_both_images_are_drawn_before_one_is_pasted_on_the_other_and_the_target_
         same += unchanged.all()
     assert 10 < same < 30
     np.testing.assert_array_equal(never.draw_from([target].__getitem__, 1, 0, 3).image, never(target, 3).image)
+
+
+def test_what_a_pasted_instance_covers_is_ignored_or_gone() -> None:
+    """Of squares of 10 x 10 pixels: one wholly covered, one by nine tenths, one by half."""
+    target, source = boxes_scene((0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)), boxes_scene((0, 0, 29, 15), (40, 0, 45, 15))
+    policy = compile_policy(augment(p=1.0, min_visible=0.2), ALLOW)
+    drawn = [policy.draw_from([target, source].__getitem__, 2, 0, seed) for seed in range(30)]
+    both = next(d for d in drawn if (d.instances > 0)[..., 0].sum() == 10 + 50 + 29 * 15 + 5 * 15)
+    assert both.categories.tolist() == [2, 3, 1, 2]
+    assert both.crowd.tolist() == [True, False, False, False]
+    assert both.semantic[:, 0].tolist() == [1] * 29 + [255] + [0] * 10 + [2] * 5 + [3] * 5 + [0] * 50
+    validate(both, 4)
 
 
 def test_settings_of_instances_and_copy_paste_travel_in_policy_json() -> None:

@@ -51,6 +51,9 @@ def test_crowds_stay_crowds_however_little_is_seen_of_them() -> None:
     after = settle(drawn(strips(9, 1), [0, 1], [False, True], [1, 0.01]), 0.5, 5)
     assert after.sample.crowd.tolist() == [False, True]
     assert after.sample.categories.tolist() == [0, 1]
+    before = drawn(strips(9, 1, 1), [0, 1, 2], [False, True, False], [1, 0.01, 0.01])
+    before.sample.semantic[0, 9] = 3  # a class map of its own, as of a data set that labels what lies in a crowd
+    assert settle(before, 0.5, 5).sample.semantic[0, 8:].tolist() == [0, 3, 255]
 
 
 def test_nothing_is_touched_where_all_is_seen() -> None:
