@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from instances import Scene, batch_of, box, random_scenes, rle_of
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from random_instances import Scene, batch_of, box, random_scenes, rle_of
 
 from seg.metrics import coco
 from seg.metrics.instance import instances_of

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from instances import Scene, batch_of, box, random_scenes
+from random_instances import Scene, batch_of, box, random_scenes
 from torchmetrics.detection import PanopticQuality
 
 from seg.metrics.base import ImageScore

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from instances import box, rle_of
+from random_instances import box, rle_of
 
 from seg.metrics.matching import PANOPTIC, THRESHOLDS, Matches, Overlaps, Tally, assign, count, jaccard_terms, measure_overlaps, tally
 
