@@ -17,11 +17,11 @@ from seg.sample import IGNORE, ClassInfo, Sample
 def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence[ClassInfo]) -> None:
     """A row an image: first the sample as stored, then as drawn; instances outlined where there are any, else classes overlaid."""
     columns = max(len(row) for row in rows)
-    height, width = rows[0][0].size
+    heights = [max(sample.size[0] / sample.size[1] for sample in row) for row in rows]  # in widths of a picture
     cell = 2.0
     with_instances = any(len(sample.categories) for row in rows for sample in row)
-    figure = Figure(figsize=(cell * columns, cell * height / width * len(rows) + 0.9))
-    axes = figure.subplots(len(rows), columns, squeeze=False)
+    figure = Figure(figsize=(cell * columns, cell * sum(heights) + 0.9))
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axis in axes.flat:
         axis.set_axis_off()
     for line, row in enumerate(rows):
