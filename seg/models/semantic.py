@@ -10,12 +10,15 @@ from seg.batch import Batch
 from seg.models.base import Scale, SegmentationModel
 from seg.sample import Prediction
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar."""
+Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
+"""Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""
 
 
 class SemanticModel(SegmentationModel):
-    """A network that gives logits, or a dict with them under "out" and an auxiliary head's under "aux"."""
+    """A network that gives logits, or a dict with them under "out" and those of auxiliary heads under other names.
+
+    aux_weight: of each auxiliary head's loss; 0: these heads are not trained.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,7 @@ class SemanticModel(SegmentationModel):
         self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, C, H, W) uint8 -> {"out": (B, K, h, w) logits, and "aux" where there is such a head}.
+        """Images (B, C, H, W) uint8 -> {"out": (B, K, h, w) logits, and those of each auxiliary head}.
 
         (h, w) is the size at which the network sees the images.
         """
@@ -48,10 +51,14 @@ class SemanticModel(SegmentationModel):
         labels, size = batch.semantic, heads["out"].shape[-2:]
         if labels.shape[-2:] != size:
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
-        terms = {"main": self.loss(heads["out"], labels)}
-        if "aux" in heads and self.aux_weight:
-            terms["aux"] = self.aux_weight * self.loss(heads["aux"], labels)
+        terms = self._terms(heads.pop("out"), labels)
+        for name, logits in heads.items() if self.aux_weight else ():
+            terms[name] = self.aux_weight * torch.stack(list(self._terms(logits, labels).values())).sum()
         return terms
+
+    def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        given = self.loss(logits, labels)
+        return dict(given) if isinstance(given, dict) else {"main": given}
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
