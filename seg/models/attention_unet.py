@@ -28,11 +28,9 @@ class AttentionGate(nn.Module):
 
     def initialize(self) -> None:
         """Start open everywhere."""
-        for layer in (self.of_skip, self.of_gating):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(self.of_gating.bias)
-        nn.init.normal_(self.psi.weight, std=0.01)
-        nn.init.constant_(self.psi.bias, OPEN)
+        weight, bias = self.psi.parameters()
+        nn.init.normal_(weight, std=0.01)
+        nn.init.constant_(bias, OPEN)
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, C, 2h, 2w), g (B, D, h, w) -> the weighed skip, and alpha (B, 1, 2h, 2w) in 0..1."""
@@ -57,10 +55,7 @@ class AttentionUNet(nn.Module):
         self.encoder = get_encoder(encoder_name, in_channels=in_channels, depth=encoder_depth, weights=encoder_weights)
         self.decoder = GatedDecoder(self.encoder.out_channels, decoder_channels, encoder_depth, encoder_name.startswith("vgg"))
         self.segmentation_head = SegmentationHead(decoder_channels[-1], classes, kernel_size=3)
-        initialize_decoder(self.decoder)
         initialize_head(self.segmentation_head)
-        for gate in self.decoder.gates.values():
-            gate.initialize()
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.segmentation_head(self.decoder(self.encoder(x))[0])
@@ -80,9 +75,11 @@ class GatedDecoder(UnetDecoder):
         super().__init__(encoder_channels, decoder_channels, depth, add_center_block=add_center_block)
         coarsest, *skips = encoder_channels[:0:-1]
         gating = [coarsest, *decoder_channels]
-        self.gates = nn.ModuleDict(
-            {str(i): AttentionGate(channels, gating[i]) for i, channels in enumerate(skips) if channels}
-        )  # some encoders have no features at stride 2
+        gates = {str(i): AttentionGate(count, gating[i]) for i, count in enumerate(skips) if count}  # some encoders lack stride 2
+        self.gates = nn.ModuleDict(gates)
+        initialize_decoder(self)
+        for gate in gates.values():
+            gate.initialize()
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The encoder's features -> the decoded map (B, C, H, W), and each gate's alpha."""

@@ -1,5 +1,6 @@
 """Fully convolutional networks on VGG-16: FCN-32s, FCN-16s and FCN-8s (Long, Shelhamer, Darrell 2015)."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -88,8 +89,14 @@ class FCN(nn.Module):
                 f"model.network.skip_scales={skip_scales}: expected {wanted} numbers with prediction_stride={prediction_stride}, "
                 "of pool4 and pool3; [] for stride 32, [1.0] for 16, [1.0, 1.0] for 8"
             )
+        if weights is not None and (width != 1 or fc_channels != PAPER_FC_CHANNELS):
+            raise ConfigError(
+                f"model.weights={weights}: are of a whole VGG-16; set model.network.width=1.0 and "
+                f"model.network.fc_channels={PAPER_FC_CHANNELS}, or model.weights=null"
+            )
+        pretrained = None if weights is None else _of_hub(weights, batch_norm)
         blocks = [b if isinstance(b, str) else max(1, round(width * b)) for b in BLOCKS]
-        *_, pool3, pool4, pool5 = [before for before, b in zip(blocks, blocks[1:], strict=False) if b == "M"]
+        *_, pool3, pool4, pool5 = [before for before, b in pairwise(blocks) if b == "M" and isinstance(before, int)]
         self.features = make_layers(blocks, batch_norm=batch_norm)
         self.classifier = nn.Sequential(
             DenseConvolution(pool5, fc_channels, POOL5_CELLS),
@@ -99,20 +106,15 @@ class FCN(nn.Module):
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
         )
-        if weights is not None:
-            if width != 1 or fc_channels != PAPER_FC_CHANNELS:
-                raise ConfigError(
-                    f"model.weights={weights}: are of a whole VGG-16; set model.network.width=1.0 and "
-                    f"model.network.fc_channels={PAPER_FC_CHANNELS}, or model.weights=null"
-                )
-            self.load_state_dict(_of_hub(weights, batch_norm), strict=False)
+        if pretrained is not None:
+            self.load_state_dict(pretrained)
         if in_channels != 3:
             patch_first_conv(self.features, in_channels, pretrained=weights is not None)
         if weights is None:
-            for module in self.features:
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                    nn.init.zeros_(module.bias)
+            for layer in self.features:
+                if isinstance(layer, nn.Conv2d):
+                    for parameter in layer.parameters():
+                        nn.init.kaiming_normal_(parameter, mode="fan_out") if parameter.ndim > 1 else nn.init.zeros_(parameter)
         third, fourth = [i for i, module in enumerate(self.features) if isinstance(module, nn.MaxPool2d)][2:4]
         self.pools, self.skip_scales = {third: "pool3", fourth: "pool4"}, dict(zip(("pool4", "pool3"), skip_scales, strict=False))
         channels = {"fc7": fc_channels, "pool4": pool4, "pool3": pool3}
@@ -133,15 +135,15 @@ class FCN(nn.Module):
         for name, scale in self.skip_scales.items():
             logits = self.upsampling[coarser](logits) + self.scores[name](scale * pooled[name])
             coarser = name
-        logits = self.upsampling[self.last](logits)
-        return logits
+        upsampled: Tensor = self.upsampling[self.last](logits)
+        return upsampled
 
 
 def _score(channels: int, num_classes: int) -> nn.Conv2d:
     """Starts with 0, so that a coarser network's predictions are where a finer one starts from."""
     layer = nn.Conv2d(channels, num_classes, 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 
