@@ -22,9 +22,7 @@ FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_bat
 NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
 SMALLER = {
-    "unet": NARROW_DECODER,
-    "unetplusplus_deep": NARROW_DECODER,
-    "attention_unet": NARROW_DECODER,
+    **dict.fromkeys(("unet", "unetplusplus_deep", "attention_unet"), NARROW_DECODER),
     "unet_paper": ["model.network.depth=2", "model.network.width=8", "model.network.dropout=0.1"],
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), NARROW_FCN),
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],

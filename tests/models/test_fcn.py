@@ -188,9 +188,7 @@ def test_settings_that_contradict_each_other_are_named(
         build_model(make_config("model=fcn8s", *SMALLER["fcn8s"], *overrides), make_info())
 
 
-def test_offline_the_hubs_weights_name_both_ways_out(
-    make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_the_hubs_weights_name_both_ways_out(make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise OSError("connection reset")
 
