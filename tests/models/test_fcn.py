@@ -133,26 +133,31 @@ def test_all_scores_start_at_zero_and_only_the_last_upsampling_may_be_fixed(stri
 def test_a_finer_network_takes_all_of_a_coarser_ones_checkpoint_and_starts_with_its_predictions(
     tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image, path, coarse = torch.randn(1, 3, 64, 64), tmp_path / "best.ckpt", None
-    for stride in (32, 16, 8):
-        name = f"fcn{stride}s"
-        given = [f"model={name}", *SMALLER[name], *([f"model.weights={path}"] if coarse else [])]
-        network = build_model(make_config(*given), make_info()).network.eval()
-        scores: list[Tensor] = []
-        network.upsampling[network.last].register_forward_pre_hook(lambda _, given, scores=scores: scores.append(given[0]))
+    image, path = torch.randn(1, 3, 64, 64), tmp_path / "best.ckpt"
+
+    def make(stride: int, *overrides: str) -> tuple[FCN, Tensor]:
+        """The network, and the scores that its last upsampling is given."""
+        name, seen = f"fcn{stride}s", []
+        network = build_model(make_config(f"model={name}", *SMALLER[name], *overrides), make_info()).network.eval()
+        network.upsampling[network.last].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         network(image)
-        if coarse:
-            common = network.state_dict().keys() & coarse.state_dict().keys()
-            assert common == {n for n in coarse.state_dict() if not n.startswith("upsampling.by_")}
-            assert f"weights: {len(common)} of the" in capsys.readouterr().out
-            assert all(torch.equal(network.state_dict()[n], coarse.state_dict()[n]) for n in common)
-            torch.testing.assert_close(scores[0], larger(before, 2))
-        network = randomized(network)
-        scores.clear()
-        network(image)
-        before, coarse = scores[0], network
-        state = {f"network.{n}": t for n, t in network.state_dict().items()} | {"mean": torch.zeros(3)}
-        torch.save({"format": 1, "state_dict": state}, path)
+        return network, seen[0]
+
+    coarse, _ = make(32)
+    for stride in (16, 8):
+        randomized(coarse)
+        state = coarse.state_dict()
+        torch.save({"format": 1, "state_dict": {f"network.{n}": t for n, t in state.items()} | {"mean": torch.zeros(3)}}, path)
+        seen: list[Tensor] = []
+        coarse.upsampling[coarse.last].register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        coarse(image)
+        network, scores = make(stride, f"model.weights={path}")
+        common = {n for n in state if not n.startswith("upsampling.by_")}
+        assert f"weights: {len(common)} of the {len(network.state_dict())} tensors" in capsys.readouterr().out
+        assert all(torch.equal(network.state_dict()[n], state[n]) for n in common)
+        assert seen[0].std() > 0.1
+        torch.testing.assert_close(scores, larger(seen[0], 2))
+        coarse = network
 
 
 @pytest.mark.parametrize("channels", [3, 1])
