@@ -117,7 +117,8 @@ class TestContract:
 
     def test_the_loss_falls_and_bf16_is_finite(self, build: Build) -> None:
         model, batch = build(), quadrants()
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        large = sum(p.numel() for p in model.parameters()) > 40e6  # which leap too far at the rate of the others
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4 if large else 1e-3)
         history = []
         model.train()
         for _ in range(8):
