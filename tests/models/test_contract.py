@@ -19,10 +19,13 @@ from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]
+SMALL_ENCODER = ["model.network.encoder_name=tu-mobilenetv3_small_050"]
 NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
 SMALLER = {
-    **dict.fromkeys(("unet", "unetplusplus_deep", "attention_unet"), NARROW_DECODER),
+    "unet": NARROW_DECODER,
+    **dict.fromkeys(("unetplusplus_deep", "attention_unet"), [*SMALL_ENCODER, *NARROW_DECODER]),
+    "hypercolumns": SMALL_ENCODER,
     "unet_paper": ["model.network.depth=2", "model.network.width=8", "model.network.dropout=0.1"],
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), NARROW_FCN),
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],

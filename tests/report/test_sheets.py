@@ -26,6 +26,7 @@ def test_panels_stand_in_rows_of_four(tmp_path: Path) -> None:
         picture = sheet(tmp_path / f"{count}.png", count)
         regions, _, boxes, _ = cv2.connectedComponentsWithStats((picture == (0, 255, 0)).all(axis=2).astype(np.uint8))
         assert regions - 1 == count
+        assert abs(picture.shape[0] - 110 * (rows * (3.4 * 20 / 30 + 0.3) + 0.8)) <= 1, "no row is empty"
         assert len({box[1] // 20 for box in boxes[1:]}) == rows
         assert len({box[0] // 20 for box in boxes[1:]}) == columns
         assert np.ptp(boxes[1:, 2]) <= 1, "panels are of one size"
