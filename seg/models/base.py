@@ -39,6 +39,13 @@ class SegmentationModel(nn.Module, ABC):
     def predict(self, images: Tensor) -> list[Prediction]:
         """Images (B, C, H, W) uint8, as stored -> one Prediction an image, of the same size."""
 
+    def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, C, H, W) uint8 -> what the network attends to, to be looked at: {name: (B, H, W) float in 0..1}.
+
+        Empty for networks that have nothing to show.
+        """
+        return {}
+
     def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
         """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.
 

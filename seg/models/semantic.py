@@ -1,6 +1,7 @@
 """Any torch network that maps (B, C, H, W) to class logits, as a `SegmentationModel`."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,13 @@ from seg.sample import Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A network that shows what it attends to: its input (B, C, H, W) -> {name: (B, 1, H, W) float in 0..1}."""
+
+    def attention_maps(self, x: Tensor) -> dict[str, Tensor]: ...
 
 
 class SemanticModel(SegmentationModel):
@@ -67,3 +75,11 @@ class SemanticModel(SegmentationModel):
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
         classes = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return [Prediction(semantic=c) for c in classes]
+
+    @torch.inference_mode()
+    def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
+        if not isinstance(self.network, Attentive):
+            return {}
+        x, ((height, width), *_) = self.network_input(images)
+        seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
+        return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}

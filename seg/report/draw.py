@@ -58,6 +58,15 @@ def borders(labels: np.ndarray, size: int = 3) -> np.ndarray:
     return cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
 
 
+def heat_map(image: np.ndarray, values: np.ndarray, strength: float = 0.65) -> np.ndarray:
+    """The image in gray under a map (H, W) of numbers, from the lowest in dark violet to the highest in yellow (viridis)."""
+    gray = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    span = max(float(np.ptp(values)), 1e-6)
+    shade = np.round((values - values.min()) / span * 255).astype(np.uint8)
+    colors = cv2.applyColorMap(shade, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    return (gray + (colors - gray) * strength).astype(np.uint8)
+
+
 def error_map(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """The image in pale gray, wrong pixels in red, ignored ones white."""
     gray = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)

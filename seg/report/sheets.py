@@ -1,6 +1,6 @@
 """Pictures for people, as PNG files: the augmentation preview, and one evaluated image beside its truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, outline_instances, overlay, rgb
+from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, heat_map, outline_instances, overlay, rgb
 from seg.sample import IGNORE, ClassInfo, Sample
 
 
@@ -57,6 +57,9 @@ def _outlined(sample: Sample, side: int = 240) -> np.ndarray:
     return outline_instances(image, np.stack(layers, axis=2) if layers else np.zeros((*image.shape[:2], 0), np.int32), sample.crowd)
 
 
+COLUMNS = 4  # panels side by side
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """A picture (H, W, 3) uint8 with its name, and (x, y, text) labels in its pixels."""
@@ -77,12 +80,23 @@ def semantic_panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray,
     ]
 
 
+def attention_panels(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Panel]:
+    """Over the image, what each gate of the network lets pass: maps (H, W) by name, each with its own range of colours."""
+    return [
+        Panel(f"attention at {name}: {values.min():.2f} (dark) to {values.max():.2f} (bright)", heat_map(image, values))
+        for name, values in maps.items()
+    ]
+
+
 def save_panels(path: Path, title: str, panels: Sequence[Panel], classes: Sequence[ClassInfo]) -> None:
-    """Panels of one image side by side, with a legend of the classes."""
+    """Panels of one image side by side, in rows of four, with a legend of the classes."""
     height, width = panels[0].picture.shape[:2]
-    figure = Figure(figsize=(3.4 * len(panels), 3.4 * height / width + 1.1))
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    columns, rows = min(COLUMNS, len(panels)), -(-len(panels) // COLUMNS)
+    figure = Figure(figsize=(3.4 * columns, 3.4 * rows * height / width + 0.8 + 0.3 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes.flat, panels, strict=False):
         axis.imshow(panel.picture)
         axis.set_title(panel.name, fontsize=10 if len(panel.name) < 30 else 7.5)
         axis.set_axis_off()

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
 from seg.progress import track
 from seg.report.instances import instance_panels
-from seg.report.sheets import save_panels, semantic_panels
+from seg.report.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.tables import write_metrics, write_rows
 from seg.sample import ClassInfo, Prediction
 from seg.schema import Config
 from seg.targets import build
 
+T = TypeVar("T")
 Predict = Callable[[Tensor], list[Prediction]]
+Attend = Callable[[Tensor], dict[str, Tensor]]
 
 
 def run(cfg: Config, out: Path) -> float:
@@ -33,7 +36,7 @@ def run(cfg: Config, out: Path) -> float:
     names = [c.name for c in data.info.classes]
     given = {"class_names": names, "score_threshold": cfg.evaluate.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
-    predict, loader = predictor(checkpoint), data.split_dataloader(split)
+    (predict, attend), loader = predictor(checkpoint), data.split_dataloader(split)
     scores: list[ImageScore] = []
     for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
         scores += metrics.update(batch, predict(batch.images))
@@ -48,14 +51,14 @@ def run(cfg: Config, out: Path) -> float:
     for name, rows in metrics.tables().items():
         write_rows(out / "tables" / f"{name}.csv", rows)
     chosen = choose(scores, cfg.evaluate.num_overlays)
-    save_overlays(out / "overlays", predict, data.split_dataset(split), data.info.classes, chosen, cfg.evaluate.score_threshold)
+    save_overlays(out / "overlays", predict, attend, data.split_dataset(split), data.info.classes, chosen, cfg.evaluate.score_threshold)
     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
     print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
     return figures[trained.task.monitor]
 
 
-def predictor(checkpoint: Checkpoint) -> Predict:
-    """Images (B, C, H, W) uint8 -> predictions, on the device and in the precision that the checkpoint was trained for."""
+def predictor(checkpoint: Checkpoint) -> tuple[Predict, Attend]:
+    """Images (B, C, H, W) uint8 -> predictions, and attention maps, on the device and in the precision of the training."""
     trainer = checkpoint.typed_config.trainer
     device = device_of(trainer.accelerator)
     precision = choose_precision(trainer.precision, device)
@@ -64,11 +67,14 @@ def predictor(checkpoint: Checkpoint) -> Predict:
     if trainer.channels_last:
         model = model.to(memory_format=torch.channels_last)
 
-    def predict(images: Tensor) -> list[Prediction]:
-        with torch.autocast(device.type, kind, enabled=precision != "32-true"):
-            return model.predict(images.to(device))
+    def there(call: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
+        def apply(images: Tensor) -> T:
+            with torch.autocast(device.type, kind, enabled=precision != "32-true"):
+                return call(images.to(device))
 
-    return predict
+        return apply
+
+    return there(model.predict), there(model.attention_maps)
 
 
 def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None:
@@ -100,6 +106,7 @@ def choose(scores: list[ImageScore], count: int) -> list[tuple[str, ImageScore]]
 def save_overlays(
     folder: Path,
     predict: Predict,
+    attend: Attend,
     dataset: SampleDataset,
     classes: list[ClassInfo],
     chosen: list[tuple[str, ImageScore]],
@@ -112,13 +119,15 @@ def save_overlays(
     for kind, score in chosen:
         ranks[kind] = ranks.get(kind, 0) + 1
         sample = dataset[(index_of[score.image_id], 0)]
-        predicted = predict(torch.from_numpy(sample.image).permute(2, 0, 1)[None])[0]
+        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None]
+        predicted = predict(image)[0]
         if predicted.semantic is not None:
             panels = semantic_panels(sample.image, sample.semantic, predicted.semantic, classes)
             shown = set(np.unique(sample.semantic)) | set(np.unique(predicted.semantic))
         else:
             panels = instance_panels(sample, predicted, classes, score_threshold)
             shown = {*sample.categories, *predicted.categories[predicted.scores >= score_threshold]}
+        panels += attention_panels(sample.image, {name: values[0].cpu().numpy() for name, values in attend(image).items()})
         title = f"{kind} {ranks[kind]}: {score.image_id}, {score.by} {score.score:.3f}"
         path = folder / f"{kind}_{ranks[kind]}_{score.image_id.replace('/', '__')}.png"
         save_panels(path, title, panels, [c for i, c in enumerate(classes) if i in shown])

@@ -19,8 +19,15 @@ from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]
+SMALL_ENCODER = ["model.network.encoder_name=tu-mobilenetv3_small_050"]
+NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
+NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
 SMALLER = {
-    "unet": ["model.network.decoder_channels=[32,16,16,8,8]"],
+    "unet": NARROW_DECODER,
+    **dict.fromkeys(("unetplusplus_deep", "attention_unet"), [*SMALL_ENCODER, *NARROW_DECODER]),
+    "hypercolumns": SMALL_ENCODER,
+    "unet_paper": ["model.network.depth=2", "model.network.width=8", "model.network.dropout=0.1"],
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), NARROW_FCN),
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
@@ -166,10 +173,11 @@ class TestContract:
         for a, b in zip(wanted, second.predict(images), strict=True):
             assert same(a, b)
 
-    def test_gray_images_are_taken_or_refused(self, build: Build) -> None:
+    @pytest.mark.parametrize("channels", [1, 5])
+    def test_images_of_other_channels_than_three_are_taken_or_refused(self, build: Build, channels: int) -> None:
         try:
-            model = build(channels=1, overrides=("model.normalization=dataset",)).eval()
+            model = build(channels=channels, overrides=("model.normalization=dataset",)).eval()
         except ConfigError as error:
-            assert "data.channels=1" in str(error)  # noqa: PT017 - either is right
+            assert f"data.channels={channels}" in str(error)  # noqa: PT017 - either is right
         else:
-            assert len(model.predict(noise(37, 53, channels=1, count=1))) == 1
+            assert len(model.predict(noise(37, 53, channels=channels, count=1))) == 1

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, borders, colorize, error_map, outline_instances, overlay, rgb
+from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, borders, colorize, error_map, heat_map, outline_instances, overlay, rgb
 from seg.sample import ClassInfo
 
 CLASSES = [ClassInfo("sky", (0, 0, 200)), ClassInfo("tree", (10, 150, 20)), ClassInfo("car", (255, 0, 0))]
@@ -91,3 +91,12 @@ def test_crowds_are_hatched_in_gray_and_colours_come_round() -> None:
     assert len(set(INSTANCE_COLORS)) == 7
     none = np.full((4, 4, 3), 9, np.uint8)
     np.testing.assert_array_equal(outline_instances(none, np.zeros((4, 4, 0), np.int32), np.zeros(0, bool)), none)
+
+
+def test_a_heat_map_runs_from_dark_violet_to_yellow_over_the_gray_image() -> None:
+    image = np.full((1, 3, 3), 100, np.uint8)
+    picture = heat_map(image, np.array([[0.9, 0.7, 0.8]], np.float32), strength=0.5)
+    dark, middle, bright = [68, 1, 84], [33, 144, 140], [253, 231, 36]  # of viridis
+    wanted = [[(100 + shade) / 2 for shade in color] for color in (bright, dark, middle)]
+    np.testing.assert_allclose(picture[0], wanted, atol=2)
+    assert (heat_map(image, np.full((1, 3), 0.5, np.float32), strength=1.0) == dark).all(), "a constant map has one colour"
