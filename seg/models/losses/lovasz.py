@@ -26,7 +26,7 @@ class LovaszSoftmax(ClassLoss):
         for index, size in enumerate(actual.tolist()):
             probability, truth = probabilities[:, index], semantic == index
             if not size:
-                losses.append(probability.new_zeros(()))
+                losses.append(probability[:0].sum())  # a 0 that has a gradient
                 continue
             errors = torch.where(truth, 1 - probability, probability)
             with torch.no_grad():
