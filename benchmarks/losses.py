@@ -5,7 +5,7 @@
 All options run shuffled in one process with one thread, and their processor time is taken, so that neighbours count little.
 The cross-entropy is timed twice (A/A): the ratio of the two says how far the other ratios can be trusted. A ratio is the
 median over the rounds of (option's time / the cross-entropy's in the same round); in brackets the middle half of them.
-"peak" is the largest sum of what torch held at once beyond the logits and labels, in sizes of the logits.
+"peak" is the most that torch held at once beside logits and labels, in sizes of the logits; the gradient is one of them.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import process_time_ns
 
@@ -67,9 +68,9 @@ def losses(classes: int) -> dict[str, nn.Module]:
 
 def step(loss: nn.Module, logits: Tensor, semantic: Tensor) -> Callable[[], None]:
     def run() -> None:
-        logits.grad = None
         given = loss(logits, semantic)
         (torch.stack(list(given.values())).sum() if isinstance(given, dict) else given).backward()
+        logits.grad = None
 
     return run
 
@@ -87,9 +88,22 @@ def measure(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, np.n
     return {name: np.array(spent, float) for name, spent in times.items()}
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing on stderr, where the profiler's library writes of itself."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def peak_bytes(run: Callable[[], None]) -> int:
     """The most that torch held at once during the call, beyond what it held before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     held = np.cumsum([e.nbytes() for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"])
     return int(held.max(initial=0))

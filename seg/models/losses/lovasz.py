@@ -8,6 +8,9 @@ from torch import Tensor
 from seg.models.losses.classes import ClassLoss, ClassWeights
 from seg.sample import IGNORE
 
+ONE = 0x3F800000
+"""The bits of 1.0 in float32."""
+
 
 class LovaszSoftmax(ClassLoss):
     """The Lovász extension of 1 - Jaccard at the errors of the softmax (Berman et al. 2018), the weighted mean over the classes
@@ -20,7 +23,7 @@ class LovaszSoftmax(ClassLoss):
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         probabilities = logits.float().contiguous().softmax(dim=1)
-        ignored = semantic == IGNORE
+        counted = semantic != IGNORE
         actual = torch.bincount(semantic.flatten(), minlength=IGNORE + 1)[: logits.shape[1]]
         losses = []
         for index, size in enumerate(actual.tolist()):
@@ -30,22 +33,26 @@ class LovaszSoftmax(ClassLoss):
                 continue
             errors = torch.where(truth, 1 - probability, probability)
             with torch.no_grad():
-                slopes = jaccard_slopes(errors.masked_fill(ignored, -1).flatten(), truth.flatten(), size).view_as(errors)
-            losses.append((errors * slopes.masked_fill(ignored, 0)).sum())
+                slopes = jaccard_slopes(errors.flatten(), truth.flatten(), counted.flatten(), size).view_as(errors)
+            losses.append((errors * slopes).sum())
         return self.mean_over_classes(torch.stack(losses), actual)
 
 
-def jaccard_slopes(errors: Tensor, truth: Tensor, size: int) -> Tensor:
-    """By how much 1 - Jaccard grows when a pixel joins those of larger errors as a wrong one (N,); `size` pixels are true.
+def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: int) -> Tensor:
+    """By how much 1 - Jaccard grows when a pixel joins those of larger errors as a wrong one (N,) float32.
+
+    errors (N,) float32, 0 to 1; truth and counted (N,) bool; `size` pixels are true. Pixels that do not count get 0.
 
     The loss is linear in the errors as long as their order stays, and these are its slopes. Berman et al. take differences
     of neighbouring values near 1, of which float32 keeps a digit or two; here each has its closed form: with i true pixels
     left in the intersection and u in the union, 1 / u for a true pixel, i / (u (u - 1)) for another.
     """
-    order = errors.argsort(descending=True, stable=True)
+    # as integers, of which the bits of floats from 0 to 1 have the order: torch sorts those in a tenth of the time
+    keys = (ONE - errors.view(torch.int32)).masked_fill(~counted, ONE + 1)
+    order = keys.argsort(stable=True)
     true = truth[order]
     wrong_true = true.cumsum(0)
     intersection = size - wrong_true
     union = (size + torch.arange(1, len(true) + 1, device=true.device) - wrong_true).float()
     sorted_slopes = torch.where(true, 1 / union, intersection / (union * (union - 1).clamp_min(1)))
-    return torch.empty_like(sorted_slopes).scatter_(0, order, sorted_slopes)
+    return torch.empty_like(sorted_slopes).scatter_(0, order, sorted_slopes) * counted

@@ -63,6 +63,6 @@ def test_slopes_are_exact_where_differences_in_float32_are_not() -> None:
     exact[order] = differences(truth[order].double())
     rough = torch.empty(len(errors))
     rough[order] = differences(truth[order].float())
-    slopes = jaccard_slopes(errors, truth, int(truth.sum()))
+    slopes = jaccard_slopes(errors, truth, torch.ones_like(truth), int(truth.sum()))
     torch.testing.assert_close(slopes.double(), exact, rtol=1e-5, atol=1e-12)
     assert ((rough - exact) / exact).abs().max() > 1e-2
