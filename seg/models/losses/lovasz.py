@@ -41,7 +41,8 @@ class LovaszSoftmax(ClassLoss):
 def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: int) -> Tensor:
     """By how much 1 - Jaccard grows when a pixel joins those of larger errors as a wrong one (N,) float32.
 
-    errors (N,) float32, 0 to 1; truth and counted (N,) bool; `size` pixels are true. Pixels that do not count get 0.
+    errors (N,) float32, 0 to 1; truth and counted (N,) bool; `size` pixels are true. Pixels that do not
+    count come last, where the intersection is empty, and get 0.
 
     The loss is linear in the errors as long as their order stays, and these are its slopes. Berman et al. take differences
     of neighbouring values near 1, of which float32 keeps a digit or two; here each has its closed form: with i true pixels
@@ -55,4 +56,4 @@ def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: int) ->
     intersection = size - wrong_true
     union = (size + torch.arange(1, len(true) + 1, device=true.device) - wrong_true).float()
     sorted_slopes = torch.where(true, 1 / union, intersection / (union * (union - 1).clamp_min(1)))
-    return torch.empty_like(sorted_slopes).scatter_(0, order, sorted_slopes) * counted
+    return torch.empty_like(sorted_slopes).scatter_(0, order, sorted_slopes)

@@ -1,17 +1,22 @@
 """A sum of losses: its terms by name, from the configuration to the history."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
-from conftest import MakeConfig, MakeInfo
+from conftest import ROOT, MakeConfig, MakeInfo
 from labelled_logits import PIXELS, logits_and_labels
 from torch import nn
 
 from seg.batch import Batch
+from seg.config import check_signatures, checked, compose
 from seg.errors import ArgumentError, ConfigError
 from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
 from seg.module import SegmentationModule
+from seg.targets import build
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 1}
 
@@ -53,6 +58,21 @@ def test_mistakes_that_show_when_it_is_built_name_their_key(make_config: MakeCon
     ):
         with pytest.raises(ConfigError, match=message):
             build_model(make_config("loss=ce_dice", *overrides, network=CONVOLUTION), make_info())
+
+
+def test_an_option_of_ones_own_takes_in_others_and_a_librarys_loss(tmp_path: Path) -> None:
+    """As docs/reference.md has it."""
+    text = (ROOT / "docs/reference.md").read_text()
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf/loss/mine.yaml").write_text(text.partition("# conf/loss/mine.yaml: ")[2].partition("```")[0].partition("\n")[2])
+    config = checked(compose(tmp_path / "conf", ["loss=mine"])[0])
+    check_signatures(config)
+    loss = build(config.loss, config.targets.allow, "loss", {"class_pixels": PIXELS})
+    logits, semantic = logits_and_labels(occurring=4)
+    terms = loss(logits.float(), semantic)
+    assert list(terms) == ["ce", "lovasz", "log_dice"]
+    assert terms["ce"].item() == CrossEntropy("median", 0.0, PIXELS)(logits, semantic).item()
+    assert 0 < terms["log_dice"] < 5
 
 
 def test_the_module_logs_each_term_by_its_name(make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch) -> None:
