@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seg.errors import ConfigError, did_you_mean
 from seg.schema import Config, Target, leaves, validate
-from seg.targets import check_allowed, check_arguments
+from seg.targets import check_allowed, check_arguments, nested
 
 Params = dict[str, Any]
 """A composed and resolved configuration, as plain dicts, lists and values."""
@@ -27,7 +27,7 @@ AT_RUN_TIME = {
     "optimizer": ("params",),
     "scheduler": ("optimizer", "total_steps", "T_max", "total_iters", "max_lr"),
 }
-"""The arguments that the program passes to each `_target_`, where its signature has them."""
+"""The arguments that the program passes to each `_target_`, and to those within it, where their signatures have them."""
 
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
@@ -53,9 +53,9 @@ def checked(params: Params) -> Config:
 
 
 def targets_of(config: Config) -> dict[str, Target]:
-    """Every `_target_` node, by its key."""
+    """Every `_target_` node, by its key; one that lies within another comes after it."""
     transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
-    return {
+    outermost: dict[str, Target] = {
         "data.source": config.data.source,
         "task.model": config.task.model,
         "task.metrics": config.task.metrics,
@@ -65,6 +65,7 @@ def targets_of(config: Config) -> dict[str, Target]:
         "scheduler": config.scheduler,
         **transforms,
     }
+    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
 
 
 def check_signatures(config: Config, known: Config | None = None) -> None:
@@ -72,7 +73,8 @@ def check_signatures(config: Config, known: Config | None = None) -> None:
     before = [t.model_dump() for t in targets_of(known).values()] if known else []
     for key, target in targets_of(config).items():
         if target.model_dump() not in before:
-            check_arguments(target, config.targets.allow, key, AT_RUN_TIME.get(key, ()))
+            given = next((names for start, names in AT_RUN_TIME.items() if f"{key}.".startswith(f"{start}.")), ())
+            check_arguments(target, config.targets.allow, key, given)
 
 
 def explain(conf: Path, overrides: list[str]) -> None:

@@ -12,6 +12,10 @@ class ConfigError(InputError):
     """A mistake in the configuration or on the command line."""
 
 
+class ArgumentError(ConfigError):
+    """A mistake in an argument of a `_target_`. The message starts with the argument's name, and `build` puts the key before it."""
+
+
 class DataError(InputError):
     """A mistake in the data: a file that is missing, unreadable, or contradicts another."""
 

@@ -189,7 +189,7 @@ def validate(params: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(params)
     except ValidationError as error:
-        raise ConfigError(_explain(error, params)) from None
+        raise ConfigError(explain(error, Config)) from None
 
 
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -209,19 +209,31 @@ def _how_to_fill(key: str, params: dict[str, Any]) -> str:
     return f"set {key}=<value>"
 
 
-def _explain(error: ValidationError, params: dict[str, Any]) -> str:
-    first = error.errors()[0]
-    parts = [str(part) for part in first["loc"] if not _is_branch(str(part))]
-    key = ".".join(parts)
+def explain(error: ValidationError, model: Any, key: str = "") -> str:
+    """One line on the first mistake that was found in the value of `key`, whose type is `model`."""
+    errors = error.errors()
+    place = _path(errors[0]["loc"])
+    # of a union's members the one that got furthest tells most
+    first = max((e for e in errors if _path(e["loc"])[: len(place)] == place), key=lambda e: len(e["loc"]))
+    if first["type"] == "missing":  # for a slip in its name, perhaps
+        beside = (e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == first["loc"][:-1])
+        first = next(beside, first)
+    parts = _path(first["loc"])
+    path = ".".join([key, *parts] if key else parts)
     if first["type"] == "extra_forbidden":
-        siblings = _fields_at(first["loc"][:-1])
-        parent = ".".join(parts[:-1]) or "the top level"
-        return f"unknown key {key}: {did_you_mean(parts[-1], siblings, f'keys of {parent}')}"
+        siblings = _fields_at(first["loc"][:-1], model)
+        parent = path.rpartition(".")[0] or "the top level"
+        return f"unknown key {path}: {did_you_mean(parts[-1], siblings, f'keys of {parent}')}"
     if first["type"] == "missing":
-        return f"{key} is missing: every option of a group must give it"
+        return f"{path} is missing: {'set it' if key else 'every option of a group must give it'}"
     expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("valid ")
+    expected = expected.partition(", unable to parse")[0]
     value = first["input"]
-    return f"{key}={value!r}: expected {expected}, got {type(value).__name__}"
+    return f"{path}={value!r}: expected {expected}, got {type(value).__name__}"
+
+
+def _path(loc: tuple[int | str, ...]) -> list[str]:
+    return [str(part) for part in loc if not _is_branch(str(part))]
 
 
 def _is_branch(part: str) -> bool:
@@ -229,12 +241,14 @@ def _is_branch(part: str) -> bool:
     return part in {"int", "str", "bool", "float", "constrained-int", "constrained-float"} or "[" in part
 
 
-def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+def _fields_at(loc: tuple[int | str, ...], model: Any) -> list[str]:
+    """The keys of the part of `model` that lies at `loc`; items of lists and dicts have the type of their container's elements."""
     for part in loc:
-        annotation = model.model_fields[str(part)].annotation if hasattr(model, "model_fields") and part in model.model_fields else None
-        if annotation is None:  # an item of a list: the list's element type
-            continue
-        inner = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
-        model = inner[0] if inner else annotation
+        fields = getattr(model, "model_fields", {})
+        model = _element(fields[str(part)].annotation if part in fields else model)
     return [f.alias or name for name, f in getattr(model, "model_fields", {}).items()]
+
+
+def _element(annotation: Any) -> Any:
+    inner = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
+    return inner[0] if inner else annotation

@@ -1,18 +1,18 @@
 """`_target_`: from a name in the configuration to a called class or function, from allowed modules alone.
 
 What a call needs and only the running program knows (the number of classes, say) is passed by `build` to whichever
-argument of the given names the signature has.
+argument of the given names the signature has. An argument may hold further `_target_`s, at any depth: they are called first.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from seg.errors import ConfigError, did_you_mean, nearest
-from seg.schema import Target
+from seg.errors import ArgumentError, ConfigError, did_you_mean, nearest
+from seg.schema import Target, explain
 
 
 def check_allowed(name: str, allow: Sequence[str], key: str) -> None:
@@ -58,8 +58,44 @@ def _lies_under(name: str, allow: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in allow)
 
 
+def nested(value: Any, key: str) -> Iterator[tuple[str, Target]]:
+    """Every `_target_` node in a value of dicts and lists, with its key; one that lies within another comes after it."""
+    if target := _as_target(value, key):
+        yield key, target
+        value = target.arguments
+    for name, child in _children(value):
+        yield from nested(child, f"{key}{name}")
+
+
+def _as_target(value: Any, key: str) -> Target | None:
+    if not isinstance(value, dict) or "_target_" not in value:
+        return value if isinstance(value, Target) else None
+    if not isinstance(value["_target_"], str):
+        raise ConfigError(f"{key}._target_={value['_target_']!r}: expected the name of a class or function")
+    return Target.model_validate(value)
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f".{name}", child) for name, child in value.items()]
+    return [(f"[{number}]", child) for number, child in enumerate(value)] if isinstance(value, list) else []
+
+
+def _filled(value: Any, key: str, call: Callable[[Target, str], Any]) -> Any:
+    """`value` with the outermost `_target_` nodes in it replaced by what `call` makes of each and its key."""
+    if target := _as_target(value, key):
+        return call(target, key)
+    inner = [_filled(child, f"{key}{name}", call) for name, child in _children(value)]
+    if isinstance(value, dict):
+        return dict(zip(value, inner, strict=True))
+    return inner if isinstance(value, list) else value
+
+
 def check_arguments(target: Target, allow: Sequence[str], key: str, given: Sequence[str] = ()) -> None:
-    """Raise ConfigError where the arguments do not fit the signature; `given` ones are passed at run time."""
+    """Raise ConfigError where the arguments do not fit the signature; `given` ones are passed at run time.
+
+    Those of a nested `_target_` are not looked at.
+    """
     call = locate(target.target, allow, key)
     parameters = dict(inspect.signature(call).parameters)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -74,28 +110,34 @@ def check_arguments(target: Target, allow: Sequence[str], key: str, given: Seque
         if argument in given:
             raise ConfigError(f"{key}.{argument}: is known from the data; leave it out")
         if target.target.startswith("seg."):
-            _check_type(value, named[argument].annotation, f"{key}.{argument}")
+            at = f"{key}.{argument}"
+            _typed(_filled(value, at, lambda inner, place: locate(inner.target, allow, place)), named[argument].annotation, at)
     required = {n for n, p in named.items() if p.default is p.empty and n not in given}
     if absent := sorted(required - target.arguments.keys()):
         raise ConfigError(f"{key}.{absent[0]} is missing: {target.target} needs it")
 
 
-def _check_type(value: Any, annotation: Any, key: str) -> None:
+def _typed(value: Any, annotation: Any, key: str) -> Any:
+    """The value as its annotation has it; ConfigError where it does not fit."""
     try:
-        TypeAdapter(annotation).validate_python(value)
+        return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
-        expected = error.errors()[0]["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{key}={value!r}: expected {expected}, got {type(value).__name__}") from None
+        raise ConfigError(explain(error, annotation, key)) from None
 
 
 def build(target: Target, allow: Sequence[str], key: str, runtime: Mapping[str, Any], *positional: Any) -> Any:
-    """Call the target with its arguments, and with those of `runtime` that its signature names."""
+    """Call the target with its arguments, and with those of `runtime` that its signature names; nested ones likewise."""
     call = locate(target.target, allow, key)
     parameters = inspect.signature(call).parameters
     arguments = {k: v for k, v in target.arguments.items() if k != "name" or "name" in parameters}
+    arguments = {k: _filled(v, f"{key}.{k}", lambda inner, place: build(inner, allow, place, runtime)) for k, v in arguments.items()}
+    if target.target.startswith("seg."):
+        arguments = {k: _typed(v, parameters[k].annotation, f"{key}.{k}") if k in parameters else v for k, v in arguments.items()}
     arguments |= {name: value for name, value in runtime.items() if name in parameters}
     try:
         return call(*positional, **arguments)
+    except ArgumentError as error:
+        raise ConfigError(f"{key}.{error}") from None
     except (TypeError, ValueError, KeyError, AssertionError) as error:
         if isinstance(error, ConfigError):
             raise

@@ -1,5 +1,6 @@
 """What reruns after what, with real `dvc repro` and `dvc exp run` in a clone of the project."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_an_instance_run_stands_beside_the_semantic_one(project: Project) -> Non
         assert project.repro() == []
         assert project.bytes_of(*results) == wanted
     project.dvc("exp", "remove", "-A")
+
+
+def test_the_terms_of_a_sum_of_losses_are_in_the_history(project: Project) -> None:
+    project.dvc("exp", "run", "-S", "loss=ce_dice", "-S", "loss.terms.dice.weight=0.5", "-S", "loss.terms.ce.loss.class_weights=median")
+    assert sorted(params(project)["overrides"]) == ["loss.terms.ce.loss.class_weights=median", "loss.terms.dice.weight=0.5", "loss=ce_dice"]
+    assert project.repro() == []
+    rows = list(csv.DictReader((project.folder / "artifacts/train/history.csv").open()))
+    assert rows
+    for row in rows:
+        terms = [float(row["train_ce_term"]), float(row["train_dice_term"])]
+        assert 0 < terms[1] <= 0.5
+        assert float(row["train_loss"]) == pytest.approx(sum(terms), abs=1e-5)
 
 
 def test_a_queued_experiment_runs_in_a_copy(project: Project) -> None:

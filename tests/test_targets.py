@@ -9,7 +9,7 @@ import torch
 
 from seg.errors import ConfigError
 from seg.schema import Target
-from seg.targets import build, check_arguments, locate
+from seg.targets import build, check_arguments, locate, nested
 
 ALLOW = ["seg", "torch.nn", "torch.optim", "segmentation_models_pytorch"]
 
@@ -126,7 +126,8 @@ def test_arguments_that_fit_pass() -> None:
     ("arguments", "message"),
     [
         ({"class_weights": "none", "label_smoothing": "much"}, r"loss\.label_smoothing='much': expected .*number.*, got str"),
-        ({"class_weights": 3, "label_smoothing": 0.0}, r"loss\.class_weights=3: expected .*, got int"),
+        ({"class_weights": 3, "label_smoothing": 0.0}, r"loss\.class_weights=3: expected 'none', 'inverse' or 'median', got int"),
+        ({"class_weights": [1.0, -2.0], "label_smoothing": 0.0}, r"loss\.class_weights\.1=-2\.0: expected greater than or equal to 0"),
     ],
 )
 def test_types_of_our_own_arguments_are_compared(arguments: dict[str, Any], message: str) -> None:
@@ -145,5 +146,57 @@ def test_building_passes_what_the_signature_names() -> None:
 def test_a_refusal_of_the_target_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"^optimizer: torch\.optim\.SGD does not take these arguments: Invalid learning rate: -1$"):
         build(target("torch.optim.SGD", lr=-1), ALLOW, "optimizer", {"params": [torch.ones(1)]})
-    with pytest.raises(ConfigError, match=r"^loss\.label_smoothing=2: expected 0 or more"):
-        build(target("seg.models.losses.CrossEntropy", class_weights="none", label_smoothing=2), ALLOW, "loss", {"class_pixels": [1]})
+    for smoothing, weights, message in (
+        (2, "none", r"^loss\.label_smoothing=2: expected less than 1, got int$"),
+        (0, [1.0, 2.0], r"^loss\.class_weights=\[1\.0, 2\.0\]: expected 1 weights, one a class, got 2$"),
+    ):
+        loss = target("seg.models.losses.CrossEntropy", class_weights=weights, label_smoothing=smoothing)
+        with pytest.raises(ConfigError, match=message):
+            build(loss, ALLOW, "loss", {"class_pixels": [1]})
+
+
+def nest(**changed: Any) -> Target:
+    """A call with one in its argument's dict of dicts, and two in a list."""
+    layer = {"_target_": "torch.nn.Linear", "out_features": 2} | changed
+    return target("torch.nn.ParameterDict", parameters={"a": {"b": layer}, "c": [1, layer, {"_target_": "torch.nn.ReLU"}]})
+
+
+def test_nested_targets_are_built_from_the_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shell.py").write_text("def same(parameters):\n    return parameters\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    outer = target("shell.same", **nest().arguments)
+    given = build(outer, ["shell", *ALLOW], "x", {"in_features": 3})
+    assert given["a"]["b"].weight.shape == (2, 3)
+    assert given["c"][0] == 1
+    assert given["c"][1].weight.shape == (2, 3)
+    assert isinstance(given["c"][2], torch.nn.ReLU)
+    assert outer.arguments == nest().arguments, "the configuration itself stays as it is"
+
+
+def test_nested_targets_are_found_by_their_keys() -> None:
+    assert {key: t.target.rpartition(".")[2] for key, t in nested(nest(), "x")} == {
+        "x": "ParameterDict",
+        "x.parameters.a.b": "Linear",
+        "x.parameters.c[1]": "Linear",
+        "x.parameters.c[2]": "ReLU",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"_target_": "os.system"}, r"x\.parameters\.a\.b\._target_=os\.system: is not in an allowed module"),
+        ({"_target_": "torch.nn.Linea"}, r"x\.parameters\.a\.b\._target_=torch\.nn\.Linea: torch\.nn has no 'Linea'"),
+        ({"_target_": None}, r"x\.parameters\.a\.b\._target_=None: expected the name of a class or function"),
+        ({"out_features": "many"}, r"x\.parameters\.a\.b: torch\.nn\.Linear does not take these arguments"),
+    ],
+)
+def test_what_is_wrong_with_a_nested_target_is_said_with_its_key(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        build(nest(**changed), ALLOW, "x", {"in_features": 3})
+
+
+def test_our_own_arguments_arrive_in_their_type() -> None:
+    given = build(target("seg.models.losses.Focal", gamma=2, class_weights=[1, 2]), ALLOW, "loss", {"class_pixels": [1, 1]})
+    assert isinstance(given.gamma, float)
+    assert given.weight.tolist() == [1.0, 2.0]

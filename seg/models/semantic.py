@@ -1,5 +1,6 @@
 """Any torch network that maps (B, C, H, W) to class logits, as a `SegmentationModel`."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.batch import Batch
+from seg.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel
 from seg.sample import Prediction
 
@@ -40,6 +42,10 @@ class SemanticModel(SegmentationModel):
         aux_weight: float,
     ) -> None:
         super().__init__(mean, std, stride, scale)
+        try:
+            inspect.signature(getattr(loss, "forward", loss)).bind(None, None)
+        except TypeError:
+            raise ConfigError(f"loss: {type(loss).__name__} is no loss of logits and class map; choose another, such as loss=ce") from None
         self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
@@ -61,7 +67,9 @@ class SemanticModel(SegmentationModel):
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
         terms = self._terms(heads.pop("out"), labels)
         for name, logits in heads.items() if self.aux_weight else ():
-            terms[name] = self.aux_weight * torch.stack(list(self._terms(logits, labels).values())).sum()
+            terms[f"{name}_head" if name in terms else name] = (
+                self.aux_weight * torch.stack(list(self._terms(logits, labels).values())).sum()
+            )
         return terms
 
     def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -98,6 +98,20 @@ def test_a_constant_channel_does_not_divide_by_zero() -> None:
     assert torch.isfinite(model.network_input(torch.full((1, 1, 2, 2), 10, dtype=torch.uint8))[0]).all()
 
 
+def test_the_loss_of_another_task_is_refused(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    with pytest.raises(ConfigError, match=r"^loss: TermWeights is no loss of logits and class map; choose another, such as loss=ce$"):
+        build_model(make_config("loss=mask_rcnn", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1}), make_info())
+
+
+def test_a_term_and_an_auxiliary_head_of_one_name_both_count() -> None:
+    batch = Batch(torch.full((1, 2, 4, 4), 12, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8), [], [], [], [], [(4, 4)], ["a"])
+    model = model_of(TwoHeads())
+    model.loss = lambda logits, _: {"aux": logits.sum(), "other": 2 * logits.sum()}
+    total = model.logits(batch.images)["out"].sum().item()
+    terms = {name: t.item() for name, t in model.losses(batch).items()}
+    assert terms == pytest.approx({"aux": total, "other": 2 * total, "aux_head": -0.25 * 3 * total})
+
+
 def test_an_auxiliary_head_counts_with_its_weight() -> None:
     images = torch.full((1, 2, 4, 4), 12, dtype=torch.uint8)
     images[:, 1] = 24

@@ -1,11 +1,12 @@
 """Overrides found again from a composed configuration, and what a slip of the pen is answered with."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import yaml
 
-from seg.config import checked, compose
+from seg.config import check_signatures, checked, compose
 from seg.errors import ConfigError, DataError
 from seg.stages import configure
 from seg.stages.configure import OVERRIDES, checksum, derive, read
@@ -39,6 +40,11 @@ ROUND_TRIPS = [
     ["data.split.stratify=kind", "data.split.table={file:index.csv,id:image_id}"],
     ["+model.network.aux_params={classes:3,pooling:{kind:avg}}"],
     ["augment.transforms=[]"],
+    [
+        "loss=ce_dice",
+        "loss.terms.ce.loss.class_weights=median",
+        "+loss.terms.focal={weight:0.1,loss:{_target_:seg.models.losses.Focal,gamma:1.0,class_weights:none}}",
+    ],
 ]
 
 
@@ -68,9 +74,15 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
         ("+trainer.batch_sise=3", "unknown key trainer.batch_sise: did you mean 'batch_size'?"),
         ("+foo.bar=1", "unknown key foo: keys of the top level: augment, data,"),
         ("+model.network.encoder_nam=x", "unknown key model.network.encoder_nam: did you mean 'encoder_name'?"),
-        ("data.source.num_images=many", "data.source.num_images='many': expected a valid integer"),
+        ("data.source.num_images=many", "data.source.num_images='many': expected integer, got str"),
         ("loss._target_=os.system", "loss._target_=os.system: is not in an allowed module (seg,"),
         ("loss._target_=seg.models.losses.CrossEntrpy", "seg.models.losses has no 'CrossEntrpy'; did you mean 'CrossEntropy'?"),
+        ("loss.label_smoothing=1", "loss.label_smoothing=1: expected less than 1, got int"),
+        (
+            "loss=ce_dice loss.terms.dcie.weight=1",
+            "unknown key loss.terms.dcie.weight: did you mean 'dice'? (keys of loss.terms: ce, dice)",
+        ),
+        ("loss=ce_dice loss.terms.ce.loss.class_weights=x", "loss.terms.ce.loss.class_weights='x': expected 'none', 'inverse' or 'median'"),
         ("data=camvid", "data.root has no value yet: set data.root=<folder of the data set> (to be had from github.com/alexgkendall"),
         ("model", "'model' is not an override: write key=value"),
         ("paths.train=/elsewhere", "paths.train=/elsewhere: dvc.yaml fixes the pipeline's folders"),
@@ -79,10 +91,48 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
 def test_a_slip_is_answered_with_the_nearest_right_name(tmp_path: Path, override: str, answer: str) -> None:
     (tmp_path / "conf").symlink_to(CONF)
     with pytest.raises((ConfigError, DataError)) as caught:
-        configure.run(tmp_path, [override])
+        configure.run(tmp_path, override.split())
     assert answer in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "params.yaml").exists()
+
+
+@pytest.fixture(scope="module")
+def sum_of_losses() -> dict:
+    return compose(CONF, ["loss=ce_dice"])[0]
+
+
+DICE = "seg.models.losses.Dice"
+NESTED_SLIPS = [
+    ("dice.loss.clas_weights", "none", "unknown key loss.terms.dice.loss.clas_weights: did you mean 'class_weights'? (arguments of"),
+    ("dice.loss.class_weights", "invers", "loss.terms.dice.loss.class_weights='invers': expected 'none', 'inverse' or"),
+    ("dice.loss.class_weights", ..., "loss.terms.dice.loss.class_weights is missing: seg.models.losses.Dice needs it"),
+    ("dice.loss._target_", "seg.models.losses.Dicee", "loss.terms.dice.loss._target_=seg.models.losses.Dicee: seg.models.losses has no"),
+    ("dice.loss._target_", "os.system", "loss.terms.dice.loss._target_=os.system: is not in an allowed module (seg,"),
+    ("dice.loss._target_", 3, "loss.terms.dice.loss._target_=3: expected the name of a class or function"),
+    ("dice.loss", "dice", "loss.terms.dice.loss='dice': expected callable, got str"),
+    ("dice.weight", -1, "loss.terms.dice.weight=-1: expected greater than or equal to 0, got int"),
+    ("dice.weight", "half", "loss.terms.dice.weight='half': expected number, got str"),
+    ("dice.weight", ..., "loss.terms.dice.weight is missing: set it"),
+    ("dice.wieght", 1, "unknown key loss.terms.dice.wieght: did you mean 'weight'? (keys of loss.terms.dice: loss, weight)"),
+    ("x", {"wieght": 1, "loss": {"_target_": DICE, "class_weights": "none"}}, "unknown key loss.terms.x.wieght: did you mean 'weight'?"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "answer"), NESTED_SLIPS)
+def test_a_slip_within_a_sum_of_losses_is_answered_as_well(sum_of_losses: dict, key: str, value: object, answer: str) -> None:
+    params = copy.deepcopy(sum_of_losses)
+    *parents, last = key.split(".")
+    place = params["loss"]["terms"]
+    for parent in parents:
+        place = place[parent]
+    place.pop(last, None)
+    if value is not ...:
+        place[last] = value
+    with pytest.raises(ConfigError) as caught:
+        check_signatures(checked(params))
+    assert answer in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_params_yaml_is_what_conf_composes() -> None:

@@ -1,0 +1,67 @@
+"""Weights of classes, and means that keep to them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seg.errors import ArgumentError
+
+ClassWeights = Literal["none", "inverse", "median"] | list[Annotated[float, Field(ge=0)]]
+"""How classes are weighted, see `weights_of`."""
+
+
+class ClassLoss(nn.Module):
+    """A loss with a weight for each class: the buffer `weight` (K,) float32, or None.
+
+    class_weights: see `weights_of`. class_pixels: pixels of each class in the training split.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__()
+        weights = weights_of(class_weights, class_pixels)
+        self.register_buffer("weight", None if weights is None else torch.tensor(weights, dtype=torch.float32))
+
+    def mean_over_classes(self, losses: Tensor, actual: Tensor) -> Tensor:
+        """The weighted mean of `losses` (K,) over the classes that have pixels in the batch (`actual`, (K,)); 0 if none has."""
+        return weighted_mean(losses, self.weights_where(actual > 0))
+
+    def weights_where(self, present: Tensor) -> Tensor:
+        """Each class's weight (K,) float32, 0 where it is not `present` (K,) bool."""
+        return present.float() if self.weight is None else present * self.weight
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Of two tensors of one shape; 0 where all weights are 0."""
+    return (losses * weights).sum() / divisor(weights.sum())
+
+
+def divisor(total: Tensor) -> Tensor:
+    """`total`, or infinity in place of 0, so that what is divided by it becomes 0."""
+    return torch.where(total > 0, total, torch.inf)
+
+
+def weights_of(kind: ClassWeights, class_pixels: Sequence[int]) -> list[float] | None:
+    """A weight for each class; None for "none". A class without a pixel gets 0.
+
+    "inverse": 1 / share of the pixels, scaled to mean 1 over the classes that occur. "median": median share / share
+    (Eigen and Fergus 2015). A list is taken as it is; ArgumentError where it has not a weight for each class.
+    """
+    if kind == "none":
+        return None
+    if isinstance(kind, list):
+        if len(kind) != len(class_pixels):
+            raise ArgumentError(f"class_weights={kind}: expected {len(class_pixels)} weights, one a class, got {len(kind)}")
+        return [float(w) for w in kind]
+    pixels = np.asarray(class_pixels, float)
+    present = pixels > 0
+    weights = np.zeros(len(pixels))
+    if present.any():
+        share = pixels[present] / pixels.sum()
+        weights[present] = np.median(share) / share if kind == "median" else 1 / share / (1 / share).mean()
+    return [float(w) for w in weights]

@@ -1,0 +1,113 @@
+"""Losses of how well each class's region is covered: Dice, Jaccard, Tversky and their kin.
+
+True positives, false positives and false negatives are the sums of probabilities over all pixels of the batch that are not
+ignored. A class without a pixel in the batch is left out of the mean: its overlap would be 0 / 0 at its best.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seg.models.losses.classes import ClassLoss, ClassWeights, divisor
+from seg.sample import IGNORE
+
+Factor = Annotated[float, Field(ge=0)]
+Above0 = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class SoftCounts:
+    """Sums over a batch, (K,) float32 each: of a class's probabilities where it is the truth, wherever pixels count, and of its pixels."""
+
+    true_positive: Tensor
+    predicted: Tensor
+    actual: Tensor
+
+    @property
+    def false_positive(self) -> Tensor:
+        return self.predicted - self.true_positive
+
+    @property
+    def false_negative(self) -> Tensor:
+        return self.actual - self.true_positive
+
+
+def soft_counts(logits: Tensor, semantic: Tensor) -> SoftCounts:
+    """Of logits (B, K, H, W) and a class map (B, H, W) uint8. No one-hot map is built."""
+    probabilities = logits.float().contiguous().softmax(dim=1)
+    batch, classes, height, _ = probabilities.shape
+    counted = semantic != IGNORE
+    labels = semantic.clamp(max=classes - 1).long()
+    hits = probabilities.gather(1, labels[:, None])[:, 0] * counted
+    # row by row first: adding one pixel after the other to one float32 would lose the small ones
+    true_positive = hits.new_zeros(batch, height, classes).scatter_add(2, labels, hits).sum((0, 1))
+    predicted = (probabilities * counted[:, None]).sum((0, 2, 3))
+    actual = torch.bincount(semantic.flatten(), minlength=IGNORE + 1)[:classes].float()
+    return SoftCounts(true_positive, predicted, actual)
+
+
+class Tversky(ClassLoss):
+    """1 - TP / (TP + alpha FP + beta FN), the weighted mean over the classes in the batch (Salehi et al. 2017).
+
+    alpha: weight of false positives; beta: of false negatives.
+    """
+
+    def __init__(self, alpha: Factor, beta: Above0, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__(class_weights, class_pixels)
+        self.alpha, self.beta = alpha, beta
+
+    def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
+        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
+        counts = soft_counts(logits, semantic)
+        return self.mean_over_classes(self.of_each_class(counts), counts.actual)
+
+    def of_each_class(self, counts: SoftCounts) -> Tensor:
+        """The loss of each class (K,); of those that are absent, any finite number."""
+        wrong = self.alpha * counts.false_positive + self.beta * counts.false_negative
+        return wrong / torch.where(counts.actual > 0, counts.true_positive + wrong, 1)
+
+
+class Dice(Tversky):
+    """1 - 2 TP / (2 TP + FP + FN), the weighted mean over the classes in the batch (Milletari et al. 2016, with Drozdzal et al.'s
+    sums of probabilities, not of their squares).
+    """
+
+    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__(0.5, 0.5, class_weights, class_pixels)
+
+
+class Jaccard(Tversky):
+    """1 - TP / (TP + FP + FN), the weighted mean over the classes in the batch (Rahman and Wang 2016)."""
+
+    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__(1.0, 1.0, class_weights, class_pixels)
+
+
+class FocalTversky(Tversky):
+    """Each class's Tversky loss to the power of 1 / gamma, then the weighted mean (Abraham and Khan 2019)."""
+
+    def __init__(self, alpha: Factor, beta: Above0, gamma: Above0, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__(alpha, beta, class_weights, class_pixels)
+        self.gamma = gamma
+
+    def of_each_class(self, counts: SoftCounts) -> Tensor:
+        # clamped, because the slope of such a power is infinite at 0
+        return super().of_each_class(counts).clamp_min(1e-6) ** (1 / self.gamma)
+
+
+class GeneralisedDice(ClassLoss):
+    """1 - 2 sum(w TP) / sum(w (2 TP + FP + FN)), w = a class's weight / (its pixels in the batch)^2 (Sudre et al. 2017)."""
+
+    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+        super().__init__(class_weights, class_pixels)
+
+    def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
+        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
+        counts = soft_counts(logits, semantic)
+        weights = self.weights_where(counts.actual > 0) / counts.actual.clamp_min(1) ** 2
+        wrong = counts.false_positive + counts.false_negative
+        return (weights * wrong).sum() / divisor((weights * (counts.predicted + counts.actual)).sum())
