@@ -56,8 +56,8 @@ def make_info() -> MakeInfo:
             task="semantic",
             classes=[ClassInfo(name, (20 * k, 10, 255 - 20 * k)) for k, name in enumerate(names)],
             channels=channels,
-            mean=[100.0, 110.0, 120.0][:channels],
-            std=[50.0, 55.0, 60.0][:channels],
+            mean=[100.0, 110.0, 120.0, 130.0, 140.0][:channels],
+            std=[50.0, 55.0, 60.0, 65.0, 70.0][:channels],
             splits={"train": {"class_pixels": [100 * (k + 1) for k in range(classes)]}},
             digest="0" * 64,
         )
