@@ -77,7 +77,8 @@ def read_weights(path: Path) -> WeightsFile:
     if not (isinstance(content, dict) and "format" in content and {"mean", "std"} <= tensors.keys()):
         return WeightsFile(path, tensors, None, None)
     mean, std = (tensors[name].flatten().tolist() for name in ("mean", "std"))
-    return WeightsFile(path, {n: t for n, t in tensors.items() if n.startswith("network.")}, mean, std)
+    prefix = "network."
+    return WeightsFile(path, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, mean, std)
 
 
 def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded:
