@@ -32,7 +32,7 @@ def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Ca
     weights gave the network.
     """
     local = local_weights(Path.cwd(), cfg.model) if pretrained else None
-    file = read_weights(local) if local else None
+    file = read_weights(Path(str(cfg.model.weights))) if local else None  # messages name it as the user did
     mean, std = _normalization(cfg, data, file) if pretrained else (data.mean, data.std)
     network = build_network(cfg, data, cfg.model.weights if pretrained and not local else None)
     if file:
