@@ -87,8 +87,9 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
-        millions = sum(p.numel() for p in module.parameters()) / 1e6
-        print(f"{cfg.model.name} with {millions:.1f} M parameters on {device.type}, {precision}; {len(data.info.classes)} classes")
+        total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
+        size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
+        print(f"{cfg.model.name} with {size} on {device.type}, {precision}; {len(data.info.classes)} classes")
         for line in module.plan.table(cfg.optimizer.arguments.get("lr")):
             print(line)
         if last.exists():

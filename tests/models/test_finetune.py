@@ -10,9 +10,11 @@ from torch import nn
 
 from seg.config import AT_RUN_TIME
 from seg.errors import ConfigError
+from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.finetune import Plan, check_finetune, make_plan, thaws
 from seg.schema import Finetune
+from seg.stages import train
 from seg.targets import build
 
 EPOCHS = 10
@@ -41,6 +43,11 @@ def part_of(name: str) -> str:
 
 def learning(network: nn.Module) -> set[str]:
     return {part_of(name) for name, p in network.named_parameters() if p.requires_grad}
+
+
+@pytest.fixture(scope="module")
+def model(make_config: MakeConfig, make_info: MakeInfo) -> SegmentationModel:
+    return build_model(make_config("model.network.decoder_channels=[8,8,8,8,8]"), make_info())
 
 
 DEEP_FIRST = ["head", "layer4", "layer3", "layer2", "layer1", "stem"]
@@ -126,14 +133,14 @@ def test_rates_fall_by_the_factor_from_group_to_group() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "optimizer"), [("onecycle", "sgd"), ("onecycle", "adamw"), ("cosine", "sgd"), ("poly", "adamw"), ("constant", "sgd")]
 )
-def test_every_scheduler_keeps_the_ratio(scheduler: str, optimizer: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
+def test_every_scheduler_keeps_the_ratio(
+    scheduler: str, optimizer: str, make_config: MakeConfig, make_info: MakeInfo, model: SegmentationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through the functions that `train` hands to the module; the head's rate is that of a training with one group."""
-    from seg.stages import train
-
-    rates = []
+    monkeypatch.setattr(train, "build_model", lambda *_, **__: model)
+    composed, rates = make_config(f"scheduler={scheduler}", f"optimizer={optimizer}"), []
     for factor in (1.0, 0.5):
-        config = make_config(f"scheduler={scheduler}", f"optimizer={optimizer}", "model.network.decoder_channels=[8,8,8,8,8]")
-        config = config.model_copy(update={"finetune": settings(lr_factor=factor)})
+        config = composed.model_copy(update={"finetune": settings(lr_factor=factor)})
         module = train.build_module(config, type("Data", (), {"info": make_info()})())
         made = module.make_optimizer(module.plan.groups)
         schedule = module.make_scheduler(made, 20)

@@ -5,49 +5,79 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, MakeConfig
+import torch
+from conftest import ROOT, MakeConfig, MakeInfo
 
 from seg.errors import ConfigError
-from seg.stages.train import run, strategy_of
+from seg.schema import Config
+from seg.stages.train import build_module, run, strategy_of
 
-GRADUAL = "finetune=gradual"
 FINDS = "ddp_find_unused_parameters_true"
+LATER = {"freeze_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def base(make_config: MakeConfig) -> Config:
+    return make_config()
+
+
+def changed(base: Config, trainer: dict, finetune: dict) -> Config:
+    return base.model_copy(
+        update={"trainer": base.trainer.model_copy(update=trainer), "finetune": base.finetune.model_copy(update=finetune)}
+    )
 
 
 @pytest.mark.parametrize(
-    ("overrides", "strategy"),
+    ("trainer", "finetune", "strategy"),
     [
-        ([], "auto"),
-        ([GRADUAL], "auto"),
-        (["trainer=ddp"], "ddp"),
-        (["trainer=ddp", "finetune=discriminative"], "ddp"),
-        (["trainer=ddp", "finetune=frozen_stem"], "ddp"),
-        (["trainer=ddp", GRADUAL], FINDS),
-        (["trainer=ddp", "finetune=freeze"], FINDS),
-        (["trainer=ddp", f"trainer.strategy={FINDS}", GRADUAL], FINDS),
-        (["trainer.devices=2", GRADUAL], FINDS),
-        (["trainer.devices=auto", GRADUAL], FINDS),
-        (["trainer.num_nodes=2", GRADUAL], FINDS),
-        (["trainer.strategy=fsdp"], "fsdp"),
+        ({}, {}, "auto"),
+        ({}, LATER, "auto"),
+        ({"strategy": "ddp"}, {}, "ddp"),
+        ({"strategy": "ddp"}, {"lr_factor": 0.5, "frozen_stages": 2, "frozen_norms": True}, "ddp"),
+        ({"strategy": "ddp"}, LATER, FINDS),
+        ({"strategy": "ddp"}, {"unfreeze_every": 1}, FINDS),
+        ({"strategy": FINDS}, LATER, FINDS),
+        ({"devices": 2}, LATER, FINDS),
+        ({"devices": "auto"}, LATER, FINDS),
+        ({"num_nodes": 2}, LATER, FINDS),
+        ({"strategy": "fsdp"}, {}, "fsdp"),
     ],
     ids=str,
 )
 def test_ddp_looks_for_frozen_parameters_where_there_are_some_for_a_time(
-    overrides: list[str], strategy: str, make_config: MakeConfig
+    base: Config, trainer: dict, finetune: dict, strategy: str
 ) -> None:
-    assert strategy_of(make_config(*overrides)) == strategy
+    assert strategy_of(changed(base, trainer, finetune)) == strategy
 
 
-def test_other_strategies_do_not_thaw(make_config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"finetune=gradual: .*which trainer\.strategy=fsdp cannot; set trainer\.strategy=ddp"):
-        strategy_of(make_config("trainer.strategy=fsdp", GRADUAL))
+def test_other_strategies_do_not_thaw(base: Config) -> None:
+    with pytest.raises(ConfigError, match=r"finetune=none: .*which trainer\.strategy=fsdp cannot; set trainer\.strategy=ddp"):
+        strategy_of(changed(base, {"strategy": "fsdp"}, LATER))
 
 
 def test_what_cannot_be_frozen_is_said_before_data_are_read(tmp_path: Path, make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match="finetune=freeze: would freeze an encoder of random weights"):
         run(make_config("finetune=freeze", "paths.prepare=/nowhere"), tmp_path)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_a_file_gave_is_said_once(
+    rank: str,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    make_info: MakeInfo,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    torch.save({"weight": torch.zeros(3, 3, 1, 1)}, tmp_path / "layer.pth")
+    config = make_config(f"model.weights={tmp_path / 'layer.pth'}", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
+    module = build_module(config, SimpleNamespace(info=make_info()))  # type: ignore[arg-type]
+    assert not module.model.network.weight.any()
+    assert ("weights: 1 of the network's 2 tensors" in capsys.readouterr().out) == (rank == "0")
 
 
 RANKS = """
@@ -90,11 +120,11 @@ trainer.fit(Module(), torch.utils.data.DataLoader(images, batch_size=2))
 
 
 @pytest.mark.slow
-def test_ranks_stay_alike_while_stages_thaw(tmp_path: Path, make_config: MakeConfig) -> None:
+def test_ranks_stay_alike_while_stages_thaw(tmp_path: Path, base: Config) -> None:
     """Each rank sees other images: without averaged gradients their weights would part."""
     script = tmp_path / "ranks.py"
     script.write_text(RANKS)
-    strategy = strategy_of(make_config("trainer=ddp", GRADUAL))
+    strategy = strategy_of(changed(base, {"strategy": "ddp"}, LATER))
     done = subprocess.run(
         [sys.executable, str(script), strategy],
         cwd=ROOT,
