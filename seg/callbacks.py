@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from seg.progress import duration, progress_bar, style_of
 
@@ -18,6 +19,14 @@ def figures_of(trainer: pl.Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items() if validated or not name.startswith("val_")}
 
 
+def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The learning rate of each parameter group, "lr", or "lr_<name>" where there are several; 0 while a group is frozen."""
+    groups = optimizer.param_groups
+    learns = [any(p.requires_grad for p in group["params"]) for group in groups]
+    rates = [float(f"{group['lr']:.6g}") if awake else 0.0 for group, awake in zip(groups, learns, strict=True)]
+    return {"lr" if len(groups) == 1 else f"lr_{group['name']}": rate for group, rate in zip(groups, rates, strict=True)}
+
+
 class History(Callback):
     """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted."""
 
@@ -26,8 +35,7 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = {name: round(value, 6) for name, value in sorted(figures_of(trainer).items())}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append({"epoch": trainer.current_epoch + 1, "lr": float(f"{rate:.6g}")} | figures)
+        self.rows.append({"epoch": trainer.current_epoch + 1} | rates_of(trainer.optimizers[0]) | figures)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -104,3 +112,17 @@ class Console(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+class Keep(ModelCheckpoint):
+    """A ModelCheckpoint that knows its best file again where the project's folder was moved before an interrupted run went on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(_moved(state_dict, str(state_dict["dirpath"]), str(self.dirpath)))
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """The paths in a checkpoint's state, keys too, below the new folder."""
+    if isinstance(value, dict):
+        return {_moved(k, old, new): _moved(v, old, new) for k, v in value.items()}
+    return new + value[len(old) :] if isinstance(value, str) and (value == old or value.startswith(f"{old}/")) else value

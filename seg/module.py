@@ -5,16 +5,18 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seg.batch import Batch
 from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
+from seg.models.finetune import Group, Plan
 
 
 class SegmentationModule(pl.LightningModule):
-    """make_optimizer: parameters -> optimizer. make_scheduler: (optimizer, total steps) -> scheduler, stepped each batch.
+    """plan: which parameters learn in which epoch. make_optimizer: their groups -> optimizer, with a parameter group for each.
+    make_scheduler: (optimizer, total steps) -> scheduler, stepped each batch.
 
     make_metrics: fresh streaming figures. monitor: the figure by which checkpoints are compared.
     """
@@ -22,13 +24,14 @@ class SegmentationModule(pl.LightningModule):
     def __init__(
         self,
         model: SegmentationModel,
-        make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+        plan: Plan,
+        make_optimizer: Callable[[list[Group]], torch.optim.Optimizer],
         make_scheduler: Callable[[torch.optim.Optimizer, int], Any],
         make_metrics: Callable[[], Metrics],
         seed: int,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.plan = model, plan
         self.make_optimizer, self.make_scheduler, self.make_metrics, self.seed = (
             make_optimizer,
             make_scheduler,
@@ -37,7 +40,7 @@ class SegmentationModule(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer(self.plan.groups)
         scheduler = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -58,6 +61,7 @@ class SegmentationModule(pl.LightningModule):
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
+        self.plan.start_epoch(self.model, self.current_epoch)
         # A run that is resumed at this epoch draws the same dropout as one that was never interrupted.
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1009 + self.global_rank)
 

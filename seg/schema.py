@@ -78,8 +78,16 @@ class Model(Named):
     network: Target
     stride: Positive
     scale: Annotated[float, Field(gt=0, le=1)] | Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    normalization: Literal["dataset", "imagenet"]
+    normalization: Literal["dataset", "imagenet", "checkpoint"]
     weights: str | None
+
+
+class Finetune(Named):
+    freeze_epochs: Count
+    unfreeze_every: Count
+    frozen_stages: Count
+    frozen_norms: bool
+    lr_factor: Annotated[float, Field(gt=0, le=1)]
 
 
 class Task(Named):
@@ -168,6 +176,7 @@ class Config(Section):
     data: Data
     augment: Augment
     model: Model
+    finetune: Finetune
     loss: NamedTarget
     optimizer: NamedTarget
     scheduler: NamedTarget

@@ -1,5 +1,6 @@
 """A training that is cut off goes on, and ends as if it had never been; the same commit gives the same bytes anywhere."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -147,3 +148,29 @@ def test_an_orphaned_training_keeps_its_successor_out(other: Project, started: l
     os.kill(run.process.pid, signal.SIGCONT)
     assert "a training with the same settings is still running" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project, other: Project, started: list[Running]) -> None:
+    """Stages of the encoder learn from later epochs on, and the project's folder has another name when the training goes on."""
+    (other.folder / "weights").mkdir()
+    (other.folder / "weights/start.ckpt").write_bytes((unbroken.folder / "artifacts/train/best.ckpt").read_bytes())
+    finetune = ["finetune=gradual", "finetune.frozen_stages=1", "finetune.lr_factor=0.5"]
+    other.seg("configure", "model.weights=weights/start.ckpt", "model.normalization=checkpoint", *finetune)
+    train = (sys.executable, "-m", "seg", "train", "-cn", "pipeline")
+    other.run(*train)
+    expected = other.bytes_of(*TRAINED)
+    rates = [row["lr_stage3"] for row in csv.DictReader(expected[TRAINED[2]].decode().splitlines())]
+    assert [rate != "0.0" for rate in rates] == [False, False, False, True, True]
+    for file in TRAINED:
+        (other.folder / file).unlink()
+    run = Running(other, *train)
+    started.append(run)
+    run.wait_for(f"epoch 4/{EPOCHS}")
+    time.sleep(0.2)
+    run.kill_all()
+    assert not any((other.folder / f).exists() for f in TRAINED)
+    other.folder = other.folder.rename(other.folder.with_name("elsewhere"))
+    resumed = other.run(*train)
+    assert "resuming an interrupted run" in resumed.stdout
+    assert f"epoch 3/{EPOCHS}" not in resumed.stdout
+    assert other.bytes_of(*TRAINED) == expected

@@ -1,5 +1,6 @@
 """From the configuration and a data set's facts to a model."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ from torch import nn
 
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
-from seg.models.weights import load_local
+from seg.models.encoder import find_encoder
+from seg.models.finetune import freezes
+from seg.models.first_layer import RGB, take_channels
+from seg.models.weights import Loaded, WeightsFile, load_weights, read_weights
 from seg.rawdata import local_weights
 from seg.sample import BACKGROUND
 from seg.schema import Config, Target
@@ -21,14 +25,23 @@ CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", 
 """The names by which networks ask for the number of outputs, and of the image's channels."""
 
 
-def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True) -> SegmentationModel:
+def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
     """The model of the task, with the network and loss that the configuration names.
 
-    pretrained=False leaves `model.weights` out, for a model whose weights are loaded next.
+    pretrained=False leaves `model.weights` out, for a model whose weights are loaded next. say: is told what a file of
+    weights gave the network.
     """
-    network = build_network(cfg, data, cfg.model.weights if pretrained else None)
+    local = local_weights(Path.cwd(), cfg.model) if pretrained else None
+    file = read_weights(Path(str(cfg.model.weights))) if local else None  # messages name it as the user did
+    mean, std = _normalization(cfg, data, file) if pretrained else (data.mean, data.std)
+    network = build_network(cfg, data, cfg.model.weights if pretrained and not local else None)
+    if file:
+        loaded = load_weights(network, file, data.channels)
+        _refuse_frozen_gaps(cfg, network, loaded)
+        say(loaded.summary())
+        if file.mean and cfg.model.normalization != "checkpoint":
+            say(f"  normalisation: {cfg.model.normalization}; model.normalization=checkpoint keeps the one that these weights learned with")
     loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_pixels": data.class_pixels})
-    mean, std = _normalization(cfg, data)
     given = {
         "network": network,
         "loss": loss,
@@ -44,8 +57,8 @@ def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True) -> Segm
     return model
 
 
-def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Module:
-    """The network, from scratch, with a hub's weights, or with a local file's."""
+def build_network(cfg: Config, data: DatasetInfo, hub: str | None) -> nn.Module:
+    """The network for the data's classes and channels, from scratch or with a hub's weights."""
     import inspect
 
     target, allow, key = cfg.model.network, cfg.targets.allow, "model.network"
@@ -56,11 +69,7 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
         raise ConfigError(
             f"{key}._target_={target.target}: takes none of classes, num_classes, out_channels; wrap it in a function that does"
         )
-    if data.channels != 3 and not signature.keys() & set(CHANNELS):
-        raise ConfigError(f"{key}._target_={target.target}: takes RGB images alone, but data.channels={data.channels}; set data.channels=3")
-    local = local_weights(Path.cwd(), cfg.model) if weights else None
     slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature] or ["weights"] * ("weights" in signature)
-    hub = None if local else weights
     if hub is not None and not slots:
         raise ConfigError(f"model.weights={hub}: {target.target} has no weights by name; set model.weights=null, or to a local file")
     for slot in slots:
@@ -69,9 +78,28 @@ def build_network(cfg: Config, data: DatasetInfo, weights: str | None) -> nn.Mod
     network = _from_hub(target, allow, key, known, hub) if hub else build(target, allow, key, known)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
-    if local:
-        print(load_local(network, local))
+    if data.channels != RGB and not signature.keys() & set(CHANNELS):
+        try:
+            take_channels(network, data.channels, pretrained=hub is not None)
+        except ValueError as error:
+            raise ConfigError(
+                f"{key}._target_={target.target}: {error}, nor an argument {' or '.join(CHANNELS)}, but data.channels={data.channels}; "
+                "wrap it in a function that takes one"
+            ) from None
     return network
+
+
+def _refuse_frozen_gaps(cfg: Config, network: nn.Module, loaded: Loaded) -> None:
+    """Raise ConfigError where a part of the encoder would be frozen as it was initialised."""
+    found = find_encoder(network)
+    if not found or not freezes(cfg.finetune):
+        return
+    place, encoder = found
+    if gaps := [name for name, _ in encoder.named_parameters(prefix=place) if name not in loaded.loaded]:
+        raise ConfigError(
+            f"model.weights={cfg.model.weights}: lacks {len(gaps)} tensors of the encoder ({gaps[0]}, for one), which "
+            f"finetune={cfg.finetune.name} would freeze as they were initialised; set finetune=none, or give a file for this encoder"
+        )
 
 
 def num_outputs(cfg: Config, data: DatasetInfo) -> int:
@@ -94,9 +122,24 @@ def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any],
     return network
 
 
-def _normalization(cfg: Config, data: DatasetInfo) -> tuple[list[float], list[float]]:
-    if cfg.model.normalization == "dataset":
+def _normalization(cfg: Config, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:
+    """Mean and std of each channel, as `model.normalization` says; a gray image has the mean of another's channels."""
+    kind = cfg.model.normalization
+    if kind == "dataset":
         return data.mean, data.std
-    if data.channels != 3:
-        raise ConfigError(f"model.normalization=imagenet: is for RGB, but data.channels={data.channels}; set model.normalization=dataset")
-    return list(IMAGENET_MEAN), list(IMAGENET_STD)
+    if kind == "imagenet":
+        mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
+    elif file and file.mean and file.std:
+        mean, std = file.mean, file.std
+    else:
+        raise ConfigError(
+            "model.normalization=checkpoint: needs model.weights=<a checkpoint that `train` wrote>, "
+            f"got {cfg.model.weights}; set model.normalization=dataset, or imagenet"
+        )
+    if data.channels == 1:
+        return [sum(mean) / len(mean)], [sum(std) / len(std)]
+    if len(mean) != data.channels:
+        raise ConfigError(
+            f"model.normalization={kind}: is for {len(mean)} channels, but data.channels={data.channels}; set model.normalization=dataset"
+        )
+    return mean, std

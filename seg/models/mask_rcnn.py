@@ -25,7 +25,6 @@ LEVELS = ["0", "1", "2", "3"]  # of the pyramid that the heads look at
 
 def mask_rcnn(
     encoder_name: str,
-    trainable_layers: int,
     fpn_channels: int,
     anchor_sizes: list[list[int]],
     aspect_ratios: list[float],
@@ -55,11 +54,9 @@ def mask_rcnn(
     roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign). anchor_sizes: pixels of the
     network's image, a list for each of the five levels. *_top_n: in training and in prediction.
     """
-    if not 0 <= trainable_layers <= 5:
-        raise ConfigError(f"model.network.trainable_layers={trainable_layers}: expected 0 to 5 stages of the encoder")
     if len(anchor_sizes) != 5:
         raise ConfigError(f"model.network.anchor_sizes: expected a list for each of the 5 levels of the pyramid, got {len(anchor_sizes)}")
-    backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels, trainable_layers)
+    backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
     return MaskRCNN(
         backbone,
         rpn_anchor_generator=AnchorGenerator(tuple(map(tuple, anchor_sizes)), (tuple(aspect_ratios),) * 5),
@@ -87,7 +84,6 @@ def mask_rcnn(
 
 def resnet50_fpn(
     version: Literal[1, 2],
-    trainable_layers: int,
     rpn_pre_nms_top_n: list[int],
     rpn_post_nms_top_n: list[int],
     rpn_batch_size_per_image: int,
@@ -113,7 +109,7 @@ def resnet50_fpn(
         weights=weights if whole else None,
         weights_backbone=None if whole else weights,
         num_classes=None if whole else num_classes,
-        trainable_backbone_layers=trainable_layers if weights else None,
+        trainable_backbone_layers=5 if weights else None,  # the group `finetune` freezes
         progress=False,
         **_top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
         rpn_batch_size_per_image=rpn_batch_size_per_image,

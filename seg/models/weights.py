@@ -1,5 +1,7 @@
 """Weights to start from: a local file's, for a whole network or for its encoder."""
 
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +9,63 @@ import torch
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
+from seg.models.encoder import find_encoder
+from seg.models.first_layer import adapted, first_convolution
+
+WRAPPERS = ("", "module.", "model.", "network.", "model.network.")
+PARTS = ("", "encoder.", "backbone.", "backbone.encoder.", "backbone.body.")
+"""What may stand before a tensor's name in a file: what saved it called the network, and its encoder."""
+
+LISTED = 6  # names in a line of a summary, at most
 
 
-def load_local(network: nn.Module, path: Path) -> str:
-    """Copy every tensor of the file that fits by name and shape; returns a line that says how many did.
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A file's tensors by name; and of one of our checkpoints its normalisation, for each channel."""
 
-    The file holds a state dict, or one of our checkpoints, of the network or of its encoder (or backbone). ConfigError
-    where nothing fits.
+    path: Path
+    tensors: dict[str, Tensor]
+    mean: list[float] | None
+    std: list[float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file gave a network, by the network's names; `unused` by the file's.
+
+    adapted: first convolutions, with their numbers of channels in the file and in the network. reshaped: tensors of
+    another shape, with their shapes in the file and in the network.
     """
+
+    path: Path
+    total: int
+    loaded: set[str]
+    missing: set[str]
+    unused: set[str]
+    names: set[str]
+    names_in_file: set[str]
+    adapted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """A line, and one more for each kind of difference."""
+        lines = [f"weights: {len(self.loaded)} of the network's {self.total} tensors from {self.path}"]
+        changes = [f"{name}, from {old} to {new} channels" for name, (old, new) in self.adapted.items()]
+        shapes = [f"{name} {old} -> {new}" for name, (old, new) in self.reshaped.items()]
+        for title, entries in (
+            ("adapted to the images", changes),
+            ("of another shape, so initialised anew", shapes),
+            ("not in the file, so initialised anew", _by_module(self.missing, self.names)),
+            ("in the file alone, not used", _by_module(self.unused, self.names_in_file)),
+        ):
+            if entries:
+                more = f", and {len(entries) - LISTED} more" if len(entries) > LISTED else ""
+                lines.append(f"  {title}: {', '.join(entries[:LISTED])}{more}")
+        return "\n".join(lines)
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """A state dict, alone or as `state_dict` or `model`, or one of our checkpoints. ConfigError where it is neither."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -22,21 +73,81 @@ def load_local(network: nn.Module, path: Path) -> str:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"model.weights={path}: expected a file of tensors alone, as torch.save writes a state dict ({reason})") from None
-    state = {name.removeprefix("network."): t for name, t in _tensors(content).items()}
-    best: tuple[str, dict[str, Tensor]] = ("network", {})
-    for part in ("", "encoder", "backbone"):
-        module = getattr(network, part, None) if part else network
-        if isinstance(module, nn.Module):
-            own = module.state_dict()
-            fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
-            if len(fitting) > len(best[1]):
-                best = (part or "network", fitting)
-    part, fitting = best
-    if not fitting:
-        raise ConfigError(f"model.weights={path}: no tensor of it fits the network by name and shape; is it for another model?")
-    module = network if part == "network" else getattr(network, part)
-    module.load_state_dict(fitting, strict=False)
-    return f"weights: {len(fitting)} of the {len(module.state_dict())} tensors of the {part} from {path}"
+    tensors = _tensors(content)
+    if not (isinstance(content, dict) and "format" in content and {"mean", "std"} <= tensors.keys()):
+        return WeightsFile(path, tensors, None, None)
+    mean, std = (tensors[name].flatten().tolist() for name in ("mean", "std"))
+    prefix = "network."
+    return WeightsFile(path, {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, mean, std)
+
+
+def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded:
+    """Copy every tensor that fits by name and shape into the network, or into its encoder, whichever takes more.
+
+    channels: the images'; a first convolution for others is adapted. ConfigError where nothing fits.
+    """
+    own = network.state_dict()
+    first = f"{first_convolution(network, channels)}.weight"
+    best: dict[str, str] = {}  # {name in the network: name in the file}, of what fits; and in `named` of all
+    named: dict[str, str] = {}
+    encoder = find_encoder(network)
+    for place in ("", f"{encoder[0]}.") if encoder else ("",):
+        for before in dict.fromkeys(wrapper + part for wrapper in WRAPPERS for part in PARTS):
+            found = {place + name.removeprefix(before): name for name in file.tensors if name.startswith(before)}
+            fitting = {n: f for n, f in found.items() if n in own and _fits(file.tensors[f], own[n], n == first)}
+            if len(fitting) > len(best):
+                best, named = fitting, found
+    if not best:
+        raise ConfigError(
+            f"model.weights={file.path}: no tensor of it fits the network by name and shape; is it for another model? "
+            f"({_example(file.tensors)} there, {_example(own)} here)"
+        )
+    given = {n: file.tensors[f] for n, f in best.items()}
+    changed = {n: (t.shape[1], own[n].shape[1]) for n, t in given.items() if t.shape != own[n].shape}
+    network.load_state_dict({n: adapted(t, channels) if n in changed else t for n, t in given.items()}, strict=False)
+    reshaped = {n: (tuple(file.tensors[f].shape), tuple(own[n].shape)) for n, f in named.items() if n in own and n not in best}
+    names = _told(own)
+    return Loaded(
+        path=file.path,
+        total=len(names),
+        loaded=_told(best),
+        missing=names - best.keys() - reshaped.keys(),
+        unused=_told(file.tensors) - {f for n, f in named.items() if n in own},
+        names=names,
+        names_in_file=_told(file.tensors),
+        adapted=changed,
+        reshaped=reshaped,
+    )
+
+
+def _fits(given: Tensor, own: Tensor, first: bool) -> bool:
+    if given.shape == own.shape:
+        return True
+    return first and given.ndim == own.ndim == 4 and given.shape[0] == own.shape[0] and given.shape[2:] == own.shape[2:]
+
+
+def _told(names: Iterable[str]) -> set[str]:
+    """Without the batch norms' counters of steps, which files of old versions lack and nothing uses."""
+    return {n for n in names if not n.endswith("num_batches_tracked")}
+
+
+def _example(tensors: dict[str, Tensor]) -> str:
+    return next((f"{name} {tuple(t.shape)}" for name, t in tensors.items()), "no tensor")
+
+
+def _by_module(some: Collection[str], every: Collection[str], prefix: str = "") -> list[str]:
+    """The names of `some` of all names, whole modules as "module (tensors)"."""
+    found = []
+    for child in sorted({name.removeprefix(prefix).partition(".")[0] for name in some}):
+        path = f"{prefix}{child}"
+        inside = {name for name in some if name.startswith(f"{path}.")}
+        if path in some:
+            found.append(path)
+        elif inside == {name for name in every if name.startswith(f"{path}.")}:
+            found.append(f"{path} ({len(inside)})")
+        else:
+            found += _by_module(inside, every, f"{path}.")
+    return found
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:

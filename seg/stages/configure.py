@@ -44,6 +44,7 @@ def run(project: Path, overrides: list[str] | None = None) -> None:
     refuse_paths(new[OVERRIDES])
     check_signatures(config, known=_known(_committed(project) if in_experiment else old))
     root, weights = find_root(project, config.data), local_weights(project, config.model)
+    refuse_own_output(project, config, weights)
     link_input(project, RAW, root)
     link_input(project, WEIGHTS, weights)
     if new != old or not path.exists() or not path.read_text().startswith(HEADER):
@@ -95,6 +96,15 @@ def refuse_paths(overrides: list[str]) -> None:
     """Raise ConfigError for an override of a folder that dvc.yaml fixes."""
     if moved := [o for o in overrides if o.lstrip("+~").startswith("paths.")]:
         raise ConfigError(f"{moved[0]}: dvc.yaml fixes the pipeline's folders; paths.* is for commands typed by hand (seg train ...)")
+
+
+def refuse_own_output(project: Path, config: Config, weights: Path | None) -> None:
+    """Raise ConfigError for weights that the pipeline's own training writes: DVC removes them before it trains."""
+    if weights and weights.resolve().is_relative_to((project / config.paths.train).resolve()):
+        raise ConfigError(
+            f"model.weights={config.model.weights}: is what `train` writes, and DVC removes it before it trains; copy it, to "
+            f"weights/{weights.name} say, and set model.weights=weights/{weights.name}"
+        )
 
 
 def derive(conf: Path, params: Params) -> list[str]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seg.callbacks import Console, History
+from seg.callbacks import Console, History, Keep
 from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData
@@ -26,6 +26,7 @@ from seg.errors import ConfigError, DataError, did_you_mean
 from seg.hardware import choose_precision, device_of, keep_freed_memory
 from seg.metrics.base import Metrics
 from seg.models.build import build_model
+from seg.models.finetune import Group, check_finetune, make_plan, thaws
 from seg.module import SegmentationModule
 from seg.rawdata import local_weights
 from seg.schema import Config
@@ -33,7 +34,7 @@ from seg.scratch import Scratch, fingerprint, scratch_root
 from seg.targets import build
 from seg.transforms import load_policy
 
-SECTIONS = ("task", "model", "loss", "optimizer", "scheduler", "trainer", "seed")
+SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "seed")
 """The sections of the configuration that decide the result; dvc.yaml tracks the same."""
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
@@ -49,6 +50,7 @@ def run(cfg: Config, out: Path) -> float:
             f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
             "or no epoch is validated and no best checkpoint is kept"
         )
+    check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
         raise ConfigError(
@@ -59,7 +61,7 @@ def run(cfg: Config, out: Path) -> float:
     inputs = [data.info.digest, read_augmented(cfg, data)["digest"], hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""]
     name = fingerprint(settings, [*inputs, torch.__version__])
     scratch = Scratch(scratch_root(Path.cwd()) / "train", name)
-    if any(int(os.environ.get(variable, 0)) for variable in RANKS):  # rank 0 holds the lock for all
+    if not in_first_process():  # which holds the lock for all
         return fit(cfg, data, out, scratch, scratch.folder)
     with scratch as folder:
         return fit(cfg, data, out, scratch, folder)
@@ -73,20 +75,23 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     precision = choose_precision(cfg.trainer.precision, device)
     history, key = History(), f"val_{cfg.task.monitor}"
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
     callbacks: list[Callback] = [
         Console(cfg.runtime.progress, cfg.task.monitor),
         history,
         best,
-        ModelCheckpoint(filename="last", **keep),
+        Keep(filename="last", **keep),
     ]
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
-        millions = sum(p.numel() for p in module.parameters()) / 1e6
-        print(f"{cfg.model.name} with {millions:.1f} M parameters on {device.type}, {precision}; {len(data.info.classes)} classes")
+        total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
+        size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
+        print(f"{cfg.model.name} with {size} on {device.type}, {precision}; {len(data.info.classes)} classes")
+        for line in module.plan.table(cfg.optimizer.arguments.get("lr")):
+            print(line)
         if last.exists():
             print(f"resuming an interrupted run from {last}")
     with ended_by_signal(trainer):
@@ -98,6 +103,11 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     return max(row[key] for row in history.rows if key in row)
 
 
+def in_first_process() -> bool:
+    """Whether this is rank 0, known before Lightning is asked."""
+    return not any(int(os.environ.get(variable, 0)) for variable in RANKS)
+
+
 def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
     try:
@@ -105,7 +115,7 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
             accelerator=cfg.trainer.accelerator,
             devices=cfg.trainer.devices,
             num_nodes=cfg.trainer.num_nodes,
-            strategy=cfg.trainer.strategy,
+            strategy=strategy_of(cfg),
             precision=precision,  # type: ignore[arg-type]
             max_epochs=cfg.trainer.max_epochs,
             check_val_every_n_epoch=cfg.trainer.validate_every,
@@ -127,19 +137,47 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
         ) from None
 
 
+def strategy_of(cfg: Config) -> str:
+    """Lightning's name of the strategy.
+
+    DDP waits for the gradient of every parameter that it was built with. It is built before the first epoch, while all
+    parameters still have one, and asked to look for those that are frozen in a step.
+    """
+    name = cfg.trainer.strategy
+    several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes > 1
+    if not thaws(cfg.finetune) or name.endswith("find_unused_parameters_true") or (name == "auto" and not several):
+        return name
+    if name in ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
+        return f"{'ddp' if name == 'auto' else name}_find_unused_parameters_true"
+    raise ConfigError(
+        f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy={name} cannot; set "
+        "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
+    )
+
+
 def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
     """The LightningModule with everything the configuration names."""
-    allow, model = cfg.targets.allow, build_model(cfg, data.info)
+    allow = cfg.targets.allow
+    model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
     if cfg.trainer.channels_last:
         model = model.to(memory_format=torch.channels_last)
 
+    def optimizer(groups: list[Group]) -> Any:
+        parts = [{"params": group.parameters, "name": group.name} for group in groups]
+        made = build(cfg.optimizer, allow, "optimizer", {"params": parts})
+        for part, group in zip(made.param_groups, groups, strict=True):
+            part["lr"] *= group.lr_share
+        return made
+
     def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
-        given = (optimizer, steps, steps, steps, optimizer.param_groups[0]["lr"])
-        return build(cfg.scheduler, allow, "scheduler", dict(zip(AT_RUN_TIME["scheduler"], given, strict=True)))
+        known: dict[str, Any] = dict.fromkeys(("total_steps", "T_max", "total_iters"), steps)
+        known |= {"optimizer": optimizer, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in AT_RUN_TIME["scheduler"]})
 
     return SegmentationModule(
         model,
-        lambda parameters: build(cfg.optimizer, allow, "optimizer", {"params": parameters}),
+        make_plan(model.get_submodule("network"), model, cfg.finetune, data.info.channels, cfg.trainer.max_epochs),
+        optimizer,
         scheduler,
         lambda: make_metrics(cfg, data),
         cfg.seed,

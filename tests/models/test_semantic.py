@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
-from models.test_contract import SMALLER, noise
+from models.test_contract import noise
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,15 +12,6 @@ from seg.batch import Batch
 from seg.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.semantic import SemanticModel
-
-
-def test_unet_takes_gray_images_and_fcn_says_that_it_does_not(make_config: MakeConfig, make_info: MakeInfo) -> None:
-    gray = make_info(channels=1)
-    assert build_model(make_config(*SMALLER["unet"]), gray).mean.shape == (1, 1, 1, 1)
-    with pytest.raises(ConfigError, match=r"takes RGB images alone, but data\.channels=1"):
-        build_model(make_config("model=fcn"), gray)
-    with pytest.raises(ConfigError, match=r"normalization=imagenet: is for RGB"):
-        build_model(make_config("model.normalization=imagenet"), gray)
 
 
 def test_any_torch_network_plugs_in(make_config: MakeConfig, make_info: MakeInfo) -> None:

@@ -178,3 +178,14 @@ def test_data_raw_stands_for_the_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.root=/nowhere: there is no such folder; set data.root .* to be had from github.com"):
         configure.run(project, ["data=camvid", "data.root=/nowhere"])
     assert read(project / "params.yaml")["data"]["name"] == "shapes", "a refused configuration leaves the last one"
+
+
+def test_weights_that_train_writes_are_not_its_input(tmp_path: Path) -> None:
+    (tmp_path / "conf").symlink_to(CONF)
+    for name in ("artifacts/train/best.ckpt", "weights/best.ckpt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=r"artifacts/train/best\.ckpt: is what `train` writes.*set model\.weights=weights/best\.ckpt"):
+        configure.run(tmp_path, ["model.weights=artifacts/train/best.ckpt"])
+    configure.run(tmp_path, ["model.weights=weights/best.ckpt"])
+    assert str((tmp_path / "data/weights").readlink()) == "../weights/best.ckpt"
