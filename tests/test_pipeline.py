@@ -119,7 +119,7 @@ def test_an_instance_run_stands_beside_the_semantic_one(project: Project) -> Non
     pixels = project.bytes_of(*results)
     project.dvc("exp", "run", "-n", "pixels")
     done = project.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
-    assert stages_run(done.stdout) == ["configure", "train", "evaluate"], "both tasks have one prepared data set"
+    assert stages_run(done.stdout) == ["configure", "augment", "train", "evaluate"], "both tasks have one prepared data set"
     objects = project.bytes_of(*results)
     assert {p.name for p in (project.folder / "artifacts/evaluate/tables").iterdir()} == {"coco.csv", "matching.csv"}
     shown = experiments(project)
