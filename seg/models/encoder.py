@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PLACES = ("encoder", "backbone.encoder", "backbone.body", "backbone")
-"""Where networks keep it: smp's; `EncoderPyramid`; torchvision's detectors; torchvision's semantic networks."""
+PLACES = ("encoder", "backbone.encoder", "backbone.body", "backbone", "features")
+"""Where networks keep it: smp's; `EncoderPyramid`; torchvision's detectors; torchvision's semantic networks; `FCN`."""
 
 SIDES = (64, 224)  # pixels of the square image with which the stages are found; some transformers take the second alone
 

@@ -23,7 +23,8 @@ NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
 SMALLER = {
     "unet": NARROW_DECODER,
-    **{name: [*SMALL_ENCODER, *NARROW_DECODER] for name in ("unetplusplus_deep", "attention_unet")},
+    "unetplusplus_deep": [*SMALL_ENCODER, *NARROW_DECODER],
+    "attention_unet": [*SMALL_ENCODER, *NARROW_DECODER],
     "hypercolumns": SMALL_ENCODER,
     "unet_paper": ["model.network.depth=2", "model.network.width=8", "model.network.dropout=0.1"],
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), NARROW_FCN),

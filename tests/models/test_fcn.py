@@ -14,7 +14,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from seg.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.fcn import FCN, BilinearUpsampling
-from seg.models.weights import load_local
+from seg.models.weights import load_weights, read_weights
 
 BLOCKS = [4, 4, "M", 8, 8, "M", 16, 16, 16, "M", 32, 32, 32, "M", 32, 32, 32, "M"]  # VGG-16 at a sixteenth of its width
 STRIDES = {32: [], 16: [1.0], 8: [1.0, 1.0]}
@@ -45,7 +45,8 @@ def converted(tmp_path: Path) -> tuple[FCN, VGG]:
     vgg, network = classifier(), narrow(8)
     torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
     of_all = len(network.state_dict())
-    assert f"weights: {2 * 13 + 2 * 2} of the {of_all} tensors of the network" in load_local(network, tmp_path / "vgg16.pth")
+    loaded = load_weights(network, read_weights(tmp_path / "vgg16.pth"), 3)
+    assert (len(loaded.loaded), loaded.total) == (2 * 13 + 2 * 2, of_all)
     return network, vgg
 
 
@@ -153,7 +154,7 @@ def test_a_finer_network_takes_all_of_a_coarser_ones_checkpoint_and_starts_with_
         coarse(image)
         network, scores = make(stride, f"model.weights={path}")
         common = {n for n in state if not n.startswith("upsampling.by_")}
-        assert f"weights: {len(common)} of the {len(network.state_dict())} tensors" in capsys.readouterr().out
+        assert f"weights: {len(common)} of the network's {len(network.state_dict())} tensors" in capsys.readouterr().out
         assert all(torch.equal(network.state_dict()[n], state[n]) for n in common)
         assert seen[0].std() > 0.1
         torch.testing.assert_close(scores, larger(seen[0], 2))

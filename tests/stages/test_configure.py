@@ -17,6 +17,7 @@ CONF = ROOT / "conf"
 ROUND_TRIPS = [
     [],
     ["model=fcn"],
+    ["model=fcn32s"],
     ["model=fcn", "optimizer=adamw", "optimizer.lr=1e-05", "model.stride=16"],
     ["trainer=ddp", "trainer.devices=[0,1]"],
     ["experiment=smoke", "trainer.max_epochs=7"],
@@ -66,7 +67,7 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
     [
         ("modle=unet", "unknown key modle: did you mean 'model'? (groups and keys: augment, data,"),
         ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, lr, momentum, name,"),
-        ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: fcn,"),
+        ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: "),
         ("model=fcn,unte", "model=unte: no such option; did you mean 'unet'?"),
         ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
         ("trainer.batch_size=0", "trainer.batch_size=0: expected greater than 0"),
