@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class SegmentationModel(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    network: nn.Module
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
         super().__init__()
@@ -38,6 +40,14 @@ class SegmentationModel(nn.Module, ABC):
     @abstractmethod
     def predict(self, images: Tensor) -> list[Prediction]:
         """Images (B, C, H, W) uint8, as stored -> one Prediction an image, of the same size."""
+
+    @property
+    def body(self) -> nn.Module:
+        """The part of the network that sees whole images (see `seg.models.dry_run`)."""
+        return self.network
+
+    def check_body(self, given: Any, size: Size) -> None:
+        """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""
 
     def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
         """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.

@@ -1,13 +1,15 @@
 """Any torch network that maps (B, C, H, W) to class logits, as a `SegmentationModel`."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.batch import Batch
-from seg.models.base import Scale, SegmentationModel
+from seg.errors import ConfigError
+from seg.models.base import Scale, SegmentationModel, Size
 from seg.sample import Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
@@ -45,6 +47,21 @@ class SemanticModel(SegmentationModel):
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
         return {name: value[..., :height, :width] for name, value in sized.items()}
 
+    def check_body(self, given: Any, size: Size) -> None:
+        name = f"model.network: {type(self.network).__name__}"
+        heads = given if isinstance(given, dict) else {"out": given}
+        if "out" not in heads or not all(isinstance(logits, Tensor) and logits.ndim == 4 for logits in heads.values()):
+            raise ConfigError(f"{name} gives {_kind(given)}, expected logits (B, K, h, w), or a dict with them under 'out'")
+        for head, logits in heads.items():
+            if logits.shape[1] != self.num_classes:
+                raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected one for each of {self.num_classes} classes")
+            (height, width), (h, w) = size, logits.shape[-2:]
+            if not _lie_on(height / h, width / w):
+                raise ConfigError(
+                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; choose an encoder "
+                    "whose features are the image's size divided by 2, 4, 8, ..."
+                )
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         heads = self.logits(batch.images)
@@ -67,3 +84,15 @@ class SemanticModel(SegmentationModel):
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
         classes = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return [Prediction(semantic=c) for c in classes]
+
+
+def _lie_on(*ratios: float) -> bool:
+    """Whether the image's sides are the same multiple of the logits', to 5 %: what is cut at the edge shifts the rest by less."""
+    times = {max(1, round(ratio)) for ratio in ratios}
+    return len(times) == 1 and all(abs(ratio / max(1, round(ratio)) - 1) <= 0.05 for ratio in ratios)
+
+
+def _kind(given: Any) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {tuple(given.shape)}"
+    return f"a dict of {', '.join(map(str, given))}" if isinstance(given, dict) else f"a {type(given).__name__}"

@@ -21,11 +21,13 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seg.callbacks import Console, History
 from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
-from seg.datamodule import SegmentationData
+from seg.datamodule import SegmentationData, TrainingBatches
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.hardware import choose_precision, device_of, keep_freed_memory
 from seg.metrics.base import Metrics
+from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.models.dry_run import check_sizes
 from seg.module import SegmentationModule
 from seg.rawdata import local_weights
 from seg.schema import Config
@@ -83,6 +85,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
+    check_network(module.model, data, trainer.world_size)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
         millions = sum(p.numel() for p in module.parameters()) / 1e6
@@ -144,6 +147,13 @@ def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
         lambda: make_metrics(cfg, data),
         cfg.seed,
     )
+
+
+def check_network(model: SegmentationModel, data: SegmentationData, world_size: int) -> None:
+    """Raise ConfigError where the network does not take the images: the smallest and largest drawn ones, and those predicted."""
+    drawn, predicted = data.image_sizes()
+    batch_size = TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
+    check_sizes(model, data.info.channels, batch_size, drawn, predicted)
 
 
 def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:

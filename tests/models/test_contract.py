@@ -19,13 +19,15 @@ from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]
+LIBRARY = ("deeplabv3", "deeplabv3plus", "fpn", "pspnet", "pan", "linknet", "manet", "upernet")
 SMALLER = {
+    **{name: ["model.network.encoder_name=tu-test_resnet"] for name in LIBRARY},
     "unet": ["model.network.decoder_channels=[32,16,16,8,8]"],
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
 }
-HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
+HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50")
 MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in TASK_OF]
 
 Build = Callable[..., SegmentationModel]
