@@ -1,7 +1,7 @@
 """Whether a network can take the images that it is going to see, found out before training: shapes alone, nothing is computed."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,35 +22,71 @@ def check_sizes(model: SegmentationModel, channels: int, batch_size: int, traini
     for mode, sizes, count in ((True, training, batch_size), (False, evaluation, 1)):
         seen: dict[Size, Size] = {}
         for size in sizes:
-            x, _ = model.network_input(torch.zeros(1, channels, *size, dtype=torch.uint8))
-            seen.setdefault((x.shape[-2], x.shape[-1]), size)
+            seen.setdefault(_padded(model, channels, size), size)
         for padded, size in seen.items():
             _check(model, (count, channels, *padded), size, mode)
 
 
+def freeze_unused(model: SegmentationModel, channels: int, size: Size) -> list[str]:
+    """Stop the gradients of the parameters on which the output for images of `size` does not depend; returns their names.
+
+    Encoders keep the stages beyond `encoder_depth`, and transformers their classifier: processes that train together would
+    wait for gradients of these in vain, and no count of parameters should name them.
+    """
+    with torch.enable_grad():
+        given, state = _forward(model.body, (2, channels, *_padded(model, channels, size)))
+        learned = {name: state[name] for name, p in model.body.named_parameters() if p.requires_grad}
+        total = torch.stack([t.float().sum() for t in _tensors(given) if t.requires_grad]).sum()
+        gradients = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
+    unused = [name for name, gradient in zip(learned, gradients, strict=True) if gradient is None]
+    for name in unused:
+        model.body.get_parameter(name).requires_grad = False
+    return unused
+
+
+def _padded(model: SegmentationModel, channels: int, size: Size) -> Size:
+    x, _ = model.network_input(torch.zeros(1, channels, *size, dtype=torch.uint8))
+    return x.shape[-2], x.shape[-1]
+
+
 def _check(model: SegmentationModel, shape: tuple[int, ...], size: Size, training: bool) -> None:
-    was_training = model.body.training
+    modes = {module: module.training for module in model.body.modules()}
     try:
         model.body.train(training)
-        given = _forward(model.body, shape)
+        with torch.no_grad():
+            given, _ = _forward(model.body, shape)
     except (RuntimeError, ValueError, AssertionError, IndexError, KeyError, TypeError) as error:
         raise ConfigError(_explain(model, " ".join(str(error).split())[:300] or type(error).__name__, shape, size)) from error
     finally:
-        model.body.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
     model.check_body(given, (shape[-2], shape[-1]))
 
 
-def _forward(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """The network's output, on the meta device; where that fails, of zeros, by a copy, as not every network knows that device."""
-    state: dict[str, Tensor] = {name: t.to("meta") for name, t in (*network.named_parameters(), *network.named_buffers())}
+def _forward(network: nn.Module, shape: tuple[int, ...]) -> tuple[Any, dict[str, Tensor]]:
+    """The output and the parameters that it depends on, on the meta device; where that fails, for zeros, of a copy.
+
+    Not every network knows that device.
+    """
+    state: dict[str, Tensor] = {name: b.to("meta") for name, b in network.named_buffers()}
+    state |= {name: p.detach().to("meta").requires_grad_(p.requires_grad) for name, p in network.named_parameters()}
     try:
-        with torch.no_grad(), torch.device("meta"):
-            return functional_call(network, state, (torch.empty(shape),))
+        with torch.device("meta"):
+            return functional_call(network, state, (torch.zeros(shape),)), state
     except Exception as error:
         if ONE_VALUE in str(error):
             raise
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            return copy.deepcopy(network)(torch.zeros(min(shape[0], 2), *shape[1:]))
+        with torch.random.fork_rng(devices=[]):
+            twin = copy.deepcopy(network)
+            return twin(torch.zeros(min(shape[0], 2), *shape[1:])), dict(twin.named_parameters())
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, dict | list | tuple):
+        for part in given.values() if isinstance(given, dict) else given:
+            yield from _tensors(part)
 
 
 def _explain(model: SegmentationModel, reason: str, shape: tuple[int, ...], size: Size) -> str:

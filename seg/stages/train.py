@@ -27,7 +27,7 @@ from seg.hardware import choose_precision, device_of, keep_freed_memory
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
-from seg.models.dry_run import check_sizes
+from seg.models.dry_run import check_sizes, freeze_unused
 from seg.module import SegmentationModule
 from seg.rawdata import local_weights
 from seg.schema import Config
@@ -150,10 +150,11 @@ def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
 
 
 def check_network(model: SegmentationModel, data: SegmentationData, world_size: int) -> None:
-    """Raise ConfigError where the network does not take the images: the smallest and largest drawn ones, and those predicted."""
+    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on."""
     drawn, predicted = data.image_sizes()
     batch_size = TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
     check_sizes(model, data.info.channels, batch_size, drawn, predicted)
+    freeze_unused(model, data.info.channels, drawn[0])
 
 
 def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:

@@ -15,6 +15,7 @@ from seg.batch import Batch, collate
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.models.dry_run import check_sizes, freeze_unused
 from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
@@ -22,12 +23,13 @@ FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_bat
 LIBRARY = ("deeplabv3", "deeplabv3plus", "fpn", "pspnet", "pan", "linknet", "manet", "upernet")
 SMALLER = {
     **{name: ["model.network.encoder_name=tu-test_resnet"] for name in LIBRARY},
+    "segformer": ["model.network.decoder_segmentation_channels=32"],
     "unet": ["model.network.decoder_channels=[32,16,16,8,8]"],
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
 }
-HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50")
+HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
 MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in TASK_OF]
 
 Build = Callable[..., SegmentationModel]
@@ -115,6 +117,8 @@ class TestContract:
 
     def test_the_loss_falls_and_bf16_is_finite(self, build: Build) -> None:
         model, batch = build(), quadrants()
+        check_sizes(model, 3, len(batch), [(64, 64)], [(37, 53)])
+        freeze_unused(model, 3, (64, 64))
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         history = []
         model.train()
