@@ -25,7 +25,6 @@ class SegmentationModel(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
-    network: nn.Module
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
         super().__init__()
@@ -42,9 +41,9 @@ class SegmentationModel(nn.Module, ABC):
         """Images (B, C, H, W) uint8, as stored -> one Prediction an image, of the same size."""
 
     @property
+    @abstractmethod
     def body(self) -> nn.Module:
-        """The part of the network that sees whole images (see `seg.models.dry_run`)."""
-        return self.network
+        """The part of the network that sees whole images: a batch of them, as `network_input` gives it, is all that it takes."""
 
     def check_body(self, given: Any, size: Size) -> None:
         """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""

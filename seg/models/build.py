@@ -23,7 +23,9 @@ CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", 
 
 
 WAYS_OUT = {
-    ("downsampling pattern",): "this encoder has no features at the strides 2 to 32; choose another one, or model=dpt, which takes a plain ViT",
+    (
+        "downsampling pattern",
+    ): "this encoder has no features at the strides 2 to 32; choose another one, or model=dpt, which takes a plain ViT",
     ("dilated", "output_stride"): "this encoder cannot be dilated, which the model needs; choose another one, or a model without dilation",
     ("Only Timm encoders",): "set model.network.encoder_name=tu-<a ViT of timm>, or choose another model",
 }

@@ -97,7 +97,7 @@ def _explain(model: SegmentationModel, reason: str, shape: tuple[int, ...], size
             f"trainer.batch_size={shape[0]}: the network comes down to a single pixel, and batch normalisation cannot learn from one value "
             f"a channel, with {image}; set trainer.batch_size=2 or more, and have as many images, or use larger images"
         )
-    name = f"model.network: {type(model.network).__name__}"
+    name = f"model.network: {type(model.body).__name__}"
     if "match model" in reason:
         return (
             f"{name} does not take {image} ({reason}); its encoder has one input size: add +model.network.dynamic_img_size=true (a ViT) "

@@ -1,7 +1,10 @@
 """Encoders by name: segmentation-models-pytorch's, timm's as `tu-<name>`, and as `tv-<name>` those that torchvision alone has."""
 
 import warnings
+from collections import OrderedDict
 from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any
 
 import segmentation_models_pytorch.encoders as smp
 import timm
@@ -23,6 +26,9 @@ TORCHVISION = (
 )
 """Of torchvision's classifiers those of which neither smp nor timm has the family."""
 
+HEAD = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)
+"""Where a classifier's head begins."""
+
 KEY = "model.network.encoder_name"
 
 
@@ -36,12 +42,7 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()
         classifier = _classifier(name)
-        inner = getattr(classifier, "features", None)
-        layers = {}
-        for layer, module in (inner if isinstance(inner, nn.Sequential) else classifier).named_children():
-            if isinstance(module, nn.AdaptiveAvgPool2d | nn.Dropout | nn.Linear):
-                break
-            layers[layer] = module
+        layers = dict(takewhile(lambda item: not isinstance(item[1], HEAD), _layers(classifier).items()))
         self.stages, channels = _stages(layers)
         if depth > len(self.stages):
             raise ValueError(
@@ -49,17 +50,14 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
                 f"set model.network.encoder_depth={len(self.stages)} (and as many decoder_channels), or choose another encoder"
             )
         self.stages = self.stages[:depth]
-        kept = {layer: layers[layer] for stage in self.stages for layer in stage}
-        parent = self if inner is None else nn.Sequential()
-        for layer, module in kept.items():
-            parent.add_module(layer, module)
-        if inner is not None:
-            self.features = parent
+        kept = OrderedDict((layer, layers[layer]) for stage in self.stages for layer in stage)
+        for child, module in ({"features": nn.Sequential(kept)} if hasattr(classifier, "features") else kept).items():
+            self.add_module(child, module)
         self._depth, self._in_channels, self._output_stride, self._out_channels = depth, 3, output_stride, [3, *channels[:depth]]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = [x]
-        layers = dict(getattr(self, "features", self).named_children())
+        layers = _layers(self)
         for stage in self.stages:
             for layer in stage:
                 x = layers[layer](x)
@@ -68,14 +66,16 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
 
     def get_stages(self) -> dict[int, list[nn.Module]]:
         """{stride: layers}, as smp asks for it before it dilates."""
-        layers = dict(getattr(self, "features", self).named_children())
+        layers = _layers(self)
         return {2 ** (i + 1): [layers[layer] for layer in stage] for i, stage in enumerate(self.stages)}
 
     def make_dilated(self, output_stride: int) -> None:
         """Convolutions beyond `output_stride` keep the resolution (called by smp). ValueError where a pooling layer would have to."""
         deeper = [m for stride, modules in self.get_stages().items() if stride > output_stride for m in modules]
         if any(isinstance(m, nn.MaxPool2d) for m in deeper):
-            raise ValueError("this encoder downsamples by pooling and cannot be dilated; choose another encoder, or a model without dilation")
+            raise ValueError(
+                "this encoder downsamples by pooling and cannot be dilated; choose another encoder, or a model without dilation"
+            )
         super().make_dilated(output_stride)
 
 
@@ -83,9 +83,14 @@ def _classifier(name: str) -> nn.Module:
     extra = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
     classifier: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
     if name.startswith("squeezenet"):  # its first convolution loses the image's edge, and so half a pixel of alignment
-        first = classifier.features[0]
+        first: Any = _layers(classifier)["0"]
         first.padding = tuple(side // 2 for side in first.kernel_size)
     return classifier
+
+
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    """A classifier's layers in the order in which they are applied; SqueezeNet has them in `features`."""
+    return dict(dict(network.named_children()).get("features", network).named_children())
 
 
 def _stages(layers: dict[str, nn.Module]) -> tuple[list[list[str]], list[int]]:
@@ -173,9 +178,11 @@ def check_encoder(name: str, weights: str | None) -> None:
     elif weights is not None and weights not in known[name]["pretrained_settings"]:
         if name.startswith("tv-"):
             file = torchvision.models.get_model_weights(name[3:]).DEFAULT.url
-            raise ConfigError(f"model.weights={weights}: {name} has none by name; download {file} and set model.weights=<that file>, or null")
+            raise ConfigError(f"model.weights={weights}: {name} has none by name; set model.weights=null, or to a download of {file}")
         options = ", ".join(known[name]["pretrained_settings"]) or "none"
-        raise ConfigError(f"model.weights={weights}: {name} has no such weights (it has: {options}); set one of these, a local file or null")
+        raise ConfigError(
+            f"model.weights={weights}: {name} has no such weights (it has: {options}); set one of these, a local file or null"
+        )
 
 
 def _check_timm(name: str, weights: str | None) -> None:

@@ -47,6 +47,10 @@ class SemanticModel(SegmentationModel):
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
         return {name: value[..., :height, :width] for name, value in sized.items()}
 
+    @property
+    def body(self) -> nn.Module:
+        return self.network
+
     def check_body(self, given: Any, size: Size) -> None:
         name = f"model.network: {type(self.network).__name__}"
         heads = given if isinstance(given, dict) else {"out": given}
@@ -54,12 +58,12 @@ class SemanticModel(SegmentationModel):
             raise ConfigError(f"{name} gives {_kind(given)}, expected logits (B, K, h, w), or a dict with them under 'out'")
         for head, logits in heads.items():
             if logits.shape[1] != self.num_classes:
-                raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected one for each of {self.num_classes} classes")
+                raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected {self.num_classes}, one a class")
             (height, width), (h, w) = size, logits.shape[-2:]
             if not _lie_on(height / h, width / w):
                 raise ConfigError(
-                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; choose an encoder "
-                    "whose features are the image's size divided by 2, 4, 8, ..."
+                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
+                    "choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
                 )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

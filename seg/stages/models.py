@@ -24,6 +24,7 @@ from seg.store import DatasetInfo
 WIDE = 300
 """Columns where the output is no terminal, so that no row is broken."""
 
+
 def run(project: Path, arguments: list[str]) -> None:
     """Print the tables. `arguments`: none, or --encoders and a pattern of names."""
     if not arguments:

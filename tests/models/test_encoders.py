@@ -97,9 +97,7 @@ def test_torchvisions_features_are_its_classifiers(name: str) -> None:
     with torch.no_grad():
         features, expected = encoder(x), classifier(x)
         deepest = features[-1]
-        if name.startswith("shufflenet"):
-            answer = classifier.fc(deepest.mean([2, 3]))
-        elif name == "googlenet":
+        if name.startswith("shufflenet") or name == "googlenet":
             answer = classifier.fc(deepest.mean([2, 3]))
         else:
             answer = torch.flatten(classifier.classifier(deepest), 1)
@@ -122,14 +120,21 @@ def test_gray_images_change_the_first_convolution_alone(make_config: MakeConfig,
     assert model.eval().predict(noise(37, 53, channels=1))[0].semantic.shape == (37, 53)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "tu-resnet10t", "tu-resnet18.a1_in1k", "tv-googlenet", "timm-mobilenetv3_small_100", "mit_b0"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "tu-resnet10t", "tu-resnet18.a1_in1k", "tv-googlenet", "timm-mobilenetv3_small_100", "mit_b0"]
+)
 def test_known_encoders_are_known(name: str) -> None:
     check_encoder(name, None)
 
 
 @pytest.mark.parametrize(
     ("name", "strides"),
-    [("resnet18", [2, 4, 8, 16, 32]), ("tv-squeezenet1_0", [2, 4, 8, 16]), ("mit_b0", [4, 8, 16, 32]), ("tu-vit_tiny_patch16_224", [16] * 4)],
+    [
+        ("resnet18", [2, 4, 8, 16, 32]),
+        ("tv-squeezenet1_0", [2, 4, 8, 16]),
+        ("mit_b0", [4, 8, 16, 32]),
+        ("tu-vit_tiny_patch16_224", [16] * 4),
+    ],
 )
 def test_an_encoder_is_described(name: str, strides: list[int]) -> None:
     count, found = describe(name)
@@ -139,12 +144,18 @@ def test_an_encoder_is_described(name: str, strides: list[int]) -> None:
 
 
 def test_squeeze_and_excitation_in_the_decoder(make_config: MakeConfig, make_info: MakeInfo) -> None:
-    """Each of a decoder's blocks gets two: of the skip connection's channels with the upsampled ones, and of what it gives."""
-    light = "model.network.decoder_channels=[32,16,16,8,8]"
-    plain, scse = (build_model(make_config(light, f"model.network.decoder_attention_type={kind}"), make_info()) for kind in ("null", "scse"))
+    """Each of a decoder's blocks gets two: of the skip connection's channels with the upsampled ones, and of what it gives.
+
+    The last block has no skip connection, and its first module takes no part.
+    """
+    light = "model.network.decoder_channels=[32,16,16,16,16]"
+    plain, scse = (
+        build_model(make_config(light, f"model.network.decoder_attention_type={kind}"), make_info()) for kind in ("null", "scse")
+    )
     inside = [m for m in scse.network.decoder.modules() if type(m).__name__ == "SCSEModule"]
     encoder = [256, 128, 64, 64]
-    expected = [(e + d, out) for e, d, out in zip(encoder, [512, 32, 16, 16], [32, 16, 16, 8], strict=True)]
-    assert [m.cSE[1].in_channels for m in inside] == [c for pair in expected for c in pair] + [8]
+    expected = [(e + d, out) for e, d, out in zip(encoder, [512, 32, 16, 16], [32, 16, 16, 16], strict=True)]
+    assert [m.cSE[1].in_channels for m in inside] == [c for pair in expected for c in pair] + [16, 16]
     assert not [m for m in plain.network.decoder.modules() if type(m).__name__ == "SCSEModule"]
     check_sizes(scse, 3, 2, [(64, 64)], [(37, 53)])
+    assert all(name.startswith("decoder.blocks.4.attention1") for name in freeze_unused(scse, 3, (64, 64)))
