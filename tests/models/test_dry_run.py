@@ -55,7 +55,7 @@ def test_every_option_takes_odd_sizes_without_computing_anything(name: str, make
         (["model=linknet", f"{ENCODER}mit_b0"], ["mit_b0` is not supported for Linknet"]),
         (["model=dpt", f"{ENCODER}resnet18"], [f"set {ENCODER}tu-<a ViT of timm>"]),
         (["model.weights=imgnet"], ["model.weights=imgnet: resnet18 has no such weights (it has: imagenet, ssl, swsl)"]),
-        ([f"{ENCODER}tv-googlenet", "model.weights=imagenet"], ["model.weights=imagenet: ", "download https://", "googlenet"]),
+        ([f"{ENCODER}tv-googlenet", "model.weights=imagenet"], ["model.weights=imagenet: ", "a download of https://", "googlenet"]),
         ([f"{ENCODER}tu-resnet10t.zz", "model.weights=imagenet"], ["has no weights 'zz'"]),
         (["+model.network.activation=nonsense"], ["does not take these arguments: Activation should be", "got nonsense"]),
     ],
