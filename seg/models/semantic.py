@@ -63,7 +63,7 @@ class SemanticModel(SegmentationModel):
             if not _lie_on(height / h, width / w):
                 raise ConfigError(
                     f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
-                    "choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
+                    "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
                 )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

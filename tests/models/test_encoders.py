@@ -33,6 +33,9 @@ LARGE = {
     "CSPNet": "tu-cspdarknet53",
 }
 DILATED = ("vgg", "squeezenet", "googlenet", "densenet", "inception", "xception")  # these cannot be
+BELOW = {"VGG", "MobileNet v1", "SqueezeNet", "ShuffleNet", "GoogLeNet", "ConvNeXt", "Mix Transformer", "DenseNet", "EfficientNet"}
+"""Families that are tried below Mask R-CNN."""
+
 CASES = [
     pytest.param(encoder, decoder, marks=[pytest.mark.slow] * (encoder not in quick or decoder != "unet"), id=f"{family}-{decoder}")
     for quick in [{"tv-squeezenet1_1", "tv-shufflenet_v2_x0_5", "tu-mobilenetv3_small_050"}]
@@ -48,6 +51,8 @@ def settings(encoder: str, decoder: str) -> list[str]:
     depth = 4 if "squeezenet" in encoder else 5
     if decoder == "unet":
         chosen.append(f"model.network.decoder_channels={[32, 16, 16, 8, 8][:depth]}")
+    if decoder == "fpn":
+        chosen.append(f"model.network.upsampling={2 ** (depth - 3)}")
     return [*chosen, f"model.network.encoder_depth={depth}"]
 
 
@@ -62,13 +67,13 @@ def test_an_encoder_takes_odd_images_and_learns(encoder: str, decoder: str, make
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1).step()
     moved = [not torch.equal(a, b) for a, b in zip(before, (p for p in model.parameters() if p.requires_grad), strict=True)]
-    assert sum(moved) > 0.5 * len(moved), "most of the parameters learn"
+    assert sum(moved) > 0.25 * len(moved), "some start behind a batch norm with the weight 0, and move from the second step on"
     predicted = model.eval().predict(noise(37, 53))
     assert [p.semantic.shape for p in predicted] == [(37, 53)] * 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", [*SMALL.values(), *LARGE.values()])
+@pytest.mark.parametrize("encoder", [encoder for family, encoder in (SMALL | LARGE).items() if family in BELOW])
 def test_an_encoder_below_mask_rcnn(encoder: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     config = make_config("task=instance", f"model.network.encoder_name={encoder}", "model.network.rpn_post_nms_top_n=[50,20]")
     if "squeezenet" in encoder:
