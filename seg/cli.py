@@ -22,6 +22,7 @@ COMMANDS = {
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
+    "models": "list the models, losses and encoders there are, with their sizes",
 }
 
 WITH_VALUE = {"-cn", "--config-name", "-cp", "--config-path", "-cd", "--config-dir", "--package", "-p", "--cfg", "-c"}
@@ -45,6 +46,12 @@ Writes params.yaml from conf/. Overrides given here are recorded in it, in place
 the recorded ones stay; --clear forgets them. Groups and keys: seg train --help
 """
 
+MODELS_USAGE = """usage: seg models [--encoders [PATTERN]]
+
+Lists the options of conf/model and conf/loss, with parameters and source; with --encoders, the encoders whose name matches
+the pattern (a part of it, or with wildcards, as in 'tu-convnext*'), or all but timm's.
+"""
+
 
 def main() -> None:
     """The console script."""
@@ -63,6 +70,8 @@ def main() -> None:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
         if command == "configure":
             configure(arguments)
+        elif command == "models":
+            models(arguments)
         else:
             run_stage(command, arguments)
     except InputError as error:
@@ -86,6 +95,16 @@ def configure(arguments: list[str]) -> None:
     from seg.stages import configure as stage
 
     stage.run(Path.cwd(), [] if arguments == ["--clear"] else arguments or None)
+
+
+def models(arguments: list[str]) -> None:
+    """`seg models [--encoders [PATTERN]]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(MODELS_USAGE)
+        return
+    from seg.stages import models as stage
+
+    stage.run(Path.cwd(), arguments)
 
 
 def run_stage(command: str, arguments: list[str]) -> None:

@@ -12,12 +12,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from seg.batch import collate
 from seg.environment import num_cores
 from seg.errors import ConfigError, DataError
-from seg.sample import Sample
+from seg.sample import Sample, no_instances
 from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.transforms import Policy
 
 Key = tuple[int, int]
 """(index of an image, seed of its augmentation)."""
+
+Size = tuple[int, int]
 
 
 class SampleDataset(Dataset[Sample]):
@@ -116,8 +118,28 @@ class SegmentationData(pl.LightningDataModule):
         self.workers, self.with_instances = workers, with_instances
         self.info: DatasetInfo = read_info(prepared)
 
+    @property
+    def training_folders(self) -> list[Path]:
+        """The training split's, and that of its augmented copies."""
+        return [self.prepared / "train"] + ([self.augmented_train] if self.augmented_train else [])
+
+    def num_training_images(self) -> int:
+        return sum(len(read_entries(folder)) for folder in self.training_folders)
+
+    def image_sizes(self) -> tuple[list[Size], list[Size]]:
+        """(height, width) as training draws its smallest and largest images, and of validation's and test's most different ones."""
+        stored = [(e.height, e.width) for folder in self.training_folders for e in read_entries(folder)]
+        predicted = [(e.height, e.width) for split in ("val", "test") for e in read_entries(self.prepared / split)]
+        return [self._drawn(size) for size in _extremes(stored)], _extremes(predicted)
+
+    def _drawn(self, size: Size) -> Size:
+        if self.policy is None:
+            return size
+        blank = Sample("blank", np.zeros((*size, self.info.channels), np.uint8), np.zeros(size, np.uint8), *no_instances(*size))
+        return self.policy(blank, self.seed).size
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        folders = [self.prepared / "train"] + ([self.augmented_train] if self.augmented_train else [])
+        folders = self.training_folders
         dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances)
         rank, world_size = self._rank()
         if len(dataset) < world_size:
@@ -154,6 +176,14 @@ class SegmentationData(pl.LightningDataModule):
             worker_init_fn=_start_worker,
             persistent_workers=False,  # the epoch travels with the sampler's keys, so workers may be short-lived
         )
+
+
+def _extremes(sizes: Sequence[Size]) -> list[Size]:
+    """The smallest, the largest, the widest and the highest of the sizes, each once."""
+    if not sizes:
+        return []
+    area, shape = (lambda s: (s[0] * s[1], s)), (lambda s: (s[0] / s[1], s))
+    return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
 
 
 def auto_workers(on_gpu: bool) -> int:

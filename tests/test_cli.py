@@ -21,7 +21,7 @@ def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_commands() -> None:
     shown = seg("--help")
     assert shown.returncode == 0
-    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "augment", "train", "evaluate"))
+    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "augment", "train", "evaluate", "models"))
     assert seg().stdout == shown.stdout
 
 
@@ -36,13 +36,13 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "answer"),
     [
-        (["trian"], 2, "error: no command 'trian': did you mean 'train'? (commands: augment, configure, evaluate, prepare, train)"),
+        (["trian"], 2, "error: no command 'trian': did you mean 'train'? (commands: augment, configure, evaluate, models, prepare, train)"),
         (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
         (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
-        (["train", "model=fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
-        (["train", "-m", "model=unet,fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
+        (["train", "model=unett"], 1, "error: model=unett: no such option; did you mean 'unet'?"),
+        (["train", "-m", "model=fcn,unett"], 1, "error: model=unett: no such option; did you mean 'unet'?"),
         (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
         (["train", "-m", "trainer.devices=2", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
         (["train", "seed=-1"], 1, "error: seed=-1: expected greater than or equal to 0"),
@@ -51,6 +51,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (["prepare", "data=folders", "data.root=data"], 1, "error: data.root=data: data/raw is kept for a link to the data set"),
         (["prepare", "data.split.ratios.train=0.9"], 1, "expected train, val and test that sum to 1, got 1.15"),
         (["prepare", "data=folders", "data.root=/nowhere"], 1, "error: data.root=/nowhere: there is no such folder"),
+        (["models", "--encoder"], 1, "error: models: unknown argument --encoder; did you mean '--encoders'?"),
         (["evaluate", "paths.train=/nowhere"], 1, "error: /nowhere/best.ckpt: cannot be read"),
         (["train", "paths.augment=/nowhere"], 1, "error: /nowhere"),
     ],

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,14 @@ class SegmentationModel(nn.Module, ABC):
         Empty for networks that have nothing to show.
         """
         return {}
+
+    @property
+    @abstractmethod
+    def body(self) -> nn.Module:
+        """The part of the network that sees whole images: a batch of them, as `network_input` gives it, is all that it takes."""
+
+    def check_body(self, given: Any, size: Size) -> None:
+        """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""
 
     def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
         """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.

@@ -9,6 +9,7 @@ from torch import nn
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.encoder import find_encoder
+from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
 from seg.models.first_layer import RGB, take_channels
 from seg.models.weights import Loaded, WeightsFile, load_weights, read_weights
@@ -23,6 +24,16 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", "in_chans")
 """The names by which networks ask for the number of outputs, and of the image's channels."""
+
+
+WAYS_OUT = {
+    (
+        "downsampling pattern",
+    ): "this encoder has no features at the strides 2 to 32; choose another one, or model=dpt, which takes a plain ViT",
+    ("dilated", "output_stride"): "this encoder cannot be dilated, which the model needs; choose another one, or a model without dilation",
+    ("Only Timm encoders",): "set model.network.encoder_name=tu-<a ViT of timm>, or choose another model",
+}
+"""Words of smp's and timm's messages, and what a user can do about them."""
 
 
 def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
@@ -75,7 +86,9 @@ def build_network(cfg: Config, data: DatasetInfo, hub: str | None) -> nn.Module:
     for slot in slots:
         if slot not in target.arguments:
             known[slot] = hub
-    network = _from_hub(target, allow, key, known, hub) if hub else build(target, allow, key, known)
+    if isinstance(encoder := target.arguments.get("encoder_name"), str):
+        check_encoder(encoder, target.arguments.get("encoder_weights", hub))
+    network = _from_hub(target, allow, key, known, hub) if hub else _from_scratch(target, allow, key, known)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
     if data.channels != RGB and not signature.keys() & set(CHANNELS):
@@ -106,6 +119,25 @@ def num_outputs(cfg: Config, data: DatasetInfo) -> int:
     """How many classes the network tells apart; among instances "no object" is one, which a first class `background` stands for."""
     names = [c.name for c in data.classes]
     return len(names) + (cfg.task.instances and names[0] != BACKGROUND)
+
+
+def _from_scratch(target: Target, allow: list[str], key: str, known: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = build(target, allow, key, known)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_way_out(str(error.__cause__ or error))}") from error
+    except (RuntimeError, IndexError, AttributeError, NotImplementedError) as error:  # libraries raise these for arguments, too
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise ConfigError(f"{key}: {target.target} cannot be built with these arguments ({reason}){_way_out(reason)}") from error
+    return network
+
+
+def _way_out(reason: str) -> str:
+    """What to change, where a library's message does not say it."""
+    for words, way in WAYS_OUT.items():
+        if any(word in reason for word in words):
+            return f"; {way}"
+    return ""
 
 
 def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any], hub: str) -> nn.Module:

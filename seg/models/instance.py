@@ -64,6 +64,11 @@ class InstanceModel(SegmentationModel):
         self.network, self.loss = network, loss
         self.first_label = first_label(class_names)
 
+    @property
+    def body(self) -> nn.Module:
+        backbone: nn.Module = self.network.backbone
+        return backbone
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         x, sizes = self.network_input(batch.images, batch.sizes)
         targets = [self._target(batch, i, size) for i, size in enumerate(sizes)]

@@ -26,7 +26,7 @@ class EncoderPyramid(nn.Module):
         try:
             self.encoder = get_encoder(encoder_name, in_channels=in_channels, depth=NUM_STAGES, weights=weights)
         except ValueError as error:
-            if "downsampling pattern" in str(error):
+            if "downsampling pattern" in str(error) or "stages" in str(error):
                 raise ConfigError(_no_pyramid(encoder_name)) from None
             raise
         self.out_channels = out_channels

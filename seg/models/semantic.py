@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from seg.batch import Batch
 from seg.errors import ConfigError
-from seg.models.base import Scale, SegmentationModel
+from seg.models.base import Scale, SegmentationModel, Size
 from seg.sample import Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
@@ -59,6 +59,25 @@ class SemanticModel(SegmentationModel):
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
         return {name: value[..., :height, :width] for name, value in sized.items()}
 
+    @property
+    def body(self) -> nn.Module:
+        return self.network
+
+    def check_body(self, given: Any, size: Size) -> None:
+        name = f"model.network: {type(self.network).__name__}"
+        heads = given if isinstance(given, dict) else {"out": given}
+        if "out" not in heads or not all(isinstance(logits, Tensor) and logits.ndim == 4 for logits in heads.values()):
+            raise ConfigError(f"{name} gives {_kind(given)}, expected logits (B, K, h, w), or a dict with them under 'out'")
+        for head, logits in heads.items():
+            if logits.shape[1] != self.num_classes:
+                raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected {self.num_classes}, one a class")
+            (height, width), (h, w) = size, logits.shape[-2:]
+            if not _lie_on(height / h, width / w):
+                raise ConfigError(
+                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
+                    "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
+                )
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         heads = self.logits(batch.images)
@@ -91,3 +110,15 @@ class SemanticModel(SegmentationModel):
         x, ((height, width), *_) = self.network_input(images)
         seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
         return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
+
+
+def _lie_on(*ratios: float) -> bool:
+    """Whether the image's sides are the same multiple of the logits', to 5 %: what is cut at the edge shifts the rest by less."""
+    times = {max(1, round(ratio)) for ratio in ratios}
+    return len(times) == 1 and all(abs(ratio / max(1, round(ratio)) - 1) <= 0.05 for ratio in ratios)
+
+
+def _kind(given: Any) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {tuple(given.shape)}"
+    return f"a dict of {', '.join(map(str, given))}" if isinstance(given, dict) else f"a {type(given).__name__}"

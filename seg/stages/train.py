@@ -21,11 +21,13 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seg.callbacks import Console, History, Keep
 from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
-from seg.datamodule import SegmentationData
+from seg.datamodule import SegmentationData, TrainingBatches
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.hardware import choose_precision, device_of, keep_freed_memory
 from seg.metrics.base import Metrics
+from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, check_finetune, make_plan, thaws
 from seg.module import SegmentationModule
 from seg.rawdata import local_weights
@@ -69,8 +71,6 @@ def run(cfg: Config, out: Path) -> float:
 
 def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder: Path) -> float:
     """Train, from the last checkpoint of an interrupted run if there is one, and write the outputs."""
-    torch.manual_seed(cfg.seed)
-    module = build_module(cfg, data)
     device = device_of(cfg.trainer.accelerator)
     precision = choose_precision(cfg.trainer.precision, device)
     history, key = History(), f"val_{cfg.task.monitor}"
@@ -85,6 +85,10 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
+    torch.manual_seed(cfg.seed)
+    model = make_model(cfg, data)
+    check_network(model, data, trainer.world_size)
+    module = build_module(cfg, data, model)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
@@ -155,12 +159,15 @@ def strategy_of(cfg: Config) -> str:
     )
 
 
-def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
-    """The LightningModule with everything the configuration names."""
-    allow = cfg.targets.allow
+def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
+    """The model to train, with the weights that it starts from."""
     model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
-    if cfg.trainer.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
+
+
+def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel) -> SegmentationModule:
+    """The LightningModule of a model, with everything else that the configuration names."""
+    allow = cfg.targets.allow
 
     def optimizer(groups: list[Group]) -> Any:
         parts = [{"params": group.parameters, "name": group.name} for group in groups]
@@ -182,6 +189,14 @@ def build_module(cfg: Config, data: SegmentationData) -> SegmentationModule:
         lambda: make_metrics(cfg, data),
         cfg.seed,
     )
+
+
+def check_network(model: SegmentationModel, data: SegmentationData, world_size: int) -> None:
+    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on."""
+    drawn, predicted = data.image_sizes()
+    batch_size = TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
+    check_sizes(model, data.info.channels, batch_size, drawn, predicted)
+    freeze_unused(model, data.info.channels, drawn[0])
 
 
 def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:

@@ -14,6 +14,7 @@ from torch import nn
 from seg.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.models.dry_run import check_sizes, freeze_unused
 from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
@@ -21,7 +22,10 @@ FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_bat
 SMALL_ENCODER = ["model.network.encoder_name=tu-mobilenetv3_small_050"]
 NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
+LIBRARY = ("deeplabv3", "deeplabv3plus", "fpn", "pspnet", "pan", "linknet", "manet", "upernet")
 SMALLER = {
+    **{name: ["model.network.encoder_name=tu-test_resnet"] for name in LIBRARY},
+    "segformer": ["model.network.decoder_segmentation_channels=32"],
     "unet": NARROW_DECODER,
     "unetplusplus_deep": [*SMALL_ENCODER, *NARROW_DECODER],
     "attention_unet": [*SMALL_ENCODER, *NARROW_DECODER],
@@ -32,8 +36,11 @@ SMALLER = {
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
 }
-HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
-MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in TASK_OF]
+HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
+SIMILAR = ("deeplabv3", "pspnet", "linknet", "manet", "upernet", "segformer", "lraspp_mobilenet_v3_large")
+"""Of libraries, as others that are tested quickly."""
+
+MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY + SIMILAR else name for name in TASK_OF]
 
 Build = Callable[..., SegmentationModel]
 
@@ -120,6 +127,8 @@ class TestContract:
 
     def test_the_loss_falls_and_bf16_is_finite(self, build: Build) -> None:
         model, batch = build(), quadrants()
+        check_sizes(model, 3, len(batch), [(64, 64)], [(37, 53)])
+        assert all(name.startswith("encoder.") for name in freeze_unused(model, 3, (64, 64))), "a parameter takes no part"
         large = sum(p.numel() for p in model.parameters()) > 40e6  # which leap too far at the rate of the others
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4 if large else 1e-3)
         history = []
@@ -133,7 +142,7 @@ class TestContract:
             total.backward()
             optimizer.step()
             history.append(total.item())
-        assert all(p.grad is not None for p in model.parameters() if p.requires_grad), "a parameter takes no part"
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
         assert min(history[-2:]) < 0.8 * history[0], history
         with torch.autocast("cpu", torch.bfloat16):
             terms = model.losses(batch)

@@ -141,7 +141,8 @@ def test_every_scheduler_keeps_the_ratio(
     composed, rates = make_config(f"scheduler={scheduler}", f"optimizer={optimizer}"), []
     for factor in (1.0, 0.5):
         config = composed.model_copy(update={"finetune": settings(lr_factor=factor)})
-        module = train.build_module(config, type("Data", (), {"info": make_info()})())
+        data = type("Data", (), {"info": make_info()})()
+        module = train.build_module(config, data, train.make_model(config, data))
         made = module.make_optimizer(module.plan.groups)
         schedule = module.make_scheduler(made, 20)
         rows = []

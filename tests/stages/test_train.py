@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from conftest import ROOT, MakeConfig, MakeInfo
 
 from seg.errors import ConfigError
 from seg.schema import Config
-from seg.stages.train import build_module, run, strategy_of
+from seg.stages.train import build_module, make_model, run, strategy_of
 
 FINDS = "ddp_find_unused_parameters_true"
 LATER = {"freeze_epochs": 1}
@@ -75,7 +76,8 @@ def test_what_a_file_gave_is_said_once(
     monkeypatch.setenv("LOCAL_RANK", rank)
     torch.save({"weight": torch.zeros(3, 3, 1, 1)}, tmp_path / "layer.pth")
     config = make_config(f"model.weights={tmp_path / 'layer.pth'}", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
-    module = build_module(config, SimpleNamespace(info=make_info()))  # type: ignore[arg-type]
+    data: Any = SimpleNamespace(info=make_info())
+    module = build_module(config, data, make_model(config, data))
     assert not module.model.network.weight.any()
     assert ("weights: 1 of the network's 2 tensors" in capsys.readouterr().out) == (rank == "0")
 

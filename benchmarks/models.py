@@ -1,0 +1,258 @@
+"""Every semantic model of conf/model on the drawn shapes, with one budget for all -> docs/models.md.
+
+    python benchmarks/models.py                        # all models; a row at a time, so it can be stopped and started again
+    python benchmarks/models.py --models unet fpn      # some, at the same budget
+
+Each model is trained and evaluated by the project's own commands (`seg train`, `seg evaluate`), in processes of its own, on
+a data set that is prepared once. Measured are the mIoU on the test split; the parameters that learn; multiply-adds of one
+prediction of 256 x 256 pixels (convolutions and matrix products, as torch counts them); the median time from an epoch to the
+next, validation included, the first epoch left out; and the training process's peak of resident memory above that of a
+process that has only imported what training imports. The encoders are those of conf/, small and from scratch, and so is the
+optimizer, but for transformers, which do not learn with its step size and get adamw. One run each, so that a difference of
+two or three points of mIoU means nothing.
+
+A row that is there is not measured again: delete it, or the folder of the budget (in outputs/benchmark_models/), to repeat it.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 256  # pixels, of the image whose multiply-adds are counted
+TRANSFORMER = ["optimizer=adamw"]
+SETTINGS = {"segformer": TRANSFORMER, "dpt": TRANSFORMER}
+"""What a model needs beside its defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one model. multiply_adds: of one image. peak_mib: above a process that trains nothing."""
+
+    model: str
+    encoder: str
+    settings: str
+    miou: float
+    parameters: int
+    multiply_adds: int
+    seconds_epoch: float
+    peak_mib: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="options of conf/model; all semantic ones if left out")
+    parser.add_argument("--images", type=int, default=600, help="images of the data set, of which 75 %% are learned from")
+    parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/models.md")
+    parser.add_argument("--describe", metavar="NAME", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.describe:
+        describe(given.describe)
+        return
+    known = semantic_models()
+    names = given.models or known
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"{unknown[0]}: no semantic model; there are {', '.join(known)}")
+    work = ROOT / "outputs/benchmark_models" / f"{given.images}x{given.size}_{given.epochs}"
+    prepare(work, given.images, given.size)
+    table = work / "models.csv"
+    base = baseline()
+    for name in names:
+        rows = read(table)
+        if name not in {row.model for row in rows}:
+            started = time.monotonic()
+            try:
+                row = measure(work, name, given.epochs, base)
+            except subprocess.CalledProcessError as error:
+                print(f"{name}: left out, as a command failed: {error.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                continue
+            write(table, [*rows, row])
+            print(f"{row}  {time.monotonic() - started:.0f} s", flush=True)
+        report(given.out, [row for row in read(table) if row.model in known], given.images, given.size, given.epochs)
+
+
+def semantic_models() -> list[str]:
+    files = sorted((ROOT / "conf/model").glob("*.yaml"))
+    return [path.stem for path in files if yaml.safe_load(path.read_text())["task"] == "semantic"]
+
+
+def prepare(work: Path, images: int, size: int) -> None:
+    """The data set of shapes, and its augmentation."""
+    if not (work / "augmented/augmented.json").exists():
+        shutil.rmtree(work, ignore_errors=True)
+        seg("prepare", f"data.source.num_images={images}", f"data.source.size={size}", f"hydra.run.dir={work / 'prepared'}")
+        seg("augment", f"paths.prepare={work / 'prepared'}", f"hydra.run.dir={work / 'augmented'}")
+
+
+def measure(work: Path, name: str, epochs: int, base: float) -> Row:
+    """Train, evaluate, and look at one model."""
+    folder, settings = work / name, SETTINGS.get(name, [])
+    paths = [f"paths.prepare={work / 'prepared'}", f"paths.augment={work / 'augmented'}"]
+    budget = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "runtime.progress=lines"]
+    ends, peak = timed("train", f"model={name}", *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch")
+    seg("evaluate", f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
+    figures = json.loads((folder / "evaluate/metrics.json").read_text())
+    facts = json.loads(run(sys.executable, __file__, "--describe", name))
+    seconds = [after - before for before, after in pairwise(ends)]
+    shutil.rmtree(folder)
+    return Row(
+        model=name,
+        encoder=facts["encoder"],
+        settings=" ".join(settings),
+        miou=figures["test"]["miou"],
+        parameters=facts["parameters"],
+        multiply_adds=facts["multiply_adds"],
+        seconds_epoch=round(statistics.median(seconds), 2) if seconds else float("nan"),
+        peak_mib=round(peak - base),
+    )
+
+
+def describe(name: str) -> None:
+    """Print a model's encoder, parameters and multiply-adds as JSON; nothing of it is trained."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from seg.config import checked, compose
+    from seg.models.build import build_model
+    from seg.models.dry_run import freeze_unused
+    from seg.stages.models import facts
+
+    config = checked(compose(ROOT / "conf", [f"model={name}"])[0])
+    model = build_model(config, facts(config), pretrained=False).eval()
+    freeze_unused(model, config.data.channels, (SIDE, SIDE))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.logits(torch.zeros(1, config.data.channels, SIDE, SIDE, dtype=torch.uint8))
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    encoder = config.model.network.arguments.get("encoder_name") or ""
+    print(json.dumps({"encoder": encoder, "parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}))
+
+
+def environment(scratch: Path | None = None) -> dict[str, str]:
+    own = {"PYTHONPATH": str(ROOT)} | ({"SEG_SCRATCH": str(scratch)} if scratch else {})
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | own
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
+
+
+def seg(*arguments: str) -> str:
+    return run(sys.executable, "-m", "seg", *arguments)
+
+
+def timed(*arguments: str, scratch: Path) -> tuple[list[float], float]:
+    """Run a training; the seconds at which its epochs ended, and the peak of its resident memory in MiB."""
+    command = [sys.executable, "-m", "seg", *arguments]
+    errors = scratch.with_suffix(".stderr")
+    ends = []
+    with open(errors, "w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(scratch), stdout=subprocess.PIPE, stderr=file, text=True)
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("epoch "):
+                ends.append(time.monotonic())
+        process.stdout.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors.read_text() or "no message")
+    return ends, mebibytes(usage.ru_maxrss)
+
+
+def baseline() -> float:
+    """MiB of a process that has imported what a training imports, and does nothing."""
+    code = "import seg.environment; seg.environment.prepare_environment(); import seg.stages.train, seg.models.semantic"
+    process = subprocess.Popen([sys.executable, "-c", f"{code}, segmentation_models_pytorch"], cwd=ROOT, env=environment())
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return mebibytes(usage.ru_maxrss)
+
+
+def mebibytes(maximum: int) -> float:
+    """Linux gives kibibytes, macOS bytes."""
+    return maximum / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def read(table: Path) -> list[Row]:
+    if not table.exists():
+        return []
+    kinds = {field.name: field.type for field in fields(Row)}
+    with open(table, newline="") as file:
+        return [Row(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
+
+
+def write(table: Path, rows: list[Row]) -> None:
+    """The whole table, or nothing of it."""
+    beside = table.with_suffix(".partial")
+    with open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    beside.replace(table)
+
+
+def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> None:
+    """The table as a page, the best mIoU first."""
+    command = f"python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
+    lines = [
+        "# Models compared",
+        "",
+        f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
+        f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels. So small a budget tells how soon a model learns, and "
+        "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing.",
+        "",
+        f"`{command}`, on {machine()}.",
+        "",
+        f"| model | encoder | test mIoU | parameters (M) | multiply-adds at {SIDE}x{SIDE} (G) | seconds an epoch | peak memory (MiB) |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: -row.miou):
+        name = row.model + (f" ({row.settings})" if row.settings else "")
+        lines.append(
+            f"| {name} | {row.encoder or 'its own'} | {row.miou:.3f} | {row.parameters / 1e6:.2f} | {row.multiply_adds / 1e9:.2f} "
+            f"| {row.seconds_epoch:.1f} | {row.peak_mib:.0f} |"
+        )
+    lines += [
+        "",
+        "**Parameters** are those that learn: stages of an encoder that a decoder does not look at are left out. **Multiply-adds** are "
+        "those of convolutions and matrix products in one prediction. **Seconds** are from one epoch to the next, validation included. "
+        "**Memory** is the training process's peak above that of a process that has imported the same libraries.",
+        "",
+    ]
+    out.write_text("\n".join(lines))
+
+
+def machine() -> str:
+    """Processor, cores, precision and torch, as the figures depend on them."""
+    import torch
+
+    from seg.environment import num_cores
+    from seg.hardware import choose_precision
+
+    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    precision = choose_precision("auto", torch.device("cpu"))
+    return (
+        f"{num_cores()} cores of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
+    )
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The list of what there is to choose from."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seg.errors import ConfigError
+from seg.stages.models import run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """conf/ with two models of its own, one of them broken, and few others."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    models = tmp_path / "conf/model"
+    for path in models.glob("*.yaml"):
+        if path.stem not in ("unet", "mask_rcnn_small"):
+            path.unlink()
+    own = "# {}\nname: {}\ntask: semantic\nnetwork: {}\nstride: 1\nscale: 1.0\nnormalization: dataset\nweights: null\n"
+    (models / "pixel.yaml").write_text(own.format("A linear classifier", "pixel", "{_target_: torch.nn.Conv2d, kernel_size: 1}"))
+    (models / "wrong.yaml").write_text(own.format("Nothing", "wrong", "{_target_: torch.nn.Conv9d, kernel_size: 1}"))
+    return tmp_path
+
+
+def test_models_and_losses_of_conf_are_listed_with_their_size(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(project, [])
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: re.split(r"  +", line) for line in shown.splitlines() if line}
+    assert rows["pixel"] == ["pixel", "semantic", "24", "A linear classifier"], "3 channels and a bias for each of 6 classes"
+    unet = (ROOT / "conf/model/unet.yaml").read_text().splitlines()[0]
+    assert rows["unet"] == ["unet", "semantic", "12,461,734", unet.removeprefix("# ")]
+    assert rows["mask_rcnn_small"][1] == "instance"
+    assert rows["wrong"][2] == "-"
+    assert "cannot be built: model.network._target_=torch.nn.Conv9d" in rows["wrong"][3]
+    assert rows["ce"][1].startswith("class_weights, label_smoothing")
+    assert not any(line != line.rstrip() for line in shown.splitlines())
+
+
+def test_encoders_are_found_by_a_part_of_the_name_or_a_pattern(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(project, ["--encoders", "squeezenet1"])
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["tv-squeezenet1_0", "tv-squeezenet1_1"]
+    assert rows[1] == ["tv-squeezenet1_1", "722,496", "2 4 8 16"]  # torchvision: 1,235,496 with a last convolution of 512 x 1000 + 1000
+    run(project, ["--encoders", "tu-resnet10*"])
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[3:]} >= {"tu-resnet10t"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--encoder"], r"models: unknown argument --encoder; did you mean '--encoders'\?"),
+        (["--encoders", "a", "b"], r"expected one pattern, got 2"),
+        (["--encoders", "resnett18"], r"no encoder's name matches; did you mean resnet18 or"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(project: Path, arguments: list[str], answer: str) -> None:
+    with pytest.raises(ConfigError, match=answer):
+        run(project, arguments)
+
+
+def test_outside_of_a_project_it_says_where_to_stand(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="change into the project's folder first"):
+        run(tmp_path, [])
