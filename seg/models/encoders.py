@@ -73,9 +73,7 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
         """Convolutions beyond `output_stride` keep the resolution (called by smp). ValueError where a pooling layer would have to."""
         deeper = [m for stride, modules in self.get_stages().items() if stride > output_stride for m in modules]
         if any(isinstance(m, nn.MaxPool2d) for m in deeper):
-            raise ValueError(
-                "this encoder downsamples by pooling and cannot be dilated; choose another encoder, or a model without dilation"
-            )
+            raise ValueError("this encoder downsamples by pooling and cannot be dilated")
         super().make_dilated(output_stride)
 
 
