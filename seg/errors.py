@@ -21,9 +21,9 @@ class DataError(InputError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` is most likely a slip of, or None (difflib's ratio >= 0.6)."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """The known word that `word` is most likely a slip of, or None: letters swapped, else the greatest of difflib's ratios >= 0.6."""
+    found = get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return min(found, key=lambda other: sorted(other) != sorted(word), default=None)
 
 
 def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:

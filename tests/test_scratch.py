@@ -76,7 +76,8 @@ with Scratch(Path(sys.argv[1]), "train") as folder:
 """
 
 
-def test_one_training_at_a_time_and_a_killed_one_leaves_its_folder(tmp_path: Path) -> None:
+def test_one_training_at_a_time_and_a_killed_one_leaves_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg.scratch.WAIT", 0.6)
     other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None
@@ -92,7 +93,10 @@ def test_one_training_at_a_time_and_a_killed_one_leaves_its_folder(tmp_path: Pat
         assert (folder / "last.ckpt").read_text() == "half"
 
 
-def test_the_lock_excludes_a_second_holder_in_the_same_process_and_ends_with_the_block(tmp_path: Path) -> None:
+def test_the_lock_excludes_a_second_holder_in_the_same_process_and_ends_with_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seg.scratch.WAIT", 0.6)
     with Scratch(tmp_path, "train") as folder, pytest.raises(InputError, match="still running"):
         Scratch(tmp_path, "train").__enter__()
     with Scratch(tmp_path, "train") as again:

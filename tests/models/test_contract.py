@@ -36,7 +36,7 @@ SMALLER = {
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
 }
-HEAVY = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
+HEAVY = ("fcn", "mask_rcnn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
 SIMILAR = ("deeplabv3", "pspnet", "linknet", "manet", "upernet", "segformer", "lraspp_mobilenet_v3_large")
 """Of libraries, as others that are tested quickly."""
 

@@ -196,9 +196,15 @@ def test_a_download_that_breaks_off_names_both_ways_out(
         build_model(make_config("model=fcn", "model.weights=IMAGENET1K_V2"), make_info())
 
 
-@pytest.mark.parametrize("model", ["unet", "fcn"])
-def test_weights_of_an_unknown_name_are_named(model: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
-    with pytest.raises(ConfigError, match=r"imagenett.*\(with model\.weights=imagenett\)"):
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        ("unet", r"model\.weights=imagenett: resnet18 has no such weights \(it has: imagenet, ssl, swsl\)"),
+        ("fcn", r"imagenett.*\(with model\.weights=imagenett\)"),
+    ],
+)
+def test_weights_of_an_unknown_name_are_named(model: str, answer: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
+    with pytest.raises(ConfigError, match=answer):
         build_model(make_config(f"model={model}", "model.weights=imagenett"), make_info())
 
 

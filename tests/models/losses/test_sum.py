@@ -83,7 +83,7 @@ def test_the_module_logs_each_term_by_its_name(make_config: MakeConfig, make_inf
     monkeypatch.setattr(SegmentationModule, "log", lambda _, name, value, **__: logged.update({name: value.item()}))
     images = torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
     batch = Batch(images, images[:, 0] % 3, [], [], [], [], [(8, 8)] * 2, ["a", "b"])
-    total = SegmentationModule(model, None, None, None, 0).training_step(batch, 0)  # type: ignore[arg-type]
+    total = SegmentationModule(model, None, None, None, None, 0).training_step(batch, 0)  # type: ignore[arg-type]
     assert list(logged) == ["train_loss", "train_ce_term", "train_dice_term", "train_focal_term"]
     assert logged["train_loss"] == pytest.approx(sum(list(logged.values())[1:])) == total.item()
     logits = model.logits(batch.images)["out"]
