@@ -8,7 +8,7 @@ from torch import nn
 
 from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
-from seg.models.encoder import find_encoder
+from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
 from seg.models.first_layer import RGB, take_channels

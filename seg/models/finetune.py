@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seg.errors import ConfigError
-from seg.models.encoder import find_encoder, stages_of
+from seg.models.encoder_stages import find_encoder, stages_of
 from seg.schema import Finetune
 
 

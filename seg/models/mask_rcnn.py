@@ -5,6 +5,8 @@ Images come normalised, scaled and padded (see `seg.models.base`), so torchvisio
 
 from typing import Literal
 
+import torch
+from torch import nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -14,7 +16,7 @@ from torchvision.models.detection.mask_rcnn import (
     MaskRCNNHeads,
     MaskRCNNPredictor,
 )
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from seg.errors import ConfigError, did_you_mean
 from seg.models.pyramid import EncoderPyramid
@@ -118,12 +120,29 @@ def resnet50_fpn(
         box_nms_thresh=box_nms_thresh,
         box_detections_per_img=box_detections_per_img,
     )
+    if weights is not None:
+        use_batch_norm(network)
     if whole:
         heads = network.roi_heads
         heads.box_predictor = FastRCNNPredictor(heads.box_predictor.cls_score.in_features, num_classes)
         reduced = heads.mask_predictor.conv5_mask
         heads.mask_predictor = MaskRCNNPredictor(reduced.in_channels, reduced.out_channels, num_classes)
     return network
+
+
+def use_batch_norm(network: nn.Module) -> None:
+    """Put batch norms in place of torchvision's frozen ones, which give the same in evaluation.
+
+    torchvision freezes them where weights are given, with an epsilon that depends on the weights. A checkpoint would not fit
+    the network that is built without these weights to receive it. `finetune.frozen_norms` freezes batch norms of any network.
+    """
+    for module in list(network.modules()):
+        for name, frozen in module.named_children():
+            if isinstance(frozen, FrozenBatchNorm2d):
+                norm = nn.BatchNorm2d(len(frozen.weight))
+                state = {**frozen.state_dict(), "running_var": frozen.running_var + frozen.eps - norm.eps}
+                norm.load_state_dict({**state, "num_batches_tracked": torch.tensor(0)})
+                setattr(module, name, norm)
 
 
 def _top_n(before_nms: list[int], after_nms: list[int]) -> dict[str, int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
-from seg.models.encoder import find_encoder
+from seg.models.encoder_stages import find_encoder
 from seg.models.first_layer import adapted, first_convolution
 
 WRAPPERS = ("", "module.", "model.", "network.", "model.network.")

@@ -8,6 +8,9 @@ import torch
 from conftest import MakeConfig, MakeInfo
 from pycocotools import mask as coco_mask
 from scipy.ndimage import binary_dilation
+from torch import nn
+from torchvision.models import resnet50
+from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import roi_align
@@ -303,3 +306,32 @@ def test_without_a_background_class_the_first_class_has_instances(make_config: M
     assert model.network.roi_heads.box_predictor.cls_score.out_features == 3
     kinds = {int(c) for p in model.eval().predict(batch_of([3, 3]).images) for c in p.categories}
     assert kinds == {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["COCO_V1", "IMAGENET1K_V1"])
+def test_a_network_that_started_from_torchvisions_weights_is_restored_without_them(
+    weights: str, make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    donor = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None) if weights == "COCO_V1" else resnet50()
+    for module in donor.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 1e-6, 2.0)  # some below the epsilon
+            nn.init.uniform_(module.running_mean, -1, 1)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: donor.state_dict())
+    info = make_info(background=True)
+    config = make_config("task=instance", "model=maskrcnn_resnet50_fpn", f"model.weights={weights}", "model.scale=[64,96]")
+    trained = build_model(config, info).eval()
+    restored = build_model(config, info, pretrained=False)
+    restored.load_state_dict(trained.state_dict())
+    images = batch_of([3, 5]).images
+    x, _ = trained.network_input(images)
+    with torch.no_grad():
+        wanted, given = trained.body(x), restored.eval().body(x)
+        slot = "weights" if weights == "COCO_V1" else "weights_backbone"
+        theirs = maskrcnn_resnet50_fpn(**{"weights": None, "weights_backbone": None, slot: weights})
+        frozen = theirs.eval().backbone.body(x)
+    assert all(torch.equal(wanted[level], given[level]) for level in wanted)
+    for level, features in trained.network.backbone.body(x).items():
+        torch.testing.assert_close(features, frozen[level], rtol=1e-3, atol=1e-3 * float(frozen[level].abs().max()))
