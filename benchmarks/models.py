@@ -8,8 +8,8 @@ a data set that is prepared once. Measured are the mIoU on the test split; the p
 prediction of 256 x 256 pixels (convolutions and matrix products, as torch counts them); the median time from an epoch to the
 next, validation included, the first epoch left out; and the training process's peak of resident memory above that of a
 process that has only imported what training imports. The encoders are those of conf/, small and from scratch, and so is the
-optimizer, but for what a model needs to learn from scratch in so few steps (`SETTINGS`; the page names it). One run each, so that a difference of
-two or three points of mIoU means nothing.
+optimizer, but for what a model needs to learn from scratch in so few steps (`SETTINGS`; the page names it). One run each, so that a
+difference of two or three points of mIoU means nothing.
 
 A row that is there is not measured again: delete it, or the folder of the budget (in outputs/benchmark_models/), to repeat it.
 """
@@ -40,8 +40,8 @@ VGG = [
     "optimizer.lr=2e-3",
 ]
 SETTINGS = {
-    **{name: TRANSFORMER for name in ("segformer", "dpt")},
-    **{name: VGG for name in ("fcn32s", "fcn16s", "fcn8s")},
+    **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), VGG),
     "unet_paper": ["model.network.width=32", "model.network.padding=same", "model.network.batch_norm=true"],
 }
 """What a model needs beside its defaults."""
