@@ -105,9 +105,12 @@ def test_a_missing_folder_says_which_key_points_at_it(project: Project) -> None:
     project.run("git", "checkout", "-q", ".")
 
 
-def test_all_stages_are_named_alike() -> None:
+def test_all_stages_and_commands_are_named_alike() -> None:
     import yaml
+
+    from seg.cli import COMMANDS
 
     root = Path(__file__).parents[1]
     assert list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"]) == STAGES
-    assert {p.stem for p in (root / "seg/stages").glob("[a-z]*.py")} == set(STAGES)
+    assert list(COMMANDS)[: len(STAGES)] == STAGES
+    assert {p.stem for p in (root / "seg/stages").glob("[a-z]*.py")} == set(COMMANDS)
