@@ -1,5 +1,6 @@
 """From the configuration and a data set's facts to a model."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Ca
 
 def build_network(cfg: Config, data: DatasetInfo, hub: str | None) -> nn.Module:
     """The network for the data's classes and channels, from scratch or with a hub's weights."""
-    import inspect
-
     target, allow, key = cfg.model.network, cfg.targets.allow, "model.network"
     classes = num_outputs(cfg, data)
     known: dict[str, Any] = dict.fromkeys(CLASSES, classes) | dict.fromkeys(CHANNELS, data.channels)

@@ -1,6 +1,7 @@
 """Overrides found again from a composed configuration, and what a slip of the pen is answered with."""
 
 import copy
+import re
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_every_option_says_its_name() -> None:
     for path in CONF.glob("*/*.yaml"):
         content = yaml.safe_load(path.read_text())
         assert content.get(path.parent.name, content)["name"] == path.stem, path
+
+
+def test_the_reference_lists_every_option() -> None:
+    lines = (ROOT / "docs/reference.md").read_text().splitlines()
+    rows = {group.strip(): options for _, group, options, *_ in (line.split("|") for line in lines if line.count("|") == 3)}
+    for path in CONF.glob("*/*.yaml"):
+        assert path.stem in re.findall(r"\w+", rows[path.parent.name]), path
 
 
 def test_every_option_composes() -> None:
