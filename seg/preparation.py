@@ -14,6 +14,7 @@ import numpy as np
 from seg.checks import refuse_empty, refuse_leaks, refuse_no_instances, refuse_one_class
 from seg.environment import num_cores
 from seg.errors import ConfigError, DataError, InputError
+from seg.findings import Finding
 from seg.progress import track
 from seg.sample import ClassInfo
 from seg.schema import Split
@@ -24,7 +25,6 @@ from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
-SHOWN = 10  # notes on single images
 
 
 def prepare(
@@ -46,7 +46,8 @@ def prepare(
     if listed is not None:
         unlisted = [item.image_id for item in items if item.image_id not in listed]
         if unlisted:
-            source.notes.append(f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}")
+            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
+            source.findings.append(Finding("unlisted-image", "data.split.lists", what))
         items = [item for item in items if item.image_id in listed]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     groups, presence = _planned(items, split, root) if UNSPLIT in places else ([], None)  # before the long reading
@@ -68,8 +69,7 @@ def prepare(
         with_instances = any(s.annotations for s in found)
         for target, members in splits.items():
             write_split(partial / target, members, classes, with_instances)
-        if notes := [note for stored in found for note in stored.notes]:
-            source.notes.extend(notes[:SHOWN] + ([f"and {len(notes) - SHOWN} more such notes"] if len(notes) > SHOWN else []))
+        source.findings.extend(finding for stored in found for finding in stored.findings)
         return write_info(partial, name, classes, splits)
 
 

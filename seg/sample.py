@@ -18,12 +18,19 @@ BACKGROUND = "background"
 """The name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it."""
 
 
+Color = tuple[int, int, int]
+
+Label = int | str | Color
+"""What raw data calls a class: a value in a mask, a category's name, or a colour."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
-    """A class as people name and draw it; its index is its place in the list."""
+    """A class as people name and draw it; its index is its place in the list. labels: what raw data calls it, if not the usual."""
 
     name: str
-    color: tuple[int, int, int]
+    color: Color
+    labels: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
+Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -47,6 +48,9 @@ class Named(Section):
 class ClassConfig(Section):
     name: str
     color: Annotated[list[Channel], Field(min_length=3, max_length=3)]
+    labels: list[
+        int | str | Annotated[list[Channel], Field(min_length=3, max_length=3)]
+    ] = []  # an entry of a list has no place for defaults
 
 
 class Table(Section):

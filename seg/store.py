@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from seg.errors import DataError
+from seg.findings import Finding
 from seg.imagefile import decode_image, decode_index, encode_png, read_bytes
 from seg.labelmaps import Rle, decode, encode, measure
 from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, validate
@@ -44,7 +45,7 @@ class Stored:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
-    ids. labels_sha256: of the label maps. notes: the record's.
+    ids. labels_sha256: of the label maps. findings: the record's.
     """
 
     entry: Entry
@@ -52,7 +53,7 @@ class Stored:
     histogram: np.ndarray
     annotations: list[dict[str, Any]]
     labels_sha256: str
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
         _histogram(sample.image),
         annotations,
         labels.hexdigest(),
-        record.notes,
+        record.findings,
     )
 
 
@@ -141,7 +142,8 @@ def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: di
     for split in sorted(splits):
         for s in splits[split]:
             digest.update(f"{split} {s.entry.image_id} {s.entry.sha256} {s.labels_sha256}\n".encode())
-    digest.update(json.dumps([asdict(c) for c in classes]).encode())
+    known = [{"name": c.name, "color": c.color} for c in classes]
+    digest.update(json.dumps(known).encode())
     info = DatasetInfo(
         name=name,
         task="instance" if any(s.annotations for s in stored) else "semantic",
@@ -152,7 +154,7 @@ def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: di
         splits={split: _counts(members, len(classes)) for split, members in splits.items()},
         digest=digest.hexdigest(),
     )
-    (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info)}, indent=1) + "\n")
+    (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
     return info
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import MakeConfig
 
+from seg.findings import Finding
 from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
 from seg.sources.base import Item, Record
@@ -37,7 +38,7 @@ class Rounds:
     with_instances: ClassVar[bool] = False
 
     @property
-    def notes(self) -> list[str]:
+    def findings(self) -> list[Finding]:
         return []
 
     def items(self) -> list[Item]:

@@ -1,7 +1,7 @@
 """Tiny raw data sets, made with numpy and OpenCV, and what is needed to prepare them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from seg.errors import InputError
+from seg.findings import Finding
 from seg.labelmaps import layers_from_masks, semantic_from_instances
 from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
@@ -148,6 +149,7 @@ class Blobs:
     with_instances: ClassVar[bool] = True
     count: int = 12
     size: tuple[int, int] = SIZE
+    findings: list[Finding] = field(default_factory=list)
 
     def items(self) -> list[Item]:
         return [Item(f"blobs{number}", files=(str(number),)) for number in range(self.count)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from seg.findings import Finding
 from seg.sample import Sample
 
 
@@ -26,22 +27,22 @@ class Item:
 class Record:
     """A Sample as read, with the image's original bytes where they decode to exactly the sample's image.
 
-    notes: what `Source.read` left out of it, a line each.
+    findings: what `Source.read` left out of it, or found odd.
     """
 
     sample: Sample
     encoded: bytes | None = None
     suffix: str = ".png"
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class Source(Protocol):
     """A layout of raw data. It is sent to worker processes, so it holds plain values only.
 
-    notes: what `items` left out, a line each. with_instances: whether it is a data set of instances, which must hold some.
+    findings: what `items` left out, or found odd. with_instances: whether it is a data set of instances, which must hold some.
     """
 
-    notes: list[str]
+    findings: list[Finding]
     with_instances: bool
 
     def items(self) -> list[Item]:

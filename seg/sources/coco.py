@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from seg.errors import ConfigError, DataError, did_you_mean, nearest
+from seg.findings import Finding
 from seg.imagefile import decode_image, read_bytes
 from seg.labelmaps import decode
 from seg.sample import ClassInfo
@@ -41,7 +42,7 @@ class Coco:
         channels: int,
         split: Split,
     ) -> None:
-        self.notes: list[str] = []
+        self.findings: list[Finding] = []
         self.root, self.annotations, self.images = Path(root), annotations, images
         self.parts = parts_of(split, "{split}.json", annotations=annotations, images=images)
         self.categories, self.background, self.channels = categories_of(classes), background_of(classes), channels
@@ -85,8 +86,9 @@ class Coco:
                 empty.append(region["id"])
         categories, crowd = np.array([r["category"] for r in kept], np.int32), np.array([r["crowd"] for r in kept], bool)
         sample = instance_sample(item.image_id, image, decode(rles, height, width), categories, crowd, self.background)
-        notes = [f"{item.files[1]}, annotation {number}: covers no pixel of {path.name} and is left out" for number in empty]
-        return Record(sample, data, path.suffix.lower(), tuple(notes))
+        what = f"covers no pixel of {path.name} and is left out"
+        findings = [Finding("empty-instance", f"{item.files[1]}, annotation {number}", what, image_id=item.image_id) for number in empty]
+        return Record(sample, data, path.suffix.lower(), tuple(findings))
 
     def _look_at_images(self, path: Path, folder: Path, content: CocoFile) -> None:
         """Refuse a file whose images are not there; note images that it does not name."""
@@ -100,7 +102,8 @@ class Coco:
             )
         there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p)}
         if unused := sorted(there - set(names)):
-            self.notes.append(f"{folder}: {len(unused)} images are not named in {path.name} and are left out, such as {unused[0]}")
+            what = f"{len(unused)} images are not named in {path.name} and are left out, such as {unused[0]}"
+            self.findings.append(Finding("image-without-label", str(folder), what))
 
     def _indices(self, path: Path, content: CocoFile) -> dict[Key, tuple[int, bool]]:
         """Each category's class index, and whether it is ignored; DataError where one with annotations has no class."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.errors import ConfigError, DataError, did_you_mean
+from seg.findings import Finding
 from seg.imagefile import decode_image, decode_index, read_bytes
 from seg.labelmaps import layers_from_masks
 from seg.sample import ClassInfo
@@ -25,7 +26,7 @@ class Dsb2018:
     with_instances = True
 
     def __init__(self, root: str, folder: str, category: str, classes: Sequence[ClassInfo], channels: int, split: Split) -> None:
-        self.notes: list[str] = []
+        self.findings: list[Finding] = []
         self.root, self.folder, self.channels = Path(root), folder, channels
         self.parts = parts_of(split, "{split}", folder=folder)
         categories = categories_of(classes)
@@ -58,8 +59,9 @@ class Dsb2018:
             )
         categories, crowd = np.full(len(kept), self.category), np.zeros(len(kept), bool)
         sample = instance_sample(item.image_id, image, layers_from_masks(kept, height, width), categories, crowd, self.background)
-        notes = (f"{masks}: {len(empty)} masks are empty and are left out, such as {empty[0]}",) if empty else ()
-        return Record(sample, data, path.suffix.lower(), notes)
+        what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
+        findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
+        return Record(sample, data, path.suffix.lower(), findings)
 
     def _part(self, part: str | None) -> list[Item]:
         folder = folder_below(self.root, self.folder, part, "data.source.folder")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.errors import ConfigError, DataError
+from seg.findings import Finding
 from seg.imagefile import decode_color, decode_image, decode_index, read_bytes
 from seg.sample import IGNORE, ClassInfo, Sample, no_instances
 from seg.schema import Split
@@ -40,7 +41,7 @@ class Folders:
     ) -> None:
         if labels not in ("index", "color"):
             raise ConfigError(f"data.source.labels={labels!r}: expected index or color")
-        self.notes: list[str] = []
+        self.findings: list[Finding] = []
         parts = parts_of(split, "{split}/images", images=images, masks=masks)
         self.layout = Layout(Path(root), images, masks, mask_suffix, skip_unlabelled, parts)
         self.channels, self.classes = channels, list(classes)
@@ -48,7 +49,7 @@ class Folders:
         self.by_color = labels == "color"
 
     def items(self) -> list[Item]:
-        return paired(self.layout, self.notes)
+        return paired(self.layout, self.findings)
 
     def read(self, item: Item) -> Record:
         image_path, mask_path = (Path(f) for f in item.files)

@@ -9,6 +9,7 @@ import numpy as np
 
 from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean
+from seg.findings import Finding
 from seg.imagefile import decode_image, decode_index, read_bytes
 from seg.sample import ClassInfo
 from seg.schema import Split
@@ -44,7 +45,7 @@ class IdMaps:
         channels: int,
         split: Split,
     ) -> None:
-        self.notes: list[str] = []
+        self.findings: list[Finding] = []
         parts = parts_of(split, "{split}/images", images=images, masks=masks)
         self.layout = Layout(Path(root), images, masks, mask_suffix, skip_unlabelled, parts)
         self.known, self.background, self.channels = categories_of(classes), background_of(classes), channels
@@ -60,7 +61,7 @@ class IdMaps:
         self.categories = categories
 
     def items(self) -> list[Item]:
-        items = paired(self.layout, self.notes)
+        items = paired(self.layout, self.findings)
         for item in items:
             if Path(item.files[1]).suffix.lower() not in EXACT_SUFFIXES:
                 raise DataError(
@@ -83,12 +84,12 @@ class IdMaps:
             raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance")
         present = present[present > 0]
         ids = (np.searchsorted(present, values).astype(np.int32) + 1) * (values > 0)
-        categories, notes = self._categories(item, map_path, [int(i) for i in present])
+        categories, findings = self._categories(item, map_path, [int(i) for i in present])
         sample = instance_sample(item.image_id, image, ids[:, :, None], categories, np.zeros(len(present), bool), self.background)
-        return Record(sample, data, path.suffix.lower(), notes)
+        return Record(sample, data, path.suffix.lower(), findings)
 
-    def _categories(self, item: Item, path: Path, present: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The class index of each id that is present, and a note on ids that only the table has."""
+    def _categories(self, item: Item, path: Path, present: list[int]) -> tuple[np.ndarray, tuple[Finding, ...]]:
+        """The class index of each id that is present, and a finding on ids that only the table has."""
         if self.category is not None:
             return np.full(len(present), self.category), ()
         table = {int(number): index for number, index in json.loads(item.labels).items()}
@@ -96,8 +97,9 @@ class IdMaps:
             more = f" (and {len(missing) - 1} more ids)" if len(missing) > 1 else ""
             raise DataError(f"{path}: the id {missing[0]}{more} has no row in {self.categories}; add image, id and class there")
         unseen = sorted(table.keys() - set(present))
-        notes = (f"{path}: {len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0]}",) if unseen else ()
-        return np.array([table[number] for number in present], np.int32), notes
+        what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
+        findings = (Finding("empty-instance", str(path), what, image_id=item.image_id),) if unseen else ()
+        return np.array([table[number] for number in present], np.int32), findings
 
     def _with_classes(self, items: Sequence[Item], path: Path) -> list[Item]:
         """The items, each with the class index of its ids as text; DataError for a row that fits no class, or two images."""
@@ -121,5 +123,6 @@ class IdMaps:
             if tables[int(known[name])].setdefault(int(row["id"]), index) != index:
                 raise DataError(f"{where}: the id {row['id']} of '{name}' has another class in a line before; remove one of them")
         if others:
-            self.notes.append(f"{path}: {len(others)} rows are of no image here and are passed over, such as '{others[0]}'")
+            what = f"{len(others)} rows are of no image here and are passed over, such as '{others[0]}'"
+            self.findings.append(Finding("label-without-image", str(path), what))
         return [replace(item, labels=json.dumps(table)) for item, table in zip(items, tables, strict=True)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg.errors import ConfigError, DataError
+from seg.findings import Finding
 from seg.imagefile import IMAGE_SUFFIXES
 from seg.schema import Split
 from seg.sources.base import Item
@@ -84,12 +85,12 @@ def pictures(folder: Path, ending: str) -> dict[str, Path]:
     return found
 
 
-def paired(layout: Layout, notes: list[str]) -> list[Item]:
-    """Every image with its mask as an Item, whose files are the two paths; what is left out is added to `notes`.
+def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
+    """Every image with its mask as an Item, whose files are the two paths; what is left out is added to `findings`.
 
     DataError where a folder is missing or empty, two files share a name, or an image has no mask.
     """
-    return [item for part in layout.parts for item in _paired(layout, part, notes)]
+    return [item for part in layout.parts for item in _paired(layout, part, findings)]
 
 
 def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, image: Sequence[int]) -> None:
@@ -100,7 +101,7 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
         raise DataError(f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; give both the same size{turned}")
 
 
-def _paired(layout: Layout, part: str | None, notes: list[str]) -> list[Item]:
+def _paired(layout: Layout, part: str | None, findings: list[Finding]) -> list[Item]:
     images = folder_below(layout.root, layout.images, part, "data.source.images")
     masks = folder_below(layout.root, layout.masks, part, "data.source.masks")
     found = pictures(images, "")
@@ -115,9 +116,11 @@ def _paired(layout: Layout, part: str | None, notes: list[str]) -> list[Item]:
             "set data.source.mask_suffix, or leave such images out with data.source.skip_unlabelled=true"
         )
     if unused := sorted(drawn.keys() - found.keys()):
-        notes.append(f"{masks}: {len(unused)} masks have no image and are left out, such as {drawn[unused[0]].name}")
+        what = f"{len(unused)} masks have no image and are left out, such as {drawn[unused[0]].name}"
+        findings.append(Finding("label-without-image", str(masks), what))
     if missing:
-        notes.append(f"{images}: {len(missing)} images have no mask and are left out, such as {found[missing[0]].name}")
+        what = f"{len(missing)} images have no mask and are left out, such as {found[missing[0]].name}"
+        findings.append(Finding("image-without-label", str(images), what))
     return [
         Item(name, part, (str(path), str(drawn[name])), (name, path.relative_to(images).as_posix(), path.name))
         for name, path in sorted(found.items())

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from seg.errors import ConfigError
+from seg.findings import Finding
 from seg.labelmaps import layers_from_masks, semantic_from_instances
 from seg.sample import ClassInfo, Sample
 from seg.sources.base import Item, Record
@@ -37,7 +38,7 @@ class Shapes:
         names = [c.name for c in classes]
         if sorted(names) != sorted(("background", *KINDS)):
             raise ConfigError(f"data.classes: shapes draws background, {', '.join(KINDS)}; got {', '.join(names)}")
-        self.notes: list[str] = []
+        self.findings: list[Finding] = []
         self.num_images, self.size, self.seed = num_images, size, seed
         self.background = names.index("background")
         self.categories = [names.index(kind) for kind in KINDS]

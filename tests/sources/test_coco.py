@@ -158,9 +158,9 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     source = coco(root)
     info = prepare_tiny(source, tmp_path / "out", classes=CLASSES)
     assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
-    assert source.notes[0] == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
-    assert source.notes[1] == f"{root}/annotations.json, annotation 507: covers no pixel of a.png and is left out"
-    assert (len(source.notes), source.notes[-1]) == (12, "and 2 more such notes")
+    assert str(source.findings[0]) == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
+    assert str(source.findings[1]) == f"{root}/annotations.json, annotation 507: covers no pixel of a.png and is left out"
+    assert len(source.findings) == 13
 
 
 def test_the_file_is_read_once_and_sent_to_no_other_process(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_empty_masks_are_left_out_and_noted(tmp_path: Path) -> None:
     source = cells(root)
     assert len(read_all(source)["cell0"].categories) == 6
     prepare_tiny(source, tmp_path / "out", classes=CLASSES)
-    assert source.notes == [f"{masks}: 2 masks are empty and are left out, such as 2a.png"]
+    assert [str(f) for f in source.findings] == [f"{masks}: 2 masks are empty and are left out, such as 2a.png"]
     assert len(read_back(tmp_path / "out")["cell0"].categories) == 6
 
 

@@ -214,7 +214,7 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
         write(tmp_path / "masks" / f"{name}.png", np.zeros((1, 4), np.uint8))
     source = folders(tmp_path, skip_unlabelled=True)
     assert [item.image_id for item in source.items()] == ["a"]
-    assert source.notes == [
+    assert [str(f) for f in source.findings] == [
         f"{tmp_path / 'masks'}: 1 masks have no image and are left out, such as c.png",
         f"{tmp_path / 'images'}: 1 images have no mask and are left out, such as b.png",
     ]

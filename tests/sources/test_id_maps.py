@@ -91,7 +91,7 @@ def test_names_pair_as_for_masks(tmp_path: Path) -> None:
     write(tmp_path / "images" / "z.png", picture(9))
     source = maps(tmp_path, mask_suffix="_ids", skip_unlabelled=True)
     assert {n: len(s.categories) for n, s in read_all(source).items()} == {"day/x": len(np.unique(ids(0))) - 1, "night/x": 0}
-    assert source.notes == [f"{tmp_path}/images: 1 images have no mask and are left out, such as z.png"]
+    assert [str(f) for f in source.findings] == [f"{tmp_path}/images: 1 images have no mask and are left out, such as z.png"]
     with pytest.raises(
         ConfigError, match=r"^data.split.by=folders: data.source.images and .masks must hold {split}, as in '{split}/images'"
     ):
@@ -131,7 +131,7 @@ def test_rows_without_pixels_and_rows_of_other_images_are_noted(tmp_path: Path) 
     root = write_table(tmp_path / "raw", [*ROWS, "a,77,stone", "a,78,stone", "zzz,1,stone"])
     source = maps(root, **TABLE)
     prepare_tiny(source, tmp_path / "out", classes=CLASSES)
-    assert source.notes == [
+    assert [str(f) for f in source.findings] == [
         f"{root}/classes.csv: 1 rows are of no image here and are passed over, such as 'zzz'",
         f"{root}/masks/a.png: 2 ids of classes.csv are in no pixel and are left out, such as 77",
     ]

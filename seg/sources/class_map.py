@@ -1,0 +1,82 @@
+"""Which class a raw label is of: a category's name, a mask's value, or its colour."""
+
+from collections.abc import Iterable, Sequence
+
+from seg.errors import ConfigError, did_you_mean, nearest
+from seg.sample import IGNORE, ClassInfo, Color, Label
+
+DROP = -1
+"""What a label has instead of a class where its regions are as if they were not there."""
+
+SHOWN = 12  # labels that an error lists
+KINDS = {int: "a value, such as 7", str: "a name, such as car", tuple: "a colour, such as [128, 0, 0]"}
+OTHERS = {"refuse": None, "ignore": IGNORE, "drop": DROP}
+
+
+class ClassMap:
+    """From raw labels to class indices.
+
+    A class takes the labels that its entry in data.classes lists under `labels`; without them its place in the list (where
+    labels are values), its name, or its colour. So classes are renamed, merged, reordered, and ids may have gaps. ignore:
+    labels whose pixels count nowhere. drop: labels whose regions are as if they were not there. others: what becomes of
+    labels that are not listed at all: `refuse`, `ignore` or `drop`. ConfigError where a label stands twice, or is of another
+    type than `kind`: int (values), str (names) or tuple (colours).
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[ClassInfo],
+        kind: type,
+        ignore: Iterable[Label | list[int]],
+        drop: Iterable[Label | list[int]] = (),
+        others: str = "refuse",
+    ) -> None:
+        if others not in OTHERS:
+            raise ConfigError(f"data.source.others={others}: {did_you_mean(others, OTHERS, 'expected')}")
+        self.classes, self.kind, self.others = list(classes), kind, OTHERS[others]
+        self.lookup: dict[Label, int] = {}
+        own = {int: lambda index, _: index, str: lambda _, c: c.name, tuple: lambda _, c: c.color}[kind]
+        for index, info in enumerate(classes):
+            for label in info.labels or (own(index, info),):
+                self._add(label, index, f"data.classes[{index}] ({info.name})")
+        for key, labels, target in (("ignore", ignore, IGNORE), ("drop", drop, DROP)):
+            for label in labels:
+                self._add(label, target, f"data.source.{key}")
+
+    def get(self, label: Label) -> int | None:
+        """The class index of a label, IGNORE (255), DROP (-1), or None where it is unknown and must be refused."""
+        return self.lookup.get(label, self.others)
+
+    def unknown(self, label: Label, others: Iterable[Label] = ()) -> str:
+        """What to say of a label without class: the nearest that there is, and the fix. others: further such labels."""
+        fix = "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
+        more = [str(other) for other in others if other != label]
+        nor = f"; nor of {', '.join(more[:SHOWN])}{f' and {len(more) - SHOWN} more' if len(more) > SHOWN else ''}" if more else ""
+        return f"{self._nearest(label)}{nor}; {fix}"
+
+    def _nearest(self, label: Label) -> str:
+        known = {known: index for known, index in self.lookup.items() if 0 <= index < IGNORE}
+        if isinstance(label, str):
+            guess = nearest(label, [str(k) for k in known])
+            return f" (nearest: {guess})" if guess else ""
+        if isinstance(label, tuple):
+            near = min((k for k in known if isinstance(k, tuple)), key=lambda k: distance(k, label))
+            return f" (nearest: {self.classes[known[near]].name} {list(near)})"
+        return f" (the classes have {', '.join(str(k) for k in sorted(known, key=str)[:SHOWN])})"
+
+    def _add(self, label: object, target: int, where: str) -> None:
+        shown = label
+        if isinstance(label, list | tuple):
+            label, shown = tuple(label), list(label)
+        if not isinstance(label, int | str | tuple) or not isinstance(label, self.kind) or isinstance(label, bool):
+            raise ConfigError(f"{where}: the label {shown!r}: expected {KINDS[self.kind]}")
+        if label in self.lookup:
+            raise ConfigError(f"{where}: the label {shown!r} stands twice; a label belongs to one class, or to data.source.ignore or drop")
+        self.lookup[label] = target
+
+
+def distance(a: Color, b: Color) -> float:
+    """How far apart two colours are, as the eye sees it, in about 0..765 ("redmean", a weighted Euclidean distance in RGB)."""
+    mean = (a[0] + b[0]) / 2
+    dr, dg, db = (float(x - y) for x, y in zip(a, b, strict=True))
+    return float(((2 + mean / 256) * dr**2 + 4 * dg**2 + (2 + (255 - mean) / 256) * db**2) ** 0.5)
