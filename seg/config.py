@@ -19,7 +19,7 @@ Params = dict[str, Any]
 """A composed and resolved configuration, as plain dicts, lists and values."""
 
 AT_RUN_TIME = {
-    "data.source": ("root", "classes", "channels", "split"),
+    "data.source": ("root", "classes", "reader", "split"),
     "task.model": ("network", "loss", "class_names", "mean", "std", "stride", "scale"),
     "task.metrics": ("class_names",),
     "model.network": ("classes", "num_classes", "out_channels", "in_channels", "in_chans"),

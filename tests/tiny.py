@@ -17,6 +17,7 @@ from seg.sample import ClassInfo, Sample
 from seg.schema import Augment, Split
 from seg.sources.base import Item, Record, Source
 from seg.sources.folders import Folders
+from seg.sources.images import ImageReader
 from seg.store import DatasetInfo, read_annotations, read_entries, read_sample
 
 CLASSES = [
@@ -93,7 +94,7 @@ def folders(root: Path, section: Split | None = None, **changed: object) -> Fold
         "ignore": [255],
         "skip_unlabelled": False,
     }
-    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return Folders(**{**arguments, **given, **changed})
 
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from seg.errors import ConfigError, DataError, did_you_mean, nearest
 from seg.findings import Finding
-from seg.imagefile import decode_image, read_bytes
 from seg.labelmaps import decode
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
 from seg.sources.coco_file import Annotation, CocoFile, Key, Picture, read_coco
 from seg.sources.coco_rle import rle_of
+from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import file_below, folder_below, is_picture, parts_of
 
@@ -39,13 +39,13 @@ class Coco:
         images: str,
         ignore: list[str],
         classes: Sequence[ClassInfo],
-        channels: int,
+        reader: ImageReader,
         split: Split,
     ) -> None:
         self.findings: list[Finding] = []
         self.root, self.annotations, self.images = Path(root), annotations, images
         self.parts = parts_of(split, "{split}.json", annotations=annotations, images=images)
-        self.categories, self.background, self.channels = categories_of(classes), background_of(classes), channels
+        self.categories, self.background, self.reader = categories_of(classes), background_of(classes), reader
         self.ignore = list(ignore)
 
     def items(self) -> list[Item]:
@@ -68,8 +68,8 @@ class Coco:
 
     def read(self, item: Item) -> Record:
         path = Path(item.files[0])
-        data = read_bytes(path)
-        image = decode_image(data, self.channels, path)
+        raw = self.reader.read(path)
+        image = raw.pixels
         labels = json.loads(item.labels)
         height, width = labels["size"]
         _refuse_other_size(path, image, height, width, item.files[1])
@@ -88,7 +88,7 @@ class Coco:
         sample = instance_sample(item.image_id, image, decode(rles, height, width), categories, crowd, self.background)
         what = f"covers no pixel of {path.name} and is left out"
         findings = [Finding("empty-instance", f"{item.files[1]}, annotation {number}", what, image_id=item.image_id) for number in empty]
-        return Record(sample, data, path.suffix.lower(), tuple(findings))
+        return Record(sample, raw.encoded, raw.suffix, tuple(findings))
 
     def _look_at_images(self, path: Path, folder: Path, content: CocoFile) -> None:
         """Refuse a file whose images are not there; note images that it does not name."""

@@ -7,11 +7,12 @@ import numpy as np
 
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
-from seg.imagefile import decode_image, decode_index, read_bytes
+from seg.imagefile import decode_index, read_bytes
 from seg.labelmaps import layers_from_masks
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import folder_below, is_picture, parts_of, refuse_other_size
 
@@ -25,9 +26,9 @@ class Dsb2018:
 
     with_instances = True
 
-    def __init__(self, root: str, folder: str, category: str, classes: Sequence[ClassInfo], channels: int, split: Split) -> None:
+    def __init__(self, root: str, folder: str, category: str, classes: Sequence[ClassInfo], reader: ImageReader, split: Split) -> None:
         self.findings: list[Finding] = []
-        self.root, self.folder, self.channels = Path(root), folder, channels
+        self.root, self.folder, self.reader = Path(root), folder, reader
         self.parts = parts_of(split, "{split}", folder=folder)
         categories = categories_of(classes)
         if category not in categories:
@@ -41,8 +42,8 @@ class Dsb2018:
 
     def read(self, item: Item) -> Record:
         path, masks = (Path(f) for f in item.files)
-        data = read_bytes(path)
-        image = decode_image(data, self.channels, path)
+        raw = self.reader.read(path)
+        image = raw.pixels
         height, width = image.shape[:2]
         kept, empty = [], []
         files = sorted(p for p in masks.iterdir() if is_picture(p))
@@ -61,7 +62,7 @@ class Dsb2018:
         sample = instance_sample(item.image_id, image, layers_from_masks(kept, height, width), categories, crowd, self.background)
         what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
         findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
-        return Record(sample, data, path.suffix.lower(), findings)
+        return Record(sample, raw.encoded, raw.suffix, findings)
 
     def _part(self, part: str | None) -> list[Item]:
         folder = folder_below(self.root, self.folder, part, "data.source.folder")

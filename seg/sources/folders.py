@@ -7,10 +7,11 @@ import numpy as np
 
 from seg.errors import ConfigError, DataError
 from seg.findings import Finding
-from seg.imagefile import decode_color, decode_image, decode_index, read_bytes
+from seg.imagefile import decode_color, decode_index, read_bytes
 from seg.sample import IGNORE, ClassInfo, Sample, no_instances
 from seg.schema import Split
 from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
 
 
@@ -36,7 +37,7 @@ class Folders:
         ignore: list[int] | list[list[int]],
         skip_unlabelled: bool,
         classes: Sequence[ClassInfo],
-        channels: int,
+        reader: ImageReader,
         split: Split,
     ) -> None:
         if labels not in ("index", "color"):
@@ -44,7 +45,7 @@ class Folders:
         self.findings: list[Finding] = []
         parts = parts_of(split, "{split}/images", images=images, masks=masks)
         self.layout = Layout(Path(root), images, masks, mask_suffix, skip_unlabelled, parts)
-        self.channels, self.classes = channels, list(classes)
+        self.reader, self.classes = reader, list(classes)
         self.lookup = _color_lookup(classes, ignore) if labels == "color" else _index_lookup(classes, values, ignore)
         self.by_color = labels == "color"
 
@@ -53,12 +54,12 @@ class Folders:
 
     def read(self, item: Item) -> Record:
         image_path, mask_path = (Path(f) for f in item.files)
-        data = read_bytes(image_path)
-        image = decode_image(data, self.channels, image_path)
+        raw = self.reader.read(image_path)
+        image = raw.pixels
         semantic = self._labels(mask_path)
         refuse_other_size(mask_path, semantic.shape, image_path, image.shape[:2])
         sample = Sample(item.image_id, image, semantic, *no_instances(*semantic.shape))
-        return Record(sample, data, image_path.suffix.lower())
+        return Record(sample, raw.encoded, raw.suffix)
 
     def _labels(self, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of a mask file; DataError for a value or colour that has no class."""

@@ -10,10 +10,11 @@ import numpy as np
 from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
-from seg.imagefile import decode_image, decode_index, read_bytes
+from seg.imagefile import decode_index, read_bytes
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import Layout, file_below, paired, parts_of, refuse_other_size
 from seg.splits import by_name
@@ -42,13 +43,13 @@ class IdMaps:
         category: str | None,
         categories: str | None,
         classes: Sequence[ClassInfo],
-        channels: int,
+        reader: ImageReader,
         split: Split,
     ) -> None:
         self.findings: list[Finding] = []
         parts = parts_of(split, "{split}/images", images=images, masks=masks)
         self.layout = Layout(Path(root), images, masks, mask_suffix, skip_unlabelled, parts)
-        self.known, self.background, self.channels = categories_of(classes), background_of(classes), channels
+        self.known, self.background, self.reader = categories_of(classes), background_of(classes), reader
         if (category is None) == (categories is None):
             raise ConfigError(
                 f"data.source.category={category} and data.source.categories={categories}: one must name the class of all instances, "
@@ -75,8 +76,8 @@ class IdMaps:
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
-        data = read_bytes(path)
-        image = decode_image(data, self.channels, path)
+        raw = self.reader.read(path)
+        image = raw.pixels
         values = decode_index(read_bytes(map_path), map_path, "save the id map as a gray PNG of 8 or 16 bit")
         refuse_other_size(map_path, values.shape, path, image.shape[:2])
         present = np.unique(values)
@@ -86,7 +87,7 @@ class IdMaps:
         ids = (np.searchsorted(present, values).astype(np.int32) + 1) * (values > 0)
         categories, findings = self._categories(item, map_path, [int(i) for i in present])
         sample = instance_sample(item.image_id, image, ids[:, :, None], categories, np.zeros(len(present), bool), self.background)
-        return Record(sample, data, path.suffix.lower(), findings)
+        return Record(sample, raw.encoded, raw.suffix, findings)
 
     def _categories(self, item: Item, path: Path, present: list[int]) -> tuple[np.ndarray, tuple[Finding, ...]]:
         """The class index of each id that is present, and a finding on ids that only the table has."""

@@ -18,6 +18,7 @@ from seg.labelmaps import encode
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.coco import Coco
+from seg.sources.images import ImageReader
 from seg.store import read_annotations
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0)), ClassInfo("owl", (0, 0, 250))]
@@ -54,7 +55,7 @@ def write_coco(
 
 def coco(root: Path, section: Split | None = None, **changed: object) -> Coco:
     arguments = {"annotations": "annotations.json", "images": "images", "ignore": []}
-    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return Coco(**{**arguments, **given, **changed})
 
 

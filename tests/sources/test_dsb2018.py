@@ -11,6 +11,7 @@ from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.dsb2018 import Dsb2018
+from seg.sources.images import ImageReader
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("nucleus", (0, 200, 160))]
 NAMES = [f"cell{number}" for number in range(6)]
@@ -28,7 +29,7 @@ def write_cells(root: Path, names: list[str] = NAMES, folder: str = "stage1_trai
 
 def cells(root: Path, section: Split | None = None, **changed: object) -> Dsb2018:
     arguments = {"folder": "stage1_train", "category": "nucleus"}
-    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return Dsb2018(**{**arguments, **given, **changed})
 
 

@@ -11,6 +11,7 @@ from tiny import CLASSES, SIZE, colored, encoded, folders, labels, picture, prep
 from seg.errors import ConfigError, DataError
 from seg.sample import ClassInfo, Sample
 from seg.sources.folders import Folders
+from seg.sources.images import ImageReader
 
 IGNORED_COLOR = (1, 1, 1)
 NAMES = ["a", "b", "c", "d"]
@@ -139,7 +140,7 @@ def test_gray_images(tmp_path: Path, channels: int) -> None:
     gray = picture(0, channels=1)
     write(tmp_path / "images" / "a.png", gray)
     write(tmp_path / "masks" / "a.png", labels(0))
-    image = read_all(folders(tmp_path, channels=channels))["a"].image
+    image = read_all(folders(tmp_path, reader=ImageReader(channels)))["a"].image
     assert np.array_equal(image, np.repeat(gray, channels, axis=2))
 
 

@@ -12,6 +12,7 @@ from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.id_maps import IdMaps
+from seg.sources.images import ImageReader
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("object", (255, 140, 0)), ClassInfo("stone", (90, 90, 90))]
 NAMES = ["a", "b", "c", "d", "e", "f"]
@@ -43,7 +44,7 @@ def maps(root: Path, section: Split | None = None, **changed: object) -> IdMaps:
         "category": "object",
         "categories": None,
     }
-    given = {"root": str(root), "classes": CLASSES, "channels": 3, "split": section or split()}
+    given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return IdMaps(**{**arguments, **given, **changed})
 
 
