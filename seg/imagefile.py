@@ -1,9 +1,11 @@
-"""Image files to arrays and back, through OpenCV. Every error names the file."""
+"""Image files to arrays and back, through OpenCV and Pillow. Every error names the file."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from seg.errors import DataError
 
@@ -48,6 +50,31 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
             return raw[..., 0]
         raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return raw
+
+
+def is_palette(data: bytes) -> bool:
+    """Whether encoded bytes are a PNG whose pixels are indices into a palette (PNG 1.2, 11.2.2: colour type 3)."""
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[25:26] == b"\x03"
+
+
+def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded bytes of a palette image -> its indices (H, W) uint8, and the palette (N, 3) uint8 RGB.
+
+    Read by Pillow, as OpenCV gives the colours alone. DataError where the image has no palette.
+    """
+    if _truncated(data):
+        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode != "P":
+                raise DataError(f"{path}: has no palette (its mode is {image.mode}); save it with one, or as gray values")
+            indices = np.array(image)
+            colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label") from None
+    return indices, colors
 
 
 def decode_color(data: bytes, path: Path) -> np.ndarray:

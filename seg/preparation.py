@@ -24,6 +24,7 @@ from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, from_table, gr
 from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
+SHOWN = 3  # errors of one image that are said at once
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
 
 
@@ -191,6 +192,8 @@ def _store(job: tuple[Item, str]) -> Stored | str:
     item, place = job
     try:
         record = _worker["source"].read(item)
+        if errors := [finding for finding in record.findings if finding.severity == "error"]:
+            return "; and ".join(map(str, errors[:SHOWN])) + (f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else "")
         return write_record(_worker["partial"] / place, record, _worker["num_classes"])
     except InputError as error:
         return str(error)

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from seg.errors import DataError
+from seg.sources.named_images import place_of
 
 Entry = Mapping[str, object]
 Key = int | str
@@ -86,14 +87,8 @@ def _pictures(path: Path, entries: Sequence[Entry]) -> dict[Key, Picture]:
         where = f"{path}, images[{number}]"
         image_id, name = _key(entry, "id", where), _text(entry, "file_name", where)
         _refuse_twice(image_id, found, where)
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or not place.name:
-            raise DataError(f"{where}: has the file_name {name!r}, expected a file below data.source.images")
-        stem = place.with_suffix("").as_posix()
-        if stem in stems:
-            raise DataError(f"{where}: {name!r} has the same name as {stems[stem]!r}; list each image once, and rename one of two files")
-        stems[stem] = name
-        found[image_id] = Picture(place.as_posix(), _pixels(entry, "height", where), _pixels(entry, "width", where))
+        place = place_of(name, where, stems)
+        found[image_id] = Picture(place, _pixels(entry, "height", where), _pixels(entry, "width", where))
     return found
 
 

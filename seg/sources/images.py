@@ -25,5 +25,8 @@ class ImageReader:
 
     def read(self, path: Path) -> RawImage:
         """Decode a file; DataError where it is unreadable, or is not as configured."""
-        data = read_bytes(path)
+        return self.decode(read_bytes(path), path)
+
+    def decode(self, data: bytes, path: Path) -> RawImage:
+        """The same of a file's bytes, of which `path` is the name."""
         return RawImage(decode_image(data, self.channels, path), data, path.suffix.lower())

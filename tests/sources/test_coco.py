@@ -54,7 +54,7 @@ def write_coco(
 
 
 def coco(root: Path, section: Split | None = None, **changed: object) -> Coco:
-    arguments = {"annotations": "annotations.json", "images": "images", "ignore": []}
+    arguments = {"annotations": "annotations.json", "images": "images", "ignore": [], "drop": [], "others": "refuse", "holes": False}
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return Coco(**{**arguments, **given, **changed})
 
@@ -153,19 +153,21 @@ def test_images_in_folders_keep_their_place(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
-    thin = [[3, 3, 3, 3, 3, 3]]
-    root = write_coco(tmp_path / "raw", [region(11 + i % 6, CAT, thin if i > 5 else box(2, 3, 8, 9)) for i in range(18)])
+    root = write_coco(tmp_path / "raw", [region(11 + i % 6, CAT, [[i, 3] * 3] if i > 5 else box(2, 3, 8, 9)) for i in range(18)])
     write(root / "images" / "z.png", picture(1))
     source = coco(root)
     info = prepare_tiny(source, tmp_path / "out", classes=CLASSES)
     assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
     assert str(source.findings[0]) == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
-    assert str(source.findings[1]) == f"{root}/annotations.json, annotation 507: covers no pixel of a.png and is left out"
+    assert (
+        str(source.findings[1])
+        == f"{root}/annotations.json, annotation 507: its polygon has no area; it covers no pixel and is left out; remove or redraw it"
+    )
     assert len(source.findings) == 13
 
 
 def test_the_file_is_read_once_and_sent_to_no_other_process(tmp_path: Path) -> None:
-    regions = [region(11 + i % 6, CAT, box(2, 3, 8 + i % 9, 9)) for i in range(500)]
+    regions = [region(11 + i % 6, CAT, box(i // 6 % 12, i // 72, 20, 20)) for i in range(500)]
     root = write_coco(tmp_path, regions)
     source = coco(root)
     items = source.items()
@@ -269,18 +271,18 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a category without name": (lambda c: c["categories"][1].pop("name"), "{json}, categories[1]: has no 'name'"),
     "a category without class": (
         lambda c: [c["categories"][2].update(name="cats"), *(c["annotations"][i].update(category_id=90) for i in (1, 2))],
-        "{json}: no class of data.classes has the name of the category 'cats', which has 2 annotations (nearest: cat); add it to "
-        "data.classes, correct the name there, or put it into data.source.ignore",
+        "{json}: no class of data.classes has the label 'cats', which 2 regions have (nearest: cat); add it to a class in data.classes "
+        "(labels: [...]), to data.source.ignore, or set data.source.others=ignore",
     ),
     "three categories without class": (
         lambda c: [
             c["categories"][i].update(name=f"bird{i}") or c["annotations"][i].update(category_id=CATEGORIES[i]["id"]) for i in range(3)
         ],
-        "{json}: no class of data.classes has the name of the category 'bird0', which has 1 annotations; nor of bird1, bird2; add it",
+        "{json}: no class of data.classes has the label 'bird0', which a region has; nor of bird1, bird2; add it",
     ),
-    "an instance of background": (
+    "nothing but background": (
         lambda c: c["categories"][1].update(name="background"),
-        "{json}: no class of data.classes has the name of the category 'background', which has 6 annotations; add it",
+        "the labels hold no instance in any image: compare data.source with",
     ),
     "no segmentation": (
         lambda c: c["annotations"][1].pop("segmentation"),
@@ -290,7 +292,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a crowd of two": (lambda c: c["annotations"][1].update(iscrowd=2), "{json}, annotation 502: has iscrowd=2, expected 0 or 1"),
     "two points": (
         lambda c: c["annotations"][1].update(segmentation=[[1, 1, 4, 4]]),
-        "{json}, annotation 502: its polygon 0 has 4 numbers, expected x and y of at least 3 points; correct or remove it",
+        "{json}, annotation 502: its polygon has 2 points, expected at least 3; correct or remove it",
     ),
     "RLE of another size": (
         lambda c: c["annotations"][1].update(segmentation={"size": [32, 24], "counts": [768]}),
@@ -340,7 +342,7 @@ def test_every_bad_annotation_is_named_at_once(tmp_path: Path) -> None:
     raw = write_coco(tmp_path / "raw", regions)
     first, others = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES).split("\n")
     path = raw / "annotations.json"
-    assert first.startswith(f"{path}, annotation 502: its polygon 0 has 4 numbers")
+    assert first.startswith(f"{path}, annotation 502: its polygon has 2 points")
     assert others == f"  and 2 more bad files: {path}, annotation 503; {path}, annotation 506"
 
 

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from seg.labelmaps import decode
-from seg.sources.coco_rle import rle_of
+from seg.sources.part_rle import rle_of
 
 HEIGHT, WIDTH = 19, 27
 

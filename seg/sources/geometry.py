@@ -1,0 +1,91 @@
+"""What is odd with the geometry of a region, found with shapely (GEOS), for the list of findings."""
+
+from collections.abc import Sequence
+from math import ceil, floor
+
+import numpy as np
+import shapely
+
+from seg.findings import Finding, Severity
+from seg.sources.part_rle import Part
+
+ROUNDING = 0.5  # pixels that a point may lie outside of an image before it is said: nothing is lost by so little
+NO_AREA = 1e-6  # square pixels
+
+
+def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id: str, holes: bool) -> list[Finding]:
+    """Findings on the parts (see `seg.sources.part_rle`) of one region. file: the annotation file, and which region there.
+
+    Errors: nan-coordinate, too-few-points. Warnings: outside-image (what lies there is cut off), zero-area,
+    self-intersecting (filled by the even-odd rule, as pycocotools does), and unless `holes`, polygon-in-polygon. Parts that
+    are malformed otherwise are left to rasterising.
+    """
+    found: list[Finding] = []
+    whole: list[np.ndarray] = []  # the polygons that have an area
+
+    def tell(kind: str, what: str, fix: str, severity: Severity = "warning") -> None:
+        found.append(Finding(kind, file, what, fix, severity, image_id, box_of(parts, height, width)))
+
+    for number, part in enumerate(parts):
+        points, fewest = points_of(part)
+        if points is None:
+            continue
+        noun = "polygon" if isinstance(part, list) else "line" if "line" in part else "mask"
+        name = f"its {noun} {number}" if len(parts) > 1 else f"its {noun}"
+        if not np.isfinite(points).all():
+            tell("nan-coordinate", f"{name} has a coordinate that is no number", "correct or remove it", "error")
+            continue
+        if len(points) < fewest:
+            tell("too-few-points", f"{name} has {len(points)} points, expected at least {fewest}", "correct or remove it", "error")
+            continue
+        beyond = np.maximum(-points, points - (width, height)).max(axis=1)
+        if outside := int((beyond > ROUNDING).sum()):
+            what = f"{name} has {outside} of its {len(points)} points outside of the image, by up to {beyond.max():.4g} pixels"
+            tell("outside-image", what, f"what lies beyond {width}x{height} is cut off; correct it if that is not meant")
+        if noun == "polygon" and shapely.convex_hull(shapely.multipoints(points)).area < NO_AREA:
+            tell("zero-area", f"{name} has no area", "it covers no pixel and is left out; remove or redraw it")
+        elif noun == "polygon":
+            whole.append(points)
+            reason = shapely.is_valid_reason(shapely.polygons(points))
+            if reason.startswith("Self-intersection"):
+                x, y = (float(v) for v in reason.partition("[")[2].rstrip("]").split())
+                what = f"{name} crosses itself at ({x:.1f}, {y:.1f})"
+                tell("self-intersecting", what, "what it encloses twice counts as outside; redraw it if that is not meant")
+        elif noun == "line" and not np.ptp(points, axis=0).any():
+            tell("zero-area", f"{name} has no length", "it covers no pixel and is left out; remove or redraw it")
+    if not holes and (inner := _inside_another(whole)):
+        what = f"{inner} of its {len(whole)} polygons lie inside another and are added to it"
+        tell("polygon-in-polygon", what, "if they are holes, set data.source.holes=true where the format has this key")
+    return found
+
+
+def points_of(part: Part) -> tuple[np.ndarray | None, int]:
+    """A part's points (N, 2) float64, a mask's corners, and how many there must be; None where it has none, or is malformed."""
+    if isinstance(part, dict) and "runs" in part:
+        x, y = part["left"], part["top"]
+        return np.array([(x, y), (x + part["width"], y + part["height"])], float), 2
+    points = part.get("line") if isinstance(part, dict) else part
+    if not isinstance(points, list) or len(points) % 2 or not all(isinstance(p, int | float) for p in points):
+        return None, 0
+    return np.array(points, float).reshape(-1, 2), 3 if isinstance(part, list) else 2
+
+
+def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, int, int] | None:
+    """Where parts that have points lie in an image, xyxy half-open pixels, cut off at its border; None where nowhere."""
+    given = [points for points, _ in map(points_of, parts) if points is not None and np.isfinite(points).all() and len(points)]
+    if not given:
+        return None
+    points = np.concatenate(given).clip((0, 0), (width, height))
+    (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
+    left, top = min(floor(x1), width - 1), min(floor(y1), height - 1)
+    return left, top, max(ceil(x2), left + 1), max(ceil(y2), top + 1)
+
+
+def _inside_another(polygons: Sequence[np.ndarray]) -> int:
+    """How many polygons lie within another one; of two alike the second."""
+    if len(polygons) < 2:
+        return 0
+    areas = [shapely.make_valid(shapely.polygons(points)) for points in polygons]
+    outer, inner = shapely.STRtree(areas).query(areas, predicate="covers")
+    alike = (shapely.area(areas)[outer] == shapely.area(areas)[inner]) & (outer >= inner)
+    return len(set(inner[(outer != inner) & ~alike].tolist()))

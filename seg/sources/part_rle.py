@@ -1,0 +1,113 @@
+"""The parts of one region (polygons, lines, small masks, run lengths) -> RLE; polygons to the pixel as pycocotools.
+
+A part is plain JSON:
+[x1, y1, x2, y2, ...]                       a polygon, in pixels
+{"line": [x1, y1, ...], "width": w}         a line of w pixels
+{"size": [h, w], "counts": text or list}    COCO's RLE of the whole image, down the columns
+{"left", "top", "width", "height", "runs"}  a mask of a part of the image: run lengths of zeros and ones in turn, along the rows
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from seg.labelmaps import Rle, encode_crop, run_lengths
+from seg.sources.outlines import band
+
+Part = list[float] | dict[str, Any]
+
+FORMS = "a list of polygons [x1, y1, x2, y2, ...], or RLE {size, counts}"
+REACH = 10  # widths or heights of the image that a polygon may reach beyond it: rasterising takes time and memory by its length
+
+
+def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = False) -> tuple[Rle, int]:
+    """The RLE of a region's parts in an image of that size, and its area in pixels; several parts make one mask.
+
+    holes: polygons that lie within others are cut out of them (a pixel is inside where an odd number of polygons is), not
+    added. ValueError says what is wrong with a part.
+    """
+    if isinstance(parts, dict):
+        parts = [parts]
+    if not isinstance(parts, list):
+        raise ValueError(f"its segmentation is {_short(parts)}, expected {FORMS}")
+    rings: list[list[float]] = []
+    rles: list[Rle] = []
+    for number, part in enumerate(parts):
+        if not isinstance(part, dict):
+            rings.append(_checked(part, f"its polygon {number}", 3, height, width))
+        elif "line" in part:
+            points = _checked(part["line"], f"its line {number}", 2, height, width)
+            rles += _union(band(points, part["width"]), height, width, True)
+        elif "runs" in part:
+            rles.append(_crop(part, height, width))
+        else:
+            rles.append(_given(part, height, width))
+    rle = coco_mask.merge([*_union(rings, height, width, holes), *rles])
+    return rle, int(run_lengths(rle, height, width)[1::2].sum())
+
+
+def pixels_of(part: dict[str, Any]) -> np.ndarray:
+    """The mask (h, w) bool of a part with run lengths along the rows; ValueError where they do not fill it."""
+    height, width, runs = part["height"], part["width"], np.array(part["runs"], np.int64)
+    if runs.min(initial=0) < 0 or runs.sum() != height * width:
+        raise ValueError(f"its mask has run lengths that add up to {runs.sum()}, expected {height} x {width} = {height * width} pixels")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+
+
+def runs_of(mask: np.ndarray) -> list[int]:
+    """The run lengths of a mask (h, w) bool along its rows, of zeros and ones in turn."""
+    changes = np.flatnonzero(np.diff(mask.ravel().astype(np.int8), prepend=0))
+    return np.diff(changes, prepend=0, append=mask.size).tolist()
+
+
+def _union(rings: list[list[float]], height: int, width: int, even_odd: bool) -> list[Rle]:
+    """The RLEs of polygons, all to be added; even_odd: as a single one, of the pixels that an odd number of them covers."""
+    if not rings:
+        return []
+    rles = coco_mask.frPyObjects(rings, height, width)
+    if not even_odd or len(rles) == 1:
+        return rles
+    # a run's end turns the value, and two of them at one place cancel
+    ends, times = np.unique(np.concatenate([np.cumsum(run_lengths(r, height, width))[:-1] for r in rles]), return_counts=True)
+    counts = np.diff(ends[times % 2 == 1], prepend=0, append=height * width)
+    return [coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)]
+
+
+def _checked(points: object, name: str, fewest: int, height: int, width: int) -> list[float]:
+    if not isinstance(points, list) or not all(isinstance(p, int | float) and isfinite(p) for p in points):
+        raise ValueError(f"{name} is {_short(points)}, expected numbers [x1, y1, x2, y2, ...] in pixels")
+    if len(points) % 2 or len(points) < 2 * fewest:
+        raise ValueError(f"{name} has {len(points)} numbers, expected x and y of at least {fewest} points; correct or remove it")
+    for axis, side, axis_name in ((0, width, "x"), (1, height, "y")):
+        if far := [p for p in points[axis::2] if not -REACH * side <= p <= (1 + REACH) * side]:
+            raise ValueError(f"{name} has {axis_name}={far[0]:g} in an image of {width}x{height} pixels; correct or remove it")
+    return points
+
+
+def _crop(part: dict[str, Any], height: int, width: int) -> Rle:
+    left, top = part["left"], part["top"]
+    inside = pixels_of(part)[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+    if not inside.size:
+        inside, left, top = np.zeros((0, 0), bool), 0, 0
+    return encode_crop(inside, max(0, left), max(0, top), height, width)
+
+
+def _given(rle: dict[str, Any], height: int, width: int) -> Rle:
+    size, counts = rle.get("size"), rle.get("counts")
+    if size != [height, width]:
+        raise ValueError(f"its RLE has the size {_short(size)}, but the image has [height, width] = {[height, width]}; correct one of them")
+    if isinstance(counts, str):
+        return {"size": size, "counts": counts}
+    if not isinstance(counts, list) or not all(type(c) is int and c >= 0 for c in counts):
+        raise ValueError(f"its RLE has the counts {_short(counts)}, expected text or a list of run lengths")
+    if sum(counts) != height * width:
+        raise ValueError(f"its RLE has run lengths that add up to {sum(counts)}, expected {height} x {width} = {height * width} pixels")
+    return coco_mask.frPyObjects({"size": size, "counts": counts}, height, width)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

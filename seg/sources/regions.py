@@ -1,0 +1,172 @@
+"""Regions of an image, as all formats of annotations come to: polygons and other shapes with labels -> a Record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from seg.errors import DataError
+from seg.findings import Finding
+from seg.labelmaps import Rle, decode
+from seg.sample import IGNORE, ClassInfo
+from seg.sources.base import Record
+from seg.sources.class_map import DROP, ClassMap
+from seg.sources.geometry import box_of, examine
+from seg.sources.images import RawImage
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
+from seg.sources.part_rle import Part, rle_of
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One annotated thing, of plain values that JSON keeps.
+
+    where: what the file calls it, such as `annotation 501`. label: as the file has it. parts: see `seg.sources.part_rle`.
+    crowd: whether it holds uncounted instances. group: regions of one label and group are one object. z: of two that overlap
+    the one with the higher lies on top, and with the same the later one.
+    """
+
+    where: str
+    label: str
+    parts: list[Part]
+    crowd: bool = False
+    group: int | str | None = None
+    z: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What becomes of labels and shapes. ignored: labels whose regions are crowds, though a class has their name.
+
+    first: the class index that ignored regions carry where they have no class. background: as `background_of` gives it.
+    holes: whether polygons inside others of the same object are holes.
+    """
+
+    class_map: ClassMap
+    ignored: frozenset[str]
+    first: int
+    background: int
+    holes: bool
+
+    def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
+        """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
+        if unknown := sorted(label for label in counts if label not in self.ignored and self.class_map.get(label) is None):
+            name, count = unknown[0], counts[unknown[0]]
+            have = f"{count} regions have" if count > 1 else "a region has"
+            raise DataError(f"{path}: no class of data.classes has the label '{name}', which {have}{self.class_map.unknown(name, unknown)}")
+
+    def target(self, region: Region) -> tuple[int, bool] | None:
+        """A region's class index, and whether it counts as a crowd; None where it makes no instance."""
+        index = self.class_map.get(region.label)
+        if region.label in self.ignored or index == IGNORE:
+            return self.first if index is None or index == IGNORE else index, True
+        if index is None or index == DROP or index == self.background:
+            return None
+        return index, region.crowd
+
+
+def rules_of(classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool) -> Rules:
+    """The rules of a source's settings. A class that `ignore` names too keeps its name: its regions are crowds of that class."""
+    instances = categories_of(classes)
+    by_name = {c.name for c in classes if not c.labels and c.name in instances}
+    ignored = frozenset(ignore) & by_name
+    class_map = ClassMap(classes, str, [label for label in ignore if label not in ignored], drop, others)
+    return Rules(class_map, ignored, min(instances.values()), background_of(classes), holes)
+
+
+def packed(regions: Sequence[Region]) -> str:
+    """Regions as text, for `Item.labels`."""
+    return json.dumps([[r.where, r.label, r.parts, r.crowd, r.group, r.z] for r in regions], separators=(",", ":"))
+
+
+def unpacked(text: str) -> list[Region]:
+    """The regions that `packed` made a text of."""
+    return [Region(*values) for values in json.loads(text)]
+
+
+class _Object(NamedTuple):
+    rle: Rle
+    category: int
+    crowd: bool
+    place: tuple[int, int]  # z, and the order in the file
+
+
+def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str, rules: Rules) -> Record:
+    """The Record of an image and its regions: masks in layers, and the class map that follows from them.
+
+    Regions that `rules` leave out vanish; of those that lie twice in the same place, the second; errors of geometry are
+    findings, and the region is left out. Crowds and ignored regions lie beneath the instances. file: the annotation file.
+    DataError for a label without class.
+    """
+    counts: dict[str, int] = {}
+    for region in regions:
+        counts[region.label] = counts.get(region.label, 0) + 1
+    rules.refuse_unknown(counts, file)
+    height, width = raw.pixels.shape[:2]
+    findings: list[Finding] = []
+    sound = _sound([r for r in regions if rules.target(r)], height, width, file, image_id, rules.holes, findings)
+    drawn: list[_Object] = []
+    for order, members in _joined(sound):
+        region = _merged(members)
+        where = f"{file}, {region.where}"
+        if len(members) > 1:
+            findings += [f for f in examine(region.parts, height, width, where, image_id, rules.holes) if f.kind == "polygon-in-polygon"]
+        try:
+            rle, area = rle_of(region.parts, height, width, rules.holes)
+        except ValueError as error:
+            findings.append(Finding("unreadable-geometry", where, str(error), severity="error", image_id=image_id))
+            continue
+        target = rules.target(region)
+        if area and target:
+            drawn.append(_Object(rle, *target, (region.z, order)))
+        elif not any(f.kind == "zero-area" and f.file == f"{file}, {m.where}" for f in findings for m in members):
+            box = box_of(region.parts, height, width)
+            what = f"covers no pixel of {image_id}{raw.suffix} and is left out"
+            findings.append(Finding("empty-instance", where, what, image_id=image_id, box=box))
+    drawn.sort(key=lambda one: (not one.crowd, one.place))
+    categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
+    instances = decode([one.rle for one in drawn], height, width)
+    sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
+    return Record(sample, raw.encoded, raw.suffix, tuple(findings))
+
+
+def _sound(
+    regions: Sequence[Region], height: int, width: int, file: str, image_id: str, holes: bool, findings: list[Finding]
+) -> list[Region]:
+    """The regions without errors and without doubles; what was found is added to `findings`."""
+    kept: list[Region] = []
+    seen: dict[str, str] = {}
+    for region in regions:
+        where = f"{file}, {region.where}"
+        found = examine(region.parts, height, width, where, image_id, holes)
+        findings += found
+        if any(f.severity == "error" for f in found):
+            continue
+        before = seen.setdefault(json.dumps([region.label, region.crowd, region.parts]), region.where)
+        if before != region.where:
+            what, box = f"is the same as {before} (label and geometry) and is left out", box_of(region.parts, height, width)
+            findings.append(Finding("duplicate-annotation", where, what, "remove one of them", image_id=image_id, box=box))
+            continue
+        kept.append(region)
+    return kept
+
+
+def _joined(regions: Sequence[Region]) -> list[tuple[int, list[Region]]]:
+    """The regions of each object, with its place in the file's order: that of its last part."""
+    objects: dict[object, tuple[int, list[Region]]] = {}
+    for order, region in enumerate(regions):
+        key = order if region.group is None else (region.label, region.group)
+        objects[key] = order, [*objects.get(key, (0, []))[1], region]
+    return list(objects.values())
+
+
+def _merged(members: Sequence[Region]) -> Region:
+    if len(members) == 1:
+        return members[0]
+    noun = members[0].where.rpartition(" ")[0]
+    numbers = " + ".join(region.where.rpartition(" ")[2] for region in members)
+    parts = [part for region in members for part in region.parts]
+    crowd, z = any(r.crowd for r in members), max(r.z for r in members)
+    return replace(members[0], where=f"{noun} {numbers}", parts=parts, crowd=crowd, z=z)
