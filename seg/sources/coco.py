@@ -1,7 +1,5 @@
 """`coco`: a COCO "instances" file and a folder of images (https://cocodataset.org/#format-data)."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,12 @@ from seg.errors import ConfigError, did_you_mean
 from seg.findings import Finding
 from seg.sample import ClassInfo
 from seg.schema import Split
+from seg.sources.annotation_file import AnnotatedImage, items_of, read_item
 from seg.sources.base import Item, Record
-from seg.sources.coco_file import Annotation, CocoFile, Key, read_coco
+from seg.sources.coco_file import Annotation, Key, Picture, read_coco
 from seg.sources.images import ImageReader
-from seg.sources.named_images import find_images, item_of, refuse_other_size
 from seg.sources.pairing import file_below, folder_below, parts_of
-from seg.sources.regions import Region, packed, record_of, rules_of, unpacked
+from seg.sources.regions import Region, rules_of
 
 
 class Coco:
@@ -56,12 +54,8 @@ class Coco:
             folder = folder_below(self.root, self.images, part, "data.source.images")
             content = read_coco(path)
             named.update(content.categories.values())
-            find_images(path, folder, [picture.name for picture in content.pictures.values()], self.findings)
-            self.rules.refuse_unknown(_counts(content), path)
-            for image_id, picture in sorted(content.pictures.items(), key=lambda entry: entry[1].name):
-                regions = [_region(annotation, content.categories) for annotation in content.annotations[image_id]]
-                labels = json.dumps([picture.height, picture.width]) + "\n" + packed(regions)
-                items.append(item_of(part, path, folder, picture.name, labels))
+            images = [_image(picture, content.annotations[key], content.categories) for key, picture in content.pictures.items()]
+            items += items_of(part, path, folder, images, self.rules, self.findings)
         for key, names in self.left_out.items():
             if unknown := [name for name in names if name not in named]:
                 raise ConfigError(
@@ -70,19 +64,13 @@ class Coco:
         return items
 
     def read(self, item: Item) -> Record:
-        path, annotations = Path(item.files[0]), item.files[1]
-        raw = self.reader.read(path)
-        size, _, regions = item.labels.partition("\n")
-        refuse_other_size(path, raw.pixels, json.loads(size), annotations)
-        return record_of(item.image_id, raw, unpacked(regions), annotations, self.rules)
+        return read_item(item, self.reader, self.rules)
 
 
-def _region(annotation: Annotation, categories: dict[Key, str]) -> Region:
-    given: Any = annotation.segmentation  # looked into where it is read
-    parts = given if isinstance(given, list) else [given]
-    return Region(f"annotation {annotation.annotation_id}", categories[annotation.category_id], parts, annotation.crowd)
-
-
-def _counts(content: CocoFile) -> Counter[str]:
-    """The number of regions of each label."""
-    return Counter(content.categories[region.category_id] for regions in content.annotations.values() for region in regions)
+def _image(picture: Picture, annotations: Sequence[Annotation], categories: dict[Key, str]) -> AnnotatedImage:
+    regions = []
+    for annotation in annotations:
+        given: Any = annotation.segmentation  # looked into where it is read
+        parts = given if isinstance(given, list) else [given]
+        regions.append(Region(f"annotation {annotation.annotation_id}", categories[annotation.category_id], parts, annotation.crowd))
+    return AnnotatedImage(picture.name, (picture.height, picture.width), regions)

@@ -1,12 +1,12 @@
 """A COCO "instances" file: read and checked, its annotations sorted by image (https://cocodataset.org/#format-data)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seg.errors import DataError
-from seg.sources.named_images import place_of
+from seg.sources.annotation_file import place_of
+from seg.sources.json_file import read_json
 
 Entry = Mapping[str, object]
 Key = int | str
@@ -43,10 +43,7 @@ class CocoFile:
 
 def read_coco(path: Path) -> CocoFile:
     """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not."""
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); export it again") from None
+    content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise DataError(f"{path}: has no list '{part}'; a COCO instances file has images, annotations and categories")

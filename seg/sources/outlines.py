@@ -8,6 +8,8 @@ from math import ceil, cos, pi, radians, sin, sqrt
 
 import shapely
 
+from seg.errors import ConfigError
+
 ERROR = 0.02  # pixels that the polygon of an ellipse may lie inside of its curve
 
 
@@ -37,6 +39,15 @@ def band(points: list[float], width: float) -> list[list[float]]:
     drawn = line.buffer(width / 2, quad_segs=16, cap_style="flat", join_style="round")
     rings = [ring for polygon in shapely.get_parts(drawn) for ring in (polygon.exterior, *polygon.interiors)]
     return [shapely.get_coordinates(ring).ravel().tolist() for ring in rings if not ring.is_empty]
+
+
+def refuse_no_width(**settings: float) -> None:
+    """ConfigError where a line or point would be drawn without any width."""
+    for key, value in settings.items():
+        if not 0 < value < 1e4:
+            raise ConfigError(
+                f"data.source.{key}={value}: expected a number of pixels above 0; to leave such shapes out, drop their labels"
+            )
 
 
 def _turned(dx: float, dy: float, cx: float, cy: float, angle: float) -> tuple[float, float]:

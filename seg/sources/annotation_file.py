@@ -1,0 +1,92 @@
+"""Annotation files that hold the regions of many images: the images are looked for on disk, and made Items of."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from seg.errors import DataError
+from seg.findings import Finding
+from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
+from seg.sources.pairing import is_picture
+from seg.sources.regions import Region, Rules, packed, record_of, unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image that a file names. name: relative to the folder of images. size: (height, width), where the file has it."""
+
+    name: str
+    size: tuple[int, int] | None
+    regions: list[Region]
+
+
+def items_of(
+    part: str | None, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding]
+) -> list[Item]:
+    """The Items of all images that the file `path` names, by name, with their regions as text.
+
+    DataError where an image does not lie in `folder`, or a label is of no class. Images that are not named are a finding.
+    """
+    _find_images(path, folder, sorted(image.name for image in images), findings)
+    rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
+    items = []
+    for image in sorted(images, key=lambda one: one.name):
+        place = PurePosixPath(image.name)
+        image_id = place.with_suffix("").as_posix()
+        labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
+        items.append(Item(image_id, part, (str(folder / place), str(path)), (image_id, image.name, place.name), labels))
+    return items
+
+
+def read_item(item: Item, reader: ImageReader, rules: Rules) -> Record:
+    """The Record of an Item of `items_of`; DataError where its image has another size than the file says."""
+    path, annotations = Path(item.files[0]), item.files[1]
+    raw = reader.read(path)
+    size, _, regions = item.labels.partition("\n")
+    if (expected := json.loads(size)) is not None:
+        refuse_other_size(path, raw.pixels, expected, annotations)
+    return record_of(item.image_id, raw, unpacked(regions), annotations, rules)
+
+
+def place_of(name: str, where: str, seen: dict[str, str]) -> str:
+    """A file's name relative to the folder of images, with slashes; DataError where it leads out of it, or stands twice.
+
+    seen: {name without suffix: name} of those before, to which this one is added.
+    """
+    place = PurePosixPath(name.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        raise DataError(f"{where}: has the file_name {name!r}, expected a file below data.source.images")
+    stem = place.with_suffix("").as_posix()
+    if stem in seen:
+        raise DataError(f"{where}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files")
+    seen[stem] = name
+    return place.as_posix()
+
+
+def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annotations: str) -> None:
+    """DataError where an image (H, W, C) has another size (height, width) than its annotations say."""
+    (h, w), (height, width) = image.shape[:2], size
+    if (h, w) != (height, width):
+        turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
+        raise DataError(
+            f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
+            "use the image that was annotated, or correct width, height and annotations"
+        )
+
+
+def _find_images(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> None:
+    """DataError where images that the file `path` names do not lie in `folder`; those that it does not name are a finding."""
+    if not names:
+        raise DataError(f"{path}: names no images; set data.source.annotations")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
+        raise DataError(f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name")
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p)}
+    if unused := sorted(there - set(names)):
+        what = f"{len(unused)} images are not named in {path.name} and are left out, such as {unused[0]}"
+        findings.append(Finding("image-without-label", str(folder), what))

@@ -1,0 +1,144 @@
+"""`via`: a JSON file of the VGG Image Annotator 1 or 2, and a folder of images (https://www.robots.ox.ac.uk/~vgg/software/via)."""
+
+from collections.abc import Mapping, Sequence
+from math import degrees
+from pathlib import Path
+from typing import Any
+
+from seg.errors import ConfigError, DataError, did_you_mean
+from seg.findings import Finding
+from seg.sample import ClassInfo
+from seg.schema import Split
+from seg.sources.annotation_file import AnnotatedImage, items_of, place_of, read_item
+from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
+from seg.sources.json_file import number_of, numbers_of, read_json
+from seg.sources.outlines import ellipse, rectangle, refuse_no_width
+from seg.sources.pairing import file_below, folder_below, parts_of
+from seg.sources.part_rle import Part
+from seg.sources.regions import Region, rules_of
+
+SHAPES = "polygon, polyline, rect, circle, ellipse or point"
+
+
+class Via:
+    """The file `root`/`annotations`, a project or exported annotations, and the images that it names, below `root`/`images`.
+
+    attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category:
+    the label of all regions instead, whatever their attributes; one of the two is null. line_width, point_radius: pixels of
+    polylines, and around points. Regions that overlap lie in the file's order, the last on top. `{split}` in `annotations`
+    and `images` stands for train, val and test where the split is given by folders.
+    """
+
+    with_instances = True
+
+    def __init__(
+        self,
+        root: str,
+        annotations: str,
+        images: str,
+        attribute: str | None,
+        category: str | None,
+        line_width: float,
+        point_radius: float,
+        ignore: list[str],
+        drop: list[str],
+        others: str,
+        classes: Sequence[ClassInfo],
+        reader: ImageReader,
+        split: Split,
+    ) -> None:
+        refuse_no_width(line_width=line_width, point_radius=point_radius)
+        if (attribute is None) == (category is None):
+            raise ConfigError(
+                f"data.source.attribute={attribute} and data.source.category={category}: one must name the attribute that holds the "
+                "label, or the label of all regions, and the other must be null"
+            )
+        self.findings: list[Finding] = []
+        self.root, self.annotations, self.images = Path(root), annotations, images
+        self.parts = parts_of(split, "{split}.json", annotations=annotations, images=images)
+        self.attribute, self.category, self.line_width, self.point_radius = attribute, category, line_width, point_radius
+        self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
+
+    def items(self) -> list[Item]:
+        items: list[Item] = []
+        for part in self.parts:
+            path = file_below(self.root, self.annotations, part, "data.source.annotations")
+            folder = folder_below(self.root, self.images, part, "data.source.images")
+            stems: dict[str, str] = {}
+            images = [self._image(path, key, entry, stems) for key, entry in _entries(path).items()]
+            items += items_of(part, path, folder, images, self.rules, self.findings)
+        return items
+
+    def read(self, item: Item) -> Record:
+        return read_item(item, self.reader, self.rules)
+
+    def _image(self, path: Path, key: str, entry: Any, stems: dict[str, str]) -> AnnotatedImage:
+        if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or not isinstance(entry.get("regions"), list | dict):
+            raise DataError(
+                f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again"
+            )
+        name = place_of(entry["filename"], f"{path}, entry '{key}'", stems)
+        given = entry["regions"]
+        regions = []
+        for number, region in given.items() if isinstance(given, dict) else enumerate(given):
+            where = f"{name}, region {number}"
+            if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+                raise DataError(f"{path}, {where}: has no shape_attributes; redraw or remove it")
+            part = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
+            regions.append(Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [part]))
+        return AnnotatedImage(name, None, regions)
+
+    def _label(self, attributes: Mapping[str, Any], where: str) -> str:
+        if self.category is not None:
+            return self.category
+        name = str(self.attribute)
+        fix = "label it in VIA, set data.source.attribute, or give all regions one label with data.source.category (and attribute=null)"
+        if name not in attributes:
+            raise DataError(f"{where}: has no attribute '{name}' ({did_you_mean(name, attributes, 'attributes')}); {fix}")
+        value = attributes[name]
+        if isinstance(value, dict):  # a checkbox: {option: whether it is ticked}
+            ticked = [option for option, on in value.items() if on]
+            if len(ticked) > 1:
+                raise DataError(f"{where}: its attribute '{name}' has {len(ticked)} values ({', '.join(ticked[:5])}), expected one; {fix}")
+            value = ticked[0] if ticked else ""
+        if value is None or not str(value).strip():
+            raise DataError(f"{where}: its attribute '{name}' is empty; {fix}")
+        return str(value).strip()
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    """The images of a project, or of exported annotations, as they come."""
+    content = read_json(path)
+    if isinstance(content, dict) and "_via_img_metadata" in content:
+        content = content["_via_img_metadata"]
+    elif isinstance(content, dict) and {"project", "metadata"} <= content.keys():
+        raise DataError(f"{path}: is of VIA 3, which has no format for image masks; export the project as COCO, or use VIA 2")
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) and "filename" in entry for entry in content.values()):
+        raise DataError(f"{path}: is no VIA file, expected a project or 'Export Annotations (as JSON)' of VIA 1 or 2; export it again")
+    return content
+
+
+def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> Part:
+    kind = shape.get("name")
+
+    def value(key: str) -> float:
+        return number_of(shape, key, where)
+
+    if kind in ("polygon", "polyline"):
+        xs, ys = numbers_of(shape, "all_points_x", where), numbers_of(shape, "all_points_y", where)
+        if len(xs) != len(ys):
+            raise DataError(f"{where}: has {len(xs)} x and {len(ys)} y; redraw or remove it")
+        flat = [v for point in zip(xs, ys, strict=True) for v in point]
+        return flat if kind == "polygon" else {"line": flat, "width": line_width}
+    if kind == "rect":
+        x, y = value("x"), value("y")
+        return rectangle(x, y, x + value("width"), y + value("height"))
+    if kind == "circle":
+        return ellipse(value("cx"), value("cy"), value("r"), value("r"))
+    if kind == "ellipse":
+        turn = degrees(value("theta")) if "theta" in shape else 0.0
+        return ellipse(value("cx"), value("cy"), value("rx"), value("ry"), turn)
+    if kind == "point":
+        return ellipse(value("cx"), value("cy"), point_radius, point_radius)
+    raise DataError(f"{where}: is a shape {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")

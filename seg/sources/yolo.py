@@ -1,0 +1,110 @@
+"""`yolo`: images and text files of polygons, as YOLO segmentation has them: a line an object, `class x1 y1 x2 y2 ...` in 0..1."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg.errors import DataError
+from seg.findings import Finding
+from seg.imagefile import IMAGE_SUFFIXES
+from seg.sample import ClassInfo
+from seg.schema import Split
+from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
+from seg.sources.outlines import rectangle
+from seg.sources.pairing import folder_below, parts_of, pictures
+from seg.sources.regions import Region, record_of, rules_of
+from seg.sources.yolo_names import NAMES, read_names
+
+FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
+
+
+class Yolo:
+    """Images under `root`/`images`, text files of the same relative name under `root`/`labels`; no file, or an empty one: no object.
+
+    names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
+    with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
+    width, height) become rectangles; else they are refused. `{split}` in `images` and `labels` stands for train, val and
+    test where the split is given by folders.
+    """
+
+    with_instances = True
+
+    def __init__(
+        self,
+        root: str,
+        images: str,
+        labels: str,
+        names: str | None,
+        boxes: bool,
+        ignore: list[str],
+        drop: list[str],
+        others: str,
+        classes: Sequence[ClassInfo],
+        reader: ImageReader,
+        split: Split,
+    ) -> None:
+        self.findings: list[Finding] = []
+        self.root, self.images, self.labels, self.boxes = Path(root), images, labels, boxes
+        self.parts = parts_of(split, "images/{split}", images=images, labels=labels)
+        self.names_file, self.names_path = names, ""
+        self.names: dict[int, str] = {}  # read with the items
+        self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
+
+    def items(self) -> list[Item]:
+        self.names, self.names_path = read_names(self.root, self.names_file)
+        items = [item for part in self.parts for item in self._part(part)]
+        if not any(item.files[1] for item in items):
+            raise DataError(f"{self.root / self.labels}: no image has a label file there; set data.source.labels")
+        return items
+
+    def read(self, item: Item) -> Record:
+        path, labels = Path(item.files[0]), item.files[1]
+        raw = self.reader.read(path)
+        height, width = raw.pixels.shape[:2]
+        try:
+            lines = Path(labels).read_text("utf-8-sig").splitlines() if labels else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{labels}: cannot be read as text ({error}); export it again") from None
+        regions = [self._region(line.split(), number, labels, height, width) for number, line in enumerate(lines, start=1) if line.strip()]
+        return record_of(item.image_id, raw, regions, labels, self.rules)
+
+    def _part(self, part: str | None) -> list[Item]:
+        images = folder_below(self.root, self.images, part, "data.source.images")
+        labels = folder_below(self.root, self.labels, part, "data.source.labels")
+        found = pictures(images, "")
+        if not found:
+            raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images")
+        files = {p.relative_to(labels).with_suffix("").as_posix(): p for p in sorted(labels.rglob("*.txt")) if p.name not in NAMES}
+        if lost := sorted(files.keys() - found.keys()):
+            what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
+            self.findings.append(Finding("label-without-image", str(labels), what))
+        if missing := sorted(found.keys() - files.keys()):
+            what = f"{len(missing)} images have no label file and are taken to hold no object, such as {found[missing[0]].name}"
+            self.findings.append(Finding("image-without-label", str(images), what))
+        return [
+            Item(name, part, (str(path), str(files.get(name, ""))), (name, path.relative_to(images).as_posix(), path.name))
+            for name, path in sorted(found.items())
+        ]
+
+    def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int) -> Region:
+        where = f"{file}, line {number}"
+        try:
+            index, *values = (float(word) for word in words)
+        except ValueError:
+            raise DataError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again") from None
+        if index not in self.names:
+            raise DataError(f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line")
+        if far := [v for v in values if not -FAR <= v <= 1 + FAR and v == v]:
+            raise DataError(
+                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again"
+            )
+        if len(values) == 4:
+            if not self.boxes:
+                raise DataError(
+                    f"{where}: is a box alone, which is no mask; export polygons, or make rectangles of boxes with data.source.boxes=true"
+                )
+            x, y, w, h = values
+            values = rectangle(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        if len(values) % 2:
+            raise DataError(f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again")
+        return Region(f"line {number}", self.names[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
