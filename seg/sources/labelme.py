@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path, PurePosixPath
 
 from seg.errors import DataError
@@ -83,9 +84,12 @@ class Labelme:
         pairs = {name: found.get(name) for name in files}
         lost = []
         for name in [name for name, image in pairs.items() if image is None]:
-            pairs[name], held = self._named(files[name], images)
-            if pairs[name] is None and not held:
+            image, held = self._named(files[name], images)
+            if image is None and not held:
                 lost.append(name)
+            elif image and (other := next((n for n, i in pairs.items() if i == image), None)) is not None:
+                raise DataError(f"{files[name]}: is of the image {image}, and so is {files[other]}; remove one of the two")
+            pairs[name] = image
         if lost:
             what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
             fix = f"add the image to {images}, or set data.source.images"
@@ -97,7 +101,7 @@ class Labelme:
         """The image that a file's imagePath names, by its path or in the folder of images; and whether the file holds its own."""
         content = read_labelme(path)
         name = PurePosixPath(content.image_path)
-        for place in (path.parent / name, images / name.name):
+        for place in (Path(normpath(path.parent / name)), images / name.name):
             if is_picture(place) and place.is_file() and place.resolve().is_relative_to(self.root.resolve()):
                 return place, False
         return None, content.encoded is not None

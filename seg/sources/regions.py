@@ -1,6 +1,7 @@
 """Regions of an image, as all formats of annotations come to: polygons and other shapes with labels -> a Record."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seg.errors import DataError
-from seg.findings import Finding
+from seg.findings import Finding, Severity
 from seg.labelmaps import Rle, decode
 from seg.sample import IGNORE, ClassInfo
 from seg.sources.base import Record
@@ -93,38 +94,30 @@ class _Object(NamedTuple):
     place: tuple[int, int]  # z, and the order in the file
 
 
+class _Place(NamedTuple):
+    file: str  # the annotation file
+    image_id: str
+    suffix: str  # of the image's file
+
+
 def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str, rules: Rules) -> Record:
     """The Record of an image and its regions: masks in layers, and the class map that follows from them.
 
-    Regions that `rules` leave out vanish; of those that lie twice in the same place, the second; errors of geometry are
+    Regions that `rules` leave out vanish; of two of one label that cover the same pixels, the second; errors of geometry are
     findings, and the region is left out. Crowds and ignored regions lie beneath the instances. file: the annotation file.
     DataError for a label without class.
     """
-    counts: dict[str, int] = {}
-    for region in regions:
-        counts[region.label] = counts.get(region.label, 0) + 1
-    rules.refuse_unknown(counts, file)
+    rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
     findings: list[Finding] = []
-    sound = _sound([r for r in regions if rules.target(r)], height, width, file, image_id, rules.holes, findings)
-    drawn: list[_Object] = []
-    for order, members in _joined(sound):
-        region = _merged(members)
-        where = f"{file}, {region.where}"
-        if len(members) > 1:
-            findings += [f for f in examine(region.parts, height, width, where, image_id, rules.holes) if f.kind == "polygon-in-polygon"]
-        try:
-            rle, area = rle_of(region.parts, height, width, rules.holes)
-        except ValueError as error:
-            findings.append(Finding("unreadable-geometry", where, str(error), severity="error", image_id=image_id))
-            continue
-        target = rules.target(region)
-        if area and target:
-            drawn.append(_Object(rle, *target, (region.z, order)))
-        elif not any(f.kind == "zero-area" and f.file == f"{file}, {m.where}" for f in findings for m in members):
-            box = box_of(region.parts, height, width)
-            what = f"covers no pixel of {image_id}{raw.suffix} and is left out"
-            findings.append(Finding("empty-instance", where, what, image_id=image_id, box=box))
+    sound: list[Region] = []
+    for region in regions:
+        if rules.target(region):
+            found = examine(region.parts, height, width, f"{file}, {region.where}", image_id, rules.holes)
+            findings += found
+            if all(f.severity != "error" for f in found):
+                sound.append(region)
+    drawn = _drawn(sound, height, width, rules, _Place(file, image_id, raw.suffix), findings)
     drawn.sort(key=lambda one: (not one.crowd, one.place))
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
@@ -132,25 +125,34 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     return Record(sample, raw.encoded, raw.suffix, tuple(findings))
 
 
-def _sound(
-    regions: Sequence[Region], height: int, width: int, file: str, image_id: str, holes: bool, findings: list[Finding]
-) -> list[Region]:
-    """The regions without errors and without doubles; what was found is added to `findings`."""
-    kept: list[Region] = []
-    seen: dict[str, str] = {}
-    for region in regions:
-        where = f"{file}, {region.where}"
-        found = examine(region.parts, height, width, where, image_id, holes)
-        findings += found
-        if any(f.severity == "error" for f in found):
+def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of: _Place, findings: list[Finding]) -> list[_Object]:
+    """The objects that sound regions make; what covers no pixel, or the same ones again, is left out and added to `findings`."""
+    drawn: list[_Object] = []
+    seen: dict[tuple[str, bool, bytes], str] = {}
+
+    def tell(region: Region, kind: str, what: str, fix: str = "", severity: Severity = "warning") -> None:
+        box = box_of(region.parts, height, width)
+        findings.append(Finding(kind, f"{of.file}, {region.where}", what, fix, severity, of.image_id, box))
+
+    for order, members in _joined(regions):
+        region = _merged(members)
+        if len(members) > 1:
+            found = examine(region.parts, height, width, f"{of.file}, {region.where}", of.image_id, rules.holes)
+            findings += [f for f in found if f.kind == "polygon-in-polygon"]
+        try:
+            rle, area = rle_of(region.parts, height, width, rules.holes)
+        except ValueError as error:
+            tell(region, "unreadable-geometry", str(error), severity="error")
             continue
-        before = seen.setdefault(json.dumps([region.label, region.crowd, region.parts]), region.where)
-        if before != region.where:
-            what, box = f"is the same as {before} (label and geometry) and is left out", box_of(region.parts, height, width)
-            findings.append(Finding("duplicate-annotation", where, what, "remove one of them", image_id=image_id, box=box))
-            continue
-        kept.append(region)
-    return kept
+        if not area:
+            if not any(f.kind == "zero-area" and f.file == f"{of.file}, {member.where}" for f in findings for member in members):
+                tell(region, "empty-instance", f"covers no pixel of {of.image_id}{of.suffix} and is left out")
+        elif (before := seen.setdefault((region.label, region.crowd, rle["counts"]), region.where)) != region.where:
+            what = f"covers the same pixels as {before}, has the same label, and is left out"
+            tell(region, "duplicate-annotation", what, "remove one of them")
+        elif target := rules.target(region):
+            drawn.append(_Object(rle, *target, (region.z, order)))
+    return drawn
 
 
 def _joined(regions: Sequence[Region]) -> list[tuple[int, list[Region]]]:
