@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from tiny import encoded, labels, picture
 
 from seg.errors import DataError
-from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, encode_png, read_bytes
+from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, decode_palette, encode_png, is_palette, read_bytes
 
 FILE = Path("folder/photo.xyz")
 
@@ -159,3 +159,36 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match=r"empty.png: is an empty file; restore it or remove it with its label"):
         read_bytes(tmp_path / "empty.png")
+
+
+def test_palette_images_give_indices_and_colours() -> None:
+    rng = np.random.default_rng(3)
+    for bits, count in ((8, 256), (8, 200), (4, 16), (2, 4), (1, 2)):
+        indices = rng.integers(0, count, (9, 13), dtype=np.uint8)
+        colors = rng.integers(0, 256, (count, 3), dtype=np.uint8)
+        image = Image.fromarray(indices)
+        image.putpalette(colors.tobytes())
+        data = saved(image, "PNG", bits=bits)
+        found, palette = decode_palette(data, FILE)
+        assert is_palette(data)
+        assert (found.dtype, palette.dtype) == (np.uint8, np.uint8)
+        assert np.array_equal(found, indices)
+        assert np.array_equal(palette[:count], colors)
+        assert np.array_equal(palette[found], decode_color(data, FILE))
+
+
+def test_what_has_no_palette_is_refused() -> None:
+    gray = saved(Image.fromarray(picture(1, channels=1)[..., 0]), "PNG")
+    assert not is_palette(gray)
+    assert not is_palette(b"")
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has no palette \(its mode is L\); save it with one, or as gray values$"):
+        decode_palette(gray, FILE)
+    indexed = saved(Image.fromarray(picture(1)).quantize(8), "PNG")
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: is cut off before its end"):
+        decode_palette(indexed[:-30], FILE)
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: is not a readable image"):
+        decode_palette(b"hello", FILE)
+    broken = bytearray(indexed)
+    broken[60:80] = b"\0" * 20
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: is not a readable image"):
+        decode_palette(bytes(broken), FILE)
