@@ -78,7 +78,7 @@ class Coco:
             try:
                 rle, area = rle_of(region["segmentation"], height, width)
             except ValueError as error:
-                raise DataError(f"{item.files[1]}, annotation {region['id']}: {error}") from None
+                raise DataError(f"{item.files[1]}, annotation {region['id']}: {error}", kind="bad-region") from None
             if area:
                 rles.append(rle)
                 kept.append(region)
@@ -98,7 +98,8 @@ class Coco:
         if missing := [name for name in names if not (folder / name).is_file()]:
             more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
             raise DataError(
-                f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name"
+                f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name",
+                kind="label-without-image",
             )
         there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p)}
         if unused := sorted(there - set(names)):
@@ -110,7 +111,7 @@ class Coco:
         named = {key: name for key, name in content.categories.items() if name in self.categories or name in self.ignore}
         counts = Counter(region.category_id for regions in content.annotations.values() for region in regions)
         if lost := {content.categories[key]: count for key, count in counts.items() if key not in named}:
-            raise DataError(f"{path}: {self._unknown(lost)}")
+            raise DataError(f"{path}: {self._unknown(lost)}", kind="unknown-category")
         # an ignored region has a class too, though it counts for none: its own, or the first that there is
         first = min(self.categories.values())
         return {key: (self.categories.get(name, first), name in self.ignore) for key, name in named.items()}
@@ -149,5 +150,6 @@ def _refuse_other_size(path: Path, image: np.ndarray, height: int, width: int, a
         turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
         raise DataError(
             f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
-            "use the image that was annotated, or correct width, height and annotations"
+            "use the image that was annotated, or correct width, height and annotations",
+            kind="size-mismatch",
         )
