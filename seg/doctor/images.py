@@ -61,13 +61,13 @@ def mixed_color(images: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def case_collisions(images: Sequence[Examined]) -> Iterator[Finding]:
-    """Names of one split that only case tells apart, which some file systems hold for one."""
-    seen: dict[tuple[str, str], str] = {}
+    """Files that only case tells apart, which some file systems hold for one."""
+    seen: dict[str, Examined] = {}
     for image in images:
-        image_id = image.stored.entry.image_id
-        before = seen.setdefault((image.split, image_id.lower()), image_id)
-        if before != image_id:
-            what = f"differs from {before} in case alone, so on macOS and Windows one would replace the other"
+        before = seen.setdefault(image.path.lower(), image)
+        if before is not image:
+            name = before.stored.entry.image_id
+            what = f"differs from {name} in case alone, so on macOS and Windows one would replace the other"
             yield _of(image, "case-collision", what, "rename one of them")
 
 

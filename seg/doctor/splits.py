@@ -86,17 +86,17 @@ def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances:
 def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """Classes that have far fewer training pixels than the most frequent one."""
     pixels = _pixels(images)[: len(classes)]
-    present = pixels > 0
-    if present.sum() < 2:
-        return
-    rare = [c.name for c, count in zip(classes, pixels, strict=True) if 0 < count * IMBALANCE < pixels.max()]
+    rare = [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]
     if rare:
-        least = int(np.flatnonzero(present)[pixels[present].argmin()])
+        least = min(rare, key=lambda k: pixels[k])
+        shows = max(images, key=lambda image: image.stored.class_pixels[least])
         what = (
-            f"{_listed(rare, 'has', 'have')} less than a hundredth of the training pixels of {classes[int(pixels.argmax())].name}; "
-            f"{classes[least].name} has {pixels[least] / pixels.sum():.2g} of all"
+            f"{_listed([classes[k].name for k in rare], 'has', 'have')} less than a hundredth of the training pixels of "
+            f"{classes[int(pixels.argmax())].name}; {classes[least].name} has {pixels[least] / pixels.sum():.2g} of all, most in "
+            f"{shows.stored.entry.image_id}"
         )
-        yield Finding("class-imbalance", "data.classes", what, "try loss.class_weights=median, or a loss of overlap such as ce_dice")
+        fix = "try loss.class_weights=median, or a loss of overlap such as ce_dice"
+        yield Finding("class-imbalance", "data.classes", what, fix, "warning", shows.stored.entry.image_id, split=shows.split)
 
 
 _FIX = "stratify the split (data.split.stratify), change its seed, or add images"
