@@ -67,11 +67,11 @@ def write_diagnosis(path: Path, diagnosis: Diagnosis, classes: Sequence[ClassInf
         "counts": dict(Counter(f.kind for f in diagnosis.findings)),
         "classes": [c.name for c in classes],
         "splits": diagnosis.summary,
-        "findings": [asdict(f) | {"file": below(f.file, root)} for f in diagnosis.findings],
+        "findings": [asdict(f) | {key: below(getattr(f, key), root) for key in ("file", "what", "fix")} for f in diagnosis.findings],
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def below(file: str, root: Path | None) -> str:
-    """A file's name from `root` on, where it lies there."""
-    return file.removeprefix(f"{root}/") if root is not None else file
+def below(text: str, root: Path | None) -> str:
+    """A file's name, or what is said of files, with those below `root` named from there."""
+    return text if root is None else text.replace(f"{root}/", "")

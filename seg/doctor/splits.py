@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from seg.doctor.facts import Examined
-from seg.findings import Finding
+from seg.findings import Finding, plural
 from seg.sample import BACKGROUND, IGNORE, ClassInfo
 
 Splits = Mapping[str, Sequence[Examined]]
@@ -38,7 +38,7 @@ def small_splits(splits: Splits) -> Iterator[Finding]:
     for name, members in splits.items():
         if 0 < len(members) < FEW[name]:
             more = "is little to learn from" if name == "train" else "its figures hang on single images, and each device needs one at least"
-            what = f"the split {name} has {len(members)} images: {more}"
+            what = f"the split {name} has {plural(len(members), 'image')}: {more}"
             yield Finding("few-images", "data.split", what, "add images, or evaluate by folds (data.fold)")
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from seg.doctor.check import Diagnosis, below
-from seg.findings import Finding
+from seg.findings import Finding, plural
 from seg.report.finding_pictures import Album, Shown
 from seg.sample import ClassInfo
 from seg.sources.base import Item, Source
@@ -20,6 +20,10 @@ PICTURED = 3  # findings of a kind that are shown with pictures
 MOST_PICTURES = 60  # of the whole page, so that it opens at once
 LISTED = 200  # findings of a kind that are listed in words; doctor.json has all
 SIZES = 4  # image sizes that the summary names
+_COLORS = {
+    False: "Pictures show labels in these colours; ignored pixels have none.",
+    True: "Pictures outline each object in a colour of its own; crowds and ignored regions are hatched in gray.",
+}
 SIGNS = {"error": ("&#10006;", "error"), "warning": ("&#9650;", "warning")}  # told apart without colour
 
 Splits = Mapping[str, Mapping[str, Any]]
@@ -73,11 +77,7 @@ def _verdict(diagnosis: Diagnosis) -> str:
     if not errors and not warnings:
         return "Nothing found."
     stops = "Training cannot start before the errors are mended." if errors else "Nothing here stops a training; look whether it is meant."
-    return f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}. {stops}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{plural(errors, 'error')}, {plural(warnings, 'warning')}. {stops}"
 
 
 def _contents(kinds: Mapping[tuple[str, str], Sequence[Finding]]) -> str:
@@ -100,7 +100,7 @@ def _name(kind: str) -> str:
 def _section(severity: str, kind: str, findings: Sequence[Finding], cards: Sequence[str], root: Path | None) -> str:
     rest = ""
     if len(findings) > len(cards):
-        lines = "".join(f"<li>{_place(f, root)}: {escape(f.what)}</li>" for f in findings[len(cards) : LISTED])
+        lines = "".join(f"<li>{_place(f, root)}: {escape(below(f.what, root))}</li>" for f in findings[len(cards) : LISTED])
         beyond = f"<p>{len(findings) - LISTED} more are in doctor.json.</p>" if len(findings) > LISTED else ""
         rest = f"<details><summary>{len(findings) - len(cards)} more</summary><ul>{lines}</ul>{beyond}</details>"
     heading = f"<h2>{_badge(severity)} {_name(kind)} <small>{len(findings)}</small></h2>"
@@ -113,10 +113,12 @@ def _card(finding: Finding, shown: Sequence[Shown], root: Path | None) -> str:
         f"<figcaption>{escape(s.text)}</figcaption></figure>"
         for s in shown
     )
-    fix = f'<p class="fix"><strong>To do:</strong> {escape(finding.fix)}.</p>' if finding.fix else ""
+    fix = f'<p class="fix"><strong>To do:</strong> {escape(below(finding.fix, root))}.</p>' if finding.fix else ""
     where = f" <span>({escape(finding.split)})</span>" if finding.split else ""
     pictures = f'<div class="figures">{figures}</div>' if figures else ""
-    return f'<article><p class="file">{_place(finding, root)}{where}</p><p>{escape(finding.what)}.</p>{fix}{pictures}</article>'
+    return (
+        f'<article><p class="file">{_place(finding, root)}{where}</p><p>{escape(below(finding.what, root))}.</p>{fix}{pictures}</article>'
+    )
 
 
 def _place(finding: Finding, root: Path | None) -> str:
@@ -133,13 +135,13 @@ def _summary(splits: Splits, classes: Sequence[ClassInfo]) -> str:
     if not splits:
         return ""
     instances = any(counts["num_instances"] for counts in splits.values())
-    head = ["split", "images", *(["instances"] if instances else []), "nearly the same picture within it", "sizes (height x width)"]
+    head = ["split", "images", *(["instances"] if instances else []), "near-duplicates in it", "sizes (height x width)"]
     rows = [
         [name, counts["num_images"], *([counts["num_instances"]] if instances else []), counts["near_duplicates"], _sizes(counts["sizes"])]
         for name, counts in splits.items()
     ]
     table = _table(head, ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows])
-    return f"<section><h2>The data set</h2>{table}<h3>Classes</h3>{_class_table(splits, classes)}</section>"
+    return f"<section><h2>The data set</h2>{table}<h3>Classes</h3><p>{_COLORS[instances]}</p>{_class_table(splits, classes)}</section>"
 
 
 def _sizes(sizes: Mapping[str, int]) -> str:
@@ -166,7 +168,7 @@ def _bars(splits: Splits, totals: Mapping[str, int], index: int) -> Iterator[str
     for name, counts in splits.items():
         share = counts["class_pixels"][index] / totals[name]
         bar = f'<span class="bar"><span style="width:{100 * share:.2f}%"></span></span>'
-        yield f'<td>{bar}<span class="number">{100 * share:.2g} %, {counts["class_images"][index]}</span></td>'
+        yield f'<td>{bar}<span class="number">{100 * share:.3g} %, {counts["class_images"][index]}</span></td>'
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of findings: the image with its labels over it, the place marked, a close-up of it, and the other image of a pair."""
+"""Pictures of findings: the image as it is and with its labels over it, the place and a close-up of it, or the images of a pair."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,10 +40,22 @@ class Album:
         item = self._item(finding.split, finding.image_id)
         if item is None:
             return []
-        shown = self._whole(item, f"{item.image_id} with its labels", finding.box)
-        if finding.other and (other := self._item(*finding.other)):
-            shown += self._whole(other, f"{finding.other[0]}/{other.image_id}, the other image", None)
-        return shown
+        try:
+            sample = self.source.read(item).sample
+        except InputError:
+            return _unlabelled(item)
+        if finding.other:
+            return [Shown(resized(sample.image, SIDE), item.image_id), *self._other(*finding.other)]
+        if finding.box is None:
+            return [Shown(resized(sample.image, SIDE), item.image_id), Shown(self._labelled(sample), "with its labels")]
+        marked = _marked(self._labelled(sample), finding.box, SIDE / max(sample.size))
+        shown = [Shown(marked, f"{item.image_id} with its labels; the frame marks the place")]
+        return [*shown, Shown(self._close(sample, finding.box), "the place, larger")] if _is_small(finding.box, sample.size) else shown
+
+    def _other(self, split: str, image_id: str) -> list[Shown]:
+        """The second image of a pair."""
+        item = self._item(split, image_id)
+        return [] if item is None else [Shown(resized(self.source.read(item).sample.image, SIDE), f"{split}/{image_id}, the other image")]
 
     def _item(self, split: str | None, image_id: str | None) -> Item | None:
         if image_id is None:
@@ -51,20 +63,8 @@ class Album:
         there = self.items.get((split, image_id))
         return there or next((item for (_, name), item in self.items.items() if name == image_id and split is None), None)
 
-    def _whole(self, item: Item, text: str, box: tuple[int, int, int, int] | None) -> list[Shown]:
-        try:
-            sample = self.source.read(item).sample
-        except InputError:
-            return _unlabelled(item)
-        whole = self._labelled(sample)
-        if box is None:
-            return [Shown(whole, text)]
-        scale = SIDE / max(sample.size)
-        marked = [Shown(_marked(whole, box, scale), f"{text}; the frame marks the place")]
-        return marked + ([Shown(self._close(sample, box), "the place, larger")] if _is_small(box, sample.size) else [])
-
     def _labelled(self, sample: Sample) -> np.ndarray:
-        if len(sample.categories):
+        if self.source.with_instances:
             return outlined_at(sample, SIDE)
         image = resized(sample.image, SIDE)
         semantic = cv2.resize(sample.semantic, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seg.doctor.check import Diagnosis, write_diagnosis
 from seg.errors import DataError
-from seg.findings import counted, finding_of
+from seg.findings import counted, finding_of, plural
 from seg.preparation import Division, Examination, examine
 from seg.report.doctor_page import Page, write_page
 from seg.schema import Config
@@ -25,5 +25,5 @@ def run(cfg: Config, out: Path) -> None:
     print_findings(diagnosis.findings)
     print(f"see {page}")
     if diagnosis.errors:
-        raise DataError(f"{len(diagnosis.errors)} errors ({counted(diagnosis.errors)}): see {page}")
-    print(f"no errors, {len(diagnosis.warnings)} warnings")
+        raise DataError(f"{plural(len(diagnosis.errors), 'error')} ({counted(diagnosis.errors)}): see {page}")
+    print(f"no errors, {plural(len(diagnosis.warnings), 'warning')}")

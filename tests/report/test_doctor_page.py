@@ -15,6 +15,7 @@ from seg.doctor.check import Diagnosis
 from seg.findings import Finding
 from seg.preparation import Division, Examination, examine
 from seg.report.doctor_page import MOST_PICTURES, Page, write_page
+from seg.report.draw import resized
 from seg.report.finding_pictures import SIDE, Album
 from seg.sources.base import Source
 
@@ -117,8 +118,8 @@ def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
     source = Blobs(3, (40, 60))
     items = {("train", item.image_id): item for item in source.items()}
     album = Album(items, source, CLASSES)
-    finding = Finding("far-pieces", "x", "y", "", "warning", "blobs0", (10, 8, 16, 14), "train", ("train", "blobs2"))
-    whole, close, other = album.of(finding)
+    finding = Finding("far-pieces", "x", "y", "", "warning", "blobs0", (10, 8, 16, 14), "train")
+    whole, close = album.of(finding)
     assert whole.picture.shape == (round(SIDE * 40 / 60), SIDE, 3)
     frame = np.argwhere((whole.picture == 255).all(axis=2))
     scale = SIDE / 60
@@ -126,6 +127,12 @@ def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
     assert frame.max(axis=0).tolist() == pytest.approx([14 * scale, 16 * scale], abs=8)
     assert close.text == "the place, larger"
     assert max(close.picture.shape) == SIDE
+    plain, labelled = album.of(Finding("empty-label", "x", "y", "", "warning", "blobs0", None, "train"))
+    assert np.array_equal(plain.picture, resized(source.read(items["train", "blobs0"]).sample.image, SIDE))
+    assert not np.array_equal(labelled.picture, plain.picture)
+    one, other = album.of(Finding("near-duplicate", "x", "y", "", "warning", "blobs0", None, "train", ("train", "blobs2")))
+    assert np.array_equal(one.picture, plain.picture)
+    assert np.array_equal(other.picture, resized(source.read(items["train", "blobs2"]).sample.image, SIDE))
     assert other.text == "train/blobs2, the other image"
     assert album.of(Finding("x", "x", "y", image_id="gone", split="train")) == []
     assert album.of(Finding("x", "x", "y")) == []
