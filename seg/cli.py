@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "configure": "compose conf/ into params.yaml, which the pipeline reads",
     "prepare": "read, check and split the raw data set into data/prepared",
+    "doctor": "look through the raw data set, and show on a page what is wrong with it",
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class InputError(ValueError):
@@ -17,7 +18,21 @@ class ArgumentError(ConfigError):
 
 
 class DataError(InputError):
-    """A mistake in the data: a file that is missing, unreadable, or contradicts another."""
+    """A mistake in the data: a file that is missing, unreadable, or contradicts another.
+
+    kind: the slug by which the doctor groups it; docs/reference.md lists all.
+    """
+
+    def __init__(self, message: str, *, kind: str = "bad-data") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it travels between processes
+        return _data_error, (str(self), self.kind)
+
+
+def _data_error(message: str, kind: str) -> DataError:
+    return DataError(message, kind=kind)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

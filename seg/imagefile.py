@@ -17,9 +17,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
     if not data:
-        raise DataError(f"{path}: is an empty file; restore it or remove it with its label")
+        raise DataError(f"{path}: is an empty file; restore it or remove it with its label", kind="unreadable-file")
     return data
 
 
@@ -32,7 +32,7 @@ def decode_image(data: bytes, channels: int, path: Path) -> np.ndarray:
         raise DataError(f"{path}: images are read with 1 or 3 channels, not {channels}")
     raw = _decode(data, cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE), path)
     if raw.dtype != np.uint8:
-        raise DataError(f"{path}: has {raw.dtype} pixels, expected 8 bit; rescale the images to 8 bit first")
+        raise DataError(f"{path}: has {raw.dtype} pixels, expected 8 bit; rescale the images to 8 bit first", kind="pixel-type")
     return raw if raw.ndim == 3 else raw[:, :, None]
 
 
@@ -44,11 +44,13 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
     """
     raw = _decode(data, cv2.IMREAD_UNCHANGED, path)
     if raw.dtype.kind == "f":
-        raise DataError(f"{path}: has {raw.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers")
+        raise DataError(
+            f"{path}: has {raw.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers", kind="pixel-type"
+        )
     if raw.ndim == 3:
         if raw.shape[2] == 3 and (raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all():
             return raw[..., 0]
-        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
+        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
     return raw
 
 
@@ -84,13 +86,13 @@ def decode_color(data: bytes, path: Path) -> np.ndarray:
 
 def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
     if _truncated(data):
-        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
+        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label", kind="truncated-file")
     try:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         raw = None
     if raw is None:
-        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label")
+        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label", kind="unreadable-file")
     return raw
 
 

@@ -58,13 +58,20 @@ class Table(Section):
     id: str
 
 
+class Column(Section):
+    """A column of data.split.table."""
+
+    column: str
+
+
 class Split(Section):
     by: Literal["ratios", "folders", "lists"]
     ratios: dict[str, Share] | None
     lists: dict[str, str] | None
-    group: str | None
+    group: str | Column | None
     table: Table | None
     stratify: bool | str
+    folds: Annotated[int, Field(ge=2)]
     seed: Count
 
 
@@ -75,6 +82,7 @@ class Data(Named):
     channels: Literal[1, 3]
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
+    fold: Count | None
 
 
 class Model(Named):
@@ -251,7 +259,7 @@ def _path(loc: tuple[int | str, ...]) -> list[str]:
 
 def _is_branch(part: str) -> bool:
     """Pydantic names the member of a union that it tried; a user has no such key."""
-    return part in {"int", "str", "bool", "float", "constrained-int", "constrained-float"} or "[" in part
+    return part in {"int", "str", "bool", "float", "constrained-int", "constrained-float", "Column"} or "[" in part
 
 
 def _fields_at(loc: tuple[int | str, ...], model: Any) -> list[str]:

@@ -1,10 +1,9 @@
-"""Which image belongs to which split: by lists, or by ratios.
+"""Which image belongs to which split: by lists, by ratios, or by folds.
 
-Ratios are seeded, keep groups together, and are stratified by class presence or by a column of a table.
+Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -114,48 +113,84 @@ def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mappin
     """The split of each image, in order.
 
     groups: each image's group; a group is never divided. presence: (images, classes) bool, or None without
-    stratification. ratios: shares of the splits, which sum to 1. Greedy iterative stratification (Sechidis et al. 2011):
-    group by group, the rarest class first, into the split that lacks most of it.
+    stratification. ratios: shares of the splits, which sum to 1.
     """
     check_ratios(ratios)
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
-    needed = [split for split in SPLITS if ratios[split] > 0]
-    if len(members) < len(needed):
+    return deal(groups, presence, {split: ratios[split] for split in SPLITS if ratios[split] > 0}, seed, "splits")
+
+
+def check_fold(fold: int | None, folds: int) -> None:
+    """Raise ConfigError where there is no such fold."""
+    if fold is not None and fold >= folds:
+        raise ConfigError(f"data.fold={fold}: expected 0 to {folds - 1}, as data.split.folds={folds}; null is no fold")
+
+
+def by_fold(places: Sequence[str], groups: Sequence[str], presence: np.ndarray | None, folds: int, fold: int, seed: int) -> list[str]:
+    """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train.
+
+    The parts are the same for every `fold`, so that over all folds each image is in val once. groups and presence: as for
+    `by_ratios`, of all images.
+    """
+    rest = [index for index, place in enumerate(places) if place != "test"]
+    parts = deal(
+        [groups[i] for i in rest],
+        None if presence is None else presence[rest],
+        {str(number): 1 / folds for number in range(folds)},
+        seed,
+        "folds",
+    )
+    dealt = list(places)
+    for index, part in zip(rest, parts, strict=True):
+        dealt[index] = "val" if part == str(fold) else "train"
+    return dealt
+
+
+def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str, float], seed: int, noun: str) -> list[str]:
+    """The part of each image, in order. shares: of each part, more than 0, which sum to 1. noun: what errors call the parts.
+
+    Greedy iterative stratification (Sechidis et al. 2011): group by group, the rarest class first, into the part that lacks
+    most of it. DataError where there are fewer groups than parts.
+    """
+    names, inverse = np.unique(np.array(groups, object).astype(str), return_inverse=True)
+    parts = list(shares)
+    if len(names) < len(parts):
         raise DataError(
-            f"data.split: {len(members)} groups of images cannot fill {len(needed)} splits; add images, or change data.split.group"
+            f"data.split: {len(names)} groups of images cannot fill {len(parts)} {noun}; add images, or change data.split.group",
+            kind="few-groups",
         )
-    names = sorted(members)
-    sizes = np.array([len(members[name]) for name in names], float)
-    columns = [sizes]
-    if presence is not None:
-        columns += [np.array([presence[members[n], k].sum() for n in names], float) for k in range(presence.shape[1])]
-    amounts = np.stack(columns, axis=1)  # (groups, 1 + classes): images, and images that hold each class
-    wanted = np.array([ratios[s] for s in needed])[:, None] * amounts.sum(axis=0)
+    amounts = _amounts(inverse, presence, len(names))
+    sizes = amounts[:, 0]
+    wanted = np.array(list(shares.values()))[:, None] * amounts.sum(axis=0)
     order = np.random.default_rng(seed).permutation(len(names))
-    chosen: dict[str, str] = {}
-    left = list(order[np.argsort(-sizes[order], kind="stable")])
-    while left:
-        remaining = amounts[left].sum(axis=0)
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    chosen, left, remaining = np.full(len(names), -1), np.ones(len(names), bool), amounts.sum(axis=0)
+    while left.any():
         present = np.flatnonzero(remaining[1:]) + 1
         column = int(present[np.argmin(remaining[present])]) if len(present) else 0
-        for index in [i for i in left if amounts[i, column] > 0]:
-            place = max(range(len(needed)), key=lambda s: (wanted[s, column], wanted[s, 0]))
+        for index in order[left[order] & (amounts[order, column] > 0)]:
+            needs = wanted[:, column]
+            needy = np.flatnonzero(needs == needs.max())
+            place = needy[np.argmax(wanted[needy, 0])]
             wanted[place] -= amounts[index]
-            chosen[names[index]] = needed[place]
-            left.remove(index)
-    _fill_empty(chosen, needed, names, sizes)
-    return [chosen[group] for group in groups]
+            remaining -= amounts[index]
+            chosen[index], left[index] = place, False
+    _fill_empty(chosen, len(parts), sizes)
+    return [parts[place] for place in chosen[inverse]]
 
 
-def _fill_empty(chosen: dict[str, str], needed: Sequence[str], names: Sequence[str], sizes: np.ndarray) -> None:
-    """Give each empty split the smallest group of the fullest one."""
-    for split in needed:
-        if split not in chosen.values():
-            counts = {s: [n for n in names if chosen[n] == s] for s in needed}
-            fullest = max(counts, key=lambda s: len(counts[s]))
-            chosen[min(counts[fullest], key=lambda n: sizes[names.index(n)])] = split
+def _amounts(inverse: np.ndarray, presence: np.ndarray | None, count: int) -> np.ndarray:
+    """(groups, 1 + classes) float: the images of each group, and those that hold each class."""
+    columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
+    return np.stack([np.bincount(inverse, weights=column, minlength=count) for column in columns], axis=1)
+
+
+def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:
+    """Give each empty part the smallest group of the one that has the most groups."""
+    for part in range(num_parts):
+        counts = np.bincount(chosen, minlength=num_parts)
+        if not counts[part]:
+            members = np.flatnonzero(chosen == counts.argmax())
+            chosen[members[sizes[members].argmin()]] = part
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:

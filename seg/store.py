@@ -1,7 +1,7 @@
 """The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split.
 
 dataset.json                     schema version, task, classes, channels, counts, statistics, digest
-{train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 of its pixels
+{train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
 {train,val,test}/images/         the images, their original bytes where nothing had to change
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
 {train,val,test}/instances.json  COCO with RLE, where the data set has instances
@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from seg.duplicates import perceptual_hash, thumbnail
 from seg.errors import DataError
 from seg.findings import Finding
 from seg.imagefile import decode_image, decode_index, encode_png, read_bytes
@@ -25,12 +26,15 @@ from seg.labelmaps import Rle, decode, encode, measure
 from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, validate
 from seg.sources.base import Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a manifest: an image that is stored. `file` is relative to the split's images/."""
+    """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
+
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.duplicates.perceptual_hash` has them.
+    """
 
     image_id: str
     file: str
@@ -38,6 +42,7 @@ class Entry:
     width: int
     num_instances: int
     sha256: str
+    phash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Stored:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
-    ids. labels_sha256: of the label maps. findings: the record's.
+    ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's.
     """
 
     entry: Entry
@@ -53,6 +58,7 @@ class Stored:
     histogram: np.ndarray
     annotations: list[dict[str, Any]]
     labels_sha256: str
+    thumbnail: np.ndarray
     findings: tuple[Finding, ...]
 
 
@@ -76,16 +82,21 @@ class DatasetInfo:
 
 def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
     """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound."""
-    sample = record.sample
-    validate(sample, num_classes)
-    suffix, data = (record.suffix, record.encoded) if record.encoded is not None else (".png", encode_png(sample.image))
-    file = f"{sample.image_id}{suffix}"
+    stored, sample = measure_record(record, num_classes), record.sample
     for path, content in (
-        (folder / "images" / file, data),
+        (folder / "images" / stored.entry.file, encode_png(sample.image) if record.encoded is None else record.encoded),
         (_label_path(folder, sample.image_id), encode_png(sample.semantic)),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    return stored
+
+
+def measure_record(record: Record, num_classes: int) -> Stored:
+    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound."""
+    sample = record.sample
+    validate(sample, num_classes)
+    file = f"{sample.image_id}{'.png' if record.encoded is None else record.suffix}"
     count = len(sample.categories)
     (areas, boxes), rles = measure(sample.instances, count), encode(sample.instances, count)
     annotations = [
@@ -102,13 +113,15 @@ def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
     labels = hashlib.sha256(b"".join(m.tobytes() for m in maps))
     height, width = sample.size
     sha256 = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
-    entry = Entry(sample.image_id, file, height, width, count, sha256)
+    small = thumbnail(sample.image)
+    entry = Entry(sample.image_id, file, height, width, count, sha256, f"{perceptual_hash(small):016x}")
     return Stored(
         entry,
         np.bincount(sample.semantic.ravel(), minlength=256),
         _histogram(sample.image),
         annotations,
         labels.hexdigest(),
+        small,
         record.findings,
     )
 
@@ -151,7 +164,7 @@ def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: di
         channels=len(stored[0].histogram),
         mean=mean,
         std=std,
-        splits={split: _counts(members, len(classes)) for split, members in splits.items()},
+        splits={split: count_images(members, len(classes)) for split, members in splits.items()},
         digest=digest.hexdigest(),
     )
     (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
@@ -188,7 +201,7 @@ def read_entries(folder: Path) -> list[Entry]:
     try:
         with open(path, newline="") as file:
             return [
-                Entry(r["image_id"], r["file"], int(r["height"]), int(r["width"]), int(r["num_instances"]), r["sha256"])
+                Entry(r["image_id"], r["file"], int(r["height"]), int(r["width"]), int(r["num_instances"]), r["sha256"], r["phash"])
                 for r in csv.DictReader(file)
             ]
     except OSError:
@@ -233,7 +246,8 @@ def _histogram(image: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(p.ravel(), minlength=256) for p in planes])
 
 
-def _counts(stored: Iterable[Stored], num_classes: int) -> dict[str, Any]:
+def count_images(stored: Iterable[Stored], num_classes: int) -> dict[str, Any]:
+    """The counts of a split, as dataset.json has them."""
     members = list(stored)
     pixels = sum((s.class_pixels for s in members), np.zeros(256, np.int64))
     holding = sum(((s.class_pixels > 0).astype(np.int64) for s in members), np.zeros(256, np.int64))

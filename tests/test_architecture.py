@@ -25,12 +25,14 @@ LAYERS = (
         "csvfile",
         "targets",
         "splits",
+        "duplicates",
+        "outputs",
         "scratch",
         "config",
         "rawdata",
     },
     {"sources", "store", "transforms", "models", "metrics"},
-    {"datamodule", "module", "report", "preparation", "checks", "checkpoint", "callbacks"},
+    {"datamodule", "module", "report", "preparation", "doctor", "checkpoint", "callbacks"},
     {"stages"},
     {"cli"},
     {"__main__"},
@@ -101,7 +103,7 @@ def test_dvc_tracks_the_settings_that_the_trainings_scratch_folder_is_named_by()
     assert sorted(DVC["train"]["params"]) == sorted(SECTIONS)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "configure"])
+@pytest.mark.parametrize("stage", ["prepare", "doctor", "configure"])
 def test_stages_that_need_no_torch_do_not_import_it(stage: str) -> None:
     import subprocess
     import sys

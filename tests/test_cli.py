@@ -21,7 +21,7 @@ def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_commands() -> None:
     shown = seg("--help")
     assert shown.returncode == 0
-    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "augment", "train", "evaluate", "models"))
+    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "doctor", "augment", "train", "evaluate", "models"))
     assert seg().stdout == shown.stdout
 
 
@@ -36,7 +36,11 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "answer"),
     [
-        (["trian"], 2, "error: no command 'trian': did you mean 'train'? (commands: augment, configure, evaluate, models, prepare, train)"),
+        (
+            ["trian"],
+            2,
+            "error: no command 'trian': did you mean 'train'? (commands: augment, configure, doctor, evaluate, models, prepare, train)",
+        ),
         (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
         (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),

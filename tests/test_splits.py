@@ -1,14 +1,16 @@
 """Splits by lists and by ratios: seeded, whole groups, classes spread evenly; small sets counted by hand."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from greedy import greedy
 
 from seg.errors import ConfigError, DataError
-from seg.splits import SPLITS, by_lists, by_ratios, from_table, group_of, presence_of
+from seg.splits import SPLITS, by_fold, by_lists, by_ratios, check_fold, deal, from_table, group_of, presence_of
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -104,6 +106,62 @@ def test_too_few_groups_are_refused() -> None:
 def test_ratios_that_are_no_shares_of_the_three_splits_are_refused(ratios: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"^data.split.ratios=.*: expected train, val and test that sum to 1"):
         by_ratios(names(10), None, ratios, 0)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_dealing_is_the_greedy_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count, kinds = int(rng.integers(6, 70)), int(rng.integers(1, 7))
+    groups = [f"g{number}" for number in rng.integers(0, count, count)] if seed % 2 else names(count)
+    presence = None if seed % 5 == 0 else rng.random((count, kinds)) < rng.random(kinds)
+    for shares in (RATIOS, {"train": 0.97, "val": 0.01, "test": 0.02}, {str(n): 1 / 5 for n in range(5)}):
+        if len(set(groups)) >= len(shares):
+            assert deal(groups, presence, shares, seed, "parts") == greedy(groups, presence, shares, seed)
+
+
+def test_fifty_thousand_images_take_seconds() -> None:
+    presence = np.random.default_rng(0).random((50_000, 20)) < 0.2
+    start = time.process_time()
+    assigned = by_ratios(names(50_000), presence, RATIOS, 0)
+    by_fold(assigned, names(50_000), presence, 10, 3, 0)
+    assert time.process_time() - start < 10
+    assert sizes(assigned) == (35_000, 7_500, 7_500)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_folds_hold_each_image_but_those_of_test_once(folds: int, grouped: bool) -> None:
+    rng = np.random.default_rng(folds)
+    groups = [f"scene{number}" for number in rng.integers(0, 40, 200)] if grouped else names(200)
+    presence = rng.random((200, 3)) < 0.3
+    places = by_ratios(groups, presence, RATIOS, 0)
+    dealt = [by_fold(places, groups, presence, folds, fold, 0) for fold in range(folds)]
+    for index, place in enumerate(places):
+        there = Counter(fold[index] for fold in dealt)
+        assert there == ({"test": folds} if place == "test" else {"val": 1, "train": folds - 1})
+    for fold in dealt:
+        assert max(len({p for p, g in zip(fold, groups, strict=True) if g == group}) for group in set(groups)) == 1
+    assert by_fold(places, groups, presence, folds, 1, 0) == dealt[1]
+    assert by_fold(places, groups, presence, folds, 1, 1) != dealt[1]
+
+
+def test_folds_are_stratified() -> None:
+    presence = np.zeros((100, 2), bool)
+    presence[:, 0] = True
+    presence[:10, 1] = True
+    places = ["train"] * 100
+    for fold in range(5):
+        val = np.array(by_fold(places, names(100), presence, 5, fold, 0)) == "val"
+        assert (val.sum(), presence[val, 1].sum()) == (20, 2), "a fifth of all, and of the images with the rare class"
+
+
+def test_folds_that_cannot_be_are_refused() -> None:
+    check_fold(None, 5)
+    check_fold(4, 5)
+    with pytest.raises(ConfigError, match=r"^data.fold=5: expected 0 to 4, as data.split.folds=5; null is no fold$"):
+        check_fold(5, 5)
+    with pytest.raises(DataError, match=r"^data.split: 3 groups of images cannot fill 5 folds; add images, or change data.split.group"):
+        by_fold(["train", "train", "val", "test"], names(4), None, 5, 0, 0)
 
 
 def test_groups_by_a_regular_expression() -> None:
@@ -223,3 +281,13 @@ def test_every_value_of_a_column_is_spread_by_the_ratios(seed: int) -> None:
 def test_a_negative_seed_is_refused(make_config: Callable[..., object]) -> None:
     with pytest.raises(ConfigError, match=r"^data.split.seed=-1: expected greater than or equal to 0"):
         make_config("data.split.seed=-1")
+
+
+def test_a_group_that_is_neither_an_expression_nor_a_column_is_refused(make_config: Callable[..., object]) -> None:
+    make_config("data.split.group={column: patient}")
+    for value, answer in (
+        ("{colum: patient}", "unknown key data.split.group.colum: did you mean 'column'?"),
+        ("3", "data.split.group=3: expected"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{answer}".replace("?", "\\?")):
+            make_config(f"data.split.group={value}")

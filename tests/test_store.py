@@ -11,8 +11,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny, split, tree, write_folders
 
+from seg.duplicates import perceptual_hash, thumbnail
 from seg.errors import DataError
-from seg.preparation import prepare
+from seg.preparation import Division, prepare
 from seg.sample import Sample, no_instances
 from seg.sources.base import Item, Record
 from seg.store import SCHEMA_VERSION, mean_and_std, read_annotations, read_entries, read_info, read_sample, write_record, write_split
@@ -65,9 +66,10 @@ def test_the_manifest_says_what_there_is(folder: Path) -> None:
         for entry, expected in zip(read_entries(folder / name), written(folder, name), strict=True):
             assert (entry.height, entry.width) == SIZE
             assert entry.num_instances == len(expected.categories)
+            assert entry.phash == f"{perceptual_hash(thumbnail(expected.image)):016x}"
             assert entry.sha256 == hashlib.sha256(str(expected.image.shape).encode() + expected.image.tobytes()).hexdigest()
     lines = [(folder / name / "manifest.csv").read_text().splitlines() for name in SPLITS]
-    assert [line[0] for line in lines] == ["image_id,file,height,width,num_instances,sha256"] * 3
+    assert [line[0] for line in lines] == ["image_id,file,height,width,num_instances,sha256,phash"] * 3
     assert sum(len(line) - 1 for line in lines) == 12
 
 
@@ -153,7 +155,7 @@ def test_instances_open_in_pycocotools_bit_for_bit(folder: Path, name: str, caps
 
 def test_background_is_no_category(tmp_path: Path) -> None:
     classes = [replace(CLASSES[0], name="background"), *CLASSES[1:]]
-    prepare(Blobs(), "tiny", classes, split(), None, tmp_path / "out", 0, "none")
+    prepare(Blobs(), "tiny", classes, Division(split(), None), None, tmp_path / "out", 0, "none")
     for name in SPLITS:
         content = json.loads((tmp_path / "out" / name / "instances.json").read_text())
         assert content["categories"] == [{"id": 1, "name": "house"}, {"id": 2, "name": "tree"}, {"id": 3, "name": "road"}]
@@ -205,7 +207,7 @@ def test_the_digest_stands_for_all_that_there_is(tmp_path: Path) -> None:
     parts = ("image", "semantic", "instances", "categories", "crowd")
     others = {prepare_tiny(Altered(what=part), tmp_path / "out", section).digest for part in parts}
     others.add(prepare_tiny(Altered(), tmp_path / "out", split(group=r"^blobs(\d+)", seed=1)).digest)
-    others.add(prepare(Altered(), "tiny", CLASSES[::-1], section, None, tmp_path / "out", 0, "none").digest)
+    others.add(prepare_tiny(Altered(), tmp_path / "out", section, classes=CLASSES[::-1]).digest)
     assert len(others - {digest}) == 7, "each of five changes, another division into splits, another list of classes"
 
 

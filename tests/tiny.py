@@ -12,7 +12,7 @@ import pytest
 from seg.errors import InputError
 from seg.findings import Finding
 from seg.labelmaps import layers_from_masks, semantic_from_instances
-from seg.preparation import prepare
+from seg.preparation import Division, prepare
 from seg.sample import ClassInfo, Sample
 from seg.schema import Augment, Split
 from seg.sources.base import Item, Record, Source
@@ -79,7 +79,7 @@ def write_folders(root: Path, names: Sequence[str], images: str = "images", mask
 def split(by: str = "ratios", **changed: object) -> Split:
     """The section data.split, by default half of the images to train."""
     values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "table": None}
-    values |= {"stratify": False, "seed": 0}
+    values |= {"stratify": False, "folds": 5, "seed": 0}
     return Split.model_validate({"by": by, **values, **changed})
 
 
@@ -105,9 +105,10 @@ def prepare_tiny(
     root: Path | None = None,
     workers: int = 0,
     classes: Sequence[ClassInfo] = CLASSES,
+    fold: int | None = None,
 ) -> DatasetInfo:
     """Prepare a source of the classes CLASSES, or of others."""
-    return prepare(source, "tiny", classes, section or split(), root, out, workers, "none")
+    return prepare(source, "tiny", classes, Division(section or split(), fold), root, out, workers, "none")[0]
 
 
 def refusal(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from seg.sample import IGNORE, ClassInfo
+from seg.sample import IGNORE, ClassInfo, Sample
 
 IGNORED_GRAY = 160
 
@@ -50,6 +50,21 @@ def outline_instances(image: np.ndarray, instances: np.ndarray, crowd: np.ndarra
         picture[(ids == 0) & borders(lines.astype(np.uint8))] = 0
         picture[lines] = table[ids[lines]]
     return picture
+
+
+def outlined_at(sample: Sample, side: int) -> np.ndarray:
+    """A sample's instances, outlined when its longer side is already `side` pixels, so that no outline is lost."""
+    image = resized(sample.image, side)
+    size = image.shape[1::-1]
+    layers = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in np.moveaxis(sample.instances, 2, 0)]
+    return outline_instances(image, np.stack(layers, axis=2) if layers else np.zeros((*image.shape[:2], 0), np.int32), sample.crowd)
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """The image (H, W, C) as (h, w, 3), its longer side of `side` pixels."""
+    scale = side / max(image.shape[:2])
+    size = tuple(max(1, round(n * scale)) for n in image.shape[1::-1])
+    return cv2.resize(rgb(image), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def borders(labels: np.ndarray, size: int = 3) -> np.ndarray:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
-from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, heat_map, outline_instances, overlay, rgb
+from seg.report.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, heat_map, outlined_at, overlay, rgb
 from seg.sample import IGNORE, ClassInfo, Sample
 
 
@@ -26,7 +25,9 @@ def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence
         axis.set_axis_off()
     for line, row in enumerate(rows):
         for column, sample in enumerate(row):
-            axes[line, column].imshow(_outlined(sample) if with_instances else overlay(sample.image, sample.semantic, classes))
+            axes[line, column].imshow(
+                outlined_at(sample, STORED_SIDE) if with_instances else overlay(sample.image, sample.semantic, classes)
+            )
             if line == 0:
                 axes[line, column].set_title("as stored" if column == 0 else f"draw {column}", fontsize=9)
         first = axes[line, 0]
@@ -48,16 +49,8 @@ def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence
         _finish(figure, path, _legend(classes), f"{title}. Without colour: ignored")
 
 
-def _outlined(sample: Sample, side: int = 240) -> np.ndarray:
-    """A sample's instances, outlined at about the size in which a sheet shows them, so that no outline is lost."""
-    scale = side / max(sample.size)
-    size = tuple(max(1, round(n * scale)) for n in sample.size[::-1])
-    image = cv2.resize(rgb(sample.image), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    layers = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in np.moveaxis(sample.instances, 2, 0)]
-    return outline_instances(image, np.stack(layers, axis=2) if layers else np.zeros((*image.shape[:2], 0), np.int32), sample.crowd)
-
-
 COLUMNS = 4  # panels side by side
+STORED_SIDE = 240  # pixels at which the preview shows an image, about
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ class Dsb2018:
                 empty.append(file.name)
         if files and not kept:
             raise DataError(
-                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image"
+                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image",
+                kind="empty-instance",
             )
         categories, crowd = np.full(len(kept), self.category), np.zeros(len(kept), bool)
         sample = instance_sample(item.image_id, image, layers_from_masks(kept, height, width), categories, crowd, self.background)
@@ -92,6 +93,7 @@ def _mask(path: Path) -> np.ndarray:
         listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         raise DataError(
             f"{path}: has the values {listed}, expected 0 and one other, for one instance; save it without smoothing, or read files "
-            "of many instances with data=id_maps"
+            "of many instances with data=id_maps",
+            kind="unknown-value",
         )
     return mask

@@ -78,7 +78,8 @@ class Folders:
         found, inverse = np.unique(values, return_inverse=True)
         unknown = [int(v) for v in found if int(v) not in self.lookup]
         if unknown:
-            raise DataError(self._unknown(path, unknown[0], int((values == unknown[0]).sum())))
+            message = self._unknown(path, unknown[0], int((values == unknown[0]).sum()))
+            raise DataError(message, kind="unknown-color" if self.by_color else "unknown-value")
         return np.array([self.lookup[int(v)] for v in found], np.uint8)[inverse].reshape(values.shape)
 
     def _unknown(self, path: Path, value: int, count: int) -> str:

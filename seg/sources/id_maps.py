@@ -82,7 +82,7 @@ class IdMaps:
         refuse_other_size(map_path, values.shape, path, image.shape[:2])
         present = np.unique(values)
         if present[0] < 0:
-            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance")
+            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance", kind="unknown-value")
         present = present[present > 0]
         ids = (np.searchsorted(present, values).astype(np.int32) + 1) * (values > 0)
         categories, findings = self._categories(item, map_path, [int(i) for i in present])
@@ -96,7 +96,9 @@ class IdMaps:
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
             more = f" (and {len(missing) - 1} more ids)" if len(missing) > 1 else ""
-            raise DataError(f"{path}: the id {missing[0]}{more} has no row in {self.categories}; add image, id and class there")
+            raise DataError(
+                f"{path}: the id {missing[0]}{more} has no row in {self.categories}; add image, id and class there", kind="unknown-value"
+            )
         unseen = sorted(table.keys() - set(present))
         what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
         findings = (Finding("empty-instance", str(path), what, image_id=item.image_id),) if unseen else ()

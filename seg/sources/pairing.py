@@ -47,7 +47,7 @@ def folder_below(root: Path, name: str, part: str | None, key: str) -> Path:
     """The folder `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
     folder = root / name.replace("{split}", part or "")
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; set {key} ({root} holds: {_held(root, folders=True)})")
+        raise DataError(f"{folder}: there is no such folder; set {key} ({root} holds: {_held(root, folders=True)})", kind="missing-file")
     if not folder.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"{folder}: lies outside of data.root ({root}), where changes would go unnoticed; "
@@ -60,7 +60,7 @@ def file_below(root: Path, name: str, part: str | None, key: str) -> Path:
     """The file `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
     path = root / name.replace("{split}", part or "")
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; set {key} ({root} holds: {_held(root, folders=False)})")
+        raise DataError(f"{path}: there is no such file; set {key} ({root} holds: {_held(root, folders=False)})", kind="missing-file")
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; copy it there")
     return path
@@ -80,7 +80,7 @@ def pictures(folder: Path, ending: str) -> dict[str, Path]:
             continue
         name = (path.parent / stem[: len(stem) - len(ending)]).relative_to(folder).as_posix()
         if name in found:
-            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them")
+            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them", kind="name-collision")
         found[name] = path
     return found
 
@@ -98,7 +98,10 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
     if tuple(mask) != tuple(image):
         (h, w), (mh, mw) = image, mask
         turned = "; an image's EXIF orientation is applied on reading, so the mask may need turning" if (h, w) == (mw, mh) else ""
-        raise DataError(f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; give both the same size{turned}")
+        raise DataError(
+            f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; give both the same size{turned}",
+            kind="size-mismatch",
+        )
 
 
 def _paired(layout: Layout, part: str | None, findings: list[Finding]) -> list[Item]:
@@ -113,7 +116,8 @@ def _paired(layout: Layout, part: str | None, findings: list[Finding]) -> list[I
         more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
         raise DataError(
             f"{found[missing[0]]}: has no mask {masks / missing[0]}{layout.mask_suffix}.*{more}; add it, "
-            "set data.source.mask_suffix, or leave such images out with data.source.skip_unlabelled=true"
+            "set data.source.mask_suffix, or leave such images out with data.source.skip_unlabelled=true",
+            kind="image-without-label",
         )
     if unused := sorted(drawn.keys() - found.keys()):
         what = f"{len(unused)} masks have no image and are left out, such as {drawn[unused[0]].name}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.errors import ConfigError
-from seg.preparation import replaced_folder
+from seg.outputs import replaced_folder
 from seg.progress import track
 from seg.report.sheets import save_preview
 from seg.sample import ClassInfo, Sample

@@ -1,30 +1,49 @@
 """`prepare`: the raw data set -> data/prepared, checked, split and counted. Never imports torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from seg.checks import absent_classes
 from seg.config import AT_RUN_TIME
-from seg.preparation import prepare
+from seg.findings import Finding
+from seg.preparation import Division, prepare
 from seg.rawdata import find_root
 from seg.sample import ClassInfo, Color
 from seg.schema import Config
+from seg.sources.base import Source
 from seg.sources.images import ImageReader
 from seg.targets import build
 
 
 def run(cfg: Config, out: Path) -> None:
+    source, classes, root = source_of(cfg)
+    runtime = cfg.runtime
+    info, findings = prepare(source, cfg.data.name, classes, Division.of(cfg.data), root, out, runtime.workers, runtime.progress)
+    print_findings(findings)
+    if findings:
+        print("`seg doctor` with the same settings shows them in pictures")
+    for name, counts in info.splits.items():
+        print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
+
+
+def source_of(cfg: Config) -> tuple[Source, list[ClassInfo], Path | None]:
+    """The source of raw data that data.source names, its classes, and the folder that holds it."""
     root = find_root(Path.cwd(), cfg.data)
     classes = [
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
     given = dict(zip(AT_RUN_TIME["data.source"], (str(root), classes, ImageReader(cfg.data.channels), cfg.data.split), strict=True))
-    source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
-    info = prepare(source, cfg.data.name, classes, cfg.data.split, root, out, cfg.runtime.workers, cfg.runtime.progress)
-    for warning in [*source.findings, *absent_classes(info)]:
-        print(f"warning: {warning}")
-    for name, counts in info.splits.items():
-        print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
+    return build(cfg.data.source, cfg.targets.allow, "data.source", given), classes, root
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """A line for each kind, with its number and the first of its findings."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault((finding.severity, finding.kind), []).append(finding)
+    for (severity, kind), group in kinds.items():
+        times = f", {len(group)} times, such as" if len(group) > 1 else ":"
+        print(f"{severity}: {kind}{times} {group[0]}")
 
 
 def _color(values: list[int]) -> Color:

@@ -1,0 +1,29 @@
+"""`doctor`: the raw data set -> doctor.html and doctor.json, which tell all that is wrong with it, or odd. Never imports torch."""
+
+from pathlib import Path
+
+from seg.doctor.check import Diagnosis, write_diagnosis
+from seg.errors import DataError
+from seg.findings import counted, finding_of, plural
+from seg.preparation import Division, Examination, examine
+from seg.report.doctor_page import Page, write_page
+from seg.schema import Config
+from seg.stages.prepare import print_findings, source_of
+
+
+def run(cfg: Config, out: Path) -> None:
+    source, classes, root = source_of(cfg)
+    try:
+        examination = examine(source, classes, Division.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
+    except DataError as error:  # of the layout as a whole
+        examination = Examination([], Diagnosis([finding_of(error)], {}), {})
+    diagnosis = examination.diagnosis
+    out.mkdir(parents=True, exist_ok=True)
+    write_diagnosis(out / "doctor.json", diagnosis, classes, root)
+    page = out / "doctor.html"
+    write_page(page, Page(cfg.data.name, root, classes, diagnosis, examination.items, source))
+    print_findings(diagnosis.findings)
+    print(f"see {page}")
+    if diagnosis.errors:
+        raise DataError(f"{plural(len(diagnosis.errors), 'error')} ({counted(diagnosis.errors)}): see {page}")
+    print(f"no errors, {plural(len(diagnosis.warnings), 'warning')}")
