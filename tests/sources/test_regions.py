@@ -148,8 +148,8 @@ def test_errors_of_geometry_are_all_told_and_the_rest_is_kept() -> None:
     assert errors == [
         ("nan-coordinate", "a.json, shape 0"),
         ("too-few-points", "a.json, shape 1"),
-        ("unreadable-geometry", "a.json, shape 2"),
-        ("unreadable-geometry", "a.json, shape 3"),
+        ("bad-region", "a.json, shape 2"),
+        ("bad-region", "a.json, shape 3"),
     ]
 
 
