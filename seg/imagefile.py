@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from seg.errors import DataError
 
@@ -54,29 +54,25 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
     return raw
 
 
-def is_palette(data: bytes) -> bool:
-    """Whether encoded bytes are a PNG whose pixels are indices into a palette (PNG 1.2, 11.2.2: colour type 3)."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[25:26] == b"\x03"
-
-
 def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Encoded bytes of a palette image -> its indices (H, W) uint8, and the palette (N, 3) uint8 RGB.
 
-    Read by Pillow, as OpenCV gives the colours alone. DataError where the image has no palette.
+    A gray image of up to 8 bits has its values for indices, and the grays for a palette. Read by Pillow, as OpenCV gives the
+    colours alone.
     """
     if _truncated(data):
         raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.mode != "P":
-                raise DataError(f"{path}: has no palette (its mode is {image.mode}); save it with one, or as gray values")
-            indices = np.array(image)
-            colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+            palette = image.getpalette("RGB")
+            if image.mode == "P" and palette:
+                return np.array(image), np.array(palette, np.uint8).reshape(-1, 3)
+    except (OSError, SyntaxError, ValueError):
         raise DataError(f"{path}: is not a readable image; restore it or remove it with its label") from None
-    return indices, colors
+    values = decode_index(data, path, "save it with a palette, or as gray values")
+    if values.min() < 0 or values.max() > 255:
+        raise DataError(f"{path}: has values from {values.min()} to {values.max()}, expected a palette or gray values up to 255")
+    return values.astype(np.uint8), np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 def decode_color(data: bytes, path: Path) -> np.ndarray:

@@ -108,7 +108,7 @@ def write_yolo(root: Path, labels: dict[str, str | None], names: str = "names: [
 
 
 def yolo(root: Path, **changed: object) -> Yolo:
-    arguments = {"images": "images", "labels": "labels", "names": None, "boxes": False, "ignore": [], "drop": [], "others": "refuse"}
+    arguments = {"images": "images", "annotations": "labels", "names": None, "boxes": False, "ignore": [], "drop": [], "others": "refuse"}
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": split()}
     return Yolo(**{**arguments, **given, **changed})  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from tiny import encoded, labels, picture
 
 from seg.errors import DataError
-from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, decode_palette, encode_png, is_palette, read_bytes
+from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, decode_palette, encode_png, read_bytes
 
 FILE = Path("folder/photo.xyz")
 
@@ -170,19 +170,21 @@ def test_palette_images_give_indices_and_colours() -> None:
         image.putpalette(colors.tobytes())
         data = saved(image, "PNG", bits=bits)
         found, palette = decode_palette(data, FILE)
-        assert is_palette(data)
         assert (found.dtype, palette.dtype) == (np.uint8, np.uint8)
         assert np.array_equal(found, indices)
         assert np.array_equal(palette[:count], colors)
         assert np.array_equal(palette[found], decode_color(data, FILE))
 
 
-def test_what_has_no_palette_is_refused() -> None:
-    gray = saved(Image.fromarray(picture(1, channels=1)[..., 0]), "PNG")
-    assert not is_palette(gray)
-    assert not is_palette(b"")
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: has no palette \(its mode is L\); save it with one, or as gray values$"):
-        decode_palette(gray, FILE)
+def test_gray_values_are_indices_and_what_has_neither_is_refused() -> None:
+    gray = picture(1, channels=1)[..., 0]
+    indices, palette = decode_palette(saved(Image.fromarray(gray), "PNG"), FILE)
+    assert np.array_equal(indices, gray)
+    assert np.array_equal(palette, np.repeat(np.arange(256)[:, None], 3, axis=1))
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: is a colour or palette image, expected one gray value a pixel; save it with"):
+        decode_palette(saved(Image.fromarray(picture(1)), "PNG"), FILE)
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has values from \d+ to \d+, expected a palette or gray values up to 255"):
+        decode_palette(encoded(gray.astype(np.uint16) * 200, ".png"), FILE)
     indexed = saved(Image.fromarray(picture(1)).quantize(8), "PNG")
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is cut off before its end"):
         decode_palette(indexed[:-30], FILE)

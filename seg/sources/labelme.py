@@ -90,6 +90,8 @@ class Labelme:
             elif image and (other := next((n for n, i in pairs.items() if i == image), None)) is not None:
                 raise DataError(f"{files[name]}: is of the image {image}, and so is {files[other]}; remove one of the two")
             pairs[name] = image
+        if len(lost) == len(files):
+            raise DataError(f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images")
         if lost:
             what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
             fix = f"add the image to {images}, or set data.source.images"

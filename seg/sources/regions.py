@@ -142,7 +142,7 @@ def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of:
         try:
             rle, area = rle_of(region.parts, height, width, rules.holes)
         except ValueError as error:
-            tell(region, "unreadable-geometry", str(error), severity="error")
+            tell(region, "bad-region", str(error), severity="error")
             continue
         if not area:
             if not any(f.kind == "zero-area" and f.file == f"{of.file}, {member.where}" for f in findings for member in members):

@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
-from seg.imagefile import decode_index, decode_palette, is_palette, read_bytes
+from seg.imagefile import decode_palette, read_bytes
 from seg.sample import IGNORE, ClassInfo, Sample, no_instances
 from seg.schema import Split
 from seg.sources.base import Item, Record
@@ -123,5 +123,4 @@ def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | Non
 
 def _indices(path: Path) -> np.ndarray:
     """The indices (H, W) of a palette PNG, or the values of a gray one."""
-    data = read_bytes(path)
-    return decode_palette(data, path)[0] if is_palette(data) else decode_index(data, path)
+    return decode_palette(read_bytes(path), path)[0]

@@ -19,11 +19,11 @@ FAR = 1.0  # image sizes beyond the image from which a number must be of somethi
 
 
 class Yolo:
-    """Images under `root`/`images`, text files of the same relative name under `root`/`labels`; no file, or an empty one: no object.
+    """Images under `root`/`images`, text files of the same relative name under `root`/`annotations`; no file, or an empty one: no object.
 
     names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
     with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
-    width, height) become rectangles; else they are refused. `{split}` in `images` and `labels` stands for train, val and
+    width, height) become rectangles; else they are refused. `{split}` in `images` and `annotations` stands for train, val and
     test where the split is given by folders.
     """
 
@@ -33,7 +33,7 @@ class Yolo:
         self,
         root: str,
         images: str,
-        labels: str,
+        annotations: str,
         names: str | None,
         boxes: bool,
         ignore: list[str],
@@ -44,8 +44,8 @@ class Yolo:
         split: Split,
     ) -> None:
         self.findings: list[Finding] = []
-        self.root, self.images, self.labels, self.boxes = Path(root), images, labels, boxes
-        self.parts = parts_of(split, "images/{split}", images=images, labels=labels)
+        self.root, self.images, self.annotations, self.boxes = Path(root), images, annotations, boxes
+        self.parts = parts_of(split, "images/{split}", images=images, annotations=annotations)
         self.names_file, self.names_path = names, ""
         self.names: dict[int, str] = {}  # read with the items
         self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
@@ -54,7 +54,7 @@ class Yolo:
         self.names, self.names_path = read_names(self.root, self.names_file)
         items = [item for part in self.parts for item in self._part(part)]
         if not any(item.files[1] for item in items):
-            raise DataError(f"{self.root / self.labels}: no image has a label file there; set data.source.labels")
+            raise DataError(f"{self.root / self.annotations}: no image has a label file there; set data.source.annotations")
         return items
 
     def read(self, item: Item) -> Record:
@@ -70,7 +70,7 @@ class Yolo:
 
     def _part(self, part: str | None) -> list[Item]:
         images = folder_below(self.root, self.images, part, "data.source.images")
-        labels = folder_below(self.root, self.labels, part, "data.source.labels")
+        labels = folder_below(self.root, self.annotations, part, "data.source.annotations")
         found = pictures(images, "")
         if not found:
             raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images")

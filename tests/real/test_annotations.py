@@ -148,7 +148,7 @@ def test_yolos_objects_are_counted_and_close_to_the_panoptic_masks(tmp_path: Pat
     names = yaml.safe_load(config.read_text())["names"]
     source = yolo(
         YOLO,
-        labels="instance_segmentation/labels",
+        annotations="instance_segmentation/labels",
         names="instance_segmentation/config.yaml",
         classes=classes_of(*names.values()),
     )
@@ -180,7 +180,7 @@ def test_yolos_objects_are_counted_and_close_to_the_panoptic_masks(tmp_path: Pat
 
 def test_yolo_through_its_configuration(tmp_path: Path) -> None:
     classes = "[{name: background, color: [0,0,0]}, {name: animal, color: [1,1,1], labels: [bird, person]}]"
-    words = ["data=yolo", f"data.root={YOLO}", "data.source.labels=instance_segmentation/labels", f"data.classes={classes}"]
+    words = ["data=yolo", f"data.root={YOLO}", "data.source.annotations=instance_segmentation/labels", f"data.classes={classes}"]
     more = ["data.source.names=instance_segmentation/config.yaml", "data.source.others=drop", "data.split.stratify=false"]
     samples = read_back(prepared(tmp_path / "out", *words, *more))
     assert sum(len(s.categories) for s in samples.values()) == 1 + 8 + 13 + 1 + 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -166,6 +167,9 @@ BAD: dict[str, Bad] = {
     "labelme: no JSON at all": of_labelme(
         "{raw}: holds no JSON files; set data.source.annotations", lambda root: [(root / f"{n}.json").unlink() for n in NAMES]
     ),
+    "labelme: no image at all": of_labelme(
+        "{raw}: none of its 4 JSON files has an image; set data.source.images", lambda root: [(root / f"{n}.png").unlink() for n in NAMES]
+    ),
     "labelme: an unreadable image": of_labelme("{raw}/a.png: is not a readable image", put("a.png", "hello")),
     "via: no JSON": of_via("{raw}/annotations.json: is not JSON (", put("annotations.json", "filename,size")),
     "via: VIA 3": of_via("{raw}/annotations.json: is of VIA 3, which", put("annotations.json", '{"project": {}, "metadata": {}}')),
@@ -230,7 +234,7 @@ BAD: dict[str, Bad] = {
         put("data.yaml", "names: [catt, cat]"),
     ),
     "yolo: no label file at all": of_yolo(
-        "{raw}/labels: no image has a label file there; set data.source.labels",
+        "{raw}/labels: no image has a label file there; set data.source.annotations",
         lambda root: [(root / f"labels/{n}.txt").unlink() for n in NAMES],
     ),
     "cvat: no XML": of_cvat("{raw}/annotations.xml: is not XML (", put("annotations.xml", "<annotations>")),
@@ -308,8 +312,18 @@ SOUND = {bad.source.__name__: bad for bad in BAD.values()}
 def test_what_is_not_spoiled_is_sound(tmp_path: Path, kind: str) -> None:
     """The table says something only if each data set is whole before."""
     source = SOUND[kind].source(SOUND[kind].make(tmp_path / "raw"))
-    assert [len(source.read(item).findings) for item in source.items()] == [0] * 4
+    items = source.items()
+    sent = pickle.loads(pickle.dumps(source))  # as to a worker process
+    assert [len(sent.read(item).findings) for item in items] == [0] * 4
     assert source.findings == []
+
+
+def test_several_errors_of_one_image_are_said_at_once(tmp_path: Path) -> None:
+    raw = a_labelme(tmp_path / "raw")
+    shapes(*(shape("cat", [[1, 1], [5, number]]) for number in range(5)))(raw)
+    answer = refusal(lambda: labelme(raw), tmp_path / "out", classes=CLASSES)
+    one = "{}/a.json, shape {}: its polygon has 2 points, expected at least 3; correct or remove it"
+    assert answer == "; and ".join([*(one.format(raw, number) for number in range(3)), "2 more"])
 
 
 @pytest.mark.parametrize("kind", ["labelme: NaN", "yolo: pixels", "cvat: tracks"])

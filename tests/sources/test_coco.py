@@ -118,6 +118,27 @@ def test_ignored_categories_become_crowds(tmp_path: Path) -> None:
     assert np.array_equal(sample.semantic, expected)
 
 
+def test_categories_are_renamed_merged_and_dropped(tmp_path: Path) -> None:
+    regions = [region(11, c, box(left, 0, left + 3, 4)) for left, c in ((0, CAT), (5, DOG), (10, OWL), (15, EMU))]
+    root = write_coco(tmp_path, regions, count=1)
+    classes = [CLASSES[0], ClassInfo("pet", (1, 1, 1), ("dog", "cat")), ClassInfo("owl", (2, 2, 2))]
+    sample = read_all(coco(root, classes=classes, drop=["emu"]))["a"]
+    assert (sample.categories.tolist(), sample.crowd.any()) == ([1, 1, 2], np.False_)
+    assert read_all(coco(root, classes=classes, others="drop"))["a"].categories.tolist() == [1, 1, 2]
+    sample = read_all(coco(root, classes=classes[:2], others="ignore"))["a"]
+    assert (sample.categories.tolist(), sample.crowd.tolist()) == ([1] * 4, [True, True, False, False])
+
+
+def test_a_polygon_inside_another_is_added_or_a_hole(tmp_path: Path) -> None:
+    root = write_coco(tmp_path, [region(11, CAT, [*box(2, 2, 12, 12), *box(4, 4, 8, 8)])], count=1)
+    (item,) = coco(root).items()
+    record = coco(root).read(item)
+    assert int(masks_of(record.sample)[0].sum()) == 100
+    assert [(f.kind, f.image_id, f.box) for f in record.findings] == [("polygon-in-polygon", "a", (2, 2, 12, 12))]
+    record = coco(root, holes=True).read(item)
+    assert (int(masks_of(record.sample)[0].sum()), record.findings) == (84, ())
+
+
 def test_a_file_and_a_folder_for_each_split(tmp_path: Path) -> None:
     for name, category in (("train", CAT), ("val", DOG), ("test", OWL)):
         write_coco(tmp_path, [region(11, category, box(1, 1, 5, 5))], 2, f"annotations/instances_{name}.json", f"{name}/images")
@@ -357,6 +378,8 @@ def test_every_bad_annotation_is_named_at_once(tmp_path: Path) -> None:
         ({"images": "../elsewhere"}, "{raw}/../elsewhere: lies outside of data.root ({raw}), where changes would go unnoticed"),
         ({"annotations": "../beyond.json"}, "{raw}/../beyond.json: lies outside of data.root ({raw}), where changes would go unnoticed"),
         ({"ignore": ["emus"]}, "data.source.ignore: there is no category 'emus'; did you mean 'emu'? (categories: cat, dog, emu, owl)"),
+        ({"drop": ["emus"]}, "data.source.drop: there is no category 'emus'; did you mean 'emu'?"),
+        ({"others": "skip"}, "data.source.others=skip: expected: drop, ignore, refuse"),
         ({"classes": [*CLASSES[1:], CLASSES[0]]}, "data.classes: background, the class of pixels without instance, must come first"),
         ({"classes": [*CLASSES, CLASSES[1]]}, "data.classes: the name cat stands twice; each class needs its own"),
     ],

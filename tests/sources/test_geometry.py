@@ -86,6 +86,7 @@ def test_a_finding_says_where() -> None:
     assert box_of([[-5.0, 20.5, 120, 20.5, 30, 30.2]], 80, 100) == (0, 20, 100, 31)
     assert box_of([[500.0, 500, 600, 500, 600, 600]], 80, 100) == (99, 79, 100, 80), "beyond the image: its nearest pixel"
     assert box_of([MASK, SQUARE], 80, 100) == (10, 20, 100, 55)
+    assert box_of([[5.0, 1, 5, 1, 5, 9]], 80, 100) == (5, 1, 6, 9), "a pixel wide at least"
     assert box_of([RUNS], 80, 100) is None
     assert examine([[nan, 20, 30, 20, 30, 40]], 80, 100, "", "a", False)[0].box is None
 

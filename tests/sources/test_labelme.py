@@ -50,15 +50,21 @@ def test_groups_join_parts_and_labels_tell_them_apart(tmp_path: Path) -> None:
 
 
 def test_images_in_a_folder_of_their_own_and_named_by_a_path_of_windows(tmp_path: Path) -> None:
-    write_images(tmp_path / "images", "a", "sub/b", "other")
+    write_images(tmp_path / "images", "a", "sub/b", "other", "sub/deep")
     write_labelme(tmp_path / "json" / "a.json", [square("cat", 2, 3, 8, 9)], "..\\images\\a.png")
     write_labelme(tmp_path / "json" / "sub" / "b.json", [square("dog", 2, 3, 8, 9)], "C:\\somebody\\b.png")
-    write_labelme(tmp_path / "json" / "renamed.json", [], "..\\images\\other.png")
+    write_labelme(tmp_path / "json" / "renamed.json", [], "D:\\other.png")
+    write_labelme(tmp_path / "json" / "z.json", [], "..\\images\\sub\\deep.png")
     source = labelme(tmp_path, images="images", annotations="json")
     items = source.items()
-    assert [(i.image_id, Path(i.files[0]).name) for i in items] == [("a", "a.png"), ("renamed", "other.png"), ("sub/b", "b.png")]
+    assert [(i.image_id, Path(i.files[0]).name) for i in items] == [
+        ("a", "a.png"),
+        ("renamed", "other.png"),
+        ("sub/b", "b.png"),
+        ("z", "deep.png"),
+    ]
     records = [source.read(item) for item in items]
-    assert [r.sample.categories.tolist() for r in records] == [[1], [], [2]]
+    assert [r.sample.categories.tolist() for r in records] == [[1], [], [2], []]
     assert np.array_equal(records[1].sample.image, picture(2))
     assert {"sub/b.png", "b.png", "b", "sub/b"} <= set(items[2].names)
     assert source.findings == []

@@ -76,6 +76,8 @@ def test_of_what_overlaps_the_later_lies_on_top_unless_z_says_otherwise() -> Non
     two = [shape(0, "dog", 0, 0, 4, 4), shape(1, "cat", 2, 0, 6, 4)]
     assert read(*two)[0].semantic[0, :7].tolist() == [2, 2, 1, 1, 1, 1, 0]
     assert read(shape(0, "dog", 0, 0, 4, 4, z=1), two[1])[0].semantic[0, :7].tolist() == [2, 2, 2, 2, 1, 1, 0]
+    parts = [shape(0, "dog", 0, 0, 4, 4, group=1, z=3), shape(1, "cat", 2, 0, 6, 4, z=2), shape(2, "dog", 8, 0, 9, 4, group=1, z=1)]
+    assert read(*parts)[0].semantic[0, :7].tolist() == [2, 2, 2, 2, 1, 1, 0], "a group lies as high as its highest part"
     sample = read(*two)[0]
     assert (sample.instances.shape[2], [int(m.sum()) for m in masks_of(sample)]) == (2, [16, 16]), "both are whole"
 
@@ -146,8 +148,8 @@ def test_errors_of_geometry_are_all_told_and_the_rest_is_kept() -> None:
     assert errors == [
         ("nan-coordinate", "a.json, shape 0"),
         ("too-few-points", "a.json, shape 1"),
-        ("unreadable-geometry", "a.json, shape 2"),
-        ("unreadable-geometry", "a.json, shape 3"),
+        ("bad-region", "a.json, shape 2"),
+        ("bad-region", "a.json, shape 3"),
     ]
 
 
