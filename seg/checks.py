@@ -41,7 +41,7 @@ def refuse_one_class(stored: Sequence[Stored], classes: Sequence[ClassInfo]) -> 
         ignored = f"; {pixels[IGNORE] / pixels.sum():.0%} of the pixels are ignored" if pixels[IGNORE] else ""
         raise DataError(
             f"the labels hold {'no class' if not present else f'the class {present[0]} alone'}{ignored}: "
-            "compare data.classes, data.source.values and data.source.ignore with the values in the masks"
+            "compare data.classes, their labels and data.source.ignore with the values in the masks"
         )
 
 

@@ -1,9 +1,11 @@
 """Image files to arrays and back, through OpenCV. Every error names the file."""
 
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from seg.errors import DataError
 
@@ -50,14 +52,26 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
     return raw
 
 
+def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Encoded bytes of a palette image -> its indices (H, W) uint8, and its palette (N, 3) uint8 RGB, N <= 256."""
+    _refuse_truncated(data, path)
+    try:
+        with Image.open(BytesIO(data)) as image:
+            mode, indices, palette = image.mode, np.array(image), image.getpalette("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label") from None
+    if mode != "P" or palette is None:
+        raise DataError(f"{path}: has no palette, expected a palette PNG; set data.source.labels=index or data.source.labels=color")
+    return indices, np.array(palette, np.uint8).reshape(-1, 3)
+
+
 def decode_color(data: bytes, path: Path) -> np.ndarray:
     """Encoded bytes -> (H, W, 3) uint8 RGB colours; palettes are resolved."""
     return decode_image(data, 3, path)
 
 
 def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
-    if _truncated(data):
-        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
+    _refuse_truncated(data, path)
     try:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -65,6 +79,11 @@ def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
     if raw is None:
         raise DataError(f"{path}: is not a readable image; restore it or remove it with its label")
     return raw
+
+
+def _refuse_truncated(data: bytes, path: Path) -> None:
+    if _truncated(data):
+        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
 
 
 def _truncated(data: bytes) -> bool:

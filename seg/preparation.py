@@ -20,7 +20,7 @@ from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Source
 from seg.sources.pairing import file_below
-from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, from_table, group_of, presence_of
+from seg.splits import SPLITS, by_blocks, by_lists, by_ratios, check_ratios, completed, from_table, group_of, presence_of
 from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
@@ -105,11 +105,18 @@ def _is_record(path: Path) -> bool:
 
 
 def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
+    if split.by == "blocks":
+        return by_blocks(_groups(items, split), split.ratios)
     if split.by != "lists":
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
         raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    return by_lists(_names(items), {s: root / f for s, f in split.lists.items()})
+    assigned = by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+    return completed(split.lists, assigned, _groups(items, split), split)
+
+
+def _groups(items: Sequence[Item], split: Split) -> dict[str, str]:
+    return {item.image_id: group_of(item.image_id, split.group) for item in items}
 
 
 def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:

@@ -59,7 +59,7 @@ class Coco:
             self._look_at_images(path, folder, content)
             indices = self._indices(path, content)
             items += [
-                _item(part, path, folder, picture, content.annotations[image_id], indices)
+                _item(part.split, path, folder, picture, content.annotations[image_id], indices)
                 for image_id, picture in sorted(content.pictures.items(), key=lambda entry: entry[1].name)
             ]
         if unknown := [name for name in self.ignore if name not in named]:

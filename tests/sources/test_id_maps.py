@@ -39,10 +39,15 @@ def maps(root: Path, section: Split | None = None, **changed: object) -> IdMaps:
     arguments = {
         "images": "images",
         "masks": "masks",
+        "image_suffix": "",
         "mask_suffix": "",
+        "ids": "index",
         "skip_unlabelled": False,
         "category": "object",
         "categories": None,
+        "ignore": [],
+        "drop": [],
+        "others": "refuse",
     }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return IdMaps(**{**arguments, **given, **changed})
@@ -158,9 +163,8 @@ BROKEN_ROWS = {
     "ids without rows": (ROWS[3:], "{raw}/masks/a.png: the id 5 (and 2 more ids) has no row in classes.csv"),
     "an unknown class": (
         [*ROWS, "a,5,stones"],
-        "{raw}/classes.csv, line 20: no class of data.classes has the name 'stones'; did you mean 'stone'? (classes: object, stone)",
+        "{raw}/classes.csv, line 20: no class of data.classes has the name 'stones' (nearest: stone); add it to a class",
     ),
-    "background": ([*ROWS, "a,5,background"], "{raw}/classes.csv, line 20: no class of data.classes has the name 'background'"),
     "an id of 0": ([*ROWS, "a,0,stone"], "{raw}/classes.csv, line 20: has the id '0', expected a whole number from 1"),
     "an id in words": ([*ROWS, "a,five,stone"], "{raw}/classes.csv, line 20: has the id 'five', expected a whole number from 1"),
     "two classes": ([*ROWS, "a.png,5,object"], "{raw}/classes.csv, line 20: the id 5 of 'a.png' has another class in a line before"),
@@ -189,7 +193,7 @@ BROKEN = {
     ),
     "a palette": (
         palette,
-        "{path}: is a colour or palette image, expected one gray value a pixel; save the id map as a gray PNG of 8 or 16",
+        "{path}: is a colour or palette image, expected one gray value a pixel; set data.source.ids=rgb where an id is R +",
     ),
     "fractions": (lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.float32)), "{path}: has float32 pixels, expected whole"),
     "negative": (
@@ -198,7 +202,7 @@ BROKEN = {
     ),
     "lossy": (
         lambda path: write(path.with_suffix(".jpg"), ids(2, np.uint8)),
-        "{path}: may have lost its exact values, expected .png, .tif",
+        "{path}: is a JPEG file, which does not keep labels as they were; export the mask again as PNG",
     ),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:60]), "{path}: is cut off before its end"),
     "missing": (lambda path: None, "{raw}/images/c.jpg: has no mask {raw}/masks/c.*; add it"),
