@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from tiny import encoded, labels, picture
 
 from seg.errors import DataError
-from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, encode_png, read_bytes
+from seg.imagefile import IMAGE_SUFFIXES, decode_color, decode_image, decode_index, decode_palette, encode_png, read_bytes
 
 FILE = Path("folder/photo.xyz")
 
@@ -93,6 +93,31 @@ def test_palettes_are_resolved_to_colours() -> None:
     assert decode_color(data, FILE).tolist() == [[[9, 8, 7], [200, 0, 1]], [[0, 90, 250], [200, 0, 1]]]
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is a colour or palette image.* set data.source.labels=color"):
         decode_index(data, FILE)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_and_palette(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    values, colors = rng.integers(0, 2**bits, (5, 7), dtype=np.uint8), rng.integers(0, 256, (2**bits, 3), dtype=np.uint8)
+    image = Image.fromarray(values, mode="P")
+    image.putpalette(colors.ravel().tolist())
+    data = saved(image, "PNG", bits=bits)
+    indices, palette = decode_palette(data, FILE)
+    assert (indices.dtype, palette.dtype) == (np.uint8, np.uint8)
+    assert np.array_equal(indices, values)
+    assert np.array_equal(palette[: 2**bits], colors)
+    assert np.array_equal(palette[indices], decode_color(data, FILE))
+
+
+def test_what_has_no_palette_is_refused() -> None:
+    gray = encoded(labels(0), ".png")
+    for data, message in (
+        (gray, "has no palette, expected a palette PNG; set data.source.labels=index or data.source.labels=color"),
+        (gray[:60], "is cut off before its end"),
+        (b"no picture" * 9, "is not a readable image"),
+    ):
+        with pytest.raises(DataError, match=f"^folder/photo.xyz: {message}"):
+            decode_palette(data, FILE)
 
 
 def test_fractions_are_no_class_indices() -> None:

@@ -59,6 +59,48 @@ def test_every_mask_is_an_instance_overlap_included(tmp_path: Path) -> None:
     assert samples["cell1"].instances.shape == (*SIZE, 0), "a folder masks/ without a file"
 
 
+KINDS = [CLASSES[0], ClassInfo("car", (200, 0, 0)), ClassInfo("tree", (0, 150, 0), ("tree", "bush"))]
+
+
+def write_kinds(root: Path, form: str) -> Path:
+    """One image whose masks say in their paths of which class they are: pixel i is of file i."""
+    write(root / "images" / "a.png", picture(0, (1, 6)))
+    for place, label in enumerate(("car", "tree", "bush", "glass", "car")):
+        row = np.zeros((1, 6), np.uint8)
+        row[0, place] = 255
+        write(root / "masks" / "a" / f"{form.format(label=label, place=place)}.png", row)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"), [("{label}/{place}", "^([^/]+)/"), ("{label}_{place}", "^[a-z]+"), ("x{place}-{label}", "-(.*)$")]
+)
+def test_the_class_stands_in_the_path_of_a_mask(tmp_path: Path, form: str, pattern: str) -> None:
+    """All images in one folder; classes merged, ignored as a crowd beneath, or dropped."""
+    given = {"images": "images", "masks": "masks/{image}", "category": None, "category_pattern": pattern, "classes": KINDS}
+    root = write_kinds(tmp_path, form)
+    sample = read_all(cells(root, ignore=["glass"], **given))["a"]
+    assert sample.semantic.tolist() == [[1, 2, 2, 255, 1, 0]]
+    assert sample.crowd.tolist() == [True, False, False, False, False]
+    assert np.argwhere(masks_of(sample)[0]).tolist() == [[0, 3]]
+    assert sorted(sample.categories[1:].tolist()) == [1, 1, 2, 2]
+    for change in ({"drop": ["glass"]}, {"others": "drop"}):
+        sample = read_all(cells(root, **given, **change))["a"]
+        assert (sample.semantic.tolist(), sample.crowd.any()) == ([[1, 2, 2, 0, 1, 0]], False)
+    answer = refusal(lambda: cells(root, **given), tmp_path / "out", classes=KINDS)
+    assert "no class of data.classes has the name 'glass'; add it to a class in data.classes" in answer
+    answer = refusal(lambda: cells(root, **{**given, "category_pattern": "^(q+)"}), tmp_path / "out", classes=KINDS)
+    assert "data.source.category_pattern='^(q+)' does not match '" in answer
+
+
+def test_masks_are_in_natural_order(tmp_path: Path) -> None:
+    write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (1, 3)))
+    for number in (1, 2, 10):
+        write(tmp_path / "stage1_train" / "a" / "masks" / f"{number}.png", np.array([[0, 255, 255 * (number == 10)]], np.uint8))
+    sample = read_all(cells(tmp_path))["a"]
+    assert [m[0].tolist() for m in masks_of(sample)] == [[False, True, False]] * 2 + [[False, True, True]]
+
+
 def test_two_pixels_of_overlap_by_hand(tmp_path: Path) -> None:
     write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (1, 5)))
     for name, row in (("x", [255, 255, 255, 0, 0]), ("y", [0, 255, 255, 255, 0])):
