@@ -260,7 +260,7 @@ def test_a_mistake_is_refused(tmp_path: Path, kind: str) -> None:
     assert answer.split("\n")[0].startswith(message.replace("{raw}", str(raw)))
 
 
-@pytest.mark.parametrize("make", [of_folders, of_ids, of_class_files, of_instance_files, of_panoptic])
+@pytest.mark.parametrize("make", [of_folders, of_ids, of_class_files, of_instance_files, of_cityscapes, of_panoptic])
 def test_without_the_mistake_nothing_is_refused(tmp_path: Path, make: Callable[..., Make]) -> None:
     source = make(nothing)(tmp_path / "raw")()
     assert [source.read(item).sample.image_id for item in source.items()] == NAMES

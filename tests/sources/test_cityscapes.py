@@ -102,6 +102,15 @@ def test_instances_groups_stuff_and_void_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_the_least_number_of_an_instance(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 3)))
+    write(tmp_path / "masks" / "a.png", np.array([[1000, 1, 999]], np.uint16))
+    made = source(tmp_path, classes=[ClassInfo("background", (0, 0, 0), (999,)), ClassInfo("person", (1, 1, 1))], things=["person"])
+    sample = made.read(made.items()[0]).sample
+    assert (sample.semantic.tolist(), sample.crowd.tolist()) == ([[1, 1, 0]], [True, False])
+    assert masks_of(sample)[1].tolist() == [[True, False, False]], "1000 is number 0 of class 1; 1 is a crowd of it"
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.png", picture(0, INSTANCES.shape))
     write(tmp_path / "masks" / "a.png", INSTANCES)

@@ -16,11 +16,12 @@ CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("car", (200, 0, 0)), Cl
 PATTERNS = ["masks/{class}/{image}", "masks/{image}/{class}", "masks/{image}_{class}", "{class}_of_{image}"]
 ROWS = {
     "a": {"car": [1, 1, 0, 0], "red_house": [0, 0, 1, 0]},
-    "b": {"car": [0, 0, 0, 1]},
+    "b": {"car": [0, 0, 0, 1], "red_house": [1, 0, 0, 0]},
     "b_red": {"car": [0, 0, 0, 0], "red_house": [1, 1, 1, 1]},
     "c": {"red_house": [0, 1, 0, 0]},
+    "e": {"car": [0, 0, 0, 0]},
 }
-EXPECTED = {"a": [1, 1, 2, 0], "b": [0, 0, 0, 1], "b_red": [2, 2, 2, 2], "c": [0, 2, 0, 0]}
+EXPECTED = {"a": [1, 1, 2, 0], "b": [2, 0, 0, 1], "b_red": [2, 2, 2, 2], "c": [0, 2, 0, 0], "e": [0, 0, 0, 0]}
 
 
 def write_files(root: Path, pattern: str = PATTERNS[0], rows: dict[str, dict[str, list[int]]] = ROWS, suffix: str = ".png") -> Path:
@@ -53,8 +54,8 @@ def test_every_way_to_name_them(tmp_path: Path, pattern: str) -> None:
     source = files(write_files(tmp_path, pattern), pattern)
     assert rows_of(source) == EXPECTED
     assert [str(f) for f in source.findings if f.kind == "absent-class-file"] == [
-        f"{tmp_path / pattern.split('{')[0]}: 1 of 4 images have no file of the class car, which counts as absent there".replace("/:", ":"),
-        f"{tmp_path / pattern.split('{')[0]}: 1 of 4 images have no file of the class red_house, which counts as absent there",
+        f"{tmp_path / pattern.split('{')[0]}: 1 of 5 images have no file of the class car, which counts as absent there".replace("/:", ":"),
+        f"{tmp_path / pattern.split('{')[0]}: 1 of 5 images have no file of the class red_house, which counts as absent there",
     ]
     assert all(sample.instances.shape == (1, 4, 0) for sample in read_all(source).values())
 

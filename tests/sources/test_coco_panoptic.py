@@ -93,6 +93,8 @@ def test_class_lists(tmp_path: Path) -> None:
     sample = read_one(panoptic(tmp_path, classes=merged))
     assert sample.semantic.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]]
     assert [(c, k) for c, k, _ in objects(sample)] == [(1, True), (1, False), (1, False), (1, False)]
+    hidden = [ClassInfo("background", (0, 0, 0), ("grass", "cat")), CLASSES[2]]
+    assert [(c, k) for c, k, _ in objects(read_one(panoptic(tmp_path, classes=hidden)))] == [(1, True), (1, False)], "none is of background"
     sample = read_one(panoptic(tmp_path, classes=[CLASSES[0], CLASSES[1]], ignore=["dog"], drop=["grass"]))
     assert sample.semantic.tolist() == [[1, 1, 1, 0], [255] * 4, [0] * 4]
     assert [(c, k) for c, k, _ in objects(sample)] == [(1, True), (1, True), (1, False), (1, False)], "an ignored thing is a crowd"
