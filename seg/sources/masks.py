@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.imagefile import decode_color, decode_index, decode_palette, read_bytes
@@ -132,6 +131,8 @@ def _is_palette_png(data: bytes) -> bool:
 
 
 def _num_pages(data: bytes, path: Path) -> int:
+    import tifffile  # takes a while, and few masks need it
+
     try:
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             return sum(not page.is_reduced for page in tiff.pages)
