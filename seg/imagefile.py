@@ -92,6 +92,11 @@ def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
     return raw
 
 
+def _refuse_truncated(data: bytes, path: Path) -> None:
+    if _truncated(data):
+        raise DataError(f"{path}: is cut off before its end; restore it or remove it with its label")
+
+
 def _truncated(data: bytes) -> bool:
     """OpenCV 4 fills the missing part of a cut JPEG or PNG with gray and says nothing, so the end mark is looked for.
 

@@ -24,7 +24,19 @@ from seg.sample import ClassInfo
 from seg.schema import Column, Data, Split
 from seg.sources.base import Item, Source
 from seg.sources.pairing import file_below
-from seg.splits import SPLITS, by_fold, by_lists, by_ratios, check_fold, check_ratios, from_table, group_of, presence_of
+from seg.splits import (
+    SPLITS,
+    by_blocks,
+    by_fold,
+    by_lists,
+    by_ratios,
+    check_fold,
+    check_ratios,
+    completed,
+    from_table,
+    group_of,
+    presence_of,
+)
 from seg.store import DatasetInfo, Stored, measure_record, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
@@ -167,11 +179,14 @@ def _planned(source: Source, division: Division, root: Path | None) -> _Plan:
 
 
 def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
+    if split.by == "blocks":
+        return by_blocks(_group_by_id(items, split, root), split.ratios)
     if split.by != "lists":
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
         raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    return by_lists(_names(items), {s: root / f for s, f in split.lists.items()})
+    assigned = by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+    return completed(split.lists, assigned, _group_by_id(items, split, root), split)
 
 
 def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
@@ -192,6 +207,10 @@ def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]
     if isinstance(split.group, Column):
         return _column(items, split, root, split.group.column, "data.split.group.column")
     return [group_of(item.image_id, split.group) for item in items]
+
+
+def _group_by_id(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str]:
+    return dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True))
 
 
 def _table_presence(items: Sequence[Item], split: Split, root: Path | None) -> np.ndarray | None:

@@ -65,9 +65,10 @@ class Column(Section):
 
 
 class Split(Section):
-    by: Literal["ratios", "folders", "lists"]
+    by: Literal["ratios", "blocks", "folders", "lists"]
     ratios: dict[str, Share] | None
-    lists: dict[str, str] | None
+    lists: dict[str, str | None] | None
+    folders: dict[str, str | list[str]] | None
     group: str | Column | None
     table: Table | None
     stratify: bool | str

@@ -1,9 +1,10 @@
-"""Which image belongs to which split: by lists, by ratios, or by folds.
+"""Which image belongs to which split: by lists, by ratios, by blocks, or by folds.
 
 Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean, nearest
+from seg.natural import natural_key
+from seg.schema import Split
 
 SPLITS = ("train", "val", "test")
 
@@ -27,7 +30,7 @@ def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[st
 
 
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
-    """{image_id: split} from a text file a split with a name a line; images in no list are left out.
+    """{image_id: split} from a text file a split with a name a line, or a name and further columns; images in no list are left out.
 
     names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
     or an image in two lists.
@@ -43,6 +46,8 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
             name = line.strip()
             if not name or name.startswith("#"):
                 continue
+            if name not in known and name.split()[0] in known:  # further columns say what else is known of the image
+                name = name.split()[0]
             if name not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
@@ -191,6 +196,40 @@ def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:
         if not counts[part]:
             members = np.flatnonzero(chosen == counts.argmax())
             chosen[members[sizes[members].argmin()]] = part
+
+
+def by_blocks(groups: Mapping[str, str], ratios: Mapping[str, float] | None) -> dict[str, str]:
+    """{image_id: split}: one block of neighbours a split, in natural order of their names.
+
+    For slices of a volume or frames of a film, which are so alike beside each other that chance would put near-copies of
+    the training images into the test. groups: {image_id: group}; a group is never divided. ratios: as for `by_ratios`.
+    """
+    if ratios is None:
+        raise ConfigError("data.split.by=blocks: set data.split.ratios, as {train: 0.7, val: 0.15, test: 0.15}")
+    check_ratios(ratios)
+    borders = np.cumsum([ratios[split] for split in SPLITS])[:-1] * len(groups)
+    middles: dict[str, list[float]] = defaultdict(list)
+    for position, image_id in enumerate(sorted(groups, key=lambda i: (natural_key(groups[i]), natural_key(i)))):
+        middles[groups[image_id]].append(position + 0.5)
+    places = {group: SPLITS[int(np.searchsorted(borders, np.mean(found)))] for group, found in middles.items()}
+    return {image_id: places[group] for image_id, group in groups.items()}
+
+
+def completed(lists: Mapping[str, str | None], assigned: Mapping[str, str], groups: Mapping[str, str], split: Split) -> dict[str, str]:
+    """{image_id: split} where a split has no list of its own: its images are taken from those of the list `train`, by ratios.
+
+    data.split.ratios then says how the list is divided; a split that has a list has a share of 0 there.
+    """
+    without = [name for name in SPLITS if not lists.get(name)]
+    if not without:
+        return dict(assigned)
+    if "train" in without or split.ratios is None or any(split.ratios.get(name) for name in SPLITS if name not in ("train", *without)):
+        raise ConfigError(
+            f"data.split.lists: {' and '.join(without)} has no list; name one, or say by data.split.ratios how the list of train is "
+            "divided, as {train: 0.9, val: 0.1, test: 0}: the shares sum to 1, and a split with a list of its own has 0"
+        )
+    train = [image_id for image_id, place in assigned.items() if place == "train"]
+    return {**assigned, **dict(zip(train, by_ratios([groups[i] for i in train], None, split.ratios, split.seed), strict=True))}
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:

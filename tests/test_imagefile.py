@@ -95,6 +95,31 @@ def test_palettes_are_resolved_to_colours() -> None:
         decode_index(data, FILE)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_and_palette(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    values, colors = rng.integers(0, 2**bits, (5, 7), dtype=np.uint8), rng.integers(0, 256, (2**bits, 3), dtype=np.uint8)
+    image = Image.fromarray(values, mode="P")
+    image.putpalette(colors.ravel().tolist())
+    data = saved(image, "PNG", bits=bits)
+    indices, palette = decode_palette(data, FILE)
+    assert (indices.dtype, palette.dtype) == (np.uint8, np.uint8)
+    assert np.array_equal(indices, values)
+    assert np.array_equal(palette[: 2**bits], colors)
+    assert np.array_equal(palette[indices], decode_color(data, FILE))
+
+
+def test_what_has_no_palette_is_refused() -> None:
+    gray = encoded(labels(0), ".png")
+    for data, message in (
+        (gray, "has no palette, expected a palette PNG; set data.source.labels=index or data.source.labels=color"),
+        (gray[:60], "is cut off before its end"),
+        (b"no picture" * 9, "is not a readable image"),
+    ):
+        with pytest.raises(DataError, match=f"^folder/photo.xyz: {message}"):
+            decode_palette(data, FILE)
+
+
 def test_fractions_are_no_class_indices() -> None:
     data = encoded(np.array([[0.0, 0.5], [1.0, 2.0]], np.float32), ".tif")
     with pytest.raises(DataError, match=r"^folder/photo.xyz: has float32 pixels, expected whole numbers; save the label maps with"):

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
+from tiny import CLASSES, Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
 
 from seg import preparation
 from seg.errors import ConfigError, DataError, InputError
 from seg.schema import Split
 from seg.sources.base import Item, Record
 from seg.sources.folders import Folders
+from seg.sources.images import ImageReader
 from seg.store import read_entries
 
 NAMES = [f"scene{number}" for number in range(8)]
@@ -82,8 +83,8 @@ def test_an_unknown_value_is_refused_with_its_number_of_pixels(raw: Path, tmp_pa
     mask[5, 3:10] = 9
     write(raw / "masks" / "scene6.png", mask)
     assert refusal(lambda: folders(raw), tmp_path / "out") == (
-        f"{raw}/masks/scene6.png: has the value 9 in 7 pixels, but the classes have 0, 1, 2, 3; "
-        "add the class to data.classes, or the value to data.source.ignore, or give each class its value in data.source.values"
+        f"{raw}/masks/scene6.png: has the value 9 in 7 pixels, which no class has (the classes have 0, 1, 2, 3); "
+        "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
     )
 
 
@@ -94,8 +95,8 @@ def test_an_unknown_colour_is_refused_with_the_nearest_class(raw: Path, tmp_path
             mask[10, 4:7] = (3, 146, 9)
         write(raw / "masks" / f"{name}.png", mask)
     assert refusal(lambda: folders(raw, labels="color", ignore=[[1, 1, 1]]), tmp_path / "out") == (
-        f"{raw}/masks/scene3.png: has the colour [3, 146, 9] in 3 pixels, which no class has (nearest: tree [0, 150, 0]); "
-        "add the class to data.classes, or the value to data.source.ignore"
+        f"{raw}/masks/scene3.png: has the colour [3, 146, 9] in 3 pixels (nearest: tree [0, 150, 0]), which no class has; "
+        "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
     )
 
 
@@ -282,7 +283,7 @@ def test_bad_settings_are_refused_before_anything_is_read(
     raw: Path, tmp_path: Path, changed: dict, kind: type[InputError], message: str
 ) -> None:
     write_kinds(raw)
-    source = Unread(str(raw), "images", "masks", "", "index", None, [255], False, [], 3, split())
+    source = Unread(str(raw), "images", "masks", "", "", "index", [255], "refuse", False, CLASSES, ImageReader(3), split())
     with pytest.raises(kind, match=f"^{message.replace('{raw}', str(raw))}"):
         prepare_tiny(source, tmp_path / "out", split(**{"by": "ratios", **changed}), raw)
     assert not (tmp_path / "out").exists()

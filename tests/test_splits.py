@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from greedy import greedy
+from tiny import split as section_of
 
 from seg.errors import ConfigError, DataError
-from seg.splits import SPLITS, by_fold, by_lists, by_ratios, check_fold, deal, from_table, group_of, presence_of
+from seg.splits import SPLITS, by_blocks, by_fold, by_lists, by_ratios, check_fold, completed, deal, from_table, group_of, presence_of
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -291,3 +292,52 @@ def test_a_group_that_is_neither_an_expression_nor_a_column_is_refused(make_conf
     ):
         with pytest.raises(ConfigError, match=f"^{answer}".replace("?", "\\?")):
             make_config(f"data.split.group={value}")
+
+
+def test_blocks_are_neighbours_in_natural_order() -> None:
+    names = [str(number) for number in range(30)]
+    shuffled = {name: name for name in sorted(names)}
+    ratios = {"train": 0.7, "val": 0.1, "test": 0.2}
+    assert [by_blocks(shuffled, ratios)[name] for name in names] == ["train"] * 21 + ["val"] * 3 + ["test"] * 6
+
+
+def test_blocks_do_not_divide_a_group() -> None:
+    groups = {f"{film}_{frame}": film for film, count in (("a", 5), ("b", 2), ("c", 3)) for frame in range(count)}
+    found = by_blocks(groups, {"train": 0.55, "val": 0.15, "test": 0.3})
+    assert {film: {found[i] for i in groups if groups[i] == film} for film in "abc"} == {"a": {"train"}, "b": {"val"}, "c": {"test"}}
+    with pytest.raises(ConfigError, match=r"^data.split.by=blocks: set data.split.ratios"):
+        by_blocks(groups, None)
+    with pytest.raises(ConfigError, match=r"that sum to 1, got 1\.1"):
+        by_blocks(groups, {"train": 0.8, "val": 0.15, "test": 0.15})
+
+
+def test_a_list_may_have_further_columns(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("# image class species breed\nbeagle_1 1 2 5\nwith blank\n\npug_2.jpg\t37 2 25\n")
+    names = {"beagle_1": ("beagle_1",), "pug_2": ("pug_2", "pug_2.jpg"), "with blank": ("with blank",), "with": ("with",)}
+    assert by_lists(names, {"train": path}) == {"beagle_1": "train", "with blank": "train", "pug_2": "train"}
+    path.write_text("corgi_3 1 2 5\n")
+    with pytest.raises(DataError, match=r"train.txt, line 1: there is no image 'corgi_3 1 2 5'"):
+        by_lists(names, {"train": path})
+
+
+def test_a_split_without_a_list_is_cut_from_train() -> None:
+    lists = {"train": "trainval.txt", "val": None, "test": "test.txt"}
+    assigned = {f"{name}{number}": split for split, name, count in (("train", "a", 20), ("test", "b", 7)) for number in range(count)}
+    groups = {name: name for name in assigned}
+    section = section_of("lists", lists=lists, ratios={"train": 0.8, "val": 0.2, "test": 0.0}, seed=3)
+    found = completed(lists, assigned, groups, section)
+    assert found.keys() == assigned.keys()
+    assert sorted(found[f"a{number}"] for number in range(20)) == ["train"] * 16 + ["val"] * 4
+    assert all(found[f"b{number}"] == "test" for number in range(7))
+    assert completed(lists, assigned, groups, section) == found, "the seed decides"
+    pairs = {name: str(int(name[1:]) // 2) + name[0] for name in assigned}
+    together = completed(lists, assigned, pairs, section)
+    assert all(together[f"a{number}"] == together[f"a{number + 1}"] for number in range(0, 20, 2))
+    full = {"train": "a.txt", "val": "b.txt", "test": "c.txt"}
+    assert completed(full, assigned, groups, section) == assigned
+    for wrong in ({"ratios": None}, {"ratios": {"train": 0.7, "val": 0.2, "test": 0.1}}):
+        with pytest.raises(ConfigError, match=r"^data.split.lists: val has no list; name one, or say by data.split.ratios how"):
+            completed(lists, assigned, groups, section_of("lists", lists=lists, **wrong))
+    with pytest.raises(ConfigError, match=r"^data.split.lists: train has no list"):
+        completed({**full, "train": None}, assigned, groups, section)

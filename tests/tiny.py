@@ -78,7 +78,7 @@ def write_folders(root: Path, names: Sequence[str], images: str = "images", mask
 
 def split(by: str = "ratios", **changed: object) -> Split:
     """The section data.split, by default half of the images to train."""
-    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "group": None, "table": None}
+    values = {"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}, "lists": None, "folders": None, "group": None, "table": None}
     values |= {"stratify": False, "folds": 5, "seed": 0}
     return Split.model_validate({"by": by, **values, **changed})
 
@@ -88,10 +88,11 @@ def folders(root: Path, section: Split | None = None, **changed: object) -> Fold
     arguments = {
         "images": "images",
         "masks": "masks",
+        "image_suffix": "",
         "mask_suffix": "",
         "labels": "index",
-        "values": None,
         "ignore": [255],
+        "others": "refuse",
         "skip_unlabelled": False,
     }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}

@@ -10,9 +10,10 @@ import numpy as np
 
 from seg.errors import DataError
 from seg.findings import Finding
+from seg.natural import natural_key
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
-from seg.sources.pairing import is_picture
+from seg.sources.pairing import Part, is_picture
 from seg.sources.regions import Region, Rules, packed, record_of, unpacked
 
 
@@ -25,9 +26,7 @@ class AnnotatedImage:
     regions: list[Region]
 
 
-def items_of(
-    part: str | None, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding]
-) -> list[Item]:
+def items_of(part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding]) -> list[Item]:
     """The Items of all images that the file `path` names, by name, with their regions as text.
 
     DataError where an image does not lie in `folder`, or a label is of no class. Images that are not named are a finding.
@@ -35,11 +34,11 @@ def items_of(
     _find_images(path, folder, sorted(image.name for image in images), findings)
     rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
     items = []
-    for image in sorted(images, key=lambda one: one.name):
+    for image in sorted(images, key=lambda one: natural_key(one.name)):
         place = PurePosixPath(image.name)
         image_id = place.with_suffix("").as_posix()
         labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
-        items.append(Item(image_id, part, (str(folder / place), str(path)), (image_id, image.name, place.name), labels))
+        items.append(Item(image_id, part.split, (str(folder / place), str(path)), (image_id, image.name, place.name), labels))
     return items
 
 

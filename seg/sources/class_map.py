@@ -1,6 +1,6 @@
 """Which class a raw label is of: a category's name, a mask's value, or its colour."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from seg.errors import ConfigError, did_you_mean, nearest
 from seg.sample import IGNORE, ClassInfo, Color, Label
@@ -10,6 +10,7 @@ DROP = -1
 
 SHOWN = 12  # labels that an error lists
 KINDS = {int: "a value, such as 7", str: "a name, such as car", tuple: "a colour, such as [128, 0, 0]"}
+FIX = "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
 OTHERS = {"refuse": None, "ignore": IGNORE, "drop": DROP}
 
 
@@ -49,10 +50,24 @@ class ClassMap:
 
     def unknown(self, label: Label, others: Iterable[Label] = ()) -> str:
         """What to say of a label without class: the nearest that there is, and the fix. others: further such labels."""
-        fix = "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
         more = [str(other) for other in others if other != label]
         nor = f"; nor of {', '.join(more[:SHOWN])}{f' and {len(more) - SHOWN} more' if len(more) > SHOWN else ''}" if more else ""
-        return f"{self._nearest(label)}{nor}; {fix}"
+        return f"{self._nearest(label)}{nor}; {FIX}"
+
+    def unknown_pixels(self, counts: Mapping[Label, int]) -> str:
+        """What to say of a mask's values or colours without class, given their numbers of pixels: the most frequent first."""
+        word = "value" if self.kind is int else "colour"
+        ordered = sorted(counts, key=lambda label: -counts[label])
+        values = self._nearest(ordered[0]) if self.kind is int else ""
+        told = [
+            f"{list(label) if isinstance(label, tuple) else label} in {counts[label]} pixels"
+            + ("" if self.kind is int else self._nearest(label))
+            for label in ordered[:SHOWN]
+        ]
+        if len(told) == 1:
+            return f"has the {word} {told[0]}, which no class has{values}; {FIX}"
+        more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+        return f"has {len(ordered)} {word}s that no class has: {', '.join(told)}{more}{values}; {FIX.replace('add it', 'add each', 1)}"
 
     def _nearest(self, label: Label) -> str:
         known = {known: index for known, index in self.lookup.items() if 0 <= index < IGNORE}

@@ -1,4 +1,4 @@
-"""`id_maps`: a folder of images and a folder of id maps (gray PNG or TIFF, 8 or 16 bit, 0 = no instance), paired by name."""
+"""`id_maps`: a folder of images and a folder of id maps (0 = no instance, every other value is one), paired by name."""
 
 import json
 from collections.abc import Sequence
@@ -10,25 +10,29 @@ import numpy as np
 from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
-from seg.imagefile import decode_index, read_bytes
+from seg.imagefile import decode_color, decode_palette
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.base import Item, Record
+from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
-from seg.sources.instance_sample import background_of, categories_of, instance_sample
-from seg.sources.pairing import Layout, file_below, paired, parts_of, refuse_other_size
+from seg.sources.masks import check_choice, gray_values, numbered, packed, read_mask
+from seg.sources.pairing import Layout, Part, file_below, paired, parts_of, refuse_other_size
+from seg.sources.segments import Segment, SegmentClasses
 from seg.splits import by_name
 
-EXACT_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"
 COLUMNS = ("image", "id", "class")
 
 
 class IdMaps:
     """Images under `root`/`images`, id maps of the same relative name under `root`/`masks`; ids may have gaps.
 
-    category: the class of all instances; or categories: a CSV file below `root` with the columns image, id and class, a row
-    an instance, or a table a split with `{split}` in its name. One of the two is null. The other arguments are as for
-    `seg.sources.folders.Folders`.
+    ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
+    "palette", its index in the palette of a PNG. category: the class of all instances; or categories: a CSV file below `root`
+    with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is
+    null. ignore, drop, others: what the column class has for instances that count nowhere, or that are as if they were not
+    there, and what becomes of names that are not listed. The other arguments are as for `seg.sources.folders.Folders`.
     """
 
     with_instances = True
@@ -38,61 +42,67 @@ class IdMaps:
         root: str,
         images: str,
         masks: str,
+        image_suffix: str,
         mask_suffix: str,
+        ids: str,
         skip_unlabelled: bool,
         category: str | None,
         categories: str | None,
+        ignore: list[str],
+        drop: list[str],
+        others: str,
         classes: Sequence[ClassInfo],
         reader: ImageReader,
         split: Split,
     ) -> None:
+        check_choice("data.source.ids", ids, ("index", "rgb", "palette"))
         self.findings: list[Finding] = []
         parts = parts_of(split, "{split}/images", images=images, masks=masks)
-        self.layout = Layout(Path(root), images, masks, mask_suffix, skip_unlabelled, parts)
-        self.known, self.background, self.reader = categories_of(classes), background_of(classes), reader
+        self.layout = Layout(Path(root), images, masks, image_suffix, mask_suffix, skip_unlabelled, parts)
+        self.segments, self.reader, self.ids = SegmentClasses(classes), reader, ids
+        self.class_map = ClassMap(classes, str, ignore, drop, others)
         if (category is None) == (categories is None):
             raise ConfigError(
                 f"data.source.category={category} and data.source.categories={categories}: one must name the class of all instances, "
                 "or a CSV file of their classes, and the other must be null"
             )
-        if category is not None and category not in self.known:
-            hint = did_you_mean(category, self.known, "classes")
+        if category is not None and category not in self.segments.categories:
+            hint = did_you_mean(category, self.segments.categories, "classes")
             raise ConfigError(f"data.source.category={category}: no class of data.classes has this name; {hint}")
-        self.category = None if category is None else self.known[category]
+        self.category = None if category is None else self.segments.categories[category]
         self.categories = categories
 
     def items(self) -> list[Item]:
-        items = paired(self.layout, self.findings)
-        for item in items:
-            if Path(item.files[1]).suffix.lower() not in EXACT_SUFFIXES:
-                raise DataError(
-                    f"{item.files[1]}: may have lost its exact values, expected {', '.join(EXACT_SUFFIXES)}; save id maps as PNG"
-                )
         if self.categories is None:
-            return items
-        groups = [[i for i in items if i.split == part] for part in self.layout.parts] if "{split}" in self.categories else [items]
-        paths = [file_below(self.layout.root, self.categories, group[0].split, "data.source.categories") for group in groups]
-        return [item for group, path in zip(groups, paths, strict=True) for item in self._with_classes(group, path)]
+            return paired(self.layout, self.findings)
+        if "{split}" not in self.categories:
+            return self._with_classes(paired(self.layout, self.findings), None)
+        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings)) for part in self.layout.parts]
+        return [item for part, items in parts for item in self._with_classes(items, part)]
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        image = raw.pixels
-        values = decode_index(read_bytes(map_path), map_path, "save the id map as a gray PNG of 8 or 16 bit")
-        refuse_other_size(map_path, values.shape, path, image.shape[:2])
-        present = np.unique(values)
+        values = self._values(map_path)
+        refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
+        present, places = numbered(values)
         if present[0] < 0:
-            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance", kind="unknown-value")
-        present = present[present > 0]
-        ids = (np.searchsorted(present, values).astype(np.int32) + 1) * (values > 0)
-        categories, findings = self._categories(item, map_path, [int(i) for i in present])
-        sample = instance_sample(item.image_id, image, ids[:, :, None], categories, np.zeros(len(present), bool), self.background)
-        return Record(sample, raw.encoded, raw.suffix, findings)
+            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance")
+        indices, findings = self._indices(item, map_path, [int(i) for i in present if i])
+        segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
+        return Record(self.segments.sample(item.image_id, raw.pixels, places, segments), raw.encoded, raw.suffix, findings)
 
-    def _categories(self, item: Item, path: Path, present: list[int]) -> tuple[np.ndarray, tuple[Finding, ...]]:
-        """The class index of each id that is present, and a finding on ids that only the table has."""
+    def _values(self, path: Path) -> np.ndarray:
+        """The ids (H, W) of a file."""
+        data = read_mask(path)
+        if self.ids == "rgb":
+            return packed(decode_color(data, path))
+        return decode_palette(data, path)[0] if self.ids == "palette" else gray_values(data, path, OTHER_IDS)
+
+    def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], tuple[Finding, ...]]:
+        """The class index (or IGNORE, or DROP) of each id that is present, and a finding on ids that only the table has."""
         if self.category is not None:
-            return np.full(len(present), self.category), ()
+            return dict.fromkeys(present, self.category), ()
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
             more = f" (and {len(missing) - 1} more ids)" if len(missing) > 1 else ""
@@ -101,19 +111,20 @@ class IdMaps:
             )
         unseen = sorted(table.keys() - set(present))
         what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
-        findings = (Finding("empty-instance", str(path), what, image_id=item.image_id),) if unseen else ()
-        return np.array([table[number] for number in present], np.int32), findings
+        return table, (Finding("empty-instance", str(path), what, image_id=item.image_id),) if unseen else ()
 
-    def _with_classes(self, items: Sequence[Item], path: Path) -> list[Item]:
+    def _with_classes(self, items: Sequence[Item], part: Part | None) -> list[Item]:
         """The items, each with the class index of its ids as text; DataError for a row that fits no class, or two images."""
+        assert self.categories is not None
+        path = file_below(self.layout.root, self.categories, part, "data.source.categories")
         known, shared = by_name({str(number): (item.image_id, *item.names) for number, item in enumerate(items)})
         tables: list[dict[int, int]] = [{} for _ in items]
         others = []
         for line, row in read_rows(path, COLUMNS):
             where, name = f"{path}, line {line}", row["image"]
-            if row["class"] not in self.known:
-                hint = did_you_mean(row["class"], self.known, "classes")
-                raise DataError(f"{where}: no class of data.classes has the name '{row['class']}'; {hint}")
+            index = self.class_map.get(row["class"])
+            if index is None:
+                raise DataError(f"{where}: no class of data.classes has the name '{row['class']}'{self.class_map.unknown(row['class'])}")
             if not (row["id"].isdecimal() and int(row["id"]) > 0):
                 raise DataError(f"{where}: has the id '{row['id']}', expected a whole number from 1")
             if name in shared:
@@ -122,7 +133,6 @@ class IdMaps:
             if name not in known:
                 others.append(name)
                 continue
-            index = self.known[row["class"]]
             if tables[int(known[name])].setdefault(int(row["id"]), index) != index:
                 raise DataError(f"{where}: the id {row['id']} of '{name}' has another class in a line before; remove one of them")
         if others:

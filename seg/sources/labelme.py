@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from seg.errors import DataError
 from seg.findings import Finding
 from seg.imagefile import IMAGE_SUFFIXES
+from seg.natural import natural_key
 from seg.sample import ClassInfo
 from seg.schema import Split
 from seg.sources.annotation_file import refuse_other_size
@@ -15,7 +16,7 @@ from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader, RawImage
 from seg.sources.labelme_file import LabelmeFile, read_labelme, regions_of
 from seg.sources.outlines import refuse_no_width
-from seg.sources.pairing import folder_below, is_picture, parts_of, pictures
+from seg.sources.pairing import Part, folder_below, is_picture, parts_of, pictures
 from seg.sources.regions import record_of, rules_of
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
@@ -74,14 +75,14 @@ class Labelme:
             record = replace(record, findings=(*record.findings, found))
         return record
 
-    def _part(self, part: str | None) -> list[Item]:
+    def _part(self, part: Part) -> list[Item]:
         images = folder_below(self.root, self.images, part, "data.source.images")
         folder = folder_below(self.root, self.annotations, part, "data.source.annotations")
         found = pictures(images, "")
         files = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.json")) if p.name[0] != "."}
         if not files:
             raise DataError(f"{folder}: holds no JSON files; set data.source.annotations")
-        pairs = {name: found.get(name) for name in files}
+        pairs = {name: found.get(name) for name in sorted(files, key=natural_key)}
         lost = []
         for name in [name for name, image in pairs.items() if image is None]:
             image, held = self._named(files[name], images)
@@ -97,7 +98,7 @@ class Labelme:
             fix = f"add the image to {images}, or set data.source.images"
             self.findings.append(Finding("label-without-image", str(folder), what, fix))
         self._look_for_missing(images, folder, sorted(set(found.values()) - set(pairs.values())))
-        return [_item(name, part, image, files[name], images) for name, image in sorted(pairs.items()) if name not in lost]
+        return [_item(name, part.split, image, files[name], images) for name, image in pairs.items() if name not in lost]
 
     def _named(self, path: Path, images: Path) -> tuple[Path | None, bool]:
         """The image that a file's imagePath names, by its path or in the folder of images; and whether the file holds its own."""

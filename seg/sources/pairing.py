@@ -4,50 +4,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.errors import ConfigError, DataError
+from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
 from seg.imagefile import IMAGE_SUFFIXES
+from seg.natural import natural_key
 from seg.schema import Split
 from seg.sources.base import Item
 from seg.splits import SPLITS
 
 SHOWN = 12  # names of what a folder holds that an error lists
+ARRAY_SUFFIX = ".npy"
+MASK_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ARRAY_SUFFIX)
+PICTURE_SUFFIXES = (*MASK_SUFFIXES, ARRAY_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a layout. split: that its images belong to; None where the folders do not say. folder: what {split} stands for."""
+
+    split: str | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
-    masks: a folder; `mask_suffix` ends the names of its files. skip_unlabelled: leave images without a mask out, do not
-    refuse them. parts: as `parts_of` gives them.
+    images, masks: folders; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave images
+    without a mask out, do not refuse them. parts: as `parts_of` gives them.
     """
 
     root: Path
     images: str
     masks: str
+    image_suffix: str
     mask_suffix: str
     skip_unlabelled: bool
-    parts: tuple[str | None, ...]
+    parts: tuple[Part, ...]
 
 
-def parts_of(split: Split, example: str, **places: str) -> tuple[str | None, ...]:
-    """The splits that a layout names, where data.split.by is folders; else one part without a name.
+def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
+    """The folders that a layout has for each split, where data.split.by is folders; else one part without a name.
 
     places: the keys of data.source that must then hold {split}; ConfigError where one does not.
     """
     if split.by != "folders":
-        return (None,)
+        return (Part(),)
     if not all("{split}" in place for place in places.values()):
         keys = " and .".join(places)
         raise ConfigError(f"data.split.by=folders: data.source.{keys} must hold {{split}}, as in '{example}'")
-    return SPLITS
+    named = split.folders or {}
+    if unknown := sorted(named.keys() - set(SPLITS)):
+        raise ConfigError(f"data.split.folders.{unknown[0]}: {did_you_mean(unknown[0], SPLITS, 'splits')}")
+    return tuple(Part(name, folder) for name in SPLITS for folder in _folders(named.get(name, name)))
 
 
-def folder_below(root: Path, name: str, part: str | None, key: str) -> Path:
+def folder_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The folder `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
-    folder = root / name.replace("{split}", part or "")
+    folder = _placed(root, name, part)
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; set {key} ({root} holds: {_held(root, folders=True)})", kind="missing-file")
+        raise DataError(f"{folder}: there is no such folder; set {key}{_named(part)} ({_held(folder.parent, root, folders=True)})")
     if not folder.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"{folder}: lies outside of data.root ({root}), where changes would go unnoticed; "
@@ -56,11 +72,11 @@ def folder_below(root: Path, name: str, part: str | None, key: str) -> Path:
     return folder
 
 
-def file_below(root: Path, name: str, part: str | None, key: str) -> Path:
+def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The file `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
-    path = root / name.replace("{split}", part or "")
+    path = _placed(root, name, part)
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; set {key} ({root} holds: {_held(root, folders=False)})", kind="missing-file")
+        raise DataError(f"{path}: there is no such file; set {key}{_named(part)} ({_held(path.parent, root, folders=False)})")
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; copy it there")
     return path
@@ -68,21 +84,22 @@ def file_below(root: Path, name: str, part: str | None, key: str) -> Path:
 
 def is_picture(path: Path) -> bool:
     """Whether a file is an image by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a file is a mask by its name: an image, but no array."""
+    return path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith(".")
 
 
 def pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Every image file below a folder, by its relative name without `ending` and suffix."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        stem = path.stem
-        if not is_picture(path) or not stem.endswith(ending):
-            continue
-        name = (path.parent / stem[: len(stem) - len(ending)]).relative_to(folder).as_posix()
-        if name in found:
-            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-        found[name] = path
-    return found
+    """Every image file below a folder, in natural order, by its relative name without `ending` and suffix."""
+    return _by_name(folder, ending, [p for p in folder.rglob("*") if is_picture(p)])
+
+
+def mask_files(folder: Path, ending: str) -> dict[str, Path]:
+    """Every mask file below a folder, as `pictures` gives images."""
+    return _by_name(folder, ending, [p for p in folder.rglob("*") if is_mask(p)])
 
 
 def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
@@ -90,7 +107,45 @@ def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
 
     DataError where a folder is missing or empty, two files share a name, or an image has no mask.
     """
-    return [item for part in layout.parts for item in _paired(layout, part, findings)]
+    return unique([item for part in layout.parts for item in _paired(layout, part, findings)])
+
+
+def unique(items: list[Item]) -> list[Item]:
+    """The items; DataError where two images of a split have one name, as those of two of its folders may."""
+    seen: dict[tuple[str | None, str], Item] = {}
+    for item in items:
+        before = seen.setdefault((item.split, item.image_id), item)
+        if before is not item:
+            raise DataError(f"{item.files[0]}: has the same name, '{item.image_id}', as {before.files[0]}; rename one of them")
+    return items
+
+
+def images_of(layout: Layout, part: Part) -> dict[str, Path]:
+    """The images of a part by name; DataError where there are none."""
+    folder = folder_below(layout.root, layout.images, part, "data.source.images")
+    found = pictures(folder, layout.image_suffix)
+    if not found:
+        ending = f" whose name ends with '{layout.image_suffix}'" if layout.image_suffix else ""
+        key = "data.source.image_suffix" if layout.image_suffix and pictures(folder, "") else "data.source.images"
+        raise DataError(f"{folder}: holds no images{ending} ({', '.join(PICTURE_SUFFIXES)}); set {key}")
+    return found
+
+
+def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[str], labels: str = "") -> Item:
+    """The Item of an image below the folder of images, with what a list may call it. files: those of its labels."""
+    relative = path.relative_to(folder)
+    called = dict.fromkeys((name, relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem))
+    return Item(name, part.split, (str(path), *files), tuple(called), labels)
+
+
+def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
+    """Add what is left out to the findings: images without a mask, and masks without an image, of two folders."""
+    if unused:
+        what = f"{len(unused)} masks have no image and are left out, such as {unused[0].name}"
+        findings.append(Finding("label-without-image", str(labels), what))
+    if missing:
+        what = f"{len(missing)} images have no mask and are left out, such as {missing[0].name}"
+        findings.append(Finding("image-without-label", str(images), what))
 
 
 def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, image: Sequence[int]) -> None:
@@ -104,37 +159,60 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
         )
 
 
-def _paired(layout: Layout, part: str | None, findings: list[Finding]) -> list[Item]:
+def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
+    found = images_of(layout, part)
     images = folder_below(layout.root, layout.images, part, "data.source.images")
-    masks = folder_below(layout.root, layout.masks, part, "data.source.masks")
-    found = pictures(images, "")
-    if not found:
-        raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images")
-    drawn = pictures(masks, layout.mask_suffix)
-    missing = sorted(found.keys() - drawn.keys())
+    labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
+    drawn = mask_files(labels, layout.mask_suffix)
+    missing = [name for name in found if name not in drawn]
     if missing and not layout.skip_unlabelled:
         more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
         raise DataError(
-            f"{found[missing[0]]}: has no mask {masks / missing[0]}{layout.mask_suffix}.*{more}; add it, "
-            "set data.source.mask_suffix, or leave such images out with data.source.skip_unlabelled=true",
-            kind="image-without-label",
+            f"{found[missing[0]]}: has no mask {labels / missing[0]}{layout.mask_suffix}.*{more}; add it, "
+            f"set data.source.mask_suffix{_other_suffix(labels, missing[0])}, "
+            "or leave such images out with data.source.skip_unlabelled=true"
         )
-    if unused := sorted(drawn.keys() - found.keys()):
-        what = f"{len(unused)} masks have no image and are left out, such as {drawn[unused[0]].name}"
-        findings.append(Finding("label-without-image", str(masks), what))
-    if missing:
-        what = f"{len(missing)} images have no mask and are left out, such as {found[missing[0]].name}"
-        findings.append(Finding("image-without-label", str(images), what))
-    return [
-        Item(name, part, (str(path), str(drawn[name])), (name, path.relative_to(images).as_posix(), path.name))
-        for name, path in sorted(found.items())
-        if name in drawn
-    ]
+    unused = [path for name, path in drawn.items() if name not in found]
+    note_left_out(findings, images, [found[name] for name in missing], labels, unused)
+    return [image_item(name, part, images, path, [str(drawn[name])]) for name, path in found.items() if name in drawn]
 
 
-def _held(root: Path, folders: bool) -> str:
+def _by_name(folder: Path, ending: str, paths: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda p: natural_key(p.relative_to(folder).as_posix())):
+        if not path.stem.endswith(ending):
+            continue
+        name = (path.parent / path.stem[: len(path.stem) - len(ending)]).relative_to(folder).as_posix()
+        if name in found:
+            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them")
+        found[name] = path
+    return found
+
+
+def _other_suffix(folder: Path, name: str) -> str:
+    """What to set the suffix of masks to, where one of them starts with the image's name."""
+    near = next((stem for stem in mask_files(folder, "") if stem.startswith(name)), None)
+    return f"={near.removeprefix(name)}" if near else ""
+
+
+def _folders(named: str | list[str]) -> list[str]:
+    return [named] if isinstance(named, str) else named
+
+
+def _placed(root: Path, name: str, part: Part | None) -> Path:
+    return root / name.replace("{split}", part.folder if part else "")
+
+
+def _named(part: Part | None) -> str:
+    """The other way out where a split's folder is missing."""
+    return f", or say in data.split.folders what {{split}} is for {part.split}" if part and part.split else ""
+
+
+def _held(place: Path, root: Path, folders: bool) -> str:
+    """What there is in a place, or in the nearest folder above it that exists."""
+    while not place.is_dir() and place != root:
+        place = place.parent
     kind = "folders" if folders else "files"
-    there = sorted(p.name for p in root.iterdir() if p.is_dir() == folders) if root.is_dir() else []
-    if folders or len(there) <= SHOWN:
-        return ", ".join(there) or f"no {kind}"
-    return f"{', '.join(there[:SHOWN])} and {len(there) - SHOWN} more"
+    there = sorted((p.name for p in place.iterdir() if p.is_dir() == folders), key=natural_key) if place.is_dir() else []
+    more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
+    return f"{place} holds: {', '.join(there[:SHOWN]) + more or f'no {kind}'}"

@@ -47,7 +47,7 @@ class Voc:
         self.with_instances = task == "instance"
         self.findings: list[Finding] = []
         self.root, self.reader = Path(root), reader
-        self.layout = Layout(self.root, images, masks, "", True, parts_of(split, "{split}/JPEGImages", images=images, masks=masks))
+        self.layout = Layout(self.root, images, masks, "", "", True, parts_of(split, "{split}/JPEGImages", images=images, masks=masks))
         self.objects, self.masks = objects, masks
         self.class_map, self.background = ClassMap(classes, int, ignore, drop, others), background_of(classes)
         self.first = min(categories_of(classes).values())

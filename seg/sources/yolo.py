@@ -11,7 +11,7 @@ from seg.schema import Split
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.outlines import rectangle
-from seg.sources.pairing import folder_below, parts_of, pictures
+from seg.sources.pairing import Part, folder_below, parts_of, pictures
 from seg.sources.regions import Region, record_of, rules_of
 from seg.sources.yolo_names import NAMES, read_names
 
@@ -68,7 +68,7 @@ class Yolo:
         regions = [self._region(line.split(), number, labels, height, width) for number, line in enumerate(lines, start=1) if line.strip()]
         return record_of(item.image_id, raw, regions, labels, self.rules)
 
-    def _part(self, part: str | None) -> list[Item]:
+    def _part(self, part: Part) -> list[Item]:
         images = folder_below(self.root, self.images, part, "data.source.images")
         labels = folder_below(self.root, self.annotations, part, "data.source.annotations")
         found = pictures(images, "")
@@ -82,8 +82,8 @@ class Yolo:
             what = f"{len(missing)} images have no label file and are taken to hold no object, such as {found[missing[0]].name}"
             self.findings.append(Finding("image-without-label", str(images), what))
         return [
-            Item(name, part, (str(path), str(files.get(name, ""))), (name, path.relative_to(images).as_posix(), path.name))
-            for name, path in sorted(found.items())
+            Item(name, part.split, (str(path), str(files.get(name, ""))), (name, path.relative_to(images).as_posix(), path.name))
+            for name, path in found.items()
         ]
 
     def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int) -> Region:

@@ -12,6 +12,7 @@ from tiny import masks_of, read_back
 
 from seg.config import checked, compose
 from seg.imagefile import decode_index, read_bytes
+from seg.natural import natural_key
 from seg.stages import prepare
 from seg.store import DatasetInfo, read_entries, read_info
 
@@ -107,7 +108,7 @@ def test_nuclei_that_overlap_are_whole_and_every_mask_is_its_files(nuclei: Path)
     assert (len(sample.categories), sample.instances.shape[2]) == (28, 2)
     assert ((sample.instances > 0).sum(axis=2) > 1).sum() == 2
     for name in (OVERLAPPING, *sorted(samples)[::20]):
-        files = sorted((NUCLEI / "stage1_train" / name / "masks").glob("*.png"))
+        files = sorted((NUCLEI / "stage1_train" / name / "masks").glob("*.png"), key=lambda p: natural_key(p.name))
         assert [np.array_equal(m, decode_index(read_bytes(f), f) > 0) for m, f in zip(masks_of(samples[name]), files, strict=True)] == [
             True
         ] * len(files)

@@ -41,7 +41,8 @@ def test_any_value_can_be_ignored(tmp_path: Path, dtype: type) -> None:
     write(tmp_path / "images" / "a.png", picture(0, (2, 3)))
     write(tmp_path / "masks" / "a.png", values)
     assert read_all(folders(tmp_path, ignore=[11, 12]))["a"].semantic.tolist() == [[0, 1, 2], [3, 255, 255]]
-    assert read_all(folders(tmp_path, ignore=[2, 11, 12]))["a"].semantic.tolist() == [[0, 1, 255], [3, 255, 255]], "a class, too"
+    with pytest.raises(ConfigError, match=r"^data.source.ignore: the label 2 stands twice; a label belongs to one class, or to"):
+        folders(tmp_path, ignore=[2, 11, 12])
 
 
 def test_masks_of_16_bit_may_hold_large_values_to_ignore(tmp_path: Path) -> None:
@@ -74,7 +75,9 @@ def test_palette_masks_are_read_by_their_colours_whatever_their_indices(tmp_path
     samples = read_all(folders(tmp_path, labels="color", ignore=[list(IGNORED_COLOR)]))
     for seed, sample in enumerate(samples.values()):
         assert np.array_equal(sample.semantic, labels(seed))
-    with pytest.raises(DataError, match=r"masks/a.png: is a colour or palette image.*set data.source.labels=color"):
+    with pytest.raises(
+        DataError, match=r"masks/a.png: is a colour or palette image.*set data.source.labels=color .*, or data.source.labels=palette"
+    ):
         read_all(folders(tmp_path))
 
 
@@ -178,19 +181,22 @@ def test_lossy_masks_are_refused(tmp_path: Path) -> None:
     mask = cv2.resize(labels(0, (12, 16)) % 4 * 60, SIZE[::-1], interpolation=cv2.INTER_NEAREST)
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "a.jpg").write_bytes(encoded(mask, ".jpg"))
-    with pytest.raises(DataError, match=r"masks/a.jpg: has the value \d+ in \d+ pixels, but the classes have 0, 1, 2, 3"):
+    with pytest.raises(
+        DataError, match=r"masks/a.jpg: is a JPEG file, which does not keep labels as they were; export the mask again as PNG"
+    ):
         read_all(folders(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"labels": "colour"}, "data.source.labels='colour': expected index or color"),
-        ({"ignore": [[0, 0, 0]]}, "data.source.ignore: with labels=index expected numbers, got colours"),
-        ({"labels": "color"}, r"data.source.ignore: with labels=color expected colours such as \[\[0, 0, 0\]\]"),
-        ({"labels": "color", "ignore": [[0, 0]]}, "data.source.ignore: with labels=color expected colours"),
-        ({"labels": "color", "ignore": [[200, 0, 0]]}, r"data.classes: the colour \[200, 0, 0\] stands twice"),
-        ({"labels": "color", "ignore": [], "classes": [*CLASSES, CLASSES[0]]}, r"data.classes: the colour \[10, 20, 30\] stands twice"),
+        ({"labels": "colour"}, "data.source.labels=colour: did you mean 'color'?"),
+        ({"others": "drop"}, "data.source.others=drop: expected: ignore, refuse"),
+        ({"ignore": [[0, 0, 0]]}, r"data.source.ignore: the label \[0, 0, 0\]: expected a value, such as 7"),
+        ({"labels": "palette", "ignore": [[0, 0, 0]]}, r"data.source.ignore: the label \[0, 0, 0\]: expected a value, such as 7"),
+        ({"labels": "color"}, r"data.source.ignore: the label 255: expected a colour, such as \[128, 0, 0\]"),
+        ({"labels": "color", "ignore": [[200, 0, 0]]}, r"data.source.ignore: the label \[200, 0, 0\] stands twice"),
+        ({"labels": "color", "ignore": [], "classes": [*CLASSES, CLASSES[0]]}, r"data.classes.*: the label \[10, 20, 30\] stands twice"),
         ({"section": split("folders")}, "data.split.by=folders: data.source.images and .masks must hold {split}"),
     ],
 )
@@ -199,13 +205,87 @@ def test_bad_arguments_are_refused(tmp_path: Path, changed: dict, message: str) 
         folders(tmp_path, **changed)
 
 
-def test_values_say_which_gray_value_is_which_class(tmp_path: Path) -> None:
+def relabelled(*labels: tuple[int, ...]) -> list[ClassInfo]:
+    """The classes, with what masks call them."""
+    return [ClassInfo(c.name, c.color, called) for c, called in zip(CLASSES, labels, strict=False)]
+
+
+MAPPED = {
+    "reordered": (relabelled((255,), (0,), (7,), (90,)), [], [[255, 0, 7, 90]], [[0, 1, 2, 3]]),
+    "gaps": (relabelled((), (11,), (40,), (200,)), [], [[0, 11, 40, 200]], [[0, 1, 2, 3]]),
+    "merged": (relabelled((0, 5), (1, 2, 3)), [9], [[0, 5, 1, 2, 3, 9]], [[0, 0, 1, 1, 1, 255]]),
+    "a foreground that is zero": (relabelled((255,), (0,)), [], [[0, 0, 255]], [[1, 1, 0]]),
+    "a void in the middle": (relabelled((0,), (1,), (3,)), [2], [[0, 1, 2, 3]], [[0, 1, 255, 2]]),
+    "a void that is zero": (relabelled((1,), (2,)), [0], [[0, 1, 2, 0]], [[255, 0, 1, 255]]),
+    "a class that is 255": (relabelled((0,), (255,)), [1], [[0, 255, 1]], [[0, 1, 255]]),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kind", MAPPED)
+def test_labels_say_which_value_is_which_class(tmp_path: Path, kind: str, dtype: type) -> None:
+    classes, ignore, values, expected = MAPPED[kind]
+    write(tmp_path / "images" / "a.png", picture(0, np.shape(values)))
+    write(tmp_path / "masks" / "a.png", np.array(values, dtype))
+    assert read_all(folders(tmp_path, classes=classes, ignore=ignore))["a"].semantic.tolist() == expected
+
+
+def test_colours_are_merged_renamed_and_reordered(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 5)))
+    write(tmp_path / "masks" / "a.png", np.array([[[9, 0, 0], [0, 9, 0], [1, 2, 3], [8, 0, 0], [0, 0, 0]]], np.uint8))
+    classes = [ClassInfo("plant", (0, 9, 0)), ClassInfo("thing", (50, 50, 50), ((9, 0, 0), (8, 0, 0)))]
+    read = read_all(folders(tmp_path, classes=classes, labels="color", ignore=[[0, 0, 0], [1, 2, 3]]))["a"]
+    assert read.semantic.tolist() == [[1, 0, 255, 1, 255]]
+
+
+@pytest.mark.parametrize("labels", ["index", "color"])
+def test_what_is_not_listed_is_ignored_when_asked(tmp_path: Path, labels: str) -> None:
     write(tmp_path / "images" / "a.png", picture(0, (1, 4)))
-    write(tmp_path / "masks" / "a.png", np.array([[255, 0, 7, 90]], np.uint8))
-    read = read_all(folders(tmp_path, values=[0, 255, 7, 90], ignore=[]))["a"]
-    assert read.semantic.tolist() == [[1, 0, 2, 3]]
-    with pytest.raises(ConfigError, match=r"data.source.values=\[0, 0, 7, 90\]: expected 4 different values"):
-        folders(tmp_path, values=[0, 0, 7, 90])
+    values = np.array([[0, 1, 77, 3]], np.uint8)
+    write(tmp_path / "masks" / "a.png", values if labels == "index" else colored(values))
+    source = folders(tmp_path, labels=labels, ignore=[], others="ignore")
+    assert read_all(source)["a"].semantic.tolist() == [[0, 1, 255, 3]]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_palette_masks_by_their_indices_whatever_their_colours(tmp_path: Path, bits: int) -> None:
+    (tmp_path / "masks").mkdir()
+    write_images(tmp_path)
+    for seed, name in enumerate(NAMES):
+        mask = Image.fromarray(labels(seed) % 255, mode="P")
+        mask.putpalette(np.random.default_rng(seed).integers(0, 256, 12).tolist())  # of its own; twice the same colour is no matter
+        mask.save(tmp_path / "masks" / f"{name}.png", bits=bits)
+    for seed, sample in enumerate(read_all(folders(tmp_path, labels="palette")).values()):
+        assert np.array_equal(sample.semantic, labels(seed) % 255)
+
+
+def test_a_palette_of_grays_is_not_taken_for_gray_values(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 3)))
+    (tmp_path / "masks").mkdir()
+    mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
+    mask.putpalette([0, 0, 0, 2, 2, 2, 1, 1, 1])
+    mask.save(tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match=r"masks/a.png: is a colour or palette image"):
+        read_all(folders(tmp_path))
+    assert read_all(folders(tmp_path, labels="palette"))["a"].semantic.tolist() == [[0, 1, 2]]
+
+
+def test_all_that_is_unknown_is_said_at_once(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 8)))
+    values = np.array([[0, 9, 9, 12, 12, 12, 1, 200]], np.uint8)
+    fix = "add each to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
+    write(tmp_path / "masks" / "a.png", values)
+    with pytest.raises(DataError) as error:
+        read_all(folders(tmp_path))
+    expected = "has 3 values that no class has: 12 in 3 pixels, 9 in 2 pixels, 200 in 1 pixels (the classes have 0, 1, 2, 3)"
+    assert str(error.value) == f"{tmp_path}/masks/a.png: {expected}; {fix}"
+    colors = colored(np.array([[0] * 8], np.uint8))
+    colors[0, 1:4], colors[0, 5] = (190, 9, 9), (3, 146, 9)
+    write(tmp_path / "masks" / "a.png", colors)
+    with pytest.raises(DataError) as error:
+        read_all(folders(tmp_path, labels="color", ignore=[]))
+    expected = "[190, 9, 9] in 3 pixels (nearest: house [200, 0, 0]), [3, 146, 9] in 1 pixels (nearest: tree [0, 150, 0])"
+    assert str(error.value) == f"{tmp_path}/masks/a.png: has 2 colours that no class has: {expected}; {fix}"
 
 
 def test_what_is_left_out_is_noted(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tiny import SIZE, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
+from seg.sources.coco import Coco
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
 
@@ -39,10 +41,15 @@ def maps(root: Path, section: Split | None = None, **changed: object) -> IdMaps:
     arguments = {
         "images": "images",
         "masks": "masks",
+        "image_suffix": "",
         "mask_suffix": "",
+        "ids": "index",
         "skip_unlabelled": False,
         "category": "object",
         "categories": None,
+        "ignore": [],
+        "drop": [],
+        "others": "refuse",
     }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return IdMaps(**{**arguments, **given, **changed})
@@ -77,6 +84,31 @@ def test_an_id_map_without_a_pixel_of_no_instance(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.png", picture(0, (1, 3)))
     write(tmp_path / "masks" / "a.png", np.array([[4, 4, 9]], np.uint8))
     assert read_all(maps(tmp_path))["a"].instances[..., 0].tolist() == [[1, 1, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32])
+def test_ids_of_32_bit(tmp_path: Path, dtype: type) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (2, 3)))
+    (tmp_path / "masks").mkdir()
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", np.array([[0, 2_000_000_000, 70_000], [7, 70_000, 7]], dtype))
+    assert read_all(maps(tmp_path))["a"].instances[..., 0].tolist() == [[0, 3, 2], [1, 2, 1]]
+
+
+def test_ids_in_colours(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (2, 3)))
+    write(tmp_path / "masks" / "a.png", np.array([[[0, 0, 0], [255, 0, 0], [0, 1, 0]], [[0, 0, 1], [1, 0, 0], [0, 0, 1]]], np.uint8))
+    assert read_all(maps(tmp_path, ids="rgb"))["a"].instances[..., 0].tolist() == [[0, 2, 3], [4, 1, 4]], "1, 255, 256 and 65536"
+
+
+def test_ids_in_a_palette(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0, (1, 4)))
+    (tmp_path / "masks").mkdir()
+    image = Image.fromarray(np.array([[0, 7, 5, 7]], np.uint8), mode="P")
+    image.putpalette([9, 9, 9] * 8)
+    image.save(tmp_path / "masks" / "a.png")
+    assert read_all(maps(tmp_path, ids="palette"))["a"].instances[..., 0].tolist() == [[0, 2, 1, 2]]
+    with pytest.raises(ConfigError, match=r"^data.source.ids=pallete: did you mean 'palette'"):
+        maps(tmp_path, ids="pallete")
 
 
 def test_without_a_class_background_pixels_of_no_instance_are_ignored(tmp_path: Path) -> None:
@@ -128,6 +160,34 @@ def test_a_table_gives_each_id_its_class(tmp_path: Path) -> None:
         assert sample.semantic.tolist() == [[2, 2, 1, 1], [1, 1, 0, 0]]
 
 
+def test_names_of_the_table_are_renamed_merged_ignored_and_dropped(tmp_path: Path) -> None:
+    """Of 5, 9 and 300, which a table calls granite, marble and so on."""
+    classes = [CLASSES[0], ClassInfo("stone", (90, 90, 90), ("granite", "marble"))]
+    rows = [f"{image},{number},{name}" for image in NAMES for number, name in ((5, "granite"), (9, "shadow"), (300, "marble"))]
+    root = write_table(tmp_path, rows)
+    sample = read_all(maps(root, classes=classes, ignore=["shadow"], **TABLE))["a"]
+    assert (sample.categories.tolist(), sample.crowd.tolist()) == ([1, 1, 1], [True, False, False]), "the ignored one is a crowd"
+    assert sample.semantic.tolist() == [[1, 1, 1, 1], [255, 255, 0, 0]]
+    for change in ({"drop": ["shadow"]}, {"others": "drop"}):
+        sample = read_all(maps(root, classes=classes, **change, **TABLE))["a"]
+        assert sample.semantic.tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
+        assert sample.instances[..., 0].tolist() == [[1, 1, 2, 2], [0, 0, 0, 0]]
+
+
+def test_instances_go_through_coco_and_back(tmp_path: Path) -> None:
+    """Prepared, and its instances.json read as COCO: the same maps."""
+    prepare_tiny(maps(write_maps(tmp_path / "raw")), tmp_path / "out", classes=CLASSES)
+    for name, expected in read_back(tmp_path / "out").items():
+        part = next(p for p in (tmp_path / "out").iterdir() if (p / "images" / f"{name}.jpg").is_file())
+        source = Coco(str(part), "instances.json", "images", [], CLASSES, ImageReader(3), split())
+        sample = next(source.read(i).sample for i in source.items() if i.image_id == name)
+        assert np.array_equal(sample.semantic, expected.semantic)
+        assert np.array_equal(sample.categories, expected.categories)
+        assert [np.array_equal(a, b) for a, b in zip(masks_of(sample), masks_of(expected), strict=True)] == [True] * len(
+            expected.categories
+        )
+
+
 def test_rows_without_pixels_and_rows_of_other_images_are_noted(tmp_path: Path) -> None:
     root = write_table(tmp_path / "raw", [*ROWS, "a,77,stone", "a,78,stone", "zzz,1,stone"])
     source = maps(root, **TABLE)
@@ -158,9 +218,8 @@ BROKEN_ROWS = {
     "ids without rows": (ROWS[3:], "{raw}/masks/a.png: the id 5 (and 2 more ids) has no row in classes.csv"),
     "an unknown class": (
         [*ROWS, "a,5,stones"],
-        "{raw}/classes.csv, line 20: no class of data.classes has the name 'stones'; did you mean 'stone'? (classes: object, stone)",
+        "{raw}/classes.csv, line 20: no class of data.classes has the name 'stones' (nearest: stone); add it to a class",
     ),
-    "background": ([*ROWS, "a,5,background"], "{raw}/classes.csv, line 20: no class of data.classes has the name 'background'"),
     "an id of 0": ([*ROWS, "a,0,stone"], "{raw}/classes.csv, line 20: has the id '0', expected a whole number from 1"),
     "an id in words": ([*ROWS, "a,five,stone"], "{raw}/classes.csv, line 20: has the id 'five', expected a whole number from 1"),
     "two classes": ([*ROWS, "a.png,5,object"], "{raw}/classes.csv, line 20: the id 5 of 'a.png' has another class in a line before"),
@@ -189,7 +248,7 @@ BROKEN = {
     ),
     "a palette": (
         palette,
-        "{path}: is a colour or palette image, expected one gray value a pixel; save the id map as a gray PNG of 8 or 16",
+        "{path}: is a colour or palette image, expected one gray value a pixel; set data.source.ids=rgb where an id is R +",
     ),
     "fractions": (lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.float32)), "{path}: has float32 pixels, expected whole"),
     "negative": (
@@ -198,7 +257,7 @@ BROKEN = {
     ),
     "lossy": (
         lambda path: write(path.with_suffix(".jpg"), ids(2, np.uint8)),
-        "{path}: may have lost its exact values, expected .png, .tif",
+        "{path}: is a JPEG file, which does not keep labels as they were; export the mask again as PNG",
     ),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:60]), "{path}: is cut off before its end"),
     "missing": (lambda path: None, "{raw}/images/c.jpg: has no mask {raw}/masks/c.*; add it"),

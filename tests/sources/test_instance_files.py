@@ -10,8 +10,8 @@ from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusa
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
-from seg.sources.dsb2018 import Dsb2018
 from seg.sources.images import ImageReader
+from seg.sources.instance_files import InstanceFiles
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("nucleus", (0, 200, 160))]
 NAMES = [f"cell{number}" for number in range(6)]
@@ -27,13 +27,21 @@ def write_cells(root: Path, names: list[str] = NAMES, folder: str = "stage1_trai
     return root
 
 
-def cells(root: Path, section: Split | None = None, **changed: object) -> Dsb2018:
-    arguments = {"folder": "stage1_train", "category": "nucleus"}
+def cells(root: Path, section: Split | None = None, **changed: object) -> InstanceFiles:
+    arguments = {
+        "images": "stage1_train/{image}/images",
+        "masks": "stage1_train/{image}/masks",
+        "category": "nucleus",
+        "category_pattern": None,
+        "ignore": [],
+        "drop": [],
+        "others": "refuse",
+    }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
-    return Dsb2018(**{**arguments, **given, **changed})
+    return InstanceFiles(**{**arguments, **given, **changed})
 
 
-def read_all(source: Dsb2018) -> dict[str, Sample]:
+def read_all(source: InstanceFiles) -> dict[str, Sample]:
     return {item.image_id: source.read(item).sample for item in source.items()}
 
 
@@ -49,6 +57,48 @@ def test_every_mask_is_an_instance_overlap_included(tmp_path: Path) -> None:
         assert np.array_equal(sample.image, picture(number))
     assert samples["cell0"].instances.shape[2] >= 3, "three of its masks share pixels"
     assert samples["cell1"].instances.shape == (*SIZE, 0), "a folder masks/ without a file"
+
+
+KINDS = [CLASSES[0], ClassInfo("car", (200, 0, 0)), ClassInfo("tree", (0, 150, 0), ("tree", "bush"))]
+
+
+def write_kinds(root: Path, form: str) -> Path:
+    """One image whose masks say in their paths of which class they are: pixel i is of file i."""
+    write(root / "images" / "a.png", picture(0, (1, 6)))
+    for place, label in enumerate(("car", "tree", "bush", "glass", "car")):
+        row = np.zeros((1, 6), np.uint8)
+        row[0, place] = 255
+        write(root / "masks" / "a" / f"{form.format(label=label, place=place)}.png", row)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"), [("{label}/{place}", "^([^/]+)/"), ("{label}_{place}", "^[a-z]+"), ("x{place}-{label}", "-(.*)$")]
+)
+def test_the_class_stands_in_the_path_of_a_mask(tmp_path: Path, form: str, pattern: str) -> None:
+    """All images in one folder; classes merged, ignored as a crowd beneath, or dropped."""
+    given = {"images": "images", "masks": "masks/{image}", "category": None, "category_pattern": pattern, "classes": KINDS}
+    root = write_kinds(tmp_path, form)
+    sample = read_all(cells(root, ignore=["glass"], **given))["a"]
+    assert sample.semantic.tolist() == [[1, 2, 2, 255, 1, 0]]
+    assert sample.crowd.tolist() == [True, False, False, False, False]
+    assert np.argwhere(masks_of(sample)[0]).tolist() == [[0, 3]]
+    assert sorted(sample.categories[1:].tolist()) == [1, 1, 2, 2]
+    for change in ({"drop": ["glass"]}, {"others": "drop"}):
+        sample = read_all(cells(root, **given, **change))["a"]
+        assert (sample.semantic.tolist(), sample.crowd.any()) == ([[1, 2, 2, 0, 1, 0]], False)
+    answer = refusal(lambda: cells(root, **given), tmp_path / "out", classes=KINDS)
+    assert "no class of data.classes has the name 'glass'; add it to a class in data.classes" in answer
+    answer = refusal(lambda: cells(root, **{**given, "category_pattern": "^(q+)"}), tmp_path / "out", classes=KINDS)
+    assert "data.source.category_pattern='^(q+)' does not match '" in answer
+
+
+def test_masks_are_in_natural_order(tmp_path: Path) -> None:
+    write(tmp_path / "stage1_train" / "a" / "images" / "a.png", picture(0, (1, 3)))
+    for number in (1, 2, 10):
+        write(tmp_path / "stage1_train" / "a" / "masks" / f"{number}.png", np.array([[0, 255, 255 * (number == 10)]], np.uint8))
+    sample = read_all(cells(tmp_path))["a"]
+    assert [m[0].tolist() for m in masks_of(sample)] == [[False, True, False]] * 2 + [[False, True, True]]
 
 
 def test_two_pixels_of_overlap_by_hand(tmp_path: Path) -> None:
@@ -96,9 +146,11 @@ def test_without_a_class_background_pixels_of_no_instance_are_ignored(tmp_path: 
 def test_folders_that_name_the_split(tmp_path: Path) -> None:
     for name in ("train", "val", "test"):
         write_cells(tmp_path, [f"{name}_a", f"{name}_b"], folder=name)
-    items = cells(tmp_path, split("folders"), folder="{split}").items()
+    items = cells(tmp_path, split("folders"), images="{split}/{image}/images", masks="{split}/{image}/masks").items()
     assert [(i.split, i.image_id) for i in items] == [(s, f"{s}_{x}") for s in ("train", "val", "test") for x in "ab"]
-    with pytest.raises(ConfigError, match=r"^data.split.by=folders: data.source.folder must hold {split}, as in '{split}'"):
+    with pytest.raises(
+        ConfigError, match=r"^data.split.by=folders: data.source.images and .masks must hold {split}, as in '{split}/{image}/images'"
+    ):
         cells(tmp_path, split("folders"))
 
 
@@ -161,7 +213,7 @@ BROKEN = {
     ),
     "smoothed": (
         lambda place: write(place / "masks" / "3.png", np.tile(np.array([0, 128, 255, 0], np.uint8), (24, 8))),
-        "{place}/masks/3.png: has the values 0, 128, 255, expected 0 and one other, for one instance; save it without smoothing",
+        "{place}/masks/3.png: has the values 0, 128, 255, expected 0 and one other; save it without smoothing",
     ),
     "many values": (
         lambda place: write(place / "masks" / "3.png", np.tile(np.arange(32, dtype=np.uint8), (24, 1))),
@@ -205,8 +257,19 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
     raw = write_cells(tmp_path / "raw")
     (raw / "nothing").mkdir()
     for changed, message in (
-        ({"folder": "stage1"}, f"{raw}/stage1: there is no such folder; set data.source.folder ({raw} holds: nothing, stage1_train)"),
-        ({"folder": "nothing"}, f"{raw}/nothing: holds no folders with images/ and masks/ in them; set data.source.folder"),
+        (
+            {"images": "stage1/{image}/images"},
+            f"{raw}/stage1: there is no such folder; set data.source.images ({raw} holds: nothing, stage1_train)",
+        ),
+        ({"images": "nothing/{image}/images"}, f"{raw}/nothing: holds no folders of images; set data.source.images"),
+        ({"images": "nothing"}, f"{raw}/nothing: holds no images; set data.source.images"),
+        ({"masks": "stage1_train"}, "data.source.masks=stage1_train: expected a folder an image, with {image} in its name"),
+        ({"category": None}, "data.source.category=None and data.source.category_pattern=None: one must name the class of all"),
+        ({"category_pattern": "^(.)"}, "data.source.category=nucleus and data.source.category_pattern=^(.): one must name the class"),
+        (
+            {"category": None, "category_pattern": "(["},
+            "data.source.category_pattern='([': is not a regular expression (unterminated character set",
+        ),
         (
             {"category": "nucleos"},
             "data.source.category=nucleos: no class of data.classes has this name; did you mean 'nucleus'? (classes: ",

@@ -1,0 +1,175 @@
+"""`class_files`: for each image a black and white mask file a class."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seg.errors import ConfigError, DataError
+from seg.findings import Finding
+from seg.sample import IGNORE, ClassInfo, Label, Sample, no_instances
+from seg.schema import Split
+from seg.sources.base import Item, Record
+from seg.sources.class_map import DROP, ClassMap
+from seg.sources.images import ImageReader
+from seg.sources.instance_sample import background_of
+from seg.sources.masks import binary_mask, check_choice
+from seg.sources.pairing import (
+    Layout,
+    Part,
+    folder_below,
+    image_item,
+    images_of,
+    mask_files,
+    note_left_out,
+    parts_of,
+    refuse_other_size,
+    unique,
+)
+
+EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
+
+
+class ClassFiles:
+    """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
+
+    {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is
+    not there means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list
+    starts with it, else ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of
+    data.classes; ignored labels come after all. ignore, drop, others: labels whose pixels count nowhere, whose files are
+    passed over, and what becomes of files of labels that are not listed. The other arguments are as for
+    `seg.sources.folders.Folders`.
+    """
+
+    with_instances = False
+
+    def __init__(
+        self,
+        root: str,
+        images: str,
+        masks: str,
+        image_suffix: str,
+        ignore: list[str],
+        drop: list[str],
+        others: str,
+        overlap: str,
+        skip_unlabelled: bool,
+        classes: Sequence[ClassInfo],
+        reader: ImageReader,
+        split: Split,
+    ) -> None:
+        if masks.count("{image}") != 1 or masks.count("{class}") != 1:
+            raise ConfigError(f"data.source.masks={masks}: expected {{image}} and {{class}} in it, once each, as in {EXAMPLE}")
+        check_choice("data.source.overlap", overlap, ("refuse", "last"))
+        self.findings: list[Finding] = []
+        parts = parts_of(split, "{split}/images", images=images, masks=masks)
+        # the folder that all masks lie below, and the rest of their names
+        fixed = masks[: min(masks.index("{image}"), masks.index("{class}"))]
+        folder, self.slash, _ = fixed.rpartition("/")
+        self.pattern = masks.removeprefix(folder + self.slash)
+        self.layout = Layout(Path(root), images, folder or ".", image_suffix, "", skip_unlabelled, parts)
+        self.classes, self.class_map = list(classes), ClassMap(classes, str, ignore, drop, others)
+        self.background, self.overlap, self.reader = background_of(classes), overlap, reader
+
+    def items(self) -> list[Item]:
+        return unique([item for part in self.layout.parts for item in self._part(part)])
+
+    def read(self, item: Item) -> Record:
+        path = Path(item.files[0])
+        raw = self.reader.read(path)
+        height, width = raw.pixels.shape[:2]
+        semantic = np.full((height, width), self.background, np.uint8)
+        claimed = np.zeros(semantic.shape, bool)
+        for index, files in sorted(_by_class(zip(json.loads(item.labels), item.files[1:], strict=True)).items()):
+            if index == DROP:
+                continue
+            mask = np.zeros(semantic.shape, bool)
+            for file in map(Path, files):
+                drawn = binary_mask(file)
+                refuse_other_size(file, drawn.shape, path, semantic.shape)
+                mask |= drawn
+            if self.overlap == "refuse" and (both := mask & claimed).any():
+                raise DataError(f"{files[0]}: {self._claims(both, semantic, index)}")
+            semantic[mask] = index
+            claimed |= mask
+        return Record(Sample(item.image_id, raw.pixels, semantic, *no_instances(height, width)), raw.encoded, raw.suffix)
+
+    def _claims(self, both: np.ndarray, semantic: np.ndarray, index: int) -> str:
+        name = {IGNORE: "data.source.ignore"} | {number: c.name for number, c in enumerate(self.classes)}
+        rivals = Counter(semantic[both].tolist()).most_common()
+        told = ", ".join(f"{count} by {name[rival]}" for rival, count in rivals)
+        return (
+            f"{int(both.sum())} pixels that it has as {name[index]} are claimed by other classes too ({told}); correct the masks, or let "
+            "the later class of data.classes win with data.source.overlap=last"
+        )
+
+    def _part(self, part: Part) -> list[Item]:
+        layout = self.layout
+        images, masks = images_of(layout, part), folder_below(layout.root, layout.masks, part, "data.source.masks")
+        folder = folder_below(layout.root, layout.images, part, "data.source.images")
+        labels: dict[str, list[tuple[int, str]]] = {name: [] for name in images}
+        unknown: dict[str, Path] = {}
+        unused = []
+        own = set(images.values())
+        for name, path in mask_files(masks, "").items():
+            if path in own:
+                continue
+            parsed = self._parsed(name, images)
+            if parsed is None:
+                unused.append(path)
+                continue
+            image, label = parsed
+            index = self.class_map.get(label)
+            if index is None:
+                unknown.setdefault(label, path)
+            else:
+                labels[image].append((index, str(path)))
+        if unknown:
+            first, *others = unknown
+            message = self.class_map.unknown(first, list[Label](others))
+            raise DataError(f"{unknown[first]}: no class of data.classes has the name '{first}'{message}")
+        missing = [images[name] for name, files in labels.items() if not files]
+        if missing and not layout.skip_unlabelled:
+            more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
+            place = self.pattern.replace("{image}", next(name for name, files in labels.items() if not files))
+            raise DataError(
+                f"{missing[0]}: has no mask {masks / place}.*{more}; add one (all black, if it holds no class), set data.source.masks, "
+                "or leave such images out with data.source.skip_unlabelled=true"
+            )
+        note_left_out(self.findings, folder, missing, masks, unused)
+        self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])
+        return [
+            image_item(
+                name, part, folder, images[name], [path for _, path in labels[name]], json.dumps([index for index, _ in labels[name]])
+            )
+            for name in images
+            if labels[name]
+        ]
+
+    def _parsed(self, name: str, images: Container[str]) -> tuple[str, str] | None:
+        """Of which image and class a file is by its name; a known class is preferred, then the longest name of an image."""
+        before, first, between, _, after = re.split(r"\{(image|class)\}", self.pattern)
+        if not (name.startswith(before) and name.endswith(after)):
+            return None
+        inner = name[len(before) : len(name) - len(after)]
+        halves = [(inner[:i], inner[i + len(between) :]) for i in range(len(inner)) if inner.startswith(between, i)]
+        pairs = [(left, right) if first == "image" else (right, left) for left, right in halves]
+        possible = [(image, label) for image, label in pairs if image in images and label]
+        return max(possible, key=lambda pair: (pair[1] in self.class_map.lookup, len(pair[0])), default=None)
+
+    def _note_absent(self, masks: Path, present: Sequence[set[int]]) -> None:
+        for index, info in enumerate(self.classes):
+            absent = sum(index not in classes for classes in present)
+            if absent and not (index == 0 and self.background == 0):
+                what = f"{absent} of {len(present)} images have no file of the class {info.name}, which counts as absent there"
+                self.findings.append(Finding("absent-class-file", str(masks), what))
+
+
+def _by_class(files: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for index, file in files:
+        found.setdefault(index, []).append(file)
+    return found

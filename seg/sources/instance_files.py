@@ -1,0 +1,151 @@
+"""`dsb2018`: a black and white mask file an instance, as the Data Science Bowl 2018 has its nuclei."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seg.errors import ConfigError, DataError, did_you_mean
+from seg.findings import Finding
+from seg.labelmaps import layers_from_masks
+from seg.natural import natural_key
+from seg.sample import IGNORE, ClassInfo
+from seg.schema import Split
+from seg.sources.base import Item, Record
+from seg.sources.class_map import DROP, ClassMap
+from seg.sources.images import ImageReader
+from seg.sources.instance_sample import background_of, categories_of, instance_sample
+from seg.sources.masks import binary_mask
+from seg.sources.pairing import Part, folder_below, image_item, is_mask, is_picture, parts_of, pictures, refuse_other_size, unique
+
+
+class InstanceFiles:
+    """Images, and for each a folder of mask files: black, and one other value where the instance is.
+
+    images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
+    masks: the folder of an image's masks, with {image} in it; its files may lie in folders of their own. category: the class
+    of all instances; or category_pattern: a regular expression on the path of a mask below that folder, without suffix,
+    whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null.
+    `{split}` in `images` and `masks` stands for the split's folder where the split is given by folders. Masks that overlap
+    are kept whole. An image whose folder of masks holds no file has no instance.
+    """
+
+    with_instances = True
+
+    def __init__(
+        self,
+        root: str,
+        images: str,
+        masks: str,
+        category: str | None,
+        category_pattern: str | None,
+        ignore: list[str],
+        drop: list[str],
+        others: str,
+        classes: Sequence[ClassInfo],
+        reader: ImageReader,
+        split: Split,
+    ) -> None:
+        self.findings: list[Finding] = []
+        self.root, self.images, self.masks, self.reader = Path(root), images, masks, reader
+        if "{image}" not in masks:
+            raise ConfigError(f"data.source.masks={masks}: expected a folder an image, with {{image}} in its name, as masks/{{image}}")
+        self.parts = parts_of(split, "{split}/{image}/images", images=images, masks=masks)
+        self.categories, self.background = categories_of(classes), background_of(classes)
+        if (category is None) == (category_pattern is None):
+            raise ConfigError(
+                f"data.source.category={category} and data.source.category_pattern={category_pattern}: one must name the class of all "
+                "instances, or find it in the files' names, and the other must be null"
+            )
+        if category is not None and category not in self.categories:
+            hint = did_you_mean(category, self.categories, "classes")
+            raise ConfigError(f"data.source.category={category}: no class of data.classes has this name; {hint}")
+        self.category = None if category is None else self.categories[category]
+        self.pattern, self.class_map = _compiled(category_pattern), ClassMap(classes, str, ignore, drop, others)
+
+    def items(self) -> list[Item]:
+        return unique([item for part in self.parts for item in self._part(part)])
+
+    def read(self, item: Item) -> Record:
+        path, masks = (Path(f) for f in item.files)
+        raw = self.reader.read(path)
+        height, width = raw.pixels.shape[:2]
+        files = sorted((p for p in masks.rglob("*") if is_mask(p)), key=lambda p: natural_key(p.relative_to(masks).as_posix()))
+        kept: list[tuple[np.ndarray, int]] = []
+        empty = []
+        for file in files:
+            mask = binary_mask(file)
+            refuse_other_size(file, mask.shape, path, (height, width))
+            index = self._index(file, masks)
+            if not mask.any():
+                empty.append(file.name)
+            elif index != DROP:
+                kept.append((mask, index))
+        if files and len(empty) == len(files):
+            raise DataError(
+                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image"
+            )
+        kept.sort(key=lambda entry: entry[1] != IGNORE)  # what is ignored lies beneath
+        categories = np.array([index for _, index in kept], np.int32)
+        crowd = categories == IGNORE
+        categories[crowd] = min(self.categories.values())
+        layers = layers_from_masks([mask for mask, _ in kept], height, width)
+        sample = instance_sample(item.image_id, raw.pixels, layers, categories, crowd, self.background)
+        what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
+        findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
+        return Record(sample, raw.encoded, raw.suffix, findings)
+
+    def _index(self, file: Path, masks: Path) -> int:
+        """The class index of a mask, IGNORE or DROP."""
+        if self.pattern is None:
+            assert self.category is not None
+            return self.category
+        name = file.relative_to(masks).with_suffix("").as_posix()
+        match = self.pattern.search(name)
+        label = match and match.group(1 if self.pattern.groups else 0)
+        if not label:
+            raise DataError(f"{file}: data.source.category_pattern={self.pattern.pattern!r} does not match '{name}'; widen the expression")
+        index = self.class_map.get(label)
+        if index is None:
+            raise DataError(f"{file}: no class of data.classes has the name '{label}'{self.class_map.unknown(label)}")
+        return index
+
+    def _part(self, part: Part) -> list[Item]:
+        folder, found = self._images_of(part)
+        items = []
+        for name, path in found.items():
+            masks = self.root / self.masks.replace("{split}", part.folder).replace("{image}", name)
+            if not masks.is_dir():
+                what = path.parent.parent if "{image}" in self.images else path
+                raise DataError(f"{masks}: there is no such folder; add it (empty, if the image holds no instance), or remove {what}")
+            items.append(image_item(name, part, folder, path, [str(masks)]))
+        return items
+
+    def _images_of(self, part: Part) -> tuple[Path, dict[str, Path]]:
+        """The folder of a part, and its images by name."""
+        before, inside, after = self.images.partition("{image}")
+        folder = folder_below(self.root, before.strip("/") or ".", part, "data.source.images")
+        if not inside:
+            found = pictures(folder, "")
+        else:
+            places = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+            found = {place.name: _only_image(place / after.strip("/"), place) for place in places}
+        if not found:
+            raise DataError(f"{folder}: holds no {'folders of images' if inside else 'images'}; set data.source.images")
+        return folder, found
+
+
+def _only_image(folder: Path, place: Path) -> Path:
+    found = sorted(p for p in folder.iterdir() if is_picture(p)) if folder.is_dir() else []
+    if len(found) != 1:
+        there = ", ".join(p.name for p in found[:3]) or "none"
+        raise DataError(f"{folder}: expected one image there, found {there}; add it, or remove the folder {place.name}")
+    return found[0]
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"data.source.category_pattern={pattern!r}: is not a regular expression ({error})") from None
