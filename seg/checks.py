@@ -35,7 +35,7 @@ def refuse_leaks(splits: Mapping[str, Sequence[Stored]]) -> None:
 
 def refuse_one_class(stored: Sequence[Stored], classes: Sequence[ClassInfo]) -> None:
     """Raise DataError where the labels hold a single class, from which nothing can be learned."""
-    pixels = np.sum([s.class_pixels for s in stored], axis=0)
+    pixels = sum((s.class_pixels for s in stored), np.zeros(256, np.int64))
     present = [c.name for c, count in zip(classes, pixels, strict=False) if count]
     if len(present) < 2:
         ignored = f"; {pixels[IGNORE] / pixels.sum():.0%} of the pixels are ignored" if pixels[IGNORE] else ""

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from seg.schema import Split
 from seg.sources.base import Item, Source
 from seg.sources.pairing import file_below
 from seg.splits import SPLITS, by_lists, by_ratios, check_ratios, from_table, group_of, presence_of
-from seg.store import DatasetInfo, Stored, write_info, write_record, write_split
+from seg.spool import Spool
+from seg.statistics import background_index
+from seg.store import DatasetInfo, SetAside, Stored, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
@@ -52,7 +56,7 @@ def prepare(
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     groups, presence = _planned(items, split, root) if UNSPLIT in places else ([], None)  # before the long reading
     with replaced_folder(out, (*SPLITS, "dataset.json")) as partial:
-        found = _read_all(source, items, places, partial, len(classes), workers, progress)
+        found = _read_all(source, items, places, partial, classes, workers, progress)
         if UNSPLIT in places:
             assigned = _by_ratios(groups, presence, found, split, len(classes))
             for stored, target in zip(found, assigned, strict=True):
@@ -66,7 +70,7 @@ def prepare(
             refuse_no_instances(splits)
         else:
             refuse_one_class(found, classes)
-        with_instances = any(s.annotations for s in found)
+        with_instances = any(s.entry.num_instances for s in found)
         for target, members in splits.items():
             write_split(partial / target, members, classes, with_instances)
         source.findings.extend(finding for stored in found for finding in stored.findings)
@@ -80,13 +84,15 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
     """
 
     def __init__(self, out: Path, own: Sequence[str]) -> None:
-        self.out, self.own, self.partial = out, set(own), out.with_name(f"{out.name}.partial")
+        self.out, self.own = out, set(own)
+        self.partial, self.former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
 
     def __enter__(self) -> Path:
         there = list(self.out.iterdir()) if self.out.is_dir() else []
         if foreign := sorted(path.name for path in there if path.name not in self.own and not _is_record(path)):
             raise DataError(f"{self.out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
-        shutil.rmtree(self.partial, ignore_errors=True)
+        for left in (self.partial, self.former):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self.partial.mkdir(parents=True)
         return self.partial
 
@@ -94,8 +100,10 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
         if kind is None:
             for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
                 os.replace(record, self.partial / record.name)
-            shutil.rmtree(self.out, ignore_errors=True)
+            if self.out.exists():  # moved before it is removed: a folder half removed would look like a whole one
+                os.replace(self.out, self.former)
             os.replace(self.partial, self.out)
+            shutil.rmtree(self.former, ignore_errors=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
 
@@ -148,7 +156,7 @@ def _read_all(
     items: Sequence[Item],
     places: Sequence[str],
     partial: Path,
-    num_classes: int,
+    classes: Sequence[ClassInfo],
     workers: int | str,
     progress: str,
 ) -> list[Stored]:
@@ -156,9 +164,10 @@ def _read_all(
     jobs = list(zip(items, places, strict=True))
     found: list[Stored] = []
     errors: list[str] = []
-    for result in track(_results(source, jobs, partial, num_classes, workers), len(jobs), "images prepared", progress):
+    spool = Spool(partial)
+    for result in track(_results(source, jobs, partial, classes, workers), len(jobs), "images prepared", progress):
         if isinstance(result, Stored):
-            found.append(result)
+            found.append(SetAside(result, spool))
         else:
             errors.append(result)
     if errors:
@@ -168,30 +177,38 @@ def _read_all(
 
 
 def _results(
-    source: Source, jobs: Sequence[tuple[Item, str]], partial: Path, num_classes: int, workers: int | str
+    source: Source, jobs: Sequence[tuple[Item, str]], partial: Path, classes: Sequence[ClassInfo], workers: int | str
 ) -> Iterator[Stored | str]:
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
-        _start_worker(source, partial, num_classes)
+        _start_worker(source, partial, classes)
         yield from map(_store, jobs)
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, partial, num_classes)) as pool:
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, partial, classes)) as pool:
         yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
 
 
 _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
 
 
-def _start_worker(source: Source, partial: Path, num_classes: int) -> None:
+def _start_worker(source: Source, partial: Path, classes: Sequence[ClassInfo]) -> None:
     cv2.setNumThreads(1)
-    _worker.update(source=source, partial=partial, num_classes=num_classes)
+    _worker.update(source=source, partial=partial, num_classes=len(classes), background=background_index(classes))
+    if parent := parent_process():
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this worker as soon as its parent has ended, however that was: it must not write into the next run's folder."""
+    parent.join()
+    os._exit(1)
 
 
 def _store(job: tuple[Item, str]) -> Stored | str:
     item, place = job
     try:
         record = _worker["source"].read(item)
-        return write_record(_worker["partial"] / place, record, _worker["num_classes"])
+        return write_record(_worker["partial"] / place, record, _worker["num_classes"], _worker["background"])
     except InputError as error:
         return str(error)
 

@@ -14,6 +14,8 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
+Range = Literal["image"] | Annotated[list[float], Field(min_length=2, max_length=2)] | None
+"""Values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit."""
 SplitName = Literal["train", "val", "test"]
 
 
@@ -72,7 +74,8 @@ class Data(Named):
     root: str | None
     obtain: str | None
     source: Target
-    channels: Literal[1, 3]
+    channels: Positive
+    range: Range
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
 

@@ -15,6 +15,7 @@ from seg.errors import DataError
 from seg.preparation import prepare
 from seg.sample import Sample, no_instances
 from seg.sources.base import Item, Record
+from seg.sources.images import ImageReader
 from seg.store import SCHEMA_VERSION, mean_and_std, read_annotations, read_entries, read_info, read_sample, write_record, write_split
 
 SPLITS = ("train", "val", "test")
@@ -90,7 +91,7 @@ def test_statistics_equal_numpys_over_all_pixels(folder: Path) -> None:
 
 
 def test_statistics_of_gray_images(tmp_path: Path) -> None:
-    source = folders(write_folders(tmp_path / "raw", list("abcdef"), suffix=".png"), channels=1)
+    source = folders(write_folders(tmp_path / "raw", list("abcdef"), suffix=".png"), reader=ImageReader(1))
     info = prepare_tiny(source, tmp_path / "out")
     train = [e.image_id for e in read_entries(tmp_path / "out" / "train")]
     pixels = np.concatenate([source.read(i).sample.image.ravel() for i in source.items() if i.image_id in train]).astype(np.float64)

@@ -88,7 +88,7 @@ class Coco:
         sample = instance_sample(item.image_id, image, decode(rles, height, width), categories, crowd, self.background)
         what = f"covers no pixel of {path.name} and is left out"
         findings = [Finding("empty-instance", f"{item.files[1]}, annotation {number}", what, image_id=item.image_id) for number in empty]
-        return Record(sample, raw.encoded, raw.suffix, tuple(findings))
+        return raw.record(sample, findings)
 
     def _look_at_images(self, path: Path, folder: Path, content: CocoFile) -> None:
         """Refuse a file whose images are not there; note images that it does not name."""

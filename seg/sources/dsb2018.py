@@ -62,7 +62,7 @@ class Dsb2018:
         sample = instance_sample(item.image_id, image, layers_from_masks(kept, height, width), categories, crowd, self.background)
         what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
         findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
-        return Record(sample, raw.encoded, raw.suffix, findings)
+        return raw.record(sample, findings)
 
     def _part(self, part: str | None) -> list[Item]:
         folder = folder_below(self.root, self.folder, part, "data.source.folder")

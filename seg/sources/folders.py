@@ -59,7 +59,7 @@ class Folders:
         semantic = self._labels(mask_path)
         refuse_other_size(mask_path, semantic.shape, image_path, image.shape[:2])
         sample = Sample(item.image_id, image, semantic, *no_instances(*semantic.shape))
-        return Record(sample, raw.encoded, raw.suffix)
+        return raw.record(sample)
 
     def _labels(self, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of a mask file; DataError for a value or colour that has no class."""

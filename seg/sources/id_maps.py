@@ -87,7 +87,7 @@ class IdMaps:
         ids = (np.searchsorted(present, values).astype(np.int32) + 1) * (values > 0)
         categories, findings = self._categories(item, map_path, [int(i) for i in present])
         sample = instance_sample(item.image_id, image, ids[:, :, None], categories, np.zeros(len(present), bool), self.background)
-        return Record(sample, raw.encoded, raw.suffix, findings)
+        return raw.record(sample, findings)
 
     def _categories(self, item: Item, path: Path, present: list[int]) -> tuple[np.ndarray, tuple[Finding, ...]]:
         """The class index of each id that is present, and a finding on ids that only the table has."""

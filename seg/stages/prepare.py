@@ -18,7 +18,8 @@ def run(cfg: Config, out: Path) -> None:
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
-    given = dict(zip(AT_RUN_TIME["data.source"], (str(root), classes, ImageReader(cfg.data.channels), cfg.data.split), strict=True))
+    reader = ImageReader(cfg.data.channels, cfg.data.range)
+    given = dict(zip(AT_RUN_TIME["data.source"], (str(root), classes, reader, cfg.data.split), strict=True))
     source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
     info = prepare(source, cfg.data.name, classes, cfg.data.split, root, out, cfg.runtime.workers, cfg.runtime.progress)
     for warning in [*source.findings, *absent_classes(info)]:
