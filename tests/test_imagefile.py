@@ -190,9 +190,7 @@ def test_orientation_is_applied_beside_alpha_too(orientation: int) -> None:
 MODES = {"1": "PBTW", "L": "PBTW", "LA": "PTW", "P": "PBTW", "RGB": "PBTW", "RGBA": "PTW", "palette with transparency": "PW"}
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind"), [(m, k) for m, kinds in MODES.items() for k in ("PNG", "BMP", "TIFF", "WEBP") if k[0] in kinds]
-)
+@pytest.mark.parametrize(("mode", "kind"), [(m, k) for m, kinds in MODES.items() for k in ("PNG", "BMP", "TIFF", "WEBP") if k[0] in kinds])
 def test_every_mode_is_read_as_pillow_shows_it(mode: str, kind: str) -> None:
     options: dict = {"transparency": 1} if "with" in mode else {}
     image = Image.fromarray(picture(2)).convert("P" if "palette" in mode else mode)

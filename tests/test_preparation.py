@@ -38,7 +38,7 @@ BAD_IMAGES = {
 }
 
 
-DEEPER = "set data.range=[0,8191] (the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
+DEEPER = "set data.range=[0,16383] (the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
 
 
 @pytest.mark.parametrize("kind", BAD_IMAGES)
