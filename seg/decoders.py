@@ -128,9 +128,9 @@ def _refuse_cut(data: bytes, path: Path) -> None:
     More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own.
     """
     if data[:2] == b"\xff\xd8":
-        cut = b"\xff\xd9" not in data[_jpeg_header(data) :]
+        cut = data.rfind(b"\xff\xd9", _jpeg_header(data)) < 0
     elif data[:8] == PNG:
-        cut = b"\0\0\0\0IEND" not in data[33:]
+        cut = data.rfind(b"\0\0\0\0IEND", 33) < 0
     elif data[:4] == b"RIFF":
         cut = len(data) < 16 or len(data) < 8 + int.from_bytes(data[4:8], "little")
     elif data[:2] == b"BM":

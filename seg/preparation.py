@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from seg.checks import refuse_empty, refuse_leaks, refuse_no_instances, refuse_one_class
-from seg.environment import num_cores
+from seg.environment import keep_freed_memory, num_cores
 from seg.errors import ConfigError, DataError, InputError
 from seg.findings import Finding
 from seg.progress import track
@@ -194,7 +194,8 @@ _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
 def _start_worker(source: Source, partial: Path, classes: Sequence[ClassInfo]) -> None:
     cv2.setNumThreads(1)
     _worker.update(source=source, partial=partial, num_classes=len(classes), background=background_index(classes))
-    if parent := parent_process():
+    if parent := parent_process():  # not the main process
+        keep_freed_memory()
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from seg.errors import ConfigError, DataError
@@ -72,7 +73,7 @@ class Folders:
             if values.dtype == np.uint8:
                 table = np.full(256, -1, np.int16)
                 table[[v for v in self.lookup if v < 256]] = [c for v, c in self.lookup.items() if v < 256]
-                mapped = table[values]
+                mapped = cv2.LUT(values, table)
                 if mapped.min() >= 0:
                     return mapped.astype(np.uint8)
         found, inverse = np.unique(values, return_inverse=True)

@@ -23,16 +23,15 @@ def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path) -> tuple[np.ndarray,
     low becomes 0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0.
     """
     findings = []
-    if wanted is None:
-        if pixels.dtype != np.uint8:
-            low, high = _ends(pixels)
-            raise DataError(
-                f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; set data.range={_guess(pixels, low, high)} "
-                "(the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
-            )
-        low, high = _ends(pixels)
-    else:
-        low, high = _ends(pixels)
+    if wanted is None and pixels.dtype == np.uint8 and _differs(pixels):
+        return pixels, []
+    low, high = _ends(pixels)
+    if wanted is None and pixels.dtype != np.uint8:
+        raise DataError(
+            f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; set data.range={_guess(pixels, low, high)} "
+            "(the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
+        )
+    if wanted is not None:
         if pixels.dtype.kind == "f" and (odd := int((~np.isfinite(pixels)).sum())):
             what = f"{odd} of its values are not finite: NaN becomes 0, infinity the nearer end"
             findings.append(Finding("not-finite", str(path), what, "replace them if they mean something else"))
@@ -73,6 +72,12 @@ def _linear(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.zeros(pixels.shape, np.uint8)
     scaled = (pixels.astype(np.float64) - low) * (255 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0, posinf=255, neginf=0), 0, 255)).astype(np.uint8)
+
+
+def _differs(pixels: np.ndarray) -> bool:
+    """Whether the first pixels are of more than one value, as nearly every image's are."""
+    first = pixels.reshape(-1)[:4096]
+    return bool((first != first[0]).any())
 
 
 def _ends(pixels: np.ndarray) -> tuple[float, float]:
