@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.errors import ConfigError
 from seg.findings import Finding
 from seg.imagefile import decode, read_bytes, to_channels
 from seg.sample import Sample
@@ -40,10 +39,6 @@ class ImageReader:
 
     channels: int
     range: Range = None
-
-    def __post_init__(self) -> None:
-        if self.range is not None and not isinstance(self.range, str) and not self.range[0] < self.range[1]:
-            raise ConfigError(f"data.range={list(self.range)}: expected [low, high], the lower value first")
 
     def read(self, path: Path) -> RawImage:
         """Decode a file; DataError where it is unreadable, or is not as configured."""

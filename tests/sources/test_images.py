@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 from tiny import SIZE, folders, labels, picture, prepare_tiny, refusal, write, write_folders
 
-from seg.errors import ConfigError, DataError
+from seg.errors import DataError
 from seg.imagefile import decode_image
 from seg.sample import Sample, no_instances
 from seg.sources.images import ImageReader
@@ -70,12 +70,6 @@ def test_findings_name_the_image_that_shows_them(tmp_path: Path) -> None:
     record = raw.record(sample)
     assert [(f.kind, f.image_id, f.file) for f in record.findings] == [("transparency", "scenes/a", str(tmp_path / "a.png"))]
     assert (record.sample, record.encoded, record.suffix, record.spacing) == (sample, raw.encoded, ".png", None)
-
-
-def test_a_range_upside_down_is_refused() -> None:
-    for ends in ([5, 5], [10, 3]):
-        with pytest.raises(ConfigError, match=r"^data.range=\[\d+, \d+\]: expected \[low, high\], the lower value first"):
-            ImageReader(1, ends)
 
 
 BROKEN = {
