@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from seg.config import checked, compose
-from seg.hardware import keep_freed_memory
+from seg.environment import keep_freed_memory
 from seg.labelmaps import layers_from_masks, measure, semantic_from_instances
 from seg.sample import Sample
 from seg.transforms import Policy, compile_policy

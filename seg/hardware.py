@@ -1,12 +1,6 @@
 """What the machine's devices do well."""
 
-import ctypes
-import os
-import sys
-
 import torch
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def best_device() -> torch.device:
@@ -35,17 +29,3 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return any(getattr(torch.cpu, f"_is_{name}_supported", lambda: False)() for name in ("avx512_bf16", "amx_tile"))
     return False
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep the memory that a training step frees for the next one, instead of giving it back each time.
-
-    Every step frees and takes the same large blocks; mapping them anew costs about 8 % of a step on a CPU. The user's own
-    MALLOC_* and GLIBC_TUNABLES settings win; elsewhere than on glibc nothing happens.
-    """
-    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # older ones allow 32 MiB at most
-        mallopt(_M_TRIM_THRESHOLD, -1)

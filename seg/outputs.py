@@ -16,13 +16,15 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
     """
 
     def __init__(self, out: Path, own: Sequence[str]) -> None:
-        self.out, self.own, self.partial = out, set(own), out.with_name(f"{out.name}.partial")
+        self.out, self.own = out, set(own)
+        self.partial, self.former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
 
     def __enter__(self) -> Path:
         there = list(self.out.iterdir()) if self.out.is_dir() else []
         if foreign := sorted(path.name for path in there if path.name not in self.own and not _is_record(path)):
             raise DataError(f"{self.out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
-        shutil.rmtree(self.partial, ignore_errors=True)
+        for left in (self.partial, self.former):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self.partial.mkdir(parents=True)
         return self.partial
 
@@ -30,8 +32,10 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
         if kind is None:
             for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
                 os.replace(record, self.partial / record.name)
-            shutil.rmtree(self.out, ignore_errors=True)
+            if self.out.exists():  # moved before it is removed: a folder half removed would look like a whole one
+                os.replace(self.out, self.former)
             os.replace(self.partial, self.out)
+            shutil.rmtree(self.former, ignore_errors=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
 

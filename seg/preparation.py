@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import numpy as np
 
 from seg.doctor.check import Diagnosis, check, write_diagnosis
 from seg.doctor.facts import Examined, Facts, facts_of
-from seg.environment import num_cores
+from seg.environment import keep_freed_memory, num_cores
 from seg.errors import ConfigError, DataError, InputError
 from seg.findings import Finding, counted, finding_of
 from seg.outputs import replaced_folder
@@ -37,7 +40,9 @@ from seg.splits import (
     group_of,
     presence_of,
 )
-from seg.store import DatasetInfo, Stored, measure_record, write_info, write_record, write_split
+from seg.spool import Spool
+from seg.statistics import background_index
+from seg.store import DatasetInfo, SetAside, Stored, measure_record, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
@@ -82,7 +87,7 @@ def prepare(
         examination = examine(source, classes, division, root, workers, progress, partial)
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[Stored]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
-        with_instances = any(e.stored.annotations for e in examination.examined)
+        with_instances = any(e.stored.entry.num_instances for e in examination.examined)
         for split, members in stored.items():
             write_split(partial / split, members, classes, with_instances)
         write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
@@ -114,7 +119,7 @@ def examine(
     What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
     """
     plan = _planned(source, division, root)
-    results = _read_all(source, plan, folder, len(classes), workers, progress)
+    results = _read_all(source, plan, folder, classes, workers, progress)
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
     findings = [finding for result in results if isinstance(result, list) for finding in result]
@@ -249,42 +254,53 @@ def _divided(plan: _Plan, sound: Sequence[int], stored: Sequence[Stored], divisi
 
 
 def _read_all(
-    source: Source, plan: _Plan, folder: Path | None, num_classes: int, workers: int | str, progress: str
+    source: Source, plan: _Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
 ) -> list[tuple[Stored, Facts] | list[Finding]]:
     """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     jobs = list(zip(plan.items, plan.places, strict=True))
     what = "images read" if folder is None else "images prepared"
-    return list(track(_results(source, jobs, folder, num_classes, workers), len(jobs), what, progress))
+    spool = Spool(folder or Path(tempfile.gettempdir()))
+    results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
+    return [result if isinstance(result, list) else (SetAside(result[0], spool), result[1]) for result in results]
 
 
 def _results(
-    source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, num_classes: int, workers: int | str
+    source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
 ) -> Iterator[tuple[Stored, Facts] | list[Finding]]:
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
-        _start_worker(source, folder, num_classes)
+        _start_worker(source, folder, classes)
         yield from map(_store, jobs)
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, folder, num_classes)) as pool:
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, folder, classes)) as pool:
         yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
 
 
 _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
 
 
-def _start_worker(source: Source, folder: Path | None, num_classes: int) -> None:
+def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo]) -> None:
     cv2.setNumThreads(1)
-    _worker.update(source=source, folder=folder, num_classes=num_classes)
+    _worker.update(source=source, folder=folder, facts=(len(classes), background_index(classes)))
+    if parent := parent_process():  # not the main process
+        keep_freed_memory()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this worker as soon as its parent has ended, however that was: it must not write into the next run's folder."""
+    parent.join()
+    os._exit(1)
 
 
 def _store(job: tuple[Item, str]) -> tuple[Stored, Facts] | list[Finding]:
     item, place = job
-    folder, num_classes = _worker["folder"], _worker["num_classes"]
+    folder, known = _worker["folder"], _worker["facts"]
     try:
         record = _worker["source"].read(item)
         if errors := [finding for finding in record.findings if finding.severity == "error"]:
             return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
-        stored = measure_record(record, num_classes) if folder is None else write_record(folder / place, record, num_classes)
+        stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known)
         return stored, facts_of(record.sample, stored)
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]

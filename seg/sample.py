@@ -71,9 +71,9 @@ def validate(sample: Sample, num_classes: int) -> None:
         raise DataError(
             f"{name}: label map must be {(height, width)} uint8 like its image, got {sample.semantic.shape} {sample.semantic.dtype}"
         )
-    unknown = [v for v in np.flatnonzero(np.bincount(sample.semantic.ravel(), minlength=256)) if num_classes <= v < 255]
-    if unknown:
-        raise DataError(f"{name}: class index {unknown[0]} is not in the class list (0..{num_classes - 1}, 255 = ignore)")
+    if (sample.semantic + np.uint8(1)).max(initial=0) > num_classes:  # 255, which is ignored, wraps to 0
+        unknown = sample.semantic[(sample.semantic >= num_classes) & (sample.semantic != IGNORE)].min()
+        raise DataError(f"{name}: class index {unknown} is not in the class list (0..{num_classes - 1}, 255 = ignore)")
     count = len(sample.categories)
     if sample.instances.shape[:2] != (height, width) or sample.instances.ndim != 3:
         raise DataError(f"{name}: id map must be ({height}, {width}, L), got {sample.instances.shape}")

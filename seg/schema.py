@@ -5,7 +5,7 @@ No value has its default here: conf/ is the one place for those.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from seg.errors import ConfigError, did_you_mean
 
@@ -15,6 +15,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 SplitName = Literal["train", "val", "test"]
+
+
+def _is_range(value: object) -> object:
+    numbers = isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    if value not in (None, "image") and not (numbers and value[0] < value[1]):  # type: ignore[index]
+        raise ValueError("[low, high] such as [0, 4095], image or null")
+    return value
+
+
+Range = Annotated[list[float] | Literal["image"] | None, BeforeValidator(_is_range)]
+"""Values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit."""
 
 
 class Section(BaseModel):
@@ -80,7 +91,8 @@ class Data(Named):
     root: str | None
     obtain: str | None
     source: Target
-    channels: Literal[1, 3]
+    channels: Positive
+    range: Range
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
@@ -248,7 +260,7 @@ def explain(error: ValidationError, model: Any, key: str = "") -> str:
         return f"unknown key {path}: {did_you_mean(parts[-1], siblings, f'keys of {parent}')}"
     if first["type"] == "missing":
         return f"{path} is missing: {'set it' if key else 'every option of a group must give it'}"
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("valid ")
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("valid ").removeprefix("Value error, ")
     expected = expected.partition(", unable to parse")[0]
     value = first["input"]
     return f"{path}={value!r}: expected {expected}, got {type(value).__name__}"

@@ -2,29 +2,42 @@
 
 dataset.json                     schema version, task, classes, channels, counts, statistics, digest
 {train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
-{train,val,test}/images/         the images, their original bytes where nothing had to change
+{train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
 {train,val,test}/instances.json  COCO with RLE, where the data set has instances
+
+`statistics` in dataset.json describes the training split, for models and augmentation to be fitted to it. A list of classes or
+channels is in their order. A spread is {min, median, max}.
+
+height, width          the spread of the images' sides in pixels
+spacing                num_images that say how large a pixel is, and the spreads of its height and width in micrometres; or null
+foreground             of the pixels of all classes but `background` (without such a class: of all labelled pixels), their number
+                       `pixels`, and a channel's mean, std and percentiles (p0.5, p50, p99.5), 0..255, as numpy counts them; null for none
+class_shares           of the labelled pixels, each class's share
+class_images           the number of images that each class occurs in
+instances_per_image    the spread and the mean; neither crowds nor instances without a pixel count here and below
+instances              {class: count, and of area (pixels), height and width of the box each min, p5, p25, p50, p75, p95, max}
 """
 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from seg.duplicates import perceptual_hash, thumbnail
 from seg.errors import DataError
 from seg.findings import Finding
-from seg.imagefile import decode_image, decode_index, encode_png, read_bytes
+from seg.imagefile import decode_image, decode_index, encode_image, encode_png, read_bytes, suffix_for
 from seg.labelmaps import Rle, decode, encode, measure
 from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, validate
 from seg.sources.base import Record
+from seg.spool import Piece, Spool
+from seg.statistics import Counts, Gathered, count, mean_and_std, summarise
 
 SCHEMA_VERSION = 2
 
@@ -45,12 +58,13 @@ class Entry:
     phash: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stored:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
-    ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's.
+    ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's. foreground: (C, 256) int64,
+    the histogram of the foreground. spacing: height and width of a pixel in micrometres, where known.
     """
 
     entry: Entry
@@ -60,6 +74,52 @@ class Stored:
     labels_sha256: str
     thumbnail: np.ndarray
     findings: tuple[Finding, ...]
+    foreground: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The counts as one."""
+        return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
+
+
+class SetAside(Stored):
+    """A Stored whose counts and annotations lie in a Spool, so that memory does not grow with them."""
+
+    _rows: Piece
+    _annotations: Piece | None
+
+    def __init__(self, stored: Stored, spool: Spool) -> None:
+        counts = stored.counts
+        names = ("entry", "labels_sha256", "thumbnail", "findings", "spacing")
+        light = {name: getattr(stored, name) for name in names}
+        rows = np.concatenate([counts.class_pixels[None], counts.histogram, counts.foreground])
+        regions = spool.add(json.dumps(stored.annotations).encode()) if stored.annotations else None
+        kept = {"_rows": spool.add(rows.astype(np.uint32).tobytes()), "_annotations": regions}  # an image has fewer pixels than 2**32
+        for name, value in (light | kept).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def counts(self) -> Counts:
+        rows = np.frombuffer(self._rows.read(), np.uint32).reshape(-1, 256).astype(np.int64)
+        channels = len(rows) // 2
+        return Counts(rows[0], rows[1 : 1 + channels], rows[1 + channels :])
+
+    @property
+    def class_pixels(self) -> np.ndarray:
+        return self.counts.class_pixels
+
+    @property
+    def histogram(self) -> np.ndarray:
+        return self.counts.histogram
+
+    @property
+    def foreground(self) -> np.ndarray:
+        return self.counts.foreground
+
+    @property
+    def annotations(self) -> list[dict[str, Any]]:
+        return json.loads(self._annotations.read()) if self._annotations else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,55 +134,53 @@ class DatasetInfo:
     std: list[float]
     splits: dict[str, dict[str, Any]]
     digest: str
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     @property
     def class_pixels(self) -> list[int]:
         return list(self.splits["train"]["class_pixels"])
 
 
-def write_record(folder: Path, record: Record, num_classes: int) -> Stored:
-    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound."""
-    stored, sample = measure_record(record, num_classes), record.sample
+def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> Stored:
+    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
+
+    background: the index of the class that is no foreground, where there is one.
+    """
+    stored, sample = measure_record(record, num_classes, background), record.sample
+    data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
     for path, content in (
-        (folder / "images" / stored.entry.file, encode_png(sample.image) if record.encoded is None else record.encoded),
+        (folder / "images" / stored.entry.file, data),
         (_label_path(folder, sample.image_id), encode_png(sample.semantic)),
     ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        _write(path, content)
     return stored
 
 
-def measure_record(record: Record, num_classes: int) -> Stored:
+def measure_record(record: Record, num_classes: int, background: int | None = None) -> Stored:
     """What writing one record finds out, without writing it. Raises DataError where the sample is not sound."""
     sample = record.sample
     validate(sample, num_classes)
-    file = f"{sample.image_id}{'.png' if record.encoded is None else record.suffix}"
-    count = len(sample.categories)
-    (areas, boxes), rles = measure(sample.instances, count), encode(sample.instances, count)
-    annotations = [
-        {
-            "category_id": int(sample.categories[i]),
-            "iscrowd": int(sample.crowd[i]),
-            "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
-            "area": int(areas[i]),
-            "segmentation": rles[i],
-        }
-        for i, (x1, y1, x2, y2) in enumerate(boxes)
-    ]
-    maps = (sample.semantic, sample.instances, sample.categories, sample.crowd)
-    labels = hashlib.sha256(b"".join(m.tobytes() for m in maps))
-    height, width = sample.size
-    sha256 = hashlib.sha256(str(sample.image.shape).encode() + sample.image.tobytes()).hexdigest()
+    suffix = suffix_for(sample.image) if record.encoded is None else record.suffix
+    number = len(sample.categories)
+    labels = hashlib.sha256()
+    for values in (sample.semantic, sample.instances, sample.categories, sample.crowd):
+        labels.update(np.ascontiguousarray(values).data)
+    sha256 = hashlib.sha256(str(sample.image.shape).encode())
+    sha256.update(np.ascontiguousarray(sample.image).data)
     small = thumbnail(sample.image)
-    entry = Entry(sample.image_id, file, height, width, count, sha256, f"{perceptual_hash(small):016x}")
+    phash = f"{perceptual_hash(small):016x}"
+    entry = Entry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
+    counts, annotations = count(sample, background), _annotations(sample) if number else []
     return Stored(
         entry,
-        np.bincount(sample.semantic.ravel(), minlength=256),
-        _histogram(sample.image),
+        counts.class_pixels,
+        counts.histogram,
         annotations,
         labels.hexdigest(),
         small,
         record.findings,
+        counts.foreground,
+        record.spacing,
     )
 
 
@@ -138,46 +196,50 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
         writer.writerows(asdict(s.entry) for s in stored)
     if not with_instances:
         return
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, s in enumerate(stored, start=1):
-        images.append({"id": number, "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width})
-        annotations += [{"id": len(annotations) + 1 + i, "image_id": number, **a} for i, a in enumerate(s.annotations)]
-    categories = [{"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND]
-    (folder / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    images: Iterator[dict[str, Any]] = (
+        {"id": number, "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width}
+        for number, s in enumerate(stored, start=1)
+    )
+    annotations = ({"image_id": number, **a} for number, s in enumerate(stored, start=1) for a in s.annotations)
+    categories = ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND)
+    parts: dict[str, Iterable[Mapping[str, Any]]] = {
+        "images": images,
+        "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
+        "categories": categories,
+    }
+    with open(folder / "instances.json", "w") as file:  # part by part, as all of it may be too much for the memory
+        for start, (name, members) in zip(("{", ", ", ", "), parts.items(), strict=True):
+            file.write(f'{start}"{name}": [')
+            file.writelines(f"{', ' if number else ''}{json.dumps(member)}" for number, member in enumerate(members))
+            file.write("]")
+        file.write("}")
 
 
 def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[Stored]]) -> DatasetInfo:
     """Write dataset.json from what was stored."""
-    stored = [s for split in splits.values() for s in split]
-    mean, std = mean_and_std(np.sum([s.histogram for s in splits["train"]], axis=0))
     digest = hashlib.sha256()
     for split in sorted(splits):
         for s in splits[split]:
             digest.update(f"{split} {s.entry.image_id} {s.entry.sha256} {s.labels_sha256}\n".encode())
     known = [{"name": c.name, "color": c.color} for c in classes]
     digest.update(json.dumps(known).encode())
+    gathered = {split: _gathered(members) for split, members in splits.items()}
+    counts = gathered["train"].counts
+    assert counts is not None
+    mean, std = mean_and_std(counts.histogram)
     info = DatasetInfo(
         name=name,
-        task="instance" if any(s.annotations for s in stored) else "semantic",
+        task="instance" if any(s.entry.num_instances for members in splits.values() for s in members) else "semantic",
         classes=list(classes),
-        channels=len(stored[0].histogram),
+        channels=len(counts.histogram),
         mean=mean,
         std=std,
-        splits={split: count_images(members, len(classes)) for split, members in splits.items()},
+        splits={split: _counts(splits[split], found, len(classes)) for split, found in gathered.items()},
         digest=digest.hexdigest(),
+        statistics=summarise(gathered["train"], classes),
     )
     (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
     return info
-
-
-def mean_and_std(histogram: np.ndarray) -> tuple[list[float], list[float]]:
-    """A channel's mean and standard deviation over all pixels, from counts (C, 256); 0..255."""
-    levels = np.arange(256)
-    total = histogram.sum(axis=1)
-    mean = histogram @ levels / total
-    std = np.sqrt(np.maximum(histogram @ levels**2 / total - mean**2, 0))
-    return [round(float(m), 4) for m in mean], [round(float(s), 4) for s in std]
 
 
 def read_info(folder: Path) -> DatasetInfo:
@@ -239,27 +301,51 @@ def _label_path(folder: Path, image_id: str) -> Path:
     return folder / "semantic" / f"{image_id}.png"
 
 
-def _histogram(image: np.ndarray) -> np.ndarray:
-    planes = [np.ascontiguousarray(image[..., c]) for c in range(image.shape[2])]
-    if image.shape[0] * image.shape[1] < 1 << 24:  # OpenCV counts in float32
-        return np.stack([cv2.calcHist([p], [0], None, [256], [0, 256]).ravel().astype(np.int64) for p in planes])
-    return np.stack([np.bincount(p.ravel(), minlength=256) for p in planes])
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except FileNotFoundError:  # the first of its folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
-def count_images(stored: Iterable[Stored], num_classes: int) -> dict[str, Any]:
+def count_images(members: Sequence[Stored], num_classes: int) -> dict[str, Any]:
     """The counts of a split, as dataset.json has them."""
-    members = list(stored)
-    pixels = sum((s.class_pixels for s in members), np.zeros(256, np.int64))
-    holding = sum(((s.class_pixels > 0).astype(np.int64) for s in members), np.zeros(256, np.int64))
-    sizes: dict[str, int] = {}
+    return _counts(members, _gathered(members), num_classes)
+
+
+def _annotations(sample: Sample) -> list[dict[str, Any]]:
+    number = len(sample.categories)
+    (areas, boxes), rles = measure(sample.instances, number), encode(sample.instances, number)
+    return [
+        {
+            "category_id": int(sample.categories[i]),
+            "iscrowd": int(sample.crowd[i]),
+            "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
+            "area": int(areas[i]),
+            "segmentation": rles[i],
+        }
+        for i, (x1, y1, x2, y2) in enumerate(boxes)
+    ]
+
+
+def _gathered(members: Iterable[Stored]) -> Gathered:
+    gathered = Gathered()
     for s in members:
-        size = f"{s.entry.height}x{s.entry.width}"
-        sizes[size] = sizes.get(size, 0) + 1
+        gathered.add(s.counts, (s.entry.height, s.entry.width), s.spacing, s.annotations)
+    return gathered
+
+
+def _counts(members: Sequence[Stored], gathered: Gathered, num_classes: int) -> dict[str, Any]:
+    pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
+    sizes: dict[str, int] = {}
+    for height, width in gathered.sizes:
+        sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
     return {
         "num_images": len(members),
         "num_instances": sum(s.entry.num_instances for s in members),
         "class_pixels": pixels[:num_classes].tolist(),
-        "class_images": holding[:num_classes].tolist(),
+        "class_images": gathered.class_images[:num_classes].tolist(),
         "ignored_pixels": int(pixels[IGNORE]),
         "sizes": dict(sorted(sizes.items())),
     }

@@ -117,6 +117,8 @@ def load_policy(text: str) -> Policy:
 
 def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: int) -> None:
     """Apply the policy to real samples; ConfigError where it fails on them or does not give an 8-bit image with its labels."""
+    for sample in samples[:1]:
+        _refuse_channels(policy, sample)
     for sample in samples:
         for draw in range(draws):
             try:
@@ -135,6 +137,28 @@ def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: in
                 )
             if drawn.image.shape[:2] != drawn.semantic.shape:
                 raise ConfigError(f"augment.transforms: image and labels of {sample.image_id} came out in different sizes")
+
+
+def _refuse_channels(policy: Policy, sample: Sample) -> None:
+    """Raise ConfigError for a transform that takes RGB, but not the sample's channels; by chance few draws may apply it."""
+    channels = sample.image.shape[2]
+    of_rgb = np.ascontiguousarray(np.resize(sample.image.transpose(2, 0, 1), (3, *sample.size)).transpose(1, 2, 0))
+    for number, outer in enumerate(policy.compose.transforms):
+        for transform in _walk(outer):
+            if isinstance(transform, A.BasicTransform) and _fails(transform, sample.image) and not _fails(transform, of_rgb):
+                name = type(transform).__name__
+                raise ConfigError(
+                    f"augment.transforms[{number}]: {name} takes no image of {channels} channel{'s' * (channels > 1)}, as the data has; "
+                    f"leave it out, or set augment=light or another option without {name}"
+                )
+
+
+def _fails(transform: Any, image: np.ndarray) -> bool:
+    try:
+        result = transform(image=image, mask=np.zeros(image.shape[:2], np.uint8), force_apply=True)["image"]
+    except Exception:  # each transform fails in ways of its own
+        return True
+    return bool(np.atleast_3d(result).shape[2] != image.shape[2])
 
 
 def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> Sample:

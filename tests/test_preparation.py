@@ -35,15 +35,18 @@ BAD_IMAGES = {
     "unreadable": (lambda data: b"this is no picture" * 9, "is not a readable image"),
     "cut": (lambda data: data[: len(data) * 2 // 3], "is cut off before its end"),
     "empty": (lambda data: b"", "is an empty file"),
-    "16 bit": (lambda data: encoded(np.full((24, 32), 5000, np.uint16), ".png"), "has uint16 pixels, expected 8 bit"),
+    "16 bit": (lambda data: encoded(np.full((24, 32), 5000, np.uint16), ".png"), "has uint16 pixels from 5000 to 5000, expected 8 bit"),
 }
+
+
+DEEPER = "set data.range=[0,16383] (the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
 
 
 @pytest.mark.parametrize("kind", BAD_IMAGES)
 def test_a_bad_image_is_refused(raw: Path, tmp_path: Path, kind: str) -> None:
     change, message = BAD_IMAGES[kind]
     replace_bytes(raw / "images" / "scene5.jpg", change)
-    fix = "rescale the images to 8 bit first" if kind == "16 bit" else "restore it or remove it with its label"
+    fix = DEEPER if kind == "16 bit" else "restore it or remove it with its label"
     assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw / 'images' / 'scene5.jpg'}: {message}; {fix}"
 
 

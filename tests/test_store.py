@@ -16,7 +16,9 @@ from seg.errors import DataError
 from seg.preparation import Division, prepare
 from seg.sample import Sample, no_instances
 from seg.sources.base import Item, Record
-from seg.store import SCHEMA_VERSION, mean_and_std, read_annotations, read_entries, read_info, read_sample, write_record, write_split
+from seg.sources.images import ImageReader
+from seg.spool import Spool
+from seg.store import SCHEMA_VERSION, SetAside, read_annotations, read_entries, read_info, read_sample, write_record, write_split
 
 SPLITS = ("train", "val", "test")
 
@@ -92,20 +94,13 @@ def test_statistics_equal_numpys_over_all_pixels(folder: Path) -> None:
 
 
 def test_statistics_of_gray_images(tmp_path: Path) -> None:
-    source = folders(write_folders(tmp_path / "raw", list("abcdef"), suffix=".png"), channels=1)
+    source = folders(write_folders(tmp_path / "raw", list("abcdef"), suffix=".png"), reader=ImageReader(1))
     info = prepare_tiny(source, tmp_path / "out")
     train = [e.image_id for e in read_entries(tmp_path / "out" / "train")]
     pixels = np.concatenate([source.read(i).sample.image.ravel() for i in source.items() if i.image_id in train]).astype(np.float64)
     assert info.channels == 1
     assert info.mean == pytest.approx([pixels.mean()], abs=1e-3)
     assert info.std == pytest.approx([pixels.std()], abs=1e-3)
-
-
-def test_mean_and_std_by_hand() -> None:
-    histogram = np.zeros((2, 256), np.int64)
-    histogram[0, [0, 255]] = 1
-    histogram[1, 7] = 10**9
-    assert mean_and_std(histogram) == ([127.5, 7.0], [127.5, 0.0])
 
 
 def test_dataset_json_survives_reading(folder: Path) -> None:
@@ -218,6 +213,23 @@ def test_large_images_are_counted_exactly(tmp_path: Path) -> None:
     stored = write_record(tmp_path, Record(sample), len(CLASSES))
     assert np.flatnonzero(stored.histogram).tolist() == [9]
     assert stored.histogram[0, 9] == stored.class_pixels[2] == 4099**2
+
+
+def test_what_is_put_aside_is_as_it_was(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    stored = [write_record(tmp_path, Blobs().read(item), len(CLASSES), 0) for item in Blobs().items()]
+    for before, after in zip(stored, [SetAside(s, spool) for s in stored], strict=True):
+        for name in ("entry", "annotations", "labels_sha256", "findings", "spacing"):
+            assert getattr(after, name) == getattr(before, name)
+        for name in ("class_pixels", "histogram", "foreground"):
+            assert np.array_equal(getattr(after, name), getattr(before, name))
+            assert getattr(after, name).dtype == np.int64
+
+
+def test_instances_are_written_as_one_call_of_json_would(folder: Path) -> None:
+    for name in SPLITS:
+        text = (folder / name / "instances.json").read_text()
+        assert json.dumps(json.loads(text)) == text
 
 
 def test_images_that_are_not_kept_as_they_were_become_png(folder: Path) -> None:

@@ -13,9 +13,22 @@ INSTANCE_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
 """Colours that the colour-blind, too, tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color)."""
 
 
+STRETCH = (0.5, 99.5)  # percentiles of a channel that become black and white, where channels are no colours
+
+
 def rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1) or (H, W, 3) uint8 -> (H, W, 3)."""
-    return image if image.shape[2] == 3 else np.repeat(image[:, :, :1], 3, axis=2)
+    """(H, W, C) uint8 -> (H, W, 3): as it is, gray for one channel or two, else the first three; stretched where C is neither 1 nor 3."""
+    channels = image.shape[2]
+    if channels == 3:
+        return image
+    shown = image[:, :, :3] if channels > 3 else np.repeat(image[:, :, :1], 3, axis=2)
+    return shown if channels == 1 else np.dstack([_stretched(shown[:, :, c]) for c in range(3)])
+
+
+def _stretched(plane: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(plane, STRETCH)
+    table = np.clip((np.arange(256) - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    return table[plane]
 
 
 def colorize(semantic: np.ndarray, classes: Sequence[ClassInfo]) -> np.ndarray:

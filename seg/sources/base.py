@@ -25,15 +25,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Sample as read, with the image's original bytes where they decode to exactly the sample's image.
+    """A Sample as read, with the image's original bytes where `seg.imagefile.decode_image` makes exactly the sample's image of them.
 
-    findings: what `Source.read` left out of it, or found odd.
+    findings: what `Source.read` left out of it, or found odd. spacing: height and width of a pixel in micrometres, where known.
     """
 
     sample: Sample
     encoded: bytes | None = None
     suffix: str = ".png"
     findings: tuple[Finding, ...] = ()
+    spacing: tuple[float, float] | None = None
 
 
 class Source(Protocol):

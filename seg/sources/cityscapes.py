@@ -77,4 +77,4 @@ class CityscapesInstances:
             for place, label in unknown.items():
                 counts[label] = counts.get(label, 0) + int((places == place).sum())
             raise DataError(f"{map_path}: {self.class_map.unknown_pixels(counts)}")
-        return Record(self.segments.sample(item.image_id, raw.pixels, places, segments), raw.encoded, raw.suffix)
+        return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))

@@ -95,7 +95,7 @@ class ClassFiles:
                 raise DataError(f"{files[0]}: {self._claims(both, semantic, index)}")
             semantic[mask] = index
             claimed |= mask
-        return Record(Sample(item.image_id, raw.pixels, semantic, *no_instances(height, width)), raw.encoded, raw.suffix)
+        return raw.record(Sample(item.image_id, raw.pixels, semantic, *no_instances(height, width)))
 
     def _claims(self, both: np.ndarray, semantic: np.ndarray, index: int) -> str:
         name = {IGNORE: "data.source.ignore"} | {number: c.name for number, c in enumerate(self.classes)}

@@ -74,7 +74,7 @@ class CocoPanoptic:
         known = {int(number): Segment(*segment) for number, segment in json.loads(item.labels).items()}
         self._refuse_other_ids(map_path, annotations, present, places, known)
         segments = [known.get(int(number), self.segments.nothing) for number in present]
-        return Record(self.segments.sample(item.image_id, raw.pixels, places, segments), raw.encoded, raw.suffix)
+        return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))
 
     def _part(self, part: Part, path: Path, content: PanopticFile) -> list[Item]:
         images = folder_below(self.root, self.images, part, "data.source.images")

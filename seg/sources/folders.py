@@ -58,4 +58,4 @@ class Folders:
         semantic = self.pixel_classes.read(mask_path)
         refuse_other_size(mask_path, semantic.shape, image_path, raw.pixels.shape[:2])
         sample = Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape))
-        return Record(sample, raw.encoded, raw.suffix)
+        return raw.record(sample)

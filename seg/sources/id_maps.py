@@ -90,7 +90,7 @@ class IdMaps:
             raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance")
         indices, findings = self._indices(item, map_path, [int(i) for i in present if i])
         segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
-        return Record(self.segments.sample(item.image_id, raw.pixels, places, segments), raw.encoded, raw.suffix, findings)
+        return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments), findings)
 
     def _values(self, path: Path) -> np.ndarray:
         """The ids (H, W) of a file."""

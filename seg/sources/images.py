@@ -1,27 +1,44 @@
-"""Raw image files, as any source reads them: to the channels that the data set is configured to have."""
+"""Raw image files, as any source reads them: to the channels and the 8 bits that the data set is configured to have."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from seg.imagefile import decode_image, read_bytes
+from seg.findings import Finding
+from seg.imagefile import decode, read_bytes, to_channels
+from seg.sample import Sample
+from seg.sources.base import Record
+from seg.sources.intensity import Range, to_8_bit
 
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """An image as read. pixels: (H, W, C) uint8. encoded: the file's bytes, where they decode to exactly these; else None."""
+    """An image as read.
+
+    pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.imagefile.decode_image` makes exactly these of them; else None.
+    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it.
+    """
 
     pixels: np.ndarray
     encoded: bytes | None
     suffix: str
+    spacing: tuple[float, float] | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def record(self, sample: Sample, findings: Iterable[Finding] = ()) -> Record:
+        """The Record of a sample of this image. findings: what is odd about its labels."""
+        own = (replace(finding, image_id=sample.image_id) for finding in self.findings)
+        return Record(sample, self.encoded, self.suffix, (*own, *findings), self.spacing)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReader:
-    """How raw images become a sample's: RGB for 3 channels, gray for 1."""
+    """How raw images become a sample's: RGB for 3 channels, gray for 1, others as stored; deeper than 8 bit by `range`."""
 
     channels: int
+    range: Range = None
 
     def read(self, path: Path) -> RawImage:
         """Decode a file; DataError where it is unreadable, or is not as configured."""
@@ -29,4 +46,17 @@ class ImageReader:
 
     def decode(self, data: bytes, path: Path) -> RawImage:
         """The same of a file's bytes, of which `path` is the name."""
-        return RawImage(decode_image(data, self.channels, path), data, path.suffix.lower())
+        decoded = decode(data, path, self.channels)
+        stored = to_channels(decoded, self.channels, path)
+        pixels, findings = to_8_bit(stored, self.range, path)
+        if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
+            what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
+            findings.append(Finding("transparency", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
+        unchanged = pixels is stored or (stored.dtype == np.uint8 and np.array_equal(pixels, stored))
+        return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings))
+
+
+def _transparent(alpha: np.ndarray) -> float:
+    """The share of pixels that are not opaque."""
+    opaque = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "ui" else 1.0
+    return float((alpha != opaque).mean())

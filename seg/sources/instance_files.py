@@ -94,7 +94,7 @@ class InstanceFiles:
         sample = instance_sample(item.image_id, raw.pixels, layers, categories, crowd, self.background)
         what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
         findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
-        return Record(sample, raw.encoded, raw.suffix, findings)
+        return raw.record(sample, findings)
 
     def _index(self, file: Path, masks: Path) -> int:
         """The class index of a mask, IGNORE or DROP."""

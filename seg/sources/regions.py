@@ -122,7 +122,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
-    return Record(sample, raw.encoded, raw.suffix, tuple(findings))
+    return raw.record(sample, findings)
 
 
 def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of: _Place, findings: list[Finding]) -> list[_Object]:

@@ -65,7 +65,7 @@ class Voc:
         refuse_other_size(class_path, targets.shape, path, raw.pixels.shape[:2])
         if not self.with_instances:
             semantic = np.where(targets == DROP, self.background, targets).astype(np.uint8)
-            return Record(Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape)), raw.encoded, raw.suffix)
+            return raw.record(Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape)))
         object_path = self.root / self.objects.replace("{split}", item.split or "") / f"{item.image_id}.png"
         objects = _indices(object_path)
         refuse_other_size(object_path, objects.shape, path, targets.shape)
@@ -74,7 +74,7 @@ class Voc:
         categories = np.where(crowd, self.first, categories)
         sample = instance_sample(item.image_id, raw.pixels, ids[:, :, None], categories, crowd, self.background)
         findings = [Finding(kind, str(object_path), what, image_id=item.image_id) for kind, what in odd]
-        return Record(sample, raw.encoded, raw.suffix, tuple(findings))
+        return raw.record(sample, findings)
 
     def _targets(self, path: Path) -> np.ndarray:
         """(H, W) int16 of a file of classes: class indices, IGNORE and DROP; DataError for a value without class."""

@@ -32,7 +32,9 @@ def source_of(cfg: Config) -> tuple[Source, list[ClassInfo], Path | None]:
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
-    given = dict(zip(AT_RUN_TIME["data.source"], (str(root), classes, ImageReader(cfg.data.channels), cfg.data.split), strict=True))
+    given = dict(
+        zip(AT_RUN_TIME["data.source"], (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True)
+    )
     return build(cfg.data.source, cfg.targets.allow, "data.source", given), classes, root
 
 

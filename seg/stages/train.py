@@ -22,8 +22,9 @@ from seg.callbacks import Console, History, Keep
 from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData, TrainingBatches
+from seg.environment import keep_freed_memory
 from seg.errors import ConfigError, DataError, did_you_mean
-from seg.hardware import choose_precision, device_of, keep_freed_memory
+from seg.hardware import choose_precision, device_of
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model

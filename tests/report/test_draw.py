@@ -22,6 +22,17 @@ def test_gray_images_become_rgb_and_rgb_stays() -> None:
     assert rgb(image).tolist() == [[[1, 2, 3]]]
 
 
+def test_the_first_three_channels_are_shown_and_stretched_where_they_are_no_colours() -> None:
+    image = np.stack([np.tile(np.arange(100, 150), (40, 1)) + 10 * c for c in range(5)], axis=2).astype(np.uint8)
+    shown = rgb(image)
+    assert shown.shape == (40, 50, 3)
+    assert np.array_equal(shown[..., 0], shown[..., 2])
+    assert [int(v) for v in shown[0, [0, 25, 49], 0]] == [0, 130, 255]
+    gray = rgb(image[..., :2])
+    assert np.array_equal(gray, shown[..., [0, 0, 0]])
+    assert not rgb(np.full((4, 4, 4), 9, np.uint8)).any(), "constant"
+
+
 def test_an_error_map_shows_wrong_right_and_ignored_pixels() -> None:
     image = np.full((1, 4, 3), 90, np.uint8)
     truth, predicted = np.array([[0, 1, 255, 2]], np.uint8), np.array([[0, 2, 1, 2]], np.uint8)

@@ -1,0 +1,139 @@
+"""Raw images as sources read them: kept as they are where they can be, and what is odd about them said."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from tiny import SIZE, folders, labels, picture, prepare_tiny, refusal, write, write_folders
+
+from seg.errors import DataError
+from seg.imagefile import decode_image
+from seg.sample import Sample, no_instances
+from seg.sources.images import ImageReader
+from seg.store import read_entries, read_info, read_sample
+
+
+def rgba(path: Path, alpha: int) -> Path:
+    Image.fromarray(np.dstack([picture(0), np.where(np.arange(SIZE[1]) < 8, alpha, 255) * np.ones(SIZE, np.uint8)]).astype(np.uint8)).save(
+        path
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".npy"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_8_bit_files_are_kept_as_they_are(tmp_path: Path, suffix: str, channels: int) -> None:
+    path = tmp_path / f"a{suffix.upper()}"
+    image = picture(1, channels=channels)
+    if suffix == ".npy":
+        with open(path, "wb") as file:
+            np.save(file, image)
+    else:
+        write(path, image)
+    raw = ImageReader(channels).read(path)
+    assert raw.encoded == path.read_bytes()
+    assert raw.suffix == suffix
+    assert np.array_equal(decode_image(raw.encoded, channels, path), raw.pixels)
+    assert raw.findings == ()
+
+
+def test_deep_files_are_not_kept_and_a_range_that_changes_nothing_keeps_them(tmp_path: Path) -> None:
+    deep, plain = tmp_path / "deep.tif", tmp_path / "plain.png"
+    tifffile.imwrite(deep, picture(0)[..., 0].astype(np.uint16) * 16, resolution=(1000, 500), resolutionunit="CENTIMETER")
+    write(plain, picture(0)[..., :1])
+    raw = ImageReader(1, [0, 4080]).read(deep)
+    assert raw.encoded is None
+    assert np.array_equal(raw.pixels, picture(0)[..., :1])
+    assert raw.spacing == pytest.approx((20, 10))
+    assert ImageReader(1, [0, 255]).read(plain).encoded == plain.read_bytes()
+    assert ImageReader(1, [0, 254]).read(plain).encoded is None
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(255, []), (254, ["transparency"]), (0, ["transparency"])])
+def test_alpha_that_is_dropped_is_a_finding_unless_it_is_opaque(tmp_path: Path, alpha: int, expected: list[str]) -> None:
+    path = rgba(tmp_path / "a.png", alpha)
+    raw = ImageReader(3).read(path)
+    assert np.array_equal(raw.pixels, picture(0))
+    assert raw.encoded == path.read_bytes()
+    assert [f.kind for f in raw.findings] == expected
+    assert not expected or raw.findings[0].what.startswith("25.0% of its pixels are transparent to some degree")
+    assert ImageReader(4).read(path).findings == ()
+    assert (ImageReader(4).read(path).pixels[..., 3] == 255).mean() == (1 if alpha == 255 else 0.75)
+
+
+def test_findings_name_the_image_that_shows_them(tmp_path: Path) -> None:
+    raw = ImageReader(3).read(rgba(tmp_path / "a.png", 9))
+    sample = Sample("scenes/a", raw.pixels, labels(0), *no_instances(*SIZE))
+    record = raw.record(sample)
+    assert [(f.kind, f.image_id, f.file) for f in record.findings] == [("transparency", "scenes/a", str(tmp_path / "a.png"))]
+    assert (record.sample, record.encoded, record.suffix, record.spacing) == (sample, raw.encoded, ".png", None)
+
+
+BROKEN = {
+    "a cut TIFF": ("c.tif", lambda: written("TIFF")[:-9], "is cut off before its end"),
+    "a cut WebP": ("c.webp", lambda: written("WEBP")[:-9], "is cut off before its end"),
+    "a cut BMP": ("c.bmp", lambda: written("BMP")[:-9], "is cut off before its end"),
+    "a cut PNG": ("c.png", lambda: written("PNG")[:-19], "is cut off before its end"),
+    "a cut JPEG": ("c.jpg", lambda: written("JPEG")[:-9], "is cut off before its end"),
+    "a padded JPEG": ("c.jpg", lambda: written("JPEG")[:-90].ljust(2000, b"\0"), "is cut off before its end"),
+    "a cut npy": ("c.npy", lambda: written("NPY")[:-9], "is cut off before its end"),
+    "text": ("c.jpg", lambda: b"hello\n", "is not a readable image"),
+    "nothing": ("c.tif", lambda: b"", "is an empty file"),
+}
+
+
+def written(kind: str) -> bytes:
+    buffer = BytesIO()
+    if kind == "NPY":
+        np.save(buffer, picture(2))
+    else:
+        Image.fromarray(picture(2)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_of_every_format_stop_preparing(tmp_path: Path, kind: str) -> None:
+    name, make, message = BROKEN[kind]
+    raw = write_folders(tmp_path / "raw", list("abde"))
+    (raw / "images" / name).write_bytes(make())
+    write(raw / "masks" / "c.png", labels(2))
+    assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw}/images/{name}: {message}; restore it or remove it with its label"
+
+
+def test_a_folder_named_like_an_image_stops_preparing(tmp_path: Path) -> None:
+    raw = write_folders(tmp_path / "raw", list("abde"))
+    (raw / "images" / "c.png").mkdir()
+    write(raw / "masks" / "c.png", labels(2))
+    assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw}/images/c.png: cannot be read (Is a directory)"
+
+
+@pytest.mark.parametrize(("channels", "suffix"), [(1, ".png"), (2, ".npy"), (3, ".png"), (4, ".png"), (5, ".npy")])
+def test_prepared_images_of_any_channels_are_read_as_they_were_scaled(tmp_path: Path, channels: int, suffix: str) -> None:
+    raw, names = tmp_path / "raw", list("abcdef")
+    for seed, name in enumerate(names):
+        write(raw / "masks" / f"{name}.png", labels(seed))
+        deep = picture(seed, channels=channels).astype(np.uint16) * 17
+        (raw / "images").mkdir(exist_ok=True)
+        tifffile.imwrite(raw / "images" / f"{name}.tif", np.moveaxis(deep, 2, 0), photometric="minisblack")
+    source = folders(raw, reader=ImageReader(channels, [0, 4335]))
+    prepare_tiny(source, tmp_path / "out")
+    assert read_info(tmp_path / "out").channels == channels
+    seen = 0
+    for part in ("train", "val", "test"):
+        for entry in read_entries(tmp_path / "out" / part):
+            seen += 1
+            assert Path(entry.file).suffix == suffix
+            sample = read_sample(tmp_path / "out" / part, entry, channels)
+            assert np.array_equal(sample.image, picture(names.index(entry.image_id), channels=channels))
+    assert seen == 6
+
+
+def test_an_image_with_other_channels_stops_preparing(tmp_path: Path) -> None:
+    raw = write_folders(tmp_path / "raw", list("abcdef"))
+    with pytest.raises(
+        DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  and 5 more bad"
+    ):
+        prepare_tiny(folders(raw, reader=ImageReader(5)), tmp_path / "out")
