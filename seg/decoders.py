@@ -34,11 +34,11 @@ class Decoded:
 
 
 def cut_off(path: Path) -> DataError:
-    return DataError(f"{path}: is cut off before its end; {MEND}")
+    return DataError(f"{path}: is cut off before its end; {MEND}", kind="truncated-file")
 
 
 def unreadable(path: Path) -> DataError:
-    return DataError(f"{path}: is not a readable image; {MEND}")
+    return DataError(f"{path}: is not a readable image; {MEND}", kind="unreadable-file")
 
 
 def is_tiff(data: bytes) -> bool:
@@ -52,10 +52,15 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
         pixels = np.load(BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         if "Object arrays" in str(error):
-            raise DataError(f"{path}: holds Python objects, expected numbers; save it as an array of a numeric type") from None
+            raise DataError(
+                f"{path}: holds Python objects, expected numbers; save it as an array of a numeric type", kind="pixel-type"
+            ) from None
         raise cut_off(path) from None
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
-        raise DataError(f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)")
+        raise DataError(
+            f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)",
+            kind="pixel-type",
+        )
     step = 1
     if pixels.dtype.kind == "b":
         pixels, step = pixels * np.uint8(255), 255
@@ -107,7 +112,7 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
         pixels = None
     if pixels is None:
         if data[:8] == PNG and (chunk := _damaged_chunk(data)):
-            raise DataError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}")
+            raise DataError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}", kind="unreadable-file")
         raise unreadable(path)
     return pixels
 

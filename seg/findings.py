@@ -43,7 +43,7 @@ def finding_of(error: InputError, files: Sequence[str] = (), image_id: str | Non
         longest = max(named, key=len)
         tail, found, rest = message[len(longest) :].partition(": ")
         file = longest + tail
-    elif files or not found:
+    elif (files and "/" not in file) or not found:
         file, rest = (files[0] if files else "the data set"), message
     what, _, fix = rest.partition("; ")
     return Finding(getattr(error, "kind", "bad-data"), file, what, fix, "error", image_id, split=split)

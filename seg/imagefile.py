@@ -19,9 +19,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
     if not data:
-        raise DataError(f"{path}: is an empty file; {MEND}")
+        raise DataError(f"{path}: is an empty file; {MEND}", kind="unreadable-file")
     return data
 
 
@@ -52,14 +52,16 @@ def to_channels(decoded: Decoded, channels: int, path: Path) -> np.ndarray:
     if (bare, channels) == (3, 1) and decoded.color:
         return _gray(pixels[..., :3])
     kind = " (the last is alpha)" if decoded.alpha else " (RGB)" if decoded.color and count == 3 else ""
-    raise DataError(f"{path}: has {count} channel{'s' * (count > 1)}{kind}, but data.channels={channels}; set data.channels={count}")
+    raise DataError(
+        f"{path}: has {count} channel{'s' * (count > 1)}{kind}, but data.channels={channels}; set data.channels={count}", kind="pixel-type"
+    )
 
 
 def decode_image(data: bytes, channels: int, path: Path) -> np.ndarray:
     """Encoded bytes -> (H, W, channels) uint8: gray for 1 channel, RGB for 3, others as stored. EXIF orientation is applied."""
     pixels = to_channels(decode(data, path, channels), channels, path)
     if pixels.dtype != np.uint8:
-        raise DataError(f"{path}: has {pixels.dtype} pixels, expected 8 bit; save it with 8 bit")
+        raise DataError(f"{path}: has {pixels.dtype} pixels, expected 8 bit; save it with 8 bit", kind="pixel-type")
     return pixels
 
 
@@ -77,13 +79,17 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
         values = values[..., :1]
     if values.shape[2] != 1:
         if decoded.color or decoded.alpha:
-            raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
-        raise DataError(f"{path}: has {values.shape[2]} pages or channels, expected one label map; save each as a file of its own")
+            raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
+        raise DataError(
+            f"{path}: has {values.shape[2]} pages or channels, expected one label map; save each as a file of its own", kind="pixel-type"
+        )
     values = values[..., 0]
     if decoded.inverted:
         values = np.iinfo(values.dtype).max - values
     if values.dtype.kind == "f":
-        raise DataError(f"{path}: has {values.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers")
+        raise DataError(
+            f"{path}: has {values.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers", kind="pixel-type"
+        )
     return values // decoded.step if decoded.step > 1 else values
 
 
@@ -96,7 +102,7 @@ def decode_color(data: bytes, path: Path) -> np.ndarray:
         return (colors // 257).astype(np.uint8)
     if colors.dtype.kind in "ui" and colors.min() >= 0 and colors.max() <= 255:
         return colors.astype(np.uint8)
-    raise DataError(f"{path}: has {colors.dtype} pixels, expected colours of 8 bit; save it with 8 bit")
+    raise DataError(f"{path}: has {colors.dtype} pixels, expected colours of 8 bit; save it with 8 bit", kind="pixel-type")
 
 
 def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +121,9 @@ def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise unreadable(path) from None
     values = decode_index(data, path, "save it with a palette, or as gray values")
     if values.min() < 0 or values.max() > 255:
-        raise DataError(f"{path}: has values from {values.min()} to {values.max()}, expected a palette or gray values up to 255")
+        raise DataError(
+            f"{path}: has values from {values.min()} to {values.max()}, expected a palette or gray values up to 255", kind="pixel-type"
+        )
     return values.astype(np.uint8), np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 

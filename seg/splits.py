@@ -41,7 +41,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
         try:
             lines = path.read_text().splitlines()
         except OSError:
-            raise DataError(f"{path}: there is no such list; set data.split.lists.{split}") from None
+            raise DataError(f"{path}: there is no such list; set data.split.lists.{split}", kind="missing-file") from None
         for number, line in enumerate(lines, start=1):
             name = line.strip()
             if not name or name.startswith("#"):

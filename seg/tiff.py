@@ -49,7 +49,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     except DataError:
         raise
     except Exception as error:  # each codec fails in ways of its own
-        raise DataError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}") from None
+        raise DataError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}", kind="unreadable-file") from None
 
 
 def _only_series(found: Sequence[Any], path: Path) -> Any:
@@ -58,7 +58,9 @@ def _only_series(found: Sequence[Any], path: Path) -> Any:
         raise unreadable(path)
     if len(whole) > 1:
         sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
-        raise DataError(f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own")
+        raise DataError(
+            f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own", kind="pixel-type"
+        )
     return whole[0]
 
 
@@ -68,11 +70,14 @@ def _channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: 
     if pixels.ndim == 3 and series.kind == "shaped" and axes == "QYX" and channels == pixels.shape[2] != pixels.shape[0]:
         return pixels  # tifffile.imwrite of an array (H, W, C): its description holds the shape, but no names of axes
     if "Y" not in axes or "X" not in axes:
-        raise DataError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width")
+        raise DataError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width", kind="pixel-type")
     others = [i for i, axis in enumerate(axes) if axis not in "YX" and pixels.shape[i] > 1]
     if len(others) > 1:
         there = " and ".join(f"{pixels.shape[i]} along {axes[i]}" for i in others)
-        raise DataError(f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own")
+        raise DataError(
+            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own",
+            kind="pixel-type",
+        )
     order = [axes.index("Y"), axes.index("X"), *others]
     rest = [i for i in range(pixels.ndim) if i not in order]
     pixels = pixels.transpose([*order, *rest])

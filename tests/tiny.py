@@ -112,6 +112,12 @@ def prepare_tiny(
     return prepare(source, "tiny", classes, Division(section or split(), fold), root, out, workers, "none")[0]
 
 
+def findings_of(source: Source, out: Path, *kinds: str) -> list[str]:
+    """What preparing a source of the classes CLASSES finds of these kinds, as text."""
+    found = prepare(source, "tiny", CLASSES, Division(split(), None), None, out, 0, "none")[1]
+    return [str(finding) for finding in found if finding.kind in kinds]
+
+
 def refusal(
     source: Callable[[], object],
     out: Path,

@@ -59,10 +59,13 @@ def place_of(name: str, where: str, seen: dict[str, str]) -> str:
     """
     place = PurePosixPath(name.replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or not place.name:
-        raise DataError(f"{where}: has the file_name {name!r}, expected a file below data.source.images")
+        raise DataError(f"{where}: has the file_name {name!r}, expected a file below data.source.images", kind="bad-annotation")
     stem = place.with_suffix("").as_posix()
     if stem in seen:
-        raise DataError(f"{where}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files")
+        raise DataError(
+            f"{where}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files",
+            kind="name-collision",
+        )
     seen[stem] = name
     return place.as_posix()
 
@@ -74,17 +77,21 @@ def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annota
         turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
         raise DataError(
             f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
-            "use the image that was annotated, or correct width, height and annotations"
+            "use the image that was annotated, or correct width, height and annotations",
+            kind="size-mismatch",
         )
 
 
 def _find_images(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> None:
     """DataError where images that the file `path` names do not lie in `folder`; those that it does not name are a finding."""
     if not names:
-        raise DataError(f"{path}: names no images; set data.source.annotations")
+        raise DataError(f"{path}: names no images; set data.source.annotations", kind="bad-annotation")
     if missing := [name for name in names if not (folder / name).is_file()]:
         more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
-        raise DataError(f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name")
+        raise DataError(
+            f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name",
+            kind="label-without-image",
+        )
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p)}
     if unused := sorted(there - set(names)):
         what = f"{len(unused)} images are not named in {path.name} and are left out, such as {unused[0]}"

@@ -76,5 +76,5 @@ class CityscapesInstances:
             counts: dict[Label, int] = {}
             for place, label in unknown.items():
                 counts[label] = counts.get(label, 0) + int((places == place).sum())
-            raise DataError(f"{map_path}: {self.class_map.unknown_pixels(counts)}")
+            raise DataError(f"{map_path}: {self.class_map.unknown_pixels(counts)}", kind="unknown-value")
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))

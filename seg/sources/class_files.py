@@ -130,14 +130,15 @@ class ClassFiles:
         if unknown:
             first, *others = unknown
             message = self.class_map.unknown(first, list[Label](others))
-            raise DataError(f"{unknown[first]}: no class of data.classes has the name '{first}'{message}")
+            raise DataError(f"{unknown[first]}: no class of data.classes has the name '{first}'{message}", kind="unknown-category")
         missing = [images[name] for name, files in labels.items() if not files]
         if missing and not layout.skip_unlabelled:
             more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
             place = self.pattern.replace("{image}", next(name for name, files in labels.items() if not files))
             raise DataError(
                 f"{missing[0]}: has no mask {masks / place}.*{more}; add one (all black, if it holds no class), set data.source.masks, "
-                "or leave such images out with data.source.skip_unlabelled=true"
+                "or leave such images out with data.source.skip_unlabelled=true",
+                kind="image-without-label",
             )
         note_left_out(self.findings, folder, missing, masks, unused)
         self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])

@@ -46,7 +46,9 @@ def read_coco(path: Path) -> CocoFile:
     content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise DataError(f"{path}: has no list '{part}'; a COCO instances file has images, annotations and categories")
+            raise DataError(
+                f"{path}: has no list '{part}'; a COCO instances file has images, annotations and categories", kind="bad-annotation"
+            )
     categories: dict[Key, str] = {}
     for number, entry in enumerate(content["categories"]):
         where = f"{path}, categories[{number}]"
@@ -64,15 +66,22 @@ def read_coco(path: Path) -> CocoFile:
         image_id, category_id = _key(entry, "image_id", where), _key(entry, "category_id", where)
         if image_id not in pictures:
             raise DataError(
-                f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation"
+                f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation",
+                kind="bad-annotation",
             )
         if category_id not in categories:
-            raise DataError(f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id")
+            raise DataError(
+                f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id",
+                kind="bad-annotation",
+            )
         crowd = entry.get("iscrowd", 0)
         if crowd not in (0, 1):
-            raise DataError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1")
+            raise DataError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1", kind="bad-annotation")
         if not entry.get("segmentation"):
-            raise DataError(f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, or remove the annotation")
+            raise DataError(
+                f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, or remove the annotation",
+                kind="bad-annotation",
+            )
         annotations[image_id].append(Annotation(annotation_id, category_id, bool(crowd), entry["segmentation"]))
     return CocoFile(pictures, annotations, categories)
 
@@ -91,33 +100,33 @@ def _pictures(path: Path, entries: Sequence[Entry]) -> dict[Key, Picture]:
 
 def _value(entry: Entry, key: str, where: str) -> object:
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: is {entry!r}, expected an object with the key '{key}'")
+        raise DataError(f"{where}: is {entry!r}, expected an object with the key '{key}'", kind="bad-annotation")
     if key not in entry:
-        raise DataError(f"{where}: has no '{key}'; add it, or export the file again")
+        raise DataError(f"{where}: has no '{key}'; add it, or export the file again", kind="bad-annotation")
     return entry[key]
 
 
 def _key(entry: Entry, key: str, where: str) -> Key:
     value = _value(entry, key, where)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise DataError(f"{where}: has {key}={value!r}, expected a whole number")
+        raise DataError(f"{where}: has {key}={value!r}, expected a whole number", kind="bad-annotation")
     return value
 
 
 def _text(entry: Entry, key: str, where: str) -> str:
     value = _value(entry, key, where)
     if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: has {key}={value!r}, expected text")
+        raise DataError(f"{where}: has {key}={value!r}, expected text", kind="bad-annotation")
     return value
 
 
 def _pixels(entry: Entry, key: str, where: str) -> int:
     value = _key(entry, key, where)
     if isinstance(value, str) or value < 1:
-        raise DataError(f"{where}: has {key}={value!r}, expected a number of pixels")
+        raise DataError(f"{where}: has {key}={value!r}, expected a number of pixels", kind="bad-annotation")
     return value
 
 
 def _refuse_twice(key: Key, seen: Mapping[Key, object] | set[Key], where: str) -> None:
     if key in seen:
-        raise DataError(f"{where}: the id {key!r} stands twice; number the entries anew")
+        raise DataError(f"{where}: the id {key!r} stands twice; number the entries anew", kind="bad-annotation")

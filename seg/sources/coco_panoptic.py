@@ -88,14 +88,18 @@ class CocoPanoptic:
             if not self.skip_unlabelled:
                 raise DataError(
                     f"{path}: has no annotation of the image {missing[0]}{_more(missing, 'images')}; add it, "
-                    "or leave such images out with data.source.skip_unlabelled=true"
+                    "or leave such images out with data.source.skip_unlabelled=true",
+                    kind="image-without-label",
                 )
             what = f"{len(missing)} images have no annotation and are left out, such as {missing[0]}"
             self.findings.append(Finding("image-without-label", str(path), what))
         files = [(images / p.file_name, masks / labels[p.id][0], labels[p.id][1]) for p in pictures if p.id in labels]
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
             if lost := [str(file) for file in paths if not file.is_file()]:
-                raise DataError(f"{path}: there is no {kind} {lost[0]}{_more(lost, f'{kind}s')}; add it, or set data.source.{key}")
+                raise DataError(
+                    f"{path}: there is no {kind} {lost[0]}{_more(lost, f'{kind}s')}; add it, or set data.source.{key}",
+                    kind="label-without-image",
+                )
         items = []
         for file, mask, text in files:
             name = PurePosixPath(file.relative_to(images)).with_suffix("").as_posix()
@@ -108,7 +112,8 @@ class CocoPanoptic:
         found = {c.id: (self.class_map.get(c.name), bool(c.isthing)) for c in content.categories}
         if lost := sorted(c.name for c in content.categories if c.id in used and found[c.id][0] is None):
             raise DataError(
-                f"{path}: no class of data.classes has the name of the category '{lost[0]}'{self.class_map.unknown(lost[0], lost)}"
+                f"{path}: no class of data.classes has the name of the category '{lost[0]}'{self.class_map.unknown(lost[0], lost)}",
+                kind="unknown-category",
             )
         return {key: (index, thing) for key, (index, thing) in found.items() if index is not None}
 
@@ -119,12 +124,14 @@ class CocoPanoptic:
             pixels = int((places == int(np.searchsorted(present, unlisted[0]))).sum())
             raise DataError(
                 f"{path}: has the id {unlisted[0]} in {pixels} pixels{_more(unlisted, 'ids')}, which segments_info in {annotations} "
-                "does not list; add the segment there, or use the PNG that belongs to the file"
+                "does not list; add the segment there, or use the PNG that belongs to the file",
+                kind="unknown-value",
             )
         if unseen := sorted(known.keys() - there):
             raise DataError(
                 f"{path}: has no pixel of the id {unseen[0]}{_more(unseen, 'ids')}, which segments_info in {annotations} lists; "
-                "remove the segment there, or use the PNG that belongs to the file"
+                "remove the segment there, or use the PNG that belongs to the file",
+                kind="unknown-value",
             )
 
 

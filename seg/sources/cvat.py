@@ -73,15 +73,18 @@ class Cvat:
     def _image(self, path: Path, element: Any, stems: dict[str, str]) -> AnnotatedImage:
         where = f"{path}, image {element.get('id', '?')}"
         if not element.get("name"):
-            raise DataError(f"{where}: has no name; export it again")
+            raise DataError(f"{where}: has no name; export it again", kind="bad-annotation")
         name = place_of(element.get("name"), where, stems)
         regions = []
         for number, shape in enumerate(s for s in element if s.tag != "tag"):
             at = f"{name}, {shape.tag} {number}"
             if shape.tag not in SHAPES:
-                raise DataError(f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it")
+                raise DataError(
+                    f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it",
+                    kind="bad-annotation",
+                )
             if not shape.get("label"):
-                raise DataError(f"{path}, {at}: has no label; give it one in CVAT, or remove it")
+                raise DataError(f"{path}, {at}: has no label; give it one in CVAT, or remove it", kind="image-without-label")
             parts = _parts(shape, f"{path}, {at}", self.line_width, self.point_radius)
             group = shape.get("group_id", "0")
             z = _whole(shape, "z_order", f"{path}, {at}", 0)
@@ -94,15 +97,16 @@ def _images(path: Path) -> list[Any]:
     try:
         root = Xml.parse(path).getroot()
     except DefusedXmlException:
-        raise DataError(f"{path}: declares entities, which are not read; export it again as {FORMAT}") from None
+        raise DataError(f"{path}: declares entities, which are not read; export it again as {FORMAT}", kind="bad-annotation") from None
     except (Xml.ParseError, ValueError) as error:
-        raise DataError(f"{path}: is not XML ({error}); export it again as {FORMAT}") from None
+        raise DataError(f"{path}: is not XML ({error}); export it again as {FORMAT}", kind="bad-annotation") from None
     if root.tag != "annotations":
-        raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}")
+        raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}", kind="bad-annotation")
     if tracks := root.findall("track"):
         raise DataError(
             f"{path}: holds {len(tracks)} tracks, shapes that move and may be outside of a frame; export the task as {FORMAT}, "
-            "which has the shapes of each frame, with its images"
+            "which has the shapes of each frame, with its images",
+            kind="bad-annotation",
         )
     return list(root.findall("image"))
 
@@ -120,11 +124,14 @@ def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> li
         place = {key: _whole(shape, key, where) for key in ("left", "top", "width", "height")}
         runs = [_number(run, "rle", where) for run in shape.get("rle", "").split(",")]
         if any(isnan(run) or run < 0 or run % 1 for run in runs) or sum(runs) != place["width"] * place["height"]:
-            raise DataError(f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; export it again, or redraw it")
+            raise DataError(
+                f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; export it again, or redraw it",
+                kind="bad-annotation",
+            )
         return [{**place, "runs": [int(run) for run in runs]}]
     pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
     if any(len(pair) != 2 for pair in pairs):
-        raise DataError(f"{where}: has points that are not 'x,y;x,y;...'; export it again, or redraw it")
+        raise DataError(f"{where}: has points that are not 'x,y;x,y;...'; export it again, or redraw it", kind="bad-annotation")
     flat = [_number(text, "points", where) for pair in pairs for text in pair]
     if shape.tag == "polyline":
         return [{"line": flat, "width": line_width}]
@@ -137,7 +144,7 @@ def _number(text: str | None, key: str, where: str) -> float:
     try:
         return float(text if text is not None else nan)
     except ValueError:
-        raise DataError(f"{where}: has {key}={text!r}, expected a number; export it again") from None
+        raise DataError(f"{where}: has {key}={text!r}, expected a number; export it again", kind="bad-annotation") from None
 
 
 def _whole(element: Any, key: str, where: str, default: int | None = None) -> int:
@@ -147,4 +154,4 @@ def _whole(element: Any, key: str, where: str, default: int | None = None) -> in
     try:
         return int(text)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: has {key}={text!r}, expected a whole number; export it again") from None
+        raise DataError(f"{where}: has {key}={text!r}, expected a whole number; export it again", kind="bad-annotation") from None

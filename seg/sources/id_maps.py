@@ -87,7 +87,7 @@ class IdMaps:
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         if present[0] < 0:
-            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance")
+            raise DataError(f"{map_path}: has the value {present[0]}, expected ids from 1 and 0 for no instance", kind="unknown-value")
         indices, findings = self._indices(item, map_path, [int(i) for i in present if i])
         segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments), findings)
@@ -124,7 +124,10 @@ class IdMaps:
             where, name = f"{path}, line {line}", row["image"]
             index = self.class_map.get(row["class"])
             if index is None:
-                raise DataError(f"{where}: no class of data.classes has the name '{row['class']}'{self.class_map.unknown(row['class'])}")
+                raise DataError(
+                    f"{where}: no class of data.classes has the name '{row['class']}'{self.class_map.unknown(row['class'])}",
+                    kind="unknown-category",
+                )
             if not (row["id"].isdecimal() and int(row["id"]) > 0):
                 raise DataError(f"{where}: has the id '{row['id']}', expected a whole number from 1")
             if name in shared:

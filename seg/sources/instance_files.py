@@ -84,7 +84,8 @@ class InstanceFiles:
                 kept.append((mask, index))
         if files and len(empty) == len(files):
             raise DataError(
-                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image"
+                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image",
+                kind="empty-instance",
             )
         kept.sort(key=lambda entry: entry[1] != IGNORE)  # what is ignored lies beneath
         categories = np.array([index for _, index in kept], np.int32)
@@ -108,7 +109,9 @@ class InstanceFiles:
             raise DataError(f"{file}: data.source.category_pattern={self.pattern.pattern!r} does not match '{name}'; widen the expression")
         index = self.class_map.get(label)
         if index is None:
-            raise DataError(f"{file}: no class of data.classes has the name '{label}'{self.class_map.unknown(label)}")
+            raise DataError(
+                f"{file}: no class of data.classes has the name '{label}'{self.class_map.unknown(label)}", kind="unknown-category"
+            )
         return index
 
     def _part(self, part: Part) -> list[Item]:
@@ -118,7 +121,10 @@ class InstanceFiles:
             masks = self.root / self.masks.replace("{split}", part.folder).replace("{image}", name)
             if not masks.is_dir():
                 what = path.parent.parent if "{image}" in self.images else path
-                raise DataError(f"{masks}: there is no such folder; add it (empty, if the image holds no instance), or remove {what}")
+                raise DataError(
+                    f"{masks}: there is no such folder; add it (empty, if the image holds no instance), or remove {what}",
+                    kind="missing-file",
+                )
             items.append(image_item(name, part, folder, path, [str(masks)]))
         return items
 

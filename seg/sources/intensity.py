@@ -29,7 +29,8 @@ def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path) -> tuple[np.ndarray,
     if wanted is None and pixels.dtype != np.uint8:
         raise DataError(
             f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; set data.range={_guess(pixels, low, high)} "
-            "(the values that become 0 and 255 in all images) or data.range=image (each image's own range)"
+            "(the values that become 0 and 255 in all images) or data.range=image (each image's own range)",
+            kind="pixel-type",
         )
     if wanted is not None:
         if pixels.dtype.kind == "f" and (odd := int((~np.isfinite(pixels)).sum())):

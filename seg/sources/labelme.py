@@ -81,7 +81,7 @@ class Labelme:
         found = pictures(images, "")
         files = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.json")) if p.name[0] != "."}
         if not files:
-            raise DataError(f"{folder}: holds no JSON files; set data.source.annotations")
+            raise DataError(f"{folder}: holds no JSON files; set data.source.annotations", kind="missing-file")
         pairs = {name: found.get(name) for name in sorted(files, key=natural_key)}
         lost = []
         for name in [name for name, image in pairs.items() if image is None]:
@@ -92,7 +92,10 @@ class Labelme:
                 raise DataError(f"{files[name]}: is of the image {image}, and so is {files[other]}; remove one of the two")
             pairs[name] = image
         if len(lost) == len(files):
-            raise DataError(f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images")
+            raise DataError(
+                f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images",
+                kind="label-without-image",
+            )
         if lost:
             what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
             fix = f"add the image to {images}, or set data.source.images"
@@ -116,7 +119,8 @@ class Labelme:
             more = f" (and {len(missing) - 1} more images without one)" if len(missing) > 1 else ""
             raise DataError(
                 f"{missing[0]}: has no JSON file {missing[0].stem}.json in {folder}{more}; save one with LabelMe (without shapes, if the "
-                "image holds no object), or leave such images out with data.source.skip_unlabelled=true"
+                "image holds no object), or leave such images out with data.source.skip_unlabelled=true",
+                kind="image-without-label",
             )
         what = f"{len(missing)} images have no JSON file and are left out, such as {missing[0].name}"
         self.findings.append(Finding("image-without-label", str(images), what))

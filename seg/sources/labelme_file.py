@@ -34,7 +34,9 @@ def read_labelme(path: Path) -> LabelmeFile:
     """Read a file; its shapes are not looked into yet. DataError where it is none of LabelMe's."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise DataError(f"{path}: has no list 'shapes', so it is no LabelMe file; move it away, or set data.source.annotations")
+        raise DataError(
+            f"{path}: has no list 'shapes', so it is no LabelMe file; move it away, or set data.source.annotations", kind="bad-annotation"
+        )
     name, data = content.get("imagePath"), content.get("imageData")
     size = (content.get("imageHeight"), content.get("imageWidth"))
     known = all(isinstance(side, int) and side > 0 for side in size)
@@ -48,10 +50,10 @@ def regions_of(path: Path, shapes: list[Any], line_width: float, point_radius: f
     for number, shape in enumerate(shapes):
         where = f"{path}, shape {number}"
         if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
-            raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it")
+            raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")
         group = shape.get("group_id")
         if group is not None and not isinstance(group, int | str):
-            raise DataError(f"{where}: has group_id={group!r}, expected a number or null")
+            raise DataError(f"{where}: has group_id={group!r}, expected a number or null", kind="bad-annotation")
         parts = _parts(shape, where, line_width, point_radius)
         regions.append(Region(f"shape {number}", shape["label"], parts, group=group))
     return regions
@@ -68,9 +70,11 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind in ("point", "points"):
         return [ellipse(x, y, point_radius, point_radius) for x, y in points]
     if kind not in ("rectangle", "circle", "mask"):
-        raise DataError(f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")
+        raise DataError(
+            f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it", kind="bad-annotation"
+        )
     if len(points) != 2:
-        raise DataError(f"{where}: is a {kind} of {len(points)} points, expected 2; redraw or remove it")
+        raise DataError(f"{where}: is a {kind} of {len(points)} points, expected 2; redraw or remove it", kind="bad-annotation")
     (x1, y1), (x2, y2) = points
     if kind == "rectangle":
         return [rectangle(x1, y1, x2, y2)]
@@ -78,7 +82,7 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
         radius = math.hypot(x2 - x1, y2 - y1)
         return [ellipse(x1, y1, radius, radius)]
     if not isinstance(shape.get("mask"), str) or not math.isfinite(x1 + y1):
-        raise DataError(f"{where}: is a mask without its 'mask' and place; redraw or remove it")
+        raise DataError(f"{where}: is a mask without its 'mask' and place; redraw or remove it", kind="bad-annotation")
     data = _unpacked(shape["mask"], f"{where}: its mask")
     mask = decode_index(data, Path(f"{where}, its mask"), "save the file again with LabelMe") > 0
     height, width = mask.shape
@@ -88,7 +92,9 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
 def _points(shape: Mapping[str, Any], where: str) -> list[list[float]]:
     points = shape.get("points")
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in points):
-        raise DataError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]; redraw or remove it")
+        raise DataError(
+            f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]; redraw or remove it", kind="bad-annotation"
+        )
     return points
 
 
@@ -100,4 +106,4 @@ def _unpacked(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise DataError(f"{where} is not base64; save the file again with LabelMe") from None
+        raise DataError(f"{where} is not base64; save the file again with LabelMe", kind="bad-annotation") from None

@@ -26,10 +26,11 @@ def read_mask(path: Path) -> bytes:
         kind = "JPEG" if data[0] == 0xFF else "lossy WebP"
         raise DataError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
-            "compressed (saving this file as PNG does not bring them back)"
+            "compressed (saving this file as PNG does not bring them back)",
+            kind="pixel-type",
         )
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and (pages := _num_pages(data, path)) != 1:
-        raise DataError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image")
+        raise DataError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image", kind="pixel-type")
     return data
 
 
@@ -39,7 +40,7 @@ def gray_values(data: bytes, path: Path, fix: str) -> np.ndarray:
     fix: what the error advises.
     """
     if _is_palette_png(data):
-        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
+        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
     return decode_index(data, path, fix)
 
 
@@ -57,7 +58,8 @@ def binary_mask(path: Path) -> np.ndarray:
         listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         raise DataError(
             f"{path}: has the values {listed}, expected 0 and one other; save it without smoothing, or read files of many instances "
-            "with data=id_maps, of many classes with data=folders"
+            "with data=id_maps, of many classes with data=folders",
+            kind="unknown-value",
         )
     return mask
 
@@ -101,7 +103,8 @@ class PixelClasses:
         if None in classes:
             pixels = np.bincount(places, lengths, len(labels)).astype(int).tolist()
             counts = {label: count for label, index, count in zip(labels, classes, pixels, strict=True) if index is None}
-            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}")
+            kind = "unknown-color" if isinstance(labels[0], tuple) else "unknown-value"
+            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}", kind=kind)
         return np.repeat(np.array(classes, np.uint8)[places], lengths).reshape(values.shape)
 
     def _label(self, value: int) -> Label:
@@ -137,4 +140,4 @@ def _num_pages(data: bytes, path: Path) -> int:
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             return sum(not page.is_reduced for page in tiff.pages)
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError, OSError):
-        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label") from None
+        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label", kind="unreadable-file") from None

@@ -63,11 +63,14 @@ def folder_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The folder `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
     folder = _placed(root, name, part)
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; set {key}{_named(part)} ({_held(folder.parent, root, folders=True)})")
+        raise DataError(
+            f"{folder}: there is no such folder; set {key}{_named(part)} ({_held(folder.parent, root, folders=True)})", kind="missing-file"
+        )
     if not folder.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"{folder}: lies outside of data.root ({root}), where changes would go unnoticed; "
-            "set data.root to a folder that holds images and masks themselves, not links to them"
+            "set data.root to a folder that holds images and masks themselves, not links to them",
+            kind="missing-file",
         )
     return folder
 
@@ -76,9 +79,11 @@ def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The file `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
     path = _placed(root, name, part)
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; set {key}{_named(part)} ({_held(path.parent, root, folders=False)})")
+        raise DataError(
+            f"{path}: there is no such file; set {key}{_named(part)} ({_held(path.parent, root, folders=False)})", kind="missing-file"
+        )
     if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; copy it there")
+        raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; copy it there", kind="missing-file")
     return path
 
 
@@ -116,7 +121,9 @@ def unique(items: list[Item]) -> list[Item]:
     for item in items:
         before = seen.setdefault((item.split, item.image_id), item)
         if before is not item:
-            raise DataError(f"{item.files[0]}: has the same name, '{item.image_id}', as {before.files[0]}; rename one of them")
+            raise DataError(
+                f"{item.files[0]}: has the same name, '{item.image_id}', as {before.files[0]}; rename one of them", kind="name-collision"
+            )
     return items
 
 
@@ -127,7 +134,7 @@ def images_of(layout: Layout, part: Part) -> dict[str, Path]:
     if not found:
         ending = f" whose name ends with '{layout.image_suffix}'" if layout.image_suffix else ""
         key = "data.source.image_suffix" if layout.image_suffix and pictures(folder, "") else "data.source.images"
-        raise DataError(f"{folder}: holds no images{ending} ({', '.join(PICTURE_SUFFIXES)}); set {key}")
+        raise DataError(f"{folder}: holds no images{ending} ({', '.join(PICTURE_SUFFIXES)}); set {key}", kind="missing-file")
     return found
 
 
@@ -170,7 +177,8 @@ def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
         raise DataError(
             f"{found[missing[0]]}: has no mask {labels / missing[0]}{layout.mask_suffix}.*{more}; add it, "
             f"set data.source.mask_suffix{_other_suffix(labels, missing[0])}, "
-            "or leave such images out with data.source.skip_unlabelled=true"
+            "or leave such images out with data.source.skip_unlabelled=true",
+            kind="image-without-label",
         )
     unused = [path for name, path in drawn.items() if name not in found]
     note_left_out(findings, images, [found[name] for name in missing], labels, unused)
@@ -184,7 +192,7 @@ def _by_name(folder: Path, ending: str, paths: Sequence[Path]) -> dict[str, Path
             continue
         name = (path.parent / path.stem[: len(path.stem) - len(ending)]).relative_to(folder).as_posix()
         if name in found:
-            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them")
+            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them", kind="name-collision")
         found[name] = path
     return found
 

@@ -56,7 +56,10 @@ class Rules:
         if unknown := sorted(label for label in counts if label not in self.ignored and self.class_map.get(label) is None):
             name, count = unknown[0], counts[unknown[0]]
             have = f"{count} regions have" if count > 1 else "a region has"
-            raise DataError(f"{path}: no class of data.classes has the label '{name}', which {have}{self.class_map.unknown(name, unknown)}")
+            raise DataError(
+                f"{path}: no class of data.classes has the label '{name}', which {have}{self.class_map.unknown(name, unknown)}",
+                kind="unknown-category",
+            )
 
     def target(self, region: Region) -> tuple[int, bool] | None:
         """A region's class index, and whether it counts as a crowd; None where it makes no instance."""

@@ -55,7 +55,7 @@ class Voc:
     def items(self) -> list[Item]:
         items = paired(self.layout, self.findings)
         if not items:
-            raise DataError(f"{self.root / self.masks}: holds no mask of an image; set data.source.masks")
+            raise DataError(f"{self.root / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
 
     def read(self, item: Item) -> Record:
@@ -85,7 +85,9 @@ class Voc:
             unknown = [(int(v), int(n)) for v, n, target in zip(found, counts, targets, strict=True) if target is None]
             value, count = unknown[0]
             nearest = self.class_map.unknown(value, [v for v, _ in unknown])
-            raise DataError(f"{path}: no class of data.classes has the value {value}, which {count} pixels have{nearest}")
+            raise DataError(
+                f"{path}: no class of data.classes has the value {value}, which {count} pixels have{nearest}", kind="unknown-value"
+            )
         return np.array(known, np.int16)[inverse]
 
 

@@ -54,7 +54,9 @@ class Yolo:
         self.names, self.names_path = read_names(self.root, self.names_file)
         items = [item for part in self.parts for item in self._part(part)]
         if not any(item.files[1] for item in items):
-            raise DataError(f"{self.root / self.annotations}: no image has a label file there; set data.source.annotations")
+            raise DataError(
+                f"{self.root / self.annotations}: no image has a label file there; set data.source.annotations", kind="bad-annotation"
+            )
         return items
 
     def read(self, item: Item) -> Record:
@@ -64,7 +66,7 @@ class Yolo:
         try:
             lines = Path(labels).read_text("utf-8-sig").splitlines() if labels else []
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{labels}: cannot be read as text ({error}); export it again") from None
+            raise DataError(f"{labels}: cannot be read as text ({error}); export it again", kind="unreadable-file") from None
         regions = [self._region(line.split(), number, labels, height, width) for number, line in enumerate(lines, start=1) if line.strip()]
         return record_of(item.image_id, raw, regions, labels, self.rules)
 
@@ -73,7 +75,7 @@ class Yolo:
         labels = folder_below(self.root, self.annotations, part, "data.source.annotations")
         found = pictures(images, "")
         if not found:
-            raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images")
+            raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images", kind="missing-file")
         files = {p.relative_to(labels).with_suffix("").as_posix(): p for p in sorted(labels.rglob("*.txt")) if p.name not in NAMES}
         if lost := sorted(files.keys() - found.keys()):
             what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
@@ -91,20 +93,26 @@ class Yolo:
         try:
             index, *values = (float(word) for word in words)
         except ValueError:
-            raise DataError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again") from None
+            raise DataError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again", kind="bad-annotation") from None
         if index not in self.names:
-            raise DataError(f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line")
+            raise DataError(
+                f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line", kind="bad-annotation"
+            )
         if far := [v for v in values if not -FAR <= v <= 1 + FAR and v == v]:
             raise DataError(
-                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again"
+                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again",
+                kind="bad-annotation",
             )
         if len(values) == 4:
             if not self.boxes:
                 raise DataError(
-                    f"{where}: is a box alone, which is no mask; export polygons, or make rectangles of boxes with data.source.boxes=true"
+                    f"{where}: is a box alone, which is no mask; export polygons, or make rectangles of boxes with data.source.boxes=true",
+                    kind="bad-annotation",
                 )
             x, y, w, h = values
             values = rectangle(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         if len(values) % 2:
-            raise DataError(f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again")
+            raise DataError(
+                f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again", kind="bad-annotation"
+            )
         return Region(f"line {number}", self.names[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])

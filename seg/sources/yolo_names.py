@@ -19,7 +19,7 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
         there = [n for n in NAMES if (root / n).is_file()]
         if len(there) != 1:
             held = f"holds {' and '.join(there)}" if there else f"holds none of {', '.join(NAMES)}"
-            raise DataError(f"{root}: {held}; name the file with the classes' names in data.source.names")
+            raise DataError(f"{root}: {held}; name the file with the classes' names in data.source.names", kind="bad-annotation")
         name = there[0]
     path = file_below(root, name, None, "data.source.names")
     try:
@@ -28,12 +28,14 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
             return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
         content = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); correct it") from None
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); correct it", kind="unreadable-file") from None
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, list | dict) or not names:
-        raise DataError(f"{path}: has no 'names', expected a list of names, or ids with names")
+        raise DataError(f"{path}: has no 'names', expected a list of names, or ids with names", kind="bad-annotation")
     found = dict(names.items() if isinstance(names, dict) else enumerate(names))
     for key, value in found.items():
         if type(key) is not int or not isinstance(value, int | str) or isinstance(value, bool):
-            raise DataError(f"{path}: names has {key!r}: {value!r}, expected a whole number and text; put quotes around the name")
+            raise DataError(
+                f"{path}: names has {key!r}: {value!r}, expected a whole number and text; put quotes around the name", kind="bad-annotation"
+            )
     return {key: str(value) for key, value in found.items()}, str(path)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -302,7 +303,7 @@ def test_what_is_broken_is_refused(tmp_path: Path, kind: str) -> None:
     bad.spoil(raw)
     answer = refusal(lambda: bad.source(raw, **bad.settings), tmp_path / "out", classes=bad.classes)
     assert answer.startswith(bad.answer.replace("{raw}", str(raw)))
-    assert "\n" not in answer or answer.split("\n")[1].startswith("  and ")
+    assert "\n" not in answer or re.match(r"  of \d+ errors \(", answer.split("\n")[1])
 
 
 SOUND = {bad.source.__name__: bad for bad in BAD.values()}
@@ -323,7 +324,7 @@ def test_several_errors_of_one_image_are_said_at_once(tmp_path: Path) -> None:
     shapes(*(shape("cat", [[1, 1], [5, number]]) for number in range(5)))(raw)
     answer = refusal(lambda: labelme(raw), tmp_path / "out", classes=CLASSES)
     one = "{}/a.json, shape {}: its polygon has 2 points, expected at least 3; correct or remove it"
-    assert answer == "; and ".join([*(one.format(raw, number) for number in range(3)), "2 more"])
+    assert answer.startswith(one.format(raw, 0) + "\n  of 5 errors (too-few-points 5); run `seg doctor`")
 
 
 @pytest.mark.parametrize("kind", ["labelme: NaN", "yolo: pixels", "cvat: tracks"])
@@ -337,5 +338,5 @@ def test_the_command_ends_with_one_line_and_1(tmp_path: Path, kind: str) -> None
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {bad.answer.replace('{raw}', str(raw))}")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") <= 2, "and how many there are"
     assert {p.name for p in tmp_path.rglob("out*/*")} <= {".hydra", "prepare.log"}, "nothing half-written is left"

@@ -174,7 +174,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "pages": (of_folders(as_pages), "{raw}/masks/s3.tif: has 2 pages, expected one; save each page as a file of its own"),
     "a palette": (of_folders(as_palette), f"{MASK}: is a colour or palette image, expected one gray value a pixel; {CHOICE}"),
     "colours": (of_folders(as_colors), f"{MASK}: is a colour or palette image, expected one gray value a pixel; {CHOICE}"),
-    "no palette": (of_folders(nothing, labels="palette"), "{raw}/masks/s0.png: has no palette, expected a palette PNG; set data.source"),
+    "no palette": (of_folders(as_colors, labels="palette"), f"{MASK}: is a colour or palette image, expected one gray value a pixel; save"),
     "an unknown value": (
         of_folders(marked(9, 4)),
         f"{MASK}: has the value 9 in 4 pixels, which no class has (the classes have 0, 1, 2, 3)",
@@ -214,7 +214,7 @@ BAD: dict[str, tuple[Make, str]] = {
         "{raw}/masks/s3.tif: has the value -1, expected ids from 1 and 0 for no instance",
     ),
     "ids as a JPEG": (of_ids(as_jpeg), "{raw}/masks/s3.jpg: is a JPEG file"),
-    "no palette of ids": (of_ids(nothing, ids="palette"), "{raw}/masks/s0.png: has no palette"),
+    "no palette of ids": (of_ids(as_colors, ids="palette"), f"{MASK}: is a colour or palette image"),
     "a class that is smoothed": (of_class_files(smoothed), "{raw}/masks/cell/s3.png: has the values 0, 90, 255, expected 0 and one other"),
     "a class of another size": (of_class_files(sized), "{raw}/masks/cell/s3.png: is 16x12 pixels, but its image {raw}/images/s3.png is"),
     "two classes for a pixel": (

@@ -15,6 +15,7 @@ from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusa
 
 from seg.errors import ConfigError
 from seg.labelmaps import encode
+from seg.preparation import Division, prepare
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.coco import Coco
@@ -176,15 +177,12 @@ def test_images_in_folders_keep_their_place(tmp_path: Path) -> None:
 def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     root = write_coco(tmp_path / "raw", [region(11 + i % 6, CAT, [[i, 3] * 3] if i > 5 else box(2, 3, 8, 9)) for i in range(18)])
     write(root / "images" / "z.png", picture(1))
-    source = coco(root)
-    info = prepare_tiny(source, tmp_path / "out", classes=CLASSES)
+    info, found = prepare(coco(root), "tiny", CLASSES, Division(split(), None), None, tmp_path / "out", 0, "none")
     assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
-    assert str(source.findings[0]) == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
-    assert (
-        str(source.findings[1])
-        == f"{root}/annotations.json, annotation 507: its polygon has no area; it covers no pixel and is left out; remove or redraw it"
-    )
-    assert len(source.findings) == 13
+    said = [str(finding) for finding in found if finding.kind in ("image-without-label", "zero-area")]
+    assert said[0] == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
+    assert said[1] == f"{root}/annotations.json, annotation 507: its polygon has no area; it covers no pixel and is left out; remove or redraw it"
+    assert len(said) == 13
 
 
 def test_the_file_is_read_once_and_sent_to_no_other_process(tmp_path: Path) -> None:
@@ -303,7 +301,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "nothing but background": (
         lambda c: c["categories"][1].update(name="background"),
-        "the labels hold no instance in any image: compare data.source with",
+        "data.source: the labels hold no instance in any image; compare it with",
     ),
     "no segmentation": (
         lambda c: c["annotations"][1].pop("segmentation"),
@@ -327,10 +325,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
         lambda c: c["images"][2].update(width=24, height=32),
         "{raw}/images/c.png: is 32x24 pixels (the file's EXIF orientation, which is applied on reading, may turn it), but {json} has it",
     ),
-    "nothing to learn": (lambda c: c.update(annotations=[]), "the labels hold no instance in any image: compare data.source with"),
+    "nothing to learn": (lambda c: c.update(annotations=[]), "data.source: the labels hold no instance in any image; compare it with"),
     "crowds alone": (
         lambda c: [a.update(iscrowd=1) for a in c["annotations"]],
-        "the labels hold no instance in any image (6 crowd or ignored regions alone)",
+        "data.source: the labels hold no instance in any image (6 crowd or ignored regions alone)",
     ),
 }
 
@@ -364,7 +362,7 @@ def test_every_bad_annotation_is_named_at_once(tmp_path: Path) -> None:
     first, others = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES).split("\n")
     path = raw / "annotations.json"
     assert first.startswith(f"{path}, annotation 502: its polygon has 2 points")
-    assert others == f"  and 2 more bad files: {path}, annotation 503; {path}, annotation 506"
+    assert others == "  of 3 errors (too-few-points 3); run `seg doctor` with the same settings to see all"
 
 
 @pytest.mark.parametrize(

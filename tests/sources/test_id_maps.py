@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import SIZE, masks_of, picture, prepare_tiny, read_back, refusal, split, write
+from tiny import findings_of, SIZE, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
@@ -179,7 +179,7 @@ def test_instances_go_through_coco_and_back(tmp_path: Path) -> None:
     prepare_tiny(maps(write_maps(tmp_path / "raw")), tmp_path / "out", classes=CLASSES)
     for name, expected in read_back(tmp_path / "out").items():
         part = next(p for p in (tmp_path / "out").iterdir() if (p / "images" / f"{name}.jpg").is_file())
-        source = Coco(str(part), "instances.json", "images", [], CLASSES, ImageReader(3), split())
+        source = Coco(str(part), "instances.json", "images", [], [], "refuse", False, CLASSES, ImageReader(3), split())
         sample = next(source.read(i).sample for i in source.items() if i.image_id == name)
         assert np.array_equal(sample.semantic, expected.semantic)
         assert np.array_equal(sample.categories, expected.categories)
@@ -191,8 +191,7 @@ def test_instances_go_through_coco_and_back(tmp_path: Path) -> None:
 def test_rows_without_pixels_and_rows_of_other_images_are_noted(tmp_path: Path) -> None:
     root = write_table(tmp_path / "raw", [*ROWS, "a,77,stone", "a,78,stone", "zzz,1,stone"])
     source = maps(root, **TABLE)
-    prepare_tiny(source, tmp_path / "out", classes=CLASSES)
-    assert [str(f) for f in source.findings] == [
+    assert findings_of(source, tmp_path / "out", "label-without-image", "empty-instance") == [
         f"{root}/classes.csv: 1 rows are of no image here and are passed over, such as 'zzz'",
         f"{root}/masks/a.png: 2 ids of classes.csv are in no pixel and are left out, such as 77",
     ]

@@ -134,6 +134,6 @@ def test_prepared_images_of_any_channels_are_read_as_they_were_scaled(tmp_path: 
 def test_an_image_with_other_channels_stops_preparing(tmp_path: Path) -> None:
     raw = write_folders(tmp_path / "raw", list("abcdef"))
     with pytest.raises(
-        DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  and 5 more bad"
+        DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  of 6 errors"
     ):
         prepare_tiny(folders(raw, reader=ImageReader(5)), tmp_path / "out")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
+from tiny import findings_of, SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
@@ -178,8 +178,7 @@ def test_empty_masks_are_left_out_and_noted(tmp_path: Path) -> None:
         write(masks / name, np.zeros(SIZE, np.uint8))
     source = cells(root)
     assert len(read_all(source)["cell0"].categories) == 6
-    prepare_tiny(source, tmp_path / "out", classes=CLASSES)
-    assert [str(f) for f in source.findings] == [f"{masks}: 2 masks are empty and are left out, such as 2a.png"]
+    assert findings_of(source, tmp_path / "out", "empty-instance") == [f"{masks}: 2 masks are empty and are left out, such as 2a.png"]
     assert len(read_back(tmp_path / "out")["cell0"].categories) == 6
 
 
@@ -286,7 +285,7 @@ def test_a_data_set_without_an_instance_is_refused(tmp_path: Path) -> None:
         for path in (raw / "stage1_train" / name / "masks").iterdir():
             path.unlink()
     answer = refusal(lambda: cells(raw), tmp_path / "out", classes=CLASSES)
-    assert answer == "the labels hold no instance in any image: compare data.source with the layout of the files"
+    assert answer == "data.source: the labels hold no instance in any image; compare it with the layout of the files"
 
 
 def test_a_training_split_without_an_instance_is_refused(tmp_path: Path) -> None:
@@ -295,4 +294,4 @@ def test_a_training_split_without_an_instance_is_refused(tmp_path: Path) -> None
         (raw / f"{name}.txt").write_text("\n".join(names))
     section = split("lists", lists={name: f"{name}.txt" for name in ("train", "val", "test")})
     answer = refusal(lambda: cells(raw), tmp_path / "out", section, raw, CLASSES)
-    assert answer == "the split train holds no instance (train 0, val 6, test 12 instances); change data.split, or its seed"
+    assert answer == "data.split: the split train holds no instance (train 0, val 6, test 12 instances); change it, or its seed"

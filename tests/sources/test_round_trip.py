@@ -61,7 +61,8 @@ def test_label_maps_survive_a_second_import(tmp_path: Path, kind: str) -> None:
     assert any(s.crowd.any() for s in before.values())
     for name, sample in before.items():
         same(sample, after[name])
-    assert tree(second) == tree(third)
+    kept = [{name: data for name, data in tree(folder).items() if name != "doctor.json"} for folder in (second, third)]
+    assert kept[0] == kept[1], "but for what names the raw files"
 
 
 def same(one: Sample, other: Sample) -> None:
