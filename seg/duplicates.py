@@ -17,10 +17,10 @@ SIDE = 48
 
 MAX_DISTANCE = 8
 """Bits of 64 in which the hashes of a copy may differ. Rescaled, recompressed and brightened copies of street scenes, cells and
-tissue were 0 to 8 apart (nearly always 4 or less), different images of one kind 10 or more, 32 on average."""
+tissue were 0 to 8 apart (nearly always 4 or less), images of different scenes 10 or more, 32 on average."""
 
 MIN_CORRELATION = 0.95
-"""Of two thumbnails (Pearson): of those copies 0.975 or more, of different images of one kind 0.94 or less."""
+"""Of two thumbnails (Pearson): of those copies 0.975 or more, of different scenes 0.94 or less."""
 
 FLAT = 2.0
 """Standard deviation of a thumbnail, in gray levels, below which noise alone decides its hash: blank images are not compared."""

@@ -135,7 +135,7 @@ def _summary(splits: Splits, classes: Sequence[ClassInfo]) -> str:
     if not splits:
         return ""
     instances = any(counts["num_instances"] for counts in splits.values())
-    head = ["split", "images", *(["instances"] if instances else []), "near-duplicates in it", "sizes (height x width)"]
+    head = ["split", "images", *(["instances"] if instances else []), "images nearly the same as another there", "sizes (height x width)"]
     rows = [
         [name, counts["num_images"], *([counts["num_instances"]] if instances else []), counts["near_duplicates"], _sizes(counts["sizes"])]
         for name, counts in splits.items()

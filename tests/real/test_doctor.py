@@ -38,9 +38,10 @@ def kinds(found: Diagnosis) -> list[str]:
 
 def test_camvid() -> None:
     found = diagnosis("data=camvid", f"data.root={DATA / 'camvid'}")
-    assert kinds(found) == ["class-imbalance"], "Bicyclist has 0.29 %, Road 31.66 % of the pixels; no near-duplicates, though a film"
+    assert kinds(found) == ["class-imbalance"], "Bicyclist has 0.29 %, Road 31.66 % of the pixels; no near-duplicates across splits"
     assert "Bicyclist" in found.findings[0].what
-    assert [counts["near_duplicates"] for counts in found.summary.values()] == [0, 0, 0]
+    near = {name: counts["near_duplicates"] for name, counts in found.summary.items()}
+    assert near == {"train": 50, "val": 101, "test": 57}, "val is one stretch of a film at 15 Hz, every second frame of it"
 
 
 def test_nuclei() -> None:
@@ -69,4 +70,4 @@ def test_copies_of_real_images_are_found_and_only_they(folder: str) -> None:
     parts = [0] * len(images) + [1] * len(images)
     across, within = near_pairs([perceptual_hash(t) for t in small], small, parts, range(len(small)))
     assert [(p.first, p.second) for p in across] == [(i, i + len(images)) for i in range(len(images))]
-    assert within == []
+    assert within == [] or folder == "camvid/train", "frames of a film, of which some hardly differ"
