@@ -174,7 +174,8 @@ def _bars(splits: Splits, totals: Mapping[str, int], index: int) -> Iterator[str
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide" tabindex="0" role="region" aria-label="table, scrolls sideways"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="a table that scrolls sideways">{table}</div>'
 
 
 STYLE = """
