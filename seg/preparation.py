@@ -45,6 +45,7 @@ from seg.statistics import background_index
 from seg.store import DatasetInfo, SetAside, Stored, measure_record, write_info, write_record, write_split
 
 UNSPLIT = "unsplit"
+SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
 
 
@@ -97,11 +98,7 @@ def prepare(
 def refuse(errors: Sequence[Finding]) -> None:
     """Raise DataError where there are any: the first, and how many there are of each kind."""
     if errors:
-        more = (
-            f"\n  of {len(errors)} errors ({counted(errors)}); run `seg doctor` with the same settings to see all"
-            if len(errors) > 1
-            else ""
-        )
+        more = f"\n  of {len(errors)} errors ({counted(errors)}); {SEE_ALL}" if len(errors) > 1 else ""
         raise DataError(f"{errors[0]}{more}", kind=errors[0].kind)
 
 
@@ -131,7 +128,7 @@ def examine(
         findings.append(finding_of(error))
         divided = UNSPLIT not in places
     examined = [
-        Examined(place, (plan.items[index].files or (plan.items[index].image_id,))[0], stored, facts)
+        Examined(place, _file_of(plan.items[index]), stored, facts)
         for index, place, (stored, facts) in zip(sound, places, found, strict=True)
     ]
     if folder is not None:
@@ -304,6 +301,11 @@ def _store(job: tuple[Item, str]) -> tuple[Stored, Facts] | list[Finding]:
         return stored, facts_of(record.sample, stored)
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]
+
+
+def _file_of(item: Item) -> str:
+    """The raw file of an image, or its name where the source draws its own."""
+    return item.files[0] if item.files and "/" in item.files[0] else item.image_id
 
 
 def _move(folder: Path, stored: Stored, origin: str, split: str) -> None:

@@ -181,6 +181,7 @@ class Evaluate(Named):
 
 class Paths(Section):
     prepare: str
+    doctor: str
     augment: str
     train: str
     evaluate: str

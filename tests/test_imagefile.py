@@ -206,7 +206,7 @@ MODES = {"1": "PBTW", "L": "PBTW", "LA": "PTW", "P": "PBTW", "RGB": "PBTW", "RGB
 
 @pytest.mark.parametrize(("mode", "kind"), [(m, k) for m, kinds in MODES.items() for k in ("PNG", "BMP", "TIFF", "WEBP") if k[0] in kinds])
 def test_every_mode_is_read_as_pillow_shows_it(mode: str, kind: str) -> None:
-    options: dict = {"transparency": 1} if "with" in mode else {}
+    options: dict = {"transparent-image": 1} if "with" in mode else {}
     image = Image.fromarray(picture(2)).convert("P" if "palette" in mode else mode)
     data = saved(image, kind, **options, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
     shown = np.asarray(Image.open(BytesIO(data)).convert("RGBA").convert("RGB"))

@@ -63,7 +63,7 @@ def test_every_bad_file_is_named_at_once(raw: Path, tmp_path: Path) -> None:
         replace_bytes(raw / "images" / f"scene{number}.jpg", lambda data: data[:200])
     first, others = refusal(lambda: folders(raw), tmp_path / "out").split("\n")
     assert first.startswith(f"{raw}/images/scene2.jpg: is cut off before its end")
-    assert others == "  of 3 errors (truncated-file 3); run `seg doctor` with the same settings to see all"
+    assert others == "  of 3 errors (truncated-file 3); " + preparation.SEE_ALL
 
 
 def test_a_mask_of_another_size_is_refused(raw: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_all_pictures_in_two_splits_are_counted(tmp_path: Path) -> None:
     source = in_folders(tmp_path / "raw", train=[0, 1, 2], val=[2, 3], test=[0, 1, 4])
     message = refusal(lambda: source, tmp_path / "out", split("folders"))
     assert message.startswith(f"{tmp_path}/raw/val/images/val2.png: is the same picture as train/train2.png")
-    assert "\n  of 3 errors (same-picture 3); run `seg doctor`" in message
+    assert "\n  of 3 errors (same-picture 3); to see all, run `seg doctor`" in message
 
 
 def test_the_same_picture_twice_in_one_split_is_no_leak(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from seg.store import count_images
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What the checks say of a data set. summary: counts a split, as dataset.json has them, and near duplicates within it."""
+    """What the checks say of a data set. summary: counts a split, as dataset.json has them, and the
+    images that are nearly the same as another of it."""
 
     findings: list[Finding]
     summary: dict[str, dict[str, Any]]
@@ -52,10 +53,10 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
     findings += instances.in_pieces(examined, classes)
     findings += instances.overlapping(examined, classes)
     findings += instances.tiny(examined, classes)
-    near = Counter(examined[pair.second].split for pair in within)
+    near = Counter(examined[index].split for index in {i for pair in within for i in (pair.first, pair.second)})
     parts = named if split else {"all": list(examined)}
     summary = {
-        name: count_images([e.stored for e in members], len(classes)) | {"near_duplicates": near[name] if split else len(within)}
+        name: count_images([e.stored for e in members], len(classes)) | {"near_duplicates": near[name] if split else near.total()}
         for name, members in parts.items()
     }
     return Diagnosis(sorted(findings, key=lambda f: f.severity), summary)

@@ -24,7 +24,7 @@ SIDES = (4, 8, 16)
 """Pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a
 fraction of one of its cells."""
 
-TINY_SHARE = 0.1
+TINY_SHARE = 0.25
 """Share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them."""
 
 

@@ -135,7 +135,7 @@ def _summary(splits: Splits, classes: Sequence[ClassInfo]) -> str:
     if not splits:
         return ""
     instances = any(counts["num_instances"] for counts in splits.values())
-    head = ["split", "images", *(["instances"] if instances else []), "near-duplicates in it", "sizes (height x width)"]
+    head = ["split", "images", *(["instances"] if instances else []), "images nearly the same as another there", "sizes (height x width)"]
     rows = [
         [name, counts["num_images"], *([counts["num_instances"]] if instances else []), counts["near_duplicates"], _sizes(counts["sizes"])]
         for name, counts in splits.items()
@@ -174,7 +174,8 @@ def _bars(splits: Splits, totals: Mapping[str, int], index: int) -> Iterator[str
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="a table that scrolls sideways">{table}</div>'
 
 
 STYLE = """

@@ -51,7 +51,7 @@ class ImageReader:
         pixels, findings = to_8_bit(stored, self.range, path)
         if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
-            findings.append(Finding("transparency", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
+            findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
         unchanged = pixels is stored or (stored.dtype == np.uint8 and np.array_equal(pixels, stored))
         return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seg.config import AT_RUN_TIME
 from seg.findings import Finding
-from seg.preparation import Division, prepare
+from seg.preparation import SEE_ALL, Division, prepare
 from seg.rawdata import find_root
 from seg.sample import ClassInfo, Color
 from seg.schema import Config
@@ -20,7 +20,7 @@ def run(cfg: Config, out: Path) -> None:
     info, findings = prepare(source, cfg.data.name, classes, Division.of(cfg.data), root, out, runtime.workers, runtime.progress)
     print_findings(findings)
     if findings:
-        print("`seg doctor` with the same settings shows them in pictures")
+        print(SEE_ALL)
     for name, counts in info.splits.items():
         print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
 

@@ -181,7 +181,10 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
     said = [str(finding) for finding in found if finding.kind in ("image-without-label", "zero-area")]
     assert said[0] == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"
-    assert said[1] == f"{root}/annotations.json, annotation 507: its polygon has no area; it covers no pixel and is left out; remove or redraw it"
+    assert (
+        said[1]
+        == f"{root}/annotations.json, annotation 507: its polygon has no area; it covers no pixel and is left out; remove or redraw it"
+    )
     assert len(said) == 13
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import findings_of, SIZE, masks_of, picture, prepare_tiny, read_back, refusal, split, write
+from tiny import SIZE, findings_of, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample

@@ -52,7 +52,7 @@ def test_deep_files_are_not_kept_and_a_range_that_changes_nothing_keeps_them(tmp
     assert ImageReader(1, [0, 254]).read(plain).encoded is None
 
 
-@pytest.mark.parametrize(("alpha", "expected"), [(255, []), (254, ["transparency"]), (0, ["transparency"])])
+@pytest.mark.parametrize(("alpha", "expected"), [(255, []), (254, ["transparent-image"]), (0, ["transparency"])])
 def test_alpha_that_is_dropped_is_a_finding_unless_it_is_opaque(tmp_path: Path, alpha: int, expected: list[str]) -> None:
     path = rgba(tmp_path / "a.png", alpha)
     raw = ImageReader(3).read(path)
@@ -68,7 +68,7 @@ def test_findings_name_the_image_that_shows_them(tmp_path: Path) -> None:
     raw = ImageReader(3).read(rgba(tmp_path / "a.png", 9))
     sample = Sample("scenes/a", raw.pixels, labels(0), *no_instances(*SIZE))
     record = raw.record(sample)
-    assert [(f.kind, f.image_id, f.file) for f in record.findings] == [("transparency", "scenes/a", str(tmp_path / "a.png"))]
+    assert [(f.kind, f.image_id, f.file) for f in record.findings] == [("transparent-image", "scenes/a", str(tmp_path / "a.png"))]
     assert (record.sample, record.encoded, record.suffix, record.spacing) == (sample, raw.encoded, ".png", None)
 
 
@@ -133,7 +133,5 @@ def test_prepared_images_of_any_channels_are_read_as_they_were_scaled(tmp_path: 
 
 def test_an_image_with_other_channels_stops_preparing(tmp_path: Path) -> None:
     raw = write_folders(tmp_path / "raw", list("abcdef"))
-    with pytest.raises(
-        DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  of 6 errors"
-    ):
+    with pytest.raises(DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  of 6 errors"):
         prepare_tiny(folders(raw, reader=ImageReader(5)), tmp_path / "out")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import findings_of, SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
+from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
 
 from seg.errors import ConfigError
 from seg.sample import ClassInfo, Sample
