@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seg.schema import Trainer
 
 COMMANDS = {
+    "init": "look at a folder of labelled images, and write the configuration that reads it",
     "configure": "compose conf/ into params.yaml, which the pipeline reads",
     "prepare": "read, check and split the raw data set into data/prepared",
     "doctor": "look through the raw data set, and show on a page what is wrong with it",
@@ -69,7 +70,9 @@ def main() -> None:
     try:
         if command not in COMMANDS:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
-        if command == "configure":
+        if command == "init":
+            init(arguments)
+        elif command == "configure":
             configure(arguments)
         elif command == "models":
             models(arguments)
@@ -86,6 +89,13 @@ def fail(message: str, code: int = 1) -> None:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def init(arguments: list[str]) -> None:
+    """`seg init FOLDER [--name NAME] [--as FORMAT] [--force]`."""
+    from seg.stages import init as stage
+
+    stage.run(Path.cwd(), arguments)
 
 
 def configure(arguments: list[str]) -> None:

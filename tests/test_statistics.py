@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from tiny import CLASSES, Blobs, folders, labels, masks_of, picture, prepare_tiny, read_back, split, write
 
-from seg.preparation import prepare
+from seg.preparation import Division, prepare
 from seg.sample import ClassInfo, Sample, no_instances
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
@@ -31,7 +31,7 @@ class Sizes(Blobs):
 @pytest.fixture(scope="module", params=[CLASSES, WITH_BACKGROUND], ids=["no background", "background"])
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[DatasetInfo, list[Sample]]:
     out = tmp_path_factory.mktemp("statistics") / "prepared"
-    info = prepare(Sizes(), "tiny", request.param, split(), None, out, 0, "none")
+    info = prepare(Sizes(), "tiny", request.param, Division(split(), None), None, out, 0, "none")[0]
     train = {e.image_id for e in read_entries(out / "train")}
     return info, [s for name, s in read_back(out).items() if name in train]
 

@@ -52,7 +52,7 @@ def test_deep_files_are_not_kept_and_a_range_that_changes_nothing_keeps_them(tmp
     assert ImageReader(1, [0, 254]).read(plain).encoded is None
 
 
-@pytest.mark.parametrize(("alpha", "expected"), [(255, []), (254, ["transparent-image"]), (0, ["transparency"])])
+@pytest.mark.parametrize(("alpha", "expected"), [(255, []), (254, ["transparent-image"]), (0, ["transparent-image"])])
 def test_alpha_that_is_dropped_is_a_finding_unless_it_is_opaque(tmp_path: Path, alpha: int, expected: list[str]) -> None:
     path = rgba(tmp_path / "a.png", alpha)
     raw = ImageReader(3).read(path)

@@ -1,0 +1,52 @@
+"""Names and colours for classes that a data set does not describe itself, or describes in a text file beside the labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from seg.recognise.listing import Listing
+from seg.sample import BACKGROUND
+
+NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
+VOID_NAMES = frozenset(("void", "ignore", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare"))
+BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
+
+
+def names_beside(listing: Listing) -> tuple[str, list[str]] | None:
+    """A text file with a class name a line, and its names; None where there is none, or its lines are not names."""
+    for file in sorted(listing.having(".txt", ".names"), key=lambda f: len(f.parts)):
+        if file.name.lower() in NAME_FILES:
+            lines = [line.strip() for line in listing.path(file).read_text(encoding="utf-8", errors="replace").splitlines()]
+            names = [line for line in lines if line]
+            if 1 < len(names) <= 256 and all(len(name) < 60 for name in names):
+                return file.as_posix(), names
+    return None
+
+
+def is_void(name: str) -> bool:
+    """Whether a class by its name is of pixels that count nowhere."""
+    return name.strip().lower() in VOID_NAMES
+
+
+def is_background(name: str) -> bool:
+    return name.strip().lower() in BACKGROUND_NAMES
+
+
+def entry(name: str, color: Sequence[int], labels: Sequence[Any] = ()) -> dict[str, Any]:
+    """An entry of data.classes."""
+    return {"name": name, "color": [int(c) for c in color]} | ({"labels": list(labels)} if labels else {})
+
+
+def color(index: int) -> list[int]:
+    """The colour of class `index` in PASCAL VOC's map: the bits of the index, dealt to red, green and blue from the highest down."""
+    channels = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            channels[channel] |= (index >> channel & 1) << (7 - place)
+        index >>= 3
+    return channels
+
+
+def instance_classes(names: Sequence[str]) -> list[dict[str, Any]]:
+    """`background`, and a class for each name of an object."""
+    known = [name for name in names if not is_void(name) and not is_background(name)]
+    return [entry(BACKGROUND, (0, 0, 0)), *(entry(name, color(number)) for number, name in enumerate(known, start=1))]

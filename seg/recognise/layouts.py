@@ -1,0 +1,114 @@
+"""Layouts that are known by the names of their folders: those of public data sets, and a file an object or a class."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from seg.recognise.classes import color, entry, instance_classes
+from seg.recognise.guess import Guess
+from seg.recognise.listing import Listing
+from seg.sample import BACKGROUND
+from seg.sources.pairing import is_picture
+
+ROOM = PurePosixPath("JPEGImages")
+
+
+def guesses(listing: Listing) -> list[Guess]:
+    """A guess for each layout that the folders have."""
+    folders = {place for file in listing.files for place in file.parents}
+    makers = (_voc, _cityscapes, _pet, _camvid, _a_file_an_object, _a_file_a_class)
+    return [guess for make in makers for guess in make(listing, folders)]
+
+
+def _voc(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    """Pascal VOC's own classes: a data set of others in its layout has a file that names them, and is read as folders."""
+    home = next((f.parent for f in sorted(folders) if f.name == "SegmentationClass" and f.parent / ROOM in folders), None)
+    if home is None or any(f.name == "class_names.txt" for f in listing.files):
+        return
+    objects = home / "SegmentationObject" in folders
+    why = [f"{home / 'SegmentationClass'} beside JPEGImages, as Pascal VOC has them"]
+    guess = Guess("voc", "instance" if objects else "semantic", why)
+    guess.source = {name: (home / folder).as_posix() for name, folder in (("images", "JPEGImages"), ("masks", "SegmentationClass"))}
+    guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
+    lists = {split: home / f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val", "test")}
+    there = {split: path.as_posix() for split, path in lists.items() if path in listing.files}
+    if len(there) == len(lists):
+        guess.split = {"by": "lists", "lists": there}
+    guess.doubts.append("the 20 classes of Pascal VOC are taken for granted")
+    yield guess
+
+
+def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    home = next((f.parent for f in sorted(folders) if f.name == "leftImg8bit" and f.parent / "gtFine" in folders), None)
+    if home is not None:
+        prefix = "" if home == PurePosixPath(".") else f"{home}/"
+        source = {"images": f"{prefix}leftImg8bit/{{split}}", "masks": f"{prefix}gtFine/{{split}}"}
+        yield Guess("cityscapes", "semantic", ["leftImg8bit/ beside gtFine/, as Cityscapes has them"], source)
+        yield Guess("cityscapes_instances", "instance", ["leftImg8bit/ beside gtFine/, as Cityscapes has them"], dict(source))
+
+
+def _pet(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    if PurePosixPath("annotations/trimaps") in folders and PurePosixPath("images") in folders:
+        yield Guess("pet", "semantic", ["annotations/trimaps/ beside images/, as the Oxford-IIIT Pet data set has them"])
+
+
+def _camvid(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    names = {folder.as_posix() for folder in folders}
+    if {"train", "trainannot", "val", "valannot", "test", "testannot"} <= names:
+        yield Guess("camvid", "semantic", ["train/ and trainannot/ and their like, as CamVid with 11 classes has them"])
+
+
+def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    """<folder>/<image>/images/<one file> and <folder>/<image>/masks/<a file an object>."""
+    images = Counter(folder.parent for folder in folders if folder.name == "images" and folder.parent / "masks" in folders)
+    held = Counter(place.parent for place in images)
+    if not held:
+        return
+    home, count = held.most_common(1)[0]
+    files = Counter(file.parent for file in listing.files if is_picture(Path(file)))
+    if count < 2 or any(files[place / "images"] != 1 for place in images if place.parent == home):
+        return
+    masks = sum(files[place / "masks"] for place in images if place.parent == home)
+    why = [f"{count} folders in {home}/ hold images/ with one file and masks/ with some, {masks} in all: one an object"]
+    yield Guess(
+        "dsb2018",
+        "instance",
+        why,
+        {"images": f"{home}/{{image}}/images", "masks": f"{home}/{{image}}/masks", "category": "object"},
+        instance_classes(["object"]),
+    )
+
+
+def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    """masks/<class>/<image>, masks/<image>/<class> or masks/<image>_<class>."""
+    masks = next((f for f in sorted(folders) if f.name.lower() in ("masks", "labels", "annotations", "gt")), None)
+    images = next((f for f in sorted(folders) if f.name.lower() in ("images", "image", "img", "imgs")), None)
+    if masks is None or images is None or masks.is_relative_to(images) or images.is_relative_to(masks):
+        return
+    names = {f.relative_to(images).with_suffix("").as_posix() for f in listing.files if f.is_relative_to(images) and is_picture(Path(f))}
+    inside = [f.relative_to(masks).with_suffix("").as_posix() for f in listing.files if f.is_relative_to(masks) and is_picture(Path(f))]
+    if not names or not inside or sum(name in names for name in inside) * 2 >= len(inside):
+        return
+    patterns = {
+        "{class}/{image}": lambda name: name.split("/", 1)[::-1] if "/" in name else None,
+        "{image}/{class}": lambda name: name.rsplit("/", 1) if "/" in name else None,
+        "{image}_{class}": lambda name: _cut(name, names),
+    }
+    for pattern, cut in patterns.items():
+        found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
+        classes = Counter(label for _, label in found)
+        if len(found) * 10 >= len(inside) * 9 and 2 <= len(classes) <= 64 and max(classes.values()) > 1:
+            why = [f"the files in {masks}/ are named {pattern}: {len(classes)} classes, a file each"]
+            source = {"images": images.as_posix(), "masks": f"{masks}/{pattern}"}
+            known = [entry(BACKGROUND, (0, 0, 0)), *(entry(n, color(k)) for k, n in enumerate(sorted(classes), start=1))]
+            yield Guess("class_files", "semantic", why, source, known)
+            return
+
+
+def _cut(name: str, names: set[str]) -> list[str] | None:
+    """An image's name and what follows it after an underscore."""
+    for match in re.finditer("_", name):
+        if name[: match.start()] in names:
+            return [name[: match.start()], name[match.end() :]]
+    return None

@@ -1,0 +1,63 @@
+"""A guess -> conf/data/<name>.yaml: the option that it names, with its comments, filled in and ready to edit."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from seg.recognise.guess import Guess
+
+
+def as_yaml(guess: Guess, pattern: Path, name: str, root: str, channels: int, data_range: object) -> str:
+    """The text of the configuration. pattern: the file of the option `guess.option`, whose comments are kept."""
+    yaml = YAML()
+    yaml.width = 140
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+    content: CommentedMap = yaml.load(pattern.read_text())
+    content["name"], content["root"], content["obtain"] = name, root, None
+    content["channels"] = channels
+    if data_range is not None or "range" in content:
+        content["range"] = data_range
+    for key, value in guess.source.items():
+        content["source"][key] = _flow(value)
+    if guess.split:
+        section = content.setdefault("split", CommentedMap())
+        for key, value in guess.split.items():
+            section[key] = _flow(value)
+    if guess.classes is not None:
+        comments = content.ca.items.get("classes")
+        content["classes"] = CommentedSeq(_flow(entry) for entry in guess.classes)
+        if comments:
+            content.ca.items["classes"] = comments
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return _head(guess) + _without_head(text.getvalue())
+
+
+def _head(guess: Guess) -> str:
+    lines = [f"# Taken for `{guess.option}`: {'; '.join(guess.why)}."]
+    lines += [f"# To look at: {doubt}." for doubt in guess.doubts]
+    return "\n".join(lines) + "\n"
+
+
+def _without_head(text: str) -> str:
+    """Without the comment with which the option's own file begins."""
+    lines = text.splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "".join(lines[first:])
+
+
+def _flow(value: Any) -> Any:
+    """Lists and mappings on one line, as the other options have them."""
+    if isinstance(value, dict):
+        made: Any = CommentedMap((key, _flow(inner)) for key, inner in value.items())
+    elif isinstance(value, list | tuple):
+        made = CommentedSeq(_flow(inner) for inner in value)
+    else:
+        return value
+    made.fa.set_flow_style()
+    return made
