@@ -69,9 +69,7 @@ def guesses(listing: Listing) -> list[Guess]:
             guess.split = {"by": "folders", "ratios": None, "stratify": False, "folders": _split_names(pair)}
             guess.why.append("the folders' names say the split")
         if numbered := _numbered(pair.files):
-            guess.doubts.append(
-                f"{numbered}: of slices or frames, neighbours would leak into the test; split.by: blocks keeps them together"
-            )
+            guess.doubts.append(f"{numbered}: slices or frames? split.by: blocks keeps neighbours in one split")
         if pair.share < 1:
             guess.source["skip_unlabelled"] = True
             guess.doubts.append(f"{1 - pair.share:.0%} of the images have no label image and are left out (source.skip_unlabelled)")
