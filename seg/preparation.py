@@ -71,7 +71,7 @@ def prepare(
         examination = examine(source, classes, division, root, workers, progress, partial)
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[Stored]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
-        with_instances = any(e.stored.annotations for e in examination.examined)
+        with_instances = any(e.stored.entry.num_instances for e in examination.examined)
         for split, members in stored.items():
             write_split(partial / split, members, classes, with_instances)
         write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
