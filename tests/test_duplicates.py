@@ -111,6 +111,16 @@ def test_no_pair_is_missed(seed: int) -> None:
         assert all(p.correlation == pytest.approx(1) for p in found)
 
 
+def test_the_same_pixels_are_no_pair() -> None:
+    """They are told of as the same picture; what is nearly the same as both is a pair all the same."""
+    images = [scene(1), scene(1), cv2.add(scene(1), (9, 9, 9, 0))]
+    small = np.array([thumbnail(image) for image in images])
+    hashes = [perceptual_hash(t) for t in small]
+    assert near_pairs(hashes[:2], small[:2], [0, 1], [7, 7]) == ([], [])
+    across, within = near_pairs(hashes, small, [0, 1, 1], [7, 7, 8])
+    assert ([(p.first, p.second) for p in across], [(p.first, p.second) for p in within]) == ([(0, 2)], [(1, 2)])
+
+
 def test_hashes_that_agree_by_chance_are_refused_by_their_thumbnails() -> None:
     rng = np.random.default_rng(0)
     assert near_pairs([5, 5], rng.integers(0, 256, (2, SIDE, SIDE), np.uint8), [0, 1], [0, 1]) == ([], [])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import mask_of
+from seg.labelmaps import Rle, mask_of
 from seg.sample import Sample
 from seg.store import Stored
 
@@ -40,11 +40,26 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of one image. gray: its channels are equal, of three or more. Crowds are in neither list."""
+    """Of one image, small enough to be kept for all.
+
+    gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
+    the instances; crowd: (N,) bool; areas: (N,) pixels; boxes: (N, 4), xyxy half-open pixels. Crowds are neither in apart nor in
+    overlaps.
+    """
 
     gray: bool
+    class_pixels: np.ndarray
+    categories: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    boxes: np.ndarray
     apart: tuple[Apart, ...]
     overlaps: tuple[Overlap, ...]
+
+    def box(self, instance: int) -> tuple[int, int, int, int]:
+        """The box of an instance."""
+        x1, y1, x2, y2 = self.boxes[instance].tolist()
+        return x1, y1, x2, y2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,14 @@ class Examined:
 
 def facts_of(sample: Sample, stored: Stored) -> Facts:
     """The facts of one sample and of what was stored of it."""
-    return Facts(is_gray(sample.image), tuple(_apart(sample, stored)), tuple(_overlaps(sample, stored)))
+    annotations = stored.annotations
+    areas = np.array([a["area"] for a in annotations], np.int64)
+    boxes = np.array([a["bbox"] for a in annotations], np.int32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    rles = [a["segmentation"] for a in annotations]
+    apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
+    pixels = np.asarray(stored.class_pixels)
+    return Facts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
 
 
 def is_gray(image: np.ndarray) -> bool:
@@ -76,18 +98,10 @@ def _equal(image: np.ndarray) -> bool:
     return all(np.array_equal(image[..., 0], image[..., channel]) for channel in range(1, image.shape[2]))
 
 
-def box_of(annotation: dict[str, list[int]]) -> tuple[int, int, int, int]:
-    """The box of a stored annotation, xyxy half-open pixels."""
-    x, y, width, height = annotation["bbox"]
-    return x, y, x + width, y + height
-
-
-def _apart(sample: Sample, stored: Stored) -> list[Apart]:
+def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
     found = []
-    for index, annotation in enumerate(stored.annotations):
-        if annotation["iscrowd"]:
-            continue
-        x1, y1, x2, y2 = box_of(annotation)
+    for index in np.flatnonzero(~sample.crowd).tolist():
+        x1, y1, x2, y2 = boxes[index].tolist()
         crop = mask_of(sample.instances[y1:y2, x1:x2], index + 1).astype(np.uint8)
         count, _, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)
         if count < 3:
@@ -97,7 +111,7 @@ def _apart(sample: Sample, stored: Stored) -> list[Apart]:
         gap = float(
             np.hypot(_between(largest[0], largest[2], second[0], second[2]), _between(largest[1], largest[3], second[1], second[3]))
         )
-        found.append(Apart(index, second[4] / annotation["area"], gap, float(np.hypot(largest[2], largest[3])), box))
+        found.append(Apart(index, second[4] / int(areas[index]), gap, float(np.hypot(largest[2], largest[3])), box))
     return found
 
 
@@ -106,10 +120,10 @@ def _between(start: int, length: int, other: int, other_length: int) -> int:
     return max(0, other - start - length, start - other - other_length)
 
 
-def _overlaps(sample: Sample, stored: Stored) -> list[Overlap]:
+def _overlaps(sample: Sample, rles: Sequence[Rle]) -> list[Overlap]:
     if sample.instances.shape[2] < 2:  # no pixel is of two
         return []
-    places: Sequence[int] = [i for i, a in enumerate(stored.annotations) if not a["iscrowd"]]
-    rles = [stored.annotations[i]["segmentation"] for i in places]
-    iou = np.triu(coco_mask.iou(rles, rles, [0] * len(rles)), 1)
+    places = np.flatnonzero(~sample.crowd).tolist()
+    counted = [rles[place] for place in places]
+    iou = np.triu(coco_mask.iou(counted, counted, [0] * len(counted)), 1) if counted else np.zeros((0, 0))
     return [Overlap(places[a], places[b], float(iou[a, b])) for a, b in np.argwhere(iou >= MIN_OVERLAP).tolist()]

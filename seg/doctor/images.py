@@ -18,18 +18,18 @@ def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_
     background = classes[0].name == BACKGROUND
     for image in images:
         if with_instances:
-            crowds = len(image.stored.annotations)
-            if all(a["iscrowd"] for a in image.stored.annotations):
+            crowds = len(image.facts.crowd)
+            if image.facts.crowd.all():
                 regions = f", only {crowds} crowd or ignored regions" if crowds else ""
                 yield _of(image, "empty-label", f"holds no instance{regions}", "right if nothing is there; else label it")
-        elif background and image.stored.class_pixels[0] and not image.stored.class_pixels[1:].any():
+        elif background and image.facts.class_pixels[0] and not image.facts.class_pixels[1:].any():
             yield _of(image, "empty-label", f"every pixel is {BACKGROUND}", "right if nothing else is there; else label it")
 
 
 def all_ignored(images: Sequence[Examined], with_instances: bool) -> Iterator[Finding]:
     """Images that count nowhere. Where pixels of no instance are ignored, an image without instances is an empty label."""
     for image in images:
-        pixels = image.stored.class_pixels
+        pixels = image.facts.class_pixels
         if pixels[IGNORE] == pixels.sum() and not with_instances:
             yield _of(image, "all-ignored", "every pixel is ignored, so it counts nowhere", "look at data.source.ignore, or label it")
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from seg.doctor.facts import Examined, box_of
+import numpy as np
+
+from seg.doctor.facts import Examined
 from seg.findings import Finding
 from seg.sample import ClassInfo
 
@@ -33,39 +35,39 @@ def in_pieces(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
     for image in images:
         for apart in image.facts.apart:
             if apart.share >= MIN_PIECE and apart.gap > MIN_GAP * apart.length:
-                annotation = image.stored.annotations[apart.instance]
-                name = classes[annotation["category_id"]].name
+                name = classes[image.facts.categories[apart.instance]].name
                 what = f"a {name} is in pieces: {apart.share:.0%} of it lies {apart.gap:.0f} pixels from the rest"
-                yield _of(image, "far-pieces", what, "give each object an id of its own", box_of(annotation))
+                yield _of(image, "far-pieces", what, "give each object an id of its own", image.facts.box(apart.instance))
 
 
 def overlapping(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """The same instance twice, and instances of two classes that overlap much."""
     for image in images:
         for overlap in image.facts.overlaps:
-            first, second = (image.stored.annotations[i] for i in (overlap.first, overlap.second))
-            names = [classes[a["category_id"]].name for a in (first, second)]
+            names = [classes[image.facts.categories[i]].name for i in (overlap.first, overlap.second)]
+            box = image.facts.box(overlap.first)
             if names[0] == names[1] and overlap.iou >= SAME:
                 what = f"a {names[0]} is labelled twice: two instances with an IoU of {overlap.iou:.2f}"
-                yield _of(image, "duplicate-instance", what, "remove one of the two", box_of(first))
+                yield _of(image, "duplicate-instance", what, "remove one of the two", box)
             elif names[0] != names[1] and overlap.iou >= OVERLAPPING:
                 what = f"a {names[0]} and a {names[1]} are nearly the same region (IoU {overlap.iou:.2f})"
-                yield _of(image, "two-classes", what, "keep the class that is right", box_of(first))
+                yield _of(image, "two-classes", what, "keep the class that is right", box)
 
 
 def tiny(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """Classes many of whose instances are tiny: a finding a class, which shows the smallest."""
     for index, info in enumerate(classes):
-        found = [
-            (a["area"], image, a) for image in images for a in image.stored.annotations if a["category_id"] == index and not a["iscrowd"]
-        ]
-        if not found or sum(area < 8 * 8 for area, *_ in found) < TINY_SHARE * len(found):
+        chosen = [np.flatnonzero((image.facts.categories == index) & ~image.facts.crowd) for image in images]
+        areas = np.concatenate([image.facts.areas[which] for image, which in zip(images, chosen, strict=True)] or [np.zeros(0)])
+        if not len(areas) or (areas < 8 * 8).mean() < TINY_SHARE:
             continue
-        shares = ", ".join(f"{sum(area < side * side for area, *_ in found) / len(found):.0%} below {side} x {side}" for side in SIDES)
-        area, image, annotation = min(found, key=lambda entry: entry[0])
-        what = f"holds a {info.name} of {area} pixels; of {len(found)} instances of this class {shares} pixels"
+        shares = ", ".join(f"{(areas < side * side).mean():.0%} below {side} x {side}" for side in SIDES)
+        smallest = int(areas.argmin())
+        owner = np.repeat(np.arange(len(images)), [len(which) for which in chosen])[smallest]
+        image, instance = images[owner], int(np.concatenate(chosen)[smallest])
+        what = f"holds a {info.name} of {areas[smallest]} pixels; of {len(areas)} instances of this class {shares} pixels"
         fix = "keep model.scale=1, and rescale the images themselves if figures on small instances are low"
-        yield _of(image, "tiny-instances", what, fix, box_of(annotation))
+        yield _of(image, "tiny-instances", what, fix, image.facts.box(instance))
 
 
 def _of(image: Examined, kind: str, what: str, fix: str, box: tuple[int, int, int, int]) -> Finding:

@@ -55,9 +55,9 @@ def one_class(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
 
 def no_instances(splits: Splits) -> Iterator[Finding]:
     """A data set of instances that has none to learn from: an error. Crowds are none."""
-    counts = {name: sum(not a["iscrowd"] for i in members for a in i.stored.annotations) for name, members in splits.items()}
+    counts = {name: sum(int((~i.facts.crowd).sum()) for i in members) for name, members in splits.items()}
     if not any(counts.values()):
-        crowds = sum(len(i.stored.annotations) for members in splits.values() for i in members)
+        crowds = sum(len(i.facts.crowd) for members in splits.values() for i in members)
         only = f" ({crowds} crowd or ignored regions alone)" if crowds else ""
         what = f"the labels hold no instance in any image{only}"
         yield Finding("no-instance", "data.source", what, "compare it with the layout of the files", "error")
@@ -89,7 +89,7 @@ def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
     rare = [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]
     if rare:
         least = min(rare, key=lambda k: pixels[k])
-        shows = max(images, key=lambda image: image.stored.class_pixels[least])
+        shows = max(images, key=lambda image: image.facts.class_pixels[least])
         what = (
             f"{_listed([classes[k].name for k in rare], 'has', 'have')} less than a hundredth of the training pixels of "
             f"{classes[int(pixels.argmax())].name}; {classes[least].name} has {pixels[least] / pixels.sum():.2g} of all, most in "
@@ -107,15 +107,15 @@ def _error(kind: str, what: str, fix: str) -> Finding:
 
 
 def _pixels(images: Sequence[Examined]) -> np.ndarray:
-    return np.sum([image.stored.class_pixels for image in images], axis=0) if images else np.zeros(256, np.int64)
+    return np.sum([image.facts.class_pixels for image in images], axis=0) if images else np.zeros(256, np.int64)
 
 
 def _holding(images: Sequence[Examined], num_classes: int, with_instances: bool) -> list[int]:
     """In how many images each class occurs: as an instance, or in a pixel."""
     if with_instances:
-        there = [{a["category_id"] for a in image.stored.annotations if not a["iscrowd"]} for image in images]
+        there = [set(image.facts.categories[~image.facts.crowd].tolist()) for image in images]
         return [sum(k in kinds for kinds in there) for k in range(num_classes)]
-    counts: list[int] = np.sum([image.stored.class_pixels[:num_classes] > 0 for image in images], axis=0).tolist()
+    counts: list[int] = np.sum([image.facts.class_pixels[:num_classes] > 0 for image in images], axis=0).tolist()
     return counts
 
 

@@ -306,6 +306,7 @@ class Drawn:
     changed: dict[int, list[tuple[np.ndarray, int]]] = field(default_factory=dict)
     with_instances: ClassVar[bool] = True
     findings: list[Finding] = field(default_factory=list)
+    background: int = 0
 
     def items(self) -> list[Item]:
         return [Item(named(number), SPLITS[number * 3 // COUNT], (f"/raw/{named(number)}.png",)) for number in range(COUNT)]
@@ -314,8 +315,11 @@ class Drawn:
         number = int(item.image_id[-2:])
         drawn = self.changed.get(number, [(square(4, 4), 1), (square(20, 20), 2), (square(4, 40), 1)])
         instances = layers_from_masks([region for region, _ in drawn], *SIZE)
-        categories, crowd = np.array([abs(k) for _, k in drawn], np.int32), np.array([k < 0 for _, k in drawn], bool)
-        semantic = semantic_from_instances(instances, categories, crowd, 0)
+        categories, crowd = (
+            np.array([abs(k) - (self.background > 0) for _, k in drawn], np.int32),
+            np.array([k < 0 for _, k in drawn], bool),
+        )
+        semantic = semantic_from_instances(instances, categories, crowd, self.background)
         return Record(Sample(item.image_id, picture(number, SIZE), semantic, instances, categories, crowd))
 
 
@@ -354,7 +358,13 @@ INSTANCE_CASES = {
 def test_sound_instances_are_sound() -> None:
     near = [(square(2, 2) | square(2, 20), 1), (square(25, 20) | square(45, 60, 1), 2)]  # pieces that are near, or a stray pixel
     touching = [(square(2, 2), 1), (square(2, 8), 1), (square(8, 4), 2)]
-    assert found(Drawn({3: near, 4: touching}), KINDS) == []
+    crowd = [(square(2, 2) | square(2, 50), -1), (square(2, 2) | square(2, 50), -1), (square(25, 20), 2)]
+    assert found(Drawn({3: near, 4: touching, 5: crowd}), KINDS) == []
+
+
+def test_where_no_instance_means_ignored_an_image_without_is_empty() -> None:
+    findings = found(Drawn({3: []}, background=255), KINDS[1:])
+    assert [(f.kind, f.image_id) for f in findings] == [("empty-label", "scene03")]
 
 
 @pytest.mark.parametrize("name", INSTANCE_CASES)
