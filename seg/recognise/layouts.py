@@ -73,7 +73,7 @@ def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator
         return
     masks = sum(files[place / "masks"] for place in images if place.parent == home)
     why = [
-        f"{count} folders in {'the folder' if home == PurePosixPath('.') else f'{home}/'} hold images/ with one file and masks/ with some, {masks} in all: one an object"
+        f"{count} folders in {home}/ hold images/ with one file and masks/ with some, {masks} in all: one an object"
     ]
     yield Guess(
         "dsb2018",
