@@ -20,7 +20,7 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     names = known[first][0]
     labels = sorted(set().union(*(labels for _, labels in known.values()))) if split else known[first][1]
     guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
-    place(guess, listing, split, doubts, first, images=home_of(listing, names))
+    place(guess, listing, split, doubts, first, images=home_of(listing, names, first))
     guess.source |= void_of(labels)
     guess.classes = instance_classes(labels)
     yield guess

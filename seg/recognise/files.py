@@ -73,11 +73,12 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
     return pattern if all(pattern.replace("{split}", name) in there for name in names.values()) else None
 
 
-def home_of(listing: Listing, names: Sequence[str], avoid: str | None = None, stems: bool = False) -> str | None:
+def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: str | None = None, stems: bool = False) -> str | None:
     """The folder of images below which most of the named ones lie; None where none does.
 
-    stems: the names have no suffix. avoid: a folder that is taken only where no other has as many. Of several, the one
-    that is called as folders of images are, then the uppermost.
+    near: the file or folder that names them. stems: the names have no suffix. avoid: a folder that is taken only where no
+    other has as many. Of several, the one that is not of another split, then the one that is called as folders of images
+    are, then the uppermost.
     """
     wanted = {name.replace("\\", "/") for name in names[:PROBED]}
     folders: Counter[str] = Counter()
@@ -89,7 +90,13 @@ def home_of(listing: Listing, names: Sequence[str], avoid: str | None = None, st
                     folders["/".join(name.parts[:depth]) or "."] += 1
     if not folders:
         return None
-    return max(folders, key=lambda f: (folders[f], f != avoid, bool(IMAGE_WORD.search(f)), not LABEL_WORD.search(f), -f.count("/")))
+    said = split_of(near.as_posix())[0]
+
+    def fitness(folder: str) -> tuple[float, ...]:
+        fits = said is None or split_of(folder)[0] in (None, said)
+        return folders[folder], fits, folder != avoid, bool(IMAGE_WORD.search(folder)), not LABEL_WORD.search(folder), -folder.count("/")
+
+    return max(folders, key=fitness)
 
 
 def common_folder(folders: Collection[PurePosixPath]) -> PurePosixPath:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from seg.recognise.classes import color, entry, instance_classes, void_of
-from seg.recognise.files import LABEL_WORD, chosen, home_of, place
+from seg.recognise.files import LABEL_WORD, PROBED, chosen, home_of, place
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
 
@@ -26,7 +26,7 @@ def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
     guess = Guess("coco_panoptic", "instance", [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"])
     pngs = [str(a.get("file_name")) for a in content["annotations"]]
     masks = _home_of_pngs(listing, pngs, first)
-    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], avoid=masks)
+    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)
     place(guess, listing, split, doubts, first, images=images, masks=masks)
     if not _are_those_of(content["categories"], 133):
         guess.classes = [entry(str(c["name"]), c.get("color") or color(k + 1)) for k, c in enumerate(content["categories"])]
@@ -34,12 +34,13 @@ def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 
 def _home_of_pngs(listing: Listing, names: list[str], annotations: PurePosixPath) -> str | None:
-    """The folder of the label images: the one that is called as the file is, or as folders of labels are, where several fit."""
-    folders = {
-        f.parent for f in listing.files if f.name in names and (f.parent.name == annotations.stem or LABEL_WORD.search(f.parent.name))
-    }
-    fitting = [f for f in sorted(folders, key=lambda f: f.name != annotations.stem) if all(f / name in listing.files for name in names[:1])]
-    return fitting[0].as_posix() if fitting else home_of(listing, names)
+    """The folder of the label images: the one beside the file that is called as it is, as COCO has it, or as folders of labels are."""
+    own = annotations.with_suffix("")
+    called = {f.parent for f in listing.files if LABEL_WORD.search(f.parent.name)}
+    folders = [own, *sorted(called, key=lambda f: (f.parent != annotations.parent, f))]
+    there = set(listing.files)
+    fitting = [f for f in folders if names and all(f / name in there for name in names[:PROBED])]
+    return fitting[0].as_posix() if fitting else home_of(listing, names, annotations)
 
 
 def coco(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -50,7 +51,7 @@ def coco(listing: Listing, contents: Contents) -> Iterator[Guess]:
     first, split, doubts = chosen(list(known))
     content = known[first]
     guess = Guess("coco", "instance", [f"{first} is a COCO instances file: {_counted(content)}"])
-    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]])
+    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first)
     place(guess, listing, split, doubts, first, images=images)
     names = [str(c["name"]) for c in content["categories"]]
     guess.source |= void_of(names)
@@ -67,7 +68,7 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
     entries = [entry for file in (known if split else (first,)) for entry in known[file]]
     regions = [r for e in entries for r in (e["regions"].values() if isinstance(e["regions"], dict) else e["regions"])]
     guess = Guess("via", "instance", [f"{first} is of the VGG Image Annotator: {len(entries)} images, {len(regions)} regions"])
-    images = home_of(listing, [str(entry["filename"]) for entry in known[first]])
+    images = home_of(listing, [str(entry["filename"]) for entry in known[first]], first)
     place(guess, listing, split, doubts, first, images=images)
     labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
     named = Counter(key for each in labels for key in each)
@@ -77,7 +78,7 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
         yield guess
         return
     values = {key: sorted({each[key] for each in labels if key in each}) for key in named}
-    key = max(named, key=lambda k: (named[k], k.lower() in USUAL_ATTRIBUTES, -len(values[k])))
+    key = max(named, key=lambda k: (named[k], k.lower() in USUAL_ATTRIBUTES, len(values[k]) > 1, -len(values[k])))
     guess.source |= {"attribute": key, "category": None} | void_of(values[key])
     guess.why.append(f"the region attribute '{key}' holds the labels")
     guess.classes = instance_classes(values[key])

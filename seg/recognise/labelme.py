@@ -49,6 +49,6 @@ def _images(listing: Listing, known: Mapping[PurePosixPath, Any], folder: PurePo
     pictures = {f.with_suffix("") for f in listing.files if is_picture(Path(f))}
     if any(f.with_suffix("") in pictures for f in known):
         return folder.as_posix()
-    home = home_of(listing, [f.relative_to(folder).with_suffix("").as_posix() for f in known], stems=True)
+    home = home_of(listing, [f.relative_to(folder).with_suffix("").as_posix() for f in known], folder, stems=True)
     told = [str(c["imagePath"]).replace("\\", "/").rpartition("/")[2] for c in known.values()]
-    return home or home_of(listing, told) or folder.as_posix()
+    return home or home_of(listing, told, folder) or folder.as_posix()

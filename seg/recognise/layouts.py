@@ -72,9 +72,7 @@ def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator
     if count < 2 or any(files[place / "images"] != 1 for place in images if place.parent == home):
         return
     masks = sum(files[place / "masks"] for place in images if place.parent == home)
-    why = [
-        f"{count} folders in {home}/ hold images/ with one file and masks/ with some, {masks} in all: one an object"
-    ]
+    why = [f"{count} folders in {home}/ hold images/ with one file and masks/ with some, {masks} in all: one an object"]
     yield Guess(
         "dsb2018",
         "instance",

@@ -16,6 +16,8 @@ from seg.sample import BACKGROUND, IGNORE, Color, Label
 
 PROBED = 200  # label images that are opened, evenly chosen
 FEW = 5  # images that are opened, and label images before all others are
+MAX_VALUE = 200  # of a class, as COCO's ids have it, beside which 255 is void; with more in between the borders are soft
+SOFT = 0.2  # share of pixels in soft borders, at most
 MAX_CLASSES = 64  # values or colours that are listed, of more the commonest
 VOID_COLORS = ((224, 224, 192),)  # of PASCAL VOC's borders
 
@@ -119,7 +121,7 @@ def _gray(pixels: dict[int, int], named: tuple[str, list[str]] | None) -> Guess:
     values = sorted(pixels)
     shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
     guess = Guess("folders", "semantic", [f"the label images are gray, with the values {shown}"], {"labels": "index"})
-    ignore = [IGNORE] if values[-1] == IGNORE and len(values) > 2 else []
+    ignore = [IGNORE] if values[-1] == IGNORE and len(values) > 2 and values[-2] <= MAX_VALUE else []
     plain = [value for value in values if value not in ignore]
     if named and plain[-1] < len(named[1]):
         guess.why.append(f"{named[0]} names the values, a line each")
@@ -128,8 +130,11 @@ def _gray(pixels: dict[int, int], named: tuple[str, list[str]] | None) -> Guess:
         gaps = [value for value, _ in classes] != list(range(len(classes)))
         guess.classes = [entry(BACKGROUND if is_background(n) else n, color(v), [v] if gaps else ()) for v, n in classes]
         ignore += void
-    elif len(plain) == 2:
-        low, high = plain
+    elif len(plain) == 2 or _soft(plain, pixels):
+        low, high = plain[0], plain[-1]
+        if len(plain) > 2:
+            guess.source["others"] = "ignore"
+            guess.doubts.append(f"{len(plain) - 2} values lie between 0 and 255, as soft borders have: they are ignored (source.others)")
         labels = ([low], [high]) if (low, high) != (0, 1) else ((), ())
         guess.classes = [entry(BACKGROUND, (0, 0, 0), labels[0]), entry("foreground", (255, 255, 255), labels[1])]
         guess.doubts.append(f"{low} is taken for the background and {high} for what is looked for; turn them round if it is the other way")
@@ -144,6 +149,12 @@ def _gray(pixels: dict[int, int], named: tuple[str, list[str]] | None) -> Guess:
     if ignore:
         guess.doubts.append(f"the values {ignore} are ignored: neither learned from nor counted")
     return guess
+
+
+def _soft(values: Sequence[int], pixels: Mapping[int, int]) -> bool:
+    """Whether a few pixels have values in between 0 and 255, as drawn borders that were smoothed or scaled have."""
+    between = sum(pixels[value] for value in values[1:-1])
+    return values[0] == 0 and values[-1] == IGNORE and between <= SOFT * sum(pixels[value] for value in values)
 
 
 def _colors(pixels: dict[tuple[int, int, int], int], kinds: set[str], named: tuple[str, list[str]] | None) -> Guess:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from seg.recognise.files import LABEL_WORD
-from seg.recognise.listing import Family, Listing, common_end, families
+from seg.recognise.listing import Family, Listing, common_end, families, split_of
 
 LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 MOST_FOLDERS = 40  # with most images, that are compared with each other
@@ -58,7 +58,7 @@ def _pairs(listing: Listing) -> Iterator[Pair]:
     most = sorted(holding, key=lambda f: (-len(holding[f]), len(f.parts)))[:MOST_FOLDERS]
     for first in families(most):
         for second in families(most):
-            fitting = first.folders.keys() == second.folders.keys() and not _nested(first, second)
+            fitting = first.folders.keys() == second.folders.keys() and not _nested(first, second) and not _apart(first, second)
             if fitting and (pair := _pair(first, second, holding)):
                 yield pair
         if pair := _together(first, pictures):
@@ -67,6 +67,12 @@ def _pairs(listing: Listing) -> Iterator[Pair]:
 
 def _nested(first: Family, second: Family) -> bool:
     return any(a.is_relative_to(b) or b.is_relative_to(a) for a in first.folders.values() for b in second.folders.values())
+
+
+def _apart(first: Family, second: Family) -> bool:
+    """Whether the names of two folders say different splits."""
+    one, other = (split_of(family.pattern)[0] for family in (first, second))
+    return one is not None and other is not None and one != other
 
 
 def _pair(first: Family, second: Family, holding: Holding) -> Pair | None:

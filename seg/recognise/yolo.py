@@ -52,14 +52,14 @@ def _places(listing: Listing, texts: Sequence[PurePosixPath]) -> tuple[dict[str,
         pattern, folders = family
         split = by_folders(names_in(pattern, folders))
         inside = [f for f in texts if f.is_relative_to(folders["train"])]
-        home = home_of(listing, _relative(inside, folders["train"]), stems=True)
+        home = home_of(listing, _relative(inside, folders["train"]), folders["train"], stems=True)
         images = with_split(home, listing, split) if home else None
         if images is not None and "{split}" in images:
             return {"images": images, "annotations": pattern}, split
     folder = common_folder({f.parent for f in texts})
     if "labels" in folder.parts:
         folder = PurePosixPath(*folder.parts[: folder.parts.index("labels") + 1])
-    home = home_of(listing, _relative(texts, folder), stems=True)
+    home = home_of(listing, _relative(texts, folder), folder, stems=True)
     return None if home is None else ({"images": home, "annotations": folder.as_posix()}, {})
 
 

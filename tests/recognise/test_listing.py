@@ -113,7 +113,10 @@ def test_folders_of_images_take_the_annotations_split_only_if_all_are_there() ->
 
 def test_the_folder_of_named_images() -> None:
     files = listing("masks/sub/a.png", "pictures/sub/a.png", "pictures/sub/b.png", "thumbs/x/sub/a.png", "a.txt")
-    assert home_of(files, ["sub/a.png", "sub/b.png"]) == "pictures"
-    assert home_of(files, ["sub\\a.png"], avoid="pictures") == "thumbs/x"
-    assert home_of(files, ["a", "b"], stems=True) == "pictures/sub"
-    assert home_of(files, ["a.txt"]) is None, "no image"
+    near = PurePosixPath("all.json")
+    assert home_of(files, ["sub/a.png", "sub/b.png"], near) == "pictures"
+    assert home_of(files, ["sub\\a.png"], near, avoid="pictures") == "thumbs/x"
+    assert home_of(files, ["a", "b"], near, stems=True) == "pictures/sub"
+    assert home_of(files, ["a.txt"], near) is None, "no image"
+    splits = listing("test/a.png", "train/a.png", "val/a.png")
+    assert home_of(splits, ["a.png"], PurePosixPath("json/train.json")) == "train"
