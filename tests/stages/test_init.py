@@ -28,7 +28,7 @@ from formats import (
 from tiny import picture, read_back, tree, write
 
 from seg import cli
-from seg.config import checked, compose
+from seg.config import Params, checked
 from seg.errors import ConfigError
 from seg.schema import Config
 from seg.stages import init, prepare
@@ -68,9 +68,18 @@ def refused(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-def config(project: Path, name: str = "raw") -> Config:
-    overrides = [f"data={name}", "runtime.progress=none", "runtime.workers=0"]
-    return checked(compose(project / "conf", overrides)[0])
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configurations that `seg init` composed of what it wrote, as `seg prepare` would, with quiet and single workers."""
+    found: list[Config] = []
+
+    def check(params: Params) -> Config:
+        params["runtime"] |= {"progress": "none", "workers": 0}
+        found.append(checked(params))
+        return found[-1]
+
+    monkeypatch.setattr(init, "checked", check)
+    return found
 
 
 def same(number: int) -> np.ndarray:
@@ -124,8 +133,13 @@ FORMATS: dict[str, tuple[Callable[[Path], object], str, Callable[[int], np.ndarr
 }
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_what_is_written_is_read_as_it_was_drawn(project: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+QUICK = ("index with gaps and a suffix", "colour in one folder", "id maps", "a file a class", "coco by split", "labelme", "yolo")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.slow) for kind in FORMATS])
+def test_what_is_written_is_read_as_it_was_drawn(
+    project: Path, tmp_path: Path, composed: list[Config], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_set, option, expected = FORMATS[kind]
     raw, out = tmp_path / "raw", tmp_path / "out"
     write_set(raw)
@@ -135,7 +149,7 @@ def test_what_is_written_is_read_as_it_was_drawn(project: Path, tmp_path: Path, 
     assert lines[0] == f"{raw}: taken for {option}"
     assert lines[1].startswith("  because ")
     assert "wrote conf/data/raw.yaml; edit it, then" in lines
-    prepare.run(config(project), out)
+    prepare.run(composed[-1], out)
     found = {name.rpartition("/")[2]: sample for name, sample in read_back(out).items()}
     assert sorted(found) == list(NAMES)
     assert [np.array_equal(found[name].semantic, expected(number)) for number, name in enumerate(NAMES)] == [True] * len(NAMES)
@@ -148,7 +162,7 @@ def test_what_is_written_is_read_as_it_was_drawn(project: Path, tmp_path: Path, 
 
 
 def test_of_several_formats_the_likeliest_is_taken_and_the_others_are_named(
-    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, tmp_path: Path, composed: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_coco(tmp_path / "raw")
     write_yolo_set(tmp_path / "raw")
@@ -157,42 +171,16 @@ def test_of_several_formats_the_likeliest_is_taken_and_the_others_are_named(
     shown = capsys.readouterr().out
     assert "taken for coco\n" in shown
     assert [line.split(":")[0] for line in shown.splitlines() if "or else" in line] == ["  or else --as yolo", "  or else --as folders"]
-    for option in ("yolo", "folders"):
-        init.run(project, [str(tmp_path / "raw"), "--as", option, "--name", f"by_{option}"])
-        assert f"taken for {option}\n" in capsys.readouterr().out
-        assert config(project, f"by_{option}").data.name == f"by_{option}"
-    assert config(project, "by_yolo").data.source.target == "seg.sources.yolo.Yolo"
+    init.run(project, [str(tmp_path / "raw"), "--as", "folders", "--name", "other"])
+    assert "taken for folders\n" in capsys.readouterr().out
+    assert (composed[-1].data.name, composed[-1].data.source.target) == ("other", "seg.sources.folders.Folders")
+    assert sorted(tree(project / "conf").keys() - tree(ROOT / "conf").keys()) == ["data/other.yaml", "data/raw.yaml"]
 
 
-@pytest.mark.parametrize(
-    ("images", "channels", "data_range"),
-    [
-        (lambda n: picture(n), 3, None),
-        (lambda n: picture(n, channels=1)[..., 0], 1, None),
-        (lambda n: np.repeat(picture(n, channels=1), 3, axis=2), 1, None),
-        (lambda n: picture(n, channels=1)[..., 0].astype(np.uint16) * 16, 1, "image"),
-    ],
-    ids=["RGB", "gray", "gray as RGB", "12 bit"],
-)
-def test_channels_and_range_are_those_of_the_images(
-    project: Path, tmp_path: Path, images: Callable[[int], np.ndarray], channels: int, data_range: str | None
-) -> None:
-    """Not those of the masks, which are coloured, or lie beside the images."""
-    for number, name in enumerate(NAMES):
-        write(tmp_path / "raw" / f"{name}.png", images(number))
-        write(tmp_path / "raw" / f"{name}_mask.png", PALETTE[scene(number)])
-    init.run(project, [str(tmp_path / "raw")])
-    assert (config(project).data.channels, config(project).data.range) == (channels, data_range)
-
-
-def test_a_folder_within_the_project_is_named_from_there(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_within_the_project_is_named_from_there(project: Path, composed: list[Config]) -> None:
     write_masks(project / "data/My cells (1)")
     init.run(project, ["data/My cells (1)"])
-    found = config(project, "my_cells_1").data
-    assert (found.name, found.root) == ("my_cells_1", "data/My cells (1)")
-    monkeypatch.chdir(project / "data/My cells (1)")
-    init.run(project, [".", "--name", "here"])
-    assert config(project, "here").data.root == "data/My cells (1)"
+    assert (composed[-1].data.name, composed[-1].data.root) == ("my_cells_1", "data/My cells (1)")
 
 
 def test_a_name_that_is_taken_needs_force(project: Path, tmp_path: Path, refused: Refused) -> None:
