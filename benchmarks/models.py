@@ -31,13 +31,14 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 256  # pixels, of the image whose multiply-adds are counted
-TRANSFORMER = ["optimizer=adamw"]
+STEPS = ["trainer.batch_size=4", "optimizer.lr=0.1"]  # few images a step, so that few images give many steps
+TRANSFORMER = ["optimizer=adamw", "optimizer.lr=5e-4"]
 VGG = [
     "model.network.width=0.25",
     "model.network.fc_channels=512",
     "model.network.batch_norm=true",
     "optimizer=adamw",
-    "optimizer.lr=2e-3",
+    "optimizer.lr=1e-3",
 ]
 SETTINGS = {
     **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/models.md")
-    parser.add_argument("--describe", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--describe", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.describe:
         describe(given.describe)
@@ -113,10 +114,12 @@ def measure(work: Path, name: str, epochs: int, base: float) -> Row:
     folder, settings = work / name, SETTINGS.get(name, [])
     paths = [f"paths.prepare={work / 'prepared'}", f"paths.augment={work / 'augmented'}"]
     budget = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "runtime.progress=lines"]
-    ends, peak = timed("train", f"model={name}", *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch")
+    ends, peak = timed(
+        "train", f"model={name}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
+    )
     seg("evaluate", f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
     figures = json.loads((folder / "evaluate/metrics.json").read_text())
-    facts = json.loads(run(sys.executable, __file__, "--describe", name))
+    facts = json.loads(run(sys.executable, __file__, "--describe", f"model={name}", *settings))
     seconds = [after - before for before, after in pairwise(ends)]
     shutil.rmtree(folder)
     return Row(
@@ -131,7 +134,7 @@ def measure(work: Path, name: str, epochs: int, base: float) -> Row:
     )
 
 
-def describe(name: str) -> None:
+def describe(overrides: list[str]) -> None:
     """Print a model's encoder, parameters and multiply-adds as JSON; nothing of it is trained."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -141,7 +144,7 @@ def describe(name: str) -> None:
     from seg.models.dry_run import freeze_unused
     from seg.stages.models import facts
 
-    config = checked(compose(ROOT / "conf", [f"model={name}"])[0])
+    config = checked(compose(ROOT / "conf", overrides)[0])
     model = build_model(config, facts(config), pretrained=False).eval()
     freeze_unused(model, config.data.channels, (SIDE, SIDE))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -222,7 +225,8 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         "# Models compared",
         "",
         f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
-        f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels. So small a budget tells how soon a model learns, and "
+        f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels, "
+        f"{STEPS[0].partition('=')[2]} at a time. So small a budget tells how soon a model learns, and "
         "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing.",
         "",
         f"`{command}`, on {machine()}.",
@@ -231,7 +235,7 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: -row.miou):
-        name = row.model + (f" ({row.settings})" if row.settings else "")
+        name = row.model + (f" ({row.settings.replace('model.network.', '').replace(' ', ', ')})" if row.settings else "")
         lines.append(
             f"| {name} | {row.encoder or 'its own'} | {row.miou:.3f} | {row.parameters / 1e6:.2f} | {row.multiply_adds / 1e9:.2f} "
             f"| {row.seconds_epoch:.1f} | {row.peak_mib:.0f} |"
