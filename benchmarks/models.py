@@ -1,6 +1,6 @@
 """Every semantic model of conf/model on the drawn shapes, with one budget for all -> docs/models.md.
 
-    python benchmarks/models.py                        # all models; a row at a time, so it can be stopped and started again
+    python benchmarks/models.py                        # all small models; a row at a time, so it can be stopped and started again
     python benchmarks/models.py --models unet fpn      # some, at the same budget
 
 Each model is trained and evaluated by the project's own commands (`seg train`, `seg evaluate`), in processes of its own, on
@@ -40,6 +40,7 @@ VGG = [
     "optimizer=adamw",
     "optimizer.lr=1e-3",
 ]
+LARGE = ("fcn", "deeplabv3_resnet50")  # torchvision's, on a ResNet-50 at an eighth of the resolution: hours on few cores
 SETTINGS = {
     **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), VGG),
@@ -64,7 +65,7 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="options of conf/model; all semantic ones if left out")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="options of conf/model; all semantic ones but the large if left out")
     parser.add_argument("--images", type=int, default=600, help="images of the data set, of which 75 %% are learned from")
     parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
     parser.add_argument("--epochs", type=int, default=8)
@@ -75,7 +76,7 @@ def main() -> None:
         describe(given.describe)
         return
     known = semantic_models()
-    names = given.models or known
+    names = given.models or [name for name in known if name not in LARGE]
     if unknown := [name for name in names if name not in known]:
         parser.error(f"{unknown[0]}: no semantic model; there are {', '.join(known)}")
     work = ROOT / "outputs/benchmark_models" / f"{given.images}x{given.size}_{given.epochs}"
@@ -220,7 +221,10 @@ def write(table: Path, rows: list[Row]) -> None:
 
 def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> None:
     """The table as a page, the best mIoU first."""
-    command = f"python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
+    from seg.environment import num_cores
+
+    bound = "" if num_cores() == os.cpu_count() else f"taskset -c 0-{num_cores() - 1} " if num_cores() > 1 else "taskset -c 0 "
+    command = f"{bound}python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
     lines = [
         "# Models compared",
         "",
@@ -259,9 +263,7 @@ def machine() -> str:
 
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     precision = choose_precision("auto", torch.device("cpu"))
-    return (
-        f"{num_cores()} cores of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
-    )
+    return f"{num_cores()} core{'s' * (num_cores() > 1)} of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
 
 
 def _cpuinfo() -> list[str]:
