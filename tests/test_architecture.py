@@ -107,7 +107,7 @@ def test_dvc_tracks_the_settings_that_the_trainings_scratch_folder_is_named_by()
     assert sorted(DVC["train"]["params"]) == sorted(SECTIONS)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "doctor", "configure"])
+@pytest.mark.parametrize("stage", ["prepare", "doctor", "configure", "init"])
 def test_stages_that_need_no_torch_do_not_import_it(stage: str) -> None:
     import subprocess
     import sys

@@ -1,6 +1,6 @@
 """Names and colours for classes that a data set does not describe itself, or describes in a text file beside the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seg.recognise.listing import Listing
@@ -46,7 +46,16 @@ def color(index: int) -> list[int]:
     return channels
 
 
-def instance_classes(names: Sequence[str]) -> list[dict[str, Any]]:
-    """`background`, and a class for each name of an object."""
-    known = [name for name in names if not is_void(name) and not is_background(name)]
-    return [entry(BACKGROUND, (0, 0, 0)), *(entry(name, color(number)) for number, name in enumerate(known, start=1))]
+def instance_classes(names: Iterable[str]) -> list[dict[str, Any]]:
+    """`background`, with the labels that mean it, and a class for each name of an object."""
+    known = list(dict.fromkeys(names))
+    background = [name for name in known if is_background(name)]
+    objects = [name for name in known if not is_void(name) and name not in background]
+    labels = background if background != [BACKGROUND] else []
+    return [entry(BACKGROUND, (0, 0, 0), labels), *(entry(name, color(number)) for number, name in enumerate(objects, start=1))]
+
+
+def void_of(names: Iterable[str]) -> dict[str, Any]:
+    """The key data.source.ignore for the labels whose regions count nowhere; none where no label is one."""
+    void = [name for name in dict.fromkeys(names) if is_void(name)]
+    return {"ignore": void} if void else {}

@@ -1,7 +1,9 @@
 """A folder -> what it may be, the likeliest first; and what its images are like."""
 
+import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from seg.errors import DataError
 from seg.imagefile import decode, read_bytes
 from seg.recognise import annotations, layouts, masks
 from seg.recognise.guess import Guess
-from seg.recognise.listing import Listing
+from seg.recognise.listing import SPLIT_WORDS, Listing
 from seg.sources.pairing import is_picture
 
 PROBED = 40  # images that are opened
@@ -32,10 +34,7 @@ def formats_of(listing: Listing) -> list[Guess]:
 
 def image_facts(listing: Listing, guess: Guess) -> tuple[int, object]:
     """data.channels and data.range for the images of a guess: gray where all are, and `image` where they have more than 8 bits."""
-    pattern = str(guess.source.get("images") or guess.source.get("folder") or ".").partition("{")[0].rstrip("/") or "."
-    files = [f for f in listing.files if is_picture(Path(f)) and (pattern == "." or f.is_relative_to(pattern))]
-    labels = {str(guess.source.get(key, "")).partition("{")[0].rstrip("/") for key in ("masks", "objects")} - {"", "."}
-    files = [f for f in files if not any(f.is_relative_to(folder) for folder in labels) and "masks" not in f.parts]
+    files = _images_of(listing, guess)
     channels: Counter[int] = Counter()
     deep = False
     for file in files[:: max(1, len(files) // PROBED)]:
@@ -52,3 +51,22 @@ def image_facts(listing: Listing, guess: Guess) -> tuple[int, object]:
     if set(channels) <= {1, 3}:
         most = 1 if set(channels) == {1} else 3
     return most, "image" if deep else None
+
+
+def _images_of(listing: Listing, guess: Guess) -> list[PurePosixPath]:
+    """The files that a guess takes for images."""
+    split = guess.split.get("folders") or {name: name for name in SPLIT_WORDS}
+    images = _pattern(str(guess.source.get("images", ".")), split.values())
+    labels = [_pattern(str(guess.source[key]), split.values()) for key in ("masks", "objects") if guess.source.get(key)]
+    files = [f for f in listing.files if is_picture(Path(f)) and images.match(f.as_posix())]
+    if guess.source.get("masks") == guess.source.get("images"):
+        ending = str(guess.source.get("mask_suffix", ""))
+        return [f for f in files if not ending or not f.stem.endswith(ending)]
+    return [f for f in files if not any(place.match(f.as_posix()) for place in labels)]
+
+
+def _pattern(place: str, words: Iterable[str]) -> re.Pattern[str]:
+    """What the paths of files in a folder look like; words: what {split} may stand for."""
+    parts = {"{split}": f"({'|'.join(map(re.escape, words))})", "{image}": "[^/]+", "{class}": "[^/]+"}
+    pieces = [parts.get(piece, re.escape(piece)) for piece in re.split(r"(\{\w+\})", place.removeprefix("./"))]
+    return re.compile("" if place == "." else "".join(pieces) + r"(/|$|\.)")  # {image} and {class} may end a file's name

@@ -19,4 +19,3 @@ class Guess:
     classes: list[dict[str, Any]] | None = None
     split: dict[str, Any] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
-    images: list[Any] = field(default_factory=list)

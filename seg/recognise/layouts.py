@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from seg.recognise.classes import color, entry, instance_classes
+from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
-from seg.sample import BACKGROUND
 from seg.sources.pairing import is_picture
 
 ROOM = PurePosixPath("JPEGImages")
@@ -44,19 +43,22 @@ def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess
     if home is not None:
         prefix = "" if home == PurePosixPath(".") else f"{home}/"
         source = {"images": f"{prefix}leftImg8bit/{{split}}", "masks": f"{prefix}gtFine/{{split}}"}
-        yield Guess("cityscapes", "semantic", ["leftImg8bit/ beside gtFine/, as Cityscapes has them"], source)
-        yield Guess("cityscapes_instances", "instance", ["leftImg8bit/ beside gtFine/, as Cityscapes has them"], dict(source))
+        why, doubt = "leftImg8bit/ beside gtFine/, as Cityscapes has them", "the classes and cities of Cityscapes are taken for granted"
+        for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
+            yield Guess(option, task, [why], dict(source), doubts=[doubt])
 
 
 def _pet(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     if PurePosixPath("annotations/trimaps") in folders and PurePosixPath("images") in folders:
-        yield Guess("pet", "semantic", ["annotations/trimaps/ beside images/, as the Oxford-IIIT Pet data set has them"])
+        why = ["annotations/trimaps/ beside images/, as the Oxford-IIIT Pet data set has them"]
+        yield Guess("pet", "semantic", why, doubts=["its values 1, 2 and 3 (pet, background, border) are taken for granted"])
 
 
 def _camvid(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     names = {folder.as_posix() for folder in folders}
     if {"train", "trainannot", "val", "valannot", "test", "testannot"} <= names:
-        yield Guess("camvid", "semantic", ["train/ and trainannot/ and their like, as CamVid with 11 classes has them"])
+        why = ["train/ and trainannot/ and their like, as CamVid with 11 classes has them"]
+        yield Guess("camvid", "semantic", why, doubts=["the 11 classes of CamVid are taken for granted"])
 
 
 def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
@@ -75,7 +77,7 @@ def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator
         "dsb2018",
         "instance",
         why,
-        {"images": f"{home}/{{image}}/images", "masks": f"{home}/{{image}}/masks", "category": "object"},
+        {name: (home / "{image}" / name).as_posix() for name in ("images", "masks")} | {"category": "object"},
         instance_classes(["object"]),
     )
 
@@ -98,12 +100,23 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     for pattern, cut in patterns.items():
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
         classes = Counter(label for _, label in found)
-        if len(found) * 10 >= len(inside) * 9 and 2 <= len(classes) <= 64 and max(classes.values()) > 1:
+        if len(found) * 10 >= len(inside) * 9 and len(classes) >= 2 and max(classes.values()) > 1:
             why = [f"the files in {masks}/ are named {pattern}: {len(classes)} classes, a file each"]
             source = {"images": images.as_posix(), "masks": f"{masks}/{pattern}"}
-            known = [entry(BACKGROUND, (0, 0, 0)), *(entry(n, color(k)) for k, n in enumerate(sorted(classes), start=1))]
-            yield Guess("class_files", "semantic", why, source, known)
+            if pattern == "{image}/{class}" and (objects := _numbered_objects(classes)):
+                why = [f"the files in {masks}/ are named {{image}}/<number>: {sum(classes.values())} in all, one an object"]
+                source = {"images": images.as_posix(), "masks": f"{masks}/{{image}}", "category": objects}
+                yield Guess("dsb2018", "instance", why, source, instance_classes([objects]))
+            else:
+                yield Guess("class_files", "semantic", why, source | void_of(classes), instance_classes(sorted(classes)))
             return
+
+
+def _numbered_objects(names: Iterable[str]) -> str | None:
+    """The class of the objects that files are of by their names: numbers, perhaps after one word; None for other names."""
+    words = {match.group(1) if (match := re.fullmatch(r"([A-Za-z]*)[-_ ]?\d+", name)) else None for name in names}
+    word = words.pop() if len(words) == 1 else None
+    return None if word is None else "object" if word.lower() in ("", "mask", "instance", "object") else word
 
 
 def _cut(name: str, names: set[str]) -> list[str] | None:

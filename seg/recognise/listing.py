@@ -72,18 +72,15 @@ class Family:
 
 
 def families(folders: Iterable[PurePosixPath]) -> list[Family]:
-    """Folders gathered by split; where not all of train, val and test are there, each folder stands for itself."""
+    """Folders gathered by split, where all of train, val and test are there; then each folder by itself."""
     grouped: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)
-    alone = []
-    for folder in folders:
+    known = sorted(folders)
+    for folder in known:
         split, pattern = split_of(folder.as_posix())
-        if split is None or split in grouped[pattern]:
-            alone.append(folder)
-        else:
-            grouped[pattern][split] = folder
+        if split is not None:
+            grouped[pattern].setdefault(split, folder)
     found = [Family(pattern, members) for pattern, members in grouped.items() if len(members) == len(SPLIT_WORDS)]
-    alone += [folder for members in grouped.values() if len(members) < len(SPLIT_WORDS) for folder in members.values()]
-    return found + [Family(folder.as_posix(), {"": folder}) for folder in sorted(alone)]
+    return found + [Family(folder.as_posix(), {"": folder}) for folder in known]
 
 
 def split_of(name: str) -> tuple[str | None, str]:

@@ -1,11 +1,13 @@
 """A guess -> conf/data/<name>.yaml: the option that it names, with its comments, filled in and ready to edit."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from seg.recognise.guess import Guess
 
@@ -18,10 +20,13 @@ def as_yaml(guess: Guess, pattern: Path, name: str, root: str, channels: int, da
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
     content: CommentedMap = yaml.load(pattern.read_text())
-    content["name"], content["root"], content["obtain"] = name, root, None
-    content["channels"] = channels
-    if data_range is not None or "range" in content:
+    content["name"], content["root"], content["channels"] = name, _flow(root), channels
+    if "obtain" in content:
+        content["obtain"] = None
+    if "range" in content:
         content["range"] = data_range
+    elif data_range is not None:
+        content.insert(list(content).index("channels") + 1, "range", data_range)
     for key, value in guess.source.items():
         content["source"][key] = _flow(value)
     if guess.split:
@@ -52,12 +57,18 @@ def _without_head(text: str) -> str:
 
 
 def _flow(value: Any) -> Any:
-    """Lists and mappings on one line, as the other options have them."""
+    """Lists and mappings on one line, as the other options have them; quotes where OmegaConf would not read text as text."""
     if isinstance(value, dict):
         made: Any = CommentedMap((key, _flow(inner)) for key, inner in value.items())
     elif isinstance(value, list | tuple):
         made = CommentedSeq(_flow(inner) for inner in value)
     else:
-        return value
+        return DoubleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
     made.fa.set_flow_style()
     return made
+
+
+def _is_plain(text: str) -> bool:
+    """Whether text needs no quotes in YAML of any version: a word that is not of those such as `on` or `null`, or a path."""
+    words = ("on", "off", "yes", "no", "y", "n", "true", "false", "null", "nan", "inf")
+    return re.fullmatch(r"[A-Za-z_/][\w /.-]*\w|[A-Za-z_.]", text, re.ASCII) is not None and text.lower() not in words

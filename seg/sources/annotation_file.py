@@ -26,12 +26,12 @@ class AnnotatedImage:
     regions: list[Region]
 
 
-def items_of(part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding]) -> list[Item]:
+def items_of(part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules) -> list[Item]:
     """The Items of all images that the file `path` names, by name, with their regions as text.
 
-    DataError where an image does not lie in `folder`, or a label is of no class. Images that are not named are a finding.
+    DataError where an image does not lie in `folder`, or a label is of no class.
     """
-    _find_images(path, folder, sorted(image.name for image in images), findings)
+    _find_images(path, folder, sorted(image.name for image in images))
     rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
     items = []
     for image in sorted(images, key=lambda one: natural_key(one.name)):
@@ -40,6 +40,17 @@ def items_of(part: Part, path: Path, folder: Path, images: Sequence[AnnotatedIma
         labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
         items.append(Item(image_id, part.split, (str(folder / place), str(path)), (image_id, image.name, place.name), labels))
     return items
+
+
+def note_unnamed(items: Sequence[Item], folders: Sequence[Path], findings: list[Finding]) -> None:
+    """Add the images in the folders that no annotation file names to the findings. items: those of `items_of`, of all splits."""
+    named = {Path(item.files[0]) for item in items}
+    for folder in dict.fromkeys(folders):
+        unused = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p) and p not in named)
+        if unused:
+            files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
+            what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
+            findings.append(Finding("image-without-label", str(folder), what))
 
 
 def read_item(item: Item, reader: ImageReader, rules: Rules) -> Record:
@@ -82,8 +93,8 @@ def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annota
         )
 
 
-def _find_images(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> None:
-    """DataError where images that the file `path` names do not lie in `folder`; those that it does not name are a finding."""
+def _find_images(path: Path, folder: Path, names: Sequence[str]) -> None:
+    """DataError where images that the file `path` names do not lie in `folder`."""
     if not names:
         raise DataError(f"{path}: names no images; set data.source.annotations", kind="bad-annotation")
     if missing := [name for name in names if not (folder / name).is_file()]:
@@ -92,7 +103,3 @@ def _find_images(path: Path, folder: Path, names: Sequence[str], findings: list[
             f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name",
             kind="label-without-image",
         )
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p)}
-    if unused := sorted(there - set(names)):
-        what = f"{len(unused)} images are not named in {path.name} and are left out, such as {unused[0]}"
-        findings.append(Finding("image-without-label", str(folder), what))

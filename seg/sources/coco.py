@@ -8,7 +8,7 @@ from seg.errors import ConfigError, did_you_mean
 from seg.findings import Finding
 from seg.sample import ClassInfo
 from seg.schema import Split
-from seg.sources.annotation_file import AnnotatedImage, items_of, read_item
+from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, read_item
 from seg.sources.base import Item, Record
 from seg.sources.coco_file import Annotation, Key, Picture, read_coco
 from seg.sources.images import ImageReader
@@ -21,8 +21,9 @@ class Coco:
 
     The labels of regions are the names of their categories. ignore: categories whose regions count neither as instances nor
     as background, as crowds do. drop, others: as for every source (see `seg.sources.class_map`). holes: polygons inside
-    others of the same annotation are holes; COCO adds them. `{split}` in `annotations` and `images` stands for train, val
-    and test where the split is given by folders. Crowds lie beneath an image's instances in the class map.
+    others of the same annotation are holes; COCO adds them. `{split}` in `annotations`, and in `images` if they
+    are apart, stands for train, val and test where the split is given by folders. Crowds lie beneath an image's instances in
+    the class map.
     """
 
     with_instances = True
@@ -42,12 +43,13 @@ class Coco:
     ) -> None:
         self.findings: list[Finding] = []
         self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.json", annotations=annotations, images=images)
+        self.parts = parts_of(split, "{split}.json", annotations=annotations)
         self.rules, self.reader = rules_of(classes, ignore, drop, others, holes), reader
         self.left_out = {"ignore": list(ignore), "drop": list(drop)}
 
     def items(self) -> list[Item]:
         items: list[Item] = []
+        folders = []
         named: set[str] = set()
         for part in self.parts:
             path = file_below(self.root, self.annotations, part, "data.source.annotations")
@@ -55,7 +57,9 @@ class Coco:
             content = read_coco(path)
             named.update(content.categories.values())
             images = [_image(picture, content.annotations[key], content.categories) for key, picture in content.pictures.items()]
-            items += items_of(part, path, folder, images, self.rules, self.findings)
+            items += items_of(part, path, folder, images, self.rules)
+            folders.append(folder)
+        note_unnamed(items, folders, self.findings)
         for key, names in self.left_out.items():
             if unknown := [name for name in names if name not in named]:
                 raise ConfigError(

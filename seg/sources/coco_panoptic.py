@@ -48,7 +48,7 @@ class CocoPanoptic:
     ) -> None:
         self.findings: list[Finding] = []
         self.root, self.annotations, self.masks, self.images = Path(root), annotations, masks, images
-        self.parts = parts_of(split, "panoptic_{split}.json", annotations=annotations, masks=masks, images=images)
+        self.parts = parts_of(split, "panoptic_{split}.json", annotations=annotations)
         self.segments, self.class_map = SegmentClasses(classes), ClassMap(classes, str, ignore, drop, others)
         self.listed, self.skip_unlabelled, self.reader = [*ignore, *drop], skip_unlabelled, reader
 

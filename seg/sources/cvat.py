@@ -12,7 +12,7 @@ from seg.errors import DataError
 from seg.findings import Finding
 from seg.sample import ClassInfo
 from seg.schema import Split
-from seg.sources.annotation_file import AnnotatedImage, items_of, place_of, read_item
+from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width
@@ -29,8 +29,8 @@ class Cvat:
 
     line_width, point_radius: pixels of polylines, and around points. Of shapes that overlap the one with the higher z_order
     lies on top. Shapes of one label and group_id (0 is none) are one object; holes: polygons inside others of the same
-    object are holes. What is occluded is kept as drawn; tags of images are passed over. `{split}` in `annotations` and
-    `images` stands for train, val and test where the split is given by folders.
+    object are holes. What is occluded is kept as drawn; tags of images are passed over. `{split}` in `annotations`,
+    and in `images` if they are apart, stands for train, val and test where the split is given by folders.
     """
 
     with_instances = True
@@ -53,18 +53,21 @@ class Cvat:
         refuse_no_width(line_width=line_width, point_radius=point_radius)
         self.findings: list[Finding] = []
         self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.xml", annotations=annotations, images=images)
+        self.parts = parts_of(split, "{split}.xml", annotations=annotations)
         self.line_width, self.point_radius = line_width, point_radius
         self.rules, self.reader = rules_of(classes, ignore, drop, others, holes), reader
 
     def items(self) -> list[Item]:
         items: list[Item] = []
+        folders = []
         for part in self.parts:
             path = file_below(self.root, self.annotations, part, "data.source.annotations")
             folder = folder_below(self.root, self.images, part, "data.source.images")
             stems: dict[str, str] = {}
             images = [self._image(path, element, stems) for element in _images(path)]
-            items += items_of(part, path, folder, images, self.rules, self.findings)
+            items += items_of(part, path, folder, images, self.rules)
+            folders.append(folder)
+        note_unnamed(items, folders, self.findings)
         return items
 
     def read(self, item: Item) -> Record:

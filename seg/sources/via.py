@@ -9,7 +9,7 @@ from seg.errors import ConfigError, DataError, did_you_mean
 from seg.findings import Finding
 from seg.sample import ClassInfo
 from seg.schema import Split
-from seg.sources.annotation_file import AnnotatedImage, items_of, place_of, read_item
+from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.json_file import number_of, numbers_of, read_json
@@ -26,8 +26,8 @@ class Via:
 
     attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category:
     the label of all regions instead, whatever their attributes; one of the two is null. line_width, point_radius: pixels of
-    polylines, and around points. Regions that overlap lie in the file's order, the last on top. `{split}` in `annotations`
-    and `images` stands for train, val and test where the split is given by folders.
+    polylines, and around points. Regions that overlap lie in the file's order, the last on top. `{split}` in
+    `annotations`, and in `images` if they are apart, stands for train, val and test where the split is given by folders.
     """
 
     with_instances = True
@@ -56,18 +56,21 @@ class Via:
             )
         self.findings: list[Finding] = []
         self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.json", annotations=annotations, images=images)
+        self.parts = parts_of(split, "{split}.json", annotations=annotations)
         self.attribute, self.category, self.line_width, self.point_radius = attribute, category, line_width, point_radius
         self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
 
     def items(self) -> list[Item]:
         items: list[Item] = []
+        folders = []
         for part in self.parts:
             path = file_below(self.root, self.annotations, part, "data.source.annotations")
             folder = folder_below(self.root, self.images, part, "data.source.images")
             stems: dict[str, str] = {}
             images = [self._image(path, key, entry, stems) for key, entry in _entries(path).items()]
-            items += items_of(part, path, folder, images, self.rules, self.findings)
+            items += items_of(part, path, folder, images, self.rules)
+            folders.append(folder)
+        note_unnamed(items, folders, self.findings)
         return items
 
     def read(self, item: Item) -> Record:

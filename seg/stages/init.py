@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from seg.config import checked, compose
 from seg.environment import conf_folder
-from seg.errors import ConfigError, DataError, InputError, did_you_mean
+from seg.errors import ConfigError, DataError, did_you_mean
 from seg.recognise.formats import formats_of, image_facts
 from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
@@ -43,7 +43,7 @@ def run(project: Path, arguments: list[str]) -> None:
     path.write_text(text)
     try:
         checked(compose(conf, [f"data={name}"])[0])
-    except InputError:
+    except BaseException:
         path.unlink() if before is None else path.write_text(before)
         raise
     print(f"{given.folder}: taken for {guess.option}")

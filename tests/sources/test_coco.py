@@ -148,8 +148,23 @@ def test_a_file_and_a_folder_for_each_split(tmp_path: Path) -> None:
     source = coco(tmp_path, section, annotations="annotations/instances_{split}.json", images="{split}/images")
     assert [(item.split, item.image_id) for item in source.items()] == [(s, i) for s in ("train", "val", "test") for i in "ab"]
     assert [source.read(item).sample.categories.tolist() for item in source.items()] == [[1], [], [2], [], [3], []]
-    with pytest.raises(ConfigError, match=r"^data.split.by=folders: data.source.annotations and .images must hold {split}"):
+    with pytest.raises(ConfigError, match=r"^data.split.by=folders: data.source.annotations must hold {split}"):
         coco(tmp_path, section, images="{split}/images")
+
+
+def test_a_file_for_each_split_and_one_folder_of_images(tmp_path: Path) -> None:
+    """An image that none of the files names is told of once; one that another split's names is not."""
+    write_coco(tmp_path, [region(11, CAT, box(1, 1, 5, 5))], 4)
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    for number, name in enumerate(("train", "val", "test")):
+        images = content["images"][number : number + 1]
+        own = [a for a in content["annotations"] if a["image_id"] == images[0]["id"]]
+        (tmp_path / f"{name}.json").write_text(json.dumps(content | {"images": images, "annotations": own}))
+    source = coco(tmp_path, split("folders"), annotations="{split}.json")
+    assert [(item.split, item.image_id) for item in source.items()] == [("train", "a"), ("val", "b"), ("test", "c")]
+    assert [str(f) for f in source.findings] == [
+        f"{tmp_path}/images: 1 images are not named in test.json or train.json or val.json and are left out, such as d.png"
+    ]
 
 
 def test_boxes_and_areas_of_the_file_are_not_trusted(tmp_path: Path) -> None:

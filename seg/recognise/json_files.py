@@ -1,0 +1,120 @@
+"""JSON files for all images: COCO, COCO panoptic, and the VGG Image Annotator's."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from seg.recognise.classes import color, entry, instance_classes, void_of
+from seg.recognise.files import LABEL_WORD, PROBED, chosen, home_of, place
+from seg.recognise.guess import Guess
+from seg.recognise.listing import Listing
+
+Contents = Mapping[PurePosixPath, Any]
+"""What JSON files hold, by their names; mappings alone."""
+
+USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
+
+
+def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    known = {f: c for f, c in contents.items() if _has(c, "segments_info")}
+    if not known:
+        return
+    first, split, doubts = chosen(list(known))
+    content = known[first]
+    things = [c for c in content["categories"] if c.get("isthing")]
+    guess = Guess("coco_panoptic", "instance", [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"])
+    pngs = [str(a.get("file_name")) for a in content["annotations"]]
+    masks = _home_of_pngs(listing, pngs, first)
+    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)
+    place(guess, listing, split, doubts, first, images=images, masks=masks)
+    if not _are_those_of(content["categories"], 133):
+        guess.classes = [entry(str(c["name"]), c.get("color") or color(k + 1)) for k, c in enumerate(content["categories"])]
+    yield guess
+
+
+def _home_of_pngs(listing: Listing, names: list[str], annotations: PurePosixPath) -> str | None:
+    """The folder of the label images: the one beside the file that is called as it is, as COCO has it, or as folders of labels are."""
+    own = annotations.with_suffix("")
+    called = {f.parent for f in listing.files if LABEL_WORD.search(f.parent.name)}
+    folders = [own, *sorted(called, key=lambda f: (f.parent != annotations.parent, f))]
+    there = set(listing.files)
+    fitting = [f for f in folders if names and all(f / name in there for name in names[:PROBED])]
+    return fitting[0].as_posix() if fitting else home_of(listing, names, annotations)
+
+
+def coco(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    known = {f: c for f, c in contents.items() if _has(c, "segmentation")}
+    if not known:
+        return
+    known = {f: c for f, c in known.items() if not _has(c, "keypoints")} or known
+    first, split, doubts = chosen(list(known))
+    content = known[first]
+    guess = Guess("coco", "instance", [f"{first} is a COCO instances file: {_counted(content)}"])
+    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first)
+    place(guess, listing, split, doubts, first, images=images)
+    names = [str(c["name"]) for c in content["categories"]]
+    guess.source |= void_of(names)
+    if not _are_those_of(content["categories"], 80):
+        guess.classes = instance_classes(names)
+    yield guess
+
+
+def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    known = {f: entries for f, c in contents.items() if (entries := _via_entries(c))}
+    if not known:
+        return
+    first, split, doubts = chosen(list(known))
+    entries = [entry for file in (known if split else (first,)) for entry in known[file]]
+    regions = [r for e in entries for r in (e["regions"].values() if isinstance(e["regions"], dict) else e["regions"])]
+    guess = Guess("via", "instance", [f"{first} is of the VGG Image Annotator: {len(entries)} images, {len(regions)} regions"])
+    images = home_of(listing, [str(entry["filename"]) for entry in known[first]], first)
+    place(guess, listing, split, doubts, first, images=images)
+    labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
+    named = Counter(key for each in labels for key in each)
+    if not named:
+        guess.source |= {"attribute": None, "category": "object"}
+        guess.classes = instance_classes(["object"])
+        yield guess
+        return
+    values = {key: sorted({each[key] for each in labels if key in each}) for key in named}
+    key = max(named, key=lambda k: (named[k], k.lower() in USUAL_ATTRIBUTES, len(values[k]) > 1, -len(values[k])))
+    guess.source |= {"attribute": key, "category": None} | void_of(values[key])
+    guess.why.append(f"the region attribute '{key}' holds the labels")
+    guess.classes = instance_classes(values[key])
+    if named[key] < len(regions):
+        guess.doubts.append(f"{len(regions) - named[key]} of {len(regions)} regions have no '{key}'")
+    yield guess
+
+
+def _text(value: Any) -> str:
+    """An attribute's value as a label: text, or the only option of a checkbox that is ticked; empty for none."""
+    if isinstance(value, dict):
+        ticked = [str(option) for option, on in value.items() if on is True]
+        return ticked[0] if len(ticked) == 1 else ""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _via_entries(content: Any) -> list[Any]:
+    inner = content.get("_via_img_metadata", content)
+    entries = list(inner.values()) if isinstance(inner, dict) else []
+    sound = entries and all(isinstance(e, dict) and "filename" in e and isinstance(e.get("regions"), list | dict) for e in entries)
+    return entries if sound else []
+
+
+def _has(content: Any, key: str) -> bool:
+    """Whether it is a COCO file whose first annotation has the key."""
+    if not all(isinstance(content.get(part), list) for part in ("images", "annotations", "categories")):
+        return False
+    first = next(iter(content["annotations"]), None)
+    return isinstance(first, dict) and key in first
+
+
+def _counted(content: Any) -> str:
+    return f"{len(content['images'])} images, {len(content['annotations'])} annotations, {len(content['categories'])} categories"
+
+
+def _are_those_of(categories: Sequence[Any], count: int) -> bool:
+    """Whether the categories are COCO's own, for which the option's classes are right."""
+    names = {str(c["name"]) for c in categories}
+    return len(categories) == count and {"person", "toothbrush", "hair drier"} <= names

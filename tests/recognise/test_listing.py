@@ -1,0 +1,122 @@
+"""What a folder holds, and the splits that names say."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from seg.errors import DataError
+from seg.recognise.files import by_folders, chosen, home_of, split_of_folders, with_split
+from seg.recognise.listing import Listing, common_end, families, list_folder, split_of
+
+
+def paths(*names: str) -> list[PurePosixPath]:
+    return [PurePosixPath(name) for name in names]
+
+
+def listing(*names: str) -> Listing:
+    return Listing(Path("/nowhere"), tuple(paths(*names)))
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "pattern"),
+    [
+        ("train", "train", "{split}"),
+        ("images/training", "train", "images/{split}"),
+        ("Train/images", "train", "{split}/images"),
+        ("train2017", "train", "{split}2017"),
+        ("trainannot", "train", "{split}annot"),
+        ("instances_val.json", "val", "instances_{split}.json"),
+        ("valid/x", "val", "{split}/x"),
+        ("data/validation", "val", "data/{split}"),
+        ("dev", "val", "{split}"),
+        ("testing", "test", "{split}"),
+        ("train/a/test", "test", "train/a/{split}"),
+        ("latest", None, "latest"),
+        ("contrain", None, "contrain"),
+        ("images", None, "images"),
+    ],
+)
+def test_the_split_that_a_name_says(name: str, split: str | None, pattern: str) -> None:
+    assert split_of(name) == (split, pattern)
+
+
+def test_folders_are_a_family_where_all_three_splits_are_there() -> None:
+    found = families(paths("training/img", "validation/img", "testing/img", "train/gt", "val/gt"))
+    assert [f.pattern for f in found] == ["{split}/img", "testing/img", "train/gt", "training/img", "val/gt", "validation/img"]
+    assert found[0].names == {"train": "training", "val": "validation", "test": "testing"}
+    assert [list(f.folders) for f in found[1:]] == [[""]] * 5, "each by itself, too"
+
+
+def test_hidden_files_and_those_of_archives_are_passed_over(tmp_path: Path) -> None:
+    for name in ("b/x.png", "a.png", ".git/x", "b/.DS_Store", "__MACOSX/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = list_folder(tmp_path)
+    assert found.files == tuple(paths("a.png", "b/x.png"))
+    assert found.pictures() == {PurePosixPath("."): paths("a.png"), PurePosixPath("b"): paths("b/x.png")}
+    assert found.having(".png") == paths("a.png", "b/x.png")
+
+
+def test_a_file_and_nothing_are_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(DataError, match=r"x.json: is a file; give the folder that holds images and labels$"):
+        list_folder(tmp_path / "x.json")
+    with pytest.raises(DataError, match=r"none: there is no such folder$"):
+        list_folder(tmp_path / "none")
+
+
+def test_the_end_that_names_share() -> None:
+    assert common_end(["a_x_mask", "b_y_mask"]) == "_mask"
+    assert common_end(["a", "b"]) == ""
+
+
+def test_of_files_of_one_kind_those_of_all_splits_are_read_or_one() -> None:
+    three = paths("x/instances_test.json", "x/instances_train.json", "x/instances_val.json")
+    first, split, doubts = chosen([*three, *paths("x/old.json")])
+    assert (first.name, split) == ("instances_train.json", {"by": "folders", "ratios": None, "stratify": False, "folders": None})
+    assert doubts == ["not read, though of the same kind: x/old.json; a split by files needs all of train, val and test"]
+    first, split, doubts = chosen(paths("instances_val2017.json", "instances_train2017.json"))
+    assert (first.name, split) == ("instances_train2017.json", {})
+    assert len(doubts) == 1
+    assert chosen(paths("b.json")) == (PurePosixPath("b.json"), {}, [])
+
+
+def test_what_stands_for_a_split_is_listed_where_it_is_called_otherwise() -> None:
+    plain = {"train": "train", "val": "val", "test": "test"}
+    assert by_folders(plain)["folders"] is None
+    assert by_folders(plain | {"val": "valid"})["folders"] == {"train": "train", "val": "valid", "test": "test"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "pattern"),
+    [
+        (["train/labels", "valid/labels", "test/labels"], "{split}/labels"),
+        (["labels/train/a", "labels/train/b", "labels/val/a", "labels/test/c"], "labels/{split}"),
+        (["labels/train", "labels/val"], None),
+        (["labels/train", "labels/val", "labels/test", "more"], None),
+    ],
+)
+def test_folders_below_those_of_the_splits(folders: list[str], pattern: str | None) -> None:
+    found = split_of_folders(paths(*folders))
+    assert (found and found[0]) == pattern
+
+
+def test_folders_of_images_take_the_annotations_split_only_if_all_are_there() -> None:
+    files = listing("img/train/a.png", "img/val/b.png", "all/c.png", "training/d.png")
+    split = by_folders({"train": "train", "val": "val", "test": "test"})
+    assert with_split("img/train", files, split) is None, "there is no img/test"
+    assert with_split("all", files, split) == "all"
+    assert with_split("img/train", files, {}) == "img/train"
+    more = listing(*(f"img/{name}/a.png" for name in ("train", "val", "test")))
+    assert with_split("img/train", more, split) == "img/{split}"
+
+
+def test_the_folder_of_named_images() -> None:
+    files = listing("masks/sub/a.png", "pictures/sub/a.png", "pictures/sub/b.png", "thumbs/x/sub/a.png", "a.txt")
+    near = PurePosixPath("all.json")
+    assert home_of(files, ["sub/a.png", "sub/b.png"], near) == "pictures"
+    assert home_of(files, ["sub\\a.png"], near, avoid="pictures") == "thumbs/x"
+    assert home_of(files, ["a", "b"], near, stems=True) == "pictures/sub"
+    assert home_of(files, ["a.txt"], near) is None, "no image"
+    splits = listing("test/a.png", "train/a.png", "val/a.png")
+    assert home_of(splits, ["a.png"], PurePosixPath("json/train.json")) == "train"
