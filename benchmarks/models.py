@@ -1,6 +1,6 @@
 """Every semantic model of conf/model on the drawn shapes, with one budget for all -> docs/models.md.
 
-    python benchmarks/models.py                        # all models; a row at a time, so it can be stopped and started again
+    python benchmarks/models.py                        # all small models; a row at a time, so it can be stopped and started again
     python benchmarks/models.py --models unet fpn      # some, at the same budget
 
 Each model is trained and evaluated by the project's own commands (`seg train`, `seg evaluate`), in processes of its own, on
@@ -31,14 +31,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 256  # pixels, of the image whose multiply-adds are counted
-TRANSFORMER = ["optimizer=adamw"]
+STEPS = ["trainer.batch_size=4", "optimizer.lr=0.1"]  # few images a step, so that few images give many steps
+TRANSFORMER = ["optimizer=adamw", "optimizer.lr=5e-4"]
 VGG = [
     "model.network.width=0.25",
     "model.network.fc_channels=512",
     "model.network.batch_norm=true",
     "optimizer=adamw",
-    "optimizer.lr=2e-3",
+    "optimizer.lr=1e-3",
 ]
+LARGE = ("fcn", "deeplabv3_resnet50")  # torchvision's, on a ResNet-50 at an eighth of the resolution: hours on few cores
 SETTINGS = {
     **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), VGG),
@@ -63,18 +65,18 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="options of conf/model; all semantic ones if left out")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="options of conf/model; all semantic ones but the large if left out")
     parser.add_argument("--images", type=int, default=600, help="images of the data set, of which 75 %% are learned from")
     parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/models.md")
-    parser.add_argument("--describe", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--describe", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.describe:
         describe(given.describe)
         return
     known = semantic_models()
-    names = given.models or known
+    names = given.models or [name for name in known if name not in LARGE]
     if unknown := [name for name in names if name not in known]:
         parser.error(f"{unknown[0]}: no semantic model; there are {', '.join(known)}")
     work = ROOT / "outputs/benchmark_models" / f"{given.images}x{given.size}_{given.epochs}"
@@ -113,10 +115,12 @@ def measure(work: Path, name: str, epochs: int, base: float) -> Row:
     folder, settings = work / name, SETTINGS.get(name, [])
     paths = [f"paths.prepare={work / 'prepared'}", f"paths.augment={work / 'augmented'}"]
     budget = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "runtime.progress=lines"]
-    ends, peak = timed("train", f"model={name}", *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch")
+    ends, peak = timed(
+        "train", f"model={name}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
+    )
     seg("evaluate", f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
     figures = json.loads((folder / "evaluate/metrics.json").read_text())
-    facts = json.loads(run(sys.executable, __file__, "--describe", name))
+    facts = json.loads(run(sys.executable, __file__, "--describe", f"model={name}", *settings))
     seconds = [after - before for before, after in pairwise(ends)]
     shutil.rmtree(folder)
     return Row(
@@ -131,7 +135,7 @@ def measure(work: Path, name: str, epochs: int, base: float) -> Row:
     )
 
 
-def describe(name: str) -> None:
+def describe(overrides: list[str]) -> None:
     """Print a model's encoder, parameters and multiply-adds as JSON; nothing of it is trained."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -141,7 +145,7 @@ def describe(name: str) -> None:
     from seg.models.dry_run import freeze_unused
     from seg.stages.models import facts
 
-    config = checked(compose(ROOT / "conf", [f"model={name}"])[0])
+    config = checked(compose(ROOT / "conf", overrides)[0])
     model = build_model(config, facts(config), pretrained=False).eval()
     freeze_unused(model, config.data.channels, (SIDE, SIDE))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -217,12 +221,16 @@ def write(table: Path, rows: list[Row]) -> None:
 
 def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> None:
     """The table as a page, the best mIoU first."""
-    command = f"python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
+    from seg.environment import num_cores
+
+    bound = "" if num_cores() == os.cpu_count() else f"taskset -c 0-{num_cores() - 1} " if num_cores() > 1 else "taskset -c 0 "
+    command = f"{bound}python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
     lines = [
         "# Models compared",
         "",
         f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
-        f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels. So small a budget tells how soon a model learns, and "
+        f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels, "
+        f"{STEPS[0].partition('=')[2]} at a time. So small a budget tells how soon a model learns, and "
         "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing.",
         "",
         f"`{command}`, on {machine()}.",
@@ -231,7 +239,7 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: -row.miou):
-        name = row.model + (f" ({row.settings})" if row.settings else "")
+        name = row.model + (f" ({row.settings.replace('model.network.', '').replace(' ', ', ')})" if row.settings else "")
         lines.append(
             f"| {name} | {row.encoder or 'its own'} | {row.miou:.3f} | {row.parameters / 1e6:.2f} | {row.multiply_adds / 1e9:.2f} "
             f"| {row.seconds_epoch:.1f} | {row.peak_mib:.0f} |"
@@ -255,9 +263,7 @@ def machine() -> str:
 
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     precision = choose_precision("auto", torch.device("cpu"))
-    return (
-        f"{num_cores()} cores of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
-    )
+    return f"{num_cores()} core{'s' * (num_cores() > 1)} of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
 
 
 def _cpuinfo() -> list[str]:

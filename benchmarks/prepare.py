@@ -86,6 +86,7 @@ def measured(kind: str, folder: Path, count: int, workers: int) -> dict[str, flo
 
 def prepare_once(folder: Path, count: int, workers: int) -> float:
     """Seconds that preparing the first `count` images takes; without the program's own start."""
+    from seg.division import Division
     from seg.preparation import prepare
     from seg.sample import ClassInfo
     from seg.schema import Split
@@ -94,16 +95,17 @@ def prepare_once(folder: Path, count: int, workers: int) -> float:
 
     classes = [ClassInfo(name, (40 * k, 0, 255 - 40 * k)) for k, name in enumerate(NAMES)]
     ratios = {"train": 0.7, "val": 0.15, "test": 0.15}
-    split = Split(by="ratios", ratios=ratios, lists=None, group=None, table=None, stratify=True, seed=0)
-    section = {"mask_suffix": "", "labels": "index", "values": None, "ignore": [255], "skip_unlabelled": True}
-    source = Folders(str(folder), f"images{count}", "masks", classes=classes, reader=ImageReader(3), split=split, **section)
+    split = Split(by="ratios", ratios=ratios, lists=None, folders=None, group=None, table=None, stratify=True, folds=5, seed=0)
+    suffixes, labels = {"image_suffix": "", "mask_suffix": ""}, {"labels": "index", "ignore": [255], "others": "refuse"}
+    given = {"classes": classes, "reader": ImageReader(3), "split": split, "skip_unlabelled": True}
+    source = Folders(str(folder), f"images{count}", "masks", **suffixes, **labels, **given)
     if not (folder / f"images{count}").exists():
         (folder / f"images{count}").mkdir()
         for number in range(count):
             os.link(folder / "images" / f"{number:06d}.jpg", folder / f"images{count}" / f"{number:06d}.jpg")
     out = Path(tempfile.mkdtemp(dir=folder)) / "prepared"  # removed in the end: some file systems create files slowly after that
     start = perf_counter()
-    prepare(source, "discs", classes, split, folder, out, workers, "none")
+    prepare(source, "discs", classes, Division(split, None), folder, out, workers, "none")
     return perf_counter() - start
 
 

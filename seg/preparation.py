@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,51 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
+from seg.division import UNSPLIT, Division, Plan, divided, planned
 from seg.doctor.check import Diagnosis, check, write_diagnosis
 from seg.doctor.facts import Examined, Facts, facts_of
 from seg.environment import keep_freed_memory, num_cores
-from seg.errors import ConfigError, DataError, InputError
+from seg.errors import DataError, InputError
 from seg.findings import Finding, counted, finding_of
 from seg.outputs import replaced_folder
 from seg.progress import track
 from seg.sample import ClassInfo
-from seg.schema import Column, Data, Split
 from seg.sources.base import Item, Source
-from seg.sources.pairing import file_below
-from seg.splits import (
-    SPLITS,
-    by_blocks,
-    by_fold,
-    by_lists,
-    by_ratios,
-    check_fold,
-    check_ratios,
-    completed,
-    from_table,
-    group_of,
-    presence_of,
-)
+from seg.splits import SPLITS
 from seg.spool import Spool
 from seg.statistics import background_index
 from seg.store import DatasetInfo, SetAside, Stored, measure_record, write_info, write_record, write_split
 
-UNSPLIT = "unsplit"
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
-
-
-@dataclass(frozen=True, slots=True)
-class Division:
-    """How images are divided: the section data.split, and data.fold."""
-
-    split: Split
-    fold: int | None
-
-    @classmethod
-    def of(cls, data: Data) -> "Division":
-        return cls(data.split, data.fold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +87,18 @@ def examine(
 
     What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
     """
-    plan = _planned(source, division, root)
+    plan = planned(source, division, root)
     results = _read_all(source, plan, folder, classes, workers, progress)
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
     findings = [finding for result in results if isinstance(result, list) for finding in result]
-    places, divided = [plan.places[index] for index in sound], bool(sound)
+    places, complete = [plan.places[index] for index in sound], bool(sound)
     try:
         if sound:
-            places = _divided(plan, sound, [stored for stored, _ in found], division, len(classes))
+            places = divided(plan, sound, [stored for stored, _ in found], division, len(classes))
     except DataError as error:
         findings.append(finding_of(error))
-        divided = UNSPLIT not in places
+        complete = UNSPLIT not in places
     examined = [
         Examined(place, _file_of(plan.items[index]), stored, facts)
         for index, place, (stored, facts) in zip(sound, places, found, strict=True)
@@ -135,7 +107,7 @@ def examine(
         for index, image in zip(sound, examined, strict=True):
             _move(folder, image.stored, plan.places[index], image.split)
         shutil.rmtree(folder / UNSPLIT, ignore_errors=True)
-    diagnosis = check(examined, classes, source.with_instances, divided)
+    diagnosis = check(examined, classes, source.with_instances, complete)
     findings += [*plan.findings, *source.findings]
     findings += [replace(f, split=image.split, image_id=image.stored.entry.image_id) for image in examined for f in image.stored.findings]
     items = {(item.split, item.image_id): item for item in plan.items}
@@ -144,114 +116,8 @@ def examine(
     return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is known before the long reading. places: each image's split, or UNSPLIT. groups: each image's, where images are dealt.
-    presence: what a column of a table says to stratify by."""
-
-    items: list[Item]
-    places: list[str]
-    groups: list[str]
-    presence: np.ndarray | None
-    findings: list[Finding]
-
-
-def _planned(source: Source, division: Division, root: Path | None) -> _Plan:
-    """Raises for all that is wrong with the settings and the layout."""
-    split = division.split
-    check_fold(division.fold, split.folds)
-    items, findings = source.items(), []
-    listed = _listed(items, split, root)
-    if listed is not None:
-        unlisted = [item.image_id for item in items if item.image_id not in listed]
-        if unlisted:
-            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
-            findings.append(Finding("unlisted-image", "data.split.lists", what))
-        items = [item for item in items if item.image_id in listed]
-    places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
-    if UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
-        raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
-    if UNSPLIT not in places and division.fold is None:
-        return _Plan(items, places, [], None, findings)
-    if split.ratios is not None:
-        check_ratios(split.ratios)
-    if division.fold is not None:
-        _refuse_twins(items, places)
-    return _Plan(items, places, _groups(items, split, root), _table_presence(items, split, root), findings)
-
-
-def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
-    if split.by == "blocks":
-        return by_blocks(_group_by_id(items, split, root), split.ratios)
-    if split.by != "lists":
-        return None
-    if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
-        raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    assigned = by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
-    return completed(split.lists, assigned, _group_by_id(items, split, root), split)
-
-
-def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """{image_id: all that a list or a table may call it}."""
-    return {item.image_id: (item.image_id, *item.names) for item in items}
-
-
-def _refuse_twins(items: Sequence[Item], places: Sequence[str]) -> None:
-    """DataError where folds would bring two images of one name into one split."""
-    counts = Counter(item.image_id for item, place in zip(items, places, strict=True) if place != "test")
-    if twins := [image_id for image_id, count in counts.items() if count > 1]:
-        raise DataError(
-            f"data.fold: train and val both have an image {twins[0]}, and folds mix the two; rename one of them", kind="name-collision"
-        )
-
-
-def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]:
-    if isinstance(split.group, Column):
-        return _column(items, split, root, split.group.column, "data.split.group.column")
-    return [group_of(item.image_id, split.group) for item in items]
-
-
-def _group_by_id(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str]:
-    return dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True))
-
-
-def _table_presence(items: Sequence[Item], split: Split, root: Path | None) -> np.ndarray | None:
-    if isinstance(split.stratify, bool):
-        return None
-    return presence_of(_column(items, split, root, split.stratify, "data.split.stratify"), split.stratify)
-
-
-def _column(items: Sequence[Item], split: Split, root: Path | None, column: str, key: str) -> list[str]:
-    """What a column of the table holds for each image. key: the setting that names it."""
-    if split.table is None or root is None:
-        raise ConfigError(
-            f"{key}={column}: names a column, but there is no table; "
-            "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
-        )
-    table = file_below(root, split.table.file, None, "data.split.table.file")
-    names = _names(items)
-    found = dict(zip(names, from_table(names, table, split.table.id, column), strict=True))
-    return [found[item.image_id] for item in items]
-
-
-def _divided(plan: _Plan, sound: Sequence[int], stored: Sequence[Stored], division: Division, num_classes: int) -> list[str]:
-    """The split of each image that was read. sound: their places in the plan."""
-    places, split = [plan.places[index] for index in sound], division.split
-    if UNSPLIT not in places and division.fold is None:
-        return places
-    # the same picture twice must not be torn apart
-    groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
-    presence = None if plan.presence is None else plan.presence[list(sound)]
-    if split.stratify is True:
-        presence = np.array([s.class_pixels[:num_classes] > 0 for s in stored])
-    if UNSPLIT in places:
-        assert split.ratios is not None
-        places = by_ratios(groups, presence, split.ratios, split.seed)
-    return places if division.fold is None else by_fold(places, groups, presence, split.folds, division.fold, split.seed)
-
-
 def _read_all(
-    source: Source, plan: _Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
+    source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
 ) -> list[tuple[Stored, Facts] | list[Finding]]:
     """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     jobs = list(zip(plan.items, plan.places, strict=True))

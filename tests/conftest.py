@@ -68,7 +68,8 @@ def make_info() -> MakeInfo:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
     """The prepared data set of twelve drawn scenes of 48 x 48 pixels. Tests only read it."""
-    from seg.preparation import Division, prepare
+    from seg.division import Division
+    from seg.preparation import prepare
     from seg.sources.shapes import Shapes
 
     data = make_config().data

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny import tree, write_folders
 
-from seg.preparation import replaced_folder
+from seg.outputs import replaced_folder
 
 RUN = """
 import sys

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from tiny import CLASSES, Blobs, folders, labels, masks_of, picture, prepare_tiny, read_back, split, write
 
-from seg.preparation import Division, prepare
+from seg.division import Division
+from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample, no_instances
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader

@@ -11,9 +11,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny, split, tree, write_folders
 
+from seg.division import Division
 from seg.duplicates import perceptual_hash, thumbnail
 from seg.errors import DataError
-from seg.preparation import Division, prepare
+from seg.preparation import prepare
 from seg.sample import Sample, no_instances
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader

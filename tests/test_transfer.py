@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import MakeConfig
 
+from seg.division import Division
 from seg.findings import Finding
-from seg.preparation import Division, prepare
+from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
 from seg.sources.base import Item, Record
 from seg.sources.shapes import KINDS, Shapes

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from seg.division import Division
 from seg.errors import InputError
 from seg.findings import Finding
 from seg.labelmaps import layers_from_masks, semantic_from_instances
-from seg.preparation import Division, prepare
+from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
 from seg.schema import Augment, Split
 from seg.sources.base import Item, Record, Source

@@ -100,7 +100,7 @@ def _equal(image: np.ndarray) -> bool:
 
 def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
     found = []
-    for index in np.flatnonzero(~sample.crowd).tolist():
+    for index in np.flatnonzero(~sample.crowd & (areas > 0)).tolist():  # OpenCV does not survive an empty image
         x1, y1, x2, y2 = boxes[index].tolist()
         crop = mask_of(sample.instances[y1:y2, x1:x2], index + 1).astype(np.uint8)
         count, _, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)

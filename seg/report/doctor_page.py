@@ -158,7 +158,7 @@ def _class_table(splits: Splits, classes: Sequence[ClassInfo]) -> str:
         if len(classes) > 2 and not any(counts["class_images"][index] for counts in splits.values()):
             continue
         swatch = f'<i class="swatch" style="background:#{bytes(info.color).hex()}"></i>'
-        rows.append(f'<th scope="row">{swatch}{escape(info.name)}</th>{"".join(_bars(splits, totals, index))}')
+        rows.append(f'<th scope="row" class="class">{swatch}{escape(info.name)}</th>{"".join(_bars(splits, totals, index))}')
     absent = len(classes) - len(rows)
     left_out = f"<p>Without a pixel, and not listed: {absent} of {len(classes)} classes.</p>" if absent else ""
     return _table(["class", *(f"{name}: share of labelled pixels, images" for name in splits)], rows) + left_out
@@ -219,5 +219,6 @@ th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px soli
 .swatch { display: inline-block; width: 1rem; height: 1rem; border: 1px solid var(--soft); margin-right: .5rem; vertical-align: -.15rem; }
 .bar { display: inline-block; width: 6rem; height: .8rem; background: var(--card); border: 1px solid var(--line); margin-right: .5rem; }
 .bar span { display: block; height: 100%; background: var(--bar); }
+.class { white-space: nowrap; }
 .number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 """

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from seg.errors import ConfigError, did_you_mean, nearest
+from seg.natural import natural_key
 from seg.sample import IGNORE, ClassInfo, Color, Label
 
 DROP = -1
@@ -77,7 +78,7 @@ class ClassMap:
         if isinstance(label, tuple):
             near = min((k for k in known if isinstance(k, tuple)), key=lambda k: distance(k, label))
             return f" (nearest: {self.classes[known[near]].name} {list(near)})"
-        return f" (the classes have {', '.join(str(k) for k in sorted(known, key=str)[:SHOWN])})"
+        return f" (the classes have {', '.join(sorted(map(str, known), key=natural_key)[:SHOWN])})"
 
     def _add(self, label: object, target: int, where: str) -> None:
         shown = label

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from seg.division import Division
 from seg.doctor.check import Diagnosis, write_diagnosis
 from seg.errors import DataError
 from seg.findings import counted, finding_of, plural
-from seg.preparation import Division, Examination, examine
+from seg.preparation import Examination, examine
 from seg.report.doctor_page import Page, write_page
 from seg.schema import Config
 from seg.stages.prepare import print_findings, source_of

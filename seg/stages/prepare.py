@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.config import AT_RUN_TIME
+from seg.division import Division
 from seg.findings import Finding
-from seg.preparation import SEE_ALL, Division, prepare
+from seg.preparation import SEE_ALL, prepare
 from seg.rawdata import find_root
 from seg.sample import ClassInfo, Color
 from seg.schema import Config

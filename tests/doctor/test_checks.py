@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from tiny import CLASSES, colored, encoded, folders, picture, split, write
 
+from seg.division import Division
 from seg.errors import DataError
 from seg.findings import Finding, finding_of
 from seg.labelmaps import layers_from_masks, semantic_from_instances
-from seg.preparation import Division, examine
+from seg.preparation import examine
 from seg.sample import BACKGROUND, ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.base import Item, Record, Source

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from seg.config import checked, compose
+from seg.division import Division
 from seg.doctor.check import Diagnosis
 from seg.duplicates import near_pairs, perceptual_hash, thumbnail
 from seg.imagefile import decode_color, read_bytes
-from seg.preparation import Division, Examination, examine
+from seg.preparation import Examination, examine
 from seg.stages.prepare import source_of
 
 ROOT = Path(__file__).parents[2]

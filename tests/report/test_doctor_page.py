@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
+from seg.division import Division
 from seg.doctor.check import Diagnosis
 from seg.findings import Finding
-from seg.preparation import Division, Examination, examine
+from seg.preparation import Examination, examine
 from seg.report.doctor_page import MOST_PICTURES, Page, write_page
 from seg.report.draw import resized
 from seg.report.finding_pictures import SIDE, Album

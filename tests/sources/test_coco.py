@@ -13,9 +13,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
+from seg.division import Division
 from seg.errors import ConfigError
 from seg.labelmaps import encode
-from seg.preparation import Division, prepare
+from seg.preparation import prepare
 from seg.sample import ClassInfo, Sample
 from seg.schema import Split
 from seg.sources.coco import Coco

@@ -1,0 +1,149 @@
+"""Which image goes where: planned from names, lists and tables before the long reading, and completed with what was read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seg.errors import ConfigError, DataError
+from seg.findings import Finding
+from seg.schema import Column, Data, Split
+from seg.sources.base import Item, Source
+from seg.sources.pairing import file_below
+from seg.splits import (
+    SPLITS,
+    by_blocks,
+    by_fold,
+    by_lists,
+    by_ratios,
+    check_fold,
+    check_ratios,
+    completed,
+    from_table,
+    group_of,
+    presence_of,
+)
+from seg.store import Stored
+
+UNSPLIT = "unsplit"
+"""The place of an image whose split is known only when all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How images are divided: the section data.split, and data.fold."""
+
+    split: Split
+    fold: int | None
+
+    @classmethod
+    def of(cls, data: Data) -> "Division":
+        return cls(data.split, data.fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known before the long reading. places: each image's split, or UNSPLIT. groups: each image's, where images are dealt.
+    presence: what a column of a table says to stratify by."""
+
+    items: list[Item]
+    places: list[str]
+    groups: list[str]
+    presence: np.ndarray | None
+    findings: list[Finding]
+
+
+def planned(source: Source, division: Division, root: Path | None) -> Plan:
+    """Raises for all that is wrong with the settings and the layout."""
+    split = division.split
+    check_fold(division.fold, split.folds)
+    items, findings = source.items(), []
+    listed = _listed(items, split, root)
+    if listed is not None:
+        unlisted = [item.image_id for item in items if item.image_id not in listed]
+        if unlisted:
+            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
+            findings.append(Finding("unlisted-image", "data.split.lists", what))
+        items = [item for item in items if item.image_id in listed]
+    places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
+    if UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
+        raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
+    if UNSPLIT not in places and division.fold is None:
+        return Plan(items, places, [], None, findings)
+    if split.ratios is not None:
+        check_ratios(split.ratios)
+    if division.fold is not None:
+        _refuse_twins(items, places)
+    return Plan(items, places, _groups(items, split, root), _table_presence(items, split, root), findings)
+
+
+def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
+    if split.by == "blocks":
+        return by_blocks(_group_by_id(items, split, root), split.ratios)
+    if split.by != "lists":
+        return None
+    if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
+        raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
+    assigned = by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+    return completed(split.lists, assigned, _group_by_id(items, split, root), split)
+
+
+def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """{image_id: all that a list or a table may call it}."""
+    return {item.image_id: (item.image_id, *item.names) for item in items}
+
+
+def _refuse_twins(items: Sequence[Item], places: Sequence[str]) -> None:
+    """DataError where folds would bring two images of one name into one split."""
+    counts = Counter(item.image_id for item, place in zip(items, places, strict=True) if place != "test")
+    if twins := [image_id for image_id, count in counts.items() if count > 1]:
+        raise DataError(
+            f"data.fold: train and val both have an image {twins[0]}, and folds mix the two; rename one of them", kind="name-collision"
+        )
+
+
+def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]:
+    if isinstance(split.group, Column):
+        return _column(items, split, root, split.group.column, "data.split.group.column")
+    return [group_of(item.image_id, split.group) for item in items]
+
+
+def _group_by_id(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str]:
+    return dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True))
+
+
+def _table_presence(items: Sequence[Item], split: Split, root: Path | None) -> np.ndarray | None:
+    if isinstance(split.stratify, bool):
+        return None
+    return presence_of(_column(items, split, root, split.stratify, "data.split.stratify"), split.stratify)
+
+
+def _column(items: Sequence[Item], split: Split, root: Path | None, column: str, key: str) -> list[str]:
+    """What a column of the table holds for each image. key: the setting that names it."""
+    if split.table is None or root is None:
+        raise ConfigError(
+            f"{key}={column}: names a column, but there is no table; "
+            "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
+        )
+    table = file_below(root, split.table.file, None, "data.split.table.file")
+    names = _names(items)
+    found = dict(zip(names, from_table(names, table, split.table.id, column), strict=True))
+    return [found[item.image_id] for item in items]
+
+
+def divided(plan: Plan, sound: Sequence[int], stored: Sequence[Stored], division: Division, num_classes: int) -> list[str]:
+    """The split of each image that was read. sound: their places in the plan."""
+    places, split = [plan.places[index] for index in sound], division.split
+    if UNSPLIT not in places and division.fold is None:
+        return places
+    # the same picture twice must not be torn apart
+    groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
+    presence = None if plan.presence is None else plan.presence[list(sound)]
+    if split.stratify is True:
+        presence = np.array([s.class_pixels[:num_classes] > 0 for s in stored])
+    if UNSPLIT in places:
+        assert split.ratios is not None
+        places = by_ratios(groups, presence, split.ratios, split.seed)
+    return places if division.fold is None else by_fold(places, groups, presence, split.folds, division.fold, split.seed)
