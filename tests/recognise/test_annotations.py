@@ -239,6 +239,13 @@ def test_yolo_without_names_and_of_two_splits(tmp_path: Path) -> None:
     assert guess.doubts == ["no data.yaml or classes.txt names the classes: give source.names and the classes"]
 
 
+def test_yolo_images_without_objects_may_lie_in_a_folder_without_texts(tmp_path: Path) -> None:
+    write_yolo_splits(tmp_path, "images/{}", "labels/{}", ("train2017",) * 3)
+    write_pictures(tmp_path / "images/empty", ["g"])
+    guess = only(tmp_path)
+    assert (guess.source["images"], guess.source["annotations"]) == ("images", "labels")
+
+
 def test_yolos_boxes_void_and_broken_names(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"a": yolo_text(0), "b": "0 0.5 0.5 0.1 0.1\n", "c": "", "d": None}, "names: [cat, void]")
     guess = only(tmp_path)

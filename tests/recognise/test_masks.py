@@ -268,3 +268,12 @@ def test_these_are_no_labels(tmp_path: Path, kind: str) -> None:
             (tmp_path / "masks").mkdir(exist_ok=True)
             Image.fromarray(scene(number) / np.float32(2)).save(tmp_path / "masks" / f"{name}.tif")
     assert masks.guesses(list_folder(tmp_path)) == []
+
+
+def test_labels_are_no_images_of_other_labels(tmp_path: Path) -> None:
+    """Though objects have far more values than classes."""
+    write_masks(tmp_path, scene, images="unused/{}.png", masks="class_masks/{}.png")
+    for number, name in enumerate(NAMES):
+        (tmp_path / "unused" / f"{name}.png").unlink()
+        write(tmp_path / "object_masks" / f"{name}.png", _cells(number, 12))
+    assert masks.guesses(list_folder(tmp_path)) == []
