@@ -21,7 +21,9 @@ def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_commands() -> None:
     shown = seg("--help")
     assert shown.returncode == 0
-    assert all(f"\n  {name} " in shown.stdout for name in ("configure", "prepare", "doctor", "augment", "train", "evaluate", "models"))
+    assert all(
+        f"\n  {name} " in shown.stdout for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "models")
+    )
     assert seg().stdout == shown.stdout
 
 

@@ -92,10 +92,11 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     inside = [f.relative_to(masks).with_suffix("").as_posix() for f in listing.files if f.is_relative_to(masks) and is_picture(Path(f))]
     if not names or not inside or sum(name in names for name in inside) * 2 >= len(inside):
         return
+    usual = Counter(label for name in inside for _, label in _cuts(name, names))
     patterns = {
         "{class}/{image}": lambda name: name.split("/", 1)[::-1] if "/" in name else None,
         "{image}/{class}": lambda name: name.rsplit("/", 1) if "/" in name else None,
-        "{image}_{class}": lambda name: _cut(name, names),
+        "{image}_{class}": lambda name: _cut(name, names, usual),
     }
     for pattern, cut in patterns.items():
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
@@ -119,9 +120,11 @@ def _numbered_objects(names: Iterable[str]) -> str | None:
     return None if word is None else "object" if word.lower() in ("", "mask", "instance", "object") else word
 
 
-def _cut(name: str, names: set[str]) -> list[str] | None:
-    """An image's name and what follows it after an underscore."""
-    for match in re.finditer("_", name):
-        if name[: match.start()] in names:
-            return [name[: match.start()], name[match.end() :]]
-    return None
+def _cuts(name: str, names: set[str]) -> list[list[str]]:
+    """Each image's name with which a name begins, and what follows it after an underscore."""
+    return [[name[: match.start()], name[match.end() :]] for match in re.finditer("_", name) if name[: match.start()] in names]
+
+
+def _cut(name: str, names: set[str], usual: Counter[str]) -> list[str] | None:
+    """Of these the one with the most usual end, then of the longest image's name, as names of images may begin alike."""
+    return max(_cuts(name, names), key=lambda parts: (usual[parts[1]], len(parts[0])), default=None)

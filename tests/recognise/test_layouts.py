@@ -118,6 +118,17 @@ def test_a_file_for_the_background_and_one_for_void(tmp_path: Path) -> None:
     assert guess.source["ignore"] == ["void"]
 
 
+def test_names_of_images_that_begin_alike(tmp_path: Path) -> None:
+    """And classes with underscores: b_red_house is the red house of b, and b_red_car the car of b_red."""
+    for number, name in enumerate(("a", "b", "b_red", "c")):
+        write(tmp_path / "images" / f"{name}.png", picture(number))
+        for label in ("car", "red_house"):
+            write(tmp_path / "masks" / f"{name}_{label}.png", scene(number))
+    assert [c["name"] for c in only(tmp_path).classes or ()] == ["background", "car", "red_house"]
+    write_masks(tmp_path / "sub", names=("a", "a_left", "a_right"), masks="masks/{}_P.png")
+    assert found(tmp_path / "sub") == [], "one ending"
+
+
 def test_masks_of_the_images_own_names_are_no_file_a_class(tmp_path: Path) -> None:
     assert found(write_masks(tmp_path)) == []
     assert found(write_masks(tmp_path / "sub", masks="masks/{}_mask.png")) == [], "one ending is no two classes"
