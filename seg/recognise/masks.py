@@ -28,10 +28,11 @@ def guesses(listing: Listing) -> list[Guess]:
     found: list[Guess] = []
     taken: set[PurePosixPath] = set()
     for pair in known:
-        labels = set(pair.masks.folders.values())
-        if not labels <= taken and (guess := _guess(listing, pair, known)):
+        labels = pair.masks.folders.values()
+        known_already = all(any(f.is_relative_to(t) or t.is_relative_to(f) for t in taken) for f in labels)
+        if not known_already and (guess := _guess(listing, pair, known)):
             found.append(guess)
-            taken |= labels
+            taken.update(labels)
     return found
 
 

@@ -44,7 +44,7 @@ def pairs(listing: Listing) -> list[Pair]:
 
     def order(pair: Pair) -> tuple[object, ...]:
         by_split, labels = "{split}" in pair.images.pattern, bool(LABEL_WORD.search(pair.images.pattern))
-        return -pair.count, not by_split, pair.together, -pair.share, labels, len(pair.masks.pattern)
+        return -pair.count, not by_split, -pair.share, labels, len(pair.masks.pattern)
 
     return sorted(_pairs(listing), key=order)
 

@@ -205,6 +205,14 @@ def test_the_attribute_of_via(tmp_path: Path, attributes: list[Any], source: tup
     assert guess.source.get("ignore", []) == [a["label"] for a in attributes if a.get("label") == "void"]
 
 
+def test_via_by_split_has_the_labels_of_all_files(tmp_path: Path) -> None:
+    for split, label in zip(SPLITS, ("cat", "dog", "owl"), strict=True):
+        write_via(tmp_path / split, {"a.png": [{"shape_attributes": RECT, "region_attributes": {"label": label}}]})
+    guess = only(tmp_path)
+    assert guess.source["annotations"] == "{split}/annotations.json"
+    assert (names(guess), guess.split) == (["background", "cat", "dog", "owl"], BY_FOLDERS)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "words"),
     [

@@ -86,12 +86,13 @@ def test_the_order_of_colours_is_black_then_the_most_frequent(tmp_path: Path) ->
 
 
 def test_a_colour_image_of_grays_alone_counts_as_colours(tmp_path: Path) -> None:
-    """As one without any object: black alone, in a folder of colour images without black."""
+    """As one without any object: one gray alone, in a folder of colour images without it."""
     colors = np.array([[10, 20, 30], [5, 6, 7], [250, 1, 2]], np.uint8)
     write_masks(tmp_path, made(lambda m: colors[m]))
-    write(tmp_path / "masks" / "f.png", np.zeros((*SIZE, 3), np.uint8))
+    write(tmp_path / "masks" / "f.png", np.full((*SIZE, 3), 90, np.uint8))
     found = guess(tmp_path)
-    assert [c["color"] for c in found.classes or ()] == [[0, 0, 0], [10, 20, 30], [5, 6, 7], [250, 1, 2]]
+    assert [c["color"] for c in found.classes or ()] == [[10, 20, 30], [90, 90, 90], [5, 6, 7], [250, 1, 2]]
+    assert found.why[1] == "the label images are colour images, with 4 colours"
 
 
 def test_palettes_are_read_by_colour_and_named_in_the_order_of_vocs_map(tmp_path: Path) -> None:
@@ -156,10 +157,18 @@ def test_of_many_values_the_commonest_are_listed(tmp_path: Path) -> None:
         (instances, "id_maps"),
         (lambda n: _cells(n, 9), "id_maps"),
         (scene, "folders"),
+        (lambda n: np.where(np.arange(SIZE[1]) < 20, scene(n), 0).astype(np.uint8), "folders"),
         (lambda n: np.where(_cells(n, 9) > 0, 1, 0).astype(np.uint8), "folders"),
         (lambda n: _cells(n, 9) % 4, "folders"),
     ],
-    ids=["beyond 8 bit", "8 bit, each in one piece", "classes", "one class in pieces", "classes in pieces"],
+    ids=[
+        "beyond 8 bit",
+        "8 bit, each in one piece",
+        "classes",
+        "few classes, each in one piece",
+        "one class in pieces",
+        "classes in pieces",
+    ],
 )
 def test_id_maps_are_told_from_class_maps(tmp_path: Path, ids: Callable[[int], np.ndarray], option: str) -> None:
     found = guess(write_masks(tmp_path, ids))
@@ -191,7 +200,7 @@ def test_the_split_of_folders(tmp_path: Path, images: str, labels: str, words: t
         for place, name in enumerate("ab"):
             write(tmp_path / images.format(word) / f"{name}.png", picture(2 * number + place))
             write(tmp_path / labels.format(word) / f"{name}{ending}.png", scene(2 * number + place))
-    found = guess(tmp_path)
+    (found,) = masks.guesses(list_folder(tmp_path))  # each folder by itself is none besides
     assert (found.source["images"], found.source["masks"]) == (images.format("{split}"), labels.format("{split}"))
     listed = names and dict(zip(("train", "val", "test"), names, strict=True))
     assert found.split == {"by": "folders", "ratios": None, "stratify": False, "folders": listed}
