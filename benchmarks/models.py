@@ -231,7 +231,8 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
         f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels, "
         f"{STEPS[0].partition('=')[2]} at a time. So small a budget tells how soon a model learns, and "
-        "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing.",
+        "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing. Left out are "
+        f"{' and '.join(LARGE)}, whose encoder is a ResNet-50.",
         "",
         f"`{command}`, on {machine()}.",
         "",
@@ -263,7 +264,8 @@ def machine() -> str:
 
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     precision = choose_precision("auto", torch.device("cpu"))
-    return f"{num_cores()} core{'s' * (num_cores() > 1)} of {names[0] if names else 'an unnamed processor'}, {precision}, torch {torch.__version__.partition('+')[0]}"
+    cores, version = num_cores(), torch.__version__.partition("+")[0]
+    return f"{cores} core{'s' * (cores > 1)} of {names[0] if names else 'an unnamed processor'}, {precision}, torch {version}"
 
 
 def _cpuinfo() -> list[str]:
