@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg.environment import conf_folder, prepare_environment
-from seg.errors import ConfigError, InputError, did_you_mean
+from seg.errors import ConfigError, InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -79,7 +79,7 @@ def main() -> None:
         else:
             run_stage(command, arguments)
     except InputError as error:
-        fail(str(error))
+        fail(str(error), code=2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 

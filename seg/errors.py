@@ -13,6 +13,10 @@ class ConfigError(InputError):
     """A mistake in the configuration or on the command line."""
 
 
+class UsageError(ConfigError):
+    """A command line that the command cannot take; exit code 2."""
+
+
 class ArgumentError(ConfigError):
     """A mistake in an argument of a `_target_`. The message starts with the argument's name, and `build` puts the key before it."""
 

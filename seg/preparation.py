@@ -23,11 +23,12 @@ from seg.findings import Finding, counted, finding_of
 from seg.outputs import replaced_folder
 from seg.progress import track
 from seg.sample import ClassInfo
+from seg.set_aside import SetAside
 from seg.sources.base import Item, Source
 from seg.splits import SPLITS
 from seg.spool import Spool
 from seg.statistics import background_index
-from seg.store import DatasetInfo, SetAside, Stored, measure_record, write_info, write_record, write_split
+from seg.store import DatasetInfo, Stored, measure_record, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains

@@ -99,7 +99,7 @@ class Gathered:
 
 
 def summarise(gathered: Gathered, classes: Sequence[ClassInfo]) -> dict[str, Any]:
-    """The statistics of a split; the docstring of `seg.store` says what each key means."""
+    """The statistics of a split; docs/data.md says what each key means."""
     counts = gathered.counts
     assert counts is not None
     sizes, pixels = np.array(gathered.sizes), counts.class_pixels[: len(classes)]

@@ -6,17 +6,7 @@ dataset.json                     schema version, task, classes, channels, counts
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
 {train,val,test}/instances.json  COCO with RLE, where the data set has instances
 
-`statistics` in dataset.json describes the training split, for models and augmentation to be fitted to it. A list of classes or
-channels is in their order. A spread is {min, median, max}.
-
-height, width          the spread of the images' sides in pixels
-spacing                num_images that say how large a pixel is, and the spreads of its height and width in micrometres; or null
-foreground             of the pixels of all classes but `background` (without such a class: of all labelled pixels), their number
-                       `pixels`, and a channel's mean, std and percentiles (p0.5, p50, p99.5), 0..255, as numpy counts them; null for none
-class_shares           of the labelled pixels, each class's share
-class_images           the number of images that each class occurs in
-instances_per_image    the spread and the mean; neither crowds nor instances without a pixel count here and below
-instances              {class: count, and of area (pixels), height and width of the box each min, p5, p25, p50, p75, p95, max}
+docs/data.md describes each file and key.
 """
 
 import csv
@@ -36,7 +26,6 @@ from seg.imagefile import decode_image, decode_index, encode_image, encode_png, 
 from seg.labelmaps import Rle, decode, encode, measure
 from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, validate
 from seg.sources.base import Record
-from seg.spool import Piece, Spool
 from seg.statistics import Counts, Gathered, count, mean_and_std, summarise
 
 SCHEMA_VERSION = 2
@@ -81,45 +70,6 @@ class Stored:
     def counts(self) -> Counts:
         """The counts as one."""
         return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
-
-
-class SetAside(Stored):
-    """A Stored whose counts and annotations lie in a Spool, so that memory does not grow with them."""
-
-    _rows: Piece
-    _annotations: Piece | None
-
-    def __init__(self, stored: Stored, spool: Spool) -> None:
-        counts = stored.counts
-        names = ("entry", "labels_sha256", "thumbnail", "findings", "spacing")
-        light = {name: getattr(stored, name) for name in names}
-        rows = np.concatenate([counts.class_pixels[None], counts.histogram, counts.foreground])
-        regions = spool.add(json.dumps(stored.annotations).encode()) if stored.annotations else None
-        kept = {"_rows": spool.add(rows.astype(np.uint32).tobytes()), "_annotations": regions}  # an image has fewer pixels than 2**32
-        for name, value in (light | kept).items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def counts(self) -> Counts:
-        rows = np.frombuffer(self._rows.read(), np.uint32).reshape(-1, 256).astype(np.int64)
-        channels = len(rows) // 2
-        return Counts(rows[0], rows[1 : 1 + channels], rows[1 + channels :])
-
-    @property
-    def class_pixels(self) -> np.ndarray:
-        return self.counts.class_pixels
-
-    @property
-    def histogram(self) -> np.ndarray:
-        return self.counts.histogram
-
-    @property
-    def foreground(self) -> np.ndarray:
-        return self.counts.foreground
-
-    @property
-    def annotations(self) -> list[dict[str, Any]]:
-        return json.loads(self._annotations.read()) if self._annotations else []
 
 
 @dataclass(frozen=True, slots=True)

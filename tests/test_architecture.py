@@ -36,7 +36,7 @@ LAYERS = (
         "rawdata",
     },
     {"sources", "store", "transforms", "models", "metrics"},
-    {"datamodule", "module", "report", "division", "preparation", "doctor", "recognise", "checkpoint", "callbacks"},
+    {"datamodule", "module", "report", "set_aside", "division", "preparation", "doctor", "recognise", "checkpoint", "callbacks"},
     {"stages"},
     {"cli"},
     {"__main__"},

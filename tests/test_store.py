@@ -16,10 +16,11 @@ from seg.duplicates import perceptual_hash, thumbnail
 from seg.errors import DataError
 from seg.preparation import prepare
 from seg.sample import Sample, no_instances
+from seg.set_aside import SetAside
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.spool import Spool
-from seg.store import SCHEMA_VERSION, SetAside, read_annotations, read_entries, read_info, read_sample, write_record, write_split
+from seg.store import SCHEMA_VERSION, read_annotations, read_entries, read_info, read_sample, write_record, write_split
 
 SPLITS = ("train", "val", "test")
 

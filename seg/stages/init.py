@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from seg.config import checked, compose
 from seg.environment import conf_folder
-from seg.errors import ConfigError, DataError, did_you_mean
+from seg.errors import ConfigError, DataError, UsageError, did_you_mean
 from seg.recognise.formats import formats_of, image_facts
 from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
@@ -19,7 +19,7 @@ OTHERS = 4  # further guesses that are named
 
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"init: {message}; see seg init --help")
+        raise UsageError(f"init: {message}; see seg init --help")
 
 
 def run(project: Path, arguments: list[str]) -> None:

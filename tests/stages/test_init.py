@@ -52,7 +52,7 @@ Refused = Callable[[list[str], str], None]
 
 @pytest.fixture
 def refused(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """(arguments, said): `seg init` ends in one line and exit code 1, and changes nothing in conf/."""
+    """(arguments, said): `seg init` ends in one line and exit code 1 (2 for a wrong command line), and changes nothing in conf/."""
 
     def run(arguments: list[str], said: str) -> None:
         before = tree(project / "conf")
@@ -61,7 +61,8 @@ def refused(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         with pytest.raises(SystemExit) as ended:
             cli.main()
         shown = capsys.readouterr()
-        assert (ended.value.code, shown.out, tree(project / "conf")) == (1, "", before)
+        code = 2 if "see seg init --help" in said else 1
+        assert (ended.value.code, shown.out, tree(project / "conf")) == (code, "", before)
         assert shown.err.count("\n") == 1
         assert said in shown.err
 
