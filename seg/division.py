@@ -19,8 +19,8 @@ from seg.splits import (
     by_lists,
     by_ratios,
     check_fold,
+    check_missing,
     check_ratios,
-    completed,
     from_table,
     group_of,
     presence_of,
@@ -68,7 +68,10 @@ def planned(source: Source, division: Division, root: Path | None) -> Plan:
             findings.append(Finding("unlisted-image", "data.split.lists", what))
         items = [item for item in items if item.image_id in listed]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
-    if UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
+    if missing := _missing(split):
+        check_missing(missing, split.ratios, f"data.split.{split.by}")
+        places = [UNSPLIT if place == "train" else place for place in places]
+    elif UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
         raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
     if UNSPLIT not in places and division.fold is None:
         return Plan(items, places, [], None, findings)
@@ -86,8 +89,14 @@ def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str,
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
         raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    assigned = by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
-    return completed(split.lists, assigned, _group_by_id(items, split, root), split)
+    return by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+
+
+def _missing(split: Split) -> list[str]:
+    """The splits that have no images of their own, and are made of train's."""
+    if split.by == "lists":
+        return [name for name in SPLITS if not (split.lists or {}).get(name)]
+    return [name for name in SPLITS if split.by == "folders" and split.folders and not split.folders.get(name, name)]
 
 
 def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
@@ -143,7 +152,9 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[Stored], division
     presence = None if plan.presence is None else plan.presence[list(sound)]
     if split.stratify is True:
         presence = np.array([s.class_pixels[:num_classes] > 0 for s in stored])
-    if UNSPLIT in places:
+    if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
         assert split.ratios is not None
-        places = by_ratios(groups, presence, split.ratios, split.seed)
+        dealt = by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)
+        for index, place in zip(unsplit, dealt, strict=True):
+            places[index] = place
     return places if division.fold is None else by_fold(places, groups, presence, split.folds, division.fold, split.seed)

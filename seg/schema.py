@@ -79,7 +79,7 @@ class Split(Section):
     by: Literal["ratios", "blocks", "folders", "lists"]
     ratios: dict[str, Share] | None
     lists: dict[str, str | None] | None
-    folders: dict[str, str | list[str]] | None
+    folders: dict[str, str | list[str] | None] | None
     group: str | Column | None
     table: Table | None
     stratify: bool | str

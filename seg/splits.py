@@ -13,7 +13,6 @@ import numpy as np
 from seg.csvfile import read_rows
 from seg.errors import ConfigError, DataError, did_you_mean, nearest
 from seg.natural import natural_key
-from seg.schema import Split
 
 SPLITS = ("train", "val", "test")
 
@@ -215,21 +214,21 @@ def by_blocks(groups: Mapping[str, str], ratios: Mapping[str, float] | None) -> 
     return {image_id: places[group] for image_id, group in groups.items()}
 
 
-def completed(lists: Mapping[str, str | None], assigned: Mapping[str, str], groups: Mapping[str, str], split: Split) -> dict[str, str]:
-    """{image_id: split} where a split has no list of its own: its images are taken from those of the list `train`, by ratios.
+def check_missing(missing: Sequence[str], ratios: Mapping[str, float] | None, key: str) -> None:
+    """Raise ConfigError unless `ratios` say how train's images make up for the splits that have none of their own.
 
-    data.split.ratios then says how the list is divided; a split that has a list has a share of 0 there.
+    missing: those splits; ratios give every other one but train a share of 0. key: the setting that names no images for them.
     """
-    without = [name for name in SPLITS if not lists.get(name)]
-    if not without:
-        return dict(assigned)
-    if "train" in without or split.ratios is None or any(split.ratios.get(name) for name in SPLITS if name not in ("train", *without)):
+    own = [name for name in SPLITS if name not in ("train", *missing)]
+    if "train" in missing or ratios is None or any(ratios.get(name) for name in own):
+        shares = dict.fromkeys(SPLITS, 0.0) | {"train": 0.7, "val": 0.15, "test": 0.15} | dict.fromkeys(own, 0.0)
+        shares["train"] = round(1 - shares["val"] - shares["test"], 2)
         raise ConfigError(
-            f"data.split.lists: {' and '.join(without)} has no list; name one, or say by data.split.ratios how the list of train is "
-            "divided, as {train: 0.9, val: 0.1, test: 0}: the shares sum to 1, and a split with a list of its own has 0"
+            f"{key}: names nothing for {' and '.join(missing)}; name it, or say by data.split.ratios how the images of train are "
+            f"divided, as {{{', '.join(f'{name}: {share:g}' for name, share in shares.items())}}}: the shares sum to 1, and a split with "
+            "images of its own has 0"
         )
-    train = [image_id for image_id, place in assigned.items() if place == "train"]
-    return {**assigned, **dict(zip(train, by_ratios([groups[i] for i in train], None, split.ratios, split.seed), strict=True))}
+    check_ratios(ratios)
 
 
 def _near(name: str, known: Mapping[str, str]) -> str:

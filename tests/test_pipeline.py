@@ -43,7 +43,7 @@ def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
     [
         ("conf/experiment/smoke.yaml", "lr: 0.02", "lr: 0.03", ["configure", "train", "evaluate"]),
         ("conf/loss/ce.yaml", "label_smoothing: 0.0", "label_smoothing: 0.1", ["configure", "train", "evaluate"]),
-        ("conf/model/unet.yaml", "[128, 64, 32, 16, 16]", "[64, 64, 32, 16, 16]", ["configure", "train", "evaluate"]),
+        ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]", ["configure", "train", "evaluate"]),
         ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15", STAGES),
         ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20", ["configure", "augment", "train", "evaluate"]),
         ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2", ["configure", "evaluate"]),

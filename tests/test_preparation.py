@@ -230,6 +230,47 @@ def test_missing_lists_are_refused(raw: Path, tmp_path: Path) -> None:
     assert message.startswith("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}")
 
 
+def of(folder: Path) -> dict[str, list[str]]:
+    return {s: [e.image_id for e in read_entries(folder / s)] for s in SPLITS}
+
+
+def test_a_split_without_a_list_is_cut_from_train(raw: Path, tmp_path: Path) -> None:
+    """The same picture twice stays in one split."""
+    (raw / "images/scene6.jpg").write_bytes((raw / "images/scene5.jpg").read_bytes())
+    (raw / "masks/scene6.png").write_bytes((raw / "masks/scene5.png").read_bytes())
+    (raw / "all.txt").write_text("\n".join(NAMES[:7]))
+    (raw / "test.txt").write_text("scene7\n")
+    ratios = {"train": 0.6, "val": 0.4, "test": 0.0}
+    for seed in range(6):
+        section = split("lists", lists={"train": "all.txt", "val": None, "test": "test.txt"}, ratios=ratios, seed=seed)
+        prepare_tiny(folders(raw), tmp_path / str(seed), section, raw)
+        found = of(tmp_path / str(seed))
+        assert (sorted(found["train"] + found["val"]), found["test"], len(found["val"])) == (NAMES[:7], ["scene7"], 3)
+        assert ("scene5" in found["val"]) == ("scene6" in found["val"])
+    assert len({tuple(of(tmp_path / str(seed))["val"]) for seed in range(6)}) > 1
+
+
+def test_a_split_without_a_folder_is_cut_from_train(tmp_path: Path) -> None:
+    raw = write_folders(tmp_path / "raw", NAMES)
+    for number, name in enumerate(NAMES):
+        place = "val" if number > 4 else "training"
+        for kind, ending in (("images", "jpg"), ("masks", "png")):
+            (raw / place / kind).mkdir(parents=True, exist_ok=True)
+            (raw / kind / f"{name}.{ending}").rename(raw / place / kind / f"{name}.{ending}")
+    places = {"images": "{split}/images", "masks": "{split}/masks"}
+    named = {"train": "training", "test": None}
+    section = split("folders", folders=named, ratios={"train": 0.6, "val": 0.0, "test": 0.4})
+    prepare_tiny(folders(raw, section=section, **places), tmp_path / "out", section, raw)
+    found = of(tmp_path / "out")
+    assert (sorted(found["train"] + found["test"]), found["val"], len(found["test"])) == (NAMES[:5], NAMES[5:], 2)
+    refused = {
+        "data.split.folders: names nothing for test; name it, or say by data.split.ratios how": split("folders", folders=named),
+        f"{raw}/test/images: there is no such folder; set data.source.images": split("folders", folders={"train": "training"}),
+    }
+    for message, wrong in refused.items():
+        assert refusal(lambda wrong=wrong: folders(raw, section=wrong, **places), tmp_path / "no", wrong, raw).startswith(message)
+
+
 TABLE = {"file": "index.csv", "id": "image"}
 
 

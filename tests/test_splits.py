@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from greedy import greedy
-from tiny import split as section_of
 
 from seg.errors import ConfigError, DataError
-from seg.splits import SPLITS, by_blocks, by_fold, by_lists, by_ratios, check_fold, completed, deal, from_table, group_of, presence_of
+from seg.splits import SPLITS, by_blocks, by_fold, by_lists, by_ratios, check_fold, check_missing, deal, from_table, group_of, presence_of
 
 RATIOS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -321,23 +320,16 @@ def test_a_list_may_have_further_columns(tmp_path: Path) -> None:
         by_lists(names, {"train": path})
 
 
-def test_a_split_without_a_list_is_cut_from_train() -> None:
-    lists = {"train": "trainval.txt", "val": None, "test": "test.txt"}
-    assigned = {f"{name}{number}": split for split, name, count in (("train", "a", 20), ("test", "b", 7)) for number in range(count)}
-    groups = {name: name for name in assigned}
-    section = section_of("lists", lists=lists, ratios={"train": 0.8, "val": 0.2, "test": 0.0}, seed=3)
-    found = completed(lists, assigned, groups, section)
-    assert found.keys() == assigned.keys()
-    assert sorted(found[f"a{number}"] for number in range(20)) == ["train"] * 16 + ["val"] * 4
-    assert all(found[f"b{number}"] == "test" for number in range(7))
-    assert completed(lists, assigned, groups, section) == found, "the seed decides"
-    pairs = {name: str(int(name[1:]) // 2) + name[0] for name in assigned}
-    together = completed(lists, assigned, pairs, section)
-    assert all(together[f"a{number}"] == together[f"a{number + 1}"] for number in range(0, 20, 2))
-    full = {"train": "a.txt", "val": "b.txt", "test": "c.txt"}
-    assert completed(full, assigned, groups, section) == assigned
-    for wrong in ({"ratios": None}, {"ratios": {"train": 0.7, "val": 0.2, "test": 0.1}}):
-        with pytest.raises(ConfigError, match=r"^data.split.lists: val has no list; name one, or say by data.split.ratios how"):
-            completed(lists, assigned, groups, section_of("lists", lists=lists, **wrong))
-    with pytest.raises(ConfigError, match=r"^data.split.lists: train has no list"):
-        completed({**full, "train": None}, assigned, groups, section)
+def test_the_ratios_that_make_up_for_a_split_without_images() -> None:
+    check_missing(["val"], {"train": 0.8, "val": 0.2, "test": 0.0}, "data.split.lists")
+    check_missing(["val", "test"], {"train": 0.6, "val": 0.2, "test": 0.2}, "data.split.lists")
+    example = r"as {train: 0.85, val: 0.15, test: 0}: the shares sum to 1, and a split with images of its own has 0$"
+    for wrong in (None, {"train": 0.7, "val": 0.2, "test": 0.1}):
+        with pytest.raises(
+            ConfigError, match=r"^data.split.folders: names nothing for val; name it, or say by data.split.ratios .*" + example
+        ):
+            check_missing(["val"], wrong, "data.split.folders")
+    with pytest.raises(ConfigError, match=r"^data.split.lists: names nothing for train"):
+        check_missing(["train"], {"train": 0.8, "val": 0.2, "test": 0.0}, "data.split.lists")
+    with pytest.raises(ConfigError, match=r"that sum to 1, got 0\.9$"):
+        check_missing(["val"], {"train": 0.8, "val": 0.1, "test": 0.0}, "data.split.lists")

@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from seg.recognise.guess import Guess
-from seg.recognise.listing import SPLIT_WORDS, Listing, families, split_of
+from seg.recognise.listing import SPLIT_WORDS, Listing, families, is_division, split_of
 from seg.sources.pairing import is_picture
 
 PROBED = 50  # names of images that are looked for
 SHOWN = 4  # names that a doubt lists
+SHARE = 0.15  # of train's images, for a split that has none of its own
 IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
 LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
 
@@ -26,8 +27,8 @@ def chosen(files: Sequence[PurePosixPath]) -> tuple[PurePosixPath, Split, list[s
         split, pattern = split_of(file.as_posix())
         if split is not None:
             by_pattern[pattern].setdefault(split, file)
-    for pattern, members in by_pattern.items():
-        if len(members) == len(SPLIT_WORDS):
+    for pattern, members in sorted(by_pattern.items(), key=lambda item: -len(item[1])):
+        if is_division(members):
             others = [file for file in files if file not in members.values()]
             return members["train"], by_folders(names_in(pattern, members)), _unread(others)
     first = next((members["train"] for members in by_pattern.values() if "train" in members), files[0])
@@ -36,7 +37,7 @@ def chosen(files: Sequence[PurePosixPath]) -> tuple[PurePosixPath, Split, list[s
 
 def _unread(files: Sequence[PurePosixPath]) -> list[str]:
     shown = ", ".join(file.as_posix() for file in files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
-    return [f"not read, though of the same kind: {shown}; a split by files needs all of train, val and test"] if files else []
+    return [f"not read, though of the same kind: {shown}; a split by files needs train, and val or test"] if files else []
 
 
 def names_in(pattern: str, members: dict[str, PurePosixPath]) -> dict[str, str]:
@@ -46,10 +47,26 @@ def names_in(pattern: str, members: dict[str, PurePosixPath]) -> dict[str, str]:
 
 
 def by_folders(names: dict[str, str]) -> Split:
-    """The keys of data.split for what stands for {split}."""
-    plain = all(split == name for split, name in names.items())
-    ordered = {split: names[split] for split in SPLIT_WORDS}
-    return {"by": "folders", "ratios": None, "stratify": False, "folders": None if plain else ordered}
+    """The keys of data.split for what stands for {split}; a split that has none gets a share of train's images."""
+    plain = all(names.get(split) == split for split in SPLIT_WORDS)
+    return {"by": "folders", **completing(names), "folders": None if plain else {split: names.get(split) for split in SPLIT_WORDS}}
+
+
+def completing(splits: Collection[str]) -> Split:
+    """data.split's ratios and stratify where these splits have images of their own."""
+    lacking = [split for split in SPLIT_WORDS if split not in splits]
+    shares = {split: SHARE if split in lacking else 0 for split in SPLIT_WORDS} | {"train": 1 - SHARE}
+    return {"ratios": shares if lacking else None, "stratify": bool(lacking)}
+
+
+def made_of_train(split: Split) -> list[str]:
+    """A doubt where a split has no images of its own."""
+    named = split.get("folders") or split.get("lists") or {}
+    return [
+        f"nothing is called {name}: {SHARE:.0%} of the images of train are taken for it (split.ratios)"
+        for name in named
+        if named[name] is None
+    ]
 
 
 def split_of_folders(folders: Iterable[PurePosixPath]) -> tuple[str, dict[str, PurePosixPath]] | None:
@@ -68,9 +85,13 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
     found, pattern = split_of(place)
     if not split or found is None:
         return place
-    names = split["folders"] or {name: name for name in SPLIT_WORDS}
     there = {parent.as_posix() for file in listing.files for parent in file.parents}
-    return pattern if all(pattern.replace("{split}", name) in there for name in names.values()) else None
+    return pattern if all(pattern.replace("{split}", name) in there for name in words_of(split)) else None
+
+
+def words_of(split: Split) -> list[str]:
+    """What {split} stands for."""
+    return [word for word in (split.get("folders") or {name: name for name in SPLIT_WORDS}).values() if word is not None]
 
 
 def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: str | None = None, stems: bool = False) -> str | None:

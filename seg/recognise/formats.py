@@ -10,8 +10,9 @@ import numpy as np
 from seg.errors import DataError
 from seg.imagefile import decode, read_bytes
 from seg.recognise import annotations, layouts, masks
+from seg.recognise.files import made_of_train, words_of
 from seg.recognise.guess import Guess
-from seg.recognise.listing import SPLIT_WORDS, Listing
+from seg.recognise.listing import Listing
 from seg.sources.pairing import is_picture
 
 PROBED = 40  # images that are opened
@@ -29,6 +30,8 @@ def formats_of(listing: Listing) -> list[Guess]:
             "(COCO, LabelMe, VIA, YOLO, CVAT), or a folder of label images (PNG, TIFF, BMP) that have the names of the images; "
             "docs/data.md lists all formats"
         )
+    for guess in found:
+        guess.doubts += made_of_train(guess.split)
     return found
 
 
@@ -55,9 +58,9 @@ def image_facts(listing: Listing, guess: Guess) -> tuple[int, object]:
 
 def _images_of(listing: Listing, guess: Guess) -> list[PurePosixPath]:
     """The files that a guess takes for images."""
-    split = guess.split.get("folders") or {name: name for name in SPLIT_WORDS}
-    images = _pattern(str(guess.source.get("images", ".")), split.values())
-    labels = [_pattern(str(guess.source[key]), split.values()) for key in ("masks", "objects") if guess.source.get(key)]
+    words = words_of(guess.split)
+    images = _pattern(str(guess.source.get("images", ".")), words)
+    labels = [_pattern(str(guess.source[key]), words) for key in ("masks", "objects") if guess.source.get(key)]
     files = [f for f in listing.files if is_picture(Path(f)) and images.match(f.as_posix())]
     if guess.source.get("masks") == guess.source.get("images"):
         ending = str(guess.source.get("mask_suffix", ""))

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from seg.recognise.classes import instance_classes, void_of
+from seg.recognise.files import completing
 from seg.recognise.guess import Guess
-from seg.recognise.listing import Listing
+from seg.recognise.listing import Listing, is_division
 from seg.sources.pairing import is_picture
 
 ROOM = PurePosixPath("JPEGImages")
@@ -32,8 +33,8 @@ def _voc(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
     lists = {split: home / f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val", "test")}
     there = {split: path.as_posix() for split, path in lists.items() if path in listing.files}
-    if len(there) == len(lists):
-        guess.split = {"by": "lists", "lists": there}
+    if is_division(there):
+        guess.split = {"by": "lists", **completing(there), "lists": {split: there.get(split) for split in lists}}
     guess.doubts.append("the 20 classes of Pascal VOC are taken for granted")
     yield guess
 

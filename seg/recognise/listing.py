@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -70,17 +70,26 @@ class Family:
         before, _, after = self.pattern.partition("{split}")
         return {split: folder.as_posix()[len(before) :].removesuffix(after) for split, folder in self.folders.items() if split}
 
+    def within(self, splits: Collection[str]) -> "Family":
+        """Without the folders of other splits."""
+        return Family(self.pattern, {split: folder for split, folder in self.folders.items() if split in splits})
+
 
 def families(folders: Iterable[PurePosixPath]) -> list[Family]:
-    """Folders gathered by split, where all of train, val and test are there; then each folder by itself."""
+    """Folders gathered by split, where train and one more are there; then each folder by itself."""
     grouped: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)
     known = sorted(folders)
     for folder in known:
         split, pattern = split_of(folder.as_posix())
         if split is not None:
             grouped[pattern].setdefault(split, folder)
-    found = [Family(pattern, members) for pattern, members in grouped.items() if len(members) == len(SPLIT_WORDS)]
+    found = [Family(pattern, members) for pattern, members in grouped.items() if is_division(members)]
     return found + [Family(folder.as_posix(), {"": folder}) for folder in known]
+
+
+def is_division(splits: Collection[str]) -> bool:
+    """Whether these can be the splits of a data set: train, and one more at least. The third can be made of train's images."""
+    return "train" in splits and len(splits) > 1
 
 
 def split_of(name: str) -> tuple[str | None, str]:

@@ -80,11 +80,11 @@ def _doubts(pair: Pair, known: Sequence[Pair]) -> list[str]:
         pattern = split_of(pair.images.pattern)
         apart = [p.images.pattern for p in known if p is not pair and pattern[0] and split_of(p.images.pattern)[1] == pattern[1]]
         if others := sorted({place for place in apart if place != pair.images.pattern}):
-            found.append(f"{', '.join(others)} too has labels, and is not read: a split by folders needs all of train, val and test")
+            found.append(f"{', '.join(others)} too has labels, and is not read: a split by folders needs train, and val or test")
         inside = {split_of(part)[0] for f in pair.pictures for part in f.relative_to(pair.images.pattern).parts[:-1]} - {None}
         if len(inside) > 1:
             names = " and ".join(sorted(str(split) for split in inside))
-            found.append(f"folders are called {names}, but images are split by ratios: a split by folders needs all of train, val and test")
+            found.append(f"folders are called {names}, but images are split by ratios: a split by folders needs train, and val or test")
     if pair.share < 1:
         found.append(f"{1 - pair.share:.0%} of the images have no label image and are left out (source.skip_unlabelled)")
     return found

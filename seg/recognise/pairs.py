@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from seg.recognise.files import LABEL_WORD
-from seg.recognise.listing import Family, Listing, common_end, families, split_of
+from seg.recognise.listing import Family, Listing, common_end, families, is_division, split_of
 
 LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 MOST_FOLDERS = 40  # with most images, that are compared with each other
@@ -58,8 +58,10 @@ def _pairs(listing: Listing) -> Iterator[Pair]:
     most = sorted(holding, key=lambda f: (-len(holding[f]), len(f.parts)))[:MOST_FOLDERS]
     for first in families(most):
         for second in families(most):
-            fitting = first.folders.keys() == second.folders.keys() and not _nested(first, second) and not _apart(first, second)
-            if fitting and (pair := _pair(first, second, holding)):
+            shared = first.folders.keys() & second.folders.keys()
+            images, masks = first.within(shared), second.within(shared)
+            fitting = ("" in shared or is_division(shared)) and not _nested(images, masks) and not _apart(images, masks)
+            if fitting and (pair := _pair(images, masks, holding)):
                 yield pair
         if pair := _together(first, pictures):
             yield pair

@@ -203,8 +203,8 @@ def _other_suffix(folder: Path, name: str) -> str:
     return f"={near.removeprefix(name)}" if near else ""
 
 
-def _folders(named: str | list[str]) -> list[str]:
-    return [named] if isinstance(named, str) else named
+def _folders(named: str | list[str] | None) -> list[str]:
+    return [named] if isinstance(named, str) else named or []
 
 
 def _placed(root: Path, name: str, part: Part | None) -> Path:

@@ -27,6 +27,7 @@ SMALLER = {
     **{name: ["model.network.encoder_name=tu-test_resnet"] for name in LIBRARY},
     "segformer": ["model.network.decoder_segmentation_channels=32"],
     "unet": NARROW_DECODER,
+    "unet_small": [],
     "unetplusplus_deep": [*SMALL_ENCODER, *NARROW_DECODER],
     "attention_unet": [*SMALL_ENCODER, *NARROW_DECODER],
     "hypercolumns": SMALL_ENCODER,

@@ -28,6 +28,12 @@ from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
 
 BY_FOLDERS = {"by": "folders", "ratios": None, "stratify": False, "folders": None}
+TRAIN_AND_VAL = {
+    "by": "folders",
+    "ratios": {"train": 0.85, "val": 0, "test": 0.15},
+    "stratify": True,
+    "folders": {"train": "train", "val": "val", "test": None},
+}
 OTHERWISE = {"train": "training", "val": "validation", "test": "testing"}
 SPLITS = ("train", "val", "test")
 
@@ -115,10 +121,8 @@ def test_of_cocos_own_files_the_instances_are_read(tmp_path: Path) -> None:
         keypoints = [a | {"keypoints": [1, 1, 2]} for a in content["annotations"]]
         write_json(tmp_path / f"annotations/person_keypoints_{split}2017.json", content | {"annotations": keypoints})
     guess = only(tmp_path)
-    assert (guess.source["annotations"], guess.source["images"]) == ("annotations/instances_train2017.json", "train2017")
-    assert guess.doubts == [
-        "not read, though of the same kind: annotations/instances_val2017.json; a split by files needs all of train, val and test"
-    ]
+    assert (guess.source["annotations"], guess.source["images"]) == ("annotations/instances_{split}2017.json", "{split}2017")
+    assert (guess.split, guess.doubts) == (TRAIN_AND_VAL, [])
 
 
 def test_categories_of_void_and_background(tmp_path: Path) -> None:
@@ -161,8 +165,10 @@ def test_labelme_by_split(tmp_path: Path) -> None:
     beside = only(write_labelme_set(tmp_path / "b", "all/{}", "all/{}", [word for word in SPLITS for _ in range(2)]))
     assert (beside.source["images"], beside.source["annotations"], beside.split) == ("all/{split}", "all/{split}", BY_FOLDERS)
     two = only(write_labelme_set(tmp_path / "c", "{}", "{}", ["train", "val"] * 3))
-    assert (two.source["images"], two.source["annotations"], two.split) == (".", ".", {})
-    assert two.doubts == ["the files lie in 2 folders: train, val"]
+    assert (two.source["images"], two.source["annotations"], two.split) == ("{split}", "{split}", TRAIN_AND_VAL)
+    others = only(write_labelme_set(tmp_path / "d", "{}", "{}", ["test", "val"] * 3))
+    assert (others.source["images"], others.source["annotations"], others.split) == (".", ".", {})
+    assert others.doubts == ["the files lie in 2 folders: test, val"]
 
 
 def test_labelmes_own_labels_and_images_within_the_files(tmp_path: Path) -> None:
@@ -234,8 +240,8 @@ def test_yolo_without_names_and_of_two_splits(tmp_path: Path) -> None:
     write_yolo_splits(tmp_path, "images/{}", "labels/{}", ("train", "train", "val"))
     (tmp_path / "data.yaml").unlink()
     guess = only(tmp_path)
-    assert guess.source == {"images": "images", "annotations": "labels", "names": None}
-    assert (guess.classes, guess.split) == (None, {})
+    assert guess.source == {"images": "images/{split}", "annotations": "labels/{split}", "names": None}
+    assert (guess.classes, guess.split) == (None, TRAIN_AND_VAL)
     assert guess.doubts == ["no data.yaml or classes.txt names the classes: give source.names and the classes"]
 
 

@@ -38,15 +38,20 @@ def test_pascal_voc(tmp_path: Path) -> None:
 
 def test_pascal_voc_without_objects_is_semantic_and_its_lists_are_the_split(tmp_path: Path) -> None:
     voc(tmp_path, "SegmentationClass")
-    lists = {}
-    for name in ("train", "val", "test"):
+    lists: dict[str, str | None] = {"train": None, "val": None, "test": None}
+    for name in lists:
         path = tmp_path / "ImageSets/Segmentation" / f"{name}.txt"
-        assert only(tmp_path).split == {}, "until there are all three"
+        if name == "test":
+            expected = {"by": "lists", "ratios": {"train": 0.85, "val": 0, "test": 0.15}, "stratify": True, "lists": lists}
+            assert only(tmp_path).split == expected
+        else:
+            assert only(tmp_path).split == {}, "until there is another beside train"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a\n")
         lists[name] = f"ImageSets/Segmentation/{name}.txt"
     guess = only(tmp_path)
-    assert (guess.task, guess.source["task"], guess.split) == ("semantic", "semantic", {"by": "lists", "lists": lists})
+    assert (guess.task, guess.source["task"]) == ("semantic", "semantic")
+    assert guess.split == {"by": "lists", "ratios": None, "stratify": False, "lists": lists}
 
 
 def test_a_data_set_of_other_classes_in_vocs_layout_is_left_to_its_masks(tmp_path: Path) -> None:

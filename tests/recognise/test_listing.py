@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from seg.errors import DataError
-from seg.recognise.files import by_folders, chosen, home_of, split_of_folders, with_split
+from seg.recognise.files import by_folders, chosen, home_of, made_of_train, split_of_folders, with_split, words_of
 from seg.recognise.listing import Listing, common_end, families, list_folder, split_of
 
 
@@ -40,11 +40,14 @@ def test_the_split_that_a_name_says(name: str, split: str | None, pattern: str) 
     assert split_of(name) == (split, pattern)
 
 
-def test_folders_are_a_family_where_all_three_splits_are_there() -> None:
-    found = families(paths("training/img", "validation/img", "testing/img", "train/gt", "val/gt"))
-    assert [f.pattern for f in found] == ["{split}/img", "testing/img", "train/gt", "training/img", "val/gt", "validation/img"]
+def test_folders_are_a_family_where_train_and_one_more_are_there() -> None:
+    found = families(paths("training/img", "validation/img", "testing/img", "train/gt", "val/gt", "val/x", "test/x", "train/y"))
+    alone = ["test/x", "testing/img", "train/gt", "train/y", "training/img", "val/gt", "val/x", "validation/img"]
+    assert [f.pattern for f in found] == ["{split}/img", "{split}/gt", *alone]
+    assert found[1].names == {"train": "train", "val": "val"}
     assert found[0].names == {"train": "training", "val": "validation", "test": "testing"}
-    assert [list(f.folders) for f in found[1:]] == [[""]] * 5, "each by itself, too"
+    assert found[0].within(["train", "test"]).names == {"train": "training", "test": "testing"}
+    assert [list(f.folders) for f in found[2:]] == [[""]] * 8, "each by itself, too"
 
 
 def test_hidden_files_and_those_of_archives_are_passed_over(tmp_path: Path) -> None:
@@ -74,10 +77,16 @@ def test_of_files_of_one_kind_those_of_all_splits_are_read_or_one() -> None:
     three = paths("x/instances_test.json", "x/instances_train.json", "x/instances_val.json")
     first, split, doubts = chosen([*three, *paths("x/old.json")])
     assert (first.name, split) == ("instances_train.json", {"by": "folders", "ratios": None, "stratify": False, "folders": None})
-    assert doubts == ["not read, though of the same kind: x/old.json; a split by files needs all of train, val and test"]
+    assert doubts == ["not read, though of the same kind: x/old.json; a split by files needs train, and val or test"]
+    first, split, doubts = chosen(
+        paths("instances_val2017.json", "instances_train2017.json", "x/test_y.json", "x/train_y.json", "x/val_y.json")
+    )
+    assert (first.name, split["folders"], len(doubts)) == ("train_y.json", None, 1), "the kind of most splits"
     first, split, doubts = chosen(paths("instances_val2017.json", "instances_train2017.json"))
-    assert (first.name, split) == ("instances_train2017.json", {})
-    assert len(doubts) == 1
+    assert (first.name, doubts) == ("instances_train2017.json", [])
+    assert split == by_folders({"train": "train", "val": "val"})
+    first, split, doubts = chosen(paths("instances_val2017.json", "instances_test2017.json"))
+    assert (first.name, split, len(doubts)) == ("instances_val2017.json", {}, 1)
     assert chosen(paths("b.json")) == (PurePosixPath("b.json"), {}, [])
 
 
@@ -88,11 +97,28 @@ def test_what_stands_for_a_split_is_listed_where_it_is_called_otherwise() -> Non
 
 
 @pytest.mark.parametrize(
+    ("names", "ratios"),
+    [
+        ({"train": "train", "val": "val", "test": "test"}, None),
+        ({"train": "train", "val": "val"}, {"train": 0.85, "val": 0, "test": 0.15}),
+        ({"train": "training", "test": "testing"}, {"train": 0.85, "val": 0.15, "test": 0}),
+    ],
+)
+def test_a_split_that_nothing_is_called_by_is_made_of_train_and_it_says_so(names: dict[str, str], ratios: dict[str, float] | None) -> None:
+    split = by_folders(names)
+    assert (split["ratios"], split["stratify"]) == (ratios, ratios is not None)
+    missing = [name for name in ("train", "val", "test") if name not in names]
+    assert made_of_train(split) == [f"nothing is called {m}: 15% of the images of train are taken for it (split.ratios)" for m in missing]
+    assert sorted(words_of(split)) == sorted(names.values())
+
+
+@pytest.mark.parametrize(
     ("folders", "pattern"),
     [
         (["train/labels", "valid/labels", "test/labels"], "{split}/labels"),
         (["labels/train/a", "labels/train/b", "labels/val/a", "labels/test/c"], "labels/{split}"),
-        (["labels/train", "labels/val"], None),
+        (["labels/train", "labels/val"], "labels/{split}"),
+        (["labels/test", "labels/val"], None),
         (["labels/train", "labels/val", "labels/test", "more"], None),
     ],
 )

@@ -207,24 +207,47 @@ def test_the_split_of_folders(tmp_path: Path, images: str, labels: str, words: t
     assert found.why[0].startswith("6 images in ")
 
 
-def test_a_test_folder_without_labels_leaves_train_and_says_what_is_not_read(tmp_path: Path) -> None:
+TRAIN_AND_VAL = {
+    "by": "folders",
+    "ratios": {"train": 0.85, "val": 0, "test": 0.15},
+    "stratify": True,
+    "folders": {"train": "train", "val": "val", "test": None},
+}
+
+
+def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:
     for number, place in enumerate(("train", "val", "test")):
         write_pictures(tmp_path / place / "images", NAMES[: 3 - number])
     for place, count in (("train", 3), ("val", 2)):
         for number in range(count):
             write(tmp_path / place / "masks" / f"{NAMES[number]}.png", scene(number))
     found = guess(tmp_path)
-    assert (found.source["images"], found.source["masks"], found.split) == ("train/images", "train/masks", {})
-    assert any(doubt.startswith("val/images too has labels, and is not read") for doubt in found.doubts)
+    assert (found.source["images"], found.source["masks"], found.split) == ("{split}/images", "{split}/masks", TRAIN_AND_VAL)
+    assert found.why[0].startswith("5 images in ")
+    assert "skip_unlabelled" not in found.source
 
 
-def test_two_splits_in_one_folder_are_read_together_and_it_says_so(tmp_path: Path) -> None:
-    for number, name in enumerate(NAMES):
-        write(tmp_path / "images" / ("val" if number > 3 else "train") / f"{name}.png", picture(number))
-        write(tmp_path / "masks" / ("val" if number > 3 else "train") / f"{name}.png", scene(number))
+def test_labels_without_those_of_train_are_read_as_one_and_it_says_so(tmp_path: Path) -> None:
+    for number, place in enumerate(("val", "test")):
+        write_pictures(tmp_path / place / "images", NAMES[: 3 - number])
+        for index in range(3 - number):
+            write(tmp_path / place / "masks" / f"{NAMES[index]}.png", scene(index))
     found = guess(tmp_path)
+    assert (found.source["images"], found.source["masks"], found.split) == ("val/images", "val/masks", {})
+    assert any(doubt.startswith("test/images too has labels, and is not read: a split by folders needs train") for doubt in found.doubts)
+
+
+@pytest.mark.parametrize("other", ["train", "test"])
+def test_two_splits_in_one_folder(tmp_path: Path, other: str) -> None:
+    for number, name in enumerate(NAMES):
+        write(tmp_path / "images" / ("val" if number > 3 else other) / f"{name}.png", picture(number))
+        write(tmp_path / "masks" / ("val" if number > 3 else other) / f"{name}.png", scene(number))
+    found = guess(tmp_path)
+    if other == "train":
+        assert (found.source["images"], found.source["masks"], found.split) == ("images/{split}", "masks/{split}", TRAIN_AND_VAL)
+        return
     assert (found.source["images"], found.source["masks"], found.split) == ("images", "masks", {})
-    assert any(doubt.startswith("folders are called train and val, but images are split by ratios") for doubt in found.doubts)
+    assert any(doubt.startswith("folders are called test and val, but images are split by ratios") for doubt in found.doubts)
 
 
 def test_some_images_may_have_no_labels(tmp_path: Path) -> None:

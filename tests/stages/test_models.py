@@ -18,7 +18,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     models = tmp_path / "conf/model"
     for path in models.glob("*.yaml"):
-        if path.stem not in ("unet", "mask_rcnn_small"):
+        if path.stem not in ("unet", "unet_small", "mask_rcnn_small"):
             path.unlink()
     own = "# {}\nname: {}\ntask: semantic\nnetwork: {}\nstride: 1\nscale: 1.0\nnormalization: dataset\nweights: null\n"
     (models / "pixel.yaml").write_text(own.format("A linear classifier", "pixel", "{_target_: torch.nn.Conv2d, kernel_size: 1}"))
