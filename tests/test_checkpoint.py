@@ -82,9 +82,9 @@ def test_a_restored_model_predicts_the_same(tmp_path: Path, model: SegmentationM
 
 
 def test_restoring_needs_no_hub_and_no_file_of_weights(tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo) -> None:
-    small = "model.network.decoder_channels=[8,8,8,8,8]"
-    model = build_model(make_config(small), make_info())
-    config = make_config(small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
+    small = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
+    model = build_model(make_config(*small), make_info())
+    config = make_config(*small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
     save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
     again = restore(load(tmp_path / "best.ckpt", ALLOW))
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))

@@ -197,6 +197,11 @@ def _check_timm(name: str, weights: str | None) -> None:
         raise ConfigError(f"{KEY}={name}: timm's {model} has no weights '{tag}'; it has: {', '.join(tagged) or 'none'}")
     if weights is not None and not tagged:
         raise ConfigError(f"model.weights={weights}: timm has no weights for {model}; set model.weights=null, or to a local file")
+    if weights not in (None, "imagenet"):
+        raise ConfigError(
+            f"model.weights={weights}: {name} has no such weights (it has: imagenet); set that, a local file or null; "
+            f"which of timm's weights they are, the encoder's name says, as in tu-{model}.{tagged[0]}"
+        )
 
 
 def _similar(name: str, names: list[str]) -> str:

@@ -153,9 +153,9 @@ def test_squeeze_and_excitation_in_the_decoder(make_config: MakeConfig, make_inf
 
     The last block has no skip connection, and its first module takes no part.
     """
-    light = "model.network.decoder_channels=[32,16,16,16,16]"
+    light = ["model=unet", "model.network.decoder_channels=[32,16,16,16,16]"]
     plain, scse = (
-        build_model(make_config(light, f"model.network.decoder_attention_type={kind}"), make_info()) for kind in ("null", "scse")
+        build_model(make_config(*light, f"model.network.decoder_attention_type={kind}"), make_info()) for kind in ("null", "scse")
     )
     inside = [m for m in scse.network.decoder.modules() if type(m).__name__ == "SCSEModule"]
     encoder = [256, 128, 64, 64]

@@ -47,7 +47,7 @@ def learning(network: nn.Module) -> set[str]:
 
 @pytest.fixture(scope="module")
 def model(make_config: MakeConfig, make_info: MakeInfo) -> SegmentationModel:
-    return build_model(make_config("model.network.decoder_channels=[8,8,8,8,8]"), make_info())
+    return build_model(make_config("model=unet", "model.network.decoder_channels=[8,8,8,8,8]"), make_info())
 
 
 DEEP_FIRST = ["head", "layer4", "layer3", "layer2", "layer1", "stem"]

@@ -13,7 +13,7 @@ from seg.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.first_layer import adapted, first_convolution
 
-SMALL = "model.network.decoder_channels=[8,8,8,8,8]"
+SMALL = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
@@ -72,7 +72,7 @@ def test_a_file_of_an_encoder_for_rgb_is_adapted(
 ) -> None:
     donor = timm.create_model("resnet18", num_classes=5)
     torch.save(donor.state_dict(), tmp_path / "resnet18.pth")
-    network = build_model(make_config(SMALL, f"model.weights={tmp_path / 'resnet18.pth'}"), make_info(channels=channels)).network
+    network = build_model(make_config(*SMALL, f"model.weights={tmp_path / 'resnet18.pth'}"), make_info(channels=channels)).network
     torch.testing.assert_close(network.encoder.conv1.weight, adapt_input_conv(channels, donor.conv1.weight.detach()))
     assert torch.equal(network.encoder.layer4[1].conv2.weight, donor.layer4[1].conv2.weight)
     said = capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_a_network_without_such_a_layer_is_refused(make_config: MakeConfig, make
 def test_gray_images_are_normalised_with_the_mean_of_imagenets_channels(
     channels: int, expected: list[float], make_config: MakeConfig, make_info: MakeInfo
 ) -> None:
-    model = build_model(make_config(SMALL, "model.normalization=imagenet"), make_info(channels=channels))
+    model = build_model(make_config(*SMALL, "model.normalization=imagenet"), make_info(channels=channels))
     torch.testing.assert_close(model.mean.flatten(), torch.tensor(expected))
 
 
@@ -101,4 +101,4 @@ def test_imagenets_normalisation_has_no_fifth_channel(make_config: MakeConfig, m
     with pytest.raises(
         ConfigError, match=r"normalization=imagenet: is for 3 channels, but data\.channels=5; set model\.normalization=dataset"
     ):
-        build_model(make_config(SMALL, "model.normalization=imagenet"), make_info(channels=5))
+        build_model(make_config(*SMALL, "model.normalization=imagenet"), make_info(channels=5))

@@ -160,23 +160,23 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_model_weights_starts_the_encoder_from_a_file(
     tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = "model.network.decoder_channels=[8,8,8,8,8]"
+    small = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
     path = tmp_path / "resnet18.pth"
-    donor = build_model(make_config(small), make_info()).network
+    donor = build_model(make_config(*small), make_info()).network
     torch.save(donor.encoder.state_dict(), path)
     torch.manual_seed(1)
-    network = build_model(make_config(small, f"model.weights={path}"), make_info()).network
+    network = build_model(make_config(*small, f"model.weights={path}"), make_info()).network
     said = capsys.readouterr().out.splitlines()
     assert said[1:] == ["  not in the file, so initialised anew: decoder (50), segmentation_head (2)"]
     assert said[0].startswith("weights: 100 of the network's 152 tensors from ")
     assert same(network.encoder, donor.encoder)
     assert not same(network.decoder, donor.decoder)
-    assert not same(build_model(make_config(small, f"model.weights={path}"), make_info(), pretrained=False).network.encoder, donor.encoder)
+    assert not same(build_model(make_config(*small, f"model.weights={path}"), make_info(), pretrained=False).network.encoder, donor.encoder)
 
 
 def test_a_hub_that_cannot_be_reached_names_both_ways_out(make_config: MakeConfig, make_info: MakeInfo) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_model(make_config("model.weights=imagenet"), make_info())
+        build_model(make_config("model=unet", "model.weights=imagenet"), make_info())
     message = str(caught.value)
     assert message.startswith("model.weights=imagenet: could not be downloaded")
     assert "model.weights=null" in message
@@ -214,22 +214,22 @@ def test_a_network_without_weights_by_name_is_refused(make_config: MakeConfig, m
         build_model(config, make_info())
 
 
-SMALL = "model.network.decoder_channels=[8,8,8,8,8]"
+SMALL = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
 
 
 def test_a_checkpoints_normalisation_is_kept_where_asked_for(
     tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    donor = build_model(make_config(SMALL), make_info()).network
+    donor = build_model(make_config(*SMALL), make_info()).network
     path = tmp_path / "best.ckpt"
     torch.save(ours(donor), path)
-    from_data = build_model(make_config(SMALL, f"model.weights={path}"), make_info(classes=4))
+    from_data = build_model(make_config(*SMALL, f"model.weights={path}"), make_info(classes=4))
     said = capsys.readouterr().out
     assert "normalisation: dataset; model.normalization=checkpoint keeps the one that these weights learned with" in said
     assert "segmentation_head.0.weight (3, 8, 3, 3) -> (4, 8, 3, 3)" in said
     assert from_data.mean.flatten().tolist() == [100.0, 110.0, 120.0]
     for channels in (1, 3):
-        kept = build_model(make_config(SMALL, f"model.weights={path}", "model.normalization=checkpoint"), make_info(channels=channels))
+        kept = build_model(make_config(*SMALL, f"model.weights={path}", "model.normalization=checkpoint"), make_info(channels=channels))
         assert kept.mean.flatten().tolist() == [90.0] * channels
         assert kept.std.flatten().tolist() == [30.0] * channels
     assert "normalisation" not in capsys.readouterr().out
@@ -237,19 +237,19 @@ def test_a_checkpoints_normalisation_is_kept_where_asked_for(
 
 def test_normalisation_of_a_checkpoint_needs_one(tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo) -> None:
     with pytest.raises(ConfigError, match=r"normalization=checkpoint: needs model\.weights=<a checkpoint .*got None"):
-        build_model(make_config(SMALL, "model.normalization=checkpoint"), make_info())
+        build_model(make_config(*SMALL, "model.normalization=checkpoint"), make_info())
     torch.save(ours(Network(1)), tmp_path / "best.ckpt")
-    config = make_config(SMALL, f"model.weights={tmp_path / 'best.ckpt'}", "model.normalization=checkpoint")
+    config = make_config(*SMALL, f"model.weights={tmp_path / 'best.ckpt'}", "model.normalization=checkpoint")
     with pytest.raises(ConfigError, match=r"normalization=checkpoint: is for 3 channels, but data\.channels=5"):
         build_model(config, make_info(channels=5))
-    build_model(make_config(SMALL, "model.normalization=checkpoint"), make_info(), pretrained=False)  # whose state dict comes next
+    build_model(make_config(*SMALL, "model.normalization=checkpoint"), make_info(), pretrained=False)  # whose state dict comes next
 
 
 def test_a_file_that_leaves_the_encoder_untrained_is_not_frozen(tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo) -> None:
-    state = build_model(make_config(SMALL), make_info()).network.state_dict()
+    state = build_model(make_config(*SMALL), make_info()).network.state_dict()
     torch.save({n: t for n, t in state.items() if not n.startswith("encoder.layer4.1")}, tmp_path / "part.pth")
-    build_model(make_config(SMALL, f"model.weights={tmp_path / 'part.pth'}"), make_info())
+    build_model(make_config(*SMALL, f"model.weights={tmp_path / 'part.pth'}"), make_info())
     with pytest.raises(
         ConfigError, match=r"part\.pth: lacks 6 tensors of the encoder \(encoder\.layer4\.1\.conv1\.weight.*finetune=freeze"
     ):
-        build_model(make_config(SMALL, f"model.weights={tmp_path / 'part.pth'}", "finetune=freeze"), make_info())
+        build_model(make_config(*SMALL, f"model.weights={tmp_path / 'part.pth'}", "finetune=freeze"), make_info())
