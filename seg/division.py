@@ -60,7 +60,13 @@ def planned(source: Source, division: Division, root: Path | None) -> Plan:
     split = division.split
     check_fold(division.fold, split.folds)
     items, findings = source.items(), []
-    listed = _listed(items, split, root)
+    try:
+        listed = _listed(items, split, root)
+    except DataError:
+        left_out = [finding for finding in source.findings if finding.severity == "error"]  # what a list names may be among them
+        if left_out:
+            raise DataError(str(left_out[0]), kind=left_out[0].kind) from None
+        raise
     if listed is not None:
         unlisted = [item.image_id for item in items if item.image_id not in listed]
         if unlisted:

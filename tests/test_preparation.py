@@ -107,8 +107,15 @@ def test_an_image_without_a_mask_is_refused(raw: Path, tmp_path: Path) -> None:
     for number in (3, 4):
         (raw / "masks" / f"scene{number}.png").unlink()
     message = refusal(lambda: folders(raw), tmp_path / "out")
-    assert message.startswith(f"{raw}/images/scene3.jpg: has no mask {raw}/masks/scene3.* (and 1 more images without a mask); add it")
+    assert message.startswith(f"{raw}/images/scene3.jpg: has no mask {raw}/masks/scene3.*; add it")
     assert "data.source.skip_unlabelled=true" in message
+    section = lists(raw, train="scene0\nscene1\n", val="scene7\n", test="scene2\nscene4\n")
+    message = refusal(lambda: folders(raw), tmp_path / "out", section, raw)
+    assert message.startswith(f"{raw}/images/scene3.jpg: has no mask"), "not that a list names an image that is none"
+    for name in NAMES:
+        (raw / "masks" / f"{name}.png").rename(raw / "masks" / f"{name}_label.png") if name not in ("scene3", "scene4") else None
+    message = refusal(lambda: folders(raw), tmp_path / "out")
+    assert message.startswith(f"{raw}/images/scene0.jpg: has no mask {raw}/masks/scene0.*; add it, set data.source.mask_suffix=_label, or")
 
 
 @pytest.mark.parametrize("key", ["images", "masks"])

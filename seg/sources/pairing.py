@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
+from seg.findings import Finding, finding_of
 from seg.imagefile import IMAGE_SUFFIXES
 from seg.natural import natural_key
 from seg.schema import Split
@@ -110,7 +110,8 @@ def mask_files(folder: Path, ending: str) -> dict[str, Path]:
 def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
     """Every image with its mask as an Item, whose files are the two paths; what is left out is added to `findings`.
 
-    DataError where a folder is missing or empty, two files share a name, or an image has no mask.
+    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
+    share a name.
     """
     return unique([item for part in layout.parts for item in _paired(layout, part, findings)])
 
@@ -173,16 +174,26 @@ def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
     drawn = mask_files(labels, layout.mask_suffix)
     missing = [name for name in found if name not in drawn]
     if missing and not layout.skip_unlabelled:
-        more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
-        raise DataError(
-            f"{found[missing[0]]}: has no mask {labels / missing[0]}{layout.mask_suffix}.*{more}; add it, "
-            f"set data.source.mask_suffix{_other_suffix(labels, missing[0])}, "
-            "or leave such images out with data.source.skip_unlabelled=true",
-            kind="image-without-label",
-        )
+        stems = list(mask_files(labels, ""))
+        errors = [_no_mask(found[name], labels, name, layout.mask_suffix, stems) for name in missing]
+        if len(missing) == len(found):  # the settings are wrong, not the files
+            raise errors[0]
+        findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
+        missing = []
     unused = [path for name, path in drawn.items() if name not in found]
     note_left_out(findings, images, [found[name] for name in missing], labels, unused)
     return [image_item(name, part, images, path, [str(drawn[name])]) for name, path in found.items() if name in drawn]
+
+
+def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[str]) -> DataError:
+    """stems: the names of all masks; where one starts with the image's, that tells the suffix."""
+    near = next((stem for stem in stems if stem.startswith(name)), None)
+    other = f"={near.removeprefix(name)}" if near else ""
+    return DataError(
+        f"{image}: has no mask {labels / name}{suffix}.*; add it, set data.source.mask_suffix{other}, "
+        "or leave such images out with data.source.skip_unlabelled=true",
+        kind="image-without-label",
+    )
 
 
 def _by_name(folder: Path, ending: str, paths: Sequence[Path]) -> dict[str, Path]:
@@ -195,12 +206,6 @@ def _by_name(folder: Path, ending: str, paths: Sequence[Path]) -> dict[str, Path
             raise DataError(f"{path}: has the same name as {found[name]}; rename one of them", kind="name-collision")
         found[name] = path
     return found
-
-
-def _other_suffix(folder: Path, name: str) -> str:
-    """What to set the suffix of masks to, where one of them starts with the image's name."""
-    near = next((stem for stem in mask_files(folder, "") if stem.startswith(name)), None)
-    return f"={near.removeprefix(name)}" if near else ""
 
 
 def _folders(named: str | list[str] | None) -> list[str]:

@@ -143,6 +143,13 @@ CASES = {
     "an image without mask": Case(
         lambda raw: mask(raw, 3).unlink(), {"image-without-label": 1}, "has no mask", "images/scene03.png", "error"
     ),
+    "images without mask beside another error": Case(
+        lambda raw: [mask(raw, 3).unlink(), mask(raw, 4).unlink(), cut(mask(raw, 5))],
+        {"image-without-label": 2, "truncated-file": 1},
+        "has no mask",
+        "images/scene03.png",
+        "error",
+    ),
     "an image without mask, left out": Case(
         lambda raw: mask(raw, 3).unlink(), {"image-without-label": 1}, "1 images have no mask", source={"skip_unlabelled": True}
     ),
