@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from seg.errors import ConfigError, DataError
 from seg.findings import Finding
-from seg.schema import Column, Data, Split
+from seg.schema import Column, Data, Split, Table
 from seg.sources.base import Item, Source
 from seg.sources.pairing import file_below
 from seg.splits import (
@@ -73,6 +73,11 @@ def planned(source: Source, division: Division, root: Path | None) -> Plan:
             what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
             findings.append(Finding("unlisted-image", "data.split.lists", what))
         items = [item for item in items if item.image_id in listed]
+    if split.table is not None and root is not None:
+        rows = _rows(items, split.table, root)
+        items = [
+            replace(item, columns={c: v for c, v in row.items() if c != split.table.id}) for item, row in zip(items, rows, strict=True)
+        ]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     if missing := _missing(split):
         check_missing(missing, split.ratios, f"data.split.{split.by}")
@@ -142,9 +147,14 @@ def _column(items: Sequence[Item], split: Split, root: Path | None, column: str,
             f"{key}={column}: names a column, but there is no table; "
             "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
         )
-    table = file_below(root, split.table.file, None, "data.split.table.file")
+    return [row[column] for row in _rows(items, split.table, root, column)]
+
+
+def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> list[dict[str, str]]:
+    """The table's row for each image."""
     names = _names(items)
-    found = dict(zip(names, from_table(names, table, split.table.id, column), strict=True))
+    rows = from_table(names, file_below(root, table.file, None, "data.split.table.file"), table.id, columns)
+    found = dict(zip(names, rows, strict=True))
     return [found[item.image_id] for item in items]
 
 

@@ -171,12 +171,20 @@ class Trainer(Named):
     gradient_clip: Annotated[float, Field(gt=0)] | None
 
 
+class Bootstrap(Section):
+    resamples: Count
+    level: Annotated[float, Field(gt=0, lt=1)]
+    seed: Count
+
+
 class Evaluate(Named):
     split: SplitName
     checkpoint: Literal["best", "last"]
     batch_size: Positive
     num_overlays: Count
     score_threshold: Share
+    bootstrap: Bootstrap
+    groups: list[str]
 
 
 class Paths(Section):

@@ -58,15 +58,15 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
     return assigned
 
 
-def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, column: str) -> list[str]:
-    """What the column of a CSV file holds for each image, in order. Rows of other images are passed over.
+def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over.
 
     names: {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a
     row that may mean two images.
     """
     known, shared = by_name(names)
-    found: dict[str, tuple[int, str]] = {}
-    for line, row in read_rows(path, (id_column, column)):
+    found: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, row in read_rows(path, (id_column, *columns)):
         name = row[id_column]
         if name not in known:
             continue
@@ -75,7 +75,7 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
             raise DataError(f"{path}, line {line}: '{name}' may be {image_id} or {shared[name]}; write one of those instead")
         if image_id in found:
             raise DataError(f"{path}, line {line}: '{name}' has a row already, in line {found[image_id][0]}; remove one")
-        found[image_id] = line, row[column]
+        found[image_id] = line, row
     if missing := [image_id for image_id in names if image_id not in found]:
         more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
         raise DataError(f"{path}: has no row whose '{id_column}' is {missing[0]}{more}; add it, or set data.split.table.id")

@@ -35,7 +35,8 @@ SCHEMA_VERSION = 2
 class Entry:
     """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
 
-    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.duplicates.perceptual_hash` has them.
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.duplicates.perceptual_hash` has them. columns: what the user's table
+    says of the image, by column.
     """
 
     image_id: str
@@ -45,6 +46,11 @@ class Entry:
     num_instances: int
     sha256: str
     phash: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+OWN_COLUMNS = tuple(f.name for f in fields(Entry) if f.name != "columns")
+"""Of a manifest; those of a table come behind."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +147,11 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Entry)], lineterminator="\n")
+        own = [{name: getattr(s.entry, name) for name in OWN_COLUMNS} for s in stored]
+        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in OWN_COLUMNS)
+        writer = csv.DictWriter(file, [*OWN_COLUMNS, *more], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(asdict(s.entry) for s in stored)
+        writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))
     if not with_instances:
         return
     images: Iterator[dict[str, Any]] = (
@@ -213,7 +221,16 @@ def read_entries(folder: Path) -> list[Entry]:
     try:
         with open(path, newline="") as file:
             return [
-                Entry(r["image_id"], r["file"], int(r["height"]), int(r["width"]), int(r["num_instances"]), r["sha256"], r["phash"])
+                Entry(
+                    r["image_id"],
+                    r["file"],
+                    int(r["height"]),
+                    int(r["width"]),
+                    int(r["num_instances"]),
+                    r["sha256"],
+                    r["phash"],
+                    {name: value for name, value in r.items() if name not in OWN_COLUMNS},
+                )
                 for r in csv.DictReader(file)
             ]
     except OSError:

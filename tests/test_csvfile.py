@@ -17,9 +17,9 @@ def table(folder: Path, content: str | bytes) -> Path:
 def test_rows_have_the_columns_asked_for_and_their_lines(tmp_path: Path) -> None:
     path = table(tmp_path, '\ufeffname , size,kind\r\na.png,3, fluo \r\n"b, c.png",4,"his\ntology"\r\n\r\nd.png,5,fluo\r\n')
     assert read_rows(path, ["kind", "name"]) == [
-        (2, {"kind": "fluo", "name": "a.png"}),
-        (4, {"kind": "his\ntology", "name": "b, c.png"}),
-        (6, {"kind": "fluo", "name": "d.png"}),
+        (2, {"name": "a.png", "size": "3", "kind": "fluo"}),
+        (4, {"name": "b, c.png", "size": "4", "kind": "his\ntology"}),
+        (6, {"name": "d.png", "size": "5", "kind": "fluo"}),
     ]
 
 

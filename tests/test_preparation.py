@@ -300,6 +300,22 @@ def test_a_column_of_a_table_is_stratified_by(raw: Path, tmp_path: Path, seed: i
     }
 
 
+def test_the_columns_of_a_table_stand_in_the_manifest(raw: Path, tmp_path: Path) -> None:
+    """But for that of the names, and those that a manifest has itself."""
+    rows = [f'{name}.jpg,"{number}, a",{number % 2},7' for number, name in enumerate(NAMES)]
+    (raw / "index.csv").write_text("\n".join(["image,scanner,kind,height", *rows]))
+    prepare_tiny(folders(raw), tmp_path / "out", split(table=TABLE), raw)
+    entries = [entry for name in SPLITS for entry in read_entries(tmp_path / "out" / name)]
+    assert {e.image_id: dict(e.columns) for e in entries} == {
+        name: {"scanner": f"{number}, a", "kind": str(number % 2)} for number, name in enumerate(NAMES)
+    }
+    assert {e.height for e in entries} == {24}
+    header = "image_id,file,height,width,num_instances,sha256,phash,scanner,kind"
+    assert (tmp_path / "out/val/manifest.csv").read_text().splitlines()[0] == header
+    prepare_tiny(folders(raw), tmp_path / "plain", split(), raw)
+    assert all(not e.columns for e in read_entries(tmp_path / "plain/train"))
+
+
 class Unread(Folders):
     """Folders that nothing may be read from."""
 

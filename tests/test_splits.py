@@ -234,7 +234,11 @@ def write_table(folder: Path, *rows: str) -> Path:
 def test_a_table_names_images_in_any_of_their_ways(tmp_path: Path) -> None:
     known = {"a": ["a", "a.jpg"], "sub/b": ["sub/b", "sub/b.jpg", "b.jpg"], "c": ["c", "c.jpg"]}
     path = write_table(tmp_path, "b.jpg,dark", "c,light", "of another set,light", "a.jpg,dark")
-    assert from_table(known, path, "name", "kind") == ["dark", "dark", "light"]
+    assert from_table(known, path, "name", ("kind",)) == [
+        {"name": "a.jpg", "kind": "dark"},
+        {"name": "b.jpg", "kind": "dark"},
+        {"name": "c", "kind": "light"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_table_names_images_in_any_of_their_ways(tmp_path: Path) -> None:
 def test_a_table_that_does_not_fit_the_images_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
     known = {"a": ["a", "a.jpg"], "day/x": ["day/x", "x.jpg"], "night/x": ["night/x", "x.jpg"]}
     with pytest.raises(DataError) as error:
-        from_table(known, write_table(tmp_path, *rows), "name", "kind")
+        from_table(known, write_table(tmp_path, *rows), "name", ("kind",))
     assert str(error.value) == f"{tmp_path}/{message}"
 
 
@@ -257,7 +261,7 @@ def test_a_missing_column_is_refused_with_the_nearest(tmp_path: Path) -> None:
     path = write_table(tmp_path, "a,dark")
     for column, answer in (("kinds", "did you mean 'kind'?"), ("size", "columns: kind, name")):
         with pytest.raises(DataError) as error:
-            from_table({"a": ["a"]}, path, "name", column)
+            from_table({"a": ["a"]}, path, "name", (column,))
         assert str(error.value).startswith(f"{path}: has no column '{column}' in its first line; {answer}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from seg.batch import Batch
@@ -40,6 +41,13 @@ class Metrics(Protocol):
 
     def figures(self) -> dict[str, float]:
         """The headline figures over everything seen; NaN where undefined."""
+        ...
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The headline figures of R data sets in which image i of `image_ids` occurs weights[r, i] times: {name: (R,)}.
+
+        weights: (R, len(image_ids)) float64, whole numbers. All images must have been seen by this process. KeyError for another.
+        """
         ...
 
     def per_class(self) -> dict[str, dict[str, float]]:

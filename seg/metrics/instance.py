@@ -16,7 +16,7 @@ import torch
 
 from seg.batch import Batch
 from seg.labelmaps import encode
-from seg.metrics import coco
+from seg.metrics import coco, resampled_ap
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
@@ -33,6 +33,7 @@ class InstanceMetrics:
         self.score_threshold, self.max_detections = score_threshold, max_detections
         self.images: dict[str, ImageInstances] = {}
         self.tallies: dict[int, Tally] = dict.fromkeys(self.names, Tally())
+        self.image_tallies: dict[str, dict[int, Tally]] = {}  # of each image that this process saw
         self._curves: dict[str, coco.Curves] = {}
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
@@ -42,6 +43,7 @@ class InstanceMetrics:
             self._add(image)
             own = {c: tally_of(image, c, self.score_threshold) for c in sorted(present_in(image))}
             self.tallies |= {c: self.tallies[c] + t for c, t in own.items()}
+            self.image_tallies[image.image_id] = own
             scores.append(score_of(image.image_id, own.values()))
         return scores
 
@@ -73,6 +75,16 @@ class InstanceMetrics:
         total = sum(self.tallies.values(), start=Tally())
         by_overlap = {f"{kind}_{name}": v for kind in coco.KINDS for name, v in self._coco(kind).figures().items()}
         return by_overlap | _detection_figures(total.at[0]) | panoptic_means(self.tallies.values()) | {"aji": total.aji}
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        order = np.argsort(image_ids)  # that of `_coco`
+        images, times = [self.images[image_ids[i]] for i in order], np.ascontiguousarray(weights[:, order])
+        by_overlap = {
+            f"{kind}_{name}": values
+            for kind in coco.KINDS
+            for name, values in resampled_ap.figures(images, list(self.names), kind, self.max_detections, times).items()
+        }
+        return by_overlap | resampled_counts([self.image_tallies[image_id] for image_id in image_ids], list(self.names), weights)
 
     def per_class(self) -> dict[str, dict[str, float]]:
         rows = {}
@@ -200,6 +212,38 @@ def panoptic_means(tallies: Iterable[Tally]) -> dict[str, float]:
     present = [t.panoptic for t in tallies if not math.isnan(t.panoptic.pq)]
     columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.rq for p in present]}
     return {name: float(np.mean(values)) if values else math.nan for name, values in columns.items()}
+
+
+def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequence[int], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures of matching, panoptic quality and AJI where image i occurs weights[r, i] times; tallies: each image's, by category."""
+    totals = [sum(own.values(), start=Tally()) for own in tallies]
+    tp, fp, fn = (weights @ np.array([getattr(t.at[0], name) for t in totals], float) for name in ("tp", "fp", "fn"))
+    intersection, union = (weights @ np.array([getattr(t, name) for t in totals], float) for name in ("intersection", "union"))
+    detection = {
+        "f1_50": _shares(2 * tp, 2 * tp + fp + fn),
+        "precision_50": _shares(tp, tp + fp),
+        "recall_50": _shares(tp, tp + fn),
+        "tp/(tp+fp+fn)_50": _shares(tp, tp + fp + fn),
+    }
+    panoptic: dict[str, list[np.ndarray]] = {"pq": [], "sq": [], "rq": []}
+    for category in categories:
+        matches = [own[category].panoptic if category in own else Matches() for own in tallies]
+        tp, fp, fn = (weights @ np.array([getattr(m, name) for m in matches], float) for name in ("tp", "fp", "fn"))
+        overlap = weights @ np.array([m.tp * m.mean_iou if m.tp else 0.0 for m in matches])
+        panoptic["rq"].append(_shares(2 * tp, 2 * tp + fp + fn))
+        panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, _shares(overlap, tp)))
+        panoptic["pq"].append(_shares(2 * overlap, 2 * tp + fp + fn))
+    return detection | {name: _mean(np.stack(values)) for name, values in panoptic.items()} | {"aji": _shares(intersection, union)}
+
+
+def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the classes (K, R) that occur."""
+    known = np.isfinite(values)
+    return np.where(known.any(axis=0), np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _detection_figures(at: Matches) -> dict[str, float]:

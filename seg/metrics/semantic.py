@@ -40,48 +40,72 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     return counts[:num_classes, :num_classes].copy()
 
 
-def iou(matrix: np.ndarray) -> np.ndarray:
-    """TP / (TP + FP + FN) of each class (K,), the Jaccard index; NaN for an absent class."""
-    hit = np.diag(matrix)
-    return _ratio(hit, matrix.sum(0) + matrix.sum(1) - hit)
+def totals(matrix: np.ndarray) -> np.ndarray:
+    """A confusion matrix (..., K, K) -> (..., 3, K): of each class the pixels that are right, that are true, and that are predicted.
+
+    All figures below are functions of these, which add up over images.
+    """
+    return np.stack([np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)], axis=-2)
 
 
-def dice(matrix: np.ndarray) -> np.ndarray:
-    """2 TP / (2 TP + FP + FN) of each class (K,), the F1 score of its pixels; NaN for an absent class."""
-    return _ratio(2 * np.diag(matrix), matrix.sum(0) + matrix.sum(1))
+def iou(counts: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP + FN) of each class (..., K), the Jaccard index, from `totals`; NaN for an absent class."""
+    right, true, predicted = _parts(counts)
+    return _ratio(right, true + predicted - right)
 
 
-def precision(matrix: np.ndarray) -> np.ndarray:
-    """TP / (TP + FP) of each class (K,); NaN for a class that is never predicted."""
-    return _ratio(np.diag(matrix), matrix.sum(0))
+def dice(counts: np.ndarray) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN) of each class (..., K), the F1 score of its pixels; NaN for an absent class."""
+    right, true, predicted = _parts(counts)
+    return _ratio(2 * right, true + predicted)
 
 
-def recall(matrix: np.ndarray) -> np.ndarray:
-    """TP / (TP + FN) of each class (K,), its accuracy; NaN for a class without a true pixel."""
-    return _ratio(np.diag(matrix), matrix.sum(1))
+def precision(counts: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP) of each class (..., K); NaN for a class that is never predicted."""
+    right, _, predicted = _parts(counts)
+    return _ratio(right, predicted)
 
 
-def mean_iou(matrix: np.ndarray) -> float:
-    """The mean of `iou` over the classes that are not absent; NaN without any."""
-    return _mean(iou(matrix))
+def recall(counts: np.ndarray) -> np.ndarray:
+    """TP / (TP + FN) of each class (..., K), its accuracy; NaN for a class without a true pixel."""
+    right, true, _ = _parts(counts)
+    return _ratio(right, true)
 
 
-def pixel_accuracy(matrix: np.ndarray) -> float:
-    """The share of counted pixels that are right; NaN without any."""
-    return float(_ratio(np.trace(matrix), matrix.sum()))
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """The mean (...) of `iou` over the classes that are not absent; NaN without any."""
+    return _mean(iou(counts))
 
 
-def mean_accuracy(matrix: np.ndarray) -> float:
-    """The mean of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
-    return _mean(recall(matrix))
+def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
+    """The share (...) of counted pixels that are right; NaN without any."""
+    right, true, _ = _parts(counts)
+    return _ratio(right.sum(-1), true.sum(-1))
 
 
-def frequency_weighted_iou(matrix: np.ndarray) -> float:
-    """`iou`, weighted by each class's share of the true pixels (Long, Shelhamer, Darrell 2015)."""
-    frequency = matrix.sum(1)
-    scores = iou(matrix)
-    present = frequency > 0
-    return float(_ratio((frequency[present] * scores[present]).sum(), frequency.sum()))
+def mean_accuracy(counts: np.ndarray) -> np.ndarray:
+    """The mean (...) of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
+    return _mean(recall(counts))
+
+
+def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
+    """`iou`, weighted by each class's share of the true pixels (...) (Long, Shelhamer, Darrell 2015)."""
+    _, true, _ = _parts(counts)
+    return _ratio(np.where(true > 0, true * np.nan_to_num(iou(counts)), 0).sum(-1), true.sum(-1))
+
+
+FIGURES = {
+    "miou": mean_iou,
+    "mean_dice": lambda counts: _mean(dice(counts)),
+    "pixel_accuracy": pixel_accuracy,
+    "mean_accuracy": mean_accuracy,
+    "frequency_weighted_iou": frequency_weighted_iou,
+}
+"""The headline figures, of `totals`."""
+
+
+def _parts(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -89,8 +113,10 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the last axis, without NaN."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
 
 
 class SemanticMetrics:
@@ -99,18 +125,22 @@ class SemanticMetrics:
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = list(class_names)
         self.matrix = np.zeros((len(self.class_names),) * 2, np.int64)
+        self.images: dict[str, np.ndarray] = {}  # the `totals` of each that this process saw
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
         scores = []
         for truth, size, image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
             if prediction.semantic is None:
                 raise ValueError(f"{image_id}: the prediction has no class map")
+            if image_id in self.images:
+                raise ValueError(f"{image_id}: the image was counted before; each image of a data set is to come once")
             height, width = size
             counts = confusion_matrix(truth[:height, :width].cpu().numpy(), prediction.semantic[:height, :width], len(self.class_names))
             self.matrix += counts
-            per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(counts).tolist(), strict=True))
-            own = mean_iou(counts)
-            scores.append(ImageScore(image_id, "miou", {"miou": own, "pixel_accuracy": pixel_accuracy(counts)} | per_class))
+            self.images[image_id] = own = totals(counts)
+            per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(own).tolist(), strict=True))
+            figures = {"miou": float(mean_iou(own)), "pixel_accuracy": float(pixel_accuracy(own))}
+            scores.append(ImageScore(image_id, "miou", figures | per_class))
         return scores
 
     def state(self) -> torch.Tensor:
@@ -120,18 +150,16 @@ class SemanticMetrics:
         self.matrix = torch.stack(list(states)).sum(0).cpu().numpy().reshape(self.matrix.shape)
 
     def figures(self) -> dict[str, float]:
-        m = self.matrix
-        return {
-            "miou": mean_iou(m),
-            "mean_dice": _mean(dice(m)),
-            "pixel_accuracy": pixel_accuracy(m),
-            "mean_accuracy": mean_accuracy(m),
-            "frequency_weighted_iou": frequency_weighted_iou(m),
-        }
+        return {name: float(figure(totals(self.matrix))) for name, figure in FIGURES.items()}
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        each = np.stack([self.images[image_id].ravel() for image_id in image_ids])
+        counts = (weights @ each.astype(np.float64)).reshape(len(weights), 3, -1)  # exact: no sum reaches 2**53
+        return {name: figure(counts) for name, figure in FIGURES.items()}
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        m = self.matrix
-        columns = {"iou": iou(m), "dice": dice(m), "precision": precision(m), "recall": recall(m)}
+        counts = totals(self.matrix)
+        columns = {"iou": iou(counts), "dice": dice(counts), "precision": precision(counts), "recall": recall(counts)}
         return {name: {c: float(v[i]) for c, v in columns.items()} for i, name in enumerate(self.class_names)}
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:

@@ -1,6 +1,7 @@
 """What a source of raw data is: it lists Items cheaply, and reads one Item into a Record."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from seg.findings import Finding
@@ -13,7 +14,8 @@ class Item:
 
     image_id: its name without suffix; unique in its split. split: train, val or test where the layout says so.
     files: paths or numbers that `Source.read` needs. names: what a list of a split, or a table, may call it. labels: its
-    labels as text, where one file holds those of all images; so that file is read once, and no worker process reads it.
+    labels as text, where one file holds those of all images; so that file is read once, and no worker process reads it. columns: what
+    a table says of it, which sources leave empty.
     """
 
     image_id: str
@@ -21,6 +23,7 @@ class Item:
     files: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     labels: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

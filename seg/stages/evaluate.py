@@ -12,6 +12,8 @@ from torch import Tensor
 from seg.checkpoint import Checkpoint, load, restore
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
+from seg.evaluation.groups import check_columns
+from seg.evaluation.tables import resampling_tables
 from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
 from seg.progress import track
@@ -33,6 +35,8 @@ def run(cfg: Config, out: Path) -> float:
     trained, split = checkpoint.typed_config, cfg.evaluate.split
     data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.instances)
     refuse_other_classes(checkpoint, data)
+    entries = [entry for _, entry in data.split_dataset(split).rows]
+    check_columns(cfg.evaluate.groups, [entry.columns for entry in entries])
     names = [c.name for c in data.info.classes]
     given = {"class_names": names, "score_threshold": cfg.evaluate.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
@@ -48,11 +52,13 @@ def run(cfg: Config, out: Path) -> float:
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
     for folder in ("tables", "overlays"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    for name, rows in metrics.tables().items():
+    tables = metrics.tables() | resampling_tables(metrics, entries, figures, trained.task.monitor, cfg.evaluate)
+    for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
     chosen = choose(scores, cfg.evaluate.num_overlays)
     save_overlays(out / "overlays", predict, attend, data.split_dataset(split), data.info.classes, chosen, cfg.evaluate.score_threshold)
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    limits = {row["figure"]: f" ({row['low']:.4f} to {row['high']:.4f})" for row in tables["figures"] if row["low"] == row["low"]}
+    shown = "  ".join(f"{name} {value:.4f}{limits.get(name, '')}" for name, value in figures.items())
     print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
     return figures[trained.task.monitor]
 

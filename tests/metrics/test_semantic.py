@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from seg.batch import collate
 from seg.metrics import semantic as ours
-from seg.metrics.semantic import SemanticMetrics, confusion_matrix
+from seg.metrics.semantic import SemanticMetrics, confusion_matrix, totals
 from seg.sample import Prediction, Sample, no_instances
 
 IGNORE = 255
@@ -56,7 +56,7 @@ def test_confusion_matrix_agrees_with_scikit_learn(case: tuple[np.ndarray, np.nd
 def test_figures_of_a_class_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray, int], figure: str, reference) -> None:
     truth, predicted, num_classes = case
     y, p = counted(truth, predicted)
-    found = getattr(ours, figure)(confusion_matrix(truth, predicted, num_classes))
+    found = getattr(ours, figure)(totals(confusion_matrix(truth, predicted, num_classes)))
     expected = reference(y, p, labels=range(num_classes), average=None, zero_division=0.0)
     in_truth, in_prediction = (np.isin(np.arange(num_classes), np.unique(m)) for m in (y, p))
     defined = {"precision": in_prediction, "recall": in_truth}.get(figure, in_truth | in_prediction)
@@ -70,8 +70,8 @@ def test_iou_agrees_with_torchmetrics(case: tuple[np.ndarray, np.ndarray, int]) 
     y, p = torch.from_numpy(truth).long(), torch.from_numpy(predicted).long()
     each = MulticlassJaccardIndex(num_classes, average=None, ignore_index=IGNORE)(p, y).numpy()
     mean = MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORE)(p, y)
-    np.testing.assert_allclose(np.nan_to_num(ours.iou(matrix)), each, atol=1e-6)
-    assert ours.mean_iou(matrix) == pytest.approx(float(mean), abs=1e-6)
+    np.testing.assert_allclose(np.nan_to_num(ours.iou(totals(matrix))), each, atol=1e-6)
+    assert ours.mean_iou(totals(matrix)) == pytest.approx(float(mean), abs=1e-6)
 
 
 def test_figures_over_all_classes_agree_with_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
@@ -79,12 +79,14 @@ def test_figures_over_all_classes_agree_with_scikit_learn(case: tuple[np.ndarray
     matrix = confusion_matrix(truth, predicted, num_classes)
     y, p = counted(truth, predicted)
     present = np.union1d(y, p)
-    assert ours.pixel_accuracy(matrix) == pytest.approx(sk.accuracy_score(y, p), abs=1e-6)
+    assert ours.pixel_accuracy(totals(matrix)) == pytest.approx(sk.accuracy_score(y, p), abs=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn remarks on classes that are only predicted, and leaves them out as we do
-        assert ours.mean_accuracy(matrix) == pytest.approx(sk.balanced_accuracy_score(y, p), abs=1e-6)
-    assert ours.mean_iou(matrix) == pytest.approx(sk.jaccard_score(y, p, labels=present, average="macro"), abs=1e-6)
-    assert ours.frequency_weighted_iou(matrix) == pytest.approx(sk.jaccard_score(y, p, average="weighted", zero_division=0), abs=1e-6)
+        assert ours.mean_accuracy(totals(matrix)) == pytest.approx(sk.balanced_accuracy_score(y, p), abs=1e-6)
+    assert ours.mean_iou(totals(matrix)) == pytest.approx(sk.jaccard_score(y, p, labels=present, average="macro"), abs=1e-6)
+    assert ours.frequency_weighted_iou(totals(matrix)) == pytest.approx(
+        sk.jaccard_score(y, p, average="weighted", zero_division=0), abs=1e-6
+    )
 
 
 def test_every_figure_by_hand() -> None:
@@ -92,14 +94,14 @@ def test_every_figure_by_hand() -> None:
     predicted = np.array([[0, 1], [1, 0]], np.uint8)
     matrix = confusion_matrix(truth, predicted, 2)
     assert matrix.tolist() == [[1, 1], [0, 1]], "rows are the truth"
-    np.testing.assert_allclose(ours.iou(matrix), [1 / 2, 1 / 2])
-    np.testing.assert_allclose(ours.dice(matrix), [2 / 3, 2 / 3])
-    np.testing.assert_allclose(ours.precision(matrix), [1, 1 / 2])
-    np.testing.assert_allclose(ours.recall(matrix), [1 / 2, 1])
-    assert ours.mean_iou(matrix) == 0.5
-    assert ours.pixel_accuracy(matrix) == pytest.approx(2 / 3)
-    assert ours.mean_accuracy(matrix) == 0.75
-    assert ours.frequency_weighted_iou(matrix) == pytest.approx(2 / 3 * 0.5 + 1 / 3 * 0.5)
+    np.testing.assert_allclose(ours.iou(totals(matrix)), [1 / 2, 1 / 2])
+    np.testing.assert_allclose(ours.dice(totals(matrix)), [2 / 3, 2 / 3])
+    np.testing.assert_allclose(ours.precision(totals(matrix)), [1, 1 / 2])
+    np.testing.assert_allclose(ours.recall(totals(matrix)), [1 / 2, 1])
+    assert ours.mean_iou(totals(matrix)) == 0.5
+    assert ours.pixel_accuracy(totals(matrix)) == pytest.approx(2 / 3)
+    assert ours.mean_accuracy(totals(matrix)) == 0.75
+    assert ours.frequency_weighted_iou(totals(matrix)) == pytest.approx(2 / 3 * 0.5 + 1 / 3 * 0.5)
 
 
 @pytest.mark.filterwarnings("error")
@@ -116,19 +118,19 @@ def test_nothing_counted_is_nan_everywhere() -> None:
 @pytest.mark.filterwarnings("error")
 def test_absent_classes_are_left_out_of_means() -> None:
     matrix = confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), 3)
-    np.testing.assert_array_equal(ours.iou(matrix), [1, np.nan, np.nan])
-    assert (ours.mean_iou(matrix), ours.mean_accuracy(matrix), ours.frequency_weighted_iou(matrix)) == (1, 1, 1)
+    np.testing.assert_array_equal(ours.iou(totals(matrix)), [1, np.nan, np.nan])
+    assert (ours.mean_iou(totals(matrix)), ours.mean_accuracy(totals(matrix)), ours.frequency_weighted_iou(totals(matrix))) == (1, 1, 1)
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_class_that_is_only_predicted_counts_with_zero() -> None:
     matrix = confusion_matrix(np.zeros((2, 2), np.uint8), np.array([[0, 0], [0, 1]], np.uint8), 3)
-    np.testing.assert_array_equal(ours.iou(matrix), [0.75, 0, np.nan])
-    np.testing.assert_array_equal(ours.dice(matrix), [6 / 7, 0, np.nan])
-    np.testing.assert_array_equal(ours.precision(matrix), [1, 0, np.nan])
-    np.testing.assert_array_equal(ours.recall(matrix), [0.75, np.nan, np.nan])
-    assert ours.mean_iou(matrix) == 0.375
-    assert ours.mean_accuracy(matrix) == 0.75
+    np.testing.assert_array_equal(ours.iou(totals(matrix)), [0.75, 0, np.nan])
+    np.testing.assert_array_equal(ours.dice(totals(matrix)), [6 / 7, 0, np.nan])
+    np.testing.assert_array_equal(ours.precision(totals(matrix)), [1, 0, np.nan])
+    np.testing.assert_array_equal(ours.recall(totals(matrix)), [0.75, np.nan, np.nan])
+    assert ours.mean_iou(totals(matrix)) == 0.375
+    assert ours.mean_accuracy(totals(matrix)) == 0.75
 
 
 @pytest.mark.parametrize(("where", "value"), [("truth", 3), ("truth", 254), ("prediction", 3), ("prediction", 255)])
@@ -157,8 +159,10 @@ def test_all_255_classes_and_views_of_other_strides_are_counted() -> None:
     )
 
 
-def batch_of(*truths: np.ndarray):
-    return collate([Sample(f"image{i}", np.zeros((*t.shape, 3), np.uint8), t, *no_instances(*t.shape)) for i, t in enumerate(truths)])
+def batch_of(*truths: np.ndarray, first: int = 0):
+    """The images `image<first>`, `image<first + 1>`, ..."""
+    names = [f"image{first + i}" for i in range(len(truths))]
+    return collate([Sample(n, np.zeros((*t.shape, 3), np.uint8), t, *no_instances(*t.shape)) for n, t in zip(names, truths, strict=True)])
 
 
 def padded(predicted: np.ndarray, like: torch.Tensor) -> Prediction:
@@ -173,7 +177,7 @@ def test_streaming_equals_one_go_and_states_add_up() -> None:
     maps = [random_maps(6, seed, size) for seed, size in enumerate(sizes)]
     whole, halves = SemanticMetrics(list("abcdef")), [SemanticMetrics(list("abcdef")) for _ in range(2)]
     for number, members in enumerate([maps[:2], maps[2:4], maps[4:]]):
-        batch = batch_of(*[t for t, _ in members])
+        batch = batch_of(*[t for t, _ in members], first=2 * number)
         predictions = [padded(p, batch.semantic[0]) for _, p in members]
         whole.update(batch, predictions)
         halves[number % 2].update(batch, predictions)
@@ -191,7 +195,7 @@ def test_figures_are_those_of_the_whole_not_a_mean_over_images() -> None:
     metrics = SemanticMetrics(["a", "b"])
     right, wrong = np.zeros((1, 8), np.uint8), np.array([[1, 1]], np.uint8)
     scores = metrics.update(batch_of(right), [Prediction(semantic=right)])
-    scores += metrics.update(batch_of(wrong), [Prediction(semantic=np.zeros((1, 2), np.uint8))])
+    scores += metrics.update(batch_of(wrong, first=1), [Prediction(semantic=np.zeros((1, 2), np.uint8))])
     assert [s.score for s in scores] == [1.0, 0.0]
     assert metrics.figures()["miou"] == pytest.approx((8 / 10 + 0) / 2)
     assert metrics.figures()["mean_dice"] == pytest.approx((16 / 18 + 0) / 2)
@@ -216,3 +220,28 @@ def test_scores_of_an_image_and_of_a_class_by_hand() -> None:
 def test_a_prediction_without_class_map_is_refused() -> None:
     with pytest.raises(ValueError, match="image0: the prediction has no class map"):
         SemanticMetrics(["a", "b"]).update(batch_of(np.zeros((2, 2), np.uint8)), [Prediction()])
+
+
+def test_an_image_that_comes_twice_is_refused() -> None:
+    metrics, truth = SemanticMetrics(["a", "b"]), np.zeros((2, 2), np.uint8)
+    metrics.update(batch_of(truth), [Prediction(semantic=truth)])
+    with pytest.raises(ValueError, match=r"^image0: the image was counted before"):
+        metrics.update(batch_of(truth), [Prediction(semantic=truth)])
+
+
+def test_resampled_figures_are_those_of_data_sets_that_hold_images_so_often() -> None:
+    """Against data sets that are made so, images of a name of their own for each time."""
+    maps = [random_maps(5, seed, (9, 12)) for seed in range(4)]
+    maps[3][0][:] = IGNORE
+    metrics = SemanticMetrics(list("abcdefg"))
+    metrics.update(batch_of(*[t for t, _ in maps]), [Prediction(semantic=p) for _, p in maps])
+    weights = np.array([[1, 1, 1, 1], [0, 3, 1, 0], [2, 0, 0, 5], [0, 0, 0, 1]], float)
+    found = metrics.resampled([f"image{i}" for i in range(4)], weights)
+    for row, times in enumerate(weights.astype(int)):
+        again = SemanticMetrics(list("abcdefg"))
+        drawn = [m for m, count in zip(maps, times, strict=True) for _ in range(count)]
+        again.update(batch_of(*[t for t, _ in drawn]), [Prediction(semantic=p) for _, p in drawn])
+        assert {name: values[row] for name, values in found.items()} == pytest.approx(again.figures(), nan_ok=True, rel=1e-15)
+    assert {name: values[0] for name, values in found.items()} == metrics.figures()
+    turned = metrics.resampled(["image2", "image1"], np.array([[1.0, 3.0]]))
+    assert {n: v[0] for n, v in turned.items()} == {n: v[1] for n, v in found.items()}

@@ -1,31 +1,76 @@
-"""What an evaluation shows of a network's attention."""
+"""What an evaluation leaves: intervals, groups, and pictures of a network's attention."""
 
+import csv
+import json
+import shutil
 from pathlib import Path
 
 import cv2
+import pytest
 import torch
 from conftest import MakeConfig
 from models.test_contract import SMALLER
 
 from seg.checkpoint import Checkpoint, save
+from seg.errors import ConfigError
 from seg.models.build import build_model
+from seg.schema import Config
 from seg.stages.evaluate import run
 from seg.store import read_info
 
 
-def test_overlays_show_the_gates_of_an_attention_unet(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str) -> Config:
+    """The settings of an evaluation of a network that nobody trained, whose checkpoint is in `folder`."""
     torch.manual_seed(0)
-    overrides = [
-        "model=attention_unet",
-        *SMALLER["attention_unet"],
-        f"paths.prepare={prepared}",
-        f"paths.train={tmp_path}",
-        "evaluate.num_overlays=1",
-    ]
-    config, info = make_config(*overrides, "runtime.workers=0", "runtime.progress=none"), read_info(prepared)
+    paths = [f"paths.prepare={prepared}", f"paths.train={folder}"]
+    config, info = make_config(*overrides, *paths, "runtime.workers=0", "runtime.progress=none"), read_info(prepared)
     state = build_model(config, info).state_dict()
-    save(tmp_path / "best.ckpt", Checkpoint(state, config.model_dump(mode="json", by_alias=True), info, 1, {}))
+    save(folder / "best.ckpt", Checkpoint(state, config.model_dump(mode="json", by_alias=True), info, 1, {}))
+    return config
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_figures_have_intervals_and_groups_their_own(
+    prepared: Path, tmp_path: Path, make_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "prepared"
+    shutil.copytree(prepared, copied)
+    manifest = copied / "test/manifest.csv"
+    header, *lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([f"{header},kind", *(f"{line},{'ab'[number % 2]}" for number, line in enumerate(lines))]))
+    config = untrained(
+        copied, tmp_path, make_config, "evaluate.num_overlays=0", "evaluate.groups=[kind]", "evaluate.bootstrap.resamples=50"
+    )
     run(config, tmp_path / "out")
+    figures = json.loads((tmp_path / "out/metrics.json").read_text())["test"]
+    rows = {r["figure"]: r for r in rows_of(tmp_path / "out/tables/figures.csv")}
+    assert list(rows) == [name for name in figures if not name.startswith("num_")]
+    for name, row in rows.items():
+        low, value, high = (float(row[key]) for key in ("low", "value", "high"))
+        assert value == figures[name]
+        assert low < value < high
+    assert f"miou {figures['miou']:.4f} ({float(rows['miou']['low']):.4f} to {float(rows['miou']['high']):.4f})" in capsys.readouterr().out
+    groups = rows_of(tmp_path / "out/tables/groups.csv")
+    assert [(g["column"], g["group"]) for g in groups] == [("kind", "a"), ("kind", "b")]
+    assert sum(int(g["num_images"]) for g in groups) == figures["num_images"]
+    assert float(groups[0]["miou"]) != float(groups[1]["miou"])
+    for group in groups:  # evaluated by itself, each has the same figures
+        kept = [line for number, line in enumerate(lines) if "ab"[number % 2] == group["group"]]
+        manifest.write_text("\n".join([header, *kept]))
+        alone = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"groups": []})})
+        assert run(alone, tmp_path / group["group"]) == pytest.approx(float(group["miou"]), abs=1e-6)
+        assert not (tmp_path / group["group"] / "tables/groups.csv").exists()
+    with pytest.raises(ConfigError, match=r"^evaluate.groups: no column 'kind' of the manifest; set data.split.table"):
+        run(config, tmp_path / "none")
+
+
+def test_overlays_show_the_gates_of_an_attention_unet(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    overrides = ["model=attention_unet", *SMALLER["attention_unet"], "evaluate.num_overlays=1"]
+    run(untrained(prepared, tmp_path, make_config, *overrides), tmp_path / "out")
     pictures = [cv2.imread(str(path)) for path in (tmp_path / "out/overlays").glob("*.png")]
     assert pictures
     inches = 2 * 3.4 + 0.8 + 2 * 0.3  # two rows: four panels of any network, and four gates

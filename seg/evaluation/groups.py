@@ -1,0 +1,44 @@
+"""Figures of groups of images, such as scenes or scanners, so that a model that fails one of them shows it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seg.errors import ConfigError, did_you_mean
+from seg.evaluation.bootstrap import Resampled, intervals
+from seg.natural import natural_key
+
+
+def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) -> None:
+    """Raise ConfigError where a column is none that every image has. known: each image's columns."""
+    shared = sorted(set.intersection(*(set(one) for one in known))) if known else []
+    for column in columns:
+        if column not in shared:
+            choice = did_you_mean(column, shared, "columns") if shared else "set data.split.table, whose columns the images then have"
+            raise ConfigError(f"evaluate.groups: no column '{column}' of the manifest; {choice}")
+
+
+def group_rows(
+    resampled: Resampled, column: str, values: Sequence[str], monitor: str, resamples: int, seed: int, level: float
+) -> list[dict[str, Any]]:
+    """A row a group: its name, its number of images, all figures over its images alone, and the interval of `monitor`.
+
+    values: (N,) what the column says of each image, in the order of `resampled`'s weights.
+    """
+    rows = []
+    for value in sorted(set(values), key=natural_key):
+        inside = np.array([v == value for v in values], np.float64)
+        members = np.flatnonzero(inside)
+
+        def within(weights: np.ndarray, members: np.ndarray = members) -> dict[str, np.ndarray]:
+            whole = np.zeros((len(weights), len(values)))
+            whole[:, members] = weights
+            return {monitor: resampled(whole)[monitor]}
+
+        low, high = intervals(within, len(members), resamples, seed, level).get(monitor, (math.nan, math.nan))
+        figures = {name: float(found[0]) for name, found in resampled(inside[None]).items()}
+        known = {"column": column, "group": value, "num_images": len(members)}
+        rows.append(known | {f"{monitor}_low": low, f"{monitor}_high": high} | figures)
+    return rows

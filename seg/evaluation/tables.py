@@ -1,0 +1,33 @@
+"""The tables of an evaluation that rest on resampled figures: intervals of the headline figures, and figures of groups."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import nan
+from typing import Any
+
+from seg.evaluation.bootstrap import intervals
+from seg.evaluation.groups import group_rows
+from seg.metrics.base import Metrics
+from seg.schema import Evaluate
+from seg.store import Entry
+
+
+def resampling_tables(
+    metrics: Metrics, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
+) -> dict[str, list[dict[str, Any]]]:
+    """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
+    resampled = partial(metrics.resampled, [entry.image_id for entry in entries])
+    drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
+    limits = intervals(resampled, len(entries), *drawn)
+    rows = [
+        {"figure": name, "value": value, **dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))}
+        for name, value in figures.items()
+    ]
+    tables: dict[str, list[dict[str, Any]]] = {"figures": rows}
+    if settings.groups:
+        tables["groups"] = [
+            row
+            for column in settings.groups
+            for row in group_rows(resampled, column, [entry.columns[column] for entry in entries], monitor, *drawn)
+        ]
+    return tables
