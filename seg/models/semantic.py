@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -101,7 +102,7 @@ class SemanticModel(SegmentationModel):
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
         classes, confidence = (values.cpu().numpy() for values in most_probable(logits.float()))
-        return [Prediction(semantic=s, confidence=c) for s, c in zip(classes, confidence, strict=True)]
+        return [Prediction(semantic=s, confidence=c) for s, c in zip(classes, confidence.astype(np.uint16), strict=True)]
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
@@ -113,13 +114,13 @@ class SemanticModel(SegmentationModel):
 
 
 def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, K, H, W) float32 -> each pixel's class (B, H, W) uint8 and the softmax's probability of it, uint16 in 1/65535.
+    """Logits (B, K, H, W) float32 -> each pixel's class (B, H, W) uint8 and the softmax's probability of it, int32 in 1/65535.
 
-    Of equal logits the first counts; where they are not finite the confidence is 0.
+    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)
     """
     highest, classes = logits.max(dim=1)  # several times faster than argmax where classes lie in planes
     probability = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
-    return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.uint16)
+    return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.int32)
 
 
 def _lie_on(*ratios: float) -> bool:
