@@ -24,14 +24,14 @@ def bands(labels: np.ndarray, width: int) -> np.ndarray:
     The band of a class is what `width` erosions by 3x3 pixels take from its mask, where the outside of the image is not of the
     class (Cheng et al. 2021, and their boundary_iou_api); ignored pixels (255) erode nothing and are in no band.
     """
-    # One minimum and one maximum over the window serve all classes: a window of one class has that class as both.
+    # One minimum and one maximum over the window serve all classes: a window of one class has that class as both. What is
+    # ignored is the highest value to the minimum, and made the lowest to the maximum.
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    ignored = labels == IGNORE
     inner = cv2.erode(labels, window) == labels
-    inner &= cv2.dilate(np.where(ignored, np.uint8(0), labels), window) == labels
+    inner &= cv2.dilate(np.where(labels == IGNORE, np.uint8(0), labels), window) == labels
     for edge in (inner[:width], inner[-width:], inner[:, :width], inner[:, -width:]):
         edge[:] = False
-    return np.where(inner | ignored, np.uint8(IGNORE), labels)
+    return np.where(inner, np.uint8(IGNORE), labels)
 
 
 def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, share: float) -> np.ndarray:
