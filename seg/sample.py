@@ -14,6 +14,9 @@ IGNORE = 255
 
 MAX_CLASSES = 255
 
+CERTAIN = 65535
+"""The confidence of a pixel whose predicted class has probability 1; others are in proportion."""
+
 BACKGROUND = "background"
 """The name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it."""
 
@@ -89,13 +92,13 @@ def validate(sample: Sample, num_classes: int) -> None:
 class Prediction:
     """What a model says of one image, at the image's own size.
 
-    semantic: (H, W) uint8 class index, or None. probabilities: (K, H, W) float32, or None.
+    semantic: (H, W) uint8 class index, or None. confidence: (H, W) uint16, that class's probability in 1/65535, or None.
     Instances, best first: scores (N,) float32, categories (N,) int32, boxes (N, 4) float32 xyxy half-open pixels,
     masks N times COCO RLE.
     """
 
     semantic: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     categories: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))

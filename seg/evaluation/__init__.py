@@ -1,1 +1,1 @@
-"""What only an evaluation needs, beyond the figures that a training watches: intervals, groups, and what went wrong where."""
+"""What only the evaluation computes: figures, their causes and their certainty."""

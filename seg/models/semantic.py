@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from seg.batch import Batch
 from seg.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel, Size
-from seg.sample import Prediction
+from seg.sample import CERTAIN, Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""
@@ -100,8 +101,8 @@ class SemanticModel(SegmentationModel):
         logits = self.logits(images)["out"]
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
-        classes = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
-        return [Prediction(semantic=c) for c in classes]
+        classes, confidence = (values.cpu().numpy() for values in most_probable(logits.float()))
+        return [Prediction(semantic=s, confidence=c) for s, c in zip(classes, confidence.astype(np.uint16), strict=True)]
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
@@ -110,6 +111,16 @@ class SemanticModel(SegmentationModel):
         x, ((height, width), *_) = self.network_input(images)
         seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
         return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
+
+
+def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, K, H, W) float32 -> each pixel's class (B, H, W) uint8 and the softmax's probability of it, int32 in 1/65535.
+
+    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)
+    """
+    highest, classes = logits.max(dim=1)  # several times faster than argmax where classes lie in planes
+    probability = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
+    return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.int32)
 
 
 def _lie_on(*ratios: float) -> bool:

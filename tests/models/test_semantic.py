@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 from models.test_contract import noise
+from scipy.special import softmax
 from torch import nn
 from torch.nn import functional as F
 
@@ -51,6 +52,41 @@ def test_networks_that_do_not_fit_are_refused(network: dict, message: str, make_
         build_model(make_config(network=network), make_info())
 
 
+class Fixed(nn.Module):
+    """Gives these logits, whatever it sees."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.logits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_confidence_is_the_softmax_of_the_predicted_class(dtype: torch.dtype, layout: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(3, 2, 20, 30, generator=generator)).to(dtype).contiguous(memory_format=layout)
+    logits[:, :, 0] *= 100  # certain
+    logits[:, 1, 1] = logits[:, 0, 1]  # equal
+    expected = softmax(logits.double().numpy(), axis=1)
+    for n, prediction in enumerate(model_of(Fixed(logits)).predict(torch.zeros(3, 2, 20, 30, dtype=torch.uint8))):
+        assert prediction.semantic.dtype == np.uint8
+        assert prediction.confidence.dtype == np.uint16
+        np.testing.assert_array_equal(prediction.semantic, expected[n].argmax(axis=0))
+        np.testing.assert_allclose(prediction.confidence / 65535, expected[n].max(axis=0), atol=0.51 / 65535)
+        assert (prediction.semantic[1] == 0).all()
+        assert (prediction.confidence[1] == 32768).all()
+
+
+def test_logits_that_are_not_finite_have_no_confidence() -> None:
+    logits = torch.zeros(1, 2, 1, 3)
+    logits[0, 0, 0, 0], logits[0, 1, 0, 1] = torch.nan, torch.inf
+    (prediction,) = model_of(Fixed(logits)).predict(torch.zeros(1, 2, 1, 3, dtype=torch.uint8))
+    assert prediction.confidence.tolist() == [[0, 0, 32768]]
+
+
 class TwoHeads(nn.Module):
     """Logits at half the size, as torchvision's networks hand them over."""
 
@@ -84,7 +120,8 @@ def test_half_scale_averages_and_comes_back_at_full_size() -> None:
     assert x[0, 0, 0, -1] == pytest.approx(10, abs=1e-6)
     assert x.mean() == pytest.approx((10 + 2.5) / 4 + (0 - 2.5) / 4, rel=0.01)
     assert model.logits(images)["out"].shape == (1, 2, 3, 5)
-    assert model.predict(images)[0].semantic.shape == (6, 10)
+    (prediction,) = model.predict(images)
+    assert prediction.semantic.shape == prediction.confidence.shape == (6, 10)
 
 
 def test_a_constant_channel_does_not_divide_by_zero() -> None:

@@ -1,0 +1,116 @@
+"""How well outlines are met: boundary IoU and boundary F, from whole-number counts that add up over images.
+
+Pixels whose truth is 255 have no class in either map. They make no boundary: a region that ends at an ignored one is taken to
+go on beneath it, in the truth and in the prediction alike. So what is predicted there changes no count, and a prediction that is
+right wherever pixels count scores 1.
+"""
+
+import cv2
+import numba
+import numpy as np
+
+from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, ratio
+from seg.sample import IGNORE
+
+
+def band_width(share: float, height: int, width: int) -> int:
+    """The width in pixels of an image's bands: the given share of its diagonal, rounded (halves to even), at least 1."""
+    return max(1, round(share * float(np.hypot(height, width))))
+
+
+def bands(labels: np.ndarray, width: int) -> np.ndarray:
+    """Class map (H, W) uint8 -> the class index (H, W) uint8 in the inner band of each region's boundary, else 255.
+
+    The band of a class is what `width` erosions by 3x3 pixels take from its mask, where the outside of the image is not of the
+    class (Cheng et al. 2021, and their boundary_iou_api); ignored pixels (255) erode nothing and are in no band.
+    """
+    # One minimum and one maximum over the window serve all classes: a window of one class has that class as both. What is
+    # ignored is the highest value to the minimum, and made the lowest to the maximum.
+    window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    inner = cv2.erode(labels, window) == labels
+    inner &= cv2.dilate(np.where(labels == IGNORE, np.uint8(0), labels), window) == labels
+    for edge in (inner[:width], inner[-width:], inner[:, :width], inner[:, -width:]):
+        edge[:] = False
+    return np.where(inner, np.uint8(IGNORE), labels)
+
+
+def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, share: float) -> np.ndarray:
+    """Class maps (H, W) uint8 -> (K, 2) int64: the pixels of intersection and union of each class's two bands.
+
+    share: the bands' width as a share of the image's diagonal (Cheng et al. use 0.02). Raises ValueError as `comparable` does.
+    """
+    width = band_width(share, *truth.shape)
+    true, found = (bands(labels, width) for labels in (truth, comparable(truth, predicted, num_classes)))
+    both = pixels_of_classes(true[true == found], num_classes)
+    either = pixels_of_classes(true, num_classes) + pixels_of_classes(found, num_classes) - both
+    return np.stack((both, either), axis=1)
+
+
+def boundary_iou(counts: np.ndarray) -> np.ndarray:
+    """Counts (K, 2) of `count_bands`, or a sum of them -> the IoU of the bands (K,); NaN for a class without any."""
+    return ratio(counts[:, 0], counts[:, 1])
+
+
+def count_contours(truth: np.ndarray, predicted: np.ndarray, num_classes: int, tolerance: float) -> np.ndarray:
+    """Class maps (H, W) uint8 -> (K, 4) int64 contour pixels of each class: matched predicted, predicted, matched true, true.
+
+    A contour pixel of a class shares a side with a pixel of another class; the image's edge is no contour. It is matched where
+    the other map has a contour pixel of the class at a Euclidean distance of `tolerance` pixels or less (Csurka et al. 2013; the
+    disc of DAVIS, Perazzi et al. 2016). One with an ignored pixel at that distance or less is not counted, matched or not, since
+    its match may be hidden; it still matches others. Raises ValueError as `comparable` does.
+    """
+    true, found = (contours(labels, border=False) for labels in (truth, comparable(truth, predicted, num_classes)))
+    offsets = _disc(tolerance)
+    reach = int(tolerance)
+    window = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
+    window[tuple(offsets.T + reach)] = 1
+    hidden = cv2.dilate((truth == IGNORE).view(np.uint8), window) > 0
+    counts = np.zeros((num_classes, 4), np.int64)
+    for column, (subjects, partners) in {0: (found, true), 2: (true, found)}.items():
+        _match(np.where(hidden, np.uint8(IGNORE), subjects), partners, offsets, counts[:, column : column + 2])
+    return counts
+
+
+def boundary_precision(counts: np.ndarray) -> np.ndarray:
+    """Counts (K, 4) of `count_contours`, or a sum of them -> the matched share of predicted contours (K,); NaN without any."""
+    return ratio(counts[:, 0], counts[:, 1])
+
+
+def boundary_recall(counts: np.ndarray) -> np.ndarray:
+    """Counts (K, 4) of `count_contours`, or a sum of them -> the matched share of true contours (K,); NaN without any."""
+    return ratio(counts[:, 2], counts[:, 3])
+
+
+def boundary_f(counts: np.ndarray) -> np.ndarray:
+    """Counts (K, 4) of `count_contours`, or a sum of them -> the harmonic mean of precision and recall (K,).
+
+    0 for a class with contours in one of the maps alone; NaN for one with none in either.
+    """
+    matched_predicted, predicted, matched_true, true = (counts[:, column].astype(float) for column in range(4))
+    f = ratio(2 * matched_predicted * matched_true, matched_predicted * true + matched_true * predicted)
+    return np.where((predicted + true > 0) & np.isnan(f), 0.0, f)
+
+
+def _disc(tolerance: float) -> np.ndarray:
+    """The steps (n, 2) int64 that are at most `tolerance` pixels long, shortest first."""
+    reach = int(tolerance)
+    steps = np.indices((2 * reach + 1, 2 * reach + 1)).reshape(2, -1).T - reach
+    squares = (steps**2).sum(axis=1)
+    return steps[np.argsort(squares, kind="stable")][: (squares <= tolerance**2).sum()]
+
+
+@numba.njit(nogil=True, cache=True)
+def _match(subjects: np.ndarray, partners: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> None:
+    """Count each class's `subjects` (column 1), and those with a partner of the class at one of the offsets (column 0)."""
+    height, width = subjects.shape
+    for y in range(height):
+        for x in range(width):
+            own = subjects[y, x]
+            if own == IGNORE:
+                continue
+            counts[own, 1] += 1
+            for n in range(len(offsets)):
+                v, u = y + offsets[n, 0], x + offsets[n, 1]
+                if 0 <= v < height and 0 <= u < width and partners[v, u] == own:
+                    counts[own, 0] += 1
+                    break

@@ -1,0 +1,68 @@
+"""Whether a model is as often right as it is confident: reliability in bins of confidence, from whole-number counts.
+
+Confidence is the predicted class's probability in units of 1/65535 (`seg.sample.Prediction`), so sums are exact in any order.
+Rounding to these units moves a mean confidence, and with it a calibration error, by less than 0.00001; a pixel nearer than that to a
+bin's edge may fall into the next.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from seg.evaluation.classmaps import comparable, ratio
+from seg.sample import CERTAIN, IGNORE
+
+
+def count_confidence(truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, num_classes: int, bins: int) -> np.ndarray:
+    """(B, 3) int64: the pixels of each bin, those of them that are right, and their confidences' sum in 1/65535.
+
+    Bin m of B holds confidences above (m - 1) / B and up to m / B, the first one 0 as well (Guo et al. 2017). truth, predicted:
+    (H, W) uint8; pixels whose truth is 255 are not counted. confidence: (H, W) uint16. Raises ValueError where shape or type is
+    another, or bins is not in 1..65535, and as `comparable` does.
+    """
+    if confidence.shape != truth.shape or confidence.dtype != np.uint16:
+        raise ValueError(f"confidence must be {truth.shape} uint16 like its image, got {confidence.shape} {confidence.dtype}")
+    if not 1 <= bins <= CERTAIN:
+        raise ValueError(f"bins must be in 1..{CERTAIN}, got {bins}")
+    found = comparable(truth, predicted, num_classes)
+    pixels = np.bincount(confidence[found != IGNORE], minlength=CERTAIN + 1)
+    right = np.bincount(confidence[(found == truth) & (found != IGNORE)], minlength=CERTAIN + 1)
+    first = np.arange(bins) * CERTAIN // bins + 1  # the lowest confidence of each bin
+    first[0] = 0
+    columns = (pixels, right, pixels * np.arange(CERTAIN + 1))
+    return np.stack([np.add.reduceat(column, first) for column in columns], axis=1)
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """Counts (B, 3) of `count_confidence`, or a sum of them -> the mean over pixels of their bin's |accuracy - mean confidence|
+    (Guo et al. 2017); NaN without a pixel."""
+    return float(ratio(_gaps(counts).sum(), CERTAIN * counts[:, 0].sum()))
+
+
+def maximum_calibration_error(counts: np.ndarray) -> float:
+    """Counts (B, 3) of `count_confidence`, or a sum of them -> the largest |accuracy - mean confidence| of a bin that has pixels
+    (Guo et al. 2017); NaN without one."""
+    gaps = ratio(_gaps(counts), CERTAIN * counts[:, 0])
+    return float(np.nanmax(gaps)) if counts[:, 0].any() else float("nan")
+
+
+def reliability_rows(counts: np.ndarray) -> list[dict[str, Any]]:
+    """Counts (B, 3) of `count_confidence`, or a sum of them -> a row a bin: its confidences' bounds low and high, its pixels, their
+    accuracy and their mean confidence, NaN without a pixel."""
+    bins = len(counts)
+    accuracy, confidence = ratio(counts[:, 1], counts[:, 0]), ratio(counts[:, 2], CERTAIN * counts[:, 0])
+    return [
+        {
+            "low": m / bins,
+            "high": (m + 1) / bins,
+            "pixels": int(counts[m, 0]),
+            "accuracy": float(accuracy[m]),
+            "confidence": float(confidence[m]),
+        }
+        for m in range(bins)
+    ]
+
+
+def _gaps(counts: np.ndarray) -> np.ndarray:
+    """(B,) int64 |accuracy - mean confidence| times pixels, in 1/65535."""
+    return np.abs(CERTAIN * counts[:, 1] - counts[:, 2])

@@ -1,0 +1,72 @@
+"""Class maps as the evaluation compares them: what is ignored, where regions meet, and ratios of counts."""
+
+import numba
+import numpy as np
+
+from seg.sample import IGNORE
+
+
+def comparable(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """The prediction (H, W) uint8 with 255 wherever the truth is 255, so that both maps have no class in the same pixels.
+
+    truth: (H, W) uint8, 255 = ignored. predicted: (H, W) uint8 class index. Raises ValueError where shapes or types are others,
+    or where a pixel that counts has a class index, in the truth or in the prediction, that is not below num_classes.
+    """
+    if truth.ndim != 2 or truth.shape != predicted.shape:
+        raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape (H, W)")
+    if truth.dtype != np.uint8 or predicted.dtype != np.uint8:
+        raise ValueError(f"truth is {truth.dtype}, prediction {predicted.dtype}: both must be uint8")
+    counted = truth != IGNORE
+    compared = np.where(counted, predicted, np.uint8(IGNORE))
+    if truth.max(initial=0, where=counted) >= num_classes or compared.max(initial=0, where=counted) >= num_classes:
+        raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
+    return compared
+
+
+def contours(labels: np.ndarray, border: bool) -> np.ndarray:
+    """Class map (H, W) uint8 -> the class index (H, W) uint8 where a region ends, else 255.
+
+    A region ends in its pixels that share a side with a pixel of another class and, with `border`, in those at the edge of the
+    image. It does not end at ignored pixels (255), which have no contour themselves.
+    """
+    found = np.full(labels.shape, IGNORE, np.uint8)
+    _trace(np.ascontiguousarray(labels), border, found)
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _trace(labels: np.ndarray, border: bool, found: np.ndarray) -> None:
+    height, width = labels.shape
+    for y in range(height):
+        for x in range(width):
+            own = labels[y, x]
+            if own == IGNORE:
+                continue
+            ends = border and (y == 0 or x == 0 or y == height - 1 or x == width - 1)
+            if y > 0:
+                ends |= labels[y - 1, x] != own and labels[y - 1, x] != IGNORE
+            if x > 0:
+                ends |= labels[y, x - 1] != own and labels[y, x - 1] != IGNORE
+            if y < height - 1:
+                ends |= labels[y + 1, x] != own and labels[y + 1, x] != IGNORE
+            if x < width - 1:
+                ends |= labels[y, x + 1] != own and labels[y, x + 1] != IGNORE
+            if ends:
+                found[y, x] = own
+
+
+def pixels_of_classes(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The pixels of each class (K,) int64 in a class map of any shape, uint8."""
+    return np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, float64; NaN where that is 0 / 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """The mean of the values (n,) that are not NaN; NaN without any."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")

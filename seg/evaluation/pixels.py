@@ -1,0 +1,139 @@
+"""What class maps tell beyond the confusion matrix, gathered over a split: boundaries, distances of surfaces, calibration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
+from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
+from seg.evaluation.classmaps import mean_of_defined, ratio
+from seg.evaluation.surface import surface_distances
+from seg.sample import Prediction
+
+_PARTS = {"boundary_precision", "boundary_recall"}
+"""Of a class alone: an image's figures and the headline hold what they make, boundary F."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundaryOptions:
+    """width: of boundary IoU's bands, as a share of the image's diagonal. tolerance: of boundary F, in pixels."""
+
+    width: float
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width <= 1:
+            raise ValueError(f"boundary.width must be above 0 and at most 1, a share of the image's diagonal, got {self.width}")
+        if not 0 <= self.tolerance < 1000:
+            raise ValueError(f"boundary.tolerance must be a number of pixels from 0 to below 1000, got {self.tolerance}")
+
+
+class PixelMetrics:
+    """Boundary IoU and F (None: without), surface distances (False: without) and calibration in `bins` (None: without).
+
+    What each image counts is kept, a few numbers a class, so that figures can be had of any selection of the images. Figures
+    called mean_... are means over the classes in which they are defined. Boundary and calibration figures come from counts summed
+    over images; a class's hd95 and assd are means over the images in which they are defined.
+    """
+
+    def __init__(self, class_names: Sequence[str], boundary: BoundaryOptions | None, surface: bool, bins: int | None) -> None:
+        self.class_names, self.boundary, self.surface, self.bins = list(class_names), boundary, surface, bins
+        self.unit: str | None = None
+        self._kept: list[dict[str, np.ndarray]] = []
+        self._stacked: dict[str, np.ndarray] = {}
+
+    def update(self, truth: np.ndarray, prediction: Prediction, spacing: tuple[float, float] | None = None) -> dict[str, float]:
+        """Count an image; returns its own figures, those of each class as <figure>_<class>.
+
+        truth: (H, W) uint8, 255 = ignored. prediction: at least of that size (more where its batch was padded at the right and
+        bottom). spacing: a pixel's height and width in micrometres, for all images or for none.
+        """
+        height, width = truth.shape
+        if prediction.semantic is None:
+            raise ValueError("the prediction has no class map")
+        predicted, num_classes = prediction.semantic[:height, :width], len(self.class_names)
+        kept: dict[str, np.ndarray] = {}
+        if self.boundary:
+            kept["bands"] = count_bands(truth, predicted, num_classes, self.boundary.width)
+            kept["contours"] = count_contours(truth, predicted, num_classes, self.boundary.tolerance)
+        if self.surface:
+            unit = "um" if spacing else "px"
+            if self.unit not in (None, unit):
+                raise ValueError("spacing must be given for all images or for none: distances in pixels and in micrometres have no mean")
+            self.unit = unit
+            distances = surface_distances(truth, predicted, num_classes, spacing)
+            kept |= {"hd95": distances.hd95, "assd": distances.assd, "undefined": distances.undefined.astype(np.int64)}
+        if self.bins:
+            if prediction.confidence is None:
+                raise ValueError("the prediction has no confidence, which calibration needs; set bins to null to leave it out")
+            kept["bins"] = count_confidence(truth, predicted, prediction.confidence[:height, :width], num_classes, self.bins)
+        self._kept.append(kept)
+        self._stacked.clear()
+        return self._figures(kept) | {
+            f"{figure}_{name}": float(values[index])
+            for figure, values in self._of_classes(kept).items()
+            for index, name in enumerate(self.class_names)
+            if figure not in _PARTS
+        }
+
+    def figures(self, times: np.ndarray | None = None) -> dict[str, float]:
+        """The headline figures; NaN where undefined. times: (N,) whole numbers, how often each image counts, in the order of
+        `update` (once if not given): what a bootstrap over images draws."""
+        return self._figures(self._total(times))
+
+    def per_class(self, times: np.ndarray | None = None) -> dict[str, dict[str, float]]:
+        """{class: its figures}; NaN where undefined. times: as in `figures`."""
+        columns = self._of_classes(self._total(times))
+        return {name: {figure: float(v[i]) for figure, v in columns.items()} for i, name in enumerate(self.class_names)}
+
+    def tables(self) -> dict[str, list[Mapping[str, Any]]]:
+        """{file stem: rows}: the counts behind the figures."""
+        total, tables = self._total(None), dict[str, list[Mapping[str, Any]]]()
+        if self.boundary:
+            columns = dict(zip(("band_intersection", "band_union"), total["bands"].T, strict=True))
+            names = ("contour_matched_predicted", "contour_predicted", "contour_matched_true", "contour_true")
+            tables["boundary"] = self._rows(columns | dict(zip(names, total["contours"].T, strict=True)))
+        if self.surface:
+            tables["surface"] = self._rows({"images": total["images"], "images_undefined": total["undefined"]})
+        if self.bins:
+            tables["reliability"] = list[Mapping[str, Any]](reliability_rows(total["bins"]))
+        return tables
+
+    def _rows(self, columns: Mapping[str, np.ndarray]) -> list[Mapping[str, Any]]:
+        return [{"class": name} | {c: int(v[i]) for c, v in columns.items()} for i, name in enumerate(self.class_names)]
+
+    def _total(self, times: np.ndarray | None) -> dict[str, np.ndarray]:
+        """What one image keeps, of all: sums of counts, and means over images of distances with the number of these images."""
+        if not self._kept:
+            raise ValueError("no image has been counted yet")
+        times = np.ones(len(self._kept), np.int64) if times is None else np.asarray(times, np.int64)
+        if times.shape != (len(self._kept),):
+            raise ValueError(f"times must be ({len(self._kept)},), a number an image, got {times.shape}")
+        stacked = self._stacked = self._stacked or {name: np.stack([kept[name] for kept in self._kept]) for name in self._kept[0]}
+        total = {name: np.tensordot(times, values, 1) for name, values in stacked.items() if values.dtype.kind == "i"}
+        if self.surface:
+            defined = ~np.isnan(stacked["hd95"])
+            total["images"] = times @ defined.astype(np.int64)
+            for name in ("hd95", "assd"):
+                total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), total["images"])
+        return total
+
+    def _of_classes(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{figure: (K,)} of one image's counts, or of all images'."""
+        found: dict[str, np.ndarray] = {}
+        if self.boundary:
+            contours = counts["contours"]
+            found |= {"boundary_iou": boundary_iou(counts["bands"]), "boundary_f": boundary_f(contours)}
+            found |= {"boundary_precision": boundary_precision(contours), "boundary_recall": boundary_recall(contours)}
+        if self.surface:
+            found |= {f"{name}_{self.unit}": counts[name] for name in ("hd95", "assd")}
+        return found
+
+    def _figures(self, counts: Mapping[str, np.ndarray]) -> dict[str, float]:
+        found = {f"mean_{name}": mean_of_defined(values) for name, values in self._of_classes(counts).items() if name not in _PARTS}
+        if self.bins:
+            found["expected_calibration_error"] = expected_calibration_error(counts["bins"])
+            found["maximum_calibration_error"] = maximum_calibration_error(counts["bins"])
+        return found
