@@ -1,0 +1,1 @@
+"""What only the evaluation computes: figures, their causes and their certainty."""
