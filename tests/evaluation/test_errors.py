@@ -286,7 +286,7 @@ def crumbled(seed: int) -> Scene:
         way = rng.integers(3)
         if way == 0:
             others = [m for m, c in zip(own.truth, own.categories, strict=True) if c == category] or [mask]
-            pieces = [mask | others[rng.integers(len(others))]]
+            pieces = [np.any([mask, *(others[i] for i in rng.integers(len(others), size=rng.integers(1, 5)))], axis=0)]
         elif way == 1:
             stripes = np.arange(24) // int(rng.integers(2, 5))
             pieces = [mask & (stripes == s) for s in range(12) if rng.random() < 0.9]
