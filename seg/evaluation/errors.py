@@ -146,9 +146,9 @@ def _matched(overlaps: Overlaps, categories: np.ndarray, predicted_categories: n
 def _parts(inside: np.ndarray, intersections: np.ndarray, masks: Sequence[Rle], wholes: Sequence[Rle]) -> np.ndarray:
     """(N, M) bool: the masks that are parts of each whole, two or more or none; inside (N, M) bool: more than half lies in it."""
     found = np.zeros_like(inside)
-    for whole in np.flatnonzero(inside.sum(axis=0) >= 2):
+    for whole in np.flatnonzero(inside.sum(axis=0) >= 2).tolist():
         candidates = np.flatnonzero(inside[:, whole])
-        first, *others = candidates[np.argsort(-intersections[candidates, whole], kind="stable")]
+        first, *others = candidates[np.argsort(-intersections[candidates, whole], kind="stable")].tolist()
         taken, union = [first], masks[first]
         for candidate in others:
             mask = masks[candidate]
@@ -168,7 +168,7 @@ def _in_crowd(image: ImageInstances, categories: np.ndarray, predicted: Sequence
     found = np.zeros(len(predicted), bool)
     for category in np.intersect1d(image.categories[image.crowd], categories).tolist():
         own = np.flatnonzero(categories == category)
-        found[own] = measure_overlaps([], image.truth(category, crowd=True), [predicted[i] for i in own]).in_crowd
+        found[own] = measure_overlaps([], image.truth(category, crowd=True), [predicted[i] for i in own.tolist()]).in_crowd
     return found
 
 

@@ -83,7 +83,8 @@ def assign(eligible: np.ndarray, iou: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     per_row, per_column = eligible.sum(axis=1), eligible.sum(axis=0)
     if max(per_row.max(initial=0), per_column.max(initial=0)) <= 1:
-        return np.nonzero(eligible)  # as usual, none has a choice
+        r, c = np.nonzero(eligible)  # as usual, none has a choice
+        return r, c
     rows, columns = np.flatnonzero(per_row), np.flatnonzero(per_column)
     within = np.ix_(rows, columns)
     # An IoU is at most 1, so no sum of IoUs outweighs one more pair.
