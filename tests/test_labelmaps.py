@@ -174,6 +174,14 @@ def test_a_crop_has_the_rle_of_the_whole_mask(seed: int) -> None:
     assert np.array_equal(decode([rle], height, width).any(axis=2), whole)
 
 
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.5, 0.9999])
+def test_the_text_of_long_and_short_runs_is_pycocotools_own(share: float) -> None:
+    mask = np.random.default_rng(0).random((900, 1300)) < share
+    mask[100:800, 300:900] = share < 0.3
+    expected = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    assert encode_crop(mask, 0, 0, 900, 1300)["counts"] == expected
+
+
 def test_rles_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"does not lie within 4x3"):
         encode_crop(np.ones((2, 2), bool), 3, 0, 3, 4)

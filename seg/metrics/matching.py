@@ -81,7 +81,11 @@ def assign(eligible: np.ndarray, iou: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Returns their rows and their columns, as StarDist's matching does (https://github.com/stardist/stardist, matching.py).
     """
-    rows, columns = np.flatnonzero(eligible.any(axis=1)), np.flatnonzero(eligible.any(axis=0))
+    per_row, per_column = eligible.sum(axis=1), eligible.sum(axis=0)
+    if max(per_row.max(initial=0), per_column.max(initial=0)) <= 1:
+        r, c = np.nonzero(eligible)  # as usual, none has a choice
+        return r, c
+    rows, columns = np.flatnonzero(per_row), np.flatnonzero(per_column)
     within = np.ix_(rows, columns)
     # An IoU is at most 1, so no sum of IoUs outweighs one more pair.
     weights = np.where(eligible[within], min(len(rows), len(columns)) + iou[within], 0)

@@ -1,0 +1,80 @@
+"""What went wrong with a data set's instances, gathered image by image: kinds of errors by class, and figures by size.
+
+`seg.evaluation.errors` defines the kinds, `seg.evaluation.sizes` the figures.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, Verdict, judge, tally
+from seg.evaluation.sizes import SizeBin, bin_sizes, quantile_edges
+from seg.metrics.coco import ImageInstances
+
+
+class InstanceErrors:
+    """The verdict of every instance seen, of predictions that score at least `score_threshold`.
+
+    names: {category: class name}, of all that may occur. sizes: into how many bins of equally many true instances the areas are
+    cut, or the areas in pixels at which bins begin. Masks are not kept.
+    """
+
+    def __init__(self, names: Mapping[int, str], score_threshold: float, sizes: int | Sequence[int]) -> None:
+        self.names, self.score_threshold, self.sizes = dict(names), score_threshold, sizes
+        self.verdicts: dict[str, list[Verdict]] = {}
+
+    def update(self, image: ImageInstances) -> list[Verdict]:
+        """Judge an image's instances. Raises ValueError where it came before, or has an instance of an unknown category."""
+        if image.image_id in self.verdicts:
+            raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
+        verdicts = judge(image, self.score_threshold)
+        if unknown := {v.category for v in verdicts} - self.names.keys():
+            raise ValueError(f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {sorted(self.names)}")
+        self.verdicts[image.image_id] = verdicts
+        return verdicts
+
+    def counts(self) -> Counter[tuple[int, str, str]]:
+        """How many instances there are of each (category, truth or predicted, kind)."""
+        return tally([v for verdicts in self.verdicts.values() for v in verdicts])
+
+    def bins(self) -> list[SizeBin]:
+        """Recall and precision by area, of all classes together."""
+        verdicts = [v for each in self.verdicts.values() for v in each if v.kind != "crowd"]
+        sides = [[v for v in verdicts if v.which == which] for which in ("truth", "predicted")]
+        (truth, found), (predicted, correct) = (
+            (np.array([v.area for v in side], np.int64), np.array([v.kind == "matched" for v in side], bool)) for side in sides
+        )
+        edges = quantile_edges(truth, self.sizes) if isinstance(self.sizes, int) else self.sizes
+        return bin_sizes(truth, found, predicted, correct, edges)
+
+    def tables(self) -> dict[str, list[Mapping[str, Any]]]:
+        """errors: a row a class, how many of each kind. sizes: a row a bin. instances: a row an instance, images by their ids."""
+        return {"errors": self._error_rows(), "sizes": [_size_row(b) for b in self.bins()], "instances": self._instance_rows()}
+
+    def _error_rows(self) -> list[Mapping[str, Any]]:
+        counts = self.counts()
+        return [
+            {"class": name}
+            | {f"truth_{kind}": counts[category, "truth", kind] for kind in TRUTH_KINDS}
+            | {f"predicted_{kind}": counts[category, "predicted", kind] for kind in PREDICTED_KINDS}
+            for category, name in self.names.items()
+        ]
+
+    def _instance_rows(self) -> list[Mapping[str, Any]]:
+        verdicts = [v for image_id in sorted(self.verdicts) for v in self.verdicts[image_id]]
+        return [asdict(v) | {"category": self.names[v.category]} for v in verdicts]
+
+
+def _size_row(size: SizeBin) -> Mapping[str, Any]:
+    return {
+        "low": size.low,
+        "high": size.high,
+        "num_truth": size.num_truth,
+        "found": size.found,
+        "recall": size.recall,
+        "num_predicted": size.num_predicted,
+        "precision": size.precision,
+    }
