@@ -177,6 +177,11 @@ class Bootstrap(Section):
     seed: Count
 
 
+class Boundary(Section):
+    width: Annotated[float, Field(gt=0, le=1)]
+    tolerance: Annotated[float, Field(ge=0, lt=1000)]
+
+
 class Evaluate(Named):
     split: SplitName
     checkpoint: Literal["best", "last"]
@@ -185,6 +190,10 @@ class Evaluate(Named):
     score_threshold: Share
     bootstrap: Bootstrap
     groups: list[str]
+    boundary: Boundary | None
+    surface: bool
+    calibration_bins: Positive | None
+    size_bins: Positive
 
 
 class Paths(Section):

@@ -1,11 +1,13 @@
 """The tables of an evaluation that rest on resampled figures: intervals of the headline figures, and figures of groups."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from math import nan
 from typing import Any
 
+import numpy as np
+
 from seg.evaluation.bootstrap import intervals
+from seg.evaluation.detail import Detail
 from seg.evaluation.groups import group_rows
 from seg.metrics.base import Metrics
 from seg.schema import Evaluate
@@ -13,10 +15,14 @@ from seg.store import Entry
 
 
 def resampling_tables(
-    metrics: Metrics, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
+    metrics: Metrics, detail: Detail, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
 ) -> dict[str, list[dict[str, Any]]]:
     """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
-    resampled = partial(metrics.resampled, [entry.image_id for entry in entries])
+    image_ids = [entry.image_id for entry in entries]
+
+    def resampled(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return metrics.resampled(image_ids, weights) | detail.resampled(image_ids, weights)
+
     drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
     limits = intervals(resampled, len(entries), *drawn)
     rows = [

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from seg.checkpoint import Checkpoint, load, restore
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
+from seg.evaluation.detail import detail_of
 from seg.evaluation.groups import check_columns
 from seg.evaluation.tables import resampling_tables
 from seg.hardware import choose_precision, device_of
@@ -41,18 +43,22 @@ def run(cfg: Config, out: Path) -> float:
     given = {"class_names": names, "score_threshold": cfg.evaluate.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     (predict, attend), loader = predictor(checkpoint), data.split_dataloader(split)
+    detail = detail_of(metrics, names, cfg.evaluate)
     scores: list[ImageScore] = []
     for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-        scores += metrics.update(batch, predict(batch.images))
-    figures = metrics.figures()
-    per_class = metrics.per_class()
+        predictions = predict(batch.images)
+        own = metrics.update(batch, predictions)
+        scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
+    figures = metrics.figures() | detail.figures()
+    more = detail.per_class()
+    per_class = {name: row | more.get(name, {}) for name, row in metrics.per_class().items()}
     absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
     summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
     write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent, "per_class": per_class})
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
     for folder in ("tables", "overlays"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    tables = metrics.tables() | resampling_tables(metrics, entries, figures, trained.task.monitor, cfg.evaluate)
+    tables = metrics.tables() | detail.tables() | resampling_tables(metrics, detail, entries, figures, trained.task.monitor, cfg.evaluate)
     for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
     chosen = choose(scores, cfg.evaluate.num_overlays)

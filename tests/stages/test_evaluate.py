@@ -52,7 +52,8 @@ def test_figures_have_intervals_and_groups_their_own(
     for name, row in rows.items():
         low, value, high = (float(row[key]) for key in ("low", "value", "high"))
         assert value == figures[name]
-        assert low < value < high
+        assert low <= value <= high
+        assert low < high
     assert f"miou {figures['miou']:.4f} ({float(rows['miou']['low']):.4f} to {float(rows['miou']['high']):.4f})" in capsys.readouterr().out
     groups = rows_of(tmp_path / "out/tables/groups.csv")
     assert [(g["column"], g["group"]) for g in groups] == [("kind", "a"), ("kind", "b")]
@@ -66,6 +67,38 @@ def test_figures_have_intervals_and_groups_their_own(
         assert not (tmp_path / group["group"] / "tables/groups.csv").exists()
     with pytest.raises(ConfigError, match=r"^evaluate.groups: no column 'kind' of the manifest; set data.split.table"):
         run(config, tmp_path / "none")
+
+
+def test_class_maps_have_boundaries_and_calibration_where_asked_for(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    few = ["evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20"]
+    run(untrained(prepared, tmp_path, make_config, *few, "evaluate.surface=true", "evaluate.calibration_bins=4"), tmp_path / "all")
+    figures = json.loads((tmp_path / "all/metrics.json").read_text())
+    further = {
+        "mean_boundary_iou",
+        "mean_boundary_f",
+        "mean_hd95_px",
+        "mean_assd_px",
+        "expected_calibration_error",
+        "maximum_calibration_error",
+    }
+    assert further <= figures["test"].keys()
+    assert {"boundary_iou", "boundary_f", "hd95_px"} <= figures["per_class"]["disc"].keys()
+    assert further <= rows_of(tmp_path / "all/per_image.csv")[0].keys()
+    assert len(rows_of(tmp_path / "all/tables/reliability.csv")) == 4
+    assert [r["class"] for r in rows_of(tmp_path / "all/tables/boundary.csv")] == list(figures["per_class"])
+    run(untrained(prepared, tmp_path, make_config, *few, "evaluate.boundary=null", "evaluate.calibration_bins=null"), tmp_path / "none")
+    assert not further & json.loads((tmp_path / "none/metrics.json").read_text())["test"].keys()
+    assert sorted(p.stem for p in (tmp_path / "none/tables").iterdir()) == ["confusion", "figures"]
+
+
+def test_instances_have_kinds_of_errors_and_sizes(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    overrides = ["task=instance", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
+    run(untrained(prepared, tmp_path, make_config, *overrides), tmp_path / "out")
+    truth = [r for r in rows_of(tmp_path / "out/tables/instances.csv") if r["which"] == "truth"]
+    errors = rows_of(tmp_path / "out/tables/errors.csv")
+    assert len(truth) == sum(int(n) for r in errors for key, n in r.items() if key.startswith("truth_")) > 0
+    assert sum(int(r["num_truth"]) for r in rows_of(tmp_path / "out/tables/sizes.csv")) == len(truth)
+    assert {"mask_ap", "pq"} <= {r["figure"] for r in rows_of(tmp_path / "out/tables/figures.csv")}
 
 
 def test_overlays_show_the_gates_of_an_attention_unet(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:

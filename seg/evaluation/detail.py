@@ -1,0 +1,103 @@
+"""What an evaluation gathers of each task beyond the figures that a training watches: one seam for both."""
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any, Protocol
+
+import numpy as np
+
+from seg.batch import Batch
+from seg.evaluation.instances import InstanceErrors
+from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.metrics.base import Metrics
+from seg.metrics.instance import InstanceMetrics
+from seg.sample import Prediction
+from seg.schema import Evaluate
+
+Rows = dict[str, list[Mapping[str, Any]]]
+
+
+class Detail(Protocol):
+    """Gathered batch by batch, after `Metrics.update` saw the same batch."""
+
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        """Count a batch; returns each image's further figures."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """Further headline figures; NaN where undefined."""
+        ...
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """`figures` of resampled data sets, as `Metrics.resampled` has them."""
+        ...
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        """Further figures of each class; NaN where undefined."""
+        ...
+
+    def tables(self) -> Rows:
+        """{file stem: rows} of further tables."""
+        ...
+
+
+def detail_of(metrics: Metrics, class_names: Sequence[str], settings: Evaluate) -> Detail:
+    """The detail of the task whose figures `metrics` are."""
+    if isinstance(metrics, InstanceMetrics):
+        return InstanceDetail(metrics, settings.score_threshold, settings.size_bins)
+    boundary = BoundaryOptions(settings.boundary.width, settings.boundary.tolerance) if settings.boundary else None
+    return PixelDetail(class_names, PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins))
+
+
+class PixelDetail:
+    """Boundaries, surfaces and calibration of class maps."""
+
+    def __init__(self, class_names: Sequence[str], pixels: PixelMetrics) -> None:
+        self.class_names, self.pixels = class_names, pixels
+        self.order: dict[str, int] = {}
+
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        rows = []
+        for truth, (height, width), image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
+            self.order[image_id] = len(self.order)
+            rows.append(self.pixels.update(truth[:height, :width].cpu().numpy(), prediction))
+        return rows
+
+    def figures(self) -> dict[str, float]:
+        return self.pixels.figures()
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        times = np.zeros((len(weights), len(self.order)), np.int64)
+        times[:, [self.order[image_id] for image_id in image_ids]] = weights
+        each = [self.pixels.figures(row) for row in times]
+        return {name: np.array([figures.get(name, nan) for figures in each]) for name in self.figures()}
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        return self.pixels.per_class()
+
+    def tables(self) -> Rows:
+        return self.pixels.tables()
+
+
+class InstanceDetail:
+    """Kinds of errors and figures by size, of the images that `metrics` keep."""
+
+    def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int) -> None:
+        self.metrics, self.errors = metrics, InstanceErrors(metrics.names, score_threshold, sizes)
+
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        for image_id in batch.image_ids:
+            self.errors.update(self.metrics.images[image_id])
+        return [{} for _ in batch.image_ids]
+
+    def figures(self) -> dict[str, float]:
+        return {}
+
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        return {}
+
+    def tables(self) -> Rows:
+        return {name: rows for name, rows in self.errors.tables().items() if rows}
