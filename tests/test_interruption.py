@@ -23,6 +23,7 @@ def clone(folder: Path) -> Project:
     project = Project.clone(folder)
     project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", f"max_epochs: {EPOCHS}")
     project.edit("conf/experiment/smoke.yaml", "trainer:", "loss:\n  label_smoothing: 0.05\ntrainer:")
+    project.edit("conf/config.yaml", "model: unet_small", "model: unet")  # so long that a signal comes before the end
     project.seg("configure")
     project.commit("longer")
     return project
