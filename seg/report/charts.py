@@ -1,0 +1,169 @@
+"""Charts of a page as inline SVG, drawn in the page's own colours, so that they are read in light and dark."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+WIDTH, HEIGHT = 360, 220  # of the drawing; the page scales it
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34  # around the plot
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where numbers lie in a drawing. xs, ys: the lowest and highest number of each axis."""
+
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.xs[0]) / (self.xs[1] - self.xs[0]) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (value - self.ys[0]) / (self.ys[1] - self.ys[0]) * (HEIGHT - TOP - BOTTOM)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Numbers over the x axis; NaN breaks the line. style: a class of STYLE."""
+
+    name: str
+    values: Sequence[float]
+    style: str = "first"
+
+
+def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Line], mark: tuple[float, str] | None = None) -> str:
+    """Lines over xs. label: what the chart says, for who cannot see it; mark: a vertical line and its name."""
+    values = [v for line in lines for v in line.values if math.isfinite(v)]
+    frame = Frame(_apart(min(xs), max(xs)), _nice(min(values, default=0.0), max(values, default=1.0)))
+    parts = [_axes(frame, x_name, whole=True)]
+    if mark is not None:
+        x = frame.x(mark[0])
+        end = x > WIDTH / 2
+        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(
+            f'<text x="{x + (-4 if end else 4):.1f}" y="{TOP + 10}" text-anchor="{"end" if end else "start"}">{escape(mark[1])}</text>'
+        )
+    for line in lines:
+        for run in _runs(xs, line.values):
+            points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in run)
+            parts.append(f'<polyline class="{line.style}" points="{points}"/>')
+            if len(xs) <= 60:
+                parts += [_dot(frame, x, y, f"{line.name}, {x_name} {x:g}: {y:.4g}", line.style) for x, y in run]
+    return _drawing(label, parts)
+
+
+def histogram(
+    label: str, x_name: str, edges: Sequence[float], counts: Sequence[int], noun: str, mark: tuple[float, str] | None = None
+) -> str:
+    """Bars between B + 1 edges. noun: what is counted; mark: a vertical line and its name."""
+    frame = Frame((edges[0], edges[-1]), _nice(0, max(1, *counts)))
+    parts = [_axes(frame, x_name)]
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        left, top = frame.x(low) + 0.5, frame.y(count)
+        size = f'width="{frame.x(high) - left - 0.5:.1f}" height="{HEIGHT - BOTTOM - top:.1f}"'
+        title = f"<title>{low:.3g} to {high:.3g}: {count} {escape(noun)}</title>"
+        parts.append(f'<rect class="column" x="{left:.1f}" y="{top:.1f}" {size}>{title}</rect>')
+    if mark is not None and math.isfinite(mark[0]):
+        x = frame.x(mark[0])
+        anchor = "end" if x > WIDTH / 2 else "start"
+        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text x="{x + (-4 if anchor == "end" else 4):.1f}" y="{TOP + 10}" text-anchor="{anchor}">{escape(mark[1])}</text>')
+    return _drawing(label, parts)
+
+
+def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, unit: str) -> str:
+    """Accuracy over confidence, the diagonal of perfect calibration beside it; the area of a dot grows with its count."""
+    frame = Frame((0.0, 1.0), (0.0, 1.0))
+    parts = [_axes(frame, "confidence")]
+    parts.append(f'<line class="mark" x1="{frame.x(0):.1f}" y1="{frame.y(0):.1f}" x2="{frame.x(1):.1f}" y2="{frame.y(1):.1f}"/>')
+    there = [(float(c), float(a), int(n)) for c, a, n in zip(confidence, accuracy, counts, strict=True) if n]
+    points = " ".join(f"{frame.x(c):.1f},{frame.y(a):.1f}" for c, a, _ in there)
+    parts.append(f'<polyline class="first" points="{points}"/>')
+    most = max((n for _, _, n in there), default=1)
+    for c, a, n in there:
+        title = f"confidence {c:.3f}, {a:.3f} right, {n:,} {unit}"
+        parts.append(_dot(frame, c, a, title, "first", 2.5 + 6 * math.sqrt(n / most)))
+    return _drawing(label, parts)
+
+
+def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float = 2.5) -> str:
+    place = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius:.1f}"'
+    return f'<circle class="{style}" {place}><title>{escape(title)}</title></circle>'
+
+
+def _drawing(label: str, parts: Sequence[str]) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+
+
+def _axes(frame: Frame, x_name: str, whole: bool = False) -> str:
+    """Grid, numbers and the name of the x axis. whole: of whole numbers alone."""
+    parts = []
+    for value in _ticks(*frame.ys, 5):
+        y = frame.y(value)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>')
+    for value in _ticks(*frame.xs, 6):
+        if not whole or value == round(value):
+            x = frame.x(value)
+            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>')
+            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(value)}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_name)}</text>')
+    return "".join(parts)
+
+
+def _runs(xs: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """The pieces of a line between the numbers that are NaN."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for x, y in zip(xs, values, strict=True):
+        if math.isfinite(y):
+            runs[-1].append((x, y))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _step(span: float, most: int) -> float:
+    """The least of 1, 2, 5 times a power of ten that takes at most `most` steps over a span."""
+    power = 10.0 ** math.floor(math.log10(span / most))
+    return next(power * n for n in (1, 2, 5, 10) if span / (power * n) <= most + 1e-9)
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _nice(low: float, high: float) -> tuple[float, float]:
+    """An axis around the numbers that starts and ends at a tick."""
+    low, high = _apart(low, high)
+    step = _step(high - low, 5)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    step = _step(high - low, most)
+    first = math.ceil(low / step - 1e-9)
+    return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) > 1e-12 else "0"
+
+
+STYLE = """
+svg { display: block; width: 100%; height: auto; max-width: 34rem; }
+svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg .grid { stroke: var(--line); stroke-width: .7; }
+svg .mark { stroke: var(--soft); stroke-dasharray: 4 3; }
+svg polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
+svg .first { stroke: var(--bar); }
+svg .second { stroke: var(--wrong); stroke-dasharray: 6 3; }
+svg circle { stroke-dasharray: none !important; fill: var(--paper); stroke-width: 1.5; }
+svg circle.first { fill: var(--bar); }
+svg .column { fill: var(--bar); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
+.charts h3 { margin: .2rem 0; font-size: .95rem; overflow-wrap: anywhere; }
+.key { color: var(--soft); font-size: .85rem; margin: 0; }
+"""

@@ -1,0 +1,280 @@
+"""report.html: an evaluation on one page, in one file that needs no network, and no script but for its filters and its close-ups."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg.findings import plural
+from seg.report import charts, confusions, gallery_code
+from seg.report.charts import Line, histogram, line_chart, reliability_chart
+from seg.report.confusions import confusion_section
+from seg.report.dataset_summary import class_table, split_table
+from seg.report.evaluation import Calibration, Evaluation, Figure, ImageRow, Table
+from seg.report.gallery import gallery_section
+from seg.report.html import bar, class_name, data_uri, document, table
+
+LISTED = 100  # images in the table of images; per_image.csv has all
+BINS = 20  # of the distribution of the images' scores
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write the page: whole, or not at all."""
+    sections = {
+        "summary": ("Summary", _summary(evaluation)),
+        "learning": ("Learning curves", _learning(evaluation)),
+        "classes": ("Classes", _classes(evaluation)),
+        "confusions": ("Confusions", _confusions(evaluation)),
+        "images": ("Images", _images(evaluation)),
+        "gallery": (
+            "Gallery",
+            gallery_section(evaluation.gallery, evaluation.classes, evaluation.score_name) if len(evaluation.gallery) else "",
+        ),
+        "calibration": ("Calibration", _calibration(evaluation.calibration)),
+        "tables": ("More figures", "".join(map(_more, evaluation.tables))),
+        "augmentation": ("Augmentation", _preview(evaluation.preview)),
+        "data": ("The data set", _data_set(evaluation)),
+    }
+    there = {name: section for name, section in sections.items() if section[1]}
+    links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, (heading, _) in there.items())
+    body = [
+        f"<h1>{escape(evaluation.title)}</h1>",
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
+        *(f'<section id="{name}"><h2>{heading}</h2>{content}</section>' for name, (heading, content) in there.items()),
+    ]
+    style = STYLE + charts.STYLE + confusions.STYLE + gallery_code.STYLE
+    page = document(
+        evaluation.title, style, ("summary", "Skip to the summary"), "\n".join(body), SCRIPT + confusions.SCRIPT + gallery_code.SCRIPT
+    )
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(page)
+    os.replace(partial, path)
+
+
+def _summary(evaluation: Evaluation) -> str:
+    rows = [_figure_row(figure) for figure in evaluation.headline]
+    intervals = f"<p>Intervals: {escape(evaluation.intervals)}.</p>" if evaluation.intervals else ""
+    settings = "".join(
+        f'<tr><th scope="row"><code>{escape(key)}</code></th><td>{escape(str(v))}</td></tr>' for key, v in evaluation.settings.items()
+    )
+    shown = (
+        f'<details><summary>Settings of the run: {len(evaluation.settings)}</summary><table class="settings">{settings}</table></details>'
+    )
+    return (
+        f"<p>{plural(len(evaluation.images), 'image')} of the split <strong>{escape(evaluation.split)}</strong>.</p>"
+        f"{table(['figure', 'value', 'interval', 'on a scale from 0 to 1', 'what it is'], rows, 'headline')}{intervals}"
+        f"{shown if evaluation.settings else ''}"
+    )
+
+
+def _figure_row(figure: Figure) -> str:
+    has_interval = figure.low is not None and figure.high is not None
+    interval = f"{_number(figure.low)} to {_number(figure.high)}" if has_interval else ""
+    return (
+        f'<th scope="row">{escape(figure.name)}</th><td class="number"><strong>{_number(figure.value)}</strong></td>'
+        f'<td class="number">{interval}</td><td>{_scale(figure)}</td><td>{escape(figure.text)}</td>'
+    )
+
+
+def _scale(figure: Figure) -> str:
+    """The value as a line, its interval as a band, where they lie between 0 and 1."""
+    low, high = (figure.value if v is None else v for v in (figure.low, figure.high))
+    if not all(math.isfinite(v) and 0 <= v <= 1 for v in (figure.value, low, high)):
+        return ""
+    band = f'<span style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
+    return f'<span class="scale">{band}<i style="left:{100 * figure.value:.2f}%"></i></span>'
+
+
+def _number(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "&ndash;"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+    return escape(str(value))
+
+
+def _learning(evaluation: Evaluation) -> str:
+    """A chart a figure; those of training and validation that share a name share a chart."""
+    rows = evaluation.history
+    if not rows:
+        return ""
+    epochs = [row["epoch"] for row in rows]
+    names = [name for name in rows[0] if name != "epoch"]
+    lines: dict[str, list[Line]] = {}
+    for name in names:
+        part, _, figure = name.partition("_")
+        shared = figure if part in ("train", "val") else name
+        values = [row[name] for row in rows]
+        lines.setdefault(shared, []).append(Line(name, values, "second" if part == "val" and f"train_{figure}" in names else "first"))
+    best = evaluation.best_epoch
+    mark = None if best is None else (float(best), "evaluated")
+    drawn = "".join(_curve(name, epochs, group, mark) for name, group in lines.items())
+    text = "" if best is None else f"<p>The evaluated weights are those of epoch {best}, the dashed line.</p>"
+    cells = ["".join(f"<td>{_number(_whole(row[key]))}</td>" for key in rows[0]) for row in rows]
+    numbers = f"<details><summary>The numbers of {plural(len(rows), 'epoch')}</summary>{table(list(rows[0]), cells, 'numbers')}</details>"
+    return f'{text}<div class="charts">{drawn}</div>{numbers}'
+
+
+def _whole(value: float) -> float:
+    """A whole number without its decimals."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _curve(name: str, epochs: Sequence[float], group: Sequence[Line], mark: tuple[float, str] | None) -> str:
+    values = [v for line in group for v in line.values if math.isfinite(v)]
+    if not values:
+        return ""
+    key = '<p class="key">' + ("solid: train; dashed: val</p>" if len(group) > 1 else f"{escape(group[0].name)}</p>")
+    said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in group)
+    return f"<figure><h3>{escape(name)}</h3>{line_chart(said, 'epoch', epochs, group, mark)}{key}</figure>"
+
+
+def _classes(evaluation: Evaluation) -> str:
+    if not evaluation.per_class:
+        return ""
+    colors = {info.name: info.color for info in evaluation.classes}
+    columns = list(next(iter(evaluation.per_class.values())))
+    shares = {
+        c for c in columns if all(math.isnan(row[c]) or 0 <= row[c] <= 1 for row in evaluation.per_class.values()) and c[:4] != "num_"
+    }
+    rows = []
+    for name, row in evaluation.per_class.items():
+        head = class_name(name, colors[name]) if name in colors else escape(name)
+        cells = "".join(_class_cell(row[c], c in shares) for c in columns)
+        rows.append(f'<th scope="row" class="class">{head}</th>{cells}')
+    absent = sum(all(math.isnan(v) for v in row.values()) for row in evaluation.per_class.values())
+    text = f"<p>Without truth and prediction, and so without figures: {absent} of {len(rows)} classes.</p>" if absent else ""
+    return table(["class", *columns], rows, "sortable bars") + text
+
+
+def _class_cell(value: float, share: bool) -> str:
+    shown = bar(value) if share and math.isfinite(value) else ""
+    return f'<td class="number">{_number(float(value) if share else _whole(value))}{shown}</td>'
+
+
+def _confusions(evaluation: Evaluation) -> str:
+    return "" if evaluation.confusion is None else confusion_section(evaluation.confusion, evaluation.classes, evaluation.confusion_unit)
+
+
+def _images(evaluation: Evaluation) -> str:
+    scored = sorted((row for row in evaluation.images if math.isfinite(row.score)), key=lambda row: (row.score, row.image_id))
+    if not scored:
+        return ""
+    scores, name = np.array([row.score for row in scored]), evaluation.score_name
+    low, high = (0.0, 1.0) if scores.min() >= 0 and scores.max() <= 1 else (float(scores.min()), float(scores.max()) + 1e-9)
+    counts, edges = np.histogram(scores, BINS, (low, high))
+    median = float(np.median(scores))
+    said = f"{name} of {len(scored)} images: lowest {scores[0]:.4g}, median {median:.4g}, highest {scores[-1]:.4g}"
+    chart = histogram(said, f"{name} of an image", edges.tolist(), counts.tolist(), "images", (median, f"median {median:.3f}"))
+    without = len(evaluation.images) - len(scored)
+    rest = f" {plural(without, 'image')} without a score: nothing in them counts." if without else ""
+    return f"<p>How many images have which {escape(said)}.{rest}</p>{chart}{_image_table(scored, name)}"
+
+
+def _image_table(scored: Sequence[ImageRow], name: str) -> str:
+    columns = [key for key in scored[0].figures if key != name]
+    rows = [
+        f'<th scope="row" class="id">{escape(row.image_id)}</th><td class="number">{_number(row.score)}</td>'
+        + "".join(f'<td class="number">{_number(row.figures.get(key))}</td>' for key in columns)
+        for row in scored[:LISTED]
+    ]
+    title = (
+        f"The {len(rows)} lowest of {len(scored)} images; per_image.csv has all" if len(scored) > LISTED else "All images, the lowest first"
+    )
+    return f"<details><summary>{title}</summary>{table(['image', name, *columns], rows, 'sortable')}</details>"
+
+
+def _calibration(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return ""
+    c = calibration
+    chart = reliability_chart(f"reliability: expected calibration error {c.error:.4f}", c.confidence, c.accuracy, c.counts, c.unit)
+    rows = [
+        f'<td class="number">{low:.2f} to {high:.2f}</td><td class="number">{_number(float(said))}</td>'
+        f'<td class="number">{_number(float(right))}</td><td class="number">{int(count):,}</td>'
+        for low, high, said, right, count in zip(c.edges, c.edges[1:], c.confidence, c.accuracy, c.counts, strict=False)
+    ]
+    return (
+        f"<p>Of the {escape(c.unit)} of which the model is so confident (across), the share that is right (up)."
+        f" On the dashed line both agree; below it, the model is too sure of itself. A larger dot stands for more {escape(c.unit)}."
+        f" Expected calibration error: <strong>{c.error:.4f}</strong>.</p>{chart}"
+        f"<details><summary>The numbers</summary>{table(['confidence', 'its mean', 'share right', c.unit], rows)}</details>"
+    )
+
+
+def _more(more: Table) -> str:
+    if not more.rows:
+        return ""
+    columns = list(more.rows[0])
+    rows = ["".join(f'<td class="number">{_number(row.get(key))}</td>' for key in columns) for row in more.rows]
+    text = f"<p>{escape(more.text)}</p>" if more.text else ""
+    return f"<h3>{escape(more.title)}</h3>{text}{table(columns, rows, 'sortable')}"
+
+
+def _preview(preview: bytes | None) -> str:
+    if preview is None:
+        return ""
+    text = "What training draws from some images of the split train: the first of each row is as stored."
+    alt = "images as stored, and as augmented"
+    return f'<p>{text}</p><figure><img loading="lazy" decoding="async" src="{data_uri(preview, "png")}" alt="{alt}"></figure>'
+
+
+def _data_set(evaluation: Evaluation) -> str:
+    splits: Mapping[str, Mapping[str, Any]] = evaluation.splits
+    return f"{split_table(splits)}<h3>Classes</h3>{class_table(splits, evaluation.classes)}" if splits else ""
+
+
+STYLE = """
+:root { --wrong: #c04a00; --most: 75%; }
+@media (prefers-color-scheme: dark) { :root { --wrong: #f08a4b; --most: 50%; } }
+html:not(.script) .scripted { display: none; }
+section { scroll-margin-top: .5rem; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
+.headline td:nth-child(5) { color: var(--soft); }
+.scale { display: inline-block; position: relative; width: 10rem; height: .8rem; background: var(--card); border: 1px solid var(--line); }
+.scale span { position: absolute; top: 0; bottom: 0; background: var(--bar); opacity: .55; min-width: 1px; }
+.scale i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--ink); }
+.settings th { text-align: left; font-weight: normal; }
+.settings td { overflow-wrap: anywhere; }
+.bars .bar { display: block; width: 100%; min-width: 4rem; height: .5rem; margin: 0; }
+.bars tbody th { position: sticky; left: 0; background: var(--paper); max-width: 45vw; overflow: hidden; text-overflow: ellipsis; }
+thead th button { all: unset; cursor: pointer; font-weight: inherit; }
+thead th button:focus-visible { outline: 3px solid var(--bar); }
+thead th[aria-sort=ascending] button::after { content: " \\25B2"; }
+thead th[aria-sort=descending] button::after { content: " \\25BC"; }
+"""
+
+SCRIPT = """
+document.documentElement.classList.add('script');
+for (const table of document.querySelectorAll('table.sortable')) {
+  const rows = [...table.tBodies[0].rows];
+  const value = (row, column) => {
+    const text = row.cells[column].textContent.trim(), number = parseFloat(text.replace(/,/g, ''));
+    return Number.isNaN(number) ? (column && text === '\\u2013' ? null : text) : number;
+  };
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.title = 'sort';
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener('click', () => {
+      const up = head.getAttribute('aria-sort') !== 'ascending', sign = up ? 1 : -1;
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
+      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+      rows.sort((a, b) => {
+        const [x, y] = [value(a, column), value(b, column)];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (typeof x === typeof y && typeof x === 'number' ? x - y : String(x).localeCompare(String(y)));
+      });
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+"""

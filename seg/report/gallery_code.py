@@ -1,0 +1,199 @@
+"""How the gallery looks and what its controls do, as CSS and plain JavaScript; layers toggle without the script, too."""
+
+STYLE = """
+.gallery { --strength: 1; }
+.gallery.filled { --strength: .6; }
+.controls { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); padding: .4rem 0;
+  display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; }
+.controls fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: .2rem .8rem; }
+.controls legend { float: left; font-weight: 600; padding: 0; margin-right: .8rem; }
+.controls label { white-space: nowrap; max-width: 100%; }
+.controls select, .bar-of-buttons button { font: inherit; background: var(--card); color: var(--ink);
+  border: 1px solid var(--line); border-radius: .3rem; }
+.controls select { max-width: 14rem; }
+.controls input[type=range] { width: 6rem; vertical-align: middle; }
+.controls input { accent-color: var(--bar); }
+kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; font-size: .75rem; color: var(--soft); }
+.entries { list-style: none; padding: 0; display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
+.entry { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem; min-width: 0;
+  content-visibility: auto; contain-intrinsic-size: auto 26rem; }
+.entry[hidden] { display: none; }
+.entry p { margin: .4rem 0 .1rem; }
+.id { overflow-wrap: anywhere; }
+.why { border: 1px solid var(--soft); border-radius: .3rem; padding: 0 .4rem; font-size: .8rem; }
+.facts, .mistakes { list-style: none; padding: 0; margin: .2rem 0; font-size: .85rem; }
+.facts { display: flex; flex-wrap: wrap; gap: 0 .9rem; color: var(--soft); }
+.mistakes li::before { content: "\\2716\\00a0"; color: var(--wrong); }
+.stack { display: block; position: relative; width: 100%; padding: 0; border: 0; background: none; overflow: hidden; cursor: zoom-in; }
+.stack img { position: absolute; inset: 0; width: 100%; height: 100%; border: 0; }
+.stack .layer { display: none; opacity: var(--strength); }
+.stack .errors { opacity: 1; }
+.gallery:has([value=truth]:checked) .entry .truth, .gallery:has([value=predicted]:checked) .entry .predicted,
+.gallery:has([value=errors]:checked) .entry .errors,
+.pane.truth .layer.truth, .pane.predicted .layer.predicted, .pane.errors .layer.errors {
+  display: block;
+}
+.gallery:has([value=errors]:checked) .entry .photo, .pane.errors .photo { filter: grayscale(1) contrast(.45) brightness(1.35); }
+@supports not selector(:has(a)) { .entry .predicted { display: block; } }
+.large { width: 100vw; max-width: 100vw; height: 100vh; height: 100dvh; max-height: 100vh; padding: .5rem; border: 0;
+  background: var(--paper); color: var(--ink); }
+.large[open] { display: flex; flex-direction: column; gap: .3rem; }
+.bar-of-buttons { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
+.bar-of-buttons button { padding: .2rem .6rem; cursor: pointer; }
+.bar-of-buttons [aria-pressed=true] { background: var(--ink); color: var(--paper); }
+.large #large-name { margin-right: .5rem; overflow-wrap: anywhere; }
+.pixel { margin: 0; min-height: 1.5em; }
+.panes { flex: 1; min-height: 0; display: grid; gap: .5rem; grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
+.panes.four { grid-template: repeat(2, minmax(0, 1fr)) / repeat(2, minmax(0, 1fr)); }
+.pane { overflow: auto; border: 1px solid var(--line); position: relative; }
+.pane > b { position: sticky; left: 0; top: 0; z-index: 1; float: left; background: var(--paper); padding: 0 .4rem; }
+.pane .stack { cursor: crosshair; margin: 0 auto; }
+.pane .layer { image-rendering: pixelated; }
+"""
+
+SCRIPT = """
+(() => {
+  const root = document.querySelector('.gallery');
+  if (!root) return;
+  const entries = [...root.querySelectorAll('.entry')], selects = [...root.querySelectorAll('select')];
+  const shown = root.querySelector('#shown');
+  const radios = [...root.querySelectorAll('[name=layer]')], dialog = root.querySelector('dialog'), panes = dialog.querySelector('.panes');
+  const names = JSON.parse(root.querySelector('#names').textContent), pixel = dialog.querySelector('.pixel');
+  const WORDS = {image: 'image', truth: 'truth', predicted: 'prediction', errors: 'errors'};
+  let at = null, zoom = 1, four = false, maps = {};
+
+  const filter = () => {
+    for (const entry of entries)
+      entry.hidden = !selects.every(s => !s.value || entry.dataset[s.dataset.of].split(' ').includes(s.value));
+    shown.textContent = `${entries.filter(e => !e.hidden).length} of ${entries.length} images`;
+  };
+  for (const select of selects) select.addEventListener('change', filter);
+  root.querySelector('form').addEventListener('submit', event => event.preventDefault());
+  root.querySelector('#strength').addEventListener('input', event => root.style.setProperty('--strength', event.target.value / 100));
+
+  const layer = () => radios.find(r => r.checked).value;
+  const choose = value => {
+    radios.find(r => r.value === value).checked = true;
+    if (dialog.open) { four = false; draw(); }
+  };
+
+  const fit = () => {
+    for (const pane of panes.children) {
+      const stack = pane.lastElementChild, [w, h] = stack.style.aspectRatio.split('/').map(Number);
+      const width = Math.min(pane.clientWidth, pane.clientHeight * w / h) * zoom;
+      stack.style.width = `${Math.max(16, width)}px`;
+    }
+  };
+  const draw = () => {
+    const stack = at.querySelector('.stack');
+    panes.classList.toggle('four', four);
+    panes.replaceChildren(...(four ? Object.keys(WORDS) : [layer()]).map(kind => {
+      const pane = document.createElement('div'), title = document.createElement('b'), copy = document.createElement('div');
+      pane.className = `pane ${kind}`;
+      pane.tabIndex = 0;
+      title.textContent = WORDS[kind];
+      copy.className = 'stack';
+      copy.style.aspectRatio = stack.style.aspectRatio;
+      copy.append(...[...stack.children].map(img => { const c = img.cloneNode(); c.loading = 'eager'; return c; }));
+      pane.append(title, copy);
+      return pane;
+    }));
+    dialog.querySelector('#large-name').textContent = at.querySelector('.id').textContent;
+    for (const button of dialog.querySelectorAll('[data-layer]'))
+      button.setAttribute('aria-pressed', four ? button.dataset.layer === 'all' : button.dataset.layer === layer());
+    pixel.textContent = 'Point at the image: what is there?';
+    fit();
+  };
+  const open = entry => {
+    at = entry;
+    maps = {};
+    zoom = 1;
+    if (!dialog.open) dialog.showModal();
+    draw();
+  };
+  const step = by => {
+    const list = entries.filter(e => !e.hidden), next = list[(list.indexOf(at) + by + list.length) % list.length];
+    if (next) open(next);
+  };
+  const enlarge = (by, x, y) => {
+    const before = zoom, pane = panes.firstElementChild;
+    zoom = Math.max(.25, Math.min(32, zoom * by));
+    const middle = [x ?? pane.clientWidth / 2, y ?? pane.clientHeight / 2], ratio = zoom / before;
+    const to = [(pane.scrollLeft + middle[0]) * ratio - middle[0], (pane.scrollTop + middle[1]) * ratio - middle[1]];
+    fit();
+    for (const p of panes.children) [p.scrollLeft, p.scrollTop] = to;
+  };
+  for (const entry of entries) entry.querySelector('.stack').addEventListener('click', () => open(entry));
+  dialog.addEventListener('click', event => {
+    const button = event.target.closest('button'), set = button ? button.dataset : {};
+    if (set.layer === 'all') { four = true; draw(); }
+    else if (set.layer) choose(set.layer);
+    else if (set.zoom) enlarge(Number(set.zoom));
+    else if (set.step) step(Number(set.step));
+    else if ('close' in set) dialog.close();
+  });
+  dialog.addEventListener('close', () => {
+    panes.replaceChildren();
+    at.querySelector('.stack').focus();
+  });
+  panes.addEventListener('wheel', event => {
+    const pane = event.target.closest('.pane');
+    if (!pane) return;
+    event.preventDefault();
+    const box = pane.getBoundingClientRect();
+    enlarge(event.deltaY < 0 ? 1.25 : .8, event.clientX - box.left, event.clientY - box.top);
+  }, {passive: false});
+  panes.addEventListener('scroll', event => {
+    for (const pane of panes.children)
+      if (pane !== event.target) [pane.scrollLeft, pane.scrollTop] = [event.target.scrollLeft, event.target.scrollTop];
+  }, true);
+  window.addEventListener('resize', () => dialog.open && fit());
+
+  const map = kind => {
+    if (!(kind in maps)) {
+      const img = panes.querySelector(`.layer.${kind}`), canvas = document.createElement('canvas');
+      if (!img.complete || !img.naturalWidth) return null;
+      [canvas.width, canvas.height] = [img.naturalWidth, img.naturalHeight];
+      const context = canvas.getContext('2d', {willReadFrequently: true});
+      context.drawImage(img, 0, 0);
+      maps[kind] = context.getImageData(0, 0, canvas.width, canvas.height);
+    }
+    return maps[kind];
+  };
+  const nearest = (table, color) => {
+    let best = null, least = 40;
+    for (const [key, name] of Object.entries(table)) {
+      const far = key.split(',').reduce((sum, c, i) => sum + Math.abs(c - color[i]), 0);
+      if (far < least) [best, least] = [name, far];
+    }
+    return best;
+  };
+  const read = (kind, x, y) => {
+    const image = map(kind);
+    if (!image) return null;
+    const column = Math.min(image.width - 1, Math.floor(x * image.width)), row = Math.min(image.height - 1, Math.floor(y * image.height));
+    const color = image.data.slice(4 * (row * image.width + column), 4 * (row * image.width + column) + 4);
+    return color[3] ? nearest(kind === 'errors' ? names.errors : names.classes, color) : null;
+  };
+  panes.addEventListener('pointermove', event => {
+    const stack = event.target.closest('.stack');
+    if (!stack) return;
+    const box = stack.getBoundingClientRect(), x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+    if (x < 0 || y < 0 || x >= 1 || y >= 1) return;
+    const [truth, predicted, error] = ['truth', 'predicted', 'errors'].map(kind => read(kind, x, y));
+    pixel.textContent = `truth: ${truth || 'none'}; prediction: ${predicted || 'none'}${error ? `; ${error}` : ''}`;
+  });
+
+  document.addEventListener('keydown', event => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('select')) return;
+    const value = Object.keys(WORDS)[Number(event.key) - 1];
+    if (value) choose(value);
+    if (!dialog.open) return;
+    if (event.key === '5') { four = true; draw(); }
+    if (event.key === '+' || event.key === '=') enlarge(1.25);
+    if (event.key === '-') enlarge(.8);
+    if (zoom <= 1 && (event.key === 'ArrowRight' || event.key === 'ArrowLeft')) step(event.key === 'ArrowRight' ? 1 : -1);
+  });
+})();
+"""
