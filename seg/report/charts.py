@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
-WIDTH, HEIGHT = 360, 220  # of the drawing; the page scales it
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34  # around the plot
+WIDTH, HEIGHT = 300, 190  # of the drawing; the page scales it
+LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 36  # around the plot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,12 @@ class Line:
     style: str = "first"
 
 
-def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Line], mark: tuple[float, str] | None = None) -> str:
-    """Lines over xs. label: what the chart says, for who cannot see it; mark: a vertical line and its name."""
+def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Line], mark: float | None = None) -> str:
+    """Lines over xs. label: what the chart says, for who cannot see it; mark: where a dashed line stands."""
     values = [v for line in lines for v in line.values if math.isfinite(v)]
     frame = Frame(_apart(min(xs), max(xs)), _nice(min(values, default=0.0), max(values, default=1.0)))
-    parts = [_axes(frame, x_name, whole=True)]
-    if mark is not None:
-        x = frame.x(mark[0])
-        end = x > WIDTH / 2
-        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(
-            f'<text x="{x + (-4 if end else 4):.1f}" y="{TOP + 10}" text-anchor="{"end" if end else "start"}">{escape(mark[1])}</text>'
-        )
+    parts = [_axes(frame, x_name, whole="x")]
+    parts += _mark(frame, mark)
     for line in lines:
         for run in _runs(xs, line.values):
             points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in run)
@@ -55,22 +49,16 @@ def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Lin
     return _drawing(label, parts)
 
 
-def histogram(
-    label: str, x_name: str, edges: Sequence[float], counts: Sequence[int], noun: str, mark: tuple[float, str] | None = None
-) -> str:
-    """Bars between B + 1 edges. noun: what is counted; mark: a vertical line and its name."""
+def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[int], noun: str, mark: float | None = None) -> str:
+    """Bars between B + 1 edges. noun: what is counted; mark: where a dashed line stands."""
     frame = Frame((edges[0], edges[-1]), _nice(0, max(1, *counts)))
-    parts = [_axes(frame, x_name)]
+    parts = [_axes(frame, x_name, whole="y")]
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, top = frame.x(low) + 0.5, frame.y(count)
         size = f'width="{frame.x(high) - left - 0.5:.1f}" height="{HEIGHT - BOTTOM - top:.1f}"'
         title = f"<title>{low:.3g} to {high:.3g}: {count} {escape(noun)}</title>"
         parts.append(f'<rect class="column" x="{left:.1f}" y="{top:.1f}" {size}>{title}</rect>')
-    if mark is not None and math.isfinite(mark[0]):
-        x = frame.x(mark[0])
-        anchor = "end" if x > WIDTH / 2 else "start"
-        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text x="{x + (-4 if anchor == "end" else 4):.1f}" y="{TOP + 10}" text-anchor="{anchor}">{escape(mark[1])}</text>')
+    parts += _mark(frame, mark)
     return _drawing(label, parts)
 
 
@@ -89,6 +77,13 @@ def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, 
     return _drawing(label, parts)
 
 
+def _mark(frame: Frame, at: float | None) -> list[str]:
+    if at is None:
+        return []
+    x = frame.x(at)
+    return [f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>']
+
+
 def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float = 2.5) -> str:
     place = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius:.1f}"'
     return f'<circle class="{style}" {place}><title>{escape(title)}</title></circle>'
@@ -98,18 +93,17 @@ def _drawing(label: str, parts: Sequence[str]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
-def _axes(frame: Frame, x_name: str, whole: bool = False) -> str:
-    """Grid, numbers and the name of the x axis. whole: of whole numbers alone."""
+def _axes(frame: Frame, x_name: str, whole: str = "") -> str:
+    """Grid, numbers and the name of the x axis. whole: the axis, x or y, of whole numbers alone."""
     parts = []
-    for value in _ticks(*frame.ys, 5):
+    for value in _ticks(*frame.ys, 5, whole == "y"):
         y = frame.y(value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>')
-    for value in _ticks(*frame.xs, 6):
-        if not whole or value == round(value):
-            x = frame.x(value)
-            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>')
-            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(value)}</text>')
+    for value in _ticks(*frame.xs, 6, whole == "x"):
+        x = frame.x(value)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(value)}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_name)}</text>')
     return "".join(parts)
 
@@ -142,8 +136,8 @@ def _nice(low: float, high: float) -> tuple[float, float]:
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    step = _step(high - low, most)
+def _ticks(low: float, high: float, most: int, whole: bool) -> list[float]:
+    step = max(_step(high - low, most), 1.0 if whole else 0.0)
     first = math.ceil(low / step - 1e-9)
     return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -153,10 +147,10 @@ def _number(value: float) -> str:
 
 
 STYLE = """
-svg { display: block; width: 100%; height: auto; max-width: 34rem; }
-svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg { display: block; width: 100%; height: auto; max-width: 27rem; }
+svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 svg .grid { stroke: var(--line); stroke-width: .7; }
-svg .mark { stroke: var(--soft); stroke-dasharray: 4 3; }
+svg .mark { stroke: var(--ink); stroke-dasharray: 4 3; }
 svg polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .first { stroke: var(--bar); }
 svg .second { stroke: var(--wrong); stroke-dasharray: 6 3; }

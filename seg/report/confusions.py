@@ -44,11 +44,7 @@ def kinds_of_errors(matrix: np.ndarray, classes: Sequence[ClassInfo], least: flo
     """The confusions in one matrix (K, K) that take a share of `least` of its pixels or more, the largest first, and their shares."""
     total = max(1, int(matrix.sum()))
     shares = {(i, j): int(matrix[i, j]) / total for i, j in confusions_of(matrix)}
-    return {
-        f"{classes[i].name} called {classes[j].name}": f"{_percent(share)} of the image"
-        for (i, j), share in shares.items()
-        if share >= least
-    }
+    return {f"{classes[i].name} called {classes[j].name}": _percent(share) for (i, j), share in shares.items() if share >= least}
 
 
 def _largest(counts: np.ndarray, names: Sequence[str], unit: str) -> str:
@@ -66,7 +62,7 @@ def _largest(counts: np.ndarray, names: Sequence[str], unit: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share >= 1e-4 else "under 0.01 %"
+    return f"{100 * share:.2f}\N{NO-BREAK SPACE}%" if share >= 1e-4 else "under 0.01\N{NO-BREAK SPACE}%"
 
 
 def _grid(counts: np.ndarray, names: Sequence[str], unit: str) -> str:
@@ -91,7 +87,7 @@ def _cell(count: int, total: int, right: bool) -> str:
 
 
 STYLE = """
-.matrix { max-height: min(85vh, 60rem); overflow: auto; border: 1px solid var(--line); overscroll-behavior: auto; }
+.matrix { max-height: min(85vh, 60rem); overflow: auto; border: 1px solid var(--line); width: fit-content; max-width: 100%; }
 .matrix table { width: auto; border-collapse: separate; border-spacing: 0; font-size: .8rem; }
 .matrix th, .matrix td { padding: .1rem .25rem; border: 0; border-right: 1px solid var(--line); border-bottom: 1px solid var(--line); }
 .matrix td { min-width: 2.1rem; height: 1.7rem; text-align: center; font-variant-numeric: tabular-nums; }

@@ -56,28 +56,31 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def _summary(evaluation: Evaluation) -> str:
-    rows = [_figure_row(figure) for figure in evaluation.headline]
-    intervals = f"<p>Intervals: {escape(evaluation.intervals)}.</p>" if evaluation.intervals else ""
-    settings = "".join(
-        f'<tr><th scope="row"><code>{escape(key)}</code></th><td>{escape(str(v))}</td></tr>' for key, v in evaluation.settings.items()
-    )
-    shown = (
-        f'<details><summary>Settings of the run: {len(evaluation.settings)}</summary><table class="settings">{settings}</table></details>'
-    )
-    return (
-        f"<p>{plural(len(evaluation.images), 'image')} of the split <strong>{escape(evaluation.split)}</strong>.</p>"
-        f"{table(['figure', 'value', 'interval', 'on a scale from 0 to 1', 'what it is'], rows, 'headline')}{intervals}"
-        f"{shown if evaluation.settings else ''}"
-    )
+    headline = evaluation.headline
+    columns = {
+        "figure": [f'<th scope="row">{escape(figure.name)}</th>' for figure in headline],
+        "value": [f'<td class="number"><strong>{_number(figure.value)}</strong></td>' for figure in headline],
+        "interval": [f'<td class="number">{_interval(figure)}</td>' for figure in headline],
+        "from 0 to 1": [f"<td>{_scale(figure)}</td>" for figure in headline],
+        "what it is": [f"<td>{escape(figure.text)}</td>" for figure in headline],
+    }
+    needed = {"interval": any(map(_interval, headline)), "what it is": any(figure.text for figure in headline)}
+    shown = {name: cells for name, cells in columns.items() if needed.get(name, True)}
+    figures = table(list(shown), ["".join(cells) for cells in zip(*shown.values(), strict=True)], "headline")
+    intervals = f"<p>Intervals: {escape(evaluation.intervals)}.</p>" if evaluation.intervals and needed["interval"] else ""
+    counted = f"<p>{plural(len(evaluation.images), 'image')} of the split <strong>{escape(evaluation.split)}</strong>.</p>"
+    return counted + figures + intervals + _settings(evaluation.settings)
 
 
-def _figure_row(figure: Figure) -> str:
-    has_interval = figure.low is not None and figure.high is not None
-    interval = f"{_number(figure.low)} to {_number(figure.high)}" if has_interval else ""
-    return (
-        f'<th scope="row">{escape(figure.name)}</th><td class="number"><strong>{_number(figure.value)}</strong></td>'
-        f'<td class="number">{interval}</td><td>{_scale(figure)}</td><td>{escape(figure.text)}</td>'
-    )
+def _settings(settings: Mapping[str, Any]) -> str:
+    if not settings:
+        return ""
+    rows = [f'<th scope="row"><code>{escape(key)}</code></th><td>{escape(str(value))}</td>' for key, value in settings.items()]
+    return f"<details><summary>Settings of the run: {len(rows)}</summary>{table(['key', 'value'], rows, 'settings')}</details>"
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f"{_number(figure.low)} to {_number(figure.high)}"
 
 
 def _scale(figure: Figure) -> str:
@@ -113,8 +116,7 @@ def _learning(evaluation: Evaluation) -> str:
         values = [row[name] for row in rows]
         lines.setdefault(shared, []).append(Line(name, values, "second" if part == "val" and f"train_{figure}" in names else "first"))
     best = evaluation.best_epoch
-    mark = None if best is None else (float(best), "evaluated")
-    drawn = "".join(_curve(name, epochs, group, mark) for name, group in lines.items())
+    drawn = "".join(_curve(name, epochs, group, best) for name, group in lines.items())
     text = "" if best is None else f"<p>The evaluated weights are those of epoch {best}, the dashed line.</p>"
     cells = ["".join(f"<td>{_number(_whole(row[key]))}</td>" for key in rows[0]) for row in rows]
     numbers = f"<details><summary>The numbers of {plural(len(rows), 'epoch')}</summary>{table(list(rows[0]), cells, 'numbers')}</details>"
@@ -126,13 +128,14 @@ def _whole(value: float) -> float:
     return int(value) if float(value).is_integer() else value
 
 
-def _curve(name: str, epochs: Sequence[float], group: Sequence[Line], mark: tuple[float, str] | None) -> str:
+def _curve(name: str, epochs: Sequence[float], group: Sequence[Line], best: int | None) -> str:
     values = [v for line in group for v in line.values if math.isfinite(v)]
     if not values:
         return ""
-    key = '<p class="key">' + ("solid: train; dashed: val</p>" if len(group) > 1 else f"{escape(group[0].name)}</p>")
+    names = "solid: train; dashed: val" if len(group) > 1 else group[0].name
+    key = f'<p class="key">{escape(names)}</p>' if names != name else ""
     said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in group)
-    return f"<figure><h3>{escape(name)}</h3>{line_chart(said, 'epoch', epochs, group, mark)}{key}</figure>"
+    return f"<figure><h3>{escape(name)}</h3>{line_chart(said, 'epoch', epochs, group, best)}{key}</figure>"
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -170,11 +173,13 @@ def _images(evaluation: Evaluation) -> str:
     low, high = (0.0, 1.0) if scores.min() >= 0 and scores.max() <= 1 else (float(scores.min()), float(scores.max()) + 1e-9)
     counts, edges = np.histogram(scores, BINS, (low, high))
     median = float(np.median(scores))
-    said = f"{name} of {len(scored)} images: lowest {scores[0]:.4g}, median {median:.4g}, highest {scores[-1]:.4g}"
-    chart = histogram(said, f"{name} of an image", edges.tolist(), counts.tolist(), "images", (median, f"median {median:.3f}"))
+    said = f"{name} of {plural(len(scored), 'image')}: lowest {scores[0]:.4g}, highest {scores[-1]:.4g}, median {median:.4g}"
+    chart = histogram(said, f"{name} of an image", edges.tolist(), counts.tolist(), "images", median)
     without = len(evaluation.images) - len(scored)
     rest = f" {plural(without, 'image')} without a score: nothing in them counts." if without else ""
-    return f"<p>How many images have which {escape(said)}.{rest}</p>{chart}{_image_table(scored, name)}"
+    return (
+        f"<p>How many images (up) have which score (across). {escape(said)}, the dashed line.{rest}</p>{chart}{_image_table(scored, name)}"
+    )
 
 
 def _image_table(scored: Sequence[ImageRow], name: str) -> str:
@@ -236,10 +241,9 @@ STYLE = """
 html:not(.script) .scripted { display: none; }
 section { scroll-margin-top: .5rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
-.headline td:nth-child(5) { color: var(--soft); }
-.scale { display: inline-block; position: relative; width: 10rem; height: .8rem; background: var(--card); border: 1px solid var(--line); }
-.scale span { position: absolute; top: 0; bottom: 0; background: var(--bar); opacity: .55; min-width: 1px; }
-.scale i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--ink); }
+.scale { display: inline-block; position: relative; width: 14rem; height: .8rem; background: var(--card); border: 1px solid var(--line); }
+.scale span { position: absolute; top: 0; bottom: 0; background: var(--bar); min-width: 1px; }
+.scale i { position: absolute; top: -3px; bottom: -3px; width: 2px; margin-left: -1px; background: var(--ink); }
 .settings th { text-align: left; font-weight: normal; }
 .settings td { overflow-wrap: anywhere; }
 .bars .bar { display: block; width: 100%; min-width: 4rem; height: .5rem; margin: 0; }

@@ -16,7 +16,7 @@ from seg.sample import IGNORE, ClassInfo, Color
 
 PAGE = 20_000_000  # bytes of pictures in a page, which base64 makes a third larger
 ENTRY = 300_000  # bytes of an image's pictures, at most
-NAMED = 8  # classes, and errors, that are named beside an image
+NAMED = 6  # classes, and errors, that are named beside an image
 LAYERS = {"image": "Image", "truth": "Truth", "predicted": "Prediction", "errors": "Errors"}
 
 
@@ -37,7 +37,7 @@ class Seen:
         for labels in (entry.truth, entry.predicted):
             if isinstance(labels, Outlines):
                 self.outlined = True
-                self.verdicts.update(labels.verdicts)
+                self.verdicts.update(verdict for verdict, crowd in zip(labels.verdicts, labels.crowd, strict=True) if not crowd)
 
     def number(self, error: str) -> int:
         """Of a kind of error, in the order in which they came."""
@@ -51,7 +51,7 @@ def gallery_section(gallery: Sequence[GalleryEntry], classes: Sequence[ClassInfo
     cards = [_card(gallery[index], classes, score_name, most, seen) for index in range(len(gallery))]
     names = json.dumps(_names(classes, seen)).replace("<", "\\u003c")
     return (
-        f'<div class="gallery{"" if seen.outlined else " filled"}">{_controls(classes, seen, len(gallery))}{_legend(classes, seen)}'
+        f'<div class="gallery{"" if seen.outlined else " filled"}">{_legend(classes, seen)}{_controls(classes, seen, len(gallery))}'
         f'<ul class="entries">{"".join(cards)}</ul>{_DIALOG}<script type="application/json" id="names">{names}</script></div>'
     )
 
@@ -65,13 +65,13 @@ def _card(entry: GalleryEntry, classes: Sequence[ClassInfo], score_name: str, mo
     name = escape(entry.row.image_id)
     data = f'data-kind="{entry.kind}" data-classes="{_words(present)}" data-errors="{_words(seen.number(e) for e in entry.errors)}"'
     figures = {score_name: entry.row.score, **{key: value for key, value in entry.row.figures.items() if value == value}}
-    errors = [f"{escape(kind)}: {escape(text)}" if text else escape(kind) for kind, text in entry.errors.items()]
+    errors = [f"{escape(kind)} {escape(text)}" if text else escape(kind) for kind, text in entry.errors.items()]
     shown = [class_name(classes[c].name, classes[c].color) for c in present]
     return (
         f'<li class="entry" {data}>{_stack(layers_of(entry, classes, most), name, width, height)}'
         f'<p><span class="why">{entry.kind}</span> <strong class="id">{name}</strong></p>'
         f"{_list('facts', [f'{escape(key)} {value:.4g}' for key, value in figures.items()])}"
-        f"{_list('mistakes', errors)}{_list('facts', shown)}</li>"
+        f"{_list('mistakes', errors, NAMED)}{_list('facts', shown, NAMED)}</li>"
     )
 
 
@@ -87,9 +87,10 @@ def _words(numbers: Iterable[int]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _list(kind: str, items: Sequence[str]) -> str:
-    more = [f"{len(items) - NAMED} more"] if len(items) > NAMED else []
-    return f'<ul class="{kind}">{"".join(f"<li>{item}</li>" for item in [*items[:NAMED], *more])}</ul>' if items else ""
+def _list(kind: str, items: Sequence[str], most: int | None = None) -> str:
+    """most: how many are named; the others are counted."""
+    more = f'<li class="more">{len(items) - most} more</li>' if most is not None and len(items) > most else ""
+    return f'<ul class="{kind}">{"".join(f"<li>{item}</li>" for item in items[:most])}{more}</ul>' if items else ""
 
 
 def _stack(layers: Layers, name: str, width: int, height: int) -> str:
@@ -117,8 +118,9 @@ def _controls(classes: Sequence[ClassInfo], seen: Seen, count: int) -> str:
     slider = f'<input type="range" id="strength" min="0" max="100" value="{100 if seen.outlined else 60}">'
     strength = f'<label class="scripted">strength {slider}</label>'
     return (
-        f'<form class="controls" autocomplete="off"><fieldset><legend>Show</legend>{radios}</fieldset>{strength}{"".join(selects)}'
-        f'<output class="scripted" id="shown" aria-live="polite">{count} of {count} images</output></form>'
+        f'<form class="filters scripted" autocomplete="off">{"".join(selects)}'
+        f'<output id="shown" aria-live="polite">{count} of {count} images</output></form>'
+        f'<form class="controls" autocomplete="off"><fieldset><legend>Show</legend>{radios}</fieldset>{strength}</form>'
     )
 
 
@@ -126,36 +128,27 @@ def _select(key: str, label: str, options: Mapping[str, tuple[str, int]]) -> str
     if not options:
         return ""
     choices = "".join(f'<option value="{value}">{escape(name)} ({count})</option>' for value, (name, count) in options.items())
-    return f'<label class="scripted">{label} <select data-of="{key}"><option value="">all</option>{choices}</select></label>'
+    return f'<label>{label} <select data-of="{key}"><option value="">all</option>{choices}</select></label>'
 
 
 def _legend(classes: Sequence[ClassInfo], seen: Seen) -> str:
     own = [class_name(classes[c].name, classes[c].color) for c in sorted(seen.classes)]
     if seen.outlined:
-        text = (
-            "Truth and prediction outline each object in the colour of its class;"
-            " errors outline it in the colour of what it was found to be."
-        )
-        ignored = class_name("hatched: a crowd, which is not counted", (IGNORED_GRAY,) * 3)
-        verdicts = [class_name(verdict, color) for verdict, color in _verdicts(seen).items()]
+        text = "Truth and prediction outline each object in the colour of its class, errors in the colour of what it was found to be."
+        own.append(class_name("hatched: a crowd, which is not counted", (IGNORED_GRAY,) * 3))
+        errors = _list("facts", [class_name(verdict, color) for verdict, color in _verdicts(seen).items()])
     else:
         text = "Truth and prediction lay each class over the image in its colour; errors are the pixels that are wrong."
-        ignored = class_name("no colour, or white among the errors: ignored", (255, 255, 255))
-        verdicts = [class_name("wrong", WRONG)]
-    return (
-        f'<details class="legend" {"open" if len(own) <= 12 else ""}><summary>What the colours mean</summary><p>{text}</p>'
-        f"{_plain_list([*own, ignored])}<p>Errors:</p>{_plain_list(verdicts)}</details>"
-    )
+        own += [class_name("wrong", WRONG), class_name("ignored, among the errors", (255, 255, 255))]
+        errors = ""
+    opened = "open" if len(own) <= 14 else ""
+    return f'<details class="legend" {opened}><summary>What the colours mean</summary><p>{text}</p>{_list("facts", own)}{errors}</details>'
 
 
 def _verdicts(seen: Seen) -> dict[str, Color]:
     """What objects of the gallery were found to be, and the colours of it."""
     known = {verdict: color for verdict, color in VERDICTS.items() if verdict in seen.verdicts}
     return known | dict.fromkeys(sorted(seen.verdicts - known.keys()), OTHER_VERDICT)
-
-
-def _plain_list(items: Sequence[str]) -> str:
-    return f'<ul class="facts">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
 
 def _names(classes: Sequence[ClassInfo], seen: Seen) -> dict[str, dict[str, str]]:

@@ -3,17 +3,18 @@
 STYLE = """
 .gallery { --strength: 1; }
 .gallery.filled { --strength: .6; }
-.controls { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); padding: .4rem 0;
-  display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; }
+.controls { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); padding: .4rem 0; }
+.controls, .filters { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; }
 .controls fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: .2rem .8rem; }
 .controls legend { float: left; font-weight: 600; padding: 0; margin-right: .8rem; }
-.controls label { white-space: nowrap; max-width: 100%; }
-.controls select, .bar-of-buttons button { font: inherit; background: var(--card); color: var(--ink);
+.controls label, .filters label { white-space: nowrap; max-width: 100%; }
+.filters select, .bar-of-buttons button { font: inherit; background: var(--card); color: var(--ink);
   border: 1px solid var(--line); border-radius: .3rem; }
-.controls select { max-width: 14rem; }
+.filters select { max-width: 14rem; }
 .controls input[type=range] { width: 6rem; vertical-align: middle; }
 .controls input { accent-color: var(--bar); }
 kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; font-size: .75rem; color: var(--soft); }
+@media (pointer: coarse) { kbd { display: none; } }
 .entries { list-style: none; padding: 0; display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .entry { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem; min-width: 0;
@@ -24,7 +25,7 @@ kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; fon
 .why { border: 1px solid var(--soft); border-radius: .3rem; padding: 0 .4rem; font-size: .8rem; }
 .facts, .mistakes { list-style: none; padding: 0; margin: .2rem 0; font-size: .85rem; }
 .facts { display: flex; flex-wrap: wrap; gap: 0 .9rem; color: var(--soft); }
-.mistakes li::before { content: "\\2716\\00a0"; color: var(--wrong); }
+.mistakes li:not(.more)::before { content: "\\2716\\00a0"; color: var(--wrong); }
 .stack { display: block; position: relative; width: 100%; padding: 0; border: 0; background: none; overflow: hidden; cursor: zoom-in; }
 .stack img { position: absolute; inset: 0; width: 100%; height: 100%; border: 0; }
 .stack .layer { display: none; opacity: var(--strength); }
@@ -46,8 +47,11 @@ kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; fon
 .pixel { margin: 0; min-height: 1.5em; }
 .panes { flex: 1; min-height: 0; display: grid; gap: .5rem; grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
 .panes.four { grid-template: repeat(2, minmax(0, 1fr)) / repeat(2, minmax(0, 1fr)); }
-.pane { overflow: auto; border: 1px solid var(--line); position: relative; }
-.pane > b { position: sticky; left: 0; top: 0; z-index: 1; float: left; background: var(--paper); padding: 0 .4rem; }
+@media (max-width: 30rem) and (orientation: portrait) { .panes.four { grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr); } }
+.framed { position: relative; display: flex; min-height: 0; border: 1px solid var(--line); }
+.framed > b { position: absolute; left: 0; top: 0; z-index: 1; background: var(--paper); padding: 0 .4rem; }
+.pane { overflow: auto; flex: 1; }
+html:has(.large[open]) { overflow: hidden; }
 .pane .stack { cursor: crosshair; margin: 0 auto; }
 .pane .layer { image-rendering: pixelated; }
 """
@@ -69,7 +73,7 @@ SCRIPT = """
     shown.textContent = `${entries.filter(e => !e.hidden).length} of ${entries.length} images`;
   };
   for (const select of selects) select.addEventListener('change', filter);
-  root.querySelector('form').addEventListener('submit', event => event.preventDefault());
+  for (const form of root.querySelectorAll('form')) form.addEventListener('submit', event => event.preventDefault());
   root.querySelector('#strength').addEventListener('input', event => root.style.setProperty('--strength', event.target.value / 100));
 
   const layer = () => radios.find(r => r.checked).value;
@@ -78,8 +82,9 @@ SCRIPT = """
     if (dialog.open) { four = false; draw(); }
   };
 
+  const scrolled = () => panes.querySelectorAll('.pane');
   const fit = () => {
-    for (const pane of panes.children) {
+    for (const pane of scrolled()) {
       const stack = pane.lastElementChild, [w, h] = stack.style.aspectRatio.split('/').map(Number);
       const width = Math.min(pane.clientWidth, pane.clientHeight * w / h) * zoom;
       stack.style.width = `${Math.max(16, width)}px`;
@@ -89,15 +94,17 @@ SCRIPT = """
     const stack = at.querySelector('.stack');
     panes.classList.toggle('four', four);
     panes.replaceChildren(...(four ? Object.keys(WORDS) : [layer()]).map(kind => {
-      const pane = document.createElement('div'), title = document.createElement('b'), copy = document.createElement('div');
+      const [framed, pane, copy] = ['div', 'div', 'div'].map(tag => document.createElement(tag)), title = document.createElement('b');
+      framed.className = 'framed';
       pane.className = `pane ${kind}`;
       pane.tabIndex = 0;
       title.textContent = WORDS[kind];
       copy.className = 'stack';
       copy.style.aspectRatio = stack.style.aspectRatio;
       copy.append(...[...stack.children].map(img => { const c = img.cloneNode(); c.loading = 'eager'; return c; }));
-      pane.append(title, copy);
-      return pane;
+      pane.append(copy);
+      framed.append(title, pane);
+      return framed;
     }));
     dialog.querySelector('#large-name').textContent = at.querySelector('.id').textContent;
     for (const button of dialog.querySelectorAll('[data-layer]'))
@@ -117,12 +124,12 @@ SCRIPT = """
     if (next) open(next);
   };
   const enlarge = (by, x, y) => {
-    const before = zoom, pane = panes.firstElementChild;
+    const before = zoom, pane = scrolled()[0];
     zoom = Math.max(.25, Math.min(32, zoom * by));
     const middle = [x ?? pane.clientWidth / 2, y ?? pane.clientHeight / 2], ratio = zoom / before;
     const to = [(pane.scrollLeft + middle[0]) * ratio - middle[0], (pane.scrollTop + middle[1]) * ratio - middle[1]];
     fit();
-    for (const p of panes.children) [p.scrollLeft, p.scrollTop] = to;
+    for (const p of scrolled()) [p.scrollLeft, p.scrollTop] = to;
   };
   for (const entry of entries) entry.querySelector('.stack').addEventListener('click', () => open(entry));
   dialog.addEventListener('click', event => {
@@ -145,7 +152,7 @@ SCRIPT = """
     enlarge(event.deltaY < 0 ? 1.25 : .8, event.clientX - box.left, event.clientY - box.top);
   }, {passive: false});
   panes.addEventListener('scroll', event => {
-    for (const pane of panes.children)
+    for (const pane of scrolled())
       if (pane !== event.target) [pane.scrollLeft, pane.scrollTop] = [event.target.scrollLeft, event.target.scrollTop];
   }, true);
   window.addEventListener('resize', () => dialog.open && fit());

@@ -101,7 +101,7 @@ def _outlined(outlines: Outlines, colors: Sequence[Color], size: tuple[int, int]
     table = np.array([(0, 0, 0), *colors], np.uint8)
     table[crowd] = IGNORED_GRAY
     stripes = np.add.outer(*map(np.arange, picture.shape[:2])) % 8 < 3
-    thick = 3 if max(size) < 2 * OUTLINED else 5
+    thick = max(size) // 110 // 2 * 2 + 1  # so that a close-up's line, too, is seen on a phone
     for ids in np.moveaxis(outlines.ids, 2, 0):
         ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
         ids = np.where(kept[ids], ids, 0)

@@ -1,0 +1,305 @@
+"""The page of an evaluation: one sound file, whose figures, cells and pictures are those of the evaluation."""
+
+import base64
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from evaluations import SIZE, classes_of, instance_evaluation, semantic_evaluation
+from PIL import Image
+
+from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
+from seg.report.evaluation import Evaluation, GalleryEntry
+from seg.report.evaluation_page import write_evaluation
+from seg.report.layers import VERDICTS, WRONG, layers_of
+
+VOID = {"meta", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Tags, and those that were not closed in order; the text of each table's cells, by the section that it lies in."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.wrong: list[str] = []
+        self.text = ""
+        self.section = ""
+        self.rows: dict[str, list[list[str]]] = {}
+        self.source = path.read_text()
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self.section = dict(attrs)["id"] or ""
+        if tag == "tr":
+            self.rows.setdefault(self.section, []).append([])
+        if tag in ("td", "th"):
+            self.rows[self.section][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[self.section][-1][-1] += data
+
+
+def page_of(evaluation: Evaluation, folder: Path) -> Page:
+    write_evaluation(folder / "report.html", evaluation)
+    assert [path.name for path in folder.iterdir()] == ["report.html"]
+    return Page(folder / "report.html")
+
+
+@pytest.fixture(scope="module", params=[6, 150])
+def evaluation(request: pytest.FixtureRequest) -> Evaluation:
+    return semantic_evaluation(request.param)
+
+
+def check_sound(page: Page) -> None:
+    assert (page.wrong, page.open) == ([], [])
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.tags:
+        if tag == "img":
+            assert (attributes["src"] or "").startswith("data:image/")
+            assert attributes["alt"]
+        if tag == "a":
+            assert (attributes["href"] or "")[1:] in ids
+        assert not {"onclick", "onload"} & attributes.keys()
+    assert not re.search(r"https?:|url\(|@import|<link|\bfetch\(", page.source)
+    assert "<wall>" not in page.source.replace("\\u003cwall>", "")
+
+
+def test_the_page_is_one_sound_file(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    check_sound(page)
+    counts = Counter(tag for tag, _ in page.tags)
+    assert (counts["h1"], counts["main"], counts["dialog"]) == (1, 1, 1)
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections == [
+        "summary",
+        "learning",
+        "classes",
+        "confusions",
+        "images",
+        "gallery",
+        "calibration",
+        "tables",
+        "augmentation",
+        "data",
+    ]
+    assert "Evaluation of <drawn> scenes" in page.text
+    first = (tmp_path / "report.html").read_bytes()
+    write_evaluation(tmp_path / "report.html", evaluation)
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_figures_stand_with_their_intervals(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    summary = {row[0]: row[1:] for row in page.rows["summary"]}
+    assert summary["miou"] == ["0.8312", "0.8100 to 0.8500", "", "IoU of each class over all pixels, then their mean"]
+    assert summary["mean_dice"][:2] == ["\N{EN DASH}", ""]
+    assert summary["optimizer.lr"] == ["0.001"]
+    assert page.source.count('class="scale"') == 1, "12.5 pixels and NaN are not between 0 and 1"
+    assert "left:81.00%;width:4.00%" in page.source
+    assert f"{len(evaluation.images)} images of the split test" in page.text
+
+
+def test_cells_of_the_confusion_matrix_are_shares_of_their_rows(evaluation: Evaluation, tmp_path: Path) -> None:
+    page, matrix = page_of(evaluation, tmp_path), evaluation.confusion
+    assert matrix is not None
+    rows = page.rows["confusions"]
+    grid = rows[next(i for i, row in enumerate(rows) if row[0].startswith("true")) :]
+    names = [info.name for info in evaluation.classes]
+    present = [k for k in range(len(names)) if matrix[k].any() or matrix[:, k].any()]
+    assert [row[0] for row in grid[1:]] == grid[0][1:] == [names[k] for k in present]
+    for i, row in zip(present, grid[1:], strict=True):
+        for j, text in zip(present, row[1:], strict=True):
+            share = 100 * matrix[i, j] / matrix[i].sum() if matrix[i].any() else 0
+            assert text == ("" if share == 0 else "\N{MIDDLE DOT}" if round(share) == 0 else f"{share:.0f}")
+    if absent := len(names) - len(present):
+        assert f"and not listed: {absent} of {len(names)} classes" in page.text
+    counts = [int(attributes["data-n"] or 0) for tag, attributes in page.tags if tag == "td" and "data-n" in attributes]
+    assert sum(counts) == matrix.sum()
+    assert len(counts) == np.count_nonzero(matrix)
+
+
+def test_the_largest_confusions_are_told_in_words(evaluation: Evaluation, tmp_path: Path) -> None:
+    page, matrix = page_of(evaluation, tmp_path), evaluation.confusion
+    assert matrix is not None
+    names = [info.name for info in evaluation.classes]
+    pairs = [(int(matrix[i, j]), i, j) for i in range(len(names)) for j in range(len(names)) if i != j and matrix[i, j]]
+    count, i, j = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]))
+    wrong = sum(n for n, _, _ in pairs)
+    space = "\N{NO-BREAK SPACE}"
+    shares = [f"{100 * count / matrix[i].sum():.2f}{space}%", f"{100 * count / wrong:.2f}{space}%"]
+    assert page.rows["confusions"][1] == [f"{names[i]} was called {names[j]}", f"{count:,}", *shares]
+    assert f"{len(pairs) - LISTED:,} smaller ones" in page.text
+
+
+def test_confusions_of_a_matrix_by_hand() -> None:
+    matrix = np.array([[50, 3, 0], [9, 30, 0], [3, 0, 5]])
+    assert confusions_of(matrix) == [(1, 0), (0, 1), (2, 0)]
+    assert kinds_of_errors(matrix, classes_of(3), 0.05) == {"class 1 called <wall> & co": "9.00\N{NO-BREAK SPACE}%"}
+    assert confusions_of(np.diag([4, 5])) == []
+
+
+def test_a_perfect_prediction_and_bare_figures_make_a_page(tmp_path: Path) -> None:
+    full = semantic_evaluation()
+    page = page_of(replace(full, confusion=np.diag([5, 5, 0, 0, 0, 0])), tmp_path)
+    assert "None: every prediction is right." in page.text
+    bare = Evaluation("bare", "val", full.classes, full.headline[2:], "miou", [])
+    page = page_of(bare, tmp_path)
+    check_sound(page)
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == ["summary"]
+    empty = replace(bare, confusion=np.zeros((6, 6), np.int64), images=full.images[-1:])
+    assert "Nothing was counted." in page_of(empty, tmp_path).text
+
+
+def test_curves_pass_through_the_numbers_of_the_history(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    titles = re.findall(r"<title>(val_miou, epoch [^<]*)</title>", page.source)
+    assert titles == [f"val_miou, epoch {n}: {1 - 1 / n:.4g}" for n in range(2, 11)], "the first is NaN"
+    lines = re.findall(r'<polyline class="(\w+)" points="([^"]*)"/>', page.source)[:4]
+    assert [style for style, _ in lines] == ["first", "first", "second", "first"], "lr; loss of train and val; miou"
+    points = np.array([[float(n) for n in point.split(",")] for point in lines[1][1].split()])
+    assert len(points) == 10
+    assert (np.ptp(np.diff(points[:, 0])) < 0.2).all()
+    heights = points[0, 1] - points[:, 1]  # downwards
+    losses = np.array([1 / n for n in range(1, 11)])
+    assert heights / heights[-1] == pytest.approx((1 - losses) / (1 - losses[-1]), abs=0.002)
+
+
+def test_the_histogram_counts_every_image_with_a_score(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    bars = re.findall(r"<title>([\d.]+) to ([\d.]+): (\d+) images</title>", page.source)
+    scores = [row.score for row in evaluation.images[:-1]]
+    assert [int(n) for _, _, n in bars] == np.histogram(scores, 20, (0, 1))[0].tolist()
+    assert "1 image without a score" in page.text
+    listed = [row[0] for row in page.rows["images"][1:]]
+    assert listed == [row.image_id for row in sorted(evaluation.images[:-1], key=lambda row: (row.score, row.image_id))]
+
+
+def decoded(file: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(file)).convert("RGBA"))
+
+
+def test_layers_are_the_maps_in_the_colours_of_their_classes(evaluation: Evaluation) -> None:
+    entry, classes = evaluation.gallery[0], evaluation.classes
+    truth, predicted = entry.truth, entry.predicted
+    assert isinstance(truth, np.ndarray)
+    assert isinstance(predicted, np.ndarray)
+    layers = layers_of(entry, classes, 10**6)
+    for file, labels in ((layers.truth, truth), (layers.predicted, predicted)):
+        picture = decoded(file)
+        for index, info in enumerate(classes):
+            assert (picture[labels == index] == (*info.color, 255)).all()
+        assert not picture[labels == 255][:, 3].any()
+    errors = decoded(layers.errors)
+    assert ((errors == (*WRONG, 255)).all(axis=2) == ((truth != predicted) & (truth != 255))).all()
+    assert (errors[truth == 255] == (255, 255, 255, 150)).all()
+    image = cv2.imdecode(np.frombuffer(layers.image, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image.shape == entry.image.shape
+    assert np.abs(image.astype(int) - entry.image).mean() < 6
+    assert Image.open(io.BytesIO(layers.errors)).mode == "P"
+
+
+def test_instances_are_outlined_in_the_colour_of_what_they_were_found_to_be() -> None:
+    evaluation = instance_evaluation()
+    layers = layers_of(evaluation.gallery[0], evaluation.classes, 10**6)
+    truth, errors = decoded(layers.truth), decoded(layers.errors)
+    factor = truth.shape[1] // SIZE[1]
+    assert truth.shape == (SIZE[0] * factor, SIZE[1] * factor, 4)
+    assert max(truth.shape) >= 512
+
+    def at(picture: np.ndarray, x: int, y: int) -> list[int]:
+        return picture[int((y + 0.5) * factor), int((x + 0.5) * factor)].tolist()
+
+    assert at(truth, 15, 15) == [230, 159, 0, 90]
+    assert at(truth, 45, 15) == [86, 180, 233, 90]
+    assert at(truth, 30, 30)[3] == 0
+    assert at(errors, 15, 15)[:3] == list(VERDICTS["found"])
+    assert at(errors, 45, 15)[:3] == list(VERDICTS["missed"])
+    assert at(errors, 20, 45)[:3] == list(VERDICTS["made up"])
+    column = truth[int(15.5 * factor), : 16 * factor]
+    assert column[column[:, 3] == 255].tolist()[-2:] == [[230, 159, 0, 255]] * 2, "the outline lies within"
+    assert column[column[:, 3] == 255].tolist()[0] == [0, 0, 0, 255], "a dark pixel sets it off"
+
+
+def test_an_entry_of_two_kinds_of_labels_is_refused() -> None:
+    one, other = semantic_evaluation().gallery[0], instance_evaluation().gallery[0]
+    with pytest.raises(ValueError, match="scene<0>: truth and prediction must both"):
+        layers_of(replace(one, predicted=other.predicted), classes_of(6), 10**6)
+
+
+def test_a_picture_that_costs_too_much_is_made_smaller() -> None:
+    entry = semantic_evaluation(6, 1, (900, 1200), detail=300).gallery[0]
+    large, small = (layers_of(entry, classes_of(6), most) for most in (10**7, 40_000))
+    assert decoded(large.truth).shape[:2] == (768, 1024)
+    assert small.size <= 40_000
+    assert decoded(small.truth).shape[:2] == cv2.imdecode(np.frombuffer(small.image, np.uint8), 1).shape[:2]
+
+
+def test_the_gallery_says_what_each_image_holds(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    cards = [attributes for tag, attributes in page.tags if tag == "li" and attributes.get("class") == "entry"]
+    assert len(cards) == len(evaluation.gallery)
+    options = re.findall(r'<select data-of="errors">(.*?)</select>', page.source)[0]
+    numbered = {int(n): text for n, text in re.findall(r'<option value="(\d+)">([^<]*) \(\d+\)', options)}
+    for card, entry in zip(cards, evaluation.gallery, strict=True):
+        assert card["data-kind"] == entry.kind
+        labels = np.concatenate([np.ravel(entry.truth), np.ravel(entry.predicted)])  # type: ignore[arg-type]
+        assert [int(c) for c in (card["data-classes"] or "").split()] == sorted(set(labels.tolist()) - {255})
+        errors = [
+            numbered[int(n)].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") for n in (card["data-errors"] or "").split()
+        ]
+        assert errors == list(entry.errors)
+    names = json.loads(page.source.split('id="names">')[1].split("</script>")[0])
+    assert names["classes"][",".join(map(str, evaluation.classes[0].color))] == "<wall> & co"
+
+
+class Drawn(list[GalleryEntry]):
+    """A gallery whose entries are made as they are asked for; counts how often."""
+
+    def __init__(self, entry: GalleryEntry, count: int) -> None:
+        super().__init__([entry] * count)
+        self.asked: list[int] = []
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        self.asked.append(index)
+        return super().__getitem__(index)
+
+
+def test_each_image_is_asked_for_once_and_the_files_in_the_page_are_its_layers(tmp_path: Path) -> None:
+    evaluation = semantic_evaluation(6, 4)
+    gallery = Drawn(evaluation.gallery[1], 3)
+    page = page_of(replace(evaluation, gallery=gallery, preview=None), tmp_path)
+    assert gallery.asked == [0, 1, 2]
+    layers = layers_of(evaluation.gallery[1], evaluation.classes, 10**6)
+    found = [base64.b64decode((a["src"] or "").partition(",")[2]) for tag, a in page.tags if tag == "img"]
+    assert found == [layers.image, layers.truth, layers.predicted, layers.errors] * 3
+
+
+@pytest.mark.slow
+def test_a_page_of_five_hundred_large_images_stays_below_30_megabytes(tmp_path: Path) -> None:
+    evaluation = semantic_evaluation(20, 8, (720, 960), detail=240)
+    entries = [evaluation.gallery[n % 8] for n in range(500)]
+    write_evaluation(tmp_path / "report.html", replace(evaluation, gallery=entries))
+    assert (tmp_path / "report.html").stat().st_size < 30_000_000
