@@ -48,9 +48,9 @@ kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; fon
 .panes { flex: 1; min-height: 0; display: grid; gap: .5rem; grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
 .panes.four { grid-template: repeat(2, minmax(0, 1fr)) / repeat(2, minmax(0, 1fr)); }
 @media (max-width: 30rem) and (orientation: portrait) { .panes.four { grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr); } }
-.framed { position: relative; display: flex; min-height: 0; border: 1px solid var(--line); }
-.framed > b { position: absolute; left: 0; top: 0; z-index: 1; background: var(--paper); padding: 0 .4rem; }
-.pane { overflow: auto; flex: 1; }
+.framed { display: flex; flex-direction: column; min-height: 0; border: 1px solid var(--line); }
+.framed > b { padding: 0 .4rem; }
+.pane { overflow: auto; flex: 1; min-height: 0; }
 html:has(.large[open]) { overflow: hidden; }
 .pane .stack { cursor: crosshair; margin: 0 auto; }
 .pane .layer { image-rendering: pixelated; }

@@ -13,7 +13,7 @@ from seg.report.evaluation import GalleryEntry, Outlines
 from seg.report.html import jpeg
 from seg.sample import IGNORE, ClassInfo, Color
 
-SIDES = (1024, 768, 512, 384, 256, 192)  # pixels of the longer side, the largest whose files are small enough
+LARGEST, SMALLEST = 1024, 192  # pixels of the longer side
 OUTLINED = 512  # pixels at least, to which instances are enlarged before their outlines are drawn
 FILLED = 90  # alpha within an outline
 WRONG: Color = (213, 40, 30)
@@ -50,88 +50,94 @@ class Layers:
 
 
 def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> Layers:
-    """The layers at the largest of SIDES that takes `most` bytes at most, or at the smallest; none is larger than its image."""
+    """The layers, no larger than the image and LARGEST; smaller where they would take more than `most` bytes, but SMALLEST at least."""
     longest = max(entry.image.shape[:2])
-    for side in sorted({min(side, longest) for side in SIDES}, reverse=True):
-        layers = _at(entry, classes, side)
-        if layers.size <= most:
-            break
-    return layers
+    side, least = min(LARGEST, longest), min(SMALLEST, longest)
+    while True:
+        image = resized(entry.image, side)
+        layers = Layers(jpeg(image), *_maps(entry, classes, image.shape[1::-1]))
+        if layers.size <= most or side <= least:
+            return layers
+        side = max(least, int(side * min(0.9, (most / layers.size) ** 0.5)))
 
 
-def _at(entry: GalleryEntry, classes: Sequence[ClassInfo], side: int) -> Layers:
-    image = resized(entry.image, side)
-    size = image.shape[1::-1]
+def _maps(entry: GalleryEntry, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, bytes, bytes]:
+    """Truth, prediction and errors, at `size` (width, height)."""
     if isinstance(entry.truth, Outlines) and isinstance(entry.predicted, Outlines):
-        factor = -(-OUTLINED // max(size)) if max(size) < OUTLINED else 1
-        large = (size[0] * factor, size[1] * factor)
-        maps = _outline_maps(entry.truth, entry.predicted, classes, large)
-    elif isinstance(entry.truth, np.ndarray) and isinstance(entry.predicted, np.ndarray):
-        maps = _class_maps(entry.truth, entry.predicted, classes, size)
-    else:
-        raise ValueError(f"{entry.row.image_id}: truth and prediction must both be class maps or both be outlines")
-    return Layers(jpeg(image), *maps)
+        factor = -(-OUTLINED // max(size))
+        return _outline_maps(entry.truth, entry.predicted, classes, (size[0] * factor, size[1] * factor))
+    if isinstance(entry.truth, np.ndarray) and isinstance(entry.predicted, np.ndarray):
+        return _class_maps(entry.truth, entry.predicted, classes, size)
+    raise ValueError(f"{entry.row.image_id}: truth and prediction must both be class maps or both be outlines")
 
 
-def _class_maps(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, ...]:
+def _class_maps(
+    truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo], size: tuple[int, int]
+) -> tuple[bytes, bytes, bytes]:
     paint: Paint = {index: (*info.color, 255) for index, info in enumerate(classes)}
     true, said = (cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (truth, predicted))
-    wrong = np.where(true == IGNORE, 2, true != said).astype(np.uint8)
+    wrong = np.where(true == IGNORE, 2, true != said)
     return palette_png(true, paint), palette_png(said, paint), palette_png(wrong, {1: (*WRONG, 255), 2: (255, 255, 255, 150)})
 
 
-def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, ...]:
-    colors = [info.color for info in classes]
-    true = _outlined(truth, [colors[c] for c in truth.categories], size)
-    said = _outlined(predicted, [colors[c] for c in predicted.categories], size)
-    errors = np.zeros((size[1], size[0], 4), np.uint8)
-    for outlines, wanted in ((truth, True), (predicted, False)):
-        shown = [outlines.crowd[i] or (verdict != "found") or wanted for i, verdict in enumerate(outlines.verdicts)]
-        layer = _outlined(outlines, [VERDICTS.get(verdict, OTHER_VERDICT) for verdict in outlines.verdicts], size, shown)
-        seen = layer[..., 3] >= errors[..., 3]
-        errors[seen] = layer[seen]
-    return _rgba_png(true), _rgba_png(said), _rgba_png(errors)
+def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, bytes, bytes]:
+    of_class = _outline_paint([info.color for info in classes])
+    drawn = [palette_png(_outlined(o, o.categories, np.ones(len(o.crowd), bool), size), of_class) for o in (truth, predicted)]
+    verdicts = list(VERDICTS)
+    errors = np.zeros((size[1], size[0]), np.int32)
+    for outlines in (truth, predicted):
+        found = np.array([verdicts.index(v) if v in VERDICTS else len(verdicts) for v in outlines.verdicts], np.int32)
+        wrong = np.array([v != "found" for v in outlines.verdicts], bool)  # what is found is drawn once, as it truly is
+        codes = _outlined(outlines, found, wrong | (outlines is truth), size)
+        is_fill = (codes >= FIRST) & (codes % 2 == FIRST % 2)
+        errors = np.where((codes == 0) | is_fill & (errors > 0), errors, codes)
+    return drawn[0], drawn[1], palette_png(errors, _outline_paint([*VERDICTS.values(), OTHER_VERDICT]))
 
 
-def _outlined(outlines: Outlines, colors: Sequence[Color], size: tuple[int, int], shown: Sequence[bool] | None = None) -> np.ndarray:
-    """(h, w, 4) uint8: instances filled lightly, outlined within, with a dark pixel around; crowds hatched in gray."""
-    picture = np.zeros((size[1], size[0], 4), np.uint8)
-    crowd = np.concatenate([[False], outlines.crowd]).astype(bool)
-    kept = np.concatenate([[False], np.ones(len(crowd) - 1, bool) if shown is None else shown]).astype(bool)
-    table = np.array([(0, 0, 0), *colors], np.uint8)
-    table[crowd] = IGNORED_GRAY
-    stripes = np.add.outer(*map(np.arange, picture.shape[:2])) % 8 < 3
-    thick = max(size) // 110 // 2 * 2 + 1  # so that a close-up's line, too, is seen on a phone
-    for ids in np.moveaxis(outlines.ids, 2, 0):
-        ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
-        ids = np.where(kept[ids], ids, 0)
-        inside = (ids > 0) & ~crowd[ids]
-        lines = (ids > 0) & borders(ids.astype(np.float32), thick) | crowd[ids] & stripes
-        fill = inside & (picture[..., 3] == 0)
-        picture[fill, :3], picture[fill, 3] = table[ids[fill]], FILLED
-        picture[(ids == 0) & borders(lines.astype(np.uint8))] = (0, 0, 0, 255)
-        picture[lines, :3], picture[lines, 3] = table[ids[lines]], 255
-    return picture
+CLEAR, DARK, HATCHED, FIRST = 0, 1, 2, 3
+"""Values of a map of outlines: colour k is FIRST + 2k within an instance, and FIRST + 2k + 1 on its outline."""
 
 
-def _rgba_png(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 4) uint8 of at most 256 colours."""
-    codes = np.ascontiguousarray(picture).view("<u4")[..., 0]
-    values, places = np.unique(codes, return_inverse=True)
-    if len(values) > 256:  # more categories than a palette has places: outlines alone
-        picture = np.where(picture[..., 3:] == 255, picture, 0).astype(np.uint8)
-        values, places = np.unique(np.ascontiguousarray(picture).view("<u4")[..., 0], return_inverse=True)
-    rgba = values[:, None].view(np.uint8).reshape(-1, 4)
-    return palette_png(places.reshape(codes.shape).astype(np.uint8), {i: (r, g, b, a) for i, (r, g, b, a) in enumerate(rgba.tolist())})
+def _outline_paint(colors: Sequence[Color]) -> Paint:
+    paint = {DARK: (0, 0, 0, 255), HATCHED: (IGNORED_GRAY, IGNORED_GRAY, IGNORED_GRAY, 255)}
+    for k, (r, g, b) in enumerate(colors):
+        paint |= {FIRST + 2 * k: (r, g, b, FILLED), FIRST + 2 * k + 1: (r, g, b, 255)}
+    return paint
 
 
-def palette_png(indices: np.ndarray, paint: Paint) -> bytes:
-    """A map (H, W) uint8 as a PNG of 1, 2, 4 or 8 bits a pixel; what `paint` does not name is transparent."""
-    values, places = np.unique(indices, return_inverse=True)
-    rgba = np.array([paint.get(value, (0, 0, 0, 0)) for value in values.tolist()], np.uint8)
-    picture = Image.fromarray(places.reshape(indices.shape).astype(np.uint8)).convert("P")
+def _outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of outlines (h, w) int32: each instance with its colour (N,), outlined within, a dark pixel around; crowds hatched.
+
+    shown: (N,) bool, the instances that are drawn.
+    """
+    codes = np.zeros((size[1], size[0]), np.int32)
+    crowd, kept = (np.concatenate([[False], flags]).astype(bool) for flags in (outlines.crowd, shown))
+    line = np.concatenate([[CLEAR], FIRST + 1 + 2 * np.asarray(colors, np.int32)])
+    line[crowd] = HATCHED
+    stripes = np.add.outer(*map(np.arange, codes.shape)) % 8 < 3
+    thick = max(size) // 110 // 2 * 2 + 1  # so that the lines of a close-up are seen on a phone, too
+    for layer in np.moveaxis(outlines.ids, 2, 0):
+        ids = cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST)
+        ids[~kept[ids]] = 0
+        inside, hatched = ids > 0, crowd[ids]
+        lines = inside & borders(ids.astype(np.float32), thick) & ~hatched | hatched & stripes
+        codes = np.where(inside & ~hatched & (codes == CLEAR), line[ids] - 1, codes)
+        codes[~inside & borders(lines.astype(np.uint8))] = DARK
+        codes = np.where(lines, line[ids], codes)
+    return codes
+
+
+def palette_png(values: np.ndarray, paint: Paint) -> bytes:
+    """A map (H, W) of small whole numbers as a PNG of 1, 2, 4 or 8 bits a pixel; what `paint` does not name is transparent."""
+    present = np.flatnonzero(np.bincount(values.ravel()))
+    if len(present) > 256:  # more than a palette's places: outlines alone
+        present = np.array([v for v in present.tolist() if paint.get(v, (0, 0, 0, 0))[3] in (0, 255)])[:256]
+    place = np.zeros(int(values.max(initial=0)) + 1, np.uint8)
+    place[present] = np.arange(len(present))
+    rgba = np.array([paint.get(value, (0, 0, 0, 0)) for value in present.tolist()], np.uint8)
+    picture = Image.frombytes("P", values.shape[1::-1], place[values].tobytes())
     picture.putpalette(rgba[:, :3].tobytes())
-    bits = next(b for b in (1, 2, 4, 8) if len(values) <= 1 << b)
+    bits = next(b for b in (1, 2, 4, 8) if len(present) <= 1 << b)
     file = io.BytesIO()
     picture.save(file, "PNG", bits=bits, transparency=rgba[:, 3].tobytes(), compress_level=9)
     return file.getvalue()
