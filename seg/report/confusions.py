@@ -58,7 +58,7 @@ def _largest(counts: np.ndarray, names: Sequence[str], unit: str) -> str:
         for i, j in pairs[:LISTED]
     ]
     more = f"<p>{len(pairs) - LISTED:,} smaller ones are in the table below.</p>" if len(pairs) > LISTED else ""
-    return table(["confusion", unit, "share of the true class", "share of all that is wrong"], rows, "sortable") + more
+    return table(["confusion", unit, "share of the true class", "share of all that is wrong"], rows, "sortable worded") + more
 
 
 def _percent(share: float) -> str:
@@ -97,9 +97,10 @@ STYLE = """
 .matrix thead th { top: 0; vertical-align: bottom; text-align: left; }
 .matrix thead th span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9rem; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; display: inline-block; }
-.matrix thead .corner { left: 0; z-index: 2; color: var(--soft); white-space: nowrap; }
+.matrix thead .corner { left: 0; z-index: 3 !important; color: var(--soft); white-space: nowrap; }
 .matrix .on { outline: 3px solid var(--ink) !important; outline-offset: -3px; }
 .matrix th.named { background: var(--bar); color: var(--paper); }
+.worded tbody th { min-width: 11rem; font-weight: normal; }
 .cell { min-height: 1.5em; font-weight: 600; }
 b.hit { border-bottom: 4px solid var(--bar); } b.miss { border-bottom: 4px solid var(--wrong); }
 """ + "".join(

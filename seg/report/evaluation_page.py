@@ -176,7 +176,7 @@ def _images(evaluation: Evaluation) -> str:
     said = f"{name} of {plural(len(scored), 'image')}: lowest {scores[0]:.4g}, highest {scores[-1]:.4g}, median {median:.4g}"
     chart = histogram(said, f"{name} of an image", edges.tolist(), counts.tolist(), "images", median)
     without = len(evaluation.images) - len(scored)
-    rest = f" {plural(without, 'image')} without a score: nothing in them counts." if without else ""
+    rest = f" Without a score, as nothing in them counts: {plural(without, 'image')}." if without else ""
     return (
         f"<p>How many images (up) have which score (across). {escape(said)}, the dashed line.{rest}</p>{chart}{_image_table(scored, name)}"
     )
@@ -241,6 +241,7 @@ STYLE = """
 html:not(.script) .scripted { display: none; }
 section { scroll-margin-top: .5rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
+.headline td:last-child { min-width: 14rem; }
 .scale { display: inline-block; position: relative; width: 14rem; height: .8rem; background: var(--card); border: 1px solid var(--line); }
 .scale span { position: absolute; top: 0; bottom: 0; background: var(--bar); min-width: 1px; }
 .scale i { position: absolute; top: -3px; bottom: -3px; width: 2px; margin-left: -1px; background: var(--ink); }

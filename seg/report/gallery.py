@@ -50,10 +50,17 @@ def gallery_section(gallery: Sequence[GalleryEntry], classes: Sequence[ClassInfo
     seen = Seen()
     cards = [_card(gallery[index], classes, score_name, most, seen) for index in range(len(gallery))]
     names = json.dumps(_names(classes, seen)).replace("<", "\\u003c")
-    return (
-        f'<div class="gallery{"" if seen.outlined else " filled"}">{_legend(classes, seen)}{_controls(classes, seen, len(gallery))}'
-        f'<ul class="entries">{"".join(cards)}</ul>{_DIALOG}<script type="application/json" id="names">{names}</script></div>'
-    )
+    kind = "gallery" if seen.outlined else "gallery filled"
+    above = f"{_intro(seen, score_name)}{_legend(classes, seen)}{_controls(classes, seen, len(gallery))}"
+    colors = f'<script type="application/json" id="names">{names}</script>'
+    return f'<div class="{kind}">{above}<ul class="entries">{"".join(cards)}</ul>{_DIALOG}{colors}</div>'
+
+
+def _intro(seen: Seen, score_name: str) -> str:
+    kinds = ", ".join(f"{seen.kinds[kind]} {kind}" for kind in KINDS if seen.kinds[kind])
+    keys = '<span class="scripted">Select an image to enlarge it; the keys 1 to 4 choose what is shown.</span>'
+    shares = "" if seen.outlined else " Percentages beside an image are shares of its pixels."
+    return f"<p>Images by their {escape(score_name)}: {kinds}.{shares} {keys}</p>"
 
 
 def _card(entry: GalleryEntry, classes: Sequence[ClassInfo], score_name: str, most: int, seen: Seen) -> str:
@@ -174,5 +181,5 @@ _DIALOG = (
     '<button type="button" data-zoom="0.8" aria-label="smaller">&minus;</button>'
     '<button type="button" data-zoom="1.25" aria-label="larger">+</button><button type="button" data-step="-1">Previous</button>'
     '<button type="button" data-step="1">Next</button><button type="button" data-close>Close</button></div>'
-    '<p class="pixel" aria-live="off">Point at the image: what is there?</p><div class="panes"></div></dialog>'
+    '<p class="pixel" aria-live="off">Point at the image to see what is there.</p><div class="panes"></div></dialog>'
 )

@@ -4,6 +4,7 @@ STYLE = """
 .gallery { --strength: 1; }
 .gallery.filled { --strength: .6; }
 .controls { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); padding: .4rem 0; }
+.legend { margin: 0 0 1rem; }
 .controls, .filters { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; }
 .controls fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: .2rem .8rem; }
 .controls legend { float: left; font-weight: 600; padding: 0; margin-right: .8rem; }
@@ -109,7 +110,7 @@ SCRIPT = """
     dialog.querySelector('#large-name').textContent = at.querySelector('.id').textContent;
     for (const button of dialog.querySelectorAll('[data-layer]'))
       button.setAttribute('aria-pressed', four ? button.dataset.layer === 'all' : button.dataset.layer === layer());
-    pixel.textContent = 'Point at the image: what is there?';
+    pixel.textContent = 'Point at the image to see what is there.';
     fit();
   };
   const open = entry => {

@@ -92,6 +92,8 @@ details { margin-top: .8rem; }
 summary { cursor: pointer; padding: .3rem 0; }
 details li { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
+.wide:has(tbody tr:nth-child(41)) { max-height: 75vh; overflow: auto; border: 1px solid var(--line); }
+.wide:has(tbody tr:nth-child(41)) thead th { position: sticky; top: 0; z-index: 2; background: var(--paper); }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
 .swatch { display: inline-block; width: 1rem; height: 1rem; border: 1px solid var(--soft); margin-right: .5rem; vertical-align: -.15rem; }
