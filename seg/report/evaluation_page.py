@@ -11,12 +11,13 @@ import numpy as np
 
 from seg.findings import plural
 from seg.report import charts, confusions, gallery_code
-from seg.report.charts import Line, histogram, line_chart, reliability_chart
+from seg.report.charts import histogram, reliability_chart
 from seg.report.confusions import confusion_section
 from seg.report.dataset_summary import class_table, split_table
 from seg.report.evaluation import Calibration, Evaluation, Figure, ImageRow, Table
 from seg.report.gallery import gallery_section
-from seg.report.html import bar, class_name, data_uri, document, table
+from seg.report.html import bar, class_name, data_uri, document, number, table, whole
+from seg.report.learning import learning_section
 
 LISTED = 100  # images in the table of images; per_image.csv has all
 BINS = 20  # of the distribution of the images' scores
@@ -26,7 +27,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write the page: whole, or not at all."""
     sections = {
         "summary": ("Summary", _summary(evaluation)),
-        "learning": ("Learning curves", _learning(evaluation)),
+        "learning": ("Learning curves", learning_section(evaluation.history, evaluation.best_epoch)),
         "classes": ("Classes", _classes(evaluation)),
         "confusions": ("Confusions", _confusions(evaluation)),
         "images": ("Images", _images(evaluation)),
@@ -59,7 +60,7 @@ def _summary(evaluation: Evaluation) -> str:
     headline = evaluation.headline
     columns = {
         "figure": [f'<th scope="row">{escape(figure.name)}</th>' for figure in headline],
-        "value": [f'<td class="number"><strong>{_number(figure.value)}</strong></td>' for figure in headline],
+        "value": [f'<td class="number"><strong>{number(figure.value)}</strong></td>' for figure in headline],
         "interval": [f'<td class="number">{_interval(figure)}</td>' for figure in headline],
         "from 0 to 1": [f"<td>{_scale(figure)}</td>" for figure in headline],
         "what it is": [f"<td>{escape(figure.text)}</td>" for figure in headline],
@@ -80,7 +81,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _interval(figure: Figure) -> str:
-    return "" if figure.low is None or figure.high is None else f"{_number(figure.low)} to {_number(figure.high)}"
+    return "" if figure.low is None or figure.high is None else f"{number(figure.low)} to {number(figure.high)}"
 
 
 def _scale(figure: Figure) -> str:
@@ -90,52 +91,6 @@ def _scale(figure: Figure) -> str:
         return ""
     band = f'<span style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
     return f'<span class="scale">{band}<i style="left:{100 * figure.value:.2f}%"></i></span>'
-
-
-def _number(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "&ndash;"
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
-    return escape(str(value))
-
-
-def _learning(evaluation: Evaluation) -> str:
-    """A chart a figure; those of training and validation that share a name share a chart."""
-    rows = evaluation.history
-    if not rows:
-        return ""
-    epochs = [row["epoch"] for row in rows]
-    names = [name for name in rows[0] if name != "epoch"]
-    lines: dict[str, list[Line]] = {}
-    for name in names:
-        part, _, figure = name.partition("_")
-        shared = figure if part in ("train", "val") else name
-        values = [row[name] for row in rows]
-        lines.setdefault(shared, []).append(Line(name, values, "second" if part == "val" and f"train_{figure}" in names else "first"))
-    best = evaluation.best_epoch
-    drawn = "".join(_curve(name, epochs, group, best) for name, group in lines.items())
-    text = "" if best is None else f"<p>The evaluated weights are those of epoch {best}, the dashed line.</p>"
-    cells = ["".join(f"<td>{_number(_whole(row[key]))}</td>" for key in rows[0]) for row in rows]
-    numbers = f"<details><summary>The numbers of {plural(len(rows), 'epoch')}</summary>{table(list(rows[0]), cells, 'numbers')}</details>"
-    return f'{text}<div class="charts">{drawn}</div>{numbers}'
-
-
-def _whole(value: float) -> float:
-    """A whole number without its decimals."""
-    return int(value) if float(value).is_integer() else value
-
-
-def _curve(name: str, epochs: Sequence[float], group: Sequence[Line], best: int | None) -> str:
-    values = [v for line in group for v in line.values if math.isfinite(v)]
-    if not values:
-        return ""
-    names = "solid: train; dashed: val" if len(group) > 1 else group[0].name
-    key = f'<p class="key">{escape(names)}</p>' if names != name else ""
-    said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in group)
-    return f"<figure><h3>{escape(name)}</h3>{line_chart(said, 'epoch', epochs, group, best)}{key}</figure>"
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -158,7 +113,7 @@ def _classes(evaluation: Evaluation) -> str:
 
 def _class_cell(value: float, share: bool) -> str:
     shown = bar(value) if share and math.isfinite(value) else ""
-    return f'<td class="number">{_number(float(value) if share else _whole(value))}{shown}</td>'
+    return f'<td class="number">{number(float(value) if share else whole(value))}{shown}</td>'
 
 
 def _confusions(evaluation: Evaluation) -> str:
@@ -185,8 +140,8 @@ def _images(evaluation: Evaluation) -> str:
 def _image_table(scored: Sequence[ImageRow], name: str) -> str:
     columns = [key for key in scored[0].figures if key != name]
     rows = [
-        f'<th scope="row" class="id">{escape(row.image_id)}</th><td class="number">{_number(row.score)}</td>'
-        + "".join(f'<td class="number">{_number(row.figures.get(key))}</td>' for key in columns)
+        f'<th scope="row" class="id">{escape(row.image_id)}</th><td class="number">{number(row.score)}</td>'
+        + "".join(f'<td class="number">{number(row.figures.get(key))}</td>' for key in columns)
         for row in scored[:LISTED]
     ]
     title = (
@@ -201,8 +156,8 @@ def _calibration(calibration: Calibration | None) -> str:
     c = calibration
     chart = reliability_chart(f"reliability: expected calibration error {c.error:.4f}", c.confidence, c.accuracy, c.counts, c.unit)
     rows = [
-        f'<td class="number">{low:.2f} to {high:.2f}</td><td class="number">{_number(float(said))}</td>'
-        f'<td class="number">{_number(float(right))}</td><td class="number">{int(count):,}</td>'
+        f'<td class="number">{low:.2f} to {high:.2f}</td><td class="number">{number(float(said))}</td>'
+        f'<td class="number">{number(float(right))}</td><td class="number">{int(count):,}</td>'
         for low, high, said, right, count in zip(c.edges, c.edges[1:], c.confidence, c.accuracy, c.counts, strict=False)
     ]
     return (
@@ -217,7 +172,7 @@ def _more(more: Table) -> str:
     if not more.rows:
         return ""
     columns = list(more.rows[0])
-    rows = ["".join(f'<td class="number">{_number(row.get(key))}</td>' for key in columns) for row in more.rows]
+    rows = ["".join(f'<td class="number">{number(row.get(key))}</td>' for key in columns) for row in more.rows]
     text = f"<p>{escape(more.text)}</p>" if more.text else ""
     return f"<h3>{escape(more.title)}</h3>{text}{table(columns, rows, 'sortable')}"
 

@@ -4,8 +4,10 @@ A page is one file: it needs no network, follows the reader's light or dark sett
 """
 
 import base64
+import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,6 +53,24 @@ def class_name(name: str, color: Sequence[int]) -> str:
 def bar(share: float) -> str:
     """A bar, filled by `share` of 0 to 1."""
     return f'<span class="bar"><span style="width:{100 * share:.2f}%"></span></span>'
+
+
+def number(value: Any) -> str:
+    """A figure for people; a dash where it is None or NaN, text as it is."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "&ndash;"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if 0 < abs(value) < 1e-3:
+            return f"{value:.3g}"
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+    return escape(str(value))
+
+
+def whole(value: float) -> float:
+    """A whole number without its decimals."""
+    return int(value) if float(value).is_integer() else value
 
 
 def jpeg(picture: np.ndarray) -> bytes:

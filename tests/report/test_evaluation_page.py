@@ -18,6 +18,7 @@ from PIL import Image
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation import Evaluation, GalleryEntry
 from seg.report.evaluation_page import write_evaluation
+from seg.report.html import number
 from seg.report.layers import VERDICTS, WRONG, layers_of
 
 VOID = {"meta", "img", "input"}
@@ -185,6 +186,14 @@ def test_curves_pass_through_the_numbers_of_the_history(evaluation: Evaluation, 
     heights = points[0, 1] - points[:, 1]  # downwards
     losses = np.array([1 / n for n in range(1, 11)])
     assert heights / heights[-1] == pytest.approx((1 - losses) / (1 - losses[-1]), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.5, "0.5000"), (0.00002, "2e-05"), (0.0, "0.0000"), (1234.5, "1,234.50"), (1200, "1,200"), (None, "&ndash;"), ("<a>", "&lt;a&gt;")],
+)
+def test_figures_are_written_for_people(value: float | int | str | None, shown: str) -> None:
+    assert number(value) == shown
 
 
 def test_the_histogram_counts_every_image_with_a_score(evaluation: Evaluation, tmp_path: Path) -> None:
