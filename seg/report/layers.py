@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from seg.labelmaps import boxes_of
 from seg.report.draw import IGNORED_GRAY, borders, resized
 from seg.report.evaluation import GalleryEntry, Outlines
 from seg.report.html import jpeg
@@ -82,7 +83,9 @@ def _class_maps(
 
 def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, bytes, bytes]:
     of_class = _outline_paint([info.color for info in classes])
-    drawn = [palette_png(_outlined(o, o.categories, np.ones(len(o.crowd), bool), size), of_class) for o in (truth, predicted)]
+    true, said = (_outlined(o, o.categories, np.ones(len(o.crowd), bool), size) for o in (truth, predicted))
+    if predicted.scores is not None:
+        _write_scores(said, predicted.ids, predicted.scores)
     verdicts = list(VERDICTS)
     errors = np.zeros((size[1], size[0]), np.int32)
     for outlines in (truth, predicted):
@@ -91,15 +94,19 @@ def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassI
         codes = _outlined(outlines, found, wrong | (outlines is truth), size)
         is_fill = (codes >= FIRST) & (codes % 2 == FIRST % 2)
         errors = np.where((codes == 0) | is_fill & (errors > 0), errors, codes)
-    return drawn[0], drawn[1], palette_png(errors, _outline_paint([*VERDICTS.values(), OTHER_VERDICT]))
+    return (
+        palette_png(true, of_class),
+        palette_png(said, of_class),
+        palette_png(errors, _outline_paint([*VERDICTS.values(), OTHER_VERDICT])),
+    )
 
 
-CLEAR, DARK, HATCHED, FIRST = 0, 1, 2, 3
+CLEAR, DARK, HATCHED, WRITTEN, FIRST = range(5)
 """Values of a map of outlines: colour k is FIRST + 2k within an instance, and FIRST + 2k + 1 on its outline."""
 
 
 def _outline_paint(colors: Sequence[Color]) -> Paint:
-    paint = {DARK: (0, 0, 0, 255), HATCHED: (IGNORED_GRAY, IGNORED_GRAY, IGNORED_GRAY, 255)}
+    paint = {DARK: (0, 0, 0, 255), HATCHED: (IGNORED_GRAY, IGNORED_GRAY, IGNORED_GRAY, 255), WRITTEN: (255, 255, 255, 255)}
     for k, (r, g, b) in enumerate(colors):
         paint |= {FIRST + 2 * k: (r, g, b, FILLED), FIRST + 2 * k + 1: (r, g, b, 255)}
     return paint
@@ -125,6 +132,21 @@ def _outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: t
         codes[~inside & borders(lines.astype(np.uint8))] = DARK
         codes = np.where(lines, line[ids], codes)
     return codes
+
+
+def _write_scores(codes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> None:
+    """Onto a map of outlines, in the middle of each instance that is wide enough for it."""
+    factor = codes.shape[1] / ids.shape[1]
+    font = ImageFont.load_default(max(codes.shape) / 45)
+    written = Image.new("L", codes.shape[::-1])
+    pen = ImageDraw.Draw(written)
+    pen.fontmode = "1"  # without the shades between, which would be other values
+    for score, (x1, y1, x2, y2) in zip(scores.tolist(), (boxes_of(ids, len(scores)) * factor).tolist(), strict=True):
+        left, top, right, bottom = pen.textbbox((0, 0), text := f"{score:.2f}", font, stroke_width=2)
+        if right - left <= x2 - x1 and bottom - top <= y2 - y1:
+            pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, WRITTEN, font, "mm", stroke_width=2, stroke_fill=DARK)
+    values = np.asarray(written)
+    codes[values > 0] = values[values > 0]
 
 
 def palette_png(values: np.ndarray, paint: Paint) -> bytes:

@@ -137,7 +137,9 @@ def test_the_close_up_shows_zooms_steps_and_closes(browser: Any, semantic: tuple
     width = one(browser, ".pane .stack").size["width"]
     press(browser, "+")
     assert one(browser, ".pane .stack").size["width"] == pytest.approx(1.25 * width, abs=2)
-    press(browser, "-", Keys.ARROW_RIGHT)
+    one(browser, "[data-step='1']").click()
+    assert one(browser, ".pane .stack").size["width"] == pytest.approx(width, abs=2), "another image is shown whole"
+    press(browser, Keys.ARROW_LEFT, Keys.ARROW_RIGHT)
     assert one(browser, "#large-name").text == evaluation.gallery[1].row.image_id
     press(browser, "2")
     assert [pane.get_attribute("class") for pane in every(browser, ".pane")] == ["pane truth"]

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from evaluations import SIZE, classes_of, instance_evaluation, semantic_evaluation
+from evaluations import SIZE, classes_of, discs, instance_evaluation, semantic_evaluation
 from PIL import Image
 
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
-from seg.report.evaluation import Evaluation, GalleryEntry
+from seg.report.evaluation import Evaluation, GalleryEntry, Outlines
 from seg.report.evaluation_page import write_evaluation
 from seg.report.html import number
 from seg.report.layers import VERDICTS, WRONG, layers_of
@@ -183,7 +183,8 @@ def test_curves_pass_through_the_numbers_of_the_history(evaluation: Evaluation, 
     points = np.array([[float(n) for n in point.split(",")] for point in lines[1][1].split()])
     assert len(points) == 10
     assert (np.ptp(np.diff(points[:, 0])) < 0.2).all()
-    heights = points[0, 1] - points[:, 1]  # downwards
+    heights = points[0, 1] - points[:, 1]  # y goes downwards in a drawing, and the loss falls
+    assert heights[-1] < 0
     losses = np.array([1 / n for n in range(1, 11)])
     assert heights / heights[-1] == pytest.approx((1 - losses) / (1 - losses[-1]), abs=0.002)
 
@@ -250,6 +251,61 @@ def test_instances_are_outlined_in_the_colour_of_what_they_were_found_to_be() ->
     column = truth[int(15.5 * factor), : 16 * factor]
     assert column[column[:, 3] == 255].tolist()[-2:] == [[230, 159, 0, 255]] * 2, "the outline lies within"
     assert column[column[:, 3] == 255].tolist()[0] == [0, 0, 0, 255], "a dark pixel sets it off"
+
+
+def test_scores_are_written_where_there_is_room() -> None:
+    evaluation = instance_evaluation()
+    entry = evaluation.gallery[0]
+    assert isinstance(entry.predicted, Outlines)
+    with_scores, without = (
+        decoded(layers_of(replace(entry, predicted=replace(entry.predicted, scores=scores)), evaluation.classes, 10**6).predicted)
+        for scores in (entry.predicted.scores, None)
+    )
+    rows, columns = np.nonzero((with_scores != without).any(axis=2))
+    factor = without.shape[1] / SIZE[1]
+    inside = [(8, 24, 7, 23), (12, 28, 37, 53)]  # x1, x2, y1, y2 of the discs
+    where = [(columns >= x1 * factor) & (columns < x2 * factor) & (rows >= y1 * factor) & (rows < y2 * factor) for x1, x2, y1, y2 in inside]
+    assert all(place.any() for place in where)
+    assert (where[0] | where[1]).all()
+    assert ((with_scores == 255).all(axis=2)).any()
+    tiny = replace(entry.predicted, ids=discs([(16, 15), (20, 45)], 1, SIZE))
+    small = decoded(layers_of(replace(entry, predicted=tiny), evaluation.classes, 10**6).predicted)
+    assert not (small == 255).all(axis=2).any()
+
+
+def test_the_reliability_curve_has_a_dot_for_each_bin_that_is_filled(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    section = page.source.split('<section id="calibration">')[1].split("</section>")[0]
+    titles = re.findall(r"<title>([^<]*)</title>", section)
+    assert titles == [
+        "confidence 0.250, 0.200 right, 10 pixels",
+        "confidence 0.550, 0.500 right, 400 pixels",
+        "confidence 0.950, 0.900 right, 9,000 pixels",
+    ]
+    dots = np.array(re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', section), float)
+    across, up = np.polyfit([0.25, 0.55, 0.95], dots[:, 0], 1), np.polyfit([0.2, 0.5, 0.9], dots[:, 1], 1)
+    assert np.polyval(across, [0.25, 0.55, 0.95]) == pytest.approx(dots[:, 0], abs=0.1)
+    assert np.polyval(up, [0.2, 0.5, 0.9]) == pytest.approx(dots[:, 1], abs=0.1)
+    assert across[0] > 0 > up[0]
+    assert (np.diff(dots[:, 2]) > 0).all()
+    assert page.rows["calibration"][1:] == [
+        ["0.00 to 0.25", "\N{EN DASH}", "\N{EN DASH}", "0"],
+        ["0.25 to 0.50", "0.2500", "0.2000", "10"],
+        ["0.50 to 0.75", "0.5500", "0.5000", "400"],
+        ["0.75 to 1.00", "0.9500", "0.9000", "9,000"],
+    ]
+
+
+def test_classes_and_tables_stand_as_they_are(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(evaluation, tmp_path)
+    for row, (name, figures) in zip(page.rows["classes"][1:], evaluation.per_class.items(), strict=True):
+        assert row == [name, *("\N{EN DASH}" if v != v else f"{v:.4f}" if v >= 0.001 else f"{v:.3g}" for v in figures.values())]
+    section = page.source.split('<section id="classes">')[1].split("</section>")[0]
+    bars = [float(v) for v in re.findall(r'style="width:([\d.]+)%"', section)]
+    assert bars == [pytest.approx(100 * v, abs=0.006) for figures in evaluation.per_class.values() for v in figures.values() if v == v]
+    assert f"Without truth and prediction, and so without figures: 1 of {len(evaluation.classes)}" in page.text
+    assert page.rows["tables"] == [["site", "miou"], ["a", "0.5000"], ["b", "\N{EN DASH}"]]
+    assert page.rows["data"][:2] == [["split", "images", "sizes (height x width)"], ["test", "12", "60x80: 12"]]
 
 
 def test_an_entry_of_two_kinds_of_labels_is_refused() -> None:
