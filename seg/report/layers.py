@@ -137,14 +137,14 @@ def _outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: t
 def _write_scores(codes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> None:
     """Onto a map of outlines, in the middle of each instance that is wide enough for it."""
     factor = codes.shape[1] / ids.shape[1]
-    font = ImageFont.load_default(max(codes.shape) / 45)
+    font = ImageFont.load_default(max(codes.shape) / 28)
     written = Image.new("L", codes.shape[::-1])
     pen = ImageDraw.Draw(written)
     pen.fontmode = "1"  # without the shades between, which would be other values
     for score, (x1, y1, x2, y2) in zip(scores.tolist(), (boxes_of(ids, len(scores)) * factor).tolist(), strict=True):
-        left, top, right, bottom = pen.textbbox((0, 0), text := f"{score:.2f}", font, stroke_width=2)
+        left, top, right, bottom = pen.textbbox((0, 0), text := f"{score:.2f}", font, stroke_width=1)
         if right - left <= x2 - x1 and bottom - top <= y2 - y1:
-            pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, WRITTEN, font, "mm", stroke_width=2, stroke_fill=DARK)
+            pen.text(((x1 + x2) / 2, (y1 + y2) / 2), text, WRITTEN, font, "mm", stroke_width=1, stroke_fill=DARK)
     values = np.asarray(written)
     codes[values > 0] = values[values > 0]
 
