@@ -63,8 +63,8 @@ def semantic_evaluation(num_classes: int = 6, num_images: int = 12, size: tuple[
         Figure("hd95", 12.5, 10.0, 15.0, "pixels"),
         Figure("mean_dice", float("nan")),
     ]
-    confidence = np.array([np.nan, 0.25, 0.55, 0.95])
-    calibration = Calibration(np.linspace(0, 1, 5), confidence, confidence - 0.05, np.array([0, 10, 400, 9000]), 0.05)
+    confidence, accuracy = np.array([np.nan, 0.25, 0.55, 0.95]), np.array([np.nan, 0.2, 0.6, 0.9])
+    calibration = Calibration(np.linspace(0, 1, 5), confidence, accuracy, np.array([0, 10, 400, 9000]), 0.05)
     pixels = total.sum(1).tolist()
     counts = {"num_images": num_images, "num_instances": 0, "sizes": {"60x80": num_images}, "class_pixels": pixels, "class_images": pixels}
     return Evaluation(

@@ -279,19 +279,21 @@ def test_the_reliability_curve_has_a_dot_for_each_bin_that_is_filled(evaluation:
     titles = re.findall(r"<title>([^<]*)</title>", section)
     assert titles == [
         "confidence 0.250, 0.200 right, 10 pixels",
-        "confidence 0.550, 0.500 right, 400 pixels",
+        "confidence 0.550, 0.600 right, 400 pixels",
         "confidence 0.950, 0.900 right, 9,000 pixels",
     ]
     dots = np.array(re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', section), float)
-    across, up = np.polyfit([0.25, 0.55, 0.95], dots[:, 0], 1), np.polyfit([0.2, 0.5, 0.9], dots[:, 1], 1)
+    across, up = np.polyfit([0.25, 0.55, 0.95], dots[:, 0], 1), np.polyfit([0.2, 0.6, 0.9], dots[:, 1], 1)
     assert np.polyval(across, [0.25, 0.55, 0.95]) == pytest.approx(dots[:, 0], abs=0.1)
-    assert np.polyval(up, [0.2, 0.5, 0.9]) == pytest.approx(dots[:, 1], abs=0.1)
+    assert np.polyval(up, [0.2, 0.6, 0.9]) == pytest.approx(dots[:, 1], abs=0.1)
     assert across[0] > 0 > up[0]
+    line = re.findall(r'<polyline class="first" points="([^"]*)"', section)[0]
+    assert [[float(n) for n in point.split(",")] for point in line.split()] == dots[:, :2].tolist()
     assert (np.diff(dots[:, 2]) > 0).all()
     assert page.rows["calibration"][1:] == [
         ["0.00 to 0.25", "\N{EN DASH}", "\N{EN DASH}", "0"],
         ["0.25 to 0.50", "0.2500", "0.2000", "10"],
-        ["0.50 to 0.75", "0.5500", "0.5000", "400"],
+        ["0.50 to 0.75", "0.5500", "0.6000", "400"],
         ["0.75 to 1.00", "0.9500", "0.9000", "9,000"],
     ]
 
