@@ -143,7 +143,7 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
     with open(folder / "manifest.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Entry)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(s.entry) for s in stored)
+        writer.writerows({name: getattr(s.entry, name) for name in writer.fieldnames} for s in stored)
     if not with_instances:
         return
     images: Iterator[dict[str, Any]] = (
