@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
@@ -28,7 +28,7 @@ from seg.sources.base import Item, Source
 from seg.splits import SPLITS
 from seg.spool import Spool
 from seg.statistics import background_index
-from seg.store import DatasetInfo, Stored, measure_record, write_info, write_record, write_split
+from seg.store import DatasetInfo, Entry, Stored, measure_record, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
@@ -105,8 +105,7 @@ def examine(
         for index, place, (stored, facts) in zip(sound, places, found, strict=True)
     ]
     if folder is not None:
-        for index, image in zip(sound, examined, strict=True):
-            _move(folder, image.stored, plan.places[index], image.split)
+        _move(folder, [(image.stored.entry, plan.places[index], image.split) for index, image in zip(sound, examined, strict=True)])
         shutil.rmtree(folder / UNSPLIT, ignore_errors=True)
     diagnosis = check(examined, classes, source.with_instances, complete)
     findings += [*plan.findings, *source.findings]
@@ -176,10 +175,15 @@ def _file_of(item: Item) -> str:
     return item.files[0] if item.files and "/" in item.files[0] else item.image_id
 
 
-def _move(folder: Path, stored: Stored, origin: str, split: str) -> None:
-    if origin == split:
-        return
-    for part, file in (("images", stored.entry.file), ("semantic", f"{stored.entry.image_id}.png")):
-        target = folder / split / part / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder / origin / part / file, target)
+def _move(folder: Path, moves: Iterable[tuple[Entry, str, str]]) -> None:
+    """Bring the files of each entry from the place where they were stored to their split."""
+    made: set[str] = set()
+    for entry, origin, split in moves:
+        for part, file in (("images", entry.file), ("semantic", f"{entry.image_id}.png")):
+            if origin != split:
+                target = f"{folder}/{split}/{part}/{file}"  # no Path, of which there would be six an image
+                parent = os.path.dirname(target)
+                if parent not in made:
+                    os.makedirs(parent, exist_ok=True)
+                    made.add(parent)
+                os.replace(f"{folder}/{origin}/{part}/{file}", target)

@@ -12,6 +12,7 @@ docs/data.md describes each file and key.
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -104,11 +105,8 @@ def write_record(folder: Path, record: Record, num_classes: int, background: int
     """
     stored, sample = measure_record(record, num_classes, background), record.sample
     data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
-    for path, content in (
-        (folder / "images" / stored.entry.file, data),
-        (_label_path(folder, sample.image_id), encode_png(sample.semantic)),
-    ):
-        _write(path, content)
+    _write(f"{folder}/images/{stored.entry.file}", data)
+    _write(f"{folder}/semantic/{sample.image_id}.png", encode_png(sample.semantic))
     return stored
 
 
@@ -239,7 +237,7 @@ def read_entries(folder: Path) -> list[Entry]:
 
 def read_sample(folder: Path, entry: Entry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
     """One sample of a split's folder, with the instances that `annotations` hold."""
-    image_path, label_path = folder / "images" / entry.file, _label_path(folder, entry.image_id)
+    image_path, label_path = folder / "images" / entry.file, folder / "semantic" / f"{entry.image_id}.png"
     image = decode_image(read_bytes(image_path), channels, image_path)
     semantic = decode_index(read_bytes(label_path), label_path)
     instances, categories, crowd = no_instances(*semantic.shape)
@@ -264,16 +262,13 @@ def read_annotations(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _label_path(folder: Path, image_id: str) -> Path:
-    return folder / "semantic" / f"{image_id}.png"
-
-
-def _write(path: Path, data: bytes) -> None:
+def _write(path: str, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        with open(path, "wb") as file:
+            file.write(data)
     except FileNotFoundError:  # the first of its folder
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, data)
 
 
 def count_images(members: Sequence[Stored], num_classes: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def remove(folder: Path, name: str) -> None:
 
 def use(root: str, *more: str) -> list[str]:
     """The options of `dvc exp run` that read the folder at `root`."""
-    small = ["model.network.decoder_channels=[32,16,16,8,8]", "trainer.max_epochs=1", "trainer.batch_size=8"]
+    small = ["trainer.max_epochs=1", "trainer.batch_size=8"]
     return [word for setting in ("data=folders", f"data.root={root}", *small, *more) for word in ("-S", setting)]
 
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 DRAWN = [ClassInfo(name, (40 * k, 90, 200 - 30 * k)) for k, name in enumerate(("background", *KINDS))]
 ROUND = [ClassInfo("background", (0, 0, 0)), ClassInfo("angular", (250, 0, 0)), ClassInfo("round", (0, 250, 0))]
 SMALL = [
+    "model=unet",
     "model.network.decoder_channels=[32,32,16,16,8]",
     "optimizer.lr=0.05",
     "trainer.precision=32-true",

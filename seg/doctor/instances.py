@@ -56,6 +56,7 @@ def overlapping(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Ite
 
 def tiny(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """Classes many of whose instances are tiny: a finding a class, which shows the smallest."""
+    images = [image for image in images if len(image.facts.areas)]
     for index, info in enumerate(classes):
         chosen = [np.flatnonzero((image.facts.categories == index) & ~image.facts.crowd) for image in images]
         areas = np.concatenate([image.facts.areas[which] for image, which in zip(images, chosen, strict=True)] or [np.zeros(0)])

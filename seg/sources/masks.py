@@ -16,7 +16,7 @@ READINGS = ("index", "color", "palette")
 BY_COLOR_OR_PALETTE = (
     "set data.source.labels=color to read classes by their colour, or data.source.labels=palette for the indices of a palette PNG"
 )
-UNKNOWN = -2
+UNKNOWN = 254  # should a class have this index, its masks are only looked at twice
 
 
 def read_mask(path: Path) -> bytes:
@@ -80,9 +80,8 @@ class PixelClasses:
 
     def __init__(self, labels: str, class_map: ClassMap) -> None:
         self.labels, self.class_map = labels, class_map
-        known = [UNKNOWN if label is None else label for label in map(class_map.get, range(256))]
+        known = [UNKNOWN if index is None else index for index in map(class_map.get, range(256))]
         self.classes = np.array(known, np.int16).astype(np.uint8)
-        self.unknown = np.array([index == UNKNOWN for index in known], np.uint8)
 
     def read(self, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one."""
@@ -95,8 +94,10 @@ class PixelClasses:
 
     def of(self, values: np.ndarray, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of values, or of colours as `packed` gives them."""
-        if values.dtype == np.uint8 and not cv2.countNonZero(cv2.LUT(values, self.unknown)):
-            return cv2.LUT(values, self.classes)
+        if values.dtype == np.uint8:
+            found = cv2.LUT(values, self.classes)
+            if not cv2.countNonZero(cv2.inRange(found, UNKNOWN, UNKNOWN)):
+                return found
         present, places, lengths = _runs(values)
         labels = [self._label(int(value)) for value in present]
         classes = [self.class_map.get(label) for label in labels]

@@ -1,5 +1,6 @@
 """Raw files on disk: folders and files below data.root, the splits that a layout names, images and masks paired by name."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +100,12 @@ def is_mask(path: Path) -> bool:
 
 def pictures(folder: Path, ending: str) -> dict[str, Path]:
     """Every image file below a folder, in natural order, by its relative name without `ending` and suffix."""
-    return _by_name(folder, ending, [p for p in folder.rglob("*") if is_picture(p)])
+    return _by_name(folder, ending, PICTURE_SUFFIXES)
 
 
 def mask_files(folder: Path, ending: str) -> dict[str, Path]:
     """Every mask file below a folder, as `pictures` gives images."""
-    return _by_name(folder, ending, [p for p in folder.rglob("*") if is_mask(p)])
+    return _by_name(folder, ending, MASK_SUFFIXES)
 
 
 def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
@@ -141,9 +142,11 @@ def images_of(layout: Layout, part: Part) -> dict[str, Path]:
 
 def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[str], labels: str = "") -> Item:
     """The Item of an image below the folder of images, with what a list may call it. files: those of its labels."""
-    relative = path.relative_to(folder)
-    called = dict.fromkeys((name, relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem))
-    return Item(name, part.split, (str(path), *files), tuple(called), labels)
+    file, base = str(path), f"{folder}{os.sep}"
+    relative = file.removeprefix(base)
+    last = os.path.basename(file)
+    called = dict.fromkeys((name, relative, os.path.splitext(relative)[0], last, os.path.splitext(last)[0]))
+    return Item(name, part.split, (file, *files), tuple(called), labels)
 
 
 def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
@@ -196,15 +199,20 @@ def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[
     )
 
 
-def _by_name(folder: Path, ending: str, paths: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(paths, key=lambda p: natural_key(p.relative_to(folder).as_posix())):
-        if not path.stem.endswith(ending):
+def _by_name(folder: Path, ending: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """By strings, not paths: while the main process lists files, the others have nothing to do."""
+    root, files, found = str(folder), list[str](), dict[str, Path]()
+    for place, folders, names in os.walk(root):  # a folder that is named like an image is an error when it is read
+        above = "" if place == root else os.path.relpath(place, root) + os.sep
+        files += [f"{above}{name}" for name in (*folders, *names) if name.lower().endswith(suffixes) and not name.startswith(".")]
+    for file in sorted(files, key=natural_key):
+        stem = os.path.splitext(file)[0]
+        if not os.path.basename(stem).endswith(ending):
             continue
-        name = (path.parent / path.stem[: len(path.stem) - len(ending)]).relative_to(folder).as_posix()
+        name = stem[: len(stem) - len(ending)].rstrip(os.sep)
         if name in found:
-            raise DataError(f"{path}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-        found[name] = path
+            raise DataError(f"{folder / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
+        found[name] = folder / file
     return found
 
 
