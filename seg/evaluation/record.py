@@ -1,0 +1,46 @@
+"""evaluation.json: what an evaluation was of, so that it can be read and compared without the checkpoint."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seg.errors import DataError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """task: semantic or instance. monitor: the figure that the training watched. data, digest: name and digest of the prepared data.
+
+    split: which of its splits. epoch: of the checkpoint. settings: the resolved configuration of the training, with the sections of
+    the evaluation that was made.
+    """
+
+    task: str
+    monitor: str
+    data: str
+    digest: str
+    split: str
+    classes: list[str]
+    epoch: int
+    settings: dict[str, Any]
+
+
+def write_run(path: Path, run: Run) -> None:
+    """Write the file."""
+    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(run)}, indent=1) + "\n")
+
+
+def read_run(path: Path) -> Run:
+    """Read the file; DataError where it is missing, or of another version."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError:
+        raise DataError(f"{path}: there is no evaluation; run `dvc repro` or `seg evaluate`, or name its folder") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); evaluate again") from None
+    if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
+        raise DataError(f"{path}: is of another version than {SCHEMA_VERSION}; evaluate again")
+    return Run(**content)
