@@ -182,6 +182,12 @@ class Boundary(Section):
     tolerance: Annotated[float, Field(ge=0, lt=1000)]
 
 
+class GalleryImages(Section):
+    images: Count
+    least_share: Share
+    seed: Count
+
+
 class Evaluate(Named):
     split: SplitName
     checkpoint: Literal["best", "last"]
@@ -194,6 +200,7 @@ class Evaluate(Named):
     surface: bool
     calibration_bins: Positive | None
     size_bins: Positive
+    gallery: GalleryImages
 
 
 class Paths(Section):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from seg.evaluation.bootstrap import intervals
-from seg.evaluation.detail import Detail
+from seg.evaluation.detail import Detail, Rows
 from seg.evaluation.groups import group_rows
 from seg.metrics.base import Metrics
 from seg.schema import Evaluate
@@ -16,7 +16,7 @@ from seg.store import Entry
 
 def resampling_tables(
     metrics: Metrics, detail: Detail, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
-) -> dict[str, list[dict[str, Any]]]:
+) -> Rows:
     """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
     image_ids = [entry.image_id for entry in entries]
 
@@ -25,11 +25,11 @@ def resampling_tables(
 
     drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
     limits = intervals(resampled, len(entries), *drawn)
-    rows = [
+    rows: list[Mapping[str, Any]] = [
         {"figure": name, "value": value, **dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))}
         for name, value in figures.items()
     ]
-    tables: dict[str, list[dict[str, Any]]] = {"figures": rows}
+    tables: Rows = {"figures": rows}
     if settings.groups:
         tables["groups"] = [
             row

@@ -1,4 +1,4 @@
-"""`evaluate`: a checkpoint and a split of the prepared data -> metrics.json, per_image.csv, the task's tables, and overlays."""
+"""`evaluate`: a checkpoint and a split of the prepared data -> figures, tables, predictions, pictures, and a page of it all."""
 
 import shutil
 from collections.abc import Callable
@@ -13,17 +13,23 @@ from torch import Tensor
 from seg.checkpoint import Checkpoint, load, restore
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
-from seg.evaluation.detail import detail_of
+from seg.evaluation.choice import Chosen, choose
+from seg.evaluation.detail import Rows, detail_of
 from seg.evaluation.groups import check_columns
+from seg.evaluation.predictions import Stored, stored, written
+from seg.evaluation.record import Run, write_run
 from seg.evaluation.tables import resampling_tables
 from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
 from seg.progress import track
+from seg.report.evaluated import Evaluated, page_of
+from seg.report.evaluation_page import write_evaluation
 from seg.report.instances import instance_panels
 from seg.report.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.tables import write_metrics, write_rows
 from seg.sample import ClassInfo, Prediction
 from seg.schema import Config
+from seg.store import DatasetInfo
 from seg.targets import build
 
 T = TypeVar("T")
@@ -34,39 +40,65 @@ Attend = Callable[[Tensor], dict[str, Tensor]]
 def run(cfg: Config, out: Path) -> float:
     """Returns the figure that training monitors."""
     checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
-    trained, split = checkpoint.typed_config, cfg.evaluate.split
-    data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.instances)
+    trained, settings, split = checkpoint.typed_config, cfg.evaluate, cfg.evaluate.split
+    with_instances = trained.task.instances
+    data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, settings.batch_size, cfg.runtime.workers, 0, with_instances)
     refuse_other_classes(checkpoint, data)
-    entries = [entry for _, entry in data.split_dataset(split).rows]
-    check_columns(cfg.evaluate.groups, [entry.columns for entry in entries])
+    dataset = data.split_dataset(split)
+    entries = [entry for _, entry in dataset.rows]
+    check_columns(settings.groups, [entry.columns for entry in entries])
     names = [c.name for c in data.info.classes]
-    given = {"class_names": names, "score_threshold": cfg.evaluate.score_threshold}
+    given = {"class_names": names, "score_threshold": settings.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     (predict, attend), loader = predictor(checkpoint), data.split_dataloader(split)
-    detail = detail_of(metrics, names, cfg.evaluate)
+    detail = detail_of(metrics, names, settings)
+    by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
-    for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-        predictions = predict(batch.images)
-        own = metrics.update(batch, predictions)
-        scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
+    with written(out / "predictions", entries, with_instances) as kept:
+        for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
+            predictions = predict(batch.images)
+            own = metrics.update(batch, predictions)
+            scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
+            for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
+                kept.add(by_id[image_id], prediction)
+    scores.sort(key=lambda s: s.image_id)
     figures = metrics.figures() | detail.figures()
     more = detail.per_class()
     per_class = {name: row | more.get(name, {}) for name, row in metrics.per_class().items()}
     absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
     summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
-    write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent, "per_class": per_class})
-    write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in sorted(scores, key=lambda s: s.image_id)])
+    write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent})
+    tables: Rows = {**metrics.tables(), **detail.tables()}
+    tables |= resampling_tables(metrics, detail, entries, figures, trained.task.monitor, settings)
+    tables["per_class"] = [{"class": name, **row} for name, row in per_class.items()]
+    write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in scores])
     for folder in ("tables", "overlays"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    tables = metrics.tables() | detail.tables() | resampling_tables(metrics, detail, entries, figures, trained.task.monitor, cfg.evaluate)
     for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
-    chosen = choose(scores, cfg.evaluate.num_overlays)
-    save_overlays(out / "overlays", predict, attend, data.split_dataset(split), data.info.classes, chosen, cfg.evaluate.score_threshold)
+    found = stored(out / "predictions", entries, with_instances)
+    chosen = choose(scores, settings.num_overlays)
+    save_overlays(out / "overlays", found, attend, dataset, data.info.classes, chosen, settings.score_threshold)
+    record = run_of(checkpoint, cfg, data.info)
+    write_run(out / "evaluation.json", record)
+    evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings)
+    page = page_of(evaluated, Path(cfg.paths.train) / "history.csv", Path(cfg.paths.augment) / "preview.png")
+    write_evaluation(out / "report.html", page)
     limits = {row["figure"]: f" ({row['low']:.4f} to {row['high']:.4f})" for row in tables["figures"] if row["low"] == row["low"]}
     shown = "  ".join(f"{name} {value:.4f}{limits.get(name, '')}" for name, value in figures.items())
     print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
+    print(f"see {out / 'report.html'}")
     return figures[trained.task.monitor]
+
+
+def run_of(checkpoint: Checkpoint, cfg: Config, info: DatasetInfo) -> Run:
+    """The record of an evaluation with these settings."""
+    own = cfg.model_dump(mode="json", by_alias=True)
+    left_out = ("targets", "paths", "runtime", "plots", "overrides")  # of the machine or the page, not of the model
+    settings = {key: own[key] if key == "evaluate" else value for key, value in checkpoint.config.items() if key not in left_out}
+    task = checkpoint.typed_config.task
+    classes = [c.name for c in info.classes]
+    return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings)
 
 
 def predictor(checkpoint: Checkpoint) -> tuple[Predict, Attend]:
@@ -100,28 +132,13 @@ def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None
         raise DataError(f"{data.prepared}: has {data.info.channels} channels, but the checkpoint was trained on {channels}; train again")
 
 
-def choose(scores: list[ImageScore], count: int) -> list[tuple[str, ImageScore]]:
-    """The worst, median and best images, `count` of each; none twice."""
-    ordered = sorted((s for s in scores if s.score == s.score), key=lambda s: (s.score, s.image_id))
-    middle = max(0, len(ordered) // 2 - count // 2)
-    picked = [("worst", s) for s in ordered[:count]] + [("median", s) for s in ordered[middle : middle + count]]
-    picked += [("best", s) for s in reversed(ordered[max(0, len(ordered) - count) :])]
-    seen: set[str] = set()
-    unique = []
-    for kind, score in picked:
-        if score.image_id not in seen:
-            seen.add(score.image_id)
-            unique.append((kind, score))
-    return unique
-
-
 def save_overlays(
     folder: Path,
-    predict: Predict,
+    predictions: Stored,
     attend: Attend,
     dataset: SampleDataset,
     classes: list[ClassInfo],
-    chosen: list[tuple[str, ImageScore]],
+    chosen: Chosen,
     score_threshold: float,
 ) -> None:
     """Pictures of the chosen images, as <kind>_<rank>_<image_id>.png."""
@@ -130,9 +147,9 @@ def save_overlays(
     ranks: dict[str, int] = {}
     for kind, score in chosen:
         ranks[kind] = ranks.get(kind, 0) + 1
-        sample = dataset[(index_of[score.image_id], 0)]
+        place = index_of[score.image_id]
+        sample, predicted = dataset.read(place), predictions.read(dataset.rows[place][1])
         image = torch.from_numpy(sample.image).permute(2, 0, 1)[None]
-        predicted = predict(image)[0]
         if predicted.semantic is not None:
             panels = semantic_panels(sample.image, sample.semantic, predicted.semantic, classes)
             shown = set(np.unique(sample.semantic)) | set(np.unique(predicted.semantic))
