@@ -1,10 +1,10 @@
 """`evaluate`: a checkpoint and a split of the prepared data -> figures, tables, predictions, pictures, and a page of it all."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from seg.evaluation.groups import check_columns
 from seg.evaluation.predictions import Stored, stored, written
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.tables import resampling_tables
+from seg.findings import plural
 from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
 from seg.progress import track
@@ -84,11 +85,17 @@ def run(cfg: Config, out: Path) -> float:
     evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings)
     page = page_of(evaluated, Path(cfg.paths.train) / "history.csv", Path(cfg.paths.augment) / "preview.png")
     write_evaluation(out / "report.html", page)
-    limits = {row["figure"]: f" ({row['low']:.4f} to {row['high']:.4f})" for row in tables["figures"] if row["low"] == row["low"]}
-    shown = "  ".join(f"{name} {value:.4f}{limits.get(name, '')}" for name, value in figures.items())
-    print(f"{split}: {shown}  ({len(scores)} images, checkpoint of epoch {checkpoint.epoch})")
-    print(f"see {out / 'report.html'}")
+    print_figures(split, tables["figures"])
+    print(f"{plural(len(scores), 'image')}, checkpoint of epoch {checkpoint.epoch}; see {out / 'report.html'}")
     return figures[trained.task.monitor]
+
+
+def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a figure, with its interval where it has one."""
+    width = max(len(row["figure"]) for row in rows)
+    for row in rows:
+        limits = f"  ({row['low']:.4f} to {row['high']:.4f})" if row["low"] == row["low"] else ""
+        print(f"{split}: {row['figure']:<{width}}  {row['value']:.4f}{limits}")
 
 
 def run_of(checkpoint: Checkpoint, cfg: Config, info: DatasetInfo) -> Run:

@@ -54,7 +54,8 @@ def test_figures_have_intervals_and_groups_their_own(
         assert value == figures[name]
         assert low <= value <= high
         assert low < high
-    assert f"miou {figures['miou']:.4f} ({float(rows['miou']['low']):.4f} to {float(rows['miou']['high']):.4f})" in capsys.readouterr().out
+    limits = f"({float(rows['miou']['low']):.4f} to {float(rows['miou']['high']):.4f})"
+    assert f"test: miou {figures['miou']:.4f} {limits}" in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     groups = rows_of(tmp_path / "out/tables/groups.csv")
     assert [(g["column"], g["group"]) for g in groups] == [("kind", "a"), ("kind", "b")]
     assert sum(int(g["num_images"]) for g in groups) == figures["num_images"]
@@ -82,13 +83,14 @@ def test_class_maps_have_boundaries_and_calibration_where_asked_for(prepared: Pa
         "maximum_calibration_error",
     }
     assert further <= figures["test"].keys()
-    assert {"boundary_iou", "boundary_f", "hd95_px"} <= figures["per_class"]["disc"].keys()
+    classes = rows_of(tmp_path / "all/tables/per_class.csv")
+    assert {"class", "iou", "boundary_iou", "boundary_f", "hd95_px"} <= classes[0].keys()
     assert further <= rows_of(tmp_path / "all/per_image.csv")[0].keys()
     assert len(rows_of(tmp_path / "all/tables/reliability.csv")) == 4
-    assert [r["class"] for r in rows_of(tmp_path / "all/tables/boundary.csv")] == list(figures["per_class"])
+    assert [r["class"] for r in rows_of(tmp_path / "all/tables/boundary.csv")] == [r["class"] for r in classes]
     run(untrained(prepared, tmp_path, make_config, *few, "evaluate.boundary=null", "evaluate.calibration_bins=null"), tmp_path / "none")
     assert not further & json.loads((tmp_path / "none/metrics.json").read_text())["test"].keys()
-    assert sorted(p.stem for p in (tmp_path / "none/tables").iterdir()) == ["confusion", "figures"]
+    assert sorted(p.stem for p in (tmp_path / "none/tables").iterdir()) == ["confusion", "figures", "per_class"]
 
 
 def test_instances_have_kinds_of_errors_and_sizes(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
