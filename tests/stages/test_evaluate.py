@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig
@@ -13,7 +15,10 @@ from models.test_contract import SMALLER
 
 from seg.checkpoint import Checkpoint, save
 from seg.errors import ConfigError
+from seg.evaluation.record import read_run
+from seg.metrics.semantic import confusion_matrix
 from seg.models.build import build_model
+from seg.report.html import number
 from seg.schema import Config
 from seg.stages.evaluate import run
 from seg.store import read_info
@@ -101,6 +106,41 @@ def test_instances_have_kinds_of_errors_and_sizes(prepared: Path, tmp_path: Path
     assert len(truth) == sum(int(n) for r in errors for key, n in r.items() if key.startswith("truth_")) > 0
     assert sum(int(r["num_truth"]) for r in rows_of(tmp_path / "out/tables/sizes.csv")) == len(truth)
     assert {"mask_ap", "pq"} <= {r["figure"] for r in rows_of(tmp_path / "out/tables/figures.csv")}
+
+
+def test_the_predictions_that_are_kept_have_the_figures(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = untrained(
+        prepared, tmp_path, make_config, "evaluate.num_overlays=0", "evaluate.batch_size=1", "evaluate.bootstrap.resamples=0"
+    )
+    run(config, tmp_path / "out")
+    counted = np.zeros((6, 6), np.int64)
+    for truth in sorted((prepared / "test/semantic").rglob("*.png")):
+        found = cv2.imread(str(tmp_path / "out/predictions" / truth.name), cv2.IMREAD_UNCHANGED)
+        counted += confusion_matrix(cv2.imread(str(truth), cv2.IMREAD_UNCHANGED), found, 6)
+    assert [int(r["pixels"]) for r in rows_of(tmp_path / "out/tables/confusion.csv")] == counted.ravel().tolist()
+    record = read_run(tmp_path / "out/evaluation.json")
+    assert (record.task, record.split, record.digest, record.monitor) == ("semantic", "test", read_info(prepared).digest, "miou")
+    assert record.settings["evaluate"]["batch_size"] == 1
+    assert record.settings["optimizer"] == config.optimizer.model_dump(mode="json", by_alias=True)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_config: MakeConfig, task: str) -> None:
+    overrides = [f"task={task}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
+    config = untrained(prepared, tmp_path, make_config, *overrides, f"paths.augment={tmp_path}")
+    (tmp_path / "history.csv").write_text("epoch,train_loss,val_miou\n1,0.5,\n2,0.25,0.125\n")
+    shutil.copyfile(next((prepared / "test/images").iterdir()), tmp_path / "preview.png")
+    run(config, tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    sections = ["summary", "learning", "classes", "images", "gallery", "augmentation", "data"]
+    sections += ["confusions", "calibration"] if task == "semantic" else ["tables"]
+    assert set(re.findall(r'<section id="(\w+)"', page)) == set(sections)
+    figure = next(r for r in rows_of(tmp_path / "out/tables/figures.csv") if r["figure"] == config.task.monitor)
+    assert f"<strong>{number(float(figure['value']))}</strong>" in page
+    assert f"{number(float(figure['low']))} to {number(float(figure['high']))}" in page
+    assert page.count('<li class="entry"') == len(rows_of(tmp_path / "out/per_image.csv"))
+    assert page.count("<svg") >= 3
+    assert "http" not in re.sub(r"data:image/\w+;base64,[\w+/=]+", "", page).replace("http://www.w3.org", "")
 
 
 def test_overlays_show_the_gates_of_an_attention_unet(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
