@@ -77,8 +77,9 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
 
 
 def row_of(score: ImageScore) -> ImageRow:
-    """An image's score, and its own figures but for those of single classes."""
-    figures = {k: float(v) for k, v in score.figures.items() if not k.startswith(("iou_", "boundary_", "hd95_", "assd_")) and k != score.by}
+    """An image's score, and its own figures but for those of single classes, and of calibration, of which an image has too few pixels."""
+    left_out = {k for k in score.figures if k.startswith(("iou_", "boundary_", "hd95_", "assd_")) or k.endswith("_calibration_error")}
+    figures = {k: float(v) for k, v in score.figures.items() if k not in left_out and k != score.by}
     return ImageRow(score.image_id, score.score, figures)
 
 
