@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.checkpoint import Checkpoint, load, restore
+from seg.checkpoint import Checkpoint, LoadedCheckpoint, load, restore
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
 from seg.evaluation.detail import detail_of
@@ -33,7 +33,7 @@ Attend = Callable[[Tensor], dict[str, Tensor]]
 
 def run(cfg: Config, out: Path) -> float:
     """Returns the figure that training monitors."""
-    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
+    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg)
     trained, split = checkpoint.typed_config, cfg.evaluate.split
     data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, cfg.evaluate.batch_size, cfg.runtime.workers, 0, trained.task.instances)
     refuse_other_classes(checkpoint, data)
@@ -69,7 +69,7 @@ def run(cfg: Config, out: Path) -> float:
     return figures[trained.task.monitor]
 
 
-def predictor(checkpoint: Checkpoint) -> tuple[Predict, Attend]:
+def predictor(checkpoint: LoadedCheckpoint) -> tuple[Predict, Attend]:
     """Images (B, C, H, W) uint8 -> predictions, and attention maps, on the device and in the precision of the training."""
     trainer = checkpoint.typed_config.trainer
     device = device_of(trainer.accelerator)
