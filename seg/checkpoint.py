@@ -4,7 +4,7 @@ Plain data and tensors alone, so that it loads with `weights_only=True`.
 """
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from seg.config import Params, checked
-from seg.errors import DataError
+from seg.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.sample import ClassInfo
-from seg.schema import Config
+from seg.schema import Config, validate
 from seg.store import DatasetInfo
 
 FORMAT = 1
+
+SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "seed")
+"""The sections of the configuration that decide what training makes; dvc.yaml tracks the same. A checkpoint keeps its own of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,12 @@ class Checkpoint:
     epoch: int
     figures: dict[str, float]
 
-    @property
-    def typed_config(self) -> Config:
-        return checked(self.config)
+
+@dataclass(frozen=True, slots=True)
+class LoadedCheckpoint(Checkpoint):
+    """typed_config: SECTIONS as they were trained with; the others, which do not concern the network, as they are now."""
+
+    typed_config: Config
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -75,10 +81,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
         write_whole(Path(path), checkpoint)
 
 
-def load(path: Path, allow: list[str]) -> Checkpoint:
-    """Read a checkpoint; DataError where it is missing or not one of ours.
+def load(path: Path, cfg: Config) -> LoadedCheckpoint:
+    """Read a checkpoint; DataError where it is missing, not one of ours, or of settings that this version does not take.
 
-    allow: the modules that its `_target_`s may name. Its own list is not trusted.
+    cfg: the configuration of the command that reads it. `_target_`s may name the modules that it allows; the file's own list is not
+    trusted.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,14 +98,27 @@ def load(path: Path, allow: list[str]) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
-    content["config"]["targets"] = {"allow": allow}
-    facts = content["data"]
+    facts = {f.name: content["data"][f.name] for f in fields(DatasetInfo) if f.name in content["data"]}
     facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
-    return Checkpoint(content["state_dict"], content["config"], DatasetInfo(**facts), content["epoch"], content["figures"])
+    config = content["config"]
+    info = DatasetInfo(**facts)
+    return LoadedCheckpoint(content["state_dict"], config, info, content["epoch"], content["figures"], _typed(path, config, cfg))
 
 
-def restore(checkpoint: Checkpoint) -> SegmentationModel:
-    """The model of a checkpoint, built from its own configuration, in evaluation mode."""
+def _typed(path: Path, trained: Params, cfg: Config) -> Config:
+    others = {name: value for name, value in cfg.model_dump(mode="json", by_alias=True).items() if name not in SECTIONS}
+    merged = others | {name: trained[name] for name in SECTIONS if name in trained}
+    try:
+        validate(merged)
+    except ConfigError as error:
+        raise DataError(
+            f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
+        ) from None
+    return checked(merged)
+
+
+def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:
+    """The model of a checkpoint, built from its own settings, in evaluation mode."""
     model = build_model(checkpoint.typed_config, checkpoint.data, pretrained=False)
     model.load_state_dict(checkpoint.state_dict)
     return model.eval()

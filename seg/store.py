@@ -29,7 +29,7 @@ from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample, no_instances, vali
 from seg.sources.base import Record
 from seg.statistics import Counts, Gathered, count, mean_and_std, summarise
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,14 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     )
 
 
+def numbers_of(entries: Iterable[Entry]) -> dict[str, int]:
+    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1.
+
+    Where scores are equal, COCO's tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same.
+    """
+    return {image_id: number for number, image_id in enumerate(sorted(entry.image_id for entry in entries), start=1)}
+
+
 def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo], with_instances: bool) -> None:
     """Write a split's manifest.csv, and instances.json for a data set that has instances.
 
@@ -152,11 +160,11 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
         writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))
     if not with_instances:
         return
+    ids = numbers_of(s.entry for s in stored)
     images: Iterator[dict[str, Any]] = (
-        {"id": number, "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width}
-        for number, s in enumerate(stored, start=1)
+        {"id": ids[s.entry.image_id], "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width} for s in stored
     )
-    annotations = ({"image_id": number, **a} for number, s in enumerate(stored, start=1) for a in s.annotations)
+    annotations = ({"image_id": ids[s.entry.image_id], **a} for s in stored for a in s.annotations)
     categories = ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND)
     parts: dict[str, Iterable[Mapping[str, Any]]] = {
         "images": images,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.stages.train import SECTIONS
+from seg.checkpoint import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -37,7 +37,7 @@ class Detail(Protocol):
         ...
 
     def tables(self) -> Rows:
-        """{file stem: rows} of further tables."""
+        """{file stem: rows} of further tables; one without rows is left out."""
         ...
 
 

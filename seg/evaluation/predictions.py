@@ -1,33 +1,39 @@
-"""Predictions as files, which other scorers read too: class maps as PNG, instances in COCO's format of results.
+"""Predictions as files, which other scorers read too: class maps as PNG, instances in COCO's two formats of results.
 
-semantic   <image_id>.png       class indices, 8-bit gray, at the image's own size
-instance   instances.json       https://cocodataset.org/#format-results; image_id: the image's place in the split's manifest, from 1,
-                                which is its id in the split's instances.json; boxes in floating-point pixels
+semantic   <image_id>.png    class indices, 8-bit gray, at the image's own size
+instance   instances.json    masks (https://cocodataset.org/#format-results); image_id: as in the split's instances.json
+           boxes.json        the boxes of the same predictions, in the same order, in floating-point pixels
+
+Masks and boxes are two files because pycocotools takes a prediction's area from its box wherever it has one, so that masks with
+boxes beside them would be counted as small, medium and large by their boxes.
 """
 
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TextIO, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from seg.errors import DataError
-from seg.imagefile import decode_index, encode_png, read_bytes
-from seg.labelmaps import Rle
+from seg.imagefile import decode_index, encode_png
 from seg.sample import Prediction
-from seg.store import Entry
+from seg.store import Entry, numbers_of
 
-INSTANCES = "instances.json"
+MASKS, BOXES = "instances.json", "boxes.json"
+
+T = TypeVar("T")
 
 
 class Written(Protocol):
     """Predictions that are being written."""
 
     def add(self, entry: Entry, prediction: Prediction) -> None:
-        """Write one image's."""
+        """Write one image's, of at least its size (more where its batch was padded at the right and bottom)."""
         ...
 
 
@@ -41,21 +47,27 @@ class Stored(Protocol):
 
 @contextmanager
 def written(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Iterator[Written]:
-    """Writes predictions into `folder`, whose former content is removed."""
+    """Writes predictions of a split into `folder`, whose former content is removed.
+
+    What is left of a run that ends before its time is refused by `stored`, or by its `read`. entries: the whole split's.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if not with_instances:
         yield _WrittenMaps(folder)
         return
-    with open(folder / INSTANCES, "w") as file:  # image by image, as all of them may be too much for the memory
-        file.write("[")
-        yield _WrittenInstances(file, entries)
-        file.write("]\n")
+    with open(folder / MASKS, "w") as masks, open(folder / BOXES, "w") as boxes:
+        into = _WrittenInstances(_List(masks), _List(boxes), entries)
+        yield into
+        into.masks.close()
+        into.boxes.close()
 
 
 def stored(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Stored:
-    """The predictions of these images, in `folder`; DataError where there are none."""
-    return _StoredInstances(folder / INSTANCES, entries) if with_instances else _StoredMaps(folder)
+    """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there are no predictions; evaluate again")
+    return _StoredInstances(folder, entries) if with_instances else _StoredMaps(folder)
 
 
 class _WrittenMaps:
@@ -76,7 +88,7 @@ class _StoredMaps:
 
     def read(self, entry: Entry) -> Prediction:
         path = _map(self.folder, entry)
-        semantic = decode_index(read_bytes(path), path)
+        semantic = decode_index(_bytes(path), path, "evaluate again")
         if semantic.shape != (entry.height, entry.width) or semantic.dtype != np.uint8:
             raise DataError(
                 f"{path}: is {semantic.shape[1]}x{semantic.shape[0]} {semantic.dtype}, expected {entry.width}x{entry.height} uint8 like "
@@ -85,47 +97,99 @@ class _StoredMaps:
         return Prediction(semantic)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rle:
+    size: list[int]
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    image_id: int
+    category_id: int
+    score: float
+    segmentation: _Rle
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    image_id: int
+    category_id: int
+    score: float
+    bbox: tuple[float, float, float, float]
+
+
+class _List:
+    """A list in JSON that is written row by row, as all of it may be too much for the memory."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.before = file, "[\n"
+
+    def append(self, row: dict[str, object]) -> None:
+        self.file.write(f"{self.before}{json.dumps(row, allow_nan=False)}")
+        self.before = ",\n"
+
+    def close(self) -> None:
+        self.file.write("[]\n" if self.before == "[\n" else "\n]\n")
+
+
 class _WrittenInstances:
-    def __init__(self, file: Any, entries: Sequence[Entry]) -> None:
-        self.file, self.number = file, {entry.image_id: place for place, entry in enumerate(entries, start=1)}
-        self.separator = "\n"
+    def __init__(self, masks: _List, boxes: _List, entries: Sequence[Entry]) -> None:
+        self.masks, self.boxes, self.numbers = masks, boxes, numbers_of(entries)
 
     def add(self, entry: Entry, prediction: Prediction) -> None:
         for score, category, box, mask in zip(prediction.scores, prediction.categories, prediction.boxes, prediction.masks, strict=True):
             x1, y1, x2, y2 = (float(v) for v in box)
-            row = {
-                "image_id": self.number[entry.image_id],
-                "category_id": int(category),
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "score": float(score),
-                "segmentation": mask,
-            }
-            self.file.write(f"{self.separator}{json.dumps(row)}")
-            self.separator = ",\n"
+            row = {"image_id": self.numbers[entry.image_id], "category_id": int(category), "score": float(score)}
+            self.masks.append(row | {"segmentation": mask})
+            self.boxes.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1]})
 
 
 class _StoredInstances:
-    def __init__(self, path: Path, entries: Sequence[Entry]) -> None:
-        try:
-            rows = json.loads(read_bytes(path))
-        except ValueError as error:
-            raise DataError(f"{path}: is not JSON ({error}); evaluate again") from None
-        self.number = {entry.image_id: place for place, entry in enumerate(entries, start=1)}
-        self.rows: dict[int, list[dict[str, Any]]] = {place: [] for place in self.number.values()}
-        for row in rows:
-            self.rows.setdefault(row["image_id"], []).append(row)
+    def __init__(self, folder: Path, entries: Sequence[Entry]) -> None:
+        self.path, self.numbers = folder / MASKS, numbers_of(entries)
+        masks, boxes = _rows(self.path, list[_Mask]), _rows(folder / BOXES, list[_Box])
+        if [(m.image_id, m.category_id, m.score) for m in masks] != [(b.image_id, b.category_id, b.score) for b in boxes]:
+            raise DataError(f"{folder / BOXES}: has other predictions than {MASKS} beside it; evaluate again")
+        self.rows: dict[int, list[tuple[_Mask, _Box]]] = {number: [] for number in self.numbers.values()}
+        for mask, box in zip(masks, boxes, strict=True):
+            if mask.image_id not in self.rows:
+                raise DataError(f"{self.path}: has predictions of image {mask.image_id}, but the split has {len(entries)}; evaluate again")
+            self.rows[mask.image_id].append((mask, box))
 
     def read(self, entry: Entry) -> Prediction:
-        rows = self.rows[self.number[entry.image_id]]
-        masks: list[Rle] = [row["segmentation"] for row in rows]
-        if masks and list(masks[0]["size"]) != [entry.height, entry.width]:
-            raise DataError(f"{INSTANCES}: {entry.image_id} is of another size than its predictions; evaluate again")
-        boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+        rows = self.rows[self.numbers[entry.image_id]]
+        for mask, _ in rows:
+            if mask.segmentation.size != [entry.height, entry.width]:
+                height, width = mask.segmentation.size
+                raise DataError(
+                    f"{self.path}: has a mask of {width}x{height} in {entry.image_id}, expected {entry.width}x{entry.height} like the "
+                    "image; evaluate again"
+                )
+        boxes = np.array([box.bbox for _, box in rows], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        scores, categories = (np.array([row[key] for row in rows]) for key in ("score", "category_id"))
         return Prediction(
-            scores=scores.astype(np.float32), categories=categories.astype(np.int32), boxes=boxes.astype(np.float32), masks=masks
+            scores=np.array([mask.score for mask, _ in rows], np.float32),
+            categories=np.array([mask.category_id for mask, _ in rows], np.int32),
+            boxes=boxes.astype(np.float32),
+            masks=[{"size": mask.segmentation.size, "counts": mask.segmentation.counts} for mask, _ in rows],
         )
+
+
+def _rows(path: Path, kind: type[list[T]]) -> list[T]:
+    try:
+        return TypeAdapter(kind).validate_json(_bytes(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        raise DataError(f"{path}{place}: {first['msg']}; evaluate again") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); evaluate again") from None
 
 
 def _map(folder: Path, entry: Entry) -> Path:

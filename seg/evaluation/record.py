@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from seg.errors import DataError
 
 SCHEMA_VERSION = 1
@@ -34,13 +36,17 @@ def write_run(path: Path, run: Run) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Read the file; DataError where it is missing, or of another version."""
+    """Read the file; DataError where it is missing, of another version, or not as `write_run` writes it."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except OSError:
         raise DataError(f"{path}: there is no evaluation; run `dvc repro` or `seg evaluate`, or name its folder") from None
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}); evaluate again") from None
     if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
         raise DataError(f"{path}: is of another version than {SCHEMA_VERSION}; evaluate again")
-    return Run(**content)
+    try:
+        return TypeAdapter(Run).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise DataError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}; evaluate again") from None

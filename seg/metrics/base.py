@@ -55,5 +55,5 @@ class Metrics(Protocol):
         ...
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
-        """{file stem: rows} of the task's own tables."""
+        """{file stem: rows} of the task's own tables, each of a row or more."""
         ...

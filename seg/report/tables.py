@@ -15,7 +15,9 @@ def write_metrics(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV with the keys of the first row as columns; NaN is left blank."""
+    """A CSV with the keys of the first row as columns; NaN is left blank. Raises ValueError without a row, which names no columns."""
+    if not rows:
+        raise ValueError(f"{path}: a table needs a row to tell its columns; leave an empty one out")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.checkpoint import Checkpoint, load, restore
+from seg.checkpoint import Checkpoint, LoadedCheckpoint, load, restore
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
 from seg.evaluation.choice import Chosen, choose
@@ -40,7 +40,7 @@ Attend = Callable[[Tensor], dict[str, Tensor]]
 
 def run(cfg: Config, out: Path) -> float:
     """Returns the figure that training monitors."""
-    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
+    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg)
     trained, settings, split = checkpoint.typed_config, cfg.evaluate, cfg.evaluate.split
     with_instances = trained.task.instances
     data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, settings.batch_size, cfg.runtime.workers, 0, with_instances)
@@ -98,7 +98,7 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{split}: {row['figure']:<{width}}  {row['value']:.4f}{limits}")
 
 
-def run_of(checkpoint: Checkpoint, cfg: Config, info: DatasetInfo) -> Run:
+def run_of(checkpoint: LoadedCheckpoint, cfg: Config, info: DatasetInfo) -> Run:
     """The record of an evaluation with these settings."""
     own = cfg.model_dump(mode="json", by_alias=True)
     left_out = ("targets", "paths", "runtime", "plots", "overrides")  # of the machine or the page, not of the model
@@ -108,7 +108,7 @@ def run_of(checkpoint: Checkpoint, cfg: Config, info: DatasetInfo) -> Run:
     return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings)
 
 
-def predictor(checkpoint: Checkpoint) -> tuple[Predict, Attend]:
+def predictor(checkpoint: LoadedCheckpoint) -> tuple[Predict, Attend]:
     """Images (B, C, H, W) uint8 -> predictions, and attention maps, on the device and in the precision of the training."""
     trainer = checkpoint.typed_config.trainer
     device = device_of(trainer.accelerator)

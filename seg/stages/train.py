@@ -19,7 +19,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seg.callbacks import Console, History, Keep
-from seg.checkpoint import Checkpoint, WholeCheckpointIO, save
+from seg.checkpoint import SECTIONS, Checkpoint, WholeCheckpointIO, save
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData, TrainingBatches
 from seg.environment import keep_freed_memory
@@ -36,9 +36,6 @@ from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
 from seg.targets import build
 from seg.transforms import load_policy
-
-SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "seed")
-"""The sections of the configuration that decide the result; dvc.yaml tracks the same."""
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """Variables by which launchers tell a process its place; all are 0 or unset in the first one."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
+from seg.evaluation.detail import InstanceDetail
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, judge, tally
 from seg.evaluation.instances import InstanceErrors
 from seg.metrics.coco import ImageInstances
@@ -107,3 +108,13 @@ def test_an_image_counts_once_and_has_known_categories() -> None:
     with pytest.raises(ValueError, match=r"c: an instance is of category 4, expected one of \[1, 2, 3\]"):
         errors.update(images_of([Scene("c", (20, 20)).predict(part(0, 0, 1, 1), 4)])[0])
     assert sorted(errors.verdicts) == ["a", "b"]
+
+
+def test_without_instances_and_predictions_every_table_that_is_left_has_rows() -> None:
+    metrics = InstanceMetrics(["background", *NAMES.values()], 0.5, 100)
+    detail = InstanceDetail(metrics, 0.5, 5)
+    batch, predictions = batch_of([Scene("a", (20, 20)), Scene("b", (20, 20))])
+    metrics.update(batch, predictions)
+    detail.update(batch, predictions)
+    assert all(metrics.tables().values())
+    assert {name: len(rows) for name, rows in detail.tables().items()} == {"errors": 3, "sizes": 1}

@@ -35,3 +35,9 @@ def test_rows_are_csv_with_blanks_for_nan(tmp_path: Path) -> None:
 def test_a_row_with_another_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="extra"):
         write_rows(tmp_path / "rows.csv", [{"a": 1}, {"a": 1, "extra": 2}])
+
+
+def test_a_table_without_rows_is_refused_and_no_file_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"made/rows\.csv: a table needs a row"):
+        write_rows(tmp_path / "made/rows.csv", [])
+    assert not list(tmp_path.iterdir())
