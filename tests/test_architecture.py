@@ -37,7 +37,7 @@ LAYERS = (
     },
     {"sources", "store", "transforms", "models", "metrics"},
     {"evaluation"},
-    {"datamodule", "module", "report", "set_aside", "division", "preparation", "doctor", "recognise", "checkpoint", "callbacks"},
+    {"datamodule", "module", "report", "predict", "set_aside", "division", "preparation", "doctor", "recognise", "checkpoint", "callbacks"},
     {"stages"},
     {"cli"},
     {"__main__"},

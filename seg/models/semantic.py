@@ -98,11 +98,14 @@ class SemanticModel(SegmentationModel):
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
+        return predictions_of(self.full_logits(images))
+
+    def full_logits(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) uint8 -> logits (B, K, H, W) float32, of the same size."""
         logits = self.logits(images)["out"]
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
-        classes, confidence = (values.cpu().numpy() for values in most_probable(logits.float()))
-        return [Prediction(semantic=s, confidence=c) for s, c in zip(classes, confidence.astype(np.uint16), strict=True)]
+        return logits.float()
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
@@ -111,6 +114,12 @@ class SemanticModel(SegmentationModel):
         x, ((height, width), *_) = self.network_input(images)
         seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
         return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
+
+
+def predictions_of(logits: Tensor) -> list[Prediction]:
+    """Logits (B, K, H, W) float32 -> the most probable class of each pixel, with its confidence."""
+    classes, confidence = (values.cpu().numpy() for values in most_probable(logits))
+    return [Prediction(semantic=s, confidence=c) for s, c in zip(classes, confidence.astype(np.uint16), strict=True)]
 
 
 def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,15 @@
 """`evaluate`: a checkpoint and a split of the prepared data -> figures, tables, predictions, pictures, and a page of it all."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from seg.checkpoint import Checkpoint, LoadedCheckpoint, load, restore
+from seg.checkpoint import Checkpoint, LoadedCheckpoint, load
 from seg.datamodule import SampleDataset, SegmentationData
 from seg.errors import DataError
 from seg.evaluation.choice import Chosen, choose
@@ -20,22 +19,18 @@ from seg.evaluation.predictions import Stored, stored, written
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.tables import resampling_tables
 from seg.findings import plural
-from seg.hardware import choose_precision, device_of
 from seg.metrics.base import ImageScore, Metrics
+from seg.predict.network import CheckpointNetwork
 from seg.progress import track
 from seg.report.evaluated import Evaluated, page_of
 from seg.report.evaluation_page import write_evaluation
 from seg.report.instances import instance_panels
 from seg.report.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.tables import write_metrics, write_rows
-from seg.sample import ClassInfo, Prediction
+from seg.sample import ClassInfo
 from seg.schema import Config
 from seg.store import DatasetInfo
 from seg.targets import build
-
-T = TypeVar("T")
-Predict = Callable[[Tensor], list[Prediction]]
-Attend = Callable[[Tensor], dict[str, Tensor]]
 
 
 def run(cfg: Config, out: Path) -> float:
@@ -51,13 +46,13 @@ def run(cfg: Config, out: Path) -> float:
     names = [c.name for c in data.info.classes]
     given = {"class_names": names, "score_threshold": settings.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
-    (predict, attend), loader = predictor(checkpoint), data.split_dataloader(split)
+    network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
     detail = detail_of(metrics, names, settings)
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
     with written(out / "predictions", entries, with_instances) as kept:
         for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-            predictions = predict(batch.images)
+            predictions = network.predict(batch.images)
             own = metrics.update(batch, predictions)
             scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
             for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
@@ -79,7 +74,7 @@ def run(cfg: Config, out: Path) -> float:
         write_rows(out / "tables" / f"{name}.csv", rows)
     found = stored(out / "predictions", entries, with_instances)
     chosen = choose(scores, settings.num_overlays)
-    save_overlays(out / "overlays", found, attend, dataset, data.info.classes, chosen, settings.score_threshold)
+    save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, settings.score_threshold)
     record = run_of(checkpoint, cfg, data.info)
     write_run(out / "evaluation.json", record)
     evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings)
@@ -108,26 +103,6 @@ def run_of(checkpoint: LoadedCheckpoint, cfg: Config, info: DatasetInfo) -> Run:
     return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings)
 
 
-def predictor(checkpoint: LoadedCheckpoint) -> tuple[Predict, Attend]:
-    """Images (B, C, H, W) uint8 -> predictions, and attention maps, on the device and in the precision of the training."""
-    trainer = checkpoint.typed_config.trainer
-    device = device_of(trainer.accelerator)
-    precision = choose_precision(trainer.precision, device)
-    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
-    model = restore(checkpoint).to(device)
-    if trainer.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-
-    def there(call: Callable[[Tensor], T]) -> Callable[[Tensor], T]:
-        def apply(images: Tensor) -> T:
-            with torch.autocast(device.type, kind, enabled=precision != "32-true"):
-                return call(images.to(device))
-
-        return apply
-
-    return there(model.predict), there(model.attention_maps)
-
-
 def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None:
     """Raise DataError where the checkpoint was trained on other classes or channels than the data has."""
     trained, here = (", ".join(c.name for c in info.classes) for info in (checkpoint.data, data.info))
@@ -142,7 +117,7 @@ def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None
 def save_overlays(
     folder: Path,
     predictions: Stored,
-    attend: Attend,
+    network: CheckpointNetwork,
     dataset: SampleDataset,
     classes: list[ClassInfo],
     chosen: Chosen,
@@ -163,7 +138,7 @@ def save_overlays(
         else:
             panels = instance_panels(sample, predicted, classes, score_threshold)
             shown = {*sample.categories, *predicted.categories[predicted.scores >= score_threshold]}
-        panels += attention_panels(sample.image, {name: values[0].cpu().numpy() for name, values in attend(image).items()})
+        panels += attention_panels(sample.image, {name: values[0].cpu().numpy() for name, values in network.attention_maps(image).items()})
         title = f"{kind} {ranks[kind]}: {score.image_id}, {score.by} {score.score:.3f}"
         path = folder / f"{kind}_{ranks[kind]}_{score.image_id.replace('/', '__')}.png"
         save_panels(path, title, panels, [c for i, c in enumerate(classes) if i in shown])
