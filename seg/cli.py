@@ -24,6 +24,7 @@ COMMANDS = {
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
+    "predict": "apply a trained model to images, folders or videos",
     "models": "list the models, losses and encoders there are, with their sizes",
 }
 
@@ -74,6 +75,8 @@ def main() -> None:
             init(arguments)
         elif command == "configure":
             configure(arguments)
+        elif command == "predict":
+            predict(arguments)
         elif command == "models":
             models(arguments)
         else:
@@ -106,6 +109,13 @@ def configure(arguments: list[str]) -> None:
     from seg.stages import configure as stage
 
     stage.run(Path.cwd(), [] if arguments == ["--clear"] else arguments or None)
+
+
+def predict(arguments: list[str]) -> None:
+    """`seg predict MODEL INPUT... [OVERRIDE ...] [--out FOLDER] [--force | --skip]`."""
+    from seg.stages import predict as stage
+
+    stage.run(arguments)
 
 
 def models(arguments: list[str]) -> None:

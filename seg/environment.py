@@ -46,6 +46,11 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def own_conf_folder() -> Path:
+    """The conf/ that stands beside the package, wherever one stands."""
+    return conf_folder(Path(__file__).parents[1])
+
+
 def conf_folder(project: Path) -> Path:
     """The project's conf/, or a ConfigError that says where to stand."""
     if not (project / "conf" / "config.yaml").is_file():

@@ -203,6 +203,14 @@ class Evaluate(Named):
     gallery: GalleryImages
 
 
+class Predict(Named):
+    outputs: list[str]
+    batch_size: Positive
+    score_threshold: Share
+    accelerator: Literal["auto", "cpu", "gpu"] | None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
+
+
 class Paths(Section):
     prepare: str
     doctor: str
@@ -232,6 +240,7 @@ class Config(Section):
     scheduler: NamedTarget
     trainer: Trainer
     evaluate: Evaluate
+    predict: Predict
     experiment: Named
     paths: Paths
     runtime: Runtime

@@ -10,6 +10,7 @@ from seg.checkpoint import LoadedCheckpoint, restore
 from seg.hardware import choose_precision, device_of
 from seg.models.semantic import SemanticModel, predictions_of
 from seg.sample import ClassInfo, Prediction
+from seg.sources.intensity import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,14 @@ class Facts:
     """What one must know of a network to use it.
 
     task: semantic or instance. channels: of its images, RGB where there are three. stride: of its coarsest features, in pixels that it
-    sees.
+    sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it.
     """
 
     task: str
     classes: tuple[ClassInfo, ...]
     channels: int
     stride: int
+    data_range: Range
 
 
 class Network(Protocol):
@@ -54,7 +56,9 @@ class CheckpointNetwork:
         self.model = restore(checkpoint).to(self.device)
         if trainer.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.facts = Facts(checkpoint.typed_config.task.name, tuple(data.classes), data.channels, self.model.stride)
+        self.facts = Facts(
+            checkpoint.typed_config.task.name, tuple(data.classes), data.channels, self.model.stride, checkpoint.config["data"].get("range")
+        )
 
     def logits(self, images: Tensor) -> Tensor:
         if not isinstance(self.model, SemanticModel):

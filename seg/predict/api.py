@@ -1,0 +1,100 @@
+"""In Python: `seg.load(path).predict(image)`. The command line runs the same code."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from seg.checkpoint import load as load_checkpoint
+from seg.config import checked, compose
+from seg.environment import conf_folder, own_conf_folder
+from seg.errors import ConfigError
+from seg.predict.network import CheckpointNetwork, Network
+from seg.sample import ClassInfo, Prediction
+from seg.schema import Config, Predict
+
+
+class Predictor:
+    """What a file that holds a model says of images."""
+
+    def __init__(self, network: Network, settings: Predict) -> None:
+        self.network, self.settings = network, settings
+
+    @property
+    def task(self) -> str:
+        """semantic or instance."""
+        return self.network.facts.task
+
+    @property
+    def classes(self) -> list[ClassInfo]:
+        """Names and colours by class index."""
+        return list(self.network.facts.classes)
+
+    @overload
+    def predict(self, image: np.ndarray) -> Prediction: ...
+    @overload
+    def predict(self, image: Sequence[np.ndarray]) -> list[Prediction]: ...
+    def predict(self, image: np.ndarray | Sequence[np.ndarray]) -> Prediction | list[Prediction]:
+        """An image (H, W, C) uint8, RGB where C is 3, or (H, W) for one channel -> its Prediction, of the same size; a list of
+        images, of any sizes -> a list. ValueError where an image is of another kind."""
+        if isinstance(image, np.ndarray):
+            return next(self.stream([self._checked(image)]))[0]
+        return [prediction for prediction, _ in self.stream(self._checked(one) for one in image)]
+
+    def stream(self, images: Iterable[np.ndarray], probabilities: bool = False) -> Iterator[tuple[Prediction, np.ndarray | None]]:
+        """Predictions of images (H, W, C) in turn, those of one size that follow each other in batches; with the classes'
+        probabilities (K, H, W) float32, if asked for."""
+        batch: list[np.ndarray] = []
+        for image in images:
+            if batch and (len(batch) == self.settings.batch_size or image.shape != batch[0].shape):
+                yield from self._predicted(batch, probabilities)
+                batch = []
+            batch.append(image)
+        if batch:
+            yield from self._predicted(batch, probabilities)
+
+    def _predicted(self, batch: Sequence[np.ndarray], probabilities: bool) -> Iterator[tuple[Prediction, np.ndarray | None]]:
+        images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
+        if not probabilities:
+            yield from ((prediction, None) for prediction in self.network.predict(images))
+            return
+        from seg.models.semantic import predictions_of
+
+        logits = self.network.logits(images)
+        yield from zip(predictions_of(logits), logits.softmax(dim=1).cpu().numpy(), strict=True)
+
+    def _checked(self, image: np.ndarray) -> np.ndarray:
+        channels = self.network.facts.channels
+        shaped = image[..., None] if image.ndim == 2 else image
+        if shaped.ndim != 3 or shaped.dtype != np.uint8 or shaped.shape[2] != channels or not shaped.size:
+            raise ValueError(f"an image must be (H, W, {channels}) uint8, got {image.shape} {image.dtype}")
+        return shaped
+
+
+def load(path: str | Path, **settings: Any) -> Predictor:
+    """The model in a file that `train` has written. settings: keys of conf/predict, such as score_threshold=0.3.
+
+    Raises DataError where the file is missing or none of ours, ConfigError for a setting that there is not.
+    """
+    return predictor_of(Path(path), composed([f"predict.{key}={_written(value)}" for key, value in settings.items()]))
+
+
+def composed(overrides: Sequence[str]) -> Config:
+    """The configuration that predicting is done with: that of the folder one stands in, or else of the installed project."""
+    try:
+        conf = conf_folder(Path.cwd())
+    except ConfigError:
+        conf = own_conf_folder()
+    return checked(compose(conf, list(overrides))[0])
+
+
+def predictor_of(path: Path, cfg: Config) -> Predictor:
+    """The model in a file, by a composed configuration."""
+    checkpoint = load_checkpoint(path, cfg)
+    return Predictor(CheckpointNetwork(checkpoint, cfg.predict.accelerator, cfg.predict.precision), cfg.predict)
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,153 @@
+"""What people name to be predicted: files, folders, patterns, videos -> images with the names of their outputs."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg.errors import DataError, UsageError
+from seg.imagefile import read_bytes
+from seg.natural import natural_key
+from seg.sources.images import ImageReader
+from seg.sources.intensity import Range
+from seg.sources.pairing import PICTURE_SUFFIXES, is_picture, pictures
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An image to predict. name: of its outputs, relative, without suffix. path: its file. frame: its number in a video, from 0."""
+
+    name: str
+    path: Path
+    frame: int | None = None
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+        return str(self.path) if self.frame is None else f"{self.path}, frame {self.frame}"
+
+
+def inputs_of(named: Sequence[str]) -> list[Input]:
+    """Every image of what is named, in natural order; folders are searched with all below them, and their structure is kept.
+
+    Raises UsageError where nothing is named or a thing does not exist, DataError where it holds no image or two outputs would
+    have one name.
+    """
+    if not named:
+        raise UsageError("predict: name images: files, folders, a pattern such as 'scans/*.tif', or a video; see seg predict --help")
+    found: dict[str, Input] = {}
+    for one in named:
+        for given in _inputs(one):
+            before = found.setdefault(given.name, given)
+            if before.place != given.place:
+                raise DataError(
+                    f"{given.place}: its outputs would have the same names, {given.name}.*, as those of {before.place}; predict them apart"
+                )
+    return list(found.values())
+
+
+def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iterator[np.ndarray | DataError]:
+    """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
+
+    data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them.
+    """
+    reader = ImageReader(channels, data_range)
+    video: _Video | None = None
+    for given in inputs:
+        try:
+            if given.frame is None:
+                yield reader.decode(read_bytes(given.path), given.path).pixels
+                continue
+            if video is None or video.path != given.path:
+                video = _Video(given.path)
+            yield video.read(given.frame, channels)
+        except DataError as error:
+            yield error
+
+
+class _Video:
+    """Frames in their order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.capture, self.next = path, cv2.VideoCapture(str(path)), 0
+
+    def read(self, frame: int, channels: int) -> np.ndarray:
+        while self.next <= frame:
+            there, pixels = self.capture.read()
+            self.next += 1
+        if not there:
+            raise DataError(
+                f"{self.path}: its frame {frame} cannot be read; repair the video, or export its frames as images", kind="unreadable-file"
+            )
+        if channels == 1:
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
+        if channels == 3:
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        raise DataError(f"{self.path}: is a video of 3 channels, but the model takes {channels}", kind="pixel-type")
+
+
+def _inputs(named: str) -> list[Input]:
+    path = Path(named)
+    if path.is_dir():
+        found = [Input(name, file) for name, file in pictures(path, "").items()]
+        found += [
+            frame
+            for file in sorted(path.rglob("*"))
+            if _is_video(file)
+            for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
+        ]
+        if not found:
+            raise DataError(
+                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)})", kind="missing-file"
+            )
+        return found
+    if path.is_file():
+        return _of_file(path, path.stem)
+    files = (
+        sorted((Path(f) for f in glob.glob(named, recursive=True)), key=lambda p: natural_key(p.as_posix()))
+        if glob.has_magic(named)
+        else []
+    )
+    base = _fixed(named)
+    matched = [
+        given
+        for file in files
+        if file.is_file() and (is_picture(file) or _is_video(file))
+        for given in _of_file(file, file.relative_to(base).with_suffix("").as_posix())
+    ]
+    if not matched:
+        what = "matches no image" if glob.has_magic(named) else "there is no such file or folder"
+        raise UsageError(f"predict: {named}: {what}")
+    return matched
+
+
+def _of_file(path: Path, name: str) -> list[Input]:
+    return _frames(path, name) if _is_video(path) else [Input(name, path)]
+
+
+def _frames(path: Path, name: str) -> list[Input]:
+    capture = cv2.VideoCapture(str(path))
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    if count < 1:
+        raise DataError(f"{path}: is no video that can be read; convert it, or export its frames as images", kind="unreadable-file")
+    digits = max(6, len(str(count - 1)))
+    return [Input(f"{name}/{frame:0{digits}d}", path, frame) for frame in range(count)]
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
+def _fixed(pattern: str) -> Path:
+    """The folders of a pattern before its first wildcard."""
+    fixed: list[str] = []
+    for part in Path(pattern).parent.parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)

@@ -1,0 +1,117 @@
+"""`predict`: a model and images that nobody labelled -> class maps or instances, as files."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from seg.errors import DataError, UsageError
+from seg.findings import plural
+from seg.predict.inputs import Input, images_of, inputs_of
+from seg.progress import track
+
+if TYPE_CHECKING:
+    from seg.predict.api import Predictor
+    from seg.predict.writers import Writers
+
+AHEAD = 16  # images that are read before they are predicted, and as many that wait to be written
+SHOWN = 5  # of the files that are there already
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"predict: {message}; see seg predict --help")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Predict. `arguments`: as on the command line. Raises DataError at the end where an image could not be read."""
+    parser = _Parser(
+        prog="seg predict",
+        description="Predict images with a trained model. Overrides are keys of conf/predict, such as predict.outputs=[classes,overlay] "
+        "or predict.score_threshold=0.3.",
+    )
+    parser.add_argument("model", type=Path, help="a checkpoint of training, such as artifacts/train/best.ckpt")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns in quotes, videos; or KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder of the outputs (%(default)s)")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--force", action="store_true", help="replace outputs that are there already")
+    there.add_argument("--skip", action="store_true", help="leave images out whose outputs are there already")
+    given = parser.parse_intermixed_args(list(arguments))
+    overrides = [word for word in given.inputs if "=" in word and not Path(word).exists()]
+    from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
+    from seg.predict.writers import Writers
+
+    cfg = composed(overrides)
+    inputs = inputs_of([word for word in given.inputs if word not in overrides])
+    predictor = predictor_of(given.model, cfg)
+    facts = predictor.network.facts
+    writers = Writers(given.out, cfg.predict.outputs, facts, cfg.predict.score_threshold)
+    todo = _not_there(inputs, writers, given.force, given.skip)
+    bad = _predict(predictor, todo, writers, cfg.runtime.progress)
+    if skipped := len(inputs) - len(todo):
+        print(f"left out, as their outputs are there: {plural(skipped, 'image')}")
+    print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join([*writers.kinds, *(p.name for p in writers.shared())])}")
+    if bad:
+        raise DataError(f"{bad} of {plural(len(todo), 'image')} could not be predicted; what is wrong with each is said above")
+
+
+def _not_there(inputs: Sequence[Input], writers: "Writers", force: bool, skip: bool) -> list[Input]:
+    """The inputs that are to be predicted; DataError where files would be overwritten that nobody gave up."""
+    if force:
+        return list(inputs)
+    if taken := [path for path in writers.shared() if path.exists()]:
+        raise DataError(f"{taken[0]}: is there already; predict to another folder with --out, or replace it with --force")
+    done = {given.name: found for given in inputs if (found := [path for path in writers.paths(given.name) if path.exists()])}
+    if skip:
+        return [given for given in inputs if len(done.get(given.name, ())) < len(writers.kinds) or not writers.kinds]
+    if done:
+        first = next(iter(done.values()))[0]
+        more = f" (and outputs of {len(done) - 1} more images)" if len(done) > 1 else ""
+        raise DataError(
+            f"{first}: is there already{more}; predict to another folder with --out, replace with --force, or leave out with --skip"
+        )
+    return list(inputs)
+
+
+def _predict(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers", progress: str) -> int:
+    """Read, predict and write beside each other; returns how many images could not be predicted."""
+    from seg.predict.writers import Predicted
+
+    facts, bad = predictor.network.facts, 0
+    read: list[tuple[Input, np.ndarray]] = []  # that are on their way through the network
+
+    def images() -> Iterator[np.ndarray]:
+        nonlocal bad
+        pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
+        for given, image in track(zip(inputs, pixels, strict=True), len(inputs), "images predicted", progress):
+            if isinstance(image, DataError):
+                print(f"error: {image}", file=sys.stderr, flush=True)
+                bad += 1
+            else:
+                read.append((given, image))
+                yield image
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[Future[None]] = []
+        for prediction, probabilities in predictor.stream(images(), writers.probabilities):
+            given, image = read.pop(0)
+            waiting.append(pool.submit(writers.write, Predicted(given.name, image, prediction, probabilities)))
+            while len(waiting) > AHEAD:
+                waiting.pop(0).result()
+        for written in waiting:
+            written.result()
+    writers.close()
+    return bad
+
+
+def _ahead(images: Iterator[np.ndarray | DataError]) -> Iterator[np.ndarray | DataError]:
+    """The same, read in a thread some images before they are asked for."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(next, images, None) for _ in range(AHEAD)]
+        while (image := waiting.pop(0).result()) is not None:
+            waiting.append(pool.submit(next, images, None))
+            yield image
