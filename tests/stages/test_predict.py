@@ -1,0 +1,182 @@
+"""A trained model on images that nobody labelled: the same predictions as in the evaluation, as files and in Python."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import seg
+from seg.checkpoint import Checkpoint, save
+from seg.errors import ConfigError, DataError, UsageError
+from seg.models.build import build_model
+from seg.predict.api import Predictor
+from seg.predict.writers import id_map
+from seg.sample import Prediction
+from seg.stages import evaluate, predict
+from seg.store import read_info
+
+QUIET = ["runtime.progress=none"]
+
+
+def save_untrained(prepared: Path, path: Path, make_config: MakeConfig, *overrides: str) -> Path:
+    """The checkpoint of a network that nobody trained."""
+    torch.manual_seed(0)
+    config, info = make_config(*overrides), read_info(prepared)
+    save(path, Checkpoint(build_model(config, info).state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def semantic(prepared: Path, tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
+    return save_untrained(prepared, tmp_path_factory.mktemp("semantic") / "best.ckpt", make_config)
+
+
+@pytest.fixture(scope="module")
+def instance(prepared: Path, tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
+    return save_untrained(prepared, tmp_path_factory.mktemp("instance") / "best.ckpt", make_config, "task=instance")
+
+
+def test_files_hold_what_the_evaluation_predicts(semantic: Path, prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    settings = [f"paths.prepare={prepared}", f"paths.train={semantic.parent}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0"]
+    evaluate.run(make_config(*settings, *QUIET, "runtime.workers=0"), tmp_path / "evaluated")
+    wanted = "predict.outputs=[classes,overlay,confidence,probabilities]"
+    predict.run([str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), wanted, *QUIET])
+    files = sorted((tmp_path / "evaluated/predictions").glob("*.png"))
+    assert files
+    colors = [c.color for c in read_info(prepared).classes]
+    for file in files:
+        truth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        with Image.open(tmp_path / "out/classes" / file.name) as found:
+            np.testing.assert_array_equal(np.asarray(found), truth)
+            palette = found.getpalette("RGB")
+            assert palette is not None
+            assert [tuple(palette[3 * k : 3 * k + 3]) for k in range(len(colors))] == colors
+        probabilities = np.load(tmp_path / f"out/probabilities/{file.stem}.npy", allow_pickle=False)
+        assert probabilities.shape == (6, *truth.shape)
+        np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+        np.testing.assert_array_equal(probabilities.argmax(0), truth)
+        confidence = cv2.imread(str(tmp_path / "out/confidence" / file.name), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_allclose(confidence / 65535, probabilities.max(0), atol=1e-5)
+        assert cv2.imread(str(tmp_path / "out/overlay" / file.name)).shape == (*truth.shape, 3)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_instances_are_files_that_agree(instance: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["predict.outputs=[coco,ids,overlay]", "predict.score_threshold=0.2", *QUIET]
+    predict.run([str(instance), str(prepared / "test/images"), "--out", str(out), *options])
+    coco = json.loads((out / "coco.json").read_text())
+    assert [c["name"] for c in coco["categories"]] == ["disc", "rectangle", "triangle", "rod", "ring"]
+    assert [a["id"] for a in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
+    model = seg.load(instance, score_threshold=0.2)
+    assert model.task == "instance"
+    for image in coco["images"]:
+        (file,) = (prepared / "test/images").glob(f"{image['file_name']}.*")
+        said = model.predict(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB))
+        own = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
+        assert len(own) == len(said.scores) > 0
+        np.testing.assert_allclose([a["score"] for a in own], said.scores, atol=1e-4)
+        kept = Prediction(masks=[a["segmentation"] for a in own if a["score"] >= 0.2])
+        ids = cv2.imread(str(out / f"ids/{image['file_name']}.png"), cv2.IMREAD_UNCHANGED)
+        assert ids.dtype == np.uint16 or not kept.masks
+        np.testing.assert_array_equal(ids, id_map(kept, image["height"], image["width"]))
+
+
+def test_of_instances_that_overlap_the_better_lies_on_top() -> None:
+    masks = np.zeros((3, 4, 6), np.uint8)
+    masks[0, :, :3], masks[1, 1:3, 1:5], masks[2, :, 4:] = 1, 1, 1
+    rles = [{"size": [4, 6], "counts": coco_mask.encode(np.asfortranarray(m))["counts"].decode()} for m in masks]
+    expected = np.zeros((4, 6), int)
+    for number in (3, 2, 1):
+        expected[masks[number - 1] > 0] = number
+    np.testing.assert_array_equal(id_map(Prediction(masks=rles), 4, 6), expected)
+
+
+def test_what_is_there_is_not_overwritten_unless_asked(
+    semantic: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(prepared / "test/images", images)
+    first, second = sorted(images.iterdir())[:2]
+    command = [str(semantic), str(images), "--out", str(tmp_path / "out"), "predict.outputs=[classes]", *QUIET]
+    predict.run(command)
+    one, two = (tmp_path / f"out/classes/{path.stem}.png" for path in (first, second))
+    one.write_bytes(b"mine")
+    two.unlink()
+    message = f"^{one}: is there already; predict to another folder with --out, replace with --force, or leave out with --skip$"
+    with pytest.raises(DataError, match=message):
+        predict.run(command)
+    assert not two.exists()
+    capsys.readouterr()
+    predict.run([*command, "--skip"])
+    assert "left out, as their outputs are there: 1 image" in capsys.readouterr().out
+    assert (one.read_bytes(), two.exists()) == (b"mine", True)
+    predict.run([*command, "--force"])
+    assert one.read_bytes() != b"mine"
+
+
+def test_a_bad_image_is_told_and_the_rest_goes_on(
+    semantic: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(prepared / "test/images", images)
+    (images / "0000_bad.png").write_bytes(b"no image")
+    good = len(list(images.iterdir())) - 1
+    with pytest.raises(DataError, match=f"^1 of {good + 1} images could not be predicted; what is wrong with each is said above$"):
+        predict.run([str(semantic), str(images), "--out", str(tmp_path / "out"), *QUIET])
+    told = capsys.readouterr()
+    assert told.err.startswith(f"error: {images}/0000_bad.png: ")
+    assert f"{good} images in {tmp_path / 'out'}: classes, overlay" in told.out
+    assert len(list((tmp_path / "out/classes").iterdir())) == good
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["predict.outputs=[clases]"], ConfigError, "predict.outputs: clases: did you mean 'classes'"),
+        (["predict.outputs=[coco]"], ConfigError, "predict.outputs: coco: .*outputs of task=semantic: classes, confidence"),
+        (["predict.outputs=[]"], ConfigError, "nothing would be written"),
+        (["predict.outptus=[classes]"], ConfigError, "unknown key predict.outptus: did you mean 'outputs'"),
+        (["--oout=x"], UsageError, "unrecognized arguments"),
+        (["--force", "--skip"], UsageError, "not allowed with"),
+        (["nowhere.png"], UsageError, "nowhere.png: there is no such file"),
+    ],
+)
+def test_slips_are_said_in_a_line(semantic: Path, prepared: Path, tmp_path: Path, words: list[str], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        predict.run([str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), *words, *QUIET])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_none(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"no.ckpt: cannot be read"):
+        predict.run([str(tmp_path / "no.ckpt"), str(tmp_path / "a.png"), *QUIET])
+
+
+def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = seg.load(semantic, batch_size=2)
+    assert isinstance(model, Predictor)
+    assert [c.name for c in model.classes][:2] == ["background", "disc"]
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 50), (40, 50), (40, 50), (33, 21))]
+    found = model.predict(images)
+    for image, one in zip(images, found, strict=True):
+        assert one.semantic is not None
+        assert one.semantic.shape == image.shape[:2]
+        alone = model.predict(image).semantic
+        assert alone is not None
+        assert (alone != one.semantic).mean() < 0.001  # batches of other sizes may round otherwise
+    assert model.predict([]) == []
+    with pytest.raises(ValueError, match=r"^an image must be \(H, W, 3\) uint8, got \(40, 50\) uint8$"):
+        model.predict(images[0][..., 0])
+    with pytest.raises(ConfigError, match=r"unknown key predict.batch_sice"):
+        seg.load(semantic, batch_sice=2)
