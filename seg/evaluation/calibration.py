@@ -37,7 +37,7 @@ def _count(truth: np.ndarray, found: np.ndarray, confidence: np.ndarray, pixels:
     for i in range(truth.size):
         if truth[i] != IGNORE:
             units = np.int64(confidence[i])
-            m = int(max(0, (units * len(sums) - 1) // CERTAIN))  # from 0
+            m = int(units * len(sums) - 1) // CERTAIN if units else 0  # from 0
             pixels[m, int(truth[i] == found[i])] += 1
             sums[m] += units
 
