@@ -68,16 +68,12 @@ def main() -> None:
             "calibration": detail(None, False, BINS),
             "surface": detail(None, True, None),
             "writing predictions": lambda: write(Path(folder) / "predictions", images),
-            f"intervals, {given.draws} draws": lambda: intervals(
-                lambda w: whole.resampled(image_ids, w), len(images), given.draws, 0, 0.95
-            ),
+            f"intervals, {given.draws} draws": draw,
         }
         for run in parts.values():
             run()
         costs = shuffled(parts, given.rounds)
-    print(
-        f"{given.images} images of {given.size}x{given.size} pixels, {given.classes} classes, {given.rounds} rounds; ratios to JaccardIndex"
-    )
+    print(f"{given.images} images of {given.size}x{given.size} pixels, {given.classes} classes, {given.rounds} rounds")
     show(costs, given.images, "JaccardIndex")
 
 
