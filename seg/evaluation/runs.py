@@ -50,17 +50,15 @@ def _in_folder(folder: Path) -> Path | None:
 
 def _fetch(name: str, project: Path, folder: Path) -> None:
     """Copy the evaluation of a revision into a folder."""
-    from dvc.exceptions import DvcException
     from dvc.fs import DVCFileSystem
 
-    revision = _resolved(name, project)
+    files = DVCFileSystem(url=str(project), rev=_resolved(name, project))
+    if not files.exists(f"{EVALUATION}/{RECORD}"):
+        raise DataError(f"{name}: this revision keeps no {EVALUATION}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
     try:
-        files = DVCFileSystem(project, rev=revision)
-        if not files.exists(f"{EVALUATION}/{RECORD}"):
-            raise DataError(f"{name}: this revision keeps no {EVALUATION}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
         files.get(f"{EVALUATION}/{RECORD}", str(folder / RECORD))
         files.get(f"{EVALUATION}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
-    except (OSError, DvcException) as error:
+    except Exception as error:  # of DVC's own kinds, or of whatever library reaches the remote storage
         raise DataError(
             f"{name}: its {EVALUATION} is not in DVC's cache ({_one_line(error)}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
             f"again: dvc exp apply {name}, dvc repro"
@@ -91,12 +89,12 @@ def _resolved(name: str, project: Path) -> str:
             ) from None
 
 
-def _names(repo: "Repo") -> list[str]:
+def _names(repo: "Repo") -> set[str]:
     """Experiments, branches, tags, and the workspace."""
     from dvc.repo.experiments.utils import exp_refs
 
     scm: Git = repo.scm
-    return [WORKSPACE, *(ref.name for ref in exp_refs(scm)), *scm.list_branches(), *scm.list_tags()]
+    return {WORKSPACE, *(ref.name for ref in exp_refs(scm)), *scm.list_branches(), *scm.list_tags()}
 
 
 def _one_line(error: Exception) -> str:

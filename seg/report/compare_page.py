@@ -138,7 +138,7 @@ def _classes(comparison: Comparison) -> str:
     first, *others = figures
     rest = "".join(f"<h3>{escape(figure)}</h3>{_class_table(comparison, figure)}" for figure in others)
     folded = f"<details><summary>Further figures: {escape(', '.join(others))}</summary>{rest}</details>" if others else ""
-    return f"<p>{escape(first)} of each class, what grew first.</p>{_class_table(comparison, first)}{folded}"
+    return f"<p>{escape(first)} of each class, the largest gain first.</p>{_class_table(comparison, first)}{folded}"
 
 
 def _class_table(comparison: Comparison, figure: str) -> str:
@@ -202,5 +202,8 @@ STYLE = """
 .told { padding-left: 1.2rem; font-size: 1.1rem; }
 .around { width: 12rem; vertical-align: middle; }
 .around b { position: absolute; left: 50%; top: -2px; bottom: -2px; width: 1px; background: var(--soft); }
+.id, .settings th, .settings td { min-width: 7rem; }
+.controls label { white-space: normal; overflow-wrap: anywhere; }
+.why { overflow-wrap: anywhere; }
 .bars .around { display: block; width: 100%; min-width: 6rem; height: .5rem; }
 """

@@ -103,11 +103,11 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
     a, b = first.run, other.run
     for what, one, two in (("task", a.task, b.task), ("classes", ", ".join(a.classes), ", ".join(b.classes)), ("split", a.split, b.split)):
         if one != two:
-            raise DataError(f"{first.name} and {other.name}: cannot be compared, as their {what} differ: {one}, and {two}")
+            raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
     if a.digest != b.digest:
         raise DataError(
-            f"{first.name} and {other.name}: cannot be compared, as they were evaluated on other data: {a.data} ({a.digest[:12]}), and "
-            f"{b.data} ({b.digest[:12]}); evaluate both on one"
+            f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
+            f"({b.digest[:12]}); evaluate both on one"
         )
 
 
