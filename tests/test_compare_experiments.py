@@ -20,7 +20,7 @@ def test_an_experiment_is_compared_with_the_workspace(tmp_path: Path) -> None:
         return json.loads((project.folder / METRICS).read_text())["test"]
 
     before = figures()
-    project.dvc("exp", "run", "-n", "quicker", "-S", "experiment=smoke", "-S", "optimizer.lr=0.1")
+    project.dvc("exp", "run", "-n", "quicker", "-S", "experiment=smoke", "-S", "optimizer.lr=0.1", "-S", "trainer.max_epochs=1")
     after = figures()
     project.run("git", "reset", "-q", "--hard")
     assert "train" not in project.repro()

@@ -18,6 +18,7 @@ from seg.report.charts import TITLED, scatter_chart
 from seg.report.compare_page import write_comparison
 from seg.report.compared_layers import INSTANCES, PIXELS, compared_layers
 from seg.report.comparison import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, Comparison, sentence, signed
+from seg.report.layers import DARK, FIRST, laid_over
 
 
 def page_of(comparison: Comparison, folder: Path) -> Page:
@@ -149,6 +150,13 @@ def test_layers_of_instances_outline_what_one_run_alone_found_or_made_up() -> No
     assert at(first, 15, 10)[:3] == [200, 60, 0]
     assert at(other, 15, 10)[3] == 0
     assert at(truth, 45, 15)[:3] == [10, 90, 60]
+
+
+def test_outlines_hide_what_lies_below_and_fills_show_it() -> None:
+    fill, line, other_fill, other_line = FIRST, FIRST + 1, FIRST + 2, FIRST + 3
+    below = np.array([0, 0, 0, fill, fill, line, line, DARK])
+    above = np.array([0, other_fill, DARK, other_fill, other_line, other_fill, other_line, other_fill])
+    assert laid_over(below, above).tolist() == [0, other_fill, DARK, fill, other_line, line, other_line, DARK]
 
 
 def test_the_files_in_the_page_are_the_layers_of_each_image(tmp_path: Path) -> None:
