@@ -1,8 +1,9 @@
 """Evaluations by name: in folders, and in the revisions and experiments of a project that DVC keeps."""
 
+import logging
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,17 @@ from seg.evaluation.record import Run, write_run
 from seg.evaluation.runs import EVALUATION, FoundRun, find_run
 
 Find = Callable[[str], FoundRun]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_log() -> Iterator[None]:
+    """DVC logs to the output that was there when it was first imported, which may be that of another test, and closed."""
+    import dvc.logger
+
+    logger = logging.getLogger(dvc.logger.__name__.partition(".")[0])
+    handlers, logger.handlers = logger.handlers, [logging.NullHandler()]
+    yield
+    logger.handlers = handlers
 
 
 def write(folder: Path, epoch: int, pictures: int = 2) -> None:
