@@ -14,7 +14,7 @@ predictions encoded, as the project's models give them. Each run is a process of
 timed. peak: highest resident size of the process; added: less that before the first image.
 
 Times are of the processor, which neighbours change little, and of the wall. A ratio is (variant / ours) of the same round: its
-median, in brackets the middle half.
+median, in brackets the middle half. benchmarks/evaluation.py says what the further parts of an evaluation cost.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import resource
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
@@ -36,10 +36,13 @@ from seg.batch import Batch, collate
 from seg.labelmaps import encode_crop, layers_from_masks
 from seg.metrics import coco
 from seg.metrics.instance import InstanceMetrics, instances_of
-from seg.metrics.semantic import confusion_matrix, mean_iou
+from seg.metrics.semantic import confusion_matrix, mean_iou, totals
 from seg.sample import Prediction, Sample
 
 CLASSES = ["background", "a", "b", "c"]
+Costs = dict[str, list[tuple[float, float]]]
+"""{variant: (processor, wall) seconds of each round}."""
+
 BATCH = 4  # dense masks of a batch would outweigh what is measured
 
 
@@ -66,16 +69,22 @@ def semantic(given: argparse.Namespace) -> None:
     }
     found = [run() for run in variants.values()]
     np.testing.assert_allclose(found, found[0], atol=1e-6)
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    costs = shuffled(variants, given.rounds)
+    print(f"mIoU of {given.images} pairs of {given.size}x{given.size} pixels, {given.classes} classes, {given.rounds} rounds")
+    show(costs, given.images, "ours")
+
+
+def shuffled(variants: Mapping[str, Callable[[], object]], rounds: int) -> Costs:
+    """Every variant once a round, in an order of chance."""
+    costs: Costs = {name: [] for name in variants}
     rng = np.random.default_rng(0)
-    for _ in range(given.rounds):
+    for _ in range(rounds):
         for name in rng.permutation(list(variants)).tolist():
             clock = Clock()
             with clock:
                 variants[name]()
             costs[name].append((clock.cpu, clock.wall))
-    print(f"mIoU of {given.images} pairs of {given.size}x{given.size} pixels, {given.classes} classes, {given.rounds} rounds")
-    show(costs, given.images)
+    return costs
 
 
 def class_maps(seed: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +97,7 @@ def class_maps(seed: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarr
 
 
 def ours_miou(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> float:
-    return mean_iou(sum((confusion_matrix(t, p, classes) for t, p in pairs), start=np.zeros((classes, classes), np.int64)))
+    return float(mean_iou(totals(sum((confusion_matrix(t, p, classes) for t, p in pairs), start=np.zeros((classes, classes), np.int64)))))
 
 
 def jaccard(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int, validate: bool) -> float:
@@ -101,7 +110,7 @@ def jaccard(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int, valida
 
 
 def instance(given: argparse.Namespace) -> None:
-    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
+    costs: Costs = {name: [] for name in VARIANTS}
     memory: dict[str, tuple[float, float]] = {}
     for number in range(given.rounds):
         turn = list(VARIANTS)[:: -1 if number % 2 else 1]
@@ -113,17 +122,18 @@ def instance(given: argparse.Namespace) -> None:
     print(
         f"mask AP of {given.images} images of {given.size}x{given.size} pixels, {given.instances} instances in each, {given.rounds} rounds"
     )
-    show(costs, given.images)
+    show(costs, given.images, "ours")
     for name, (peak, added) in memory.items():
         print(f"{name:<36} memory: peak {peak:5.0f} MB, added {added:5.0f} MB")
 
 
-def show(costs: dict[str, list[tuple[float, float]]], images: int) -> None:
+def show(costs: Costs, images: int, reference: str) -> None:
+    """A row a variant; ratios to the variant `reference`."""
     print(f"{'':<36}{'processor, an image':>20}{'wall, an image':>16}{'ratio, processor':>26}{'ratio, wall':>26}")
-    ours = np.array(costs["ours"])
+    base = np.array(costs[reference])
     for name, spent in costs.items():
         own = np.array(spent)
-        low, middle, high = np.quantile(own / ours, [0.25, 0.5, 0.75], axis=0)
+        low, middle, high = np.quantile(own / base, [0.25, 0.5, 0.75], axis=0)
         ratios = "".join(f"{f'{middle[i]:.2f} ({low[i]:.2f}..{high[i]:.2f})':>26}" for i in (0, 1))
         cpu, wall = np.median(own, axis=0) / images * 1e3
         print(f"{name:<36}{cpu:>17.3f} ms{wall:>13.3f} ms{ratios}")

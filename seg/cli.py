@@ -24,6 +24,7 @@ COMMANDS = {
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
+    "compare": "set evaluations side by side: figures with intervals of their differences, classes, images",
     "predict": "apply a trained model to images, folders or videos",
     "models": "list the models, losses and encoders there are, with their sizes",
 }
@@ -49,6 +50,18 @@ Writes params.yaml from conf/. Overrides given here are recorded in it, in place
 the recorded ones stay; --clear forgets them. Groups and keys: seg train --help
 """
 
+COMPARE_USAGE = """usage: seg compare RUN RUN ... [--out FOLDER] [--data FOLDER] [--images N]
+
+Compares evaluations of the same images with the first one: figures with a paired bootstrap of their differences, the classes,
+and the images on which they differ most, in <out>/compare.html, differences.csv and per_image.csv.
+
+  RUN             a folder that holds evaluation.json (or artifacts/evaluate with it), `workspace`, or a git revision or DVC
+                  experiment, whose evaluation comes from DVC's cache
+  --out FOLDER    of the outputs, which is replaced; artifacts/compare if left out
+  --data FOLDER   the prepared data that were evaluated; paths.prepare of conf/config.yaml if left out
+  --images N      shown of the best gains and of the worst losses, each; 8 if left out
+"""
+
 MODELS_USAGE = """usage: seg models [--encoders [PATTERN]]
 
 Lists the options of conf/model and conf/loss, with parameters and source; with --encoders, the encoders whose name matches
@@ -71,14 +84,9 @@ def main() -> None:
     try:
         if command not in COMMANDS:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
-        if command == "init":
-            init(arguments)
-        elif command == "configure":
-            configure(arguments)
-        elif command == "predict":
-            predict(arguments)
-        elif command == "models":
-            models(arguments)
+        own = {"init": init, "configure": configure, "compare": compare, "predict": predict, "models": models}
+        if command in own:
+            own[command](arguments)
         else:
             run_stage(command, arguments)
     except InputError as error:
@@ -109,6 +117,16 @@ def configure(arguments: list[str]) -> None:
     from seg.stages import configure as stage
 
     stage.run(Path.cwd(), [] if arguments == ["--clear"] else arguments or None)
+
+
+def compare(arguments: list[str]) -> None:
+    """`seg compare RUN RUN ... [--out FOLDER] [--data FOLDER] [--images N]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(COMPARE_USAGE)
+        return
+    from seg.stages import compare as stage
+
+    stage.run(Path.cwd(), arguments)
 
 
 def predict(arguments: list[str]) -> None:

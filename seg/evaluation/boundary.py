@@ -9,7 +9,7 @@ import cv2
 import numba
 import numpy as np
 
-from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, ratio
+from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, ratio, where
 from seg.sample import IGNORE
 
 
@@ -28,10 +28,10 @@ def bands(labels: np.ndarray, width: int) -> np.ndarray:
     # ignored is the highest value to the minimum, and made the lowest to the maximum.
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     inner = cv2.erode(labels, window) == labels
-    inner &= cv2.dilate(np.where(labels == IGNORE, np.uint8(0), labels), window) == labels
+    inner &= cv2.dilate(np.minimum(labels, where(labels != IGNORE)), window) == labels
     for edge in (inner[:width], inner[-width:], inner[:, :width], inner[:, -width:]):
         edge[:] = False
-    return np.where(inner, np.uint8(IGNORE), labels)
+    return np.maximum(labels, where(inner))
 
 
 def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, share: float) -> np.ndarray:
@@ -41,7 +41,7 @@ def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, shar
     """
     width = band_width(share, *truth.shape)
     true, found = (bands(labels, width) for labels in (truth, comparable(truth, predicted, num_classes)))
-    both = pixels_of_classes(true[true == found], num_classes)
+    both = pixels_of_classes(np.maximum(true, where(true != found)), num_classes)
     either = pixels_of_classes(true, num_classes) + pixels_of_classes(found, num_classes) - both
     return np.stack((both, either), axis=1)
 
@@ -64,10 +64,10 @@ def count_contours(truth: np.ndarray, predicted: np.ndarray, num_classes: int, t
     reach = int(tolerance)
     window = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
     window[tuple(offsets.T + reach)] = 1
-    hidden = cv2.dilate((truth == IGNORE).view(np.uint8), window) > 0
+    hidden = cv2.dilate(where(truth == IGNORE), window)
     counts = np.zeros((num_classes, 4), np.int64)
     for column, (subjects, partners) in {0: (found, true), 2: (true, found)}.items():
-        _match(np.where(hidden, np.uint8(IGNORE), subjects), partners, offsets, counts[:, column : column + 2])
+        _match(np.maximum(subjects, hidden), partners, offsets, counts[:, column : column + 2])
     return counts
 
 

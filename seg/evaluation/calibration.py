@@ -7,6 +7,7 @@ bin's edge may fall into the next.
 
 from typing import Any
 
+import numba
 import numpy as np
 
 from seg.evaluation.classmaps import comparable, ratio
@@ -25,12 +26,20 @@ def count_confidence(truth: np.ndarray, predicted: np.ndarray, confidence: np.nd
     if not 1 <= bins <= CERTAIN:
         raise ValueError(f"bins must be in 1..{CERTAIN}, got {bins}")
     found = comparable(truth, predicted, num_classes)
-    pixels = np.bincount(confidence[found != IGNORE], minlength=CERTAIN + 1)
-    right = np.bincount(confidence[(found == truth) & (found != IGNORE)], minlength=CERTAIN + 1)
-    first = np.arange(bins) * CERTAIN // bins + 1  # the lowest confidence of each bin
-    first[0] = 0
-    columns = (pixels, right, pixels * np.arange(CERTAIN + 1))
-    return np.stack([np.add.reduceat(column, first) for column in columns], axis=1)
+    pixels, sums = np.zeros((bins, 2), np.int64), np.zeros(bins, np.int64)
+    _count(*(np.ascontiguousarray(a).ravel() for a in (truth, found, confidence)), pixels, sums)
+    return np.stack((pixels.sum(axis=1), pixels[:, 1], sums), axis=1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(truth: np.ndarray, found: np.ndarray, confidence: np.ndarray, pixels: np.ndarray, sums: np.ndarray) -> None:
+    """Count each bin's wrong and right pixels (B, 2), and sum up its confidences (B,)."""
+    for i in range(truth.size):
+        if truth[i] != IGNORE:
+            units = np.int64(confidence[i])
+            m = int(units * len(sums) - 1) // CERTAIN if units else 0  # from 0
+            pixels[m, int(truth[i] == found[i])] += 1
+            sums[m] += units
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:

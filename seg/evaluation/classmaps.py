@@ -16,11 +16,15 @@ def comparable(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np
         raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape (H, W)")
     if truth.dtype != np.uint8 or predicted.dtype != np.uint8:
         raise ValueError(f"truth is {truth.dtype}, prediction {predicted.dtype}: both must be uint8")
-    counted = truth != IGNORE
-    compared = np.where(counted, predicted, np.uint8(IGNORE))
-    if truth.max(initial=0, where=counted) >= num_classes or compared.max(initial=0, where=counted) >= num_classes:
+    ignored = where(truth == IGNORE)
+    if max(np.minimum(labels, ~ignored).max(initial=0) for labels in (truth, predicted)) >= num_classes:
         raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
-    return compared
+    return np.maximum(predicted, ignored)
+
+
+def where(mask: np.ndarray) -> np.ndarray:
+    """Booleans -> uint8, 255 where True, else 0: np.maximum with it ignores pixels, several times as fast as np.where."""
+    return -mask.view(np.uint8)
 
 
 def contours(labels: np.ndarray, border: bool) -> np.ndarray:
@@ -57,7 +61,15 @@ def _trace(labels: np.ndarray, border: bool, found: np.ndarray) -> None:
 
 def pixels_of_classes(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The pixels of each class (K,) int64 in a class map of any shape, uint8."""
-    return np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
+    counts = np.zeros(256, np.int64)
+    _count(np.ascontiguousarray(labels).ravel(), counts)
+    return counts[:num_classes]
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(labels: np.ndarray, counts: np.ndarray) -> None:
+    for label in labels:
+        counts[label] += 1
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

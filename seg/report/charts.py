@@ -9,20 +9,27 @@ import numpy as np
 
 WIDTH, HEIGHT = 300, 190  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 36  # around the plot
+TITLED = 2000  # points of a scatter chart, at most, that say what they are
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where numbers lie in a drawing. xs, ys: the lowest and highest number of each axis."""
+    """Where numbers lie in a drawing. xs, ys: the lowest and highest number of each axis. height: of the drawing."""
 
     xs: tuple[float, float]
     ys: tuple[float, float]
+    height: float = HEIGHT
+
+    @property
+    def bottom(self) -> float:
+        """Where the x axis lies."""
+        return self.height - BOTTOM
 
     def x(self, value: float) -> float:
         return LEFT + (value - self.xs[0]) / (self.xs[1] - self.xs[0]) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self.ys[0]) / (self.ys[1] - self.ys[0]) * (HEIGHT - TOP - BOTTOM)
+        return self.bottom - (value - self.ys[0]) / (self.ys[1] - self.ys[0]) * (self.bottom - TOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[
     parts = [_axes(frame, x_name, whole="y")]
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, top = frame.x(low) + 0.5, frame.y(count)
-        size = f'width="{frame.x(high) - left - 0.5:.1f}" height="{HEIGHT - BOTTOM - top:.1f}"'
+        size = f'width="{frame.x(high) - left - 0.5:.1f}" height="{frame.bottom - top:.1f}"'
         title = f"<title>{low:.3g} to {high:.3g}: {count} {escape(noun)}</title>"
         parts.append(f'<rect class="column" x="{left:.1f}" y="{top:.1f}" {size}>{title}</rect>')
     parts += _mark(frame, mark)
@@ -65,8 +72,7 @@ def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[
 def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, unit: str) -> str:
     """Accuracy over confidence, the diagonal of perfect calibration beside it; the area of a dot grows with its count."""
     frame = Frame((0.0, 1.0), (0.0, 1.0))
-    parts = [_axes(frame, "confidence")]
-    parts.append(f'<line class="mark" x1="{frame.x(0):.1f}" y1="{frame.y(0):.1f}" x2="{frame.x(1):.1f}" y2="{frame.y(1):.1f}"/>')
+    parts = [_axes(frame, "confidence"), _diagonal(frame)]
     there = [(float(c), float(a), int(n)) for c, a, n in zip(confidence, accuracy, counts, strict=True) if n]
     points = " ".join(f"{frame.x(c):.1f},{frame.y(a):.1f}" for c, a, _ in there)
     parts.append(f'<polyline class="first" points="{points}"/>')
@@ -77,11 +83,36 @@ def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, 
     return _drawing(label, parts)
 
 
+def scatter_chart(label: str, x_name: str, y_name: str, points: Sequence[tuple[float, float, str]]) -> str:
+    """A dot a point (x, y, what it is), both axes alike, and the diagonal on which x and y are equal."""
+    values = [v for x, y, _ in points for v in (x, y)]
+    axis = _nice(min(values, default=0.0), max(values, default=1.0))
+    frame = Frame(axis, axis, WIDTH - LEFT - RIGHT + TOP + BOTTOM)
+    parts = [_axes(frame, x_name), _upright(frame, y_name), _diagonal(frame)]
+    if len(points) <= TITLED:
+        parts += [_dot(frame, x, y, text, "point", 3) for x, y, text in points]
+    else:
+        dots = "".join(f"M{frame.x(x):.1f} {frame.y(y):.1f}h0" for x, y, _ in points)
+        parts.append(f'<path class="point" d="{dots}"/>')
+    return _drawing(label, parts, frame.height)
+
+
+def _upright(frame: Frame, name: str) -> str:
+    """The name of the y axis, read from below."""
+    x, y = 11, (TOP + frame.bottom) / 2
+    return f'<text x="{x}" y="{y:.1f}" text-anchor="middle" transform="rotate(-90 {x} {y:.1f})">{escape(name)}</text>'
+
+
+def _diagonal(frame: Frame) -> str:
+    (low, high) = frame.xs
+    return f'<line class="mark" x1="{frame.x(low):.1f}" y1="{frame.y(low):.1f}" x2="{frame.x(high):.1f}" y2="{frame.y(high):.1f}"/>'
+
+
 def _mark(frame: Frame, at: float | None) -> list[str]:
     if at is None:
         return []
     x = frame.x(at)
-    return [f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>']
+    return [f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{frame.bottom}"/>']
 
 
 def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float = 2.5) -> str:
@@ -89,8 +120,8 @@ def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float
     return f'<circle class="{style}" {place}><title>{escape(title)}</title></circle>'
 
 
-def _drawing(label: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+def _drawing(label: str, parts: Sequence[str], height: float = HEIGHT) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
 def _axes(frame: Frame, x_name: str, whole: str = "") -> str:
@@ -102,9 +133,9 @@ def _axes(frame: Frame, x_name: str, whole: str = "") -> str:
         parts.append(f'<text x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>')
     for value in _ticks(*frame.xs, 6, whole == "x"):
         x = frame.x(value)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(value)}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_name)}</text>')
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom}" y2="{frame.bottom + 4}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 15}" text-anchor="middle">{_number(value)}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{frame.height - 4:g}" text-anchor="middle">{escape(x_name)}</text>')
     return "".join(parts)
 
 
@@ -157,6 +188,9 @@ svg .second { stroke: var(--wrong); stroke-dasharray: 6 3; }
 svg circle { stroke-dasharray: none !important; fill: var(--paper); stroke-width: 1.5; }
 svg circle.first { fill: var(--bar); }
 svg .column { fill: var(--bar); }
+svg circle.point { fill: var(--bar); fill-opacity: .45; stroke: var(--bar); stroke-width: .8; }
+svg circle.point:hover { fill: var(--wrong); fill-opacity: 1; stroke: var(--ink); }
+svg path.point { stroke: var(--bar); stroke-width: 4; stroke-linecap: round; stroke-opacity: .45; fill: none; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 .charts h3 { margin: .2rem 0; font-size: .95rem; overflow-wrap: anywhere; }
 .key { color: var(--soft); font-size: .85rem; margin: 0; }

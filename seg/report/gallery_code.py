@@ -1,4 +1,21 @@
-"""How the gallery looks and what its controls do, as CSS and plain JavaScript; layers toggle without the script, too."""
+"""How a gallery looks and what its controls do, as CSS and plain JavaScript; layers toggle without the script, too."""
+
+from collections.abc import Sequence
+
+
+def layer_style(layers: Sequence[str], verdicts: str, chosen: str) -> str:
+    """The rules that show the layers of these keys, beside STYLE. verdicts: the key of the one that lies over the image in gray.
+
+    chosen: the key of the one that is seen where the browser knows no :has.
+    """
+    shown = ", ".join(f".gallery:has([value={key}]:checked) .entry .{key}, .pane.{key} .layer.{key}" for key in layers)
+    gray = f".gallery:has([value={verdicts}]:checked) .entry .photo, .pane.{verdicts} .photo"
+    return (
+        f"{shown} {{ display: block; }}\n.stack .layer.{verdicts} {{ opacity: 1; }}\n"
+        f"{gray} {{ filter: grayscale(1) contrast(.45) brightness(1.35); }}\n"
+        f"@supports not selector(:has(a)) {{ .entry .{chosen} {{ display: block; }} }}\n"
+    )
+
 
 STYLE = """
 .gallery { --strength: 1; }
@@ -30,14 +47,6 @@ kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; fon
 .stack { display: block; position: relative; width: 100%; padding: 0; border: 0; background: none; overflow: hidden; cursor: zoom-in; }
 .stack img { position: absolute; inset: 0; width: 100%; height: 100%; border: 0; }
 .stack .layer { display: none; opacity: var(--strength); }
-.stack .errors { opacity: 1; }
-.gallery:has([value=truth]:checked) .entry .truth, .gallery:has([value=predicted]:checked) .entry .predicted,
-.gallery:has([value=errors]:checked) .entry .errors,
-.pane.truth .layer.truth, .pane.predicted .layer.predicted, .pane.errors .layer.errors {
-  display: block;
-}
-.gallery:has([value=errors]:checked) .entry .photo, .pane.errors .photo { filter: grayscale(1) contrast(.45) brightness(1.35); }
-@supports not selector(:has(a)) { .entry .predicted { display: block; } }
 .large { width: 100vw; max-width: 100vw; height: 100vh; height: 100dvh; max-height: 100vh; padding: .5rem; border: 0;
   background: var(--paper); color: var(--ink); }
 .large[open] { display: flex; flex-direction: column; gap: .3rem; }
@@ -47,15 +56,14 @@ kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; fon
 .large #large-name { margin-right: .5rem; overflow-wrap: anywhere; }
 .pixel { margin: 0; min-height: 1.5em; }
 .panes { flex: 1; min-height: 0; display: grid; gap: .5rem; grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
-.panes.four { grid-template: repeat(2, minmax(0, 1fr)) / repeat(2, minmax(0, 1fr)); }
-@media (max-width: 30rem) and (orientation: portrait) { .panes.four { grid-template: repeat(4, minmax(0, 1fr)) / minmax(0, 1fr); } }
+.panes.all { grid-template: repeat(var(--rows), minmax(0, 1fr)) / repeat(var(--columns), minmax(0, 1fr)); }
 .framed { display: flex; flex-direction: column; min-height: 0; border: 1px solid var(--line); }
 .framed > b { padding: 0 .4rem; }
 .pane { overflow: auto; flex: 1; min-height: 0; }
 html:has(.large[open]) { overflow: hidden; }
 .pane .stack { cursor: crosshair; margin: 0 auto; }
 .pane .layer { image-rendering: pixelated; }
-"""
+""" + layer_style(["truth", "predicted", "errors"], "errors", "predicted")
 
 SCRIPT = """
 (() => {
@@ -65,8 +73,9 @@ SCRIPT = """
   const shown = root.querySelector('#shown');
   const radios = [...root.querySelectorAll('[name=layer]')], dialog = root.querySelector('dialog'), panes = dialog.querySelector('.panes');
   const names = JSON.parse(root.querySelector('#names').textContent), pixel = dialog.querySelector('.pixel');
-  const WORDS = {image: 'image', truth: 'truth', predicted: 'prediction', errors: 'errors'};
-  let at = null, zoom = 1, four = false, maps = {};
+  const words = Object.fromEntries(radios.map(r => [r.value, r.dataset.word])), kinds = Object.keys(words);
+  const colored = radios.filter(r => r.dataset.colors).map(r => [r.value, r.dataset.colors]);
+  let at = null, zoom = 1, all = false, maps = {};
 
   const filter = () => {
     for (const entry of entries)
@@ -80,11 +89,20 @@ SCRIPT = """
   const layer = () => radios.find(r => r.checked).value;
   const choose = value => {
     radios.find(r => r.value === value).checked = true;
-    if (dialog.open) { four = false; draw(); }
+    if (dialog.open) { all = false; draw(); }
   };
 
   const scrolled = () => panes.querySelectorAll('.pane');
+  const arrange = () => {
+    const [w, h] = at.querySelector('.stack').style.aspectRatio.split('/').map(Number), n = kinds.length;
+    const rows = columns => Math.ceil(n / columns);
+    const width = columns => Math.min(panes.clientWidth / columns, panes.clientHeight / rows(columns) * w / h);
+    const columns = kinds.map((_, i) => i + 1).reduce((best, c) => width(c) > width(best) ? c : best);
+    panes.style.setProperty('--columns', columns);
+    panes.style.setProperty('--rows', rows(columns));
+  };
   const fit = () => {
+    arrange();
     for (const pane of scrolled()) {
       const stack = pane.lastElementChild, [w, h] = stack.style.aspectRatio.split('/').map(Number);
       const width = Math.min(pane.clientWidth, pane.clientHeight * w / h) * zoom;
@@ -93,13 +111,13 @@ SCRIPT = """
   };
   const draw = () => {
     const stack = at.querySelector('.stack');
-    panes.classList.toggle('four', four);
-    panes.replaceChildren(...(four ? Object.keys(WORDS) : [layer()]).map(kind => {
+    panes.classList.toggle('all', all);
+    panes.replaceChildren(...(all ? kinds : [layer()]).map(kind => {
       const [framed, pane, copy] = ['div', 'div', 'div'].map(tag => document.createElement(tag)), title = document.createElement('b');
       framed.className = 'framed';
       pane.className = `pane ${kind}`;
       pane.tabIndex = 0;
-      title.textContent = WORDS[kind];
+      title.textContent = words[kind];
       copy.className = 'stack';
       copy.style.aspectRatio = stack.style.aspectRatio;
       copy.append(...[...stack.children].map(img => { const c = img.cloneNode(); c.loading = 'eager'; return c; }));
@@ -109,7 +127,7 @@ SCRIPT = """
     }));
     dialog.querySelector('#large-name').textContent = at.querySelector('.id').textContent;
     for (const button of dialog.querySelectorAll('[data-layer]'))
-      button.setAttribute('aria-pressed', four ? button.dataset.layer === 'all' : button.dataset.layer === layer());
+      button.setAttribute('aria-pressed', all ? button.dataset.layer === 'all' : button.dataset.layer === layer());
     pixel.textContent = 'Point at the image to see what is there.';
     fit();
   };
@@ -135,7 +153,7 @@ SCRIPT = """
   for (const entry of entries) entry.querySelector('.stack').addEventListener('click', () => open(entry));
   dialog.addEventListener('click', event => {
     const button = event.target.closest('button'), set = button ? button.dataset : {};
-    if (set.layer === 'all') { four = true; draw(); }
+    if (set.layer === 'all') { all = true; draw(); }
     else if (set.layer) choose(set.layer);
     else if (set.zoom) enlarge(Number(set.zoom));
     else if (set.step) step(Number(set.step));
@@ -177,28 +195,29 @@ SCRIPT = """
     }
     return best;
   };
-  const read = (kind, x, y) => {
+  const read = (kind, table, x, y) => {
     const image = map(kind);
     if (!image) return null;
     const column = Math.min(image.width - 1, Math.floor(x * image.width)), row = Math.min(image.height - 1, Math.floor(y * image.height));
     const color = image.data.slice(4 * (row * image.width + column), 4 * (row * image.width + column) + 4);
-    return color[3] ? nearest(kind === 'errors' ? names.errors : names.classes, color) : null;
+    return color[3] ? nearest(names[table], color) : null;
   };
   panes.addEventListener('pointermove', event => {
     const stack = event.target.closest('.stack');
     if (!stack) return;
     const box = stack.getBoundingClientRect(), x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
     if (x < 0 || y < 0 || x >= 1 || y >= 1) return;
-    const [truth, predicted, error] = ['truth', 'predicted', 'errors'].map(kind => read(kind, x, y));
-    pixel.textContent = `truth: ${truth || 'none'}; prediction: ${predicted || 'none'}${error ? `; ${error}` : ''}`;
+    const said = colored.map(([kind, table]) => [kind, table, read(kind, table, x, y)]);
+    pixel.textContent = said.filter(([, table, name]) => name || table === 'classes')
+      .map(([kind, table, name]) => table === 'classes' ? `${words[kind]}: ${name || 'none'}` : name).join('; ');
   });
 
   document.addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('select')) return;
-    const value = Object.keys(WORDS)[Number(event.key) - 1];
+    const value = kinds[Number(event.key) - 1];
     if (value) choose(value);
     if (!dialog.open) return;
-    if (event.key === '5') { four = true; draw(); }
+    if (event.key === String(kinds.length + 1)) { all = true; draw(); }
     if (event.key === '+' || event.key === '=') enlarge(1.25);
     if (event.key === '-') enlarge(.8);
     if (zoom <= 1 && (event.key === 'ArrowRight' || event.key === 'ArrowLeft')) step(event.key === 'ArrowRight' ? 1 : -1);

@@ -1,7 +1,7 @@
 """The layers of a gallery's image: one JPEG, and label maps over it as palette PNGs that cost little."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,9 +30,14 @@ VERDICTS: Mapping[str, Color] = {
 }
 """The colours of what instances were found to be; words say the same beside the image."""
 OTHER_VERDICT: Color = (90, 90, 90)
+IGNORED_WHITE = (255, 255, 255, 150)
+"""RGBA of ignored pixels among the errors."""
 
 Paint = Mapping[int, tuple[int, int, int, int]]
 """RGBA by the value of a map."""
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,68 +56,92 @@ class Layers:
 
 
 def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> Layers:
-    """The layers, no larger than the image and LARGEST; smaller where they would take more than `most` bytes, but SMALLEST at least."""
-    longest = max(entry.image.shape[:2])
-    side, least = min(LARGEST, longest), min(SMALLEST, longest)
-    while True:
-        image = resized(entry.image, side)
-        layers = Layers(jpeg(image), *_maps(entry, classes, image.shape[1::-1]))
-        if layers.size <= most or side <= least:
-            return layers
-        side = max(least, int(side * min(0.9, (most / layers.size) ** 0.5)))
-
-
-def _maps(entry: GalleryEntry, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, bytes, bytes]:
-    """Truth, prediction and errors, at `size` (width, height)."""
+    """Of an entry of an evaluation, as `fitted` makes them."""
     if isinstance(entry.truth, Outlines) and isinstance(entry.predicted, Outlines):
-        factor = -(-OUTLINED // max(size))
-        return _outline_maps(entry.truth, entry.predicted, classes, (size[0] * factor, size[1] * factor))
+        outlines = entry.truth, entry.predicted
+        return Layers(*fitted(entry.image, most, lambda size: _outline_maps(*outlines, classes, enlarged(size))))
     if isinstance(entry.truth, np.ndarray) and isinstance(entry.predicted, np.ndarray):
-        return _class_maps(entry.truth, entry.predicted, classes, size)
+        labels = entry.truth, entry.predicted
+        return Layers(*fitted(entry.image, most, lambda size: _class_maps(*labels, classes, size)))
     raise ValueError(f"{entry.row.image_id}: truth and prediction must both be class maps or both be outlines")
 
 
-def _class_maps(
-    truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo], size: tuple[int, int]
-) -> tuple[bytes, bytes, bytes]:
-    paint: Paint = {index: (*info.color, 255) for index, info in enumerate(classes)}
-    true, said = (cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (truth, predicted))
-    wrong = np.where(true == IGNORE, 2, true != said)
-    return palette_png(true, paint), palette_png(said, paint), palette_png(wrong, {1: (*WRONG, 255), 2: (255, 255, 255, 150)})
+def fitted(image: np.ndarray, most: int, maps: Callable[[Size], Sequence[bytes]]) -> list[bytes]:
+    """An image (H, W, C) uint8 as JPEG, then the PNG files that `maps` draws of its layers at the JPEG's size.
+
+    No larger than the image and LARGEST; smaller where they would take more than `most` bytes together, but SMALLEST at least.
+    """
+    longest = max(image.shape[:2])
+    side, least = min(LARGEST, longest), min(SMALLEST, longest)
+    while True:
+        picture = resized(image, side)
+        files = [jpeg(picture), *maps((picture.shape[1], picture.shape[0]))]
+        total = sum(map(len, files))
+        if total <= most or side <= least:
+            return files
+        side = max(least, int(side * min(0.9, (most / total) ** 0.5)))
 
 
-def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: tuple[int, int]) -> tuple[bytes, bytes, bytes]:
-    of_class = _outline_paint([info.color for info in classes])
-    true, said = (_outlined(o, o.categories, np.ones(len(o.crowd), bool), size) for o in (truth, predicted))
-    if predicted.scores is not None:
-        _write_scores(said, predicted.ids, predicted.scores)
+def enlarged(size: Size) -> Size:
+    """A size that outlines can be told apart at: a multiple of OUTLINED or more."""
+    factor = -(-OUTLINED // max(size))
+    return size[0] * factor, size[1] * factor
+
+
+def class_layer(labels: np.ndarray, classes: Sequence[ClassInfo], size: Size) -> bytes:
+    """A class map (H, W) uint8 in the classes' colours; ignored pixels are transparent."""
+    return palette_png(sized(labels, size), {index: (*info.color, 255) for index, info in enumerate(classes)})
+
+
+def outline_layer(outlines: Outlines, classes: Sequence[ClassInfo], size: Size) -> bytes:
+    """Instances in their classes' colours, with their scores where there are any."""
+    codes = outlined(outlines, outlines.categories, np.ones(len(outlines.crowd), bool), size)
+    if outlines.scores is not None:
+        _write_scores(codes, outlines.ids, outlines.scores)
+    return palette_png(codes, outline_paint([info.color for info in classes]))
+
+
+def laid_over(codes: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Two maps of outlines (h, w) as one: what is above hides what is below, but within its outlines shows it."""
+    is_fill = (above >= FIRST) & (above % 2 == FIRST % 2)
+    return np.where((above == 0) | is_fill & (codes > 0), codes, above)
+
+
+def _class_maps(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo], size: Size) -> Sequence[bytes]:
+    true, said = sized(truth, size), sized(predicted, size)
+    errors = palette_png(np.where(true == IGNORE, 2, true != said), {1: (*WRONG, 255), 2: IGNORED_WHITE})
+    return class_layer(truth, classes, size), class_layer(predicted, classes, size), errors
+
+
+def sized(labels: np.ndarray, size: Size) -> np.ndarray:
+    """A map of labels at another size."""
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: Size) -> Sequence[bytes]:
     verdicts = list(VERDICTS)
     errors = np.zeros((size[1], size[0]), np.int32)
     for outlines in (truth, predicted):
         found = np.array([verdicts.index(v) if v in VERDICTS else len(verdicts) for v in outlines.verdicts], np.int32)
         wrong = np.array([v != "found" for v in outlines.verdicts], bool)  # what is found is drawn once, as it truly is
-        codes = _outlined(outlines, found, wrong | (outlines is truth), size)
-        is_fill = (codes >= FIRST) & (codes % 2 == FIRST % 2)
-        errors = np.where((codes == 0) | is_fill & (errors > 0), errors, codes)
-    return (
-        palette_png(true, of_class),
-        palette_png(said, of_class),
-        palette_png(errors, _outline_paint([*VERDICTS.values(), OTHER_VERDICT])),
-    )
+        errors = laid_over(errors, outlined(outlines, found, wrong | (outlines is truth), size))
+    drawn = [outline_layer(outlines, classes, size) for outlines in (truth, predicted)]
+    return *drawn, palette_png(errors, outline_paint([*VERDICTS.values(), OTHER_VERDICT]))
 
 
 CLEAR, DARK, HATCHED, WRITTEN, FIRST = range(5)
 """Values of a map of outlines: colour k is FIRST + 2k within an instance, and FIRST + 2k + 1 on its outline."""
 
 
-def _outline_paint(colors: Sequence[Color]) -> Paint:
+def outline_paint(colors: Sequence[Color]) -> Paint:
+    """The colours of a map of outlines."""
     paint = {DARK: (0, 0, 0, 255), HATCHED: (IGNORED_GRAY, IGNORED_GRAY, IGNORED_GRAY, 255), WRITTEN: (255, 255, 255, 255)}
     for k, (r, g, b) in enumerate(colors):
         paint |= {FIRST + 2 * k: (r, g, b, FILLED), FIRST + 2 * k + 1: (r, g, b, 255)}
     return paint
 
 
-def _outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: Size) -> np.ndarray:
     """A map of outlines (h, w) int32: each instance with its colour (N,), outlined within, a dark pixel around; crowds hatched.
 
     shown: (N,) bool, the instances that are drawn.

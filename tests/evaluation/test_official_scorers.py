@@ -65,7 +65,7 @@ def test_the_scorer_of_cityscapes_finds_our_figures_with_the_guides_conversion(
         reason="pip install --no-deps cityscapesscripts pyquaternion (its further requirement `typing` hides the standard library's)",
     )
     rng, raw = np.random.default_rng(0), tmp_path / "raw"
-    folders = ["data.split.folders.train=[train/aachen]", "data.split.folders.val=[train/ulm]"]
+    folders = ["data.split.folders={train: [train/aachen], val: [train/ulm], test: val}"]
     config = make_config("data=cityscapes", f"data.root={raw}", *folders, "runtime.progress=none")
     ids = [label for c in config.data.classes for label in c.labels]
     never, only_predicted = 31, 14  # the label id of train, the index of truck
@@ -95,6 +95,7 @@ def test_the_scorer_of_cityscapes_finds_our_figures_with_the_guides_conversion(
     truth = sorted(str(path) for path in raw.glob("gtFine/val/*/*_gtFine_labelIds.png"))
     found = scorer.evaluateImgLists([scorer.getPrediction(scorer.args, path) for path in truth], truth, scorer.args)
     assert len(truth) == len(entries) == 6
+    assert entries[0].image_id.startswith("frankfurt/"), "whose prediction lies in a folder"
     for name, figures in metrics.per_class().items():
         assert found["classScores"][name] == pytest.approx(figures["iou"], abs=1e-6, nan_ok=True), name
     assert found["averageScoreClasses"] == pytest.approx(metrics.figures()["miou"], abs=1e-6)

@@ -1,0 +1,211 @@
+"""`compare`: two or more evaluations of the same images -> compare.html, differences.csv and per_image.csv, and a table on the console."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from seg.config import compose
+from seg.datamodule import SegmentationData
+from seg.environment import conf_folder
+from seg.errors import DataError, UsageError
+from seg.evaluation.comparison import ImageScores, extremes, paired, scores_by_image
+from seg.evaluation.predictions import Stored, stored
+from seg.evaluation.runs import PREDICTIONS, RECORD, FoundRun, find_run
+from seg.metrics.base import ImageScore, Metrics
+from seg.outputs import replaced_folder
+from seg.progress import track
+from seg.report.compare_page import write_comparison
+from seg.report.compared_images import ComparedImages
+from seg.report.comparison import Comparison, sentence, signed
+from seg.report.tables import write_rows
+from seg.schema import Bootstrap, Task, explain, leaves
+from seg.store import DatasetInfo, read_info
+from seg.targets import build
+
+OWN = ("compare.html", "differences.csv", "per_image.csv")
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"compare: {message}; see seg compare --help")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run's settings say of its figures."""
+
+    task: Task
+    bootstrap: Bootstrap
+    score_threshold: float
+    batch_size: int
+
+    @classmethod
+    def of(cls, found: FoundRun) -> "Settings":
+        """DataError where the record is of other settings than these."""
+        try:
+            evaluate = found.run.settings["evaluate"]
+            bootstrap, task = Bootstrap.model_validate(evaluate["bootstrap"]), Task.model_validate(found.run.settings["task"])
+            return cls(task, bootstrap, float(evaluate["score_threshold"]), int(evaluate["batch_size"]))
+        except KeyError as error:
+            raise DataError(f"{found.name}: {RECORD} has no setting {error}; evaluate again") from None
+        except ValidationError as error:
+            raise DataError(f"{found.name}: {RECORD}: {explain(error, Task)}; evaluate again") from None
+
+
+def run(project: Path, arguments: list[str]) -> None:
+    """Compare. `arguments`: as on the command line."""
+    given = _parse(arguments)
+    params = compose(conf_folder(project), [])[0]
+    prepared = Path(given.data or params["paths"]["prepare"])
+    with ExitStack() as open_folders:
+        scratch = Path(open_folders.enter_context(TemporaryDirectory(prefix="seg-compare-")))
+        runs = []
+        for number, name in enumerate(given.runs):
+            (folder := scratch / str(number)).mkdir()
+            runs.append(find_run(name, project, folder))
+        for other in runs[1:]:
+            _refuse_others(runs[0], other)
+        info = read_info(prepared)
+        _refuse_other_data(runs[0], prepared, info)
+        with replaced_folder(Path(given.out), OWN) as partial:
+            comparison = _compare(runs, prepared, params, given.images)
+            write_comparison(partial / "compare.html", comparison)
+            write_rows(partial / "differences.csv", difference_rows(comparison))
+            write_rows(partial / "per_image.csv", image_rows(comparison))
+    _print(comparison)
+    print(f"see {Path(given.out) / 'compare.html'}")
+
+
+def _parse(arguments: list[str]) -> Any:
+    parser = _Parser(add_help=False)
+    parser.add_argument("runs", nargs="*", metavar="RUN")
+    parser.add_argument("--out", default="artifacts/compare")
+    parser.add_argument("--data")
+    parser.add_argument("--images", type=int, default=8)
+    given = parser.parse_args(arguments)
+    if len(given.runs) < 2:
+        parser.error(f"expected two runs or more, got {', '.join(given.runs) or 'none'}")
+    if twice := next((name for name in given.runs if given.runs.count(name) > 1), None):
+        parser.error(f"{twice} is named twice")
+    if given.images < 0:
+        parser.error(f"--images: expected 0 or more, got {given.images}")
+    return given
+
+
+def _refuse_others(first: FoundRun, other: FoundRun) -> None:
+    """Raise DataError where two runs are not of the same images, classes and task."""
+    a, b = first.run, other.run
+    for what, one, two in (("task", a.task, b.task), ("classes", ", ".join(a.classes), ", ".join(b.classes)), ("split", a.split, b.split)):
+        if one != two:
+            raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
+    if a.digest != b.digest:
+        raise DataError(
+            f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
+            f"({b.digest[:12]}); evaluate both on one"
+        )
+
+
+def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> None:
+    """Raise DataError where the prepared data are not those that the runs were evaluated on."""
+    if info.digest != first.run.digest:
+        raise DataError(
+            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]}); "
+            "name that data set's folder with --data, or bring it back with `dvc checkout`"
+        )
+
+
+def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
+    """Score the stored predictions of each run, and find how they differ."""
+    settings, first = [Settings.of(found) for found in runs], runs[0].run
+    with_instances, runtime = settings[0].task.instances, params["runtime"]
+    data = SegmentationData(prepared, None, None, 1, settings[0].batch_size, runtime["workers"], 0, with_instances)
+    dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
+    entries = {entry.image_id: entry for _, entry in dataset.rows}
+    predictions: list[Stored] = [stored(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs]
+    metrics = [_metrics(own, first.classes, params["targets"]["allow"]) for own in settings]
+    scores: list[dict[str, ImageScore]] = [{} for _ in runs]
+    for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):
+        for own, kept, found in zip(metrics, predictions, scores, strict=True):
+            said = [kept.read(entries[image_id]) for image_id in batch.image_ids]
+            found |= {score.image_id: score for score in own.update(batch, said)}
+    images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
+    thresholds = [own.score_threshold for own in settings]
+    gallery = ComparedImages(names, predictions, thresholds, dataset, len(first.classes), _chosen(images, len(runs), most))
+    return Comparison(
+        runs=names,
+        split=first.split,
+        classes=data.info.classes,
+        monitor=first.monitor,
+        paired=paired(metrics, list(entries), bootstrap),
+        level=bootstrap.level,
+        resamples=bootstrap.resamples,
+        epochs=[found.run.epoch for found in runs],
+        settings=differing([found.run.settings for found in runs]),
+        per_class=[own.per_class() for own in metrics],
+        score_name=next(iter(scores[0].values())).by,
+        images=images,
+        gallery=gallery,
+    )
+
+
+def _metrics(settings: Settings, classes: Sequence[str], allow: Sequence[str]) -> Metrics:
+    """The figures of a run's task. allow: the modules that may be named; those of the run's own list are not trusted."""
+    given = {"class_names": classes, "score_threshold": settings.score_threshold}
+    metrics: Metrics = build(settings.task.metrics, allow, "task.metrics", given)
+    return metrics
+
+
+def _chosen(images: Sequence[ImageScores], num_runs: int, most: int) -> list[tuple[ImageScores, int]]:
+    """The images to be shown of each run but the first: those that gain most, then those that lose most."""
+    return [(image, other) for other in range(1, num_runs) for part in extremes(images, other, most) for image in part]
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The dotted keys whose values are not the same in all settings, with each one's value; None where it has none."""
+    flat = [leaves(dict(own)) for own in settings]
+    rows = {key: [own.get(key) for own in flat] for key in dict.fromkeys(key for own in flat for key in own)}
+    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+
+
+def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """differences.csv."""
+    each = zip(comparison.runs[1:], comparison.paired.differences, strict=True)
+    return [{"run": run, "figure": name, **asdict(d)} for run, differences in each for name, d in differences.items()]
+
+
+def image_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """per_image.csv."""
+    columns = [f"{comparison.score_name}_{run}" for run in comparison.runs]
+    return [
+        {"image_id": image.image_id, **dict(zip(columns, image.scores, strict=True)), "largest_difference": image.largest}
+        for image in comparison.images
+    ]
+
+
+def _print(comparison: Comparison) -> None:
+    """A row a run, then what each difference says."""
+    first, figure, paired_ = comparison.runs[0], comparison.monitor, comparison.paired
+    share = f"{100 * comparison.level:g} %"
+    rows = [["run", figure, f"its {share} interval", f"less {first}", f"paired {share} interval"]]
+    for place, run in enumerate(comparison.runs):
+        own = paired_.intervals[place][figure]
+        row = [run, f"{own.value:.4f}", _span(f"{own.low:.4f}", f"{own.high:.4f}"), "", ""]
+        if place:
+            d = paired_.differences[place - 1][figure]
+            row[3:] = [signed(d.difference), _span(signed(d.low), signed(d.high))]
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for run, differences in zip(comparison.runs[1:], paired_.differences, strict=True):
+        print(sentence(run, first, figure, differences[figure]))
+
+
+def _span(low: str, high: str) -> str:
+    return "-" if "nan" in (low, high) or "undefined" in (low, high) else f"{low} to {high}"

@@ -1,0 +1,51 @@
+"""Two runs over CamVid's test images compared: each predicts the labels of a frame that lies so many frames ahead."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compared import samples_of, write_evaluation
+from sklearn.metrics import jaccard_score
+
+from seg.config import checked, compose
+from seg.sample import Prediction, Sample
+from seg.stages import compare, prepare
+
+ROOT = Path(__file__).parents[2]
+CAMVID = ROOT.parent / "shared" / "data" / "camvid"
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid does not lie in {CAMVID}"),
+]
+
+
+def test_the_labels_of_a_nearer_frame_are_the_better_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, _ = compose(ROOT / "conf", ["data=camvid", f"data.root={CAMVID}", "runtime.progress=none", "evaluate.bootstrap.resamples=200"])
+    config, prepared = checked(params), tmp_path / "prepared"
+    prepare.run(config, prepared)
+    samples = samples_of(prepared, "val")  # one stretch of a film, in its order
+    place = {sample.image_id: n for n, sample in enumerate(samples)}
+
+    def ahead(by: int, sample: Sample) -> np.ndarray:
+        labels = samples[(place[sample.image_id] + by) % len(samples)].semantic
+        return np.where(labels == 255, 0, labels).astype(np.uint8)
+
+    for name, by in (("far", 10), ("near", 1)):
+        write_evaluation(tmp_path / name, prepared, config, lambda sample, by=by: Prediction(ahead(by, sample)), "val")  # type: ignore[misc]
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    monkeypatch.chdir(tmp_path)
+    compare.run(tmp_path, ["far", "near", "--data", "prepared"])
+    with open("artifacts/compare/differences.csv", newline="") as file:
+        row = next(r for r in csv.DictReader(file) if r["figure"] == "miou")
+    true = np.concatenate([s.semantic[s.semantic != 255] for s in samples])
+    present = sorted({*true.tolist()})
+    for key, by in (("first", 10), ("value", 1)):
+        said = np.concatenate([ahead(by, s)[s.semantic != 255] for s in samples])
+        labels = sorted({*present, *said.tolist()})
+        assert float(row[key]) == pytest.approx(jaccard_score(true, said, labels=labels, average="macro", zero_division=0), abs=1e-6)
+    assert 0 < float(row["low"]) < float(row["difference"]) < float(row["high"])
+    assert row["above"] == "1.0"
+    assert len(Path("artifacts/compare/per_image.csv").read_text().splitlines()) == 102
+    assert Path("artifacts/compare/compare.html").stat().st_size < 10_000_000
