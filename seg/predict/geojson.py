@@ -27,18 +27,19 @@ def geojson(
     """The FeatureCollection of one image: a feature for each object, or each connected region of a class map.
 
     Its geometry is a Polygon, or a MultiPolygon where it has several parts; outer rings run counterclockwise and holes clockwise
-    by their numbers, as if y pointed up. Properties: `id` from 1, `class`, `score` (null where there is none), and for QuPath
+    by their numbers, as if y pointed up. Properties: `id` (an object's place in the prediction,
+    from 1), `class`, `score` (null where there is none), and for QuPath
     `objectType` and `classification` with name and colour. Coordinates are pixels, x to the right and y down, or those that
     `transform` makes of them. crs: their reference system, such as EPSG:32633; it is written as GeoJSON had it before RFC 7946, which
     knows longitude and latitude alone. tolerance, min_area: as `seg.predict.polygons.outlines_of` takes them.
     """
     features = []
-    for number, outline in enumerate(outlines_of(prediction, classes, tolerance, min_area), start=1):
+    for outline in outlines_of(prediction, classes, tolerance, min_area):
         info = classes[outline.category]
         properties = {
             "objectType": "annotation",
             "classification": {"name": info.name, "color": list(info.color)},
-            "id": number,
+            "id": outline.number,
             "class": info.name,
             "score": None if outline.score is None else round(outline.score, 6),
         }

@@ -28,14 +28,14 @@ def labelme_file(
     `seg.predict.polygons.outlines_of` takes them.
     """
     shapes = []
-    for number, outline in enumerate(outlines_of(prediction, classes, tolerance, min_area)):
+    for outline in outlines_of(prediction, classes, tolerance, min_area):
         rings = [ring for polygon in outline.polygons for ring in rings_of(polygon)]
         for ring in rings:
             shapes.append(
                 {
                     "label": classes[outline.category].name,
                     "points": shapely.get_coordinates(ring)[:-1].tolist(),
-                    "group_id": number if len(rings) > 1 else None,
+                    "group_id": outline.number if len(rings) > 1 else None,
                     "description": "" if outline.score is None else f"{outline.score:.4f}",
                     "shape_type": "polygon",
                     "flags": {},

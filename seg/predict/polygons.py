@@ -22,18 +22,21 @@ from seg.sources.part_rle import rle_of
 class Outline:
     """One object, or one connected region of a class map.
 
+    number: from 1; of an object its place in the prediction, of a region that among the regions.
     score: 0..1, of a region the mean confidence of its pixels; None where there is none. polygons: its parts, of which no two
     share more than corners, with holes as rings within them; as long as nothing is simplified, their area is that of the pixels.
     """
 
+    number: int
     category: int
     score: float | None
     polygons: tuple[shapely.Polygon, ...]
 
 
 def outlines_of(prediction: Prediction, classes: Sequence[ClassInfo], tolerance: float, min_area: int) -> list[Outline]:
-    """The outlines of a prediction: its instances as they come, or the regions of its class map, the larger first.
+    """The outlines of a prediction, of its instances or the regions of its class map; of two that overlap the later lies on top.
 
+    So the instance with the best score comes last, and a region after the one that encloses it.
     Regions are of all classes but a first one `background`; pixels that touch at a corner alone are of two regions, or parts.
     tolerance: 0 for the pixels' edges; else corners are left out as long as each changes the area by less than tolerance² square
     pixels (Visvalingam, Whyatt 1993, https://doi.org/10.1179/000870493786962263), where regions meet for both alike; what would then cover
@@ -63,9 +66,10 @@ def trace(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _edges(labels: np.ndarray) -> np.ndarray:
     """The lines (N, 2, 2) int64, from x, y to x, y, between pixels that differ, and around all, cut where others meet them."""
-    padded = np.pad(labels.astype(np.int64), 1, constant_values=int(labels.min()) - 1)
-    across = np.pad(padded[:-1, 1:-1] != padded[1:, 1:-1], ((0, 0), (1, 1)))
-    down = np.pad(padded[1:-1, :-1] != padded[1:-1, 1:], ((1, 1), (0, 0)))
+    height, width = labels.shape
+    across, down = np.zeros((height + 1, width + 2), bool), np.zeros((height + 2, width + 1), bool)
+    across[:, 1:-1], down[1:-1] = True, True
+    across[1:-1, 1:-1], down[1:-1, 1:-1] = labels[:-1] != labels[1:], labels[:, :-1] != labels[:, 1:]
     left, right, above, below = across[:, :-1], across[:, 1:], down[:-1], down[1:]  # of each corner (H + 1, W + 1) of a pixel
     rows = [np.argwhere(right & (~left | above | below)), np.argwhere(left & (~right | above | below))]
     columns = [np.argwhere((below & (~above | left | right)).T), np.argwhere((above & (~below | left | right)).T)]
@@ -73,14 +77,15 @@ def _edges(labels: np.ndarray) -> np.ndarray:
 
 
 def _instances(prediction: Prediction, tolerance: float, min_area: int) -> Iterator[Outline]:
-    for category, score, mask in zip(prediction.categories.tolist(), prediction.scores.tolist(), prediction.masks, strict=True):
+    categories, scores = prediction.categories.tolist(), prediction.scores.tolist()
+    for index, mask in reversed(list(enumerate(prediction.masks))):
         crop, left, top = decode_crop(mask)
         if np.count_nonzero(crop) < max(1, min_area):
             continue
         polygons, pixels = trace(crop)
         inside = polygons[crop[pixels[:, 0], pixels[:, 1]]]
         simpler = _simplified(inside, tolerance, *crop.shape)
-        yield Outline(category, score, tuple(translate(polygon, left, top) for polygon in simpler))
+        yield Outline(index + 1, categories[index], scores[index], tuple(translate(polygon, left, top) for polygon in simpler))
 
 
 def _regions(
@@ -95,9 +100,9 @@ def _regions(
     scores = _mean_confidence(labels, confidence, pixels, categories) if confidence is not None else None
     simpler = _simplified(polygons, tolerance, *labels.shape)
     enclosed = shapely.area(shapely.polygons(shapely.get_exterior_ring(polygons)))
-    for index in np.lexsort((np.arange(len(polygons)), -enclosed)):
-        if wanted[index]:
-            yield Outline(int(categories[index]), None if scores is None else float(scores[index]), (simpler[index],))
+    order = np.lexsort((np.arange(len(polygons)), -enclosed))
+    for number, index in enumerate(order[wanted[order]], start=1):
+        yield Outline(number, int(categories[index]), None if scores is None else float(scores[index]), (simpler[index],))
 
 
 def _simplified(polygons: np.ndarray, tolerance: float, height: int, width: int) -> np.ndarray:

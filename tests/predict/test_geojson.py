@@ -40,8 +40,9 @@ def test_objects_are_features_of_their_very_area() -> None:
         content = json.loads(json.dumps(geojson(speckled.prediction, CLASSES, 0, 1), allow_nan=False))
         assert set(content) == {"type", "features"}
         given = [one for one in zip(speckled.predicted, speckled.predicted_categories, speckled.scores, strict=True) if one[0].any()]
-        assert len(content["features"]) == len(given)
-        for number, (feature, (mask, category, score)) in enumerate(zip(content["features"], given, strict=True), start=1):
+        numbers = [number for number, mask in enumerate(speckled.predicted, start=1) if mask.any()]
+        assert [feature["properties"]["id"] for feature in reversed(content["features"])] == numbers
+        for feature, (mask, category, score), number in zip(reversed(content["features"]), given, numbers, strict=True):
             geometry = shape(feature["geometry"])
             assert geometry.is_valid
             assert geometry.area == mask.sum()

@@ -48,7 +48,7 @@ def test_masks_by_hand(name: str, margin: int) -> None:
     scene = Scene("a", mask.shape).predict(mask, 2, 0.7)
     (outline,) = outlines_of(scene.prediction, CLASSES, 0, 1)
     assert np.array_equal(drawn(outline, mask.shape), mask)
-    assert (outline.category, outline.score) == (2, pytest.approx(0.7))
+    assert (outline.number, outline.category, outline.score) == (1, 2, pytest.approx(0.7))
     assert len(outline.polygons) == ndimage.label(mask)[1]
     whole = shapely.MultiPolygon(outline.polygons)
     assert shapely.is_valid(whole)
@@ -106,7 +106,7 @@ def test_small_regions_and_background_are_left_out() -> None:
     line = np.eye(4, dtype=bool)
     scene = Scene("a", (4, 4)).predict(line).predict(line & (np.arange(4) < 2)).predict(line & False)
     assert [len(o.polygons) for o in outlines_of(scene.prediction, CLASSES, 0, 3)] == [4]
-    assert [len(o.polygons) for o in outlines_of(scene.prediction, CLASSES, 0, 0)] == [4, 2], "what has no pixel has no outline"
+    assert [len(o.polygons) for o in outlines_of(scene.prediction, CLASSES, 0, 0)] == [2, 4], "what has no pixel has no outline"
 
 
 def smooth_map(seed: int) -> np.ndarray:
