@@ -16,7 +16,7 @@ CLASSES = tuple(ClassInfo(name, (40 * k, 20, 200 - 40 * k)) for k, name in enume
 class Pixels:
     """A semantic network; its logits are whole numbers: of the channels and of what surrounds a pixel. lopsided: to the left as well."""
 
-    facts = Facts("semantic", CLASSES, 3, 1)
+    facts = Facts("semantic", CLASSES, 3, 4)
 
     def __init__(self, lopsided: bool = False) -> None:
         self.lopsided, self.batches = lopsided, []

@@ -48,7 +48,7 @@ def test_class_maps_are_those_of_the_mean() -> None:
     predictions = by_probabilities.predict(IMAGES)
     assert np.array_equal(np.stack([p.semantic for p in predictions]), mean.argmax(1).numpy())
     assert np.stack([p.confidence for p in predictions]) / 65535 == pytest.approx(mean.amax(1).numpy(), abs=1e-4)
-    assert by_logits.facts == Facts("semantic", CLASSES, 3, 6)
+    assert by_logits.facts == Facts("semantic", CLASSES, 3, 12)
 
 
 def test_networks_may_be_views_of_networks() -> None:

@@ -168,6 +168,12 @@ def test_three_members_counted_by_hand() -> None:
     assert np.array_equal(dense(found)[0], box(*size, 2, 3, 6, 11)), "column 2 has 0.8 of 1.7, column 10 has 0.9, row 6 has 0.3"
 
 
+def test_half_of_the_scores_is_not_enough() -> None:
+    one, two = (Scene("a", (10, 20)).predict(box(10, 20, 2, left, 6, left + 8), score=0.5) for left in (2, 4))
+    found = fuse([one.prediction, two.prediction], 0.5)
+    assert [mask.tolist() for mask in dense(found)] == [box(10, 20, 2, 4, 6, 10).tolist()]
+
+
 def test_nothing_found_is_fused_to_nothing() -> None:
     empty = Scene("a", (5, 5)).predict(box(5, 5, 0, 0, 0, 0)).prediction
     for predictions in ([Prediction()], [Prediction(), empty]):

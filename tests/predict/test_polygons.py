@@ -109,6 +109,12 @@ def test_small_regions_and_background_are_left_out() -> None:
     assert [len(o.polygons) for o in outlines_of(scene.prediction, CLASSES, 0, 0)] == [2, 4], "what has no pixel has no outline"
 
 
+def test_a_thin_ring_comes_before_what_it_encloses() -> None:
+    semantic = np.pad(np.full((5, 5), 2, np.uint8), 1, constant_values=1)
+    found = outlines_of(Prediction(semantic), CLASSES, 0, 1)
+    assert [(o.number, o.category, o.polygons[0].area) for o in found] == [(1, 1, 24), (2, 2, 25)]
+
+
 def smooth_map(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return np.stack([ndimage.gaussian_filter(rng.standard_normal((90, 120)), 5) for _ in range(4)]).argmax(0).astype(np.uint8)
