@@ -79,6 +79,15 @@ def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) 
     return {"size": [height, width], "counts": _text(counts).tobytes().decode("ascii")}
 
 
+def decode_crop(rle: Rle) -> tuple[np.ndarray, int, int]:
+    """The reverse of `encode_crop`: the part (h, w) bool of a mask that its box holds, and its left and top; (0, 0) for an empty mask.
+
+    Costs as much as the crop is large. ValueError where the RLE is none.
+    """
+    height, width = rle["size"]
+    return _crop(run_lengths(rle, height, width), height)
+
+
 def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
     """The runs (R,) int64 of an RLE, down the columns, of zeros and ones in turn; they add up to height * width.
 
@@ -194,6 +203,30 @@ def _counts(text: np.ndarray) -> np.ndarray:
         counts[num] = value + (counts[num - 2] if num > 2 else 0)
         num += 1
     return counts[:num]
+
+
+@numba.njit(nogil=True, cache=True)
+def _crop(counts: np.ndarray, height: int) -> tuple[np.ndarray, int, int]:
+    """The mask of run lengths down the columns within its box, and the box's left and top."""
+    left, right, top, bottom, start = -1, 0, height, 0, 0
+    for i in range(len(counts)):
+        stop = start + counts[i]
+        if i % 2 and counts[i]:
+            first, last = start // height, (stop - 1) // height
+            left, right = first if left < 0 else left, last + 1
+            top = min(top, start % height if first == last else 0)
+            bottom = max(bottom, (stop - 1) % height + 1 if first == last else height)
+        start = stop
+    if left < 0:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    crop, start = np.zeros((bottom - top, right - left), np.bool_), 0
+    for i in range(len(counts)):
+        stop = start + counts[i]
+        if i % 2:
+            for position in range(start, stop):
+                crop[position % height - top, position // height - left] = True
+        start = stop
+    return crop, left, top
 
 
 @numba.njit(nogil=True, cache=True)

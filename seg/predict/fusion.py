@@ -1,0 +1,166 @@
+"""Several answers to one image as one: means of logits or probabilities, and weighted boxes fusion of instances with masks.
+
+Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from seg.errors import ConfigError, did_you_mean
+from seg.labelmaps import Rle, decode_crop, encode_crop
+from seg.sample import Prediction
+
+MERGES = ("probabilities", "logits")
+"""What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""
+
+
+def check_merge(merge: str) -> None:
+    """ConfigError where `merge` is none of MERGES."""
+    if merge not in MERGES:
+        raise ConfigError(f"merge={merge}: {did_you_mean(merge, MERGES, 'expected')}")
+
+
+class RunningMean:
+    """The mean of logits (B, K, H, W), or of their probabilities, that come one after another: a sum is all that is kept."""
+
+    def __init__(self, merge: str) -> None:
+        check_merge(merge)
+        self.merge, self.count = merge, 0
+        self.sum: Tensor | None = None
+
+    @torch.inference_mode()
+    def add(self, logits: Tensor) -> None:
+        values = logits.softmax(dim=1) if self.merge == "probabilities" else logits
+        self.sum = values.clone() if self.sum is None else self.sum.add_(values.to(self.sum.device))
+        self.count += 1
+
+    @torch.inference_mode()
+    def logits(self) -> Tensor:
+        """(B, K, H, W) float32, on the device of the first that was added.
+
+        Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal
+        number, they are taken for it, so that none is infinite.
+        """
+        if self.sum is None:
+            raise ValueError("there is no mean of nothing")
+        mean = self.sum / self.count
+        return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if self.merge == "probabilities" else mean
+
+
+class Instance(NamedTuple):
+    """One prediction. box: (4,) float64. crop: (h, w) bool, the mask from (left, top) on."""
+
+    score: float
+    box: np.ndarray
+    mask: Rle
+    crop: np.ndarray
+    left: int
+    top: int
+
+    @property
+    def extent(self) -> tuple[int, int, int, int]:
+        """xyxy half-open pixels."""
+        return self.left, self.top, self.left + self.crop.shape[1], self.top + self.crop.shape[0]
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Instances that are taken for one object. count: of its members. total: of their scores. boxes: their sum, times scores.
+
+    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it.
+    """
+
+    count: int
+    total: float
+    boxes: np.ndarray
+    votes: np.ndarray
+    left: int
+    top: int
+    mask: Rle
+
+    @classmethod
+    def of(cls, one: Instance) -> Cluster:
+        return cls(1, one.score, one.score * one.box, one.score * one.crop, one.left, one.top, one.mask)
+
+    @property
+    def box(self) -> np.ndarray:
+        """(4,) float64, the mean of the members' boxes, weighted by score."""
+        return self.boxes / self.total
+
+    @property
+    def extent(self) -> tuple[int, int, int, int]:
+        """Where its members lie, xyxy half-open pixels."""
+        return self.left, self.top, self.left + self.votes.shape[1], self.top + self.votes.shape[0]
+
+    def add(self, one: Instance) -> None:
+        before, (x1, y1, x2, y2) = self.extent, one.extent
+        left, top, right, bottom = min(before[0], x1), min(before[1], y1), max(before[2], x2), max(before[3], y2)
+        votes = np.zeros((bottom - top, right - left))
+        votes[before[1] - top : before[3] - top, before[0] - left : before[2] - left] = self.votes
+        votes[y1 - top : y2 - top, x1 - left : x2 - left] += one.score * one.crop
+        self.votes, self.left, self.top = votes, left, top
+        self.count, self.total, self.boxes = self.count + 1, self.total + one.score, self.boxes + one.score * one.box
+        self.mask = encode_crop(2 * votes > self.total, left, top, *self.mask["size"])
+
+
+Iou = Callable[[Sequence[Cluster], Instance], np.ndarray]
+"""The IoU (N,) float of one instance with each of N clusters as they are at that time."""
+
+
+def mask_iou(clusters: Sequence[Cluster], one: Instance) -> np.ndarray:
+    """Of the masks; only those are compared whose boxes overlap."""
+    ious = np.zeros(len(clusters))
+    extents = np.array([cluster.extent for cluster in clusters], np.int64).reshape(-1, 4)
+    low, high = np.maximum(extents[:, :2], one.extent[:2]), np.minimum(extents[:, 2:], one.extent[2:])
+    near = np.flatnonzero((low < high).all(axis=1)).tolist()
+    if near:
+        ious[near] = coco_mask.iou([one.mask], [clusters[i].mask for i in near], [0] * len(near))[0]
+    return ious
+
+
+def fuse(predictions: Sequence[Prediction], iou_threshold: float, iou: Iou = mask_iou) -> Prediction:
+    """The instances that several networks, or views, found in one image -> one Prediction, best first, by weighted boxes fusion.
+
+    From the best score down, an instance joins the cluster of its class with which its IoU is greatest, if that is more than
+    `iou_threshold`, else it starts one. Of a cluster with n members from S predictions, the score is the members' mean times
+    min(n, S) / S; the box is their mean, weighted by score; the mask holds the pixels where members with more than half of the
+    cluster's scores have theirs. It is compared with the next instance as it is by then. Instances without a pixel or a
+    score above 0 are left out. The same predictions in the same order give the same bytes.
+    """
+    clusters: dict[int, list[Cluster]] = {}
+    for category, one in _in_order(predictions):
+        of_class = clusters.setdefault(category, [])
+        ious = iou(of_class, one)
+        best = int(ious.argmax()) if len(of_class) else -1
+        if best >= 0 and ious[best] > iou_threshold:
+            of_class[best].add(one)
+        else:
+            of_class.append(Cluster.of(one))
+    sources = len(predictions)
+    found = [(c.total / c.count * min(c.count, sources) / sources, category, c) for category, many in clusters.items() for c in many]
+    found.sort(key=lambda entry: -entry[0])
+    return Prediction(
+        scores=np.array([score for score, _, _ in found], np.float32),
+        categories=np.array([category for _, category, _ in found], np.int32),
+        boxes=np.array([cluster.box for _, _, cluster in found], np.float32).reshape(-1, 4),
+        masks=[cluster.mask for _, _, cluster in found],
+    )
+
+
+def _in_order(predictions: Sequence[Prediction]) -> list[tuple[int, Instance]]:
+    """All instances with their classes, the best first; of equal scores those of the first prediction."""
+    found = []
+    for p in predictions:
+        for score, category, box, mask in zip(p.scores.tolist(), p.categories.tolist(), p.boxes.astype(np.float64), p.masks, strict=True):
+            crop, left, top = decode_crop(mask)
+            if score > 0 and crop.size:
+                found.append((category, Instance(score, box, mask, crop, left, top)))
+    return sorted(found, key=lambda entry: -entry[1].score)
