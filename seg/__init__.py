@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str | Path, **settings: Any) -> "Predictor":
-    """The model in a file that `train` has written, ready to `predict` images: see `seg.predict.api.load`."""
+def load(*paths: str | Path, **settings: Any) -> "Predictor":
+    """The model in a file that `train` has written, or several as an ensemble, ready to `predict` images: see `seg.predict.api.load`."""
     from seg.environment import prepare_environment
 
     prepare_environment()  # before torch and OpenCV are imported
     from seg.predict.api import load as load_model
 
-    return load_model(path, **settings)
+    return load_model(*paths, **settings)

@@ -203,10 +203,19 @@ class Evaluate(Named):
     gallery: GalleryImages
 
 
+class Polygons(Section):
+    tolerance: Annotated[float, Field(ge=0)]
+    min_area: Positive
+
+
 class Predict(Named):
     outputs: list[str]
     batch_size: Positive
     score_threshold: Share
+    views: Annotated[list[str], Field(min_length=1)]
+    merge: Literal["probabilities", "logits"]
+    fusion_iou: Share
+    polygons: Polygons
     accelerator: Literal["auto", "cpu", "gpu"] | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
 

@@ -10,8 +10,10 @@ import torch
 from seg.checkpoint import load as load_checkpoint
 from seg.config import checked, compose
 from seg.environment import conf_folder, own_conf_folder
-from seg.errors import ConfigError
+from seg.errors import ConfigError, UsageError
+from seg.predict.ensemble import Ensemble
 from seg.predict.network import CheckpointNetwork, Network
+from seg.predict.views import View, Views, views_of
 from seg.sample import ClassInfo, Prediction
 from seg.schema import Config, Predict
 
@@ -73,12 +75,14 @@ class Predictor:
         return shaped
 
 
-def load(path: str | Path, **settings: Any) -> Predictor:
-    """The model in a file that `train` has written. settings: keys of conf/predict, such as score_threshold=0.3.
+def load(*paths: str | Path, **settings: Any) -> Predictor:
+    """The model in a file that `train` has written, or those in several, as an ensemble. settings: keys of conf/predict, such as
+    score_threshold=0.3 or views=["flips"].
 
-    Raises DataError where the file is missing or none of ours, ConfigError for a setting that there is not.
+    Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
+    answer together.
     """
-    return predictor_of(Path(path), composed([f"predict.{key}={_written(value)}" for key, value in settings.items()]))
+    return predictor_of([Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()]))
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -90,10 +94,20 @@ def composed(overrides: Sequence[str]) -> Config:
     return checked(compose(conf, list(overrides))[0])
 
 
-def predictor_of(path: Path, cfg: Config) -> Predictor:
-    """The model in a file, by a composed configuration."""
-    checkpoint = load_checkpoint(path, cfg)
-    return Predictor(CheckpointNetwork(checkpoint, cfg.predict.accelerator, cfg.predict.precision), cfg.predict)
+def predictor_of(paths: Sequence[Path], cfg: Config) -> Predictor:
+    """The models in files, by a composed configuration: each sees the views, then their answers are merged."""
+    if not paths:
+        raise UsageError("predict: name a model, such as artifacts/train/best.ckpt")
+    settings = cfg.predict
+    views = views_of(settings.views)
+    networks: list[Network] = []
+    for path in paths:
+        network: Network = CheckpointNetwork(load_checkpoint(path, cfg), settings.accelerator, settings.precision)
+        if views != [View()]:
+            network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
+        networks.append(network)
+    together = networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
+    return Predictor(together, settings)
 
 
 def _written(value: Any) -> str:

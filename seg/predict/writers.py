@@ -14,20 +14,38 @@ from PIL import Image, ImageDraw, ImageFont
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.imagefile import encode_png
 from seg.labelmaps import decode
+from seg.predict.geojson import geojson
+from seg.predict.inputs import Input
+from seg.predict.labelme import labelme_file
 from seg.predict.network import Facts
 from seg.report.draw import overlay, rgb
 from seg.report.instances import Outlines, outlined
 from seg.sample import BACKGROUND, ClassInfo, Prediction
+from seg.schema import Predict
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """One image with what was predicted. image: (H, W, C) uint8. probabilities: (K, H, W) float32 where a kind asks for them."""
 
-    name: str
+    source: Input
     image: np.ndarray
     prediction: Prediction
     probabilities: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return self.source.name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one of an image's files is written, and how."""
+
+    path: Path
+    classes: Sequence[ClassInfo]
+    settings: Predict
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +54,26 @@ class Kind:
 
     suffix: str
     tasks: tuple[str, ...]
-    encode: Callable[[Predicted, Sequence[ClassInfo], float], bytes]
+    encode: Callable[[Predicted, Target], bytes]
     probabilities: bool = False
 
 
 class Writers:
     """The kinds of files that were asked for, below `out`.
 
-    outputs: names among KINDS and `coco`; ConfigError for others, and for what the task does not have. score_threshold: below which
-    instances are left out of all but `coco`.
+    Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
+    below `score_threshold` are left out of all but `coco`.
     """
 
-    def __init__(self, out: Path, outputs: Sequence[str], facts: Facts, score_threshold: float) -> None:
+    def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
+        outputs = settings.outputs
         known = [name for name, kind in KINDS.items() if facts.task in kind.tasks] + ["coco"] * (facts.task == "instance")
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
         if not outputs:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
-        self.out, self.facts, self.score_threshold = out, facts, score_threshold
+        self.out, self.facts, self.settings = out, facts, settings
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
         self.coco = Coco(out / "coco.json", facts.classes) if "coco" in outputs else None
 
@@ -74,7 +93,7 @@ class Writers:
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, self.facts.classes, self.score_threshold))
+            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)))
         if self.coco:
             self.coco.add(predicted)
 
@@ -139,7 +158,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def above(prediction: Prediction, score_threshold: float) -> Prediction:
-    """The instances that score `score_threshold` or more."""
+    """The instances that score `score_threshold` or more; a class map as it is."""
+    if prediction.semantic is not None:
+        return prediction
     kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
     return Prediction(
         scores=prediction.scores[kept],
@@ -158,34 +179,34 @@ def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
     return found
 
 
-def _classes(predicted: Predicted, classes: Sequence[ClassInfo], _: float) -> bytes:
+def _classes(predicted: Predicted, target: Target) -> bytes:
     assert predicted.prediction.semantic is not None
     picture = Image.fromarray(predicted.prediction.semantic).convert("P")
     palette = np.full((256, 3), 160, np.uint8)
-    palette[: len(classes)] = [c.color for c in classes]
+    palette[: len(target.classes)] = [c.color for c in target.classes]
     picture.putpalette(palette.tobytes())
     file = BytesIO()
     picture.save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 
-def _confidence(predicted: Predicted, *_: Any) -> bytes:
+def _confidence(predicted: Predicted, _: Target) -> bytes:
     file = BytesIO()
     Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _probabilities(predicted: Predicted, *_: Any) -> bytes:
+def _probabilities(predicted: Predicted, _: Target) -> bytes:
     file = BytesIO()
     np.save(file, predicted.probabilities, allow_pickle=False)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _overlay(predicted: Predicted, classes: Sequence[ClassInfo], score_threshold: float) -> bytes:
-    image, prediction = predicted.image, predicted.prediction
+def _overlay(predicted: Predicted, target: Target) -> bytes:
+    image, prediction, classes = predicted.image, predicted.prediction, target.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
-    kept = above(prediction, score_threshold)
+    kept = above(prediction, target.settings.score_threshold)
     colors = [classes[k].color for k in kept.categories]
     panel = outlined("", rgb(image), Outlines(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
     picture = Image.fromarray(panel.picture)
@@ -195,13 +216,32 @@ def _overlay(predicted: Predicted, classes: Sequence[ClassInfo], score_threshold
     return encode_png(np.asarray(picture))
 
 
-def _ids(predicted: Predicted, _: Sequence[ClassInfo], score_threshold: float) -> bytes:
-    kept = above(predicted.prediction, score_threshold)
+def _ids(predicted: Predicted, target: Target) -> bytes:
+    kept = above(predicted.prediction, target.settings.score_threshold)
     if len(kept.scores) > 65535:
         raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
     file = BytesIO()
     Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)).save(file, "PNG", compress_level=3)
     return file.getvalue()
+
+
+def _labelme(predicted: Predicted, target: Target) -> bytes:
+    source, polygons = predicted.source, target.settings.polygons
+    beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
+    image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
+    kept = above(predicted.prediction, target.settings.score_threshold)
+    height, width = predicted.image.shape[:2]
+    return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
+
+
+def _geojson(predicted: Predicted, target: Target) -> bytes:
+    polygons = target.settings.polygons
+    kept = above(predicted.prediction, target.settings.score_threshold)
+    return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content) + "\n").encode()
 
 
 KINDS = {
@@ -210,5 +250,7 @@ KINDS = {
     "probabilities": Kind(".npy", ("semantic",), _probabilities, probabilities=True),
     "ids": Kind(".png", ("instance",), _ids),
     "overlay": Kind(".png", ("semantic", "instance"), _overlay),
+    "labelme": Kind(".json", ("semantic", "instance"), _labelme),
+    "geojson": Kind(".geojson", ("semantic", "instance"), _geojson),
 }
 """The kinds of files of each image: folders below the output."""

@@ -90,7 +90,8 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
     width = max(len(row["figure"]) for row in rows)
     for row in rows:
         limits = f"  ({row['low']:.4f} to {row['high']:.4f})" if row["low"] == row["low"] else ""
-        print(f"{split}: {row['figure']:<{width}}  {row['value']:.4f}{limits}")
+        value = f"{row['value']:.4f}" if row["value"] == row["value"] else "undefined"
+        print(f"{split}: {row['figure']:<{width}}  {value}{limits}")
 
 
 def run_of(checkpoint: LoadedCheckpoint, cfg: Config, info: DatasetInfo) -> Run:

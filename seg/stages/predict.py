@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seg.predict.writers import Writers
 
 AHEAD = 16  # images that are read before they are predicted, and as many that wait to be written
-SHOWN = 5  # of the files that are there already
+MODEL_SUFFIX = ".ckpt"
 
 
 class _Parser(ArgumentParser):
@@ -34,22 +34,27 @@ def run(arguments: Sequence[str]) -> None:
         description="Predict images with a trained model. Overrides are keys of conf/predict, such as predict.outputs=[classes,overlay] "
         "or predict.score_threshold=0.3.",
     )
-    parser.add_argument("model", type=Path, help="a checkpoint of training, such as artifacts/train/best.ckpt")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, patterns in quotes, videos; or KEY=VALUE")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="MODEL INPUT",
+        help="a checkpoint of training, such as artifacts/train/best.ckpt, "
+        "or several as an ensemble; then images, folders, patterns in quotes, videos; and KEY=VALUE",
+    )
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder of the outputs (%(default)s)")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--force", action="store_true", help="replace outputs that are there already")
     there.add_argument("--skip", action="store_true", help="leave images out whose outputs are there already")
     given = parser.parse_intermixed_args(list(arguments))
-    overrides = [word for word in given.inputs if "=" in word and not Path(word).exists()]
+    overrides = [word for word in given.words if "=" in word and not Path(word).exists()]
+    models = [word for word in given.words if Path(word).suffix == MODEL_SUFFIX]
     from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
     from seg.predict.writers import Writers
 
     cfg = composed(overrides)
-    inputs = inputs_of([word for word in given.inputs if word not in overrides])
-    predictor = predictor_of(given.model, cfg)
-    facts = predictor.network.facts
-    writers = Writers(given.out, cfg.predict.outputs, facts, cfg.predict.score_threshold)
+    inputs = inputs_of([word for word in given.words if word not in overrides + models])
+    predictor = predictor_of([Path(model) for model in models], cfg)
+    writers = Writers(given.out, cfg.predict, predictor.network.facts)
     todo = _not_there(inputs, writers, given.force, given.skip)
     bad = _predict(predictor, todo, writers, cfg.runtime.progress)
     if skipped := len(inputs) - len(todo):
@@ -99,7 +104,7 @@ def _predict(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers"
         waiting: list[Future[None]] = []
         for prediction, probabilities in predictor.stream(images(), writers.probabilities):
             given, image = read.pop(0)
-            waiting.append(pool.submit(writers.write, Predicted(given.name, image, prediction, probabilities)))
+            waiting.append(pool.submit(writers.write, Predicted(given, image, prediction, probabilities)))
             while len(waiting) > AHEAD:
                 waiting.pop(0).result()
         for written in waiting:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import shapely
 import torch
 from conftest import MakeConfig
 from PIL import Image
@@ -89,6 +90,48 @@ def test_instances_are_files_that_agree(instance: Path, prepared: Path, tmp_path
         np.testing.assert_array_equal(ids, id_map(kept, image["height"], image["width"]))
 
 
+def test_polygons_are_read_again_as_what_was_predicted(semantic: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict.run([str(semantic), str(prepared / "test/images"), "--out", str(out), "predict.outputs=[classes,labelme,geojson]", *QUIET])
+    info = read_info(prepared)
+    files = sorted((out / "labelme").glob("*.json"))
+    assert files
+    for file in files:
+        with Image.open(out / f"classes/{file.stem}.png") as picture:
+            classes = np.asarray(picture)
+        content = json.loads(file.read_text())
+        assert (file.parent / content["imagePath"]).resolve() == next((prepared / "test/images").glob(f"{file.stem}.*")).resolve()
+        drawn = np.zeros(classes.shape, np.uint8)
+        for feature in json.loads((out / f"geojson/{file.stem}.geojson").read_text())["features"]:
+            index = [c.name for c in info.classes].index(feature["properties"]["class"])
+            region = shapely.geometry.shape(feature["geometry"])
+            ys, xs = np.mgrid[: classes.shape[0], : classes.shape[1]] + 0.5
+            drawn[shapely.contains_xy(region, xs, ys)] = index
+        np.testing.assert_array_equal(drawn, classes)
+        assert {s["label"] for s in content["shapes"]} == {info.classes[k].name for k in np.unique(classes) if k}
+
+
+def test_views_and_several_models_are_merged(semantic: Path, prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    torch.manual_seed(1)
+    config, info = make_config("model=fcn", "seed=1"), read_info(prepared)
+    other = tmp_path / "other.ckpt"
+    save(other, Checkpoint(build_model(config, info).state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
+    image = cv2.cvtColor(cv2.imread(str(next((prepared / "test/images").iterdir()))), cv2.COLOR_BGR2RGB)
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+    each = []
+    for path in (semantic, other):
+        network = seg.load(path, precision="32-true").network
+        flipped = network.logits(batch.flip(-1)).softmax(1).flip(-1)
+        each.append((network.logits(batch).softmax(1) + flipped) / 2)
+    expected = torch.stack(each).mean(0)[0].numpy()
+    command = [str(semantic), str(other), str(prepared / "test/images"), "--out", str(tmp_path / "out"), *QUIET]
+    predict.run([*command, "predict.outputs=[probabilities]", "predict.views=[identity,hflip]", "predict.precision=32-true"])
+    name = next((prepared / "test/images").iterdir()).stem
+    np.testing.assert_allclose(np.load(tmp_path / f"out/probabilities/{name}.npy"), expected, atol=1e-4)
+    with pytest.raises(ConfigError, match=r"hflp"):
+        predict.run([*command, "predict.views=[hflp]"])
+
+
 def test_of_instances_that_overlap_the_better_lies_on_top() -> None:
     masks = np.zeros((3, 4, 6), np.uint8)
     masks[0, :, :3], masks[1, 1:3, 1:5], masks[2, :, 4:] = 1, 1, 1
@@ -159,6 +202,8 @@ def test_a_model_that_is_none(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"no.ckpt: cannot be read"):
         predict.run([str(tmp_path / "no.ckpt"), str(tmp_path / "a.png"), *QUIET])
+    with pytest.raises(UsageError, match=r"name a model"):
+        predict.run([str(tmp_path / "a.png"), *QUIET])
 
 
 def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
