@@ -122,7 +122,9 @@ def test_an_instance_run_stands_beside_the_semantic_one(project: Project) -> Non
     done = project.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
     assert stages_run(done.stdout) == ["configure", "augment", "train", "evaluate"], "both tasks have one prepared data set"
     objects = project.bytes_of(*results)
-    assert {p.name for p in (project.folder / "artifacts/evaluate/tables").iterdir()} == {"coco.csv", "matching.csv"}
+    tables = {p.name for p in (project.folder / "artifacts/evaluate/tables").iterdir()}
+    assert {"coco.csv", "matching.csv", "errors.csv"} <= tables
+    assert "confusion.csv" not in tables
     shown = experiments(project)
     figures = {n: shown[n]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"] for n in ("pixels", "objects")}
     assert "miou" in figures["pixels"]
