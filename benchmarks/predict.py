@@ -89,7 +89,8 @@ def overhead(given: argparse.Namespace) -> None:
                 start = perf_counter()
                 runs[name]()
                 times[name].append(perf_counter() - start)
-    print(f"{given.size} x {given.size} pixels, {len(tiles.rows.starts) ** 2} tiles of {given.tile}, {network.precision}, {given.threads} threads")
+    count = len(tiles.rows.starts) * len(tiles.columns.starts)
+    print(f"{given.size} x {given.size} pixels, {count} tiles of {given.tile}, {network.precision}, {given.threads} threads")
     for name, spent in times.items():
         print(f"{name:<28}{np.median(spent):>8.2f} s   {ratio(spent, times['network alone'])}")
 
@@ -106,7 +107,8 @@ def monai(given: argparse.Namespace) -> None:
     print(f"{given.size} x {given.size} pixels, tile {given.tile}, overlap {given.overlap}, {given.threads} threads")
     for name, runs in found.items():
         seconds, busy, peak = (sorted(run[key] for run in runs)[len(runs) // 2] for key in ("seconds", "busy", "peak"))
-        print(f"{name:<8}{seconds:>8.2f} s, {busy:>8.2f} s of processor time, peak {peak:.0f} MB, above one batch's {base:.0f}: {peak - base:.0f} MB")
+        memory = f"peak {peak:.0f} MB, {peak - base:.0f} MB above one batch's"
+        print(f"{name:<8}{seconds:>8.2f} s, {busy:>8.2f} s of processor time, {memory}")
     for key, what in (("seconds", "time"), ("busy", "processor time"), ("peak", "peak")):
         print(f"MONAI's {what} / ours: {ratio([r[key] for r in found['monai']], [r[key] for r in found['ours']])}")
     print(f"the same class in {same(given):.4%} of the pixels")
@@ -198,7 +200,8 @@ def run_large(given: argparse.Namespace) -> float:
 
     start = perf_counter()
     size = given.size
-    with open_rows(given.folder / "image.tif", ImageReader(3)) as rows, BandTiff(given.folder / "classes.tif", size, size, np.uint8, []) as out:
+    out = BandTiff(given.folder / "classes.tif", size, size, np.uint8, [])
+    with open_rows(given.folder / "image.tif", ImageReader(3)) as rows, out:
         for band in predict_bands(Tiny(), rows, make_tiling(given), given.batch, "logits"):  # type: ignore[arg-type]
             out.write(band.classes)
     return start

@@ -43,10 +43,8 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     with told_of(path), tifffile.TiffFile(BytesIO(data)) as file:
         series = only_series(file, len(data), path)
         page = series.keyframe
-        if is_left_to_opencv(page):
-            pixels = _by_opencv(data, path)
-        else:
-            pixels = channels_last(series.asarray(maxworkers=1), series, channels, path)
+        by_opencv = is_left_to_opencv(page)
+        pixels = _by_opencv(data, path) if by_opencv else channels_last(series.asarray(maxworkers=1), series, channels, path)
         return as_decoded(pixels, page, _spacing(file, page))
 
 
@@ -63,7 +61,7 @@ def told_of(path: Path) -> Iterator[None]:
 
 
 def only_series(file: Any, length: int, path: Path) -> Any:
-    """tifffile's series of a file of `length` bytes that holds one image; DataError for images of several sizes, and where pixels are missing."""
+    """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
     series = _only_series(file.series, path)
     _refuse_missing(series, length, path)
     return series

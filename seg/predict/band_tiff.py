@@ -30,7 +30,7 @@ def georeference(path: Path) -> Tags:
             return []
         file.seek(0)
         with tifffile.TiffFile(file) as opened:
-            tags = opened.pages[0].tags  # type: ignore[union-attr]
+            tags = opened.pages[0].tags
             if tags.valueof(ORIENTATION, 1) != 1:
                 return []
             return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags if tag.code in GEOREFERENCE]

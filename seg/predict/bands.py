@@ -1,4 +1,4 @@
-"""A semantic network's prediction of an image of any size, in bands of finished rows: memory depends on a tile's height, not on the image's."""
+"""A semantic network's prediction of an image of any size, in bands of finished rows: memory does not depend on the image's height."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

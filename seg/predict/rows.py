@@ -34,7 +34,7 @@ class ArrayRows:
         if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise DataError(f"expected an image (height, width, channels) of uint8, got {pixels.shape} of {pixels.dtype}")
         self.pixels = pixels
-        self.shape: tuple[int, int, int] = pixels.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int, int] = pixels.shape
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.pixels[start:stop]
@@ -56,7 +56,7 @@ def _by_rows(path: Path, reader: ImageReader, stack: ExitStack) -> Rows | None:
     if isinstance(reader.range, str):
         return None
     try:
-        file = stack.enter_context(open(path, "rb"))
+        file = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
         start = file.read(8)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None

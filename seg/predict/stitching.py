@@ -67,9 +67,9 @@ def stitch(views: Sequence[View], tiles: Grid, min_iou: float) -> Prediction:
     """The objects that the views are of, best first.
 
     Views of one class from two tiles are of one object where their masks, within what the tiles have in common, have an IoU of `min_iou`
-    or more; or where one is cut and lies in the other, which is whole. An object's mask is the union of its views without those that a
-    better one makes needless: the best of several whole ones is kept, and beside it what it does not cover. Its score is the highest of the views
-    that are kept: a detector is less sure of an object that is cut, which says nothing about the object.
+    or more; or where one is cut and lies in the other, which is whole. An object's mask is the union of its views without those that
+    better ones make needless: the best of the whole ones is kept, and what lies beside it. Its score is the highest of the views that
+    are kept: a detector is less sure of an object that is cut, which says nothing about the object.
     """
     groups = _groups(len(views), _matches(views, tiles, min_iou))
     kept = [_needed([views[i] for i in group]) for group in groups]
@@ -191,5 +191,3 @@ def _inner(side: Side, number: int) -> tuple[bool, bool]:
     """Whether a tile's first and last side are not the image's own."""
     start = side.starts[number]
     return start > 0, start + side.tile < side.length
-
-

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
 
 def _source(length: int, padded: int, padding: str) -> np.ndarray:
     """Which of `length` pixels stands at each of the `padded` ones."""
-    return np.pad(np.arange(length), (0, padded - length), mode=cast("object", padding))  # type: ignore[call-overload,no-any-return]
+    return np.pad(np.arange(length), (0, padded - length), mode=cast("Any", padding))
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -6,7 +6,6 @@ column's, so they are normalised along each side by itself: weighted logits add 
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -108,8 +107,3 @@ def _weights(length: int, tile: int, starts: tuple[int, ...], tiling: Tiling) ->
         each.append(weights)
         total[start : start + tile] += weights
     return tuple((weights / total[start : start + tile]).astype(np.float32) for start, weights in zip(starts, each, strict=True))
-
-
-def steps(side: Side) -> tuple[int, ...]:
-    """Pixels from each tile to the next."""
-    return tuple(after - before for before, after in pairwise(side.starts))

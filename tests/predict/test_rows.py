@@ -134,7 +134,7 @@ def test_errors_name_the_file_and_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
 
     def said(reader: ImageReader = RGB_READER) -> str:
-        with pytest.raises(DataError) as caught, open_rows(path, reader) as rows:  # noqa: PT012 - opening may fail, too
+        with pytest.raises(DataError) as caught, open_rows(path, reader) as rows:
             rows.read(0, 50)
         return str(caught.value)
 
@@ -156,4 +156,3 @@ def test_errors_name_the_file_and_what_is_wrong(tmp_path: Path) -> None:
     assert "holds Python objects" in said()
     with pytest.raises(DataError, match="expected an image"):
         ArrayRows(DEEP)
-
