@@ -42,7 +42,7 @@ def pointwise() -> Layers:
 
 def strided() -> Layers:
     """Sees 8 pixels on each side of the cell of 8 x 8 pixels in which a pixel lies."""
-    return Layers(whole(nn.Sequential(nn.MaxPool2d(8), nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=8))), 8)
+    return Layers(whole(nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=8))), 8)
 
 
 def convolutional() -> Layers:

@@ -122,7 +122,7 @@ def test_a_view_that_its_tile_cuts_gives_way_to_a_whole_one() -> None:
 
 
 def test_of_two_whole_views_the_better_is_taken() -> None:
-    left, right = seen((40, 10, 60, 30), score=0.7), seen((8, 9, 28, 30), score=0.8)
+    left, right = seen((39, 10, 60, 30), score=0.7), seen((8, 9, 28, 30), score=0.8)
     assert stitched(left, right) == [([40, 9, 60, 30], 0.8)]
 
 
