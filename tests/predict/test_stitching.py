@@ -132,3 +132,15 @@ def test_a_mask_that_ends_within_the_margin_is_cut_and_what_goes_on_is_kept() ->
         assert stitched(left, right, margin=margin) == [([20, 10, 96, 20], 0.5)]
     short, rest = seen((4, 10, 63, 20)), seen((0, 10, 33, 20))  # of what the right tile sees only 2 columns are new
     assert stitched(short, rest, margin=1) == [([4, 10, 65, 20], 0.5)]
+
+
+def test_what_one_tile_sees_as_two_stays_two() -> None:
+    assert len(stitched(seen((5, 5, 25, 25), (5, 7, 25, 27)), seen())) == 2
+
+
+@pytest.mark.parametrize("places", [((0, 0), (1, 1)), ((0, 1), (1, 0))])
+def test_tiles_that_meet_at_a_corner_alone_share_objects(places: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    tiles = grid(Tiling((64, 64), 0.5, 0.125, 0, "edge"), 96, 96, 8)
+    boxes = {(0, 0): (40, 40, 64, 64), (1, 1): (8, 8, 40, 40), (0, 1): (0, 40, 24, 64), (1, 0): (24, 8, 56, 40)}
+    found = stitch([view for place in places for view in views_of(seen(boxes[place]), place, tiles, 0)], tiles, 0.5)
+    assert len(found.scores) == 1
