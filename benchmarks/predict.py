@@ -13,7 +13,8 @@ how far the other can be trusted.
 
 monai: from the file to classes and confidence, against MONAI's `sliding_window_inference` (`pip install --no-deps monai`; no
 dependency of the project) with the same network, tile, overlap, batch and a Gaussian of the same width, whose whole image and sums of
-logits are floats in memory. Each run is a process of its own, so that its peak of memory can be told; "above" is what it holds beyond
+logits are floats in memory. Ours keeps freed memory as the project's commands do (`seg.environment.keep_freed_memory`); MONAI's
+process is as its users have it. Each run is a process of its own, so that its peak of memory can be told; "above" is what it holds beyond
 that of a process that predicts one batch. Processor time is printed too, which neighbours on the machine change less.
 
 large: the peak of memory of a process that predicts a square TIFF of RGB, written here in tiles, into a TIFF of classes, with a
@@ -131,7 +132,11 @@ def run(given: argparse.Namespace) -> dict[str, float]:
     """One run in this process: seconds without the program's start, processor time, and the peak of memory in MB."""
     import torch
 
+    from seg.environment import keep_freed_memory
+
     torch.set_num_threads(given.threads)
+    if given.run != "monai":
+        keep_freed_memory()
     start = {"ours": run_ours, "monai": run_monai, "batch": run_batch, "large": run_large}[given.run](given)
     seconds, used = perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     unit = 1 if sys.platform == "darwin" else 1024
