@@ -14,8 +14,9 @@ how far the other can be trusted.
 monai: from the file to classes and confidence, against MONAI's `sliding_window_inference` (`pip install --no-deps monai`; no
 dependency of the project) with the same network, tile, overlap, batch and a Gaussian of the same width, whose whole image and sums of
 logits are floats in memory. Ours keeps freed memory as the project's commands do (`seg.environment.keep_freed_memory`); MONAI's
-process is as its users have it. Each run is a process of its own, so that its peak of memory can be told; "above" is what it holds beyond
-that of a process that predicts one batch. Processor time is printed too, which neighbours on the machine change less.
+process is as its users have it, or does likewise (--same-malloc), so that the ratio tells of tiling alone. Each run is a process of
+its own, so that its peak of memory can be told; "above" is what it holds beyond that of a process that predicts one batch. Processor
+time, the program's start included, is printed too: neighbours on the machine change it less.
 
 large: the peak of memory of a process that predicts a square TIFF of RGB, written here in tiles, into a TIFF of classes, with a
 network of one convolution.
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto", help="as trainer.precision")
+    parser.add_argument("--same-malloc", action="store_true", help="monai: keep freed memory in MONAI's process, too")
     parser.add_argument("--folder", type=Path, help="where files are made; default: a temporary folder")
     parser.add_argument("--run", choices=RUNS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -123,7 +125,7 @@ def large(given: argparse.Namespace) -> None:
 
 def measured(given: argparse.Namespace, name: str) -> dict[str, float]:
     options = [f"--{key}={getattr(given, key)}" for key in ("size", "tile", "overlap", "batch", "threads", "precision", "folder")]
-    command = [sys.executable, __file__, given.what, *options, "--run", name]
+    command = [sys.executable, __file__, given.what, *options, "--run", name, *["--same-malloc"][: given.same_malloc]]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return found
 
@@ -135,7 +137,7 @@ def run(given: argparse.Namespace) -> dict[str, float]:
     from seg.environment import keep_freed_memory
 
     torch.set_num_threads(given.threads)
-    if given.run != "monai":
+    if given.run != "monai" or given.same_malloc:
         keep_freed_memory()
     start = {"ours": run_ours, "monai": run_monai, "batch": run_batch, "large": run_large}[given.run](given)
     seconds, used = perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
