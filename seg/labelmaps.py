@@ -88,6 +88,16 @@ def decode_crop(rle: Rle) -> tuple[np.ndarray, int, int]:
     return _crop(run_lengths(rle, height, width), height)
 
 
+def moved(rle: Rle, left: int, top: int, height: int, width: int) -> Rle:
+    """The RLE of a mask whose first pixel is brought to (left, top) of an image (height, width), beyond whose ends nothing is kept.
+
+    Costs as much as the runs are many.
+    """
+    h, w = rle["size"]
+    counts = _moved(run_lengths(rle, h, w), h, w, left, top, height, width)
+    return {"size": [height, width], "counts": _text(counts).tobytes().decode("ascii")}
+
+
 def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
     """The runs (R,) int64 of an RLE, down the columns, of zeros and ones in turn; they add up to height * width.
 
@@ -167,6 +177,33 @@ def _runs(crop: np.ndarray, left: int, top: int, height: int, width: int) -> np.
         counts[num] = height * width - start
         num += 1
     return counts[:num]
+
+
+@numba.njit(nogil=True, cache=True)
+def _moved(counts: np.ndarray, h: int, w: int, left: int, top: int, height: int, width: int) -> np.ndarray:
+    """Run lengths of a mask (h, w) as those of the image (height, width) that it lies in."""
+    result = np.empty(2 * (len(counts) + w) + 1, np.int64)
+    num, position, end = 0, 0, 0  # end: of the last run of ones
+    for i in range(len(counts)):
+        stop = position + counts[i]
+        while i % 2 and position < stop:  # a run goes on at the top of the next column
+            x, y = position // h, position % h
+            below = min(h, y + stop - position)
+            position += below - y
+            start, length = (left + x) * height + top + y, min(below, height - top) - y
+            if x >= width - left or length <= 0:
+                continue
+            if num and start == end:
+                result[num - 1] += length
+            else:
+                result[num], result[num + 1] = start - end, length
+                num += 2
+            end = start + length
+        position = stop
+    if end < height * width:
+        result[num] = height * width - end
+        num += 1
+    return result[:num]
 
 
 @numba.njit(nogil=True, cache=True)

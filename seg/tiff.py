@@ -1,7 +1,9 @@
 """TIFF of any kind to arrays, through tifffile: depths, compressions, pages, planes, axes and pixel sizes as its metadata say."""
 
 import logging
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,28 +30,46 @@ MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "micr
 }
 
 
+Bytes = bytes | mmap.mmap
+
+
 def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     """A TIFF's image (H, W, C): samples, or pages of equal size, become channels.
 
     channels: as many as are wanted, or None; tells the channel axis where tifffile wrote an array (H, W, C) as H pages.
     DataError for a file that is cut or damaged, and for images of several sizes or with more than one axis beside height and width.
     """
-    _refuse_cut(data, path)
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is raised here, in one line
+    refuse_cut(data, path)
+    with told_of(path), tifffile.TiffFile(BytesIO(data)) as file:
+        series = only_series(file, len(data), path)
+        page = series.keyframe
+        by_opencv = is_left_to_opencv(page)
+        pixels = _by_opencv(data, path) if by_opencv else channels_last(series.asarray(maxworkers=1), series, channels, path)
+        return as_decoded(pixels, page, _spacing(file, page))
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Whatever goes wrong with a TIFF, as a DataError of one line."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is raised here
     try:
-        with tifffile.TiffFile(BytesIO(data)) as file:
-            series = _only_series(file.series, path)
-            _refuse_missing(series, len(data), path)
-            page = series.keyframe
-            if page.photometric in (YCBCR, CIELAB) and page.compression not in JPEG:
-                pixels = _by_opencv(data, path)
-            else:
-                pixels = _channels_last(series.asarray(maxworkers=1), series, channels, path)
-            return _decoded(pixels, page, _spacing(file, page))
+        yield
     except DataError:
         raise
     except Exception as error:  # each codec fails in ways of its own
         raise DataError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}", kind="unreadable-file") from None
+
+
+def only_series(file: Any, length: int, path: Path) -> Any:
+    """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
+    series = _only_series(file.series, path)
+    _refuse_missing(series, length, path)
+    return series
+
+
+def is_left_to_opencv(page: Any) -> bool:
+    """Whether tifffile would leave the page's colours as they are."""
+    return page.photometric in (YCBCR, CIELAB) and page.compression not in JPEG
 
 
 def _only_series(found: Sequence[Any], path: Path) -> Any:
@@ -64,8 +84,8 @@ def _only_series(found: Sequence[Any], path: Path) -> Any:
     return whole[0]
 
 
-def _channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: Path) -> np.ndarray:
-    """The array of a series as (H, W, C)."""
+def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: Path) -> np.ndarray:
+    """The array of a series, or some rows of it, as (H, W, C)."""
     axes = series.axes
     if pixels.ndim == 3 and series.kind == "shaped" and axes == "QYX" and channels == pixels.shape[2] != pixels.shape[0]:
         return pixels  # tifffile.imwrite of an array (H, W, C): its description holds the shape, but no names of axes
@@ -84,7 +104,8 @@ def _channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: 
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | None) -> Decoded:
+def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | None) -> Decoded:
+    """The samples (H, W, C) of an image, or of some of its rows, as the page's tags mean them."""
     step, count = 1, pixels.shape[2]
     color = page.photometric in (RGB, YCBCR, CIELAB) and count >= 3 and page.samplesperpixel == count
     if page.photometric == PALETTE and count == 1:
@@ -126,8 +147,10 @@ def _by_opencv(data: bytes, path: Path) -> np.ndarray:
     return pixels
 
 
-def _refuse_cut(data: bytes, path: Path) -> None:
-    """Follow the chain of a TIFF's directories (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one.
+def refuse_cut(data: Bytes, path: Path) -> None:
+    """Raise DataError for the bytes, or the memory map, of a file that ends too soon.
+
+    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one.
 
     A directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
     """

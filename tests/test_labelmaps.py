@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import boxes_of, decode, encode, encode_crop, layers_from_masks, mask_of, measure, run_lengths, semantic_from_instances
+from seg.labelmaps import (
+    boxes_of,
+    decode,
+    encode,
+    encode_crop,
+    layers_from_masks,
+    mask_of,
+    measure,
+    moved,
+    run_lengths,
+    semantic_from_instances,
+)
 
 HEIGHT, WIDTH = 19, 23
 
@@ -190,3 +201,16 @@ def test_rles_that_do_not_fit_are_refused() -> None:
         decode([encode_crop(np.ones((1, 1), bool), 0, 0, 4, 3), rle], 4, 3)
     with pytest.raises(ValueError, match=r"RLE 1: its run lengths do not add up to 3 x 4"):
         decode([{"size": [3, 4], "counts": rle["counts"][:-1]}], 3, 4)
+
+
+def test_a_mask_is_moved_into_an_image_as_pycocotools_encodes_it_there() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        (h, w), (height, width) = rng.integers(1, 12, 2), rng.integers(1, 20, 2)
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        mask = (rng.random((h, w)) < rng.random()).astype(np.uint8)
+        image = np.zeros((height, width), np.uint8)
+        image[top : top + h, left : left + w] = mask[: height - top, : width - left]
+        wanted = coco_mask.encode(np.asfortranarray(image))
+        got = moved(coco_mask.encode(np.asfortranarray(mask)), left, top, int(height), int(width))
+        assert got == {"size": wanted["size"], "counts": wanted["counts"].decode()}
