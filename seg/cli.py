@@ -24,6 +24,7 @@ COMMANDS = {
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
+    "export": "write a checkpoint's network as ONNX, torch.export or OpenVINO, and compare it with the checkpoint",
     "models": "list the models, losses and encoders there are, with their sizes",
 }
 
@@ -54,6 +55,14 @@ Lists the options of conf/model and conf/loss, with parameters and source; with 
 the pattern (a part of it, or with wildcards, as in 'tu-convnext*'), or all but timm's.
 """
 
+EXPORT_USAGE = """usage: seg export CHECKPOINT [KEY=VALUE ...]
+
+Writes a file that holds the whole way from stored pixels to logits, compares it with the checkpoint, and removes it where they
+differ. The keys are those of conf/export/default.yaml, which says more; without one the file is <CHECKPOINT's name>.onnx beside it.
+
+  format=onnx|torch_export|openvino    out=FILE    argmax=true    size=HEIGHTxWIDTH    images=FOLDER    check.tolerance=0.001
+"""
+
 
 def main() -> None:
     """The console script."""
@@ -76,6 +85,8 @@ def main() -> None:
             configure(arguments)
         elif command == "models":
             models(arguments)
+        elif command == "export":
+            export(arguments)
         else:
             run_stage(command, arguments)
     except InputError as error:
@@ -114,6 +125,16 @@ def models(arguments: list[str]) -> None:
         print(MODELS_USAGE)
         return
     from seg.stages import models as stage
+
+    stage.run(Path.cwd(), arguments)
+
+
+def export(arguments: list[str]) -> None:
+    """`seg export CHECKPOINT [KEY=VALUE ...]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(EXPORT_USAGE)
+        return
+    from seg.stages import export as stage
 
     stage.run(Path.cwd(), arguments)
 

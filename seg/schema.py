@@ -203,6 +203,25 @@ class Evaluate(Named):
     gallery: GalleryImages
 
 
+class ExportCheck(Section):
+    images: Positive
+    seed: Count
+    tolerance: Share
+    near: Share
+    differing: Share
+    box: Annotated[float, Field(ge=0)]
+    unmatched: Share
+
+
+class Export(Named):
+    format: Literal["onnx", "torch_export", "openvino"]
+    out: str | None
+    argmax: bool
+    size: str | None
+    images: str | None
+    check: ExportCheck
+
+
 class Paths(Section):
     prepare: str
     doctor: str
@@ -232,6 +251,7 @@ class Config(Section):
     scheduler: NamedTarget
     trainer: Trainer
     evaluate: Evaluate
+    export: Export
     experiment: Named
     paths: Paths
     runtime: Runtime
