@@ -4,6 +4,7 @@
 done, and change nothing where there is nothing to do. `seg.export.check` holds that the two agree.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -16,11 +17,15 @@ from seg.models.semantic import SemanticModel
 
 
 class Graph(nn.Module):
-    """Of a model, which is in evaluation mode and learns nothing from now on."""
+    """Of a copy of a model in evaluation mode."""
 
     def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False)
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        for module in list(self.model.modules()):
+            for name, pooling in module.named_children():
+                if isinstance(pooling, nn.AdaptiveAvgPool2d) and (bins := _sides(pooling.output_size)) not in (None, (1, 1)):
+                    setattr(module, name, BinnedMean(bins))
         self.eval()
 
     def seen(self, images: Tensor) -> tuple[Tensor, Any, Any]:
@@ -64,6 +69,34 @@ class InstanceGraph(Graph):
         # tensors while a graph is traced, which torch.tensor would make constants of
         y, x = (torch.as_tensor(seen) / torch.as_tensor(stored) for seen, stored in zip((height, width), images.shape[-2:], strict=True))
         return boxes / torch.stack([x, y, x, y]), scores, labels - self.model.first_label, masks[:, 0]
+
+
+class BinnedMean(nn.Module):
+    """torch.nn.AdaptiveAvgPool2d, (B, C, H, W) -> (B, C, *bins), as products with a matrix of each side's bins.
+
+    torch's exporter to ONNX would take the bins of the example's size for those of every size.
+    """
+
+    def __init__(self, bins: tuple[int, int]) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (_bins(side, bins) for side, bins in zip(x.shape[-2:], self.bins, strict=True))
+        return rows.to(x.device) @ x @ columns.to(x.device).T
+
+
+def _bins(side: Any, bins: int) -> Tensor:
+    """(bins, side) float32: the share of each of `side` cells in the mean of each bin; bins overlap where they have to."""
+    number, cell = torch.arange(bins)[:, None], torch.arange(side)
+    start, stop = number * side // bins, ((number + 1) * side + bins - 1) // bins
+    return ((cell >= start) & (cell < stop)).float() / (stop - start)
+
+
+def _sides(output_size: Any) -> tuple[int, int] | None:
+    """Both sides of what torch's pooling gives, or None where it keeps one as it is."""
+    sides = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    return None if None in sides else (int(sides[0]), int(sides[1]))
 
 
 def _edge_repeated(side: Any, stride: int) -> Tensor:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
+from torch import nn
 from untrained import ROOT, untrained
 
 from seg.export.check import Instances, Pixels
+from seg.export.graph import BinnedMean
 from seg.predict.exported import open_exported
 from seg.predict.network import CheckpointNetwork
 from seg.stages import export
@@ -31,7 +33,7 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
             id="segformer-torch_export",
             marks=pytest.mark.slow,
         ),
-        pytest.param(["model=lraspp_mobilenet_v3_large"], "torch_export", id="lraspp-torch_export", marks=pytest.mark.slow),
+        pytest.param(["model=pspnet", "model.network.encoder_name=tu-test_resnet"], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], form: str) -> None:
@@ -45,6 +47,13 @@ def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], 
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 71, 103), dtype=np.uint8))
     wanted = reference.logits(images)
     torch.testing.assert_close(network.logits(images), wanted, atol=1e-4 * float(wanted.max() - wanted.min()), rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 6), (7, 13), (30, 17)], ids=str)
+def test_bins_have_the_means_of_torchs_adaptive_pooling(size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    for bins in ((2, 2), (3, 6), (6, 1)):
+        torch.testing.assert_close(BinnedMean(bins)(x), nn.AdaptiveAvgPool2d(bins)(x))
 
 
 @pytest.mark.slow
