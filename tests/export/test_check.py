@@ -68,10 +68,12 @@ def test_instances_are_matched_whatever_their_order(limits: ExportCheck) -> None
     assert (instances.instances, instances.unmatched, instances.score) == (6, 0, 0.0)
     assert instances.box == pytest.approx(0.05, abs=1e-5)
     assert instances.fault(limits) is None
+    instances.add(wanted, prediction([0.9, 0.8, 0.8], [0, 10, 20], width=2), limits)  # 8 pixels fewer, as many as half the border has
+    assert (instances.instances, instances.unmatched) == (12, 0)
 
 
 @pytest.mark.parametrize(
-    "given", [prediction([0.9], [0.5]), prediction([0.8], [0]), prediction([0.9], [0], width=3), prediction([], [])], ids=str
+    "given", [prediction([0.9], [0.5]), prediction([0.8], [0]), prediction([0.9], [0], width=1), prediction([], [])], ids=str
 )
 def test_another_box_score_or_mask_is_no_match(limits: ExportCheck, given: Prediction) -> None:
     instances = Instances()
