@@ -49,9 +49,18 @@ def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -
 
 
 def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
-    """An onnx.ModelProto, by the exporter that reads programs."""
-    with quiet():
-        made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, input_names=["images"], output_names=list(OUTPUTS[gives]))
+    """An onnx.ModelProto, by the exporter that reads programs. ConfigError where ONNX lacks an operation."""
+    names = list(OUTPUTS[gives])
+    try:
+        with quiet():
+            made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, input_names=["images"], output_names=names)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the first of them is a page of advice
+            cause = cause.__cause__
+        raise ConfigError(
+            f"the network cannot be written as ONNX ({_one_line(cause)}); set format=torch_export, or another model"
+        ) from None
     assert made is not None
     return made.model_proto
 
@@ -120,7 +129,11 @@ def _resize(g: Any, x: Any, size: Any, align_corners: Any, *scales: Any) -> Any:
 
 
 def _not_captured(size: tuple[int, int] | None, error: Exception) -> ConfigError:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    reason = _one_line(error)
     if size is None:
         return ConfigError(f"the network cannot be exported for images of any size ({reason}); set size=HEIGHTxWIDTH, the only one then")
     return ConfigError(f"the network cannot be exported for images of {size[0]}x{size[1]} ({reason}); use the checkpoint, or another model")
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -12,7 +12,7 @@ from torch import nn
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.errors import ConfigError, DataError, InputError, UsageError
-from seg.export.capture import capture
+from seg.export.capture import capture, onnx_of_program
 from seg.export.graph import SemanticGraph
 from seg.export.write import Exporter
 from seg.models.semantic import SemanticModel
@@ -179,3 +179,14 @@ def test_what_a_library_says_of_images_it_cannot_run_is_one_line(folder: Path) -
     network = Failing(export.run(ROOT, [str(folder / "best.ckpt"), *PT2]).path, "cpu")
     with pytest.raises(DataError, match=r"best\.pt2: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
         network.predict(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
+
+
+def test_an_operation_that_onnx_lacks_is_named() -> None:
+    class Lacking(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(images.float()[:, :, :3, :3]).real
+
+    program = torch.export.export(Lacking(), (torch.zeros(2, 3, 8, 8, dtype=torch.uint8),))
+    with pytest.raises(ConfigError, match=r"cannot be written as ONNX \(\w+: .*linalg_eig.*\); set format=torch_export") as error:
+        onnx_of_program(program, "scores")
+    assert "\n" not in str(error.value)

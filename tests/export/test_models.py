@@ -28,6 +28,9 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
             ["model=deeplabv3plus", "model.network.encoder_name=tu-test_resnet"], "onnx", id="deeplabv3plus-onnx", marks=pytest.mark.slow
         ),
         pytest.param(
+            ["model=unet_paper", "model.network.depth=2", "model.network.width=8"], "onnx", id="unet_paper-onnx", marks=pytest.mark.slow
+        ),
+        pytest.param(
             ["model=segformer", "model.network.decoder_segmentation_channels=32"],
             "torch_export",
             id="segformer-torch_export",
