@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
     "compare": "set evaluations side by side: figures with intervals of their differences, classes, images",
     "predict": "apply a trained model to images, folders or videos",
+    "export": "write a checkpoint's network as ONNX, torch.export or OpenVINO, and compare it with the checkpoint",
     "models": "list the models, losses and encoders there are, with their sizes",
 }
 
@@ -68,6 +69,14 @@ Lists the options of conf/model and conf/loss, with parameters and source; with 
 the pattern (a part of it, or with wildcards, as in 'tu-convnext*'), or all but timm's.
 """
 
+EXPORT_USAGE = """usage: seg export CHECKPOINT [KEY=VALUE ...]
+
+Writes a file that holds the whole way from stored pixels to logits, compares it with the checkpoint, and removes it where they
+differ. The keys are those of conf/export/default.yaml, which says more; without one the file is <CHECKPOINT's name>.onnx beside it.
+
+  format=onnx|torch_export|openvino    out=FILE    argmax=true    size=HEIGHTxWIDTH    images=FOLDER    check.tolerance=0.001
+"""
+
 
 def main() -> None:
     """The console script."""
@@ -84,7 +93,7 @@ def main() -> None:
     try:
         if command not in COMMANDS:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
-        own = {"init": init, "configure": configure, "compare": compare, "predict": predict, "models": models}
+        own = {"init": init, "configure": configure, "compare": compare, "predict": predict, "export": export, "models": models}
         if command in own:
             own[command](arguments)
         else:
@@ -142,6 +151,16 @@ def models(arguments: list[str]) -> None:
         print(MODELS_USAGE)
         return
     from seg.stages import models as stage
+
+    stage.run(Path.cwd(), arguments)
+
+
+def export(arguments: list[str]) -> None:
+    """`seg export CHECKPOINT [KEY=VALUE ...]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(EXPORT_USAGE)
+        return
+    from seg.stages import export as stage
 
     stage.run(Path.cwd(), arguments)
 

@@ -220,6 +220,25 @@ class Predict(Named):
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
 
 
+class ExportCheck(Section):
+    images: Positive
+    seed: Count
+    tolerance: Share
+    near: Share
+    differing: Share
+    box: Annotated[float, Field(ge=0)]
+    unmatched: Share
+
+
+class Export(Named):
+    format: Literal["onnx", "torch_export", "openvino"]
+    out: str | None
+    argmax: bool
+    size: str | None
+    images: str | None
+    check: ExportCheck
+
+
 class Paths(Section):
     prepare: str
     doctor: str
@@ -250,6 +269,7 @@ class Config(Section):
     trainer: Trainer
     evaluate: Evaluate
     predict: Predict
+    export: Export
     experiment: Named
     paths: Paths
     runtime: Runtime

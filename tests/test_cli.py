@@ -23,7 +23,7 @@ def test_help_lists_the_commands() -> None:
     assert shown.returncode == 0
     assert all(
         f"\n  {name} " in shown.stdout
-        for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "compare", "models")
+        for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "compare", "predict", "export", "models")
     )
     assert seg().stdout == shown.stdout
 
@@ -42,8 +42,8 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (
             ["trian"],
             2,
-            "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, init, models, "
-            "prepare, train)",
+            "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, export, init, "
+            "models, predict, prepare, train)",
         ),
         (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
@@ -59,6 +59,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (["prepare", "data=folders", "data.root=data"], 1, "error: data.root=data: data/raw is kept for a link to the data set"),
         (["prepare", "data.split.ratios.train=0.9"], 1, "expected train, val and test that sum to 1, got 1.15"),
         (["prepare", "data=folders", "data.root=/nowhere"], 1, "error: data.root=/nowhere: there is no such folder"),
+        (["export"], 2, "error: export: expected one checkpoint, got 0; see seg export --help"),
         (["models", "--encoder"], 1, "error: models: unknown argument --encoder; did you mean '--encoders'?"),
         (["evaluate", "paths.train=/nowhere"], 1, "error: /nowhere/best.ckpt: cannot be read"),
         (["train", "paths.augment=/nowhere"], 1, "error: /nowhere"),

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -75,14 +76,36 @@ class SegmentationModel(nn.Module, ABC):
 
     def _scaled(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        if isinstance(self.scale, Sequence):
-            shorter, longer = self.scale
-            factor = min(shorter / min(height, width), longer / max(height, width))
-        else:
-            factor = self.scale
-        size = [max(1, round(side * factor)) for side in (height, width)]
-        return x if size == [height, width] else F.interpolate(x, size, mode="bilinear", antialias=True)
+        size = scaled_size(height, width, self.scale)
+        return x if size == (height, width) else F.interpolate(x, size, mode="bilinear", antialias=True)
 
     def _padded(self, x: Tensor, mode: str) -> Tensor:
         below, right = (-side % self.stride for side in x.shape[-2:])
         return F.pad(x, (0, right, 0, below), mode=mode) if below or right else x
+
+
+def scaled_size(height: Any, width: Any, scale: Scale) -> tuple[Any, Any]:
+    """The (height, width) at which a network with this `scale` sees an image, rounded half up, at least 1.
+
+    The sides are ints, or stand for them while a network is exported: torch.SymInt, or tensors. So whole numbers are all that is used.
+    """
+    if isinstance(scale, Sequence):
+        shorter, longer = scale
+        least, most = _least(height, width), _most(height, width)
+        sides = [_least(_share(side, shorter, least), _share(side, longer, most)) for side in (height, width)]
+    else:
+        factor = Fraction(str(scale))
+        sides = [_share(side, factor.numerator, factor.denominator) for side in (height, width)]
+    return _most(sides[0], 1), _most(sides[1], 1)
+
+
+def _share(side: Any, numerator: Any, denominator: Any) -> Any:
+    return (2 * side * numerator + denominator) // (2 * denominator)
+
+
+def _least(a: Any, b: Any) -> Any:
+    return torch.minimum(a, torch.as_tensor(b)) if isinstance(a, Tensor) else torch.sym_min(a, b)
+
+
+def _most(a: Any, b: Any) -> Any:
+    return torch.maximum(a, torch.as_tensor(b)) if isinstance(a, Tensor) else torch.sym_max(a, b)

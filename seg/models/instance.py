@@ -6,7 +6,6 @@ So masks are never N x H x W, losses are float32 under autocast, and crowds are 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,7 @@ from torchvision.ops import box_iou
 from seg.batch import Batch
 from seg.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel
-from seg.models.roi_masks import box_mask, mask_targets
+from seg.models.roi_masks import mask_targets, prediction_of
 from seg.sample import BACKGROUND, Prediction
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -81,6 +80,17 @@ class InstanceModel(SegmentationModel):
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
         x, sizes = self.network_input(images)
+        height, width = images.shape[-2:]
+        factor = _factor((height, width), sizes[0], x.device)
+        return [
+            prediction_of(boxes / factor, scores, labels - self.first_label, masks[:, 0], height, width)
+            for boxes, scores, labels, masks in self.detections(x, sizes)
+        ]
+
+    def detections(self, x: Tensor, sizes: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Input of the network and sizes before padding -> of each image, best first: boxes (N, 4) float32 xyxy in its pixels, scores
+        (N,) float32, labels (N,) int64, and the probability of each of M x M parts of a box to be of the object, (N, 1, M, M) float32.
+        """
         features = self.network.backbone(x)
         proposals, _ = self._proposals(ImageList(x, sizes), features, None)
         heads = self.network.roi_heads
@@ -88,24 +98,7 @@ class InstanceModel(SegmentationModel):
         boxes, scores, labels = heads.postprocess_detections(logits.float(), deltas.float(), proposals, sizes)
         shapes = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
         masks = maskrcnn_inference(shapes.float(), labels)
-        height, width = images.shape[-2:]
-        factor = _factor((height, width), sizes[0], x.device)
-        return [
-            self._prediction(s, label - self.first_label, b / factor, m, height, width)
-            for s, label, b, m in zip(scores, labels, boxes, masks, strict=True)
-        ]
-
-    def _prediction(self, scores: Tensor, categories: Tensor, boxes: Tensor, masks: Tensor, height: int, width: int) -> Prediction:
-        """One image's, best first; without those whose mask has no pixel."""
-        found = boxes.float().cpu().numpy()
-        rles = [box_mask(m, b, height, width) for m, b in zip(masks[:, 0].cpu().numpy(), found, strict=True)]
-        kept = np.array([i for i, rle in enumerate(rles) if rle is not None], int)
-        return Prediction(
-            scores=scores.float().cpu().numpy()[kept],
-            categories=categories.cpu().numpy().astype(np.int32)[kept],
-            boxes=found[kept],
-            masks=[rle for rle in rles if rle is not None],
-        )
+        return list(zip(boxes, scores, labels, masks, strict=True))
 
     def _target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         instances, boxes, crowd = batch.instances[index], batch.boxes[index], batch.crowd[index]

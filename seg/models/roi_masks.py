@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seg.labelmaps import Rle, encode_crop
+from seg.sample import Prediction
 
 SAMPLES = 2  # points along a bin's side at which the id map is looked up
 
@@ -42,6 +43,22 @@ def box_mask(probabilities: np.ndarray, box: np.ndarray, height: int, width: int
     columns = _interpolation(left, right, x1, x2, len(probabilities))
     mask = rows @ probabilities @ columns.T >= 0.5
     return encode_crop(mask, left, top, height, width) if mask.any() else None
+
+
+def prediction_of(boxes: Tensor, scores: Tensor, categories: Tensor, masks: Tensor, height: int, width: int) -> Prediction:
+    """What a detector says of one image (height, width), best first; without the instances whose mask has no pixel.
+
+    boxes: (N, 4) xyxy half-open pixels of the image. scores, categories: (N,). masks: (N, M, M) probabilities, see `box_mask`.
+    """
+    found = boxes.float().cpu().numpy()
+    rles = [box_mask(m, b, height, width) for m, b in zip(masks.cpu().numpy(), found, strict=True)]
+    kept = np.array([i for i, rle in enumerate(rles) if rle is not None], int)
+    return Prediction(
+        scores=scores.float().cpu().numpy()[kept],
+        categories=categories.cpu().numpy().astype(np.int32)[kept],
+        boxes=found[kept],
+        masks=[rle for rle in rles if rle is not None],
+    )
 
 
 def _interpolation(start: int, stop: int, low: float, high: float, bins: int) -> np.ndarray:

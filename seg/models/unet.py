@@ -61,7 +61,8 @@ class UNet(nn.Module):
     def margins(self, size: int) -> tuple[int, int]:
         """Pixels before and after `size` ones, for an output of `size` or a few more."""
         step, lost = 2**self.depth, 2 * self.lost
-        coarsest = -(-(size + lost * (step - 1)) // step)  # cells that the coarsest convolutions give
+        # cells that the coarsest convolutions give, rounded up without a negative number, which ONNX divides in another way
+        coarsest = (size + (lost + 1) * (step - 1)) // step
         needed = step * (coarsest + lost) + lost * (step - 1)
         given = step * coarsest - lost * (step - 1)
         before = (needed - given) // 2
@@ -87,7 +88,8 @@ class UNet(nn.Module):
 def mirrored(size: int, before: int, after: int) -> Tensor:
     """Indices (before + size + after,) into `size` pixels, mirrored at the first and the last one as often as it takes."""
     period = max(1, 2 * (size - 1))
-    place = torch.arange(-before, size + after).remainder(period)
+    place = torch.arange(-before, size + after)
+    place = place.remainder(torch.scalar_tensor(period, dtype=place.dtype))  # an exporter knows no remainder of a size
     return torch.minimum(place, period - place) if size > 1 else place
 
 

@@ -12,6 +12,7 @@ from seg.config import checked, compose
 from seg.environment import conf_folder, own_conf_folder
 from seg.errors import ConfigError, UsageError
 from seg.predict.ensemble import Ensemble
+from seg.predict.exported import SUFFIXES, open_exported
 from seg.predict.network import CheckpointNetwork, Network
 from seg.predict.views import View, Views, views_of
 from seg.sample import ClassInfo, Prediction
@@ -76,7 +77,7 @@ class Predictor:
 
 
 def load(*paths: str | Path, **settings: Any) -> Predictor:
-    """The model in a file that `train` has written, or those in several, as an ensemble. settings: keys of conf/predict, such as
+    """The model in a file that `train` or `export` has written, or those in several, as an ensemble. settings: keys of conf/predict, such as
     score_threshold=0.3 or views=["flips"].
 
     Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
@@ -102,12 +103,18 @@ def predictor_of(paths: Sequence[Path], cfg: Config) -> Predictor:
     views = views_of(settings.views)
     networks: list[Network] = []
     for path in paths:
-        network: Network = CheckpointNetwork(load_checkpoint(path, cfg), settings.accelerator, settings.precision)
+        network = _network(path, cfg)
         if views != [View()]:
             network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
         networks.append(network)
     together = networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
     return Predictor(together, settings)
+
+
+def _network(path: Path, cfg: Config) -> Network:
+    if path.suffix in SUFFIXES.values():
+        return open_exported(path, cfg.predict.accelerator or "auto")
+    return CheckpointNetwork(load_checkpoint(path, cfg), cfg.predict.accelerator, cfg.predict.precision)
 
 
 def _written(value: Any) -> str:

@@ -57,7 +57,11 @@ class CheckpointNetwork:
         if trainer.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.facts = Facts(
-            checkpoint.typed_config.task.name, tuple(data.classes), data.channels, self.model.stride, checkpoint.config["data"].get("range")
+            checkpoint.typed_config.task.name,
+            tuple(data.classes),
+            data.channels,
+            self.model.stride,
+            checkpoint.config.get("data", {}).get("range"),
         )
 
     def logits(self, images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seg.predict.writers import Writers
 
 AHEAD = 16  # images that are read before they are predicted, and as many that wait to be written
-MODEL_SUFFIX = ".ckpt"
+MODEL_SUFFIXES = (".ckpt", ".onnx", ".pt2", ".xml")
 
 
 class _Parser(ArgumentParser):
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
         "words",
         nargs="+",
         metavar="MODEL INPUT",
-        help="a checkpoint of training, such as artifacts/train/best.ckpt, "
+        help="a checkpoint of training, such as artifacts/train/best.ckpt, or a file of seg export, "
         "or several as an ensemble; then images, folders, patterns in quotes, videos; and KEY=VALUE",
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder of the outputs (%(default)s)")
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> None:
     there.add_argument("--skip", action="store_true", help="leave images out whose outputs are there already")
     given = parser.parse_intermixed_args(list(arguments))
     overrides = [word for word in given.words if "=" in word and not Path(word).exists()]
-    models = [word for word in given.words if Path(word).suffix == MODEL_SUFFIX]
+    models = [word for word in given.words if Path(word).suffix in MODEL_SUFFIXES]
     from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
     from seg.predict.writers import Writers
 

@@ -1,0 +1,136 @@
+"""Whether an exported file does what the model does that it was made from: both on the same images, the model in float32 on the CPU."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from seg.labelmaps import Rle
+from seg.models.base import SegmentationModel
+from seg.models.semantic import SemanticModel
+from seg.predict.exported import ExportedNetwork
+from seg.sample import Prediction
+from seg.schema import ExportCheck
+
+
+@dataclass(slots=True)
+class Pixels:
+    """What was found. logits: the largest difference, None where the file gives no scores. span: the largest range of a batch's logits.
+
+    relative: the largest difference as a share of its batch's range. pixels: all; near: those whose two highest logits are nearer than
+    `near` of the range; differing: of the others, those whose class differs.
+    """
+
+    logits: float | None = None
+    span: float = 0.0
+    relative: float = 0.0
+    pixels: int = 0
+    near: int = 0
+    differing: int = 0
+
+    def add(self, wanted: Tensor, given: Tensor, near: float) -> None:
+        """Count one batch. wanted: logits (B, K, H, W). given: logits of the same shape, or classes (B, H, W) uint8."""
+        span = float(wanted.max() - wanted.min())
+        if given.dtype != torch.uint8:
+            difference = float((wanted - given).abs().nan_to_num(float("inf")).max())
+            self.logits, self.span = max(self.logits or 0.0, difference), max(self.span, span)
+            self.relative = max(self.relative, difference / span if span else float(difference > 0))
+            given = given.argmax(dim=1).to(torch.uint8)
+        highest = wanted.topk(2, dim=1).values
+        apart = highest[:, 0] - highest[:, 1] > near * span
+        self.pixels += apart.numel()
+        self.near += int((~apart).sum())
+        self.differing += int((apart & (wanted.argmax(dim=1) != given)).sum())
+
+    def line(self) -> str:
+        values = "" if self.logits is None else f"logits differ by {self.logits:.1e} at most, in a range of {self.span:.3g}; "
+        near = f"{self.near:,} with two classes too near to tell are not counted"
+        return f"{values}classes in {self.differing:,} of {self.pixels:,} pixels ({near})"
+
+    def fault(self, limits: ExportCheck) -> str | None:
+        """Why the file is refused, or None."""
+        if not self.relative <= limits.tolerance:
+            return f"a difference of {self.relative:.1e} of the logits' range, more than check.tolerance={limits.tolerance}"
+        share = self.differing / max(1, self.pixels - self.near)
+        return (
+            f"another class in {share:.1e} of the pixels, more than check.differing={limits.differing}"
+            if share > limits.differing
+            else None
+        )
+
+
+@dataclass(slots=True)
+class Instances:
+    """What was found. instances: of both sides. unmatched: those without one like it on the other side. score, box: the largest differences
+    of those that have one.
+    """
+
+    instances: int = 0
+    unmatched: int = 0
+    score: float = 0.0
+    box: float = 0.0
+
+    def add(self, wanted: Prediction, given: Prediction, limits: ExportCheck) -> None:
+        """Count one image: each instance is matched with one of its class, score, box and mask that has no other yet."""
+        free = set(range(len(given.scores)))
+        for index, (score, category, box) in enumerate(zip(wanted.scores, wanted.categories, wanted.boxes, strict=True)):
+            for other in sorted(free):
+                corners = float(abs(given.boxes[other] - box).max())
+                apart = float(abs(given.scores[other] - score))
+                like = given.categories[other] == category and corners <= limits.box and apart <= limits.tolerance
+                if like and _same_mask(wanted.masks[index], given.masks[other], box, limits.tolerance):
+                    free.remove(other)
+                    self.score, self.box = max(self.score, apart), max(self.box, corners)
+                    break
+            else:
+                self.unmatched += 1
+        self.instances += len(wanted.scores) + len(given.scores)
+        self.unmatched += len(free)
+
+    def line(self) -> str:
+        return (
+            f"{self.unmatched:,} of {self.instances:,} instances have none like it on the other side; the others' scores differ by "
+            f"{self.score:.1e} at most, their boxes by {self.box:.1e} pixels"
+        )
+
+    def fault(self, limits: ExportCheck) -> str | None:
+        """Why the file is refused, or None."""
+        share = self.unmatched / max(1, self.instances)
+        return (
+            f"{share:.1%} of the instances have none like it, more than check.unmatched={limits.unmatched}"
+            if share > limits.unmatched
+            else None
+        )
+
+
+def _same_mask(wanted: Rle, given: Rle, box: np.ndarray, tolerance: float) -> bool:
+    """Whether two masks differ in no more pixels than half their box's border has, and this share of what they cover.
+
+    Where the probability of the object is a half, float error decides.
+    """
+    both, either = (int(coco_mask.area(coco_mask.merge([wanted, given], intersect=way))) for way in (True, False))
+    x1, y1, x2, y2 = box.tolist()
+    return either - both <= x2 - x1 + y2 - y1 + tolerance * either
+
+
+def compare(model: SegmentationModel, network: ExportedNetwork, batches: Iterable[Tensor], limits: ExportCheck) -> Pixels | Instances:
+    """Batches (B, C, H, W) uint8 through both."""
+    if isinstance(model, SemanticModel):
+        pixels = Pixels()
+        for images in batches:
+            with torch.inference_mode():
+                wanted = model.full_logits(images)
+            if network.description.gives == "scores":
+                given = network.logits(images)
+            else:
+                given = torch.stack([torch.from_numpy(prediction.semantic) for prediction in network.predict(images)])
+            pixels.add(wanted, given, limits.near)
+        return pixels
+    instances = Instances()
+    for images in batches:
+        for wanted_one, given_one in zip(model.predict(images), network.predict(images), strict=True):
+            instances.add(wanted_one, given_one, limits)
+    return instances

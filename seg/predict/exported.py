@@ -1,0 +1,171 @@
+"""Networks of exported files, by the libraries that run them: onnxruntime, torch.export and OpenVINO. No checkpoint is needed.
+
+Nothing in a file is unpickled: see `seg.predict.pt2`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seg.errors import ConfigError, DataError
+from seg.hardware import device_of
+from seg.models.roi_masks import prediction_of
+from seg.models.semantic import predictions_of
+from seg.predict.description import OUTPUTS, Description
+from seg.predict.pt2 import load_program
+from seg.sample import Prediction
+
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
+"""How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
+
+
+def library(name: str, purpose: str) -> Any:
+    """An optional package; ConfigError with the command that installs it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ConfigError(f"{purpose}: needs the package {name}; pip install {name}") from None
+
+
+def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":
+    """The network of a file that `seg export` wrote, known by its suffix. DataError where it is none, ConfigError for a missing package.
+
+    accelerator: as in the configuration's trainer; onnxruntime and torch.export take a CUDA GPU where they can, OpenVINO the CPU.
+    """
+    kinds: dict[str, Callable[[Path, str], ExportedNetwork]] = {".onnx": OnnxNetwork, ".pt2": ProgramNetwork, ".xml": OpenvinoNetwork}
+    if path.suffix not in kinds:
+        raise DataError(f"{path}: is no exported file; expected a name that ends in {', '.join(kinds)}")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; make it with `seg export CHECKPOINT`")
+    return kinds[path.suffix](path, accelerator)
+
+
+class ExportedNetwork(ABC):
+    """A `seg.predict.network.Network`. An image smaller than the file takes is padded by its edge, and its prediction cropped."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, path: Path, description: Description) -> None:
+        self.path, self.description, self.facts = path, description, description.facts
+
+    @abstractmethod
+    def outputs(self, images: Tensor) -> Sequence[Tensor]:
+        """Images (B, C, H, W) uint8 as the file takes them -> its outputs, named by `seg.predict.description.OUTPUTS`."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        gives = self.description.gives
+        if gives == "instances":
+            raise TypeError(f"a network of task {self.facts.task} has no logits of pixels")
+        if gives == "classes":
+            raise ConfigError(f"{self.path}: gives classes without their scores; export the checkpoint again without argmax=true")
+        return self._pixels(images)
+
+    def predict(self, images: Tensor) -> list[Prediction]:
+        if self.description.gives == "scores":
+            return predictions_of(self.logits(images))
+        if self.description.gives == "classes":
+            return [Prediction(semantic=classes) for classes in self._pixels(images).cpu().numpy()]
+        height, width = images.shape[-2:]
+        return [self._instances(image[None], height, width) for image in images]
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return self._run(images)[0][..., :height, :width]
+
+    def _instances(self, image: Tensor, height: int, width: int) -> Prediction:
+        boxes, scores, classes, masks = self._run(image)
+        return prediction_of(boxes, scores, classes, masks, height, width)
+
+    def _run(self, images: Tensor) -> Sequence[Tensor]:
+        fitted = self._fitted(images)
+        try:
+            return self.outputs(fitted)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # each library has classes of its own
+            size, reason = "x".join(map(str, images.shape)), " ".join(str(error).split())[:300]
+            raise DataError(
+                f"{self.path}: cannot be run on images of shape {size} ({reason}); use the checkpoint, or another format"
+            ) from None
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        height, width = size = (images.shape[-2], images.shape[-1])
+        if (channels := images.shape[1]) != self.facts.channels:
+            raise DataError(f"{self.path}: takes images of {self.facts.channels} channels, got {channels}")
+        if (only := self.description.size) is not None and size != only:
+            raise DataError(
+                f"{self.path}: takes images of {only[0]}x{only[1]} pixels alone, got {height}x{width}; export the checkpoint again "
+                f"with size={height}x{width}, or without size"
+            )
+        least = self.description.minimum
+        rows, columns = (torch.arange(max(n, m)).clamp(max=n - 1) for n, m in zip(size, least, strict=True))
+        return images if height >= least[0] and width >= least[1] else images[:, :, rows[:, None], columns]
+
+
+class OnnxNetwork(ExportedNetwork):
+    """By onnxruntime, on a CUDA GPU where its package has one, with as many threads as torch."""
+
+    def __init__(self, path: Path, accelerator: str) -> None:
+        runtime = library("onnxruntime", str(path))
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        cuda = accelerator != "cpu" and "CUDAExecutionProvider" in runtime.get_available_providers()
+        providers = ["CUDAExecutionProvider"] * cuda + ["CPUExecutionProvider"]
+        try:
+            self.session = runtime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # the library has a class for each kind of damage
+            raise unreadable(path, error) from None
+        super().__init__(path, Description.of_text(self.session.get_modelmeta().custom_metadata_map, path))
+
+    def outputs(self, images: Tensor) -> Sequence[Tensor]:
+        names = OUTPUTS[self.description.gives]
+        return [torch.from_numpy(array) for array in self.session.run(names, {"images": images.cpu().contiguous().numpy()})]
+
+
+class ProgramNetwork(ExportedNetwork):
+    """A program of torch.export, on the device that the accelerator means."""
+
+    def __init__(self, path: Path, accelerator: str) -> None:
+        self.device = device_of(accelerator)
+        program, text = load_program(path)
+        super().__init__(path, Description.of_text(text, path))
+        if self.device.type != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, self.device)
+        self.module = program.module(check_guards=False)  # an image of one cell breaks a guard, and nothing else: exporting tries one
+
+    def outputs(self, images: Tensor) -> Sequence[Tensor]:
+        with torch.inference_mode():
+            return [self.module(images.to(self.device))]
+
+
+class OpenvinoNetwork(ExportedNetwork):
+    """By OpenVINO on the CPU, in float32, with as many threads as torch."""
+
+    def __init__(self, path: Path, accelerator: str) -> None:
+        core = library("openvino", str(path)).Core()
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}  # it would choose bf16
+        try:
+            model = core.read_model(path)
+            text = {key: value.astype(str) for key, value in model.get_rt_info(["seg"]).astype(dict).items()}
+            self.compiled = core.compile_model(model, "CPU", settings)
+        except Exception as error:  # RuntimeError, most often
+            raise unreadable(path, error) from None
+        super().__init__(path, Description.of_text(text, path))
+
+    def outputs(self, images: Tensor) -> Sequence[Tensor]:
+        found = self.compiled(images.cpu().contiguous().numpy())
+        return [torch.from_numpy(np.array(found[name])) for name in OUTPUTS[self.description.gives]]
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """What is said of a file that its library refuses."""
+    return DataError(f"{path}: cannot be loaded ({' '.join(str(error).split())[:200]}); export the checkpoint again")

@@ -1,0 +1,177 @@
+"""`export`: a checkpoint -> a file that holds the way from stored pixels to the network's outputs, compared with the checkpoint."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg.checkpoint import LoadedCheckpoint, load, restore
+from seg.config import checked, compose
+from seg.environment import conf_folder
+from seg.errors import ConfigError, DataError, UsageError, did_you_mean
+from seg.export.check import Instances, Pixels, compare
+from seg.export.images import as_batch, random_images, real_images
+from seg.export.write import NEEDS, Exporter
+from seg.predict.description import Description
+from seg.predict.exported import SUFFIXES, library, open_exported
+from seg.predict.network import Facts
+from seg.schema import Config, Export, leaves
+
+AS_THEY_ARE = ("out", "images", "size")
+"""Keys whose values are text, whatever they look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the file, its description, how it differs from the checkpoint, and its size in bytes."""
+
+    path: Path
+    description: Description
+    found: Pixels | Instances
+    weight: int
+
+
+def run(project: Path, arguments: list[str]) -> Exported:
+    """Write the file and compare it. `arguments`: as on the command line. Raises InputError where it cannot be."""
+    path, cfg = _parsed(project, arguments)
+    settings = cfg.export
+    out = _out(path, settings)
+    size = _size(settings.size)
+    checkpoint = load(path, cfg)
+    task = checkpoint.typed_config.task.name
+    _refuse(settings, task, checkpoint)
+    for package in NEEDS[settings.format]:
+        library(package, f"format={settings.format}")
+    kind, images = real_images(
+        Path(settings.images) if settings.images else None,
+        Path(cfg.paths.prepare),
+        checkpoint.data,
+        settings.check.images,
+        settings.check.seed,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f"{out.stem}.partial{out.suffix}")
+    model = restore(checkpoint)
+    try:
+        exporter = Exporter(model, _description(checkpoint, settings, size))
+        try:
+            exporter.write(beside, settings.format)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        description = exporter.description
+        data = checkpoint.data
+        batches = [as_batch(image, size) for image in images]
+        batches += random_images(data.channels, model.stride, description.minimum, size, settings.check.seed)
+        found = compare(model, open_exported(beside, "cpu"), batches, settings.check)
+        if fault := found.fault(settings.check):
+            raise DataError(f"{out}: not written, since it does not do what {path} does: {fault}; try another format, or raise that limit")
+        for ending in _endings(out):
+            beside.with_suffix(ending).replace(out.with_suffix(ending))
+    finally:
+        for ending in _endings(out):
+            beside.with_suffix(ending).unlink(missing_ok=True)
+    weight = sum(out.with_suffix(ending).stat().st_size for ending in _endings(out))
+    print(f"{out}: {weight / 1e6:.1f} MB, {_takes(description)}")
+    print(f"compared with PyTorch on {len(images)} {kind} and {len(batches) - len(images)} random batches:")
+    print(f"  {found.line()}")
+    return Exported(out, description, found, weight)
+
+
+def _parsed(project: Path, arguments: list[str]) -> tuple[Path, Config]:
+    """The checkpoint, and the configuration with the given keys of `export`."""
+    paths = [a for a in arguments if "=" not in a]
+    if len(paths) != 1 or paths[0].startswith("-"):
+        got = f"unknown option {paths[0]}" if paths and paths[0].startswith("-") else f"expected one checkpoint, got {len(paths)}"
+        raise UsageError(f"export: {got}; see seg export --help")
+    params, _ = compose(conf_folder(project), [])
+    known = [key for key in leaves(params["export"]) if key != "name"]
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            continue
+        if key == "paths.prepare":
+            params["paths"]["prepare"] = text
+        elif key in known:
+            _set(params["export"], key, text if key in AS_THEY_ARE else _value(argument, text))
+        else:
+            raise ConfigError(f"export: unknown key {key}: {did_you_mean(key, [*known, 'paths.prepare'], 'keys')}")
+    return Path(paths[0]), checked(params)
+
+
+def _set(node: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+
+
+def _value(argument: str, text: str) -> Any:
+    try:
+        return float(text) if re.fullmatch(r"\d+e-?\d+", text) else yaml.safe_load(text)  # YAML takes 1e-3 for text
+    except yaml.YAMLError:
+        raise ConfigError(f"export: {argument}: is not a value of YAML") from None
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise ConfigError(f"size={text}: expected HEIGHTxWIDTH in pixels, as in size=360x480")
+    return int(found[1]), int(found[2])
+
+
+def _out(checkpoint: Path, settings: Export) -> Path:
+    suffix = SUFFIXES[settings.format]
+    out = Path(settings.out) if settings.out else checkpoint.with_suffix(suffix)
+    if out.suffix != suffix:
+        raise ConfigError(f"out={settings.out}: a file of format={settings.format} ends in {suffix}; set out={out.with_suffix(suffix)}")
+    return out
+
+
+def _endings(out: Path) -> tuple[str, ...]:
+    return (".xml", ".bin") if out.suffix == ".xml" else (out.suffix,)
+
+
+def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
+    if not checkpoint.typed_config.task.instances:
+        return
+    if settings.format == "torch_export":
+        raise ConfigError(
+            "format=torch_export: cannot hold a network of instances, as torch.export does not take code in which the number of boxes "
+            "decides what is done; set format=onnx or format=openvino"
+        )
+    if settings.argmax:
+        raise ConfigError(f"argmax=true: is for classes of pixels, but the checkpoint's task is {task}; leave it out")
+
+
+def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
+    trained, data = checkpoint.typed_config, checkpoint.data
+    data_range = checkpoint.config.get("data", {}).get("range")
+    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data_range)
+    try:
+        own = version("seg")
+    except PackageNotFoundError:  # run from its folder, without being installed
+        own = "unknown"
+    return Description(
+        facts=facts,
+        gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
+        size=size,
+        minimum=size or (1, 1),
+        model=trained.model.name,
+        data=data.name,
+        digest=data.digest,
+        version=own,
+    )
+
+
+def _takes(description: Description) -> str:
+    """Which images the file takes, in words."""
+    least = description.minimum
+    size = "x".join(map(str, description.size)) + " pixels" if description.size else "any size"
+    if not description.size and least != (1, 1):
+        size = f"any size from {least[0]}x{least[1]} pixels"
+    return f"for images of {size}, " + ("one at a time" if description.gives == "instances" else "in batches of any size")

@@ -1,0 +1,192 @@
+"""A mistake gives one line, and leaves nothing behind; a file that would have to be unpickled is not read."""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from untrained import CONVOLUTION, ROOT, untrained
+
+from seg.errors import ConfigError, DataError, InputError, UsageError
+from seg.export.capture import capture, onnx_of_program
+from seg.export.graph import SemanticGraph
+from seg.export.write import Exporter
+from seg.models.semantic import SemanticModel
+from seg.predict.exported import ProgramNetwork, open_exported
+from seg.predict.pt2 import load_program
+from seg.stages import export
+
+PT2 = ["format=torch_export", "paths.prepare=none"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
+    untrained(path, "model.stride=8", network=CONVOLUTION)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: bytes) -> Path:
+    (tmp_path / "best.ckpt").write_bytes(checkpoint)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "answer"),
+    [
+        ([], UsageError, "export: expected one checkpoint, got 0; see seg export --help"),
+        (["a.ckpt", "b.ckpt"], UsageError, "export: expected one checkpoint, got 2"),
+        (["--format", "onnx"], UsageError, "export: unknown option --format; see seg export --help"),
+        (["best.ckpt", "formt=onnx"], ConfigError, "export: unknown key formt: did you mean 'format'?"),
+        (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx', 'torch_export' or 'openvino'"),
+        (["best.ckpt", "check.tolerance=two"], ConfigError, "export.check.tolerance='two': expected number"),
+        (["best.ckpt", "size=360"], ConfigError, "size=360: expected HEIGHTxWIDTH in pixels, as in size=360x480"),
+        (["best.ckpt", "out=best.pt"], ConfigError, "out=best.pt: a file of format=onnx ends in .onnx; set out=best.onnx"),
+        (["lost.ckpt"], DataError, "lost.ckpt: cannot be read (No such file or directory)"),
+        (["best.ckpt", "images=nowhere", *PT2], DataError, "images=nowhere: is no folder"),
+        (["best.ckpt", "images=.", *PT2], DataError, "images=.: holds no image; expected files that end in .jpg"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kind: type[InputError], answer: str
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(kind) as error:
+        export.run(ROOT, arguments)
+    assert type(error.value) is kind
+    assert answer in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in folder.iterdir()] == ["best.ckpt"]
+
+
+@pytest.mark.parametrize(("form", "package"), [("onnx", "onnxscript"), ("openvino", "openvino")])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, form: str, package: str
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(ConfigError, match=f"^format={form}: needs the package {package}; pip install {package}$"):
+        export.run(ROOT, [str(folder / "best.ckpt"), f"format={form}"])
+
+
+def test_instances_are_refused_before_any_work_where_they_cannot_be_exported(tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt", "task=instance")
+    for argument, answer in (
+        ("format=torch_export", "set format=onnx or format=openvino"),
+        ("argmax=true", "task is instance; leave it out"),
+    ):
+        with pytest.raises(ConfigError, match=answer):
+            export.run(ROOT, [str(tmp_path / "best.ckpt"), argument, "images=nowhere"])
+
+
+def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(Exporter):
+        def write(self, path: Path, form: str) -> None:
+            bias = self.model.body.bias.data
+            bias[0] += 0.05
+            super().write(path, form)
+            bias[0] -= 0.05
+
+    (folder / "best.pt2").write_bytes(b"before")
+    monkeypatch.setattr(export, "Exporter", Wrong)
+    with pytest.raises(
+        DataError, match=r"best\.pt2: not written, since it does not do what .*best\.ckpt does: a difference of .* of the logits'"
+    ):
+        export.run(ROOT, [str(folder / "best.ckpt"), *PT2])
+    assert {path.name: path.read_bytes() for path in folder.glob("*.pt2")} == {"best.pt2": b"before"}
+    export.run(ROOT, [str(folder / "best.ckpt"), *PT2, "check.tolerance=0.5", "check.differing=1.0"])
+    assert len((folder / "best.pt2").read_bytes()) > 1000
+
+
+def test_a_network_of_one_size_is_exported_for_that_size_alone() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 24, 2 * 16 * 24), nn.Unflatten(1, (2, 16, 24)))
+    graph = SemanticGraph(SemanticModel(network, lambda logits, labels: logits.sum(), ["a", "b"], [0.0] * 3, [1.0] * 3, 8, 1.0, 0.0), False)
+    with pytest.raises(ConfigError, match=r"cannot be exported for images of any size \(.*\); set size=HEIGHTxWIDTH"):
+        capture(graph, 3, None)
+    program, least = capture(graph, 3, (13, 21))
+    assert least == (13, 21)
+    images = torch.randint(0, 256, (3, 3, 13, 21), dtype=torch.uint8)
+    torch.testing.assert_close(program.module()(images), graph.model.full_logits(images))
+    with pytest.raises(ConfigError, match=r"cannot be exported for images of 40x40 .*; use the checkpoint, or another model"):
+        capture(graph, 3, (40, 40))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".xml"])
+def test_a_damaged_file_and_one_of_others_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    with pytest.raises(DataError, match="there is no such file; make it with `seg export CHECKPOINT`"):
+        open_exported(path)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="cannot be loaded"):
+        open_exported(path)
+    with pytest.raises(DataError, match=r"is no exported file; expected a name that ends in \.onnx, \.pt2, \.xml"):
+        open_exported(tmp_path / "best.ckpt")
+
+
+def test_a_program_that_seg_did_not_export_is_refused(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(nn.ReLU(), (torch.zeros(1),)), tmp_path / "relu.pt2")
+    with pytest.raises(DataError, match=r"relu\.pt2: is not a file that `seg export` of this version wrote"):
+        open_exported(tmp_path / "relu.pt2")
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return Path.touch, (Path("trapped"),)  # type: ignore[return-value]
+
+
+def test_nothing_in_a_program_is_unpickled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    good = export.run(ROOT, ["best.ckpt", *PT2]).path
+    load_program(good)
+
+    def changed(record: str, content: bytes | None = None, key: str | None = None) -> Path:
+        path = folder / f"{record.replace('/', '_')}.pt2"
+        with zipfile.ZipFile(good) as before, zipfile.ZipFile(path, "w") as after:
+            for name in before.namelist():
+                data = before.read(name)
+                if name.endswith(record) and key:
+                    config = json.loads(data)
+                    config["config"][key] = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+                    data = json.dumps(config).encode()
+                after.writestr(name, content if name.endswith(record) and content else data)
+            if not any(name.endswith(record) for name in before.namelist()):
+                after.writestr(f"archive/{record}", content or b"")
+        return path
+
+    trap = pickle.dumps(Trap())
+    torch.save(Trap(), folder / "trap.pt")
+    for path, answer in (
+        (changed("model_constants_config.json", key="trap"), "trap is pickled, and nothing is unpickled here"),
+        (changed("sample_inputs/model.pt", (folder / "trap.pt").read_bytes()), "its sample inputs are pickled"),
+        (changed("data/constants/opaque_obj_0", trap), "holds data/constants/opaque_obj_0, which `seg export` does not write"),
+        (changed("data/weights/model.pt", trap), "holds data/weights/model.pt"),
+        (changed("data/aotinductor/model/a.so", b"code"), "holds data/aotinductor/model/a.so"),
+    ):
+        with pytest.raises(DataError, match=answer):
+            load_program(path)
+    assert not (folder / "trapped").exists()
+
+
+def test_what_a_library_says_of_images_it_cannot_run_is_one_line(folder: Path) -> None:
+    class Failing(ProgramNetwork):
+        def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+            raise RuntimeError("shapes\ndo not fit")
+
+    network = Failing(export.run(ROOT, [str(folder / "best.ckpt"), *PT2]).path, "cpu")
+    with pytest.raises(DataError, match=r"best\.pt2: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
+        network.predict(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
+
+
+def test_an_operation_that_onnx_lacks_is_named() -> None:
+    class Lacking(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(images.float()[:, :, :3, :3]).real
+
+    program = torch.export.export(Lacking(), (torch.zeros(2, 3, 8, 8, dtype=torch.uint8),))
+    with pytest.raises(ConfigError, match=r"cannot be written as ONNX \(\w+: .*linalg_eig.*\); set format=torch_export") as error:
+        onnx_of_program(program, "scores")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,86 @@
+"""Models of the zoo as exported files: benchmarks/exports.py makes the table of all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from torch import nn
+from untrained import ROOT, untrained
+
+from seg.export.check import Instances, Pixels
+from seg.export.graph import BinnedMean
+from seg.predict.exported import open_exported
+from seg.predict.network import CheckpointNetwork
+from seg.stages import export
+
+NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=64"]
+DRAWN = ["paths.prepare=none", "check.images=1"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "form"),
+    [
+        pytest.param(["model=unet_small", "model.scale=0.5"], "onnx", id="unet_small-onnx"),
+        pytest.param(["model=fcn8s", *NARROW_FCN], "openvino", id="fcn8s-openvino", marks=pytest.mark.slow),
+        pytest.param(
+            ["model=deeplabv3plus", "model.network.encoder_name=tu-test_resnet"], "onnx", id="deeplabv3plus-onnx", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["model=unet_paper", "model.network.depth=2", "model.network.width=8"], "onnx", id="unet_paper-onnx", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["model=segformer", "model.network.decoder_segmentation_channels=32"],
+            "torch_export",
+            id="segformer-torch_export",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["model=pspnet", "model.network.encoder_name=tu-test_resnet"], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], form: str) -> None:
+    loaded = untrained(tmp_path / "best.ckpt", *overrides)
+    made = export.run(ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
+    assert isinstance(made.found, Pixels)
+    assert made.found.logits is not None
+    assert made.found.logits <= 1e-4 * made.found.span
+    assert made.found.span > 0.01
+    network, reference = open_exported(made.path, "cpu"), CheckpointNetwork(loaded, "cpu", "32-true")
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 71, 103), dtype=np.uint8))
+    wanted = reference.logits(images)
+    torch.testing.assert_close(network.logits(images), wanted, atol=1e-4 * float(wanted.max() - wanted.min()), rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 6), (7, 13), (30, 17)], ids=str)
+def test_bins_have_the_means_of_torchs_adaptive_pooling(size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    for bins in ((2, 2), (3, 6), (6, 1)):
+        torch.testing.assert_close(BinnedMean(bins)(x), nn.AdaptiveAvgPool2d(bins)(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
+    loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model.scale=[96,144]")
+    made = export.run(ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
+    assert isinstance(made.found, Instances)
+    assert made.found.instances > 50
+    network, reference = open_exported(made.path, "cpu"), CheckpointNetwork(loaded, "cpu", "32-true")
+    assert network.facts == reference.facts
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 71, 103), dtype=np.uint8))
+    for given, wanted in zip(network.predict(images), reference.predict(images), strict=True):
+        assert (given.categories == wanted.categories).all()
+        np.testing.assert_allclose(given.scores, wanted.scores, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(given.boxes, wanted.boxes, rtol=0, atol=1e-2)
+        assert min(coco_mask.iou([g], [w], [0])[0, 0] for g, w in zip(given.masks, wanted.masks, strict=True)) > 0.98
+    with pytest.raises(TypeError, match="has no logits of pixels"):
+        network.logits(images)
+
+
+@pytest.mark.slow
+def test_an_image_without_instances_has_none(tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt", "task=instance", "model.network.box_score_thresh=0.9999")
+    network = open_exported(export.run(ROOT, [str(tmp_path / "best.ckpt"), *DRAWN]).path, "cpu")
+    (prediction,) = network.predict(torch.zeros(1, 3, 50, 60, dtype=torch.uint8))
+    assert (len(prediction.scores), prediction.boxes.shape, prediction.masks) == (0, (0, 4), [])

@@ -1,0 +1,62 @@
+"""CamVid through an exported file: the figures of the checkpoint, from files of onnxruntime and of torch.export."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from seg.batch import collate
+from seg.checkpoint import Checkpoint, load, save
+from seg.config import checked, compose
+from seg.metrics.semantic import SemanticMetrics
+from seg.models.build import build_model
+from seg.predict.exported import open_exported
+from seg.predict.network import CheckpointNetwork, Network
+from seg.stages import export, prepare
+from seg.store import read_entries, read_info, read_sample
+
+ROOT = Path(__file__).parents[2]
+CAMVID = ROOT.parent / "shared" / "data" / "camvid"
+OVERRIDES = ["data=camvid", f"data.root={CAMVID}", "model.scale=0.5", "runtime.progress=none"]
+STEPS, BATCH = 40, 4
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid does not lie in {CAMVID}"),
+]
+
+
+def test_the_miou_of_camvid_is_the_checkpoints(tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    config = checked(compose(ROOT / "conf", [*OVERRIDES, f"paths.prepare={prepared}"])[0])
+    prepare.run(config, prepared)
+    info = read_info(prepared)
+    torch.manual_seed(0)
+    model = build_model(config, info)
+    samples = [read_sample(prepared / "train", entry, 3) for entry in read_entries(prepared / "train")[:: 367 // (STEPS * BATCH)]]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for step in range(STEPS):  # enough to tell sky, road and buildings
+        optimizer.zero_grad()
+        torch.stack(list(model.losses(collate(samples[step * BATCH : (step + 1) * BATCH])).values())).sum().backward()
+        optimizer.step()
+    path = tmp_path / "best.ckpt"
+    save(path, Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
+    made = export.run(ROOT, [str(path), f"paths.prepare={prepared}"])
+    networks: list[Network] = [CheckpointNetwork(load(path, config), "cpu", "32-true"), open_exported(made.path, "cpu")]
+    names = [c.name for c in info.classes]
+    metrics = [SemanticMetrics(names) for _ in networks]
+    differing = pixels = 0
+    for entry in read_entries(prepared / "test"):
+        batch = collate([read_sample(prepared / "test", entry, 3)])
+        predictions = [network.predict(batch.images) for network in networks]
+        for metric, own in zip(metrics, predictions, strict=True):
+            metric.update(batch, own)
+        first, second = (own[0].semantic for own in predictions)
+        assert first is not None
+        differing, pixels = differing + int((first != second).sum()), pixels + first.size
+    wanted, given = (metric.figures()["miou"] for metric in metrics)
+    print(f"mIoU {wanted:.6f} by PyTorch, {given:.6f} by onnxruntime; {differing} of {pixels} pixels differ")
+    assert pixels == 233 * 360 * 480
+    assert wanted > 0.1
+    assert given == pytest.approx(wanted, abs=1e-4)
+    assert differing <= 1e-5 * pixels
