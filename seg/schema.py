@@ -208,6 +208,14 @@ class Polygons(Section):
     min_area: Positive
 
 
+class TilingSettings(Section):
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    sigma: Annotated[float, Field(gt=0)]
+    margin: Count
+    padding: Literal["reflect", "edge"]
+    min_iou: Share
+
+
 class Predict(Named):
     outputs: list[str]
     batch_size: Positive
@@ -216,6 +224,8 @@ class Predict(Named):
     merge: Literal["probabilities", "logits"]
     fusion_iou: Share
     polygons: Polygons
+    tile: Positive | None
+    tiling: TilingSettings
     accelerator: Literal["auto", "cpu", "gpu"] | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
 

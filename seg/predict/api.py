@@ -14,6 +14,8 @@ from seg.errors import ConfigError, UsageError
 from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
 from seg.predict.network import CheckpointNetwork, Network
+from seg.predict.tiled import Tiled
+from seg.predict.tiling import Tiling
 from seg.predict.views import View, Views, views_of
 from seg.sample import ClassInfo, Prediction
 from seg.schema import Config, Predict
@@ -77,8 +79,9 @@ class Predictor:
 
 
 def load(*paths: str | Path, **settings: Any) -> Predictor:
-    """The model in a file that `train` or `export` has written, or those in several, as an ensemble. settings: keys of conf/predict, such as
-    score_threshold=0.3 or views=["flips"].
+    """The model in a file that `train` or `export` has written, or those in several, as an ensemble.
+
+    settings: keys of conf/predict, such as score_threshold=0.3 or views=["flips"].
 
     Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
     answer together.
@@ -108,7 +111,16 @@ def predictor_of(paths: Sequence[Path], cfg: Config) -> Predictor:
             network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
         networks.append(network)
     together = networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
-    return Predictor(together, settings)
+    return Predictor(tiled(together, settings) if settings.tile else together, settings)
+
+
+def tiled(network: Network, settings: Predict) -> Tiled:
+    """The network behind tiles. ConfigError where they do not go with its stride."""
+    given, size = settings.tiling, settings.tile or 0
+    if size % network.facts.stride or size < 2 * network.facts.stride:
+        raise ConfigError(f"predict.tile={size}: expected a multiple of the network's stride {network.facts.stride}, two times it or more")
+    tiling = Tiling((size, size), given.overlap, given.sigma, given.margin, given.padding)
+    return Tiled(network, tiling, settings.batch_size, settings.merge, given.min_iou)
 
 
 def _network(path: Path, cfg: Config) -> Network:
