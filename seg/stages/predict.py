@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seg.predict.api import Predictor
     from seg.predict.writers import Writers
 
-AHEAD = 16  # images that are read before they are predicted, and as many that wait to be written
+AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
 MODEL_SUFFIXES = (".ckpt", ".onnx", ".pt2", ".xml")
 
 
