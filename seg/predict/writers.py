@@ -23,6 +23,9 @@ from seg.report.instances import Outlines, outlined
 from seg.sample import BACKGROUND, ClassInfo, Prediction
 from seg.schema import Predict
 
+STREAMED = "tiff"
+"""The output that is made without holding an image in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
@@ -59,7 +62,7 @@ class Kind:
 
 
 class Writers:
-    """The kinds of files that were asked for, below `out`.
+    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.streamed`, alone.
 
     Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
     below `score_threshold` are left out of all but `coco`.
@@ -67,15 +70,26 @@ class Writers:
 
     def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
         outputs = settings.outputs
-        known = [name for name, kind in KINDS.items() if facts.task in kind.tasks] + ["coco"] * (facts.task == "instance")
+        known = [name for name, kind in KINDS.items() if facts.task in kind.tasks]
+        known.append("coco" if facts.task == "instance" else STREAMED)
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
+        if STREAMED in outputs and (settings.tile is None or list(outputs) != [STREAMED]):
+            raise ConfigError(
+                f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; ask for it alone, "
+                "predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
+            )
         if not outputs:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings = out, facts, settings
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
         self.coco = Coco(out / "coco.json", facts.classes) if "coco" in outputs else None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether class maps are written band by band."""
+        return STREAMED in self.settings.outputs
 
     @property
     def probabilities(self) -> bool:
@@ -84,7 +98,14 @@ class Writers:
 
     def paths(self, name: str) -> list[Path]:
         """The files of an image."""
+        if self.streamed:
+            return [self.out / "classes" / f"{name}.tif"]
         return [self.out / folder / f"{name}{kind.suffix}" for folder, kind in self.kinds.items()]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the folders and files below `out`."""
+        return [*(["classes"] if self.streamed else self.kinds), *(path.name for path in self.shared())]
 
     def shared(self) -> list[Path]:
         """The files of all images together."""

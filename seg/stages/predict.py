@@ -56,10 +56,10 @@ def run(arguments: Sequence[str]) -> None:
     predictor = predictor_of([Path(model) for model in models], cfg)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     todo = _not_there(inputs, writers, given.force, given.skip)
-    bad = _predict(predictor, todo, writers, cfg.runtime.progress)
+    bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
     if skipped := len(inputs) - len(todo):
         print(f"left out, as their outputs are there: {plural(skipped, 'image')}")
-    print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join([*writers.kinds, *(p.name for p in writers.shared())])}")
+    print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join(writers.names)}")
     if bad:
         raise DataError(f"{bad} of {plural(len(todo), 'image')} could not be predicted; what is wrong with each is said above")
 
@@ -72,7 +72,7 @@ def _not_there(inputs: Sequence[Input], writers: "Writers", force: bool, skip: b
         raise DataError(f"{taken[0]}: is there already; predict to another folder with --out, or replace it with --force")
     done = {given.name: found for given in inputs if (found := [path for path in writers.paths(given.name) if path.exists()])}
     if skip:
-        return [given for given in inputs if len(done.get(given.name, ())) < len(writers.kinds) or not writers.kinds]
+        return [given for given in inputs if len(done.get(given.name, ())) < max(1, len(writers.paths(given.name)))]
     if done:
         first = next(iter(done.values()))[0]
         more = f" (and outputs of {len(done) - 1} more images)" if len(done) > 1 else ""
@@ -80,6 +80,24 @@ def _not_there(inputs: Sequence[Input], writers: "Writers", force: bool, skip: b
             f"{first}: is there already{more}; predict to another folder with --out, replace with --force, or leave out with --skip"
         )
     return list(inputs)
+
+
+def _stream(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers", progress: str) -> int:
+    """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
+    from seg.predict.streamed import stream_class_map
+    from seg.predict.tiled import Tiled
+
+    network, bad = predictor.network, 0
+    assert isinstance(network, Tiled)
+    for given in track(inputs, len(inputs), "images predicted", progress):
+        try:
+            if given.frame is not None:
+                raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
+            stream_class_map(network, given.path, writers.paths(given.name)[0])
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            bad += 1
+    return bad
 
 
 def _predict(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers", progress: str) -> int:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+import tifffile
 import torch
 from conftest import MakeConfig
 from PIL import Image
@@ -20,7 +21,7 @@ from seg.models.build import build_model
 from seg.predict.api import Predictor
 from seg.predict.writers import id_map
 from seg.sample import Prediction
-from seg.stages import evaluate, predict
+from seg.stages import evaluate, export, predict
 from seg.store import read_info
 
 QUIET = ["runtime.progress=none"]
@@ -130,6 +131,43 @@ def test_views_and_several_models_are_merged(semantic: Path, prepared: Path, tmp
     np.testing.assert_allclose(np.load(tmp_path / f"out/probabilities/{name}.npy"), expected, atol=1e-4)
     with pytest.raises(ConfigError, match=r"hflp"):
         predict.run([*command, "predict.views=[hflp]"])
+
+
+def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: Path, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (150, 230, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "scan.tif", image, tile=(64, 64), photometric="rgb")
+    options = ["predict.tile=64", "predict.tiling.overlap=0.5", "predict.precision=32-true", *QUIET]
+    command = [str(semantic), str(tmp_path / "scan.tif"), "--out", str(tmp_path / "out"), *options]
+    predict.run([*command, "predict.outputs=[classes]"])
+    predict.run([*command, "predict.outputs=[tiff]"])
+    with Image.open(tmp_path / "out/classes/scan.png") as picture:
+        whole = np.asarray(picture)
+    with tifffile.TiffFile(tmp_path / "out/classes/scan.tif") as file:
+        assert file.pages[0].is_tiled
+        streamed = file.asarray()
+    np.testing.assert_array_equal(streamed, whole)
+    model = seg.load(semantic, tile=64, precision="32-true")
+    assert model.predict(image[:64, :64]).semantic is not None
+    for words, message in (
+        (["predict.outputs=[tiff,classes]"], "ask for it alone"),
+        (["predict.outputs=[tiff]", "predict.tile=null"], "set predict.tile"),
+        (["predict.tile=50"], "expected a multiple of the network's stride 16"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            predict.run([*command, *words, "--force"])
+
+
+def test_an_exported_file_predicts_as_its_checkpoint(semantic: Path, prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra export")
+    export.run(Path.cwd(), [str(semantic), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
+    images = str(prepared / "test/images")
+    predict.run([str(tmp_path / "net.onnx"), images, "--out", str(tmp_path / "a"), "predict.outputs=[classes]", *QUIET])
+    options = ["predict.outputs=[classes]", "predict.precision=32-true", *QUIET]
+    predict.run([str(semantic), images, "--out", str(tmp_path / "b"), *options])
+    for file in (tmp_path / "a/classes").iterdir():
+        one, other = (cv2.imread(str(folder / file.name)) for folder in (file.parent, tmp_path / "b/classes"))
+        assert (one != other).mean() < 1e-3
+    assert [c.name for c in seg.load(tmp_path / "net.onnx").classes] == [c.name for c in seg.load(semantic).classes]
 
 
 def test_of_instances_that_overlap_the_better_lies_on_top() -> None:
