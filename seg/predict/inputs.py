@@ -106,8 +106,11 @@ def _inputs(named: str) -> list[Input]:
             for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
         ]
         if not found:
+            model = next(iter(sorted(path.glob("*.ckpt"))), None)
+            hint = f"; if the model is meant, name its file, such as {model}" if model else ""
             raise DataError(
-                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)})", kind="missing-file"
+                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
+                kind="missing-file",
             )
         return found
     if path.is_file():

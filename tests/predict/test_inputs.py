@@ -66,6 +66,12 @@ def test_what_names_no_image_is_said(tmp_path: Path) -> None:
             inputs_of(named)
 
 
+def test_a_folder_that_holds_a_model_is_told_from_one_of_images(tmp_path: Path) -> None:
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(DataError, match=rf"holds no images .*; if the model is meant, name its file, such as {tmp_path}/best.ckpt$"):
+        inputs_of([str(tmp_path)])
+
+
 def test_images_are_read_as_the_model_takes_them_and_bad_ones_are_told(tmp_path: Path) -> None:
     pixels = draw(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
