@@ -32,22 +32,26 @@ class Input:
         return str(self.path) if self.frame is None else f"{self.path}, frame {self.frame}"
 
 
-def inputs_of(named: Sequence[str]) -> list[Input]:
+def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
     """Every image of what is named, in natural order; folders are searched with all below them, and their structure is kept.
 
-    Raises UsageError where nothing is named or a thing does not exist, DataError where it holds no image or two outputs would
-    have one name.
+    out: the folder of the outputs; what an earlier run wrote below it is no input. Raises UsageError where nothing is named or a
+    thing does not exist, DataError where it holds no image or two outputs would have one name.
     """
     if not named:
         raise UsageError("predict: name images: files, folders, a pattern such as 'scans/*.tif', or a video; see seg predict --help")
     found: dict[str, Input] = {}
     for one in named:
         for given in _inputs(one):
+            if given.path.resolve().is_relative_to(out.resolve()):
+                continue
             before = found.setdefault(given.name, given)
             if before.place != given.place:
                 raise DataError(
                     f"{given.place}: its outputs would have the same names, {given.name}.*, as those of {before.place}; predict them apart"
                 )
+    if not found:
+        raise UsageError(f"predict: {', '.join(named)}: holds nothing but outputs, as it lies in {out}; write to another folder with --out")
     return list(found.values())
 
 
@@ -102,8 +106,11 @@ def _inputs(named: str) -> list[Input]:
             for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
         ]
         if not found:
+            model = next(iter(sorted(path.glob("*.ckpt"))), None)
+            hint = f"; if the model is meant, name its file, such as {model}" if model else ""
             raise DataError(
-                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)})", kind="missing-file"
+                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
+                kind="missing-file",
             )
         return found
     if path.is_file():

@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     from seg.predict.writers import Writers
 
     cfg = composed(overrides)
-    inputs = inputs_of([word for word in given.words if word not in overrides + models])
+    inputs = inputs_of([word for word in given.words if word not in overrides + models], given.out)
     predictor = predictor_of([Path(model) for model in models], cfg)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     todo = _not_there(inputs, writers, given.force, given.skip)

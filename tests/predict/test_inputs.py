@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from seg.errors import DataError, UsageError
-from seg.predict.inputs import images_of, inputs_of
+from seg.predict import inputs
+from seg.predict.inputs import Input, images_of
 
 
 def draw(path: Path, seed: int = 0, size: tuple[int, int] = (12, 16)) -> np.ndarray:
@@ -17,6 +18,10 @@ def draw(path: Path, seed: int = 0, size: tuple[int, int] = (12, 16)) -> np.ndar
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     cv2.imwrite(str(path), pixels[..., ::-1])
     return pixels
+
+
+def inputs_of(named: list[str], out: Path = Path("elsewhere")) -> list[Input]:
+    return inputs.inputs_of(named, out)
 
 
 def film(path: Path, frames: int) -> None:
@@ -61,21 +66,27 @@ def test_what_names_no_image_is_said(tmp_path: Path) -> None:
             inputs_of(named)
 
 
+def test_a_folder_that_holds_a_model_is_told_from_one_of_images(tmp_path: Path) -> None:
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(DataError, match=rf"holds no images .*; if the model is meant, name its file, such as {tmp_path}/best.ckpt$"):
+        inputs_of([str(tmp_path)])
+
+
 def test_images_are_read_as_the_model_takes_them_and_bad_ones_are_told(tmp_path: Path) -> None:
     pixels = draw(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
     deep = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16) * 100
     cv2.imwrite(str(tmp_path / "c.png"), deep)
-    inputs = inputs_of([str(tmp_path)])
-    first, second, third = images_of(inputs, 3, None)
+    given = inputs_of([str(tmp_path)])
+    first, second, third = images_of(given, 3, None)
     np.testing.assert_array_equal(first, pixels)
     assert isinstance(second, DataError)
     assert str(second).startswith(f"{tmp_path}/b.png: ")
     assert isinstance(third, DataError)  # deeper than 8 bit, and no range is known
-    *_, third = images_of(inputs, 3, (0, 25500))
+    *_, third = images_of(given, 3, (0, 25500))
     assert not isinstance(third, DataError)
     np.testing.assert_array_equal(third[..., 0], np.rint(deep / 100))
-    gray = next(images_of(inputs, 1, None))
+    gray = next(images_of(given, 1, None))
     assert not isinstance(gray, DataError)
     assert gray.shape == (12, 16, 1)
 
@@ -83,13 +94,24 @@ def test_images_are_read_as_the_model_takes_them_and_bad_ones_are_told(tmp_path:
 def test_frames_of_a_video_are_images(tmp_path: Path) -> None:
     film(tmp_path / "run.avi", 5)
     draw(tmp_path / "still.png")
-    inputs = inputs_of([str(tmp_path)])
-    assert [i.name for i in inputs] == ["still", *(f"run/{frame:06d}" for frame in range(5))]
-    _, *frames = images_of(inputs, 3, None)
+    given = inputs_of([str(tmp_path)])
+    assert [i.name for i in given] == ["still", *(f"run/{frame:06d}" for frame in range(5))]
+    _, *frames = images_of(given, 3, None)
     assert [round(float(np.mean(frame)) / 20) for frame in frames] == [0, 1, 2, 3, 4]  # type: ignore[arg-type]
-    assert all(isinstance(one, np.ndarray) and one.shape == (48, 64, 1) for one in images_of(inputs[1:], 1, None))
-    refused = next(images_of(inputs[1:], 4, None))
+    assert all(isinstance(one, np.ndarray) and one.shape == (48, 64, 1) for one in images_of(given[1:], 1, None))
+    refused = next(images_of(given[1:], 4, None))
     assert str(refused) == f"{tmp_path}/run.avi: is a video of 3 channels, but the model takes 4"
     (tmp_path / "bad.mp4").write_bytes(os.urandom(100))
     with pytest.raises(DataError, match=r"bad.mp4: is no video that can be read"):
         inputs_of([str(tmp_path / "bad.mp4")])
+
+
+def test_outputs_of_an_earlier_run_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "scans/a.png")
+    draw(tmp_path / "scans/out/classes/a.png")
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path / "scans/out", Path("scans/out")):
+        assert [i.name for i in inputs_of([str(tmp_path / "scans")], out)] == ["a"]
+        assert [i.name for i in inputs_of(["scans/**/*.png"], out)] == ["a"]
+        with pytest.raises(UsageError, match="holds nothing but outputs"):
+            inputs_of(["scans/out"], out)
