@@ -93,7 +93,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
             spread(model, random_images(data.channels, model.stride, (1, 1), None, 1)[0])
         for parameter in () if instances else model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    known = Facts(task, tuple(data.classes), data.channels, model.stride)
+    known = Facts(task, tuple(data.classes), data.channels, model.stride, None)
     gives = "instances" if instances else "scores"
     exporter = Exporter(model, Description(known, gives, None, (1, 1), name, data.name, "", None, ""))
     for form in formats:

@@ -198,7 +198,7 @@ def run_large(given: argparse.Namespace) -> float:
     from seg.sources.images import ImageReader
 
     class Tiny:
-        facts = Facts("semantic", (), 3, 16)
+        facts = Facts("semantic", (), 3, 16, None)
         layer = torch.nn.Conv2d(3, 6, 1)
 
         @torch.inference_mode()

@@ -16,7 +16,7 @@ class Layers:
     """A semantic network of any layers, which pads to its stride by the edge as the project's models do."""
 
     def __init__(self, layers: nn.Module, stride: int = 1, channels: int = 3) -> None:
-        self.layers, self.facts = layers.eval(), Facts("semantic", CLASSES, channels, stride)
+        self.layers, self.facts = layers.eval(), Facts("semantic", CLASSES, channels, stride, None)
         self.batches: list[int] = []
 
     @torch.inference_mode()
@@ -44,7 +44,7 @@ class Truth:
 
     def __init__(self, categories: dict[int, int] | None = None, scores: dict[int, float] | None = None) -> None:
         self.categories, self.scores = categories or {}, scores or {}
-        self.facts = Facts("instance", CLASSES, 3, 8)
+        self.facts = Facts("instance", CLASSES, 3, 8, None)
 
     def logits(self, images: Tensor) -> Tensor:
         raise NotImplementedError
