@@ -13,10 +13,11 @@ how far the other can be trusted.
 
 monai: from the file to classes and confidence, against MONAI's `sliding_window_inference` (`pip install --no-deps monai`; no
 dependency of the project) with the same network, tile, overlap, batch and a Gaussian of the same width, whose whole image and sums of
-logits are floats in memory. Ours keeps freed memory as the project's commands do (`seg.environment.keep_freed_memory`); MONAI's
-process is as its users have it, or does likewise (--same-malloc), so that the ratio tells of tiling alone. Each run is a process of
-its own, so that its peak of memory can be told; "above" is what it holds beyond that of a process that predicts one batch. Processor
-time, the program's start included, is printed too: neighbours on the machine change it less.
+logits are floats in memory. "monai" is as its users have it: the plain network, float32 and with contiguous channels. "monai, our
+network" is called with ours, in our precision and layout, and keeps freed memory as the project's commands do
+(`seg.environment.keep_freed_memory`), so that it tells of tiling alone. Each run is a process of its own, so that its peak of memory can
+be told; "above" is what it holds beyond that of a process that predicts one batch. Processor time, the program's start included, is
+printed too: neighbours on the machine change it less.
 
 large: the peak of memory of a process that predicts a square TIFF of RGB, written here in tiles, into a TIFF of classes, with a
 network of one convolution.
@@ -35,7 +36,7 @@ from pathlib import Path
 from time import perf_counter
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ("ours", "monai", "batch", "large")
+RUNS = ("ours", "monai", "monai, our network")
 
 
 def main() -> None:
@@ -48,9 +49,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="auto", help="as trainer.precision")
-    parser.add_argument("--same-malloc", action="store_true", help="monai: keep freed memory in MONAI's process, too")
     parser.add_argument("--folder", type=Path, help="where files are made; default: a temporary folder")
-    parser.add_argument("--run", choices=RUNS, help=argparse.SUPPRESS)
+    parser.add_argument("--run", choices=[*RUNS, "batch", "large"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     if given.run:
@@ -100,7 +100,7 @@ def overhead(given: argparse.Namespace) -> None:
 
 def monai(given: argparse.Namespace) -> None:
     write_noise(given)
-    names = ["ours", "monai"]
+    names = list(RUNS)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(given.rounds):
         for name in names:
@@ -111,10 +111,11 @@ def monai(given: argparse.Namespace) -> None:
     for name, runs in found.items():
         seconds, busy, peak = (sorted(run[key] for run in runs)[len(runs) // 2] for key in ("seconds", "busy", "peak"))
         memory = f"peak {peak:.0f} MB, {peak - base:.0f} MB above one batch's"
-        print(f"{name:<8}{seconds:>8.2f} s, {busy:>8.2f} s of processor time, {memory}")
-    for key, what in (("seconds", "time"), ("busy", "processor time"), ("peak", "peak")):
-        print(f"MONAI's {what} / ours: {ratio([r[key] for r in found['monai']], [r[key] for r in found['ours']])}")
-    print(f"the same class in {same(given):.4%} of the pixels")
+        print(f"{name:<20}{seconds:>8.2f} s, {busy:>8.2f} s of processor time, {memory}")
+    for name in RUNS[1:]:
+        for key, what in (("seconds", "time"), ("busy", "processor time"), ("peak", "peak")):
+            print(f"{name}: {what} / ours: {ratio([r[key] for r in found[name]], [r[key] for r in found['ours']])}")
+        print(f"{name}: the same class in {same(given, name):.4%} of the pixels")
 
 
 def large(given: argparse.Namespace) -> None:
@@ -125,7 +126,7 @@ def large(given: argparse.Namespace) -> None:
 
 def measured(given: argparse.Namespace, name: str) -> dict[str, float]:
     options = [f"--{key}={getattr(given, key)}" for key in ("size", "tile", "overlap", "batch", "threads", "precision", "folder")]
-    command = [sys.executable, __file__, given.what, *options, "--run", name, *["--same-malloc"][: given.same_malloc]]
+    command = [sys.executable, __file__, given.what, *options, "--run", name]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     return found
 
@@ -137,9 +138,9 @@ def run(given: argparse.Namespace) -> dict[str, float]:
     from seg.environment import keep_freed_memory
 
     torch.set_num_threads(given.threads)
-    if given.run != "monai" or given.same_malloc:
+    if given.run != "monai":
         keep_freed_memory()
-    start = {"ours": run_ours, "monai": run_monai, "batch": run_batch, "large": run_large}[given.run](given)
+    start = {"ours": run_ours, "batch": run_batch, "large": run_large}.get(given.run, run_monai)(given)
     seconds, used = perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     unit = 1 if sys.platform == "darwin" else 1024
     return {"seconds": seconds, "busy": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss * unit / 1e6}
@@ -167,7 +168,7 @@ def run_monai(given: argparse.Namespace) -> float:
 
     from seg.models.semantic import most_probable
 
-    network = warm(given)
+    network = warm(given, plain=given.run == "monai")
     start = perf_counter()
     image = torch.from_numpy(np.load(given.folder / "image.npy")).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
@@ -178,7 +179,7 @@ def run_monai(given: argparse.Namespace) -> float:
         for top in range(0, given.size, 256):  # at once it would take the whole map's size again
             part = most_probable(logits[:, :, top : top + 256])
             classes[top : top + 256], confidence[top : top + 256] = (values[0].numpy() for values in part)
-    np.save(given.folder / "monai.npy", classes)
+    np.save(given.folder / f"{given.run}.npy", classes)
     return start
 
 
@@ -214,16 +215,16 @@ def run_large(given: argparse.Namespace) -> float:
     return start
 
 
-def warm(given: argparse.Namespace):  # type: ignore[no-untyped-def]
+def warm(given: argparse.Namespace, plain: bool = False):  # type: ignore[no-untyped-def]
     import torch
 
-    network = make_network(given)
+    network = make_network(given, plain)
     network.logits(torch.zeros(given.batch, 3, given.tile, given.tile, dtype=torch.uint8))
     return network
 
 
-def make_network(given: argparse.Namespace):  # type: ignore[no-untyped-def]
-    """unet_small as a checkpoint of `train` would have it."""
+def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignore[no-untyped-def]
+    """unet_small as a checkpoint of `train` would have it. plain: float32 with contiguous channels."""
     import torch
 
     from seg.checkpoint import LoadedCheckpoint
@@ -234,11 +235,13 @@ def make_network(given: argparse.Namespace):  # type: ignore[no-untyped-def]
 
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    params, _ = compose(ROOT / "conf", ["model=unet_small"])
+    params, _ = compose(ROOT / "conf", ["model=unet_small", *["trainer.channels_last=false"][:plain]])
     config = checked(params)
     data = facts(config)
     model = build_model(config, data, pretrained=False)
-    return CheckpointNetwork(LoadedCheckpoint(model.state_dict(), params, data, 0, {}, config), "cpu", given.precision)
+    return CheckpointNetwork(
+        LoadedCheckpoint(model.state_dict(), params, data, 0, {}, config), "cpu", "32-true" if plain else given.precision
+    )
 
 
 def make_tiling(given: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -268,11 +271,11 @@ def write_tiff(given: argparse.Namespace) -> None:
         file.write(tiles, shape=(given.size, given.size, 3), dtype=np.uint8, tile=(512, 512), photometric="rgb", compression="lzw")
 
 
-def same(given: argparse.Namespace) -> float:
-    """The share of pixels to which the last runs gave the same class."""
+def same(given: argparse.Namespace, name: str) -> float:
+    """The share of pixels to which the last runs of ours and of another gave the same class."""
     import numpy as np
 
-    ours, theirs = (np.load(given.folder / f"{name}.npy") for name in ("ours", "monai"))
+    ours, theirs = (np.load(given.folder / f"{which}.npy") for which in ("ours", name))
     return float((ours == theirs).mean())
 
 
