@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from seg.config import Params, checked
@@ -71,14 +70,6 @@ def write_whole(path: Path, content: dict[str, Any]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), checkpoint)
 
 
 def load(path: Path, cfg: Config) -> LoadedCheckpoint:

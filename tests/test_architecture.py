@@ -39,7 +39,7 @@ LAYERS = (
     {"evaluation"},
     {
         "datamodule",
-        "module",
+        "training",
         "report",
         "predict",
         "export",
@@ -49,7 +49,6 @@ LAYERS = (
         "doctor",
         "recognise",
         "checkpoint",
-        "callbacks",
     },
     {"stages"},
     {"cli"},

@@ -2,43 +2,29 @@
 
 import hashlib
 import json
-import logging
-import os
-import signal
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seg.callbacks import Console, History, Keep
-from seg.checkpoint import SECTIONS, Checkpoint, WholeCheckpointIO, save
-from seg.config import AT_RUN_TIME
-from seg.datamodule import SegmentationData, TrainingBatches
+from seg.checkpoint import SECTIONS
+from seg.datamodule import SegmentationData
 from seg.environment import keep_freed_memory
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.hardware import choose_precision, device_of
-from seg.metrics.base import Metrics
-from seg.models.base import SegmentationModel
-from seg.models.build import build_model
-from seg.models.dry_run import check_sizes, freeze_unused
-from seg.models.finetune import Group, check_finetune, make_plan, thaws
-from seg.module import SegmentationModule
+from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
-from seg.targets import build
+from seg.training.console import Console
+from seg.training.history import History
+from seg.training.interruption import ended_by_signal
+from seg.training.keeping import Keep
+from seg.training.outputs import write_outputs
+from seg.training.parts import build_module, check_network, make_metrics, make_model
+from seg.training.trainer import build_trainer, in_first_process, quiet
 from seg.transforms import load_policy
-
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
 
 
 def run(cfg: Config, out: Path) -> float:
@@ -105,104 +91,6 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     return max(row[key] for row in history.rows if key in row)
 
 
-def in_first_process() -> bool:
-    """Whether this is rank 0, known before Lightning is asked."""
-    return not any(int(os.environ.get(variable, 0)) for variable in RANKS)
-
-
-def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
-    """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
-    try:
-        return pl.Trainer(
-            accelerator=cfg.trainer.accelerator,
-            devices=cfg.trainer.devices,
-            num_nodes=cfg.trainer.num_nodes,
-            strategy=strategy_of(cfg),
-            precision=precision,  # type: ignore[arg-type]
-            max_epochs=cfg.trainer.max_epochs,
-            check_val_every_n_epoch=cfg.trainer.validate_every,
-            gradient_clip_val=cfg.trainer.gradient_clip,
-            deterministic=device.type == "cpu",
-            callbacks=callbacks,
-            plugins=[WholeCheckpointIO()],
-            default_root_dir=folder,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"trainer (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices}, strategy={cfg.trainer.strategy}): {reason}"
-        ) from None
-
-
-def strategy_of(cfg: Config) -> str:
-    """Lightning's name of the strategy.
-
-    DDP waits for the gradient of every parameter that it was built with. It is built before the first epoch, while all
-    parameters still have one, and asked to look for those that are frozen in a step.
-    """
-    name = cfg.trainer.strategy
-    several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes > 1
-    if not thaws(cfg.finetune) or name.endswith("find_unused_parameters_true") or (name == "auto" and not several):
-        return name
-    if name in ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
-        return f"{'ddp' if name == 'auto' else name}_find_unused_parameters_true"
-    raise ConfigError(
-        f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy={name} cannot; set "
-        "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
-    )
-
-
-def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
-    """The model to train, with the weights that it starts from."""
-    model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
-    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
-
-
-def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel) -> SegmentationModule:
-    """The LightningModule of a model, with everything else that the configuration names."""
-    allow = cfg.targets.allow
-
-    def optimizer(groups: list[Group]) -> Any:
-        parts = [{"params": group.parameters, "name": group.name} for group in groups]
-        made = build(cfg.optimizer, allow, "optimizer", {"params": parts})
-        for part, group in zip(made.param_groups, groups, strict=True):
-            part["lr"] *= group.lr_share
-        return made
-
-    def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
-        known: dict[str, Any] = dict.fromkeys(("total_steps", "T_max", "total_iters"), steps)
-        known |= {"optimizer": optimizer, "max_lr": [group["lr"] for group in optimizer.param_groups]}
-        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in AT_RUN_TIME["scheduler"]})
-
-    return SegmentationModule(
-        model,
-        make_plan(model.get_submodule("network"), model, cfg.finetune, data.info.channels, cfg.trainer.max_epochs),
-        optimizer,
-        scheduler,
-        lambda: make_metrics(cfg, data),
-        cfg.seed,
-    )
-
-
-def check_network(model: SegmentationModel, data: SegmentationData, world_size: int) -> None:
-    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on."""
-    drawn, predicted = data.image_sizes()
-    batch_size = TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
-    check_sizes(model, data.info.channels, batch_size, drawn, predicted)
-    freeze_unused(model, data.info.channels, drawn[0])
-
-
-def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:
-    """Fresh streaming figures of the task."""
-    metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", {"class_names": [c.name for c in data.info.classes]})
-    return metrics
-
-
 def read_augmented(cfg: Config, data: SegmentationData) -> dict[str, Any]:
     """The summary that `augment` wrote; DataError where it is missing, or was made of another data set."""
     path = Path(cfg.paths.augment) / "augmented.json"
@@ -233,52 +121,3 @@ def load_data(cfg: Config) -> SegmentationData:
         seed=cfg.seed,
         with_instances=cfg.task.instances,
     )
-
-
-def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
-    """From Lightning's checkpoints in the scratch folder to ours in the output folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    config = cfg.model_dump(mode="json", by_alias=True)
-    config["data"]["root"], config["overrides"] = None, []  # where the data lay does not belong to the model
-    for name in ("best", "last"):
-        content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
-        state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
-        epoch = int(content["epoch"]) + 1
-        figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
-        save(out / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures))
-    history.write(out / "history.csv")
-
-
-@contextmanager
-def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
-    """Exit with 143 after SIGTERM and 130 after Ctrl-C, all ranks with it.
-
-    Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
-    """
-    received: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        received.append(number)
-        print("stopped by SIGTERM; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
-        sys.exit(143)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except SystemExit:
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.kill(signal.SIGKILL)
-        sys.exit(143 if received else 130)  # Lightning ends with 1 after Ctrl-C
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if received:
-        sys.exit(143)
-
-
-def quiet() -> None:
-    """Silence what a user can do nothing about."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(lightning|torch|segmentation_models_pytorch|timm)\b.*")
-    warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|lr_scheduler\.step).*")

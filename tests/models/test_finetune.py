@@ -14,8 +14,8 @@ from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.finetune import Plan, check_finetune, make_plan, thaws
 from seg.schema import Finetune
-from seg.stages import train
 from seg.targets import build
+from seg.training import parts
 
 EPOCHS = 10
 
@@ -137,12 +137,12 @@ def test_every_scheduler_keeps_the_ratio(
     scheduler: str, optimizer: str, make_config: MakeConfig, make_info: MakeInfo, model: SegmentationModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through the functions that `train` hands to the module; the head's rate is that of a training with one group."""
-    monkeypatch.setattr(train, "build_model", lambda *_, **__: model)
+    monkeypatch.setattr(parts, "build_model", lambda *_, **__: model)
     composed, rates = make_config(f"scheduler={scheduler}", f"optimizer={optimizer}"), []
     for factor in (1.0, 0.5):
         config = composed.model_copy(update={"finetune": settings(lr_factor=factor)})
         data = type("Data", (), {"info": make_info()})()
-        module = train.build_module(config, data, train.make_model(config, data))
+        module = parts.build_module(config, data, parts.make_model(config, data))
         made = module.make_optimizer(module.plan.groups)
         schedule = module.make_scheduler(made, 20)
         rows = []

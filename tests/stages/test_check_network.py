@@ -9,7 +9,7 @@ from conftest import MakeConfig
 from seg.datamodule import SegmentationData
 from seg.errors import ConfigError
 from seg.models.build import build_model
-from seg.stages.train import check_network
+from seg.training.parts import check_network
 from seg.transforms import compile_policy
 
 CROP = {"_target_": "albumentations.RandomCrop", "height": 32, "width": 24, "p": 1.0}

@@ -14,7 +14,9 @@ from conftest import ROOT, MakeConfig, MakeInfo
 
 from seg.errors import ConfigError
 from seg.schema import Config
-from seg.stages.train import build_module, make_model, run, strategy_of
+from seg.stages.train import run
+from seg.training.parts import build_module, make_model
+from seg.training.trainer import strategy_of
 
 FINDS = "ddp_find_unused_parameters_true"
 LATER = {"freeze_epochs": 1}

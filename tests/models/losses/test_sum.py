@@ -15,8 +15,8 @@ from seg.errors import ArgumentError, ConfigError
 from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
-from seg.module import SegmentationModule
 from seg.targets import build
+from seg.training.module import SegmentationModule
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 1}
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from seg.callbacks import Keep, rates_of
+from seg.training.history import rates_of
+from seg.training.keeping import Keep
 
 SCORES = [0.1, 0.9, 0.5, 0.4]
 

@@ -1,0 +1,73 @@
+"""What the console shows of a training."""
+
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from seg.progress import duration, progress_bar, style_of
+from seg.training.history import figures_of
+
+
+class Console(Callback):
+    """A line an epoch, with the time left; in a terminal a bar below it."""
+
+    def __init__(self, progress: str, monitor: str) -> None:
+        self.style, self.monitor = style_of(progress), monitor
+        self.best = float("-inf")
+        self.bar: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start, self.first_step = time.monotonic(), trainer.global_step
+        if self.style == "bar" and trainer.is_global_zero:
+            self.bar = progress_bar()
+            self.task = self.bar.add_task("steps", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step)
+            self.bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.bar:
+            self.bar.update(
+                self.task,
+                completed=trainer.global_step,
+                description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.style == "none" or not trainer.is_global_zero:
+            return
+        figures = figures_of(trainer)
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {figures['train_loss']:.3f}"]
+        key = f"val_{self.monitor}"
+        if key in figures:
+            value = figures[key]
+            parts.append(f"{key} {value:.4f}{' (best)' if value > self.best else ''}")
+            self.best = max(self.best, value)
+        spent, steps = time.monotonic() - self.start, trainer.global_step - self.first_step
+        total = int(trainer.estimated_stepping_batches)
+        parts += [duration(spent), f"{duration(spent / max(1, steps) * (total - trainer.global_step))} left"]
+        line = "  ".join(parts)
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
+        self._close()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]

@@ -1,0 +1,31 @@
+"""Lightning's own checkpoints, which an interrupted training goes on from."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from seg.checkpoint import write_whole
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), checkpoint)
+
+
+class Keep(ModelCheckpoint):
+    """A ModelCheckpoint that knows its best file again where the project's folder was moved before an interrupted run went on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(_moved(state_dict, str(state_dict["dirpath"]), str(self.dirpath)))
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """The paths in a checkpoint's state, keys too, below the new folder."""
+    if isinstance(value, dict):
+        return {_moved(k, old, new): _moved(v, old, new) for k, v in value.items()}
+    return new + value[len(old) :] if isinstance(value, str) and (value == old or value.startswith(f"{old}/")) else value
