@@ -81,9 +81,9 @@ def test_a_resumed_epoch_is_in_the_state_of_an_unbroken_one() -> None:
 def test_without_unfreeze_every_all_stages_thaw_at_once() -> None:
     network = unet()
     plan = plan_of(network, freeze_epochs=3)
-    for epoch, parts in ((2, DEEP_FIRST[:1]), (3, DEEP_FIRST)):
+    for epoch, awake in ((2, DEEP_FIRST[:1]), (3, DEEP_FIRST)):
         plan.start_epoch(network, epoch)
-        assert learning(network) == set(parts)
+        assert learning(network) == set(awake)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
