@@ -51,6 +51,7 @@ def predict_bands(network: Network, rows: Rows, tiling: Tiling, batch_size: int,
             if tiles.rows.starts[row] > ring.top:
                 yield ring.finish(tiles.rows.starts[row], keep_values)
             ring.add(values, row, column)
+        del logits, values  # before the network needs as much again
     if ring is not None:
         yield ring.finish(height, keep_values)
 

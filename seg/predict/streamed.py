@@ -8,11 +8,13 @@ from seg.predict.band_tiff import BandTiff, georeference
 from seg.predict.bands import predict_bands
 from seg.predict.rows import open_rows
 from seg.predict.tiled import Tiled
+from seg.predict.tiling import grid
+from seg.progress import track
 from seg.sources.images import ImageReader
 
 
-def stream_class_map(network: Tiled, image: Path, target: Path) -> None:
-    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image.
+def stream_class_map(network: Tiled, image: Path, target: Path, progress: str = "none") -> None:
+    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image. progress: as `runtime.progress`.
 
     Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
     """
@@ -20,5 +22,7 @@ def stream_class_map(network: Tiled, image: Path, target: Path) -> None:
         height, width, _ = rows.shape
         target.parent.mkdir(parents=True, exist_ok=True)
         with BandTiff(target, height, width, np.uint8, georeference(image)) as out:
-            for band in predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend):
+            bands = predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend)
+            count = len(grid(network.tiling, height, width, network.facts.stride).rows.starts)
+            for band in track(bands, count, f"{image.name}: rows of tiles", progress):
                 out.write(band.classes)

@@ -89,11 +89,11 @@ def _stream(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers",
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)
-    for given in track(inputs, len(inputs), "images predicted", progress):
+    for given in inputs:
         try:
             if given.frame is not None:
                 raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
-            stream_class_map(network, given.path, writers.paths(given.name)[0])
+            stream_class_map(network, given.path, writers.paths(given.name)[0], progress)
         except DataError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             bad += 1
