@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,13 +21,23 @@ def style_of(progress: str) -> str:
 
 def track(things: Iterable[T], total: int, what: str, progress: str) -> Iterator[T]:
     """Yield the things while showing how many are done; one closing line where there is no terminal."""
+    with meter(total, what, progress) as show:
+        for done, thing in enumerate(things, 1):
+            yield thing
+            show(done)
+
+
+@contextmanager
+def meter(total: int, what: str, progress: str) -> Iterator[Callable[[float], None]]:
+    """As `track`, for what is done in parts: gives a function that is to be told how many are done, such as 2.5."""
     start = time.monotonic()
     style = style_of(progress)
     if style == "bar":
         with progress_bar() as bar:
-            yield from bar.track(things, total=total, description=what)
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
     else:
-        yield from things
+        yield lambda _: None
     if style != "none":
         print(f"{what}: {total} in {duration(time.monotonic() - start)}", flush=True)
 

@@ -25,12 +25,12 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
 
 
-def library(name: str, purpose: str) -> Any:
-    """An optional package; ConfigError with the command that installs it."""
+def library(name: str, purpose: str, *beside: str) -> Any:
+    """An optional package; ConfigError with the command that installs it, and those beside it, which will be needed too."""
     try:
         return import_module(name)
     except ImportError:
-        raise ConfigError(f"{purpose}: needs the package {name}; pip install {name}") from None
+        raise ConfigError(f"{purpose}: needs the package {name}; pip install {' '.join([name, *beside])}") from None
 
 
 def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":

@@ -1,5 +1,6 @@
 """Class maps of images that no memory holds: read by rows, predicted in tiles, written band by band."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,11 @@ from seg.predict.band_tiff import BandTiff, georeference
 from seg.predict.bands import predict_bands
 from seg.predict.rows import open_rows
 from seg.predict.tiled import Tiled
-from seg.predict.tiling import grid
-from seg.progress import track
 from seg.sources.images import ImageReader
 
 
-def stream_class_map(network: Tiled, image: Path, target: Path, progress: str = "none") -> None:
-    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image. progress: as `runtime.progress`.
+def stream_class_map(network: Tiled, image: Path, target: Path) -> Iterator[float]:
+    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image; yields the share that is done.
 
     Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
     """
@@ -22,7 +21,6 @@ def stream_class_map(network: Tiled, image: Path, target: Path, progress: str = 
         height, width, _ = rows.shape
         target.parent.mkdir(parents=True, exist_ok=True)
         with BandTiff(target, height, width, np.uint8, georeference(image)) as out:
-            bands = predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend)
-            count = len(grid(network.tiling, height, width, network.facts.stride).rows.starts)
-            for band in track(bands, count, f"{image.name}: rows of tiles", progress):
+            for band in predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend):
                 out.write(band.classes)
+                yield (band.top + len(band.classes)) / height

@@ -43,8 +43,9 @@ def run(project: Path, arguments: list[str]) -> Exported:
     checkpoint = load(path, cfg)
     task = checkpoint.typed_config.task.name
     _refuse(settings, task, checkpoint)
-    for package in NEEDS[settings.format]:
-        library(package, f"format={settings.format}")
+    needed = NEEDS[settings.format]
+    for number, package in enumerate(needed):
+        library(package, f"format={settings.format}", *needed[number + 1 :])
     kind, images = real_images(
         Path(settings.images) if settings.images else None,
         Path(cfg.paths.prepare),

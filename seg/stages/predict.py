@@ -12,7 +12,7 @@ import numpy as np
 from seg.errors import DataError, UsageError
 from seg.findings import plural
 from seg.predict.inputs import Input, images_of, inputs_of
-from seg.progress import track
+from seg.progress import meter, track
 
 if TYPE_CHECKING:
     from seg.predict.api import Predictor
@@ -89,14 +89,16 @@ def _stream(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers",
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)
-    for given in inputs:
-        try:
-            if given.frame is not None:
-                raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
-            stream_class_map(network, given.path, writers.paths(given.name)[0], progress)
-        except DataError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            bad += 1
+    with meter(len(inputs), "images predicted", progress) as show:
+        for done, given in enumerate(inputs):
+            try:
+                if given.frame is not None:
+                    raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
+                for share in stream_class_map(network, given.path, writers.paths(given.name)[0]):
+                    show(done + share)
+            except DataError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                bad += 1
     return bad
 
 

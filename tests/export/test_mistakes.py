@@ -64,12 +64,14 @@ def test_a_mistake_is_said_in_one_line(
     assert [path.name for path in folder.iterdir()] == ["best.ckpt"]
 
 
-@pytest.mark.parametrize(("form", "package"), [("onnx", "onnxscript"), ("openvino", "openvino")])
+@pytest.mark.parametrize(
+    ("form", "package", "command"), [("onnx", "onnxscript", "onnxscript onnxruntime"), ("openvino", "openvino", "openvino")]
+)
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, form: str, package: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, form: str, package: str, command: str
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(ConfigError, match=f"^format={form}: needs the package {package}; pip install {package}$"):
+    with pytest.raises(ConfigError, match=f"^format={form}: needs the package {package}; pip install {command}$"):
         export.run(ROOT, [str(folder / "best.ckpt"), f"format={form}"])
 
 
