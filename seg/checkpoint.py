@@ -3,7 +3,6 @@
 Plain data and tensors alone, so that it loads with `weights_only=True`.
 """
 
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from seg.config import Params, checked
 from seg.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.outputs import whole_file
 from seg.sample import ClassInfo
 from seg.schema import Config, validate
 from seg.store import DatasetInfo
@@ -47,7 +47,7 @@ class LoadedCheckpoint(Checkpoint):
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint whole, or not at all. The same content gives the same bytes."""
+    """Write a checkpoint whole, or not at all, with DiskFullError. The same content gives the same bytes."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "state_dict": checkpoint.state_dict,
@@ -56,20 +56,28 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "epoch": checkpoint.epoch,
         "figures": checkpoint.figures,
     }
-    write_whole(path, content)
+    write_whole(path, content, "free space, then the same command goes on")
 
 
-def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """torch.save beside the file, onto the disk, and only then in its place: a power cut leaves the old file or the new one."""
-    beside = path.with_name(f"{path.name}.partial")
-    try:
-        with open(beside, "wb") as file:  # not its name, which torch would write into the archive
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def write_whole(path: Path, content: dict[str, Any], advice: str) -> None:
+    """torch.save as `whole_file` writes."""
+    with whole_file(path, bytes_of(content), advice) as file:  # not its name, which torch would write into the archive
+        torch.save(content, file)
+
+
+def bytes_of(content: Any) -> int:
+    """Of the tensors in nested dicts and sequences; a storage that several share counts once, as it is saved once."""
+    sizes: dict[int, int] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Tensor):
+            sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        elif isinstance(value, dict | list | tuple):
+            for inner in value.values() if isinstance(value, dict) else value:
+                visit(inner)
+
+    visit(content)
+    return sum(sizes.values())
 
 
 def load(path: Path, cfg: Config) -> LoadedCheckpoint:

@@ -50,12 +50,18 @@ class SampleDataset(Dataset[Sample]):
 
 
 class TrainingBatches(Sampler[list[Key]]):
-    """Batches of Keys in an order that (seed, epoch) gives; every rank has as many, and no image comes twice."""
+    """Batches of Keys in an order that (seed, epoch) gives; every rank has as many, and no image comes twice.
 
-    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    first: (epoch, step) where an interrupted training goes on; the batches of that epoch before that step are left out.
+    """
+
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first: tuple[int, int] = (0, 0)
+    ) -> None:
         self.num_images, self.seed, self.rank, self.world_size = num_images, seed, rank, world_size
         self.batch_size = min(batch_size, max(1, num_images // world_size))
-        self.epoch = 0
+        self.first = first
+        self.epoch = first[0]  # loading processes draw before Lightning names the epoch
 
     @property
     def sampler(self) -> "TrainingBatches":
@@ -67,13 +73,14 @@ class TrainingBatches(Sampler[list[Key]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return self.num_images // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.num_images)
         seeds = rng.integers(1 << 32, size=self.num_images)
-        for step in range(len(self)):
+        for step in range(self.first[1] if self.epoch == self.first[0] else 0, len(self)):
             start = (step * self.world_size + self.rank) * self.batch_size
             yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
 
@@ -116,6 +123,7 @@ class SegmentationData(pl.LightningDataModule):
         self.prepared, self.augmented_train, self.policy = prepared, augmented_train, policy
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
         self.workers, self.with_instances = workers, with_instances
+        self.first = (0, 0)  # (epoch, step) at which training goes on
         self.info: DatasetInfo = read_info(prepared)
 
     @property
@@ -144,7 +152,7 @@ class SegmentationData(pl.LightningDataModule):
         rank, world_size = self._rank()
         if len(dataset) < world_size:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
-        return self._loader(dataset, TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size))
+        return self._loader(dataset, TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first))
 
     def val_dataloader(self) -> DataLoader[Sample]:
         return self.split_dataloader("val")

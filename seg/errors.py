@@ -21,6 +21,10 @@ class ArgumentError(ConfigError):
     """A mistake in an argument of a `_target_`. The message starts with the argument's name, and `build` puts the key before it."""
 
 
+class DiskFullError(InputError):
+    """A file that a disk, a quota or a limit has no room for."""
+
+
 class DataError(InputError):
     """A mistake in the data: a file that is missing, unreadable, or contradicts another.
 

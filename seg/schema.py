@@ -260,6 +260,7 @@ class Paths(Section):
 class Runtime(Section):
     workers: Count | Literal["auto"]
     progress: Literal["auto", "bar", "lines", "none"]
+    save_minutes: Annotated[float, Field(ge=0)] | None
 
 
 class Targets(Section):

@@ -45,6 +45,7 @@ class Scratch:
 
     def __init__(self, root: Path, name: str) -> None:
         self.folder, self.lock_path = root / name, root / f"{name}.lock"
+        self._done = root / f"{name}.done"
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Path:
@@ -65,6 +66,9 @@ class Scratch:
                 ) from None
             if self.lock_path.exists() and os.path.samestat(os.fstat(lock.fileno()), self.lock_path.stat()):
                 self._lock = lock
+                for left in self.folder.glob("*.partial"):  # of a run that was killed
+                    left.unlink()
+                shutil.rmtree(self._done, ignore_errors=True)
                 return self.folder
             lock.close()  # its holder ended, and removed the file, while we waited for it
 
@@ -73,6 +77,8 @@ class Scratch:
             self._lock.close()
 
     def clear(self) -> None:
-        """Remove the folder: its training is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder: its training is done. It is renamed first, as a folder half removed would look like one to go on from."""
+        shutil.rmtree(self._done, ignore_errors=True)
+        self.folder.rename(self._done)
+        shutil.rmtree(self._done, ignore_errors=True)
         self.lock_path.unlink(missing_ok=True)

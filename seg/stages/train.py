@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 
 from seg.checkpoint import SECTIONS
 from seg.datamodule import SegmentationData
@@ -19,11 +20,13 @@ from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
 from seg.training.console import Console
 from seg.training.history import History
-from seg.training.interruption import ended_by_signal
-from seg.training.keeping import Keep
+from seg.training.interruption import StopSignals, ended_by_signal
+from seg.training.keeping import Keep, Patience
+from seg.training.means import EpochMeans
 from seg.training.outputs import write_outputs
 from seg.training.parts import build_module, check_network, make_metrics, make_model
 from seg.training.trainer import build_trainer, in_first_process, quiet
+from seg.training.within_epoch import Place, SaveWithin, place_in
 from seg.transforms import load_policy
 
 
@@ -45,7 +48,7 @@ def run(cfg: Config, out: Path) -> float:
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
     weights = local_weights(Path.cwd(), cfg.model)
     inputs = [data.info.digest, read_augmented(cfg, data)["digest"], hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""]
-    name = fingerprint(settings, [*inputs, torch.__version__])
+    name = fingerprint(settings, [*inputs, torch.__version__, pl.__version__])
     scratch = Scratch(scratch_root(Path.cwd()) / "train", name)
     if not in_first_process():  # which holds the lock for all
         return fit(cfg, data, out, scratch, scratch.folder)
@@ -60,20 +63,25 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     history, key = History(), f"val_{cfg.task.monitor}"
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    signals, last = StopSignals(in_first_process()), folder / "last.ckpt"
     callbacks: list[Callback] = [
+        EpochMeans(),
         Console(cfg.runtime.progress, cfg.task.monitor),
         history,
         best,
         Keep(filename="last", **keep),
+        SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
     if cfg.trainer.patience:
-        callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
+        callbacks.insert(3, Patience(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
+    place = place_in(last) if last.exists() else Place()
+    place.check(folder, trainer.world_size)
+    data.first = place.epoch, place.step
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
     check_network(model, data, trainer.world_size)
     module = build_module(cfg, data, model)
-    last = folder / "last.ckpt"
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
         size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
@@ -81,8 +89,8 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         for line in module.plan.table(cfg.optimizer.arguments.get("lr")):
             print(line)
         if last.exists():
-            print(f"resuming an interrupted run from {last}")
-    with ended_by_signal(trainer):
+            print(f"resuming an interrupted run from {last}, epoch {place.epoch + 1}, after step {place.step}")
+    with ended_by_signal(trainer, signals):
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.is_global_zero:
         write_outputs(cfg, data, folder, out, history)

@@ -1,6 +1,5 @@
 """What the console shows of a training."""
 
-import sys
 import time
 from typing import Any
 
@@ -54,8 +53,6 @@ class Console(Callback):
             print(line, flush=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
         self._close()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

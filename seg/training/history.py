@@ -1,12 +1,15 @@
 """The figures of every epoch, as they become history.csv."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+
+from seg.outputs import whole_file
 
 
 def figures_of(trainer: pl.Trainer) -> dict[str, float]:
@@ -42,7 +45,9 @@ class History(Callback):
     def write(self, path: Path) -> None:
         """history.csv: a row an epoch; a figure that an epoch lacks is left blank."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with whole_file(path, len(text.getvalue()), "free space, then the same command goes on") as file:
+            file.write(text.getvalue().encode())

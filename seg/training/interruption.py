@@ -1,5 +1,6 @@
 """Signals that end a training."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,29 +10,54 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+
+
+class StopSignals:
+    """SIGTERM and Ctrl-C: the first asks the training to stop after the step under way, a second one ends it at once.
+
+    code: the exit code of the signal that came, 143 or 130, or 0. training: whether steps are under way; if not, one ends it at once.
+    """
+
+    def __init__(self, says: bool) -> None:
+        self.code, self.training, self.says = 0, False, says
+
+    def install(self) -> None:
+        for number in NAMES:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _: Any) -> None:
+        again, self.code = bool(self.code), 128 + number
+        name = NAMES[signal.Signals(number)]
+        if again or not self.training:
+            self._say(f"ended by {name}; the same command goes on from the last checkpoint")
+            sys.exit(self.code)
+        self._say(f"{name}: the training stops after this step; once more, and it ends at once")
+
+    def _say(self, text: str) -> None:
+        if self.says:
+            os.write(2, f"{text}\n".encode())  # print() is not reentrant, and a signal may come within it
+
 
 @contextmanager
-def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
-    """Exit with 143 after SIGTERM and 130 after Ctrl-C, all ranks with it.
+def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]:
+    """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the processes of further devices with this one.
 
     Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
     """
-    received: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        received.append(number)
-        print("stopped by SIGTERM; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
-        sys.exit(143)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in NAMES}
+    signals.install()
     try:
         yield
-    except SystemExit:
+    except BaseException:
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
             launcher.kill(signal.SIGKILL)
-        sys.exit(143 if received else 130)  # Lightning ends with 1 after Ctrl-C
+        if signals.code:
+            sys.exit(signals.code)
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if received:
-        sys.exit(143)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signals.code:
+        sys.exit(signals.code)

@@ -3,18 +3,31 @@
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from seg.checkpoint import write_whole
+from seg.scratch import VARIABLE
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies."""
+    """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies.
+
+    root: the scratch folder, which can be moved to another disk.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.advice = (
+            f"free space, or move {root} to another disk and set {VARIABLE} to where it lies then; the same command goes on from the "
+            "last checkpoint, which is whole"
+        )
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(Path(path), checkpoint)
+        write_whole(Path(path), checkpoint, self.advice)
 
 
 class Keep(ModelCheckpoint):
@@ -22,6 +35,14 @@ class Keep(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(_moved(state_dict, str(state_dict["dirpath"]), str(self.dirpath)))
+
+
+class Patience(EarlyStopping):
+    """An EarlyStopping that stays stopped where a run is resumed after it stopped, and before its outputs were written."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+            trainer.should_stop = True
 
 
 def _moved(value: Any, old: str, new: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,13 +13,14 @@ from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
+from seg.training.means import RunningMeans
 
 
 class SegmentationModule(pl.LightningModule):
     """plan: which parameters learn in which epoch. make_optimizer: their groups -> optimizer, with a parameter group for each.
     make_scheduler: (optimizer, total steps) -> scheduler, stepped each batch.
 
-    make_metrics: fresh streaming figures. monitor: the figure by which checkpoints are compared.
+    make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class SegmentationModule(pl.LightningModule):
             make_metrics,
             seed,
         )
+        self.means = RunningMeans()
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)
@@ -60,17 +63,22 @@ class SegmentationModule(pl.LightningModule):
             )
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
+    def on_train_start(self) -> None:
+        self.plan.start_epoch(self.model, self.current_epoch)  # where a training goes on within an epoch, that does not start
+
     def on_train_epoch_start(self) -> None:
         self.plan.start_epoch(self.model, self.current_epoch)
-        # A run that is resumed at this epoch draws the same dropout as one that was never interrupted.
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch * 1009 + self.global_rank)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """A training that goes on at this step draws the same dropout as one that was never interrupted."""
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         terms = self.model.losses(batch)
         total = torch.stack(list(terms.values())).sum()
         shown = {"loss": total} | ({} if len(terms) == 1 else {f"{name}_term": value for name, value in terms.items()})
         for name, value in shown.items():
-            self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
+            self.means.add(f"train_{name}", value, len(batch))
         return total
 
     def on_validation_epoch_start(self) -> None:
@@ -92,3 +100,8 @@ class SegmentationModule(pl.LightningModule):
         padded[: len(state)] = state
         gathered = torch.as_tensor(self.all_gather(padded))
         return [row[:length] for row, length in zip(gathered, lengths, strict=True)]
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """A seed for torch, of 63 bits."""
+    return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -6,19 +6,21 @@ import torch
 
 from seg.checkpoint import Checkpoint, save
 from seg.datamodule import SegmentationData
+from seg.outputs import replaced_files
 from seg.schema import Config
 from seg.training.history import History
 
 
 def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
-    """best.ckpt, last.ckpt and history.csv."""
-    out.mkdir(parents=True, exist_ok=True)
+    """best.ckpt, last.ckpt and history.csv: all, or, with DiskFullError, none."""
     config = cfg.model_dump(mode="json", by_alias=True)
     config["data"]["root"], config["overrides"] = None, []  # where the data lay does not belong to the model
-    for name in ("best", "last"):
-        content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
-        state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
-        epoch = int(content["epoch"]) + 1
-        figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
-        save(out / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures))
-    history.write(out / "history.csv")
+    del config["runtime"]  # nor does what cannot change it
+    with replaced_files(out) as partial:
+        for name in ("best", "last"):
+            content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
+            state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
+            epoch = int(content["epoch"]) + 1
+            figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
+            save(partial / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures))
+        history.write(partial / "history.csv")

@@ -38,7 +38,7 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
             gradient_clip_val=cfg.trainer.gradient_clip,
             deterministic=device.type == "cpu",
             callbacks=callbacks,
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(folder.parents[1])],
             default_root_dir=folder,
             logger=False,
             enable_progress_bar=False,
