@@ -17,12 +17,14 @@ from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
+from seg.training.accumulation import check_strategy
 from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import ended_by_signal
 from seg.training.keeping import Keep
+from seg.training.limits import check_batch_sizes, images_per_device
 from seg.training.outputs import write_outputs
-from seg.training.parts import build_module, check_network, make_metrics, make_model
+from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.trainer import build_trainer, in_first_process, quiet
 from seg.transforms import load_policy
 
@@ -36,6 +38,7 @@ def run(cfg: Config, out: Path) -> float:
             f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
             "or no epoch is validated and no best checkpoint is kept"
         )
+    check_batch_sizes(cfg.trainer)
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
@@ -57,22 +60,26 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     """Train, from the last checkpoint of an interrupted run if there is one, and write the outputs."""
     device = device_of(cfg.trainer.accelerator)
     precision = choose_precision(cfg.trainer.precision, device)
+    limits = make_limits(cfg, data)
     history, key = History(), f"val_{cfg.task.monitor}"
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
     callbacks: list[Callback] = [
         Console(cfg.runtime.progress, cfg.task.monitor),
         history,
+        limits,
         best,
         Keep(filename="last", **keep),
     ]
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
+    check_strategy(trainer)
+    data.batch_size = images_per_device(cfg.trainer, trainer.world_size)
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
-    check_network(model, data, trainer.world_size)
-    module = build_module(cfg, data, model)
+    check_network(model, data, trainer.world_size, limits.training)
+    module = build_module(cfg, data, model, limits)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
@@ -110,13 +117,13 @@ def load_data(cfg: Config) -> SegmentationData:
         policy = load_policy((augmented / "policy.json").read_text())
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
-    copies = augmented / "train"
+    copies, images = augmented / "train", images_per_device(cfg.trainer, 1)
     return SegmentationData(
         prepared=Path(cfg.paths.prepare),
         augmented_train=copies if copies.is_dir() else None,
         policy=policy,
-        batch_size=cfg.trainer.batch_size,
-        eval_batch_size=cfg.trainer.batch_size,
+        batch_size=images,
+        eval_batch_size=images if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size,
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
