@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,12 @@ class Batch:
             self.sizes,
             self.image_ids,
         )
+
+    def split(self, most: int) -> list[Batch]:
+        """The same images in order, in parts of at most `most` whose sizes differ by one at most; they keep the batch's padding."""
+        count = -(-len(self) // most)
+        bounds = [len(self) * i // count for i in range(count + 1)]
+        return [Batch(*(getattr(self, field.name)[start:stop] for field in fields(self))) for start, stop in pairwise(bounds)]
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (torch's data loader calls this by name)."""

@@ -164,7 +164,8 @@ class Trainer(Named):
     strategy: str
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     channels_last: bool
-    batch_size: Positive
+    batch_size: Positive | Literal["auto"]
+    effective_batch_size: Positive | None
     max_epochs: Positive
     validate_every: Positive
     patience: Positive | None

@@ -18,13 +18,15 @@ from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
+from seg.training.accumulation import check_strategy
 from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import StopSignals, ended_by_signal
 from seg.training.keeping import Keep, Patience
+from seg.training.limits import check_batch_sizes, images_per_device
 from seg.training.means import EpochMeans
 from seg.training.outputs import write_outputs
-from seg.training.parts import build_module, check_network, make_metrics, make_model
+from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.trainer import build_trainer, in_first_process, quiet
 from seg.training.within_epoch import Place, SaveWithin, place_in
 from seg.transforms import load_policy
@@ -39,6 +41,7 @@ def run(cfg: Config, out: Path) -> float:
             f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
             "or no epoch is validated and no best checkpoint is kept"
         )
+    check_batch_sizes(cfg.trainer)
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
@@ -60,6 +63,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     """Train, from the last checkpoint of an interrupted run if there is one, and write the outputs."""
     device = device_of(cfg.trainer.accelerator)
     precision = choose_precision(cfg.trainer.precision, device)
+    limits = make_limits(cfg, data)
     history, key = History(), f"val_{cfg.task.monitor}"
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
@@ -68,6 +72,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         EpochMeans(),
         Console(cfg.runtime.progress, cfg.task.monitor),
         history,
+        limits,
         best,
         Keep(filename="last", **keep),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
@@ -78,10 +83,12 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     place = place_in(last) if last.exists() else Place()
     place.check(folder, trainer.world_size)
     data.first = place.epoch, place.step
+    check_strategy(trainer)
+    data.batch_size = images_per_device(cfg.trainer, trainer.world_size)
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
-    check_network(model, data, trainer.world_size)
-    module = build_module(cfg, data, model)
+    check_network(model, data, trainer.world_size, limits.training)
+    module = build_module(cfg, data, model, limits)
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
         size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
@@ -118,13 +125,13 @@ def load_data(cfg: Config) -> SegmentationData:
         policy = load_policy((augmented / "policy.json").read_text())
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
-    copies = augmented / "train"
+    copies, images = augmented / "train", images_per_device(cfg.trainer, 1)
     return SegmentationData(
         prepared=Path(cfg.paths.prepare),
         augmented_train=copies if copies.is_dir() else None,
         policy=policy,
-        batch_size=cfg.trainer.batch_size,
-        eval_batch_size=cfg.trainer.batch_size,
+        batch_size=images,
+        eval_batch_size=images if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size,
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,

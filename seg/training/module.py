@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from seg.batch import Batch
@@ -13,14 +14,18 @@ from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
+from seg.training.accumulation import Accumulation, predict
+from seg.training.limits import Limits
 from seg.training.means import RunningMeans
+from seg.training.memory import ADVICE, is_out_of_memory, summary
 
 
 class SegmentationModule(pl.LightningModule):
     """plan: which parameters learn in which epoch. make_optimizer: their groups -> optimizer, with a parameter group for each.
     make_scheduler: (optimizer, total steps) -> scheduler, stepped each batch.
 
-    make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end.
+    make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
+    loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None.
     """
 
     def __init__(
@@ -31,6 +36,8 @@ class SegmentationModule(pl.LightningModule):
         make_scheduler: Callable[[torch.optim.Optimizer, int], Any],
         make_metrics: Callable[[], Metrics],
         seed: int,
+        limits: Limits,
+        gradient_clip: float | None,
     ) -> None:
         super().__init__()
         self.model, self.plan = model, plan
@@ -41,6 +48,8 @@ class SegmentationModule(pl.LightningModule):
             seed,
         )
         self.means = RunningMeans()
+        self.limits, self.gradient_clip = limits, gradient_clip
+        self.automatic_optimization = False  # a step repeats itself with smaller micro-batches
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)
@@ -63,6 +72,23 @@ class SegmentationModule(pl.LightningModule):
             )
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.configure_gradient_clipping(optimizer, self.gradient_clip)  # Lightning leaves it to modules that call their optimizer
+
+    def on_fit_start(self) -> None:
+        self.accumulation = Accumulation(self.trainer, self.model, self.limits, self.device, self.manual_backward)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """A batch that the device sees at once, to the device. Others, and those that do not fit, follow in parts."""
+        if len(batch) > (self.limits.training if self.trainer.training else self.limits.evaluation):
+            return batch
+        try:
+            return batch.to(device, non_blocking=device.type == "cuda")
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return batch
+
     def on_train_start(self) -> None:
         self.plan.start_epoch(self.model, self.current_epoch)  # where a training goes on within an epoch, that does not start
 
@@ -74,18 +100,31 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        terms = self.model.losses(batch)
-        total = torch.stack(list(terms.values())).sum()
-        shown = {"loss": total} | ({} if len(terms) == 1 else {f"{name}_term": value for name, value in terms.items()})
+        """An optimizer step. Lightning calls it under autocast, which is for forward passes alone."""
+        with torch.autocast(self.device.type, enabled=False):
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            shown = self.accumulation.gradients(batch, optimizer)
+            self._step(optimizer)
         for name, value in shown.items():
             self.means.add(f"train_{name}", value, len(batch))
-        return total
+        return shown["loss"]
+
+    def _step(self, optimizer: LightningOptimizer) -> None:
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = summary(error)
+            raise ConfigError(f"out of memory in the optimizer, whatever the number of images at once ({problem}); {ADVICE}") from None
+        self.lr_scheduler_step(self.trainer.lr_scheduler_configs[0].scheduler, None)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics = self.make_metrics()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.metrics.update(batch, self.model.predict(batch.images))
+        self.metrics.update(batch, predict(self.model, batch.images, self.limits, self.device))
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 
 from seg.config import AT_RUN_TIME
@@ -13,6 +14,8 @@ from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, make_plan
 from seg.schema import Config
 from seg.targets import build
+from seg.training.batch_size import find_batch_size
+from seg.training.limits import Limits
 from seg.training.module import SegmentationModule
 from seg.training.trainer import in_first_process
 
@@ -23,7 +26,7 @@ def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
     return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
 
 
-def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel) -> SegmentationModule:
+def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel, limits: Limits) -> SegmentationModule:
     """The LightningModule of a model, with everything else that the configuration names."""
     allow = cfg.targets.allow
 
@@ -46,15 +49,36 @@ def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel) 
         scheduler,
         lambda: make_metrics(cfg, data),
         cfg.seed,
+        limits,
+        cfg.trainer.gradient_clip,
     )
 
 
-def check_network(model: SegmentationModel, data: SegmentationData, world_size: int) -> None:
-    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on."""
+def make_limits(cfg: Config, data: SegmentationData) -> Limits:
+    """How many images a device sees at once: as set, or to be found (auto)."""
+
+    def find(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+        assert isinstance(module, SegmentationModule)
+        return find_batch_size(trainer, module.model, data, _step_images(data, trainer.world_size))
+
+    return Limits(None if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size, find)
+
+
+def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
+    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on.
+
+    at_once: the most images of a micro-batch; 0: all of a step.
+    """
     drawn, predicted = data.image_sizes()
-    batch_size = TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
-    check_sizes(model, data.info.channels, batch_size, drawn, predicted)
+    images = _step_images(data, world_size)
+    smallest = images // -(-images // (at_once or images))
+    check_sizes(model, data.info.channels, smallest, drawn, predicted)
     freeze_unused(model, data.info.channels, drawn[0])
+
+
+def _step_images(data: SegmentationData, world_size: int) -> int:
+    """Images of an optimizer step on each device."""
+    return TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
 
 
 def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:

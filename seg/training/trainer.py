@@ -35,7 +35,6 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
             precision=precision,  # type: ignore[arg-type]
             max_epochs=cfg.trainer.max_epochs,
             check_val_every_n_epoch=cfg.trainer.validate_every,
-            gradient_clip_val=cfg.trainer.gradient_clip,
             deterministic=device.type == "cpu",
             callbacks=callbacks,
             plugins=[WholeCheckpointIO(folder.parents[1])],
