@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from seg.training.ranks import started_by_rank_0
+
 
 @contextmanager
 def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
@@ -16,11 +18,15 @@ def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
 
     Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
     """
+    if started_by_rank_0():  # which ends it
+        yield
+        return
     received: list[int] = []
 
     def stop(number: int, _: Any) -> None:
         received.append(number)
-        print("stopped by SIGTERM; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
+        if trainer.is_global_zero:
+            print("stopped by SIGTERM; the same command goes on from the last finished epoch", file=sys.stderr, flush=True)
         sys.exit(143)
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -12,6 +12,7 @@ from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
+from seg.training.strategies import clip_by_norm
 
 
 class SegmentationModule(pl.LightningModule):
@@ -58,7 +59,7 @@ class SegmentationModule(pl.LightningModule):
             raise ConfigError(
                 "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped; set optimizer.fused=false"
             )
-        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
+        clip_by_norm(self.trainer.strategy.model, [p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
         self.plan.start_epoch(self.model, self.current_epoch)
@@ -77,7 +78,8 @@ class SegmentationModule(pl.LightningModule):
         self.metrics = self.make_metrics()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.metrics.update(batch, self.model.predict(batch.images))
+        if len(batch):  # a rank may have none
+            self.metrics.update(batch, self.model.predict(batch.images))
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
