@@ -67,6 +67,8 @@ class Batch:
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; smaller ones are padded at the right and bottom, images with 0 and labels with 255."""
+    if not samples:
+        return Batch(torch.zeros(0, 1, 0, 0, dtype=torch.uint8), torch.zeros(0, 0, 0, dtype=torch.uint8), [], [], [], [], [], [])
     height, width = (max(s.size[axis] for s in samples) for axis in (0, 1))
     channels = samples[0].image.shape[2]
     images = np.zeros((len(samples), height, width, channels), np.uint8)

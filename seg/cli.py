@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.environment import conf_folder, prepare_environment
+from seg.environment import conf_folder, in_first_process, prepare_environment, processes_started
 from seg.errors import ConfigError, InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -190,6 +190,9 @@ def run_stage(command: str, arguments: list[str]) -> None:
         return _run(command, config)
 
     named = [] if any(a.startswith("hydra.job.name=") for a in arguments) else [f"hydra.job.name={command}"]
+    if command == "train" and not in_first_process():  # one process writes
+        named += ["hydra/job_logging=stdout", "hydra.output_subdir=null"]
+        named += [] if any(a.startswith("hydra.run.dir=") for a in arguments) else ["hydra.run.dir=."]
     app = [f"hydra.help.app_name='seg {command}'"] if {"-h", "--help"} & set(flags) else []
     sys.argv = ["seg", *arguments, *named, *app]
     hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
@@ -220,9 +223,9 @@ def _run(command: str, config: "DictConfig") -> float | None:
 
 
 def several_processes(trainer: "Trainer") -> bool:
-    """Whether Lightning would start further processes, or may."""
+    """Whether Lightning would start further processes, or may, or a launcher has."""
     one = trainer.devices == 1 or (isinstance(trainer.devices, list) and len(trainer.devices) == 1)
-    return not one or trainer.num_nodes > 1 or trainer.strategy.startswith(("ddp", "fsdp"))
+    return not one or trainer.num_nodes > 1 or trainer.strategy != "auto" or processes_started() > 1
 
 
 def _overrides(arguments: list[str]) -> list[str]:

@@ -80,7 +80,11 @@ def check_signatures(config: Config, known: Config | None = None) -> None:
 def explain(conf: Path, overrides: list[str]) -> None:
     """Raise ConfigError for the first override that names no group, option or key there is; sweeps are looked through."""
     parsed = _parse(overrides)
-    groups = {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in conf.iterdir() if folder.is_dir()}
+    groups = {
+        folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
+        for folder in conf.iterdir()
+        if folder.is_dir() and folder.name != "hydra"
+    }
     selected = []
     for override in parsed:
         key = override.get_key_element()
@@ -92,7 +96,7 @@ def explain(conf: Path, overrides: list[str]) -> None:
     keys = leaves(plain(_composed(conf, selected), resolve=False))
     for override in parsed:
         key = override.key_or_group
-        if key in groups or key.split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
+        if key in groups or key.replace("/", ".").split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
             continue
         if not any(k == key or k.startswith(f"{key}.") for k in keys):
             raise ConfigError(_unknown_key(key, list(keys), list(groups)))

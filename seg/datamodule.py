@@ -86,7 +86,10 @@ class TrainingBatches(Sampler[list[Key]]):
 
 
 class EvaluationBatches(Sampler[list[Key]]):
-    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice."""
+    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
+
+    A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
+    """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         by_size: dict[tuple[int, int], list[int]] = {}
@@ -97,6 +100,8 @@ class EvaluationBatches(Sampler[list[Key]]):
             for members in by_size.values()
             for start in range(0, len(members), batch_size)
         ]
+        if not self.batches and world_size > 1:
+            self.batches = [[]]
 
     def __len__(self) -> int:
         return len(self.batches)

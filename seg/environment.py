@@ -12,6 +12,9 @@ SPIN_COUNT = "1000"
 machine and saves much beside a busy process: benchmarks/openmp_spin.py measures it."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
+
 _USERS_OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 
@@ -44,6 +47,19 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def in_first_process() -> bool:
+    """Whether this is rank 0 of a training, or the only process there is."""
+    return not any(int(os.environ.get(variable, 0)) for variable in RANKS)
+
+
+def processes_started() -> int:
+    """Processes that torchrun or SLURM's srun started to train together, this one among them; 1 where neither did."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    alone = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # as Lightning sees it: a shell, whose tasks nobody started
+    return 1 if alone else int(os.environ.get("SLURM_NTASKS", 1))
 
 
 def own_conf_folder() -> Path:

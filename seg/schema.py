@@ -161,7 +161,10 @@ class Trainer(Named):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive | list[Count] | Literal["auto"]
     num_nodes: Positive
-    strategy: str
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"]
+    sync_batchnorm: bool | Literal["auto"]
+    scale_lr: Literal["none", "linear", "sqrt"]
+    reference_batch_size: Positive | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     channels_last: bool
     batch_size: Positive | Literal["auto"]

@@ -11,13 +11,14 @@ from lightning.pytorch.callbacks import Callback
 
 from seg.checkpoint import SECTIONS
 from seg.datamodule import SegmentationData
-from seg.environment import keep_freed_memory
+from seg.environment import in_first_process, keep_freed_memory
 from seg.errors import ConfigError, DataError, did_you_mean
 from seg.hardware import choose_precision, device_of
 from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
+from seg.training import learning_rate
 from seg.training.accumulation import check_strategy
 from seg.training.console import Console
 from seg.training.history import History
@@ -27,11 +28,14 @@ from seg.training.limits import check_batch_sizes, images_per_device
 from seg.training.means import EpochMeans
 from seg.training.outputs import write_outputs
 from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
-from seg.training.trainer import build_trainer, in_first_process, quiet
+from seg.training.ranks import Ranks, ending_together, following_rank_0
+from seg.training.strategies import Sharded
+from seg.training.trainer import build_trainer, quiet
 from seg.training.within_epoch import Place, SaveWithin, place_in
 from seg.transforms import load_policy
 
 
+@following_rank_0()
 def run(cfg: Config, out: Path) -> float:
     """Returns the best value of the monitored figure."""
     quiet()
@@ -65,9 +69,11 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     precision = choose_precision(cfg.trainer.precision, device)
     limits = make_limits(cfg, data)
     history, key = History(), f"val_{cfg.task.monitor}"
+    last = folder / "last.ckpt"
+    resumed = last if last.exists() else None
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
-    signals, last = StopSignals(in_first_process()), folder / "last.ckpt"
+    signals = StopSignals(in_first_process())
     callbacks: list[Callback] = [
         EpochMeans(),
         Console(cfg.runtime.progress, cfg.task.monitor),
@@ -75,34 +81,39 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         limits,
         best,
         Keep(filename="last", **keep),
+        Ranks(scratch.folder.name, resumed is not None),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
     if cfg.trainer.patience:
         callbacks.insert(3, Patience(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
-    place = place_in(last) if last.exists() else Place()
+    place = place_in(resumed) if resumed else Place()
     place.check(folder, trainer.world_size)
     data.first = place.epoch, place.step
-    check_strategy(trainer)
+    check_strategy(trainer, cfg.trainer)
     data.batch_size = images_per_device(cfg.trainer, trainer.world_size)
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
     check_network(model, data, trainer.world_size, limits.training)
-    module = build_module(cfg, data, model, limits)
+    lr, lr_factor = cfg.optimizer.arguments.get("lr"), learning_rate.lr_factor(cfg.trainer, trainer.world_size)
+    module = build_module(cfg, data, model, limits, lr_factor, isinstance(trainer.strategy, Sharded))
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
         size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
         print(f"{cfg.model.name} with {size} on {device.type}, {precision}; {len(data.info.classes)} classes")
-        for line in module.plan.table(cfg.optimizer.arguments.get("lr")):
+        if line := learning_rate.described(cfg.trainer, trainer.world_size, lr):
             print(line)
-        if last.exists():
+        for line in module.plan.table(lr and lr * lr_factor):
+            print(line)
+        if resumed:
             print(f"resuming an interrupted run from {last}, epoch {place.epoch + 1}, after step {place.step}")
-    with ended_by_signal(trainer, signals):
-        trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
-    if trainer.is_global_zero:
-        write_outputs(cfg, data, folder, out, history)
-        scratch.clear()
-    trainer.strategy.barrier()
+    with ending_together(trainer):
+        with ended_by_signal(trainer, signals):
+            trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        if trainer.is_global_zero:
+            write_outputs(cfg, data, folder, out, history)
+            scratch.clear()
+        trainer.strategy.barrier()
     return max(row[key] for row in history.rows if key in row)
 
 

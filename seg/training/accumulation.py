@@ -13,16 +13,20 @@ from seg.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
 from seg.sample import Prediction
+from seg.schema import Trainer
+from seg.training.exchange import Exchange
 from seg.training.limits import Limits
 from seg.training.memory import ADVICE, free_cached, is_out_of_memory, summary
-from seg.training.ranks import Ranks
 
 
-def check_strategy(trainer: pl.Trainer) -> None:
-    """Raise ConfigError for a strategy of Lightning whose processes each hold a part of the network."""
-    if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-        name = type(trainer.strategy).__name__
-        raise ConfigError(f"trainer.strategy: {name} splits the network, which a step of micro-batches cannot; set trainer.strategy=ddp")
+def check_strategy(trainer: pl.Trainer, settings: Trainer) -> None:
+    """Raise ConfigError where steps of micro-batches are asked for, and each process holds a part of the network alone."""
+    if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy) or settings.effective_batch_size is None:
+        return
+    raise ConfigError(
+        f"trainer.effective_batch_size={settings.effective_batch_size}: trainer.strategy={settings.strategy} splits the network, which a "
+        "step of micro-batches cannot; set trainer.effective_batch_size=null, or trainer.strategy=ddp"
+    )
 
 
 def named_losses(model: SegmentationModel, batch: Batch) -> dict[str, Tensor]:
@@ -39,9 +43,9 @@ class Accumulation:
         self, trainer: pl.Trainer, model: SegmentationModel, limits: Limits, device: torch.device, backward: Callable[[Tensor], None]
     ) -> None:
         self.trainer, self.model, self.limits, self.device, self.backward = trainer, model, limits, device, backward
-        self.ranks, self.before = Ranks(), Snapshot(model, device)
+        self.exchange, self.before = Exchange(), Snapshot(model, device)
         # Processes whose batch norms wait for each other cannot stop in the middle of a step, one of them alone.
-        self.repeatable = self.ranks.count == 1 or not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
+        self.repeatable = self.exchange.count == 1 or not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
 
     def gradients(self, batch: Batch, optimizer: LightningOptimizer) -> dict[str, Tensor]:
         """Leave the gradients of the mean loss over the batches of all processes; returns the means over this one's images.
@@ -54,16 +58,16 @@ class Accumulation:
         while True:
             optimizer.zero_grad()
             means, problem = self._attempt(batch)
-            failed, *present = self.ranks.any_of([problem is not None, *(p.grad is not None for p in parameters)])
+            failed, *present = self.exchange.any_of([problem is not None, *(p.grad is not None for p in parameters)])
             if not failed:
-                self.ranks.average_gradients(parameters, present)
-                self.ranks.share_buffers(self.model)
+                self.exchange.average_gradients(parameters, present)
+                self.exchange.share_buffers(self.model)
                 return means
             optimizer.zero_grad()
             self.before.restore()
             free_cached(self.device)
             largest = max(len(part) for part in batch.split(self.limits.training))
-            images = len(batch) * self.ranks.count
+            images = len(batch) * self.exchange.count
             line = self.limits.halve_training(largest, problem or "in another process", self.trainer.global_step, images)
             if self.trainer.is_global_zero:
                 print(line, flush=True)

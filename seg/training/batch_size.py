@@ -15,9 +15,9 @@ from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
 from seg.sample import Sample
 from seg.training.accumulation import Snapshot, named_losses
+from seg.training.exchange import Exchange
 from seg.training.memory import ADVICE, free_cached, is_out_of_memory
 from seg.training.meters import Meter, meter_of
-from seg.training.ranks import Ranks
 
 TRIALS = (1, 2, 4)
 """Images of the trials on a CPU, from which its memory for more is extrapolated."""
@@ -38,7 +38,7 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
             found = extrapolated(growths(lambda n: trial.peak(meter, n), meter.limit, least, most), meter.limit, most)
         else:
             found = largest(lambda n: trial.peak(meter, n) <= meter.limit, least, most)
-    found = Ranks().least(found)
+    found = Exchange().least(found)
     if found < least:
         raise ConfigError(f"trainer.batch_size=auto: {least} image(s) of this size do not fit into the memory of {device}; {ADVICE}")
     if most // -(-most // found) < least:

@@ -10,6 +10,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from seg.training.ranks import started_by_rank_0
+
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
@@ -45,6 +47,9 @@ def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]
 
     Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
     """
+    if started_by_rank_0():  # which ends it
+        yield
+        return
     before = {number: signal.getsignal(number) for number in NAMES}
     signals.install()
     try:

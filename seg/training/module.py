@@ -14,10 +14,11 @@ from seg.errors import ConfigError
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
-from seg.training.accumulation import Accumulation, predict
+from seg.training.accumulation import Accumulation, named_losses, predict
 from seg.training.limits import Limits
 from seg.training.means import RunningMeans
 from seg.training.memory import ADVICE, is_out_of_memory, summary
+from seg.training.strategies import clip_by_norm
 
 
 class SegmentationModule(pl.LightningModule):
@@ -25,7 +26,8 @@ class SegmentationModule(pl.LightningModule):
     make_scheduler: (optimizer, total steps) -> scheduler, stepped each batch.
 
     make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
-    loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None.
+    loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None. sharded: whether
+    each process holds a part of the network: then a step is one pass, and Lightning's own.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class SegmentationModule(pl.LightningModule):
         seed: int,
         limits: Limits,
         gradient_clip: float | None,
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.plan = model, plan
@@ -49,7 +52,7 @@ class SegmentationModule(pl.LightningModule):
         )
         self.means = RunningMeans()
         self.limits, self.gradient_clip = limits, gradient_clip
-        self.automatic_optimization = False  # a step repeats itself with smaller micro-batches
+        self.automatic_optimization = sharded  # else a step repeats itself with smaller micro-batches
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)
@@ -70,7 +73,7 @@ class SegmentationModule(pl.LightningModule):
             raise ConfigError(
                 "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped; set optimizer.fused=false"
             )
-        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
+        clip_by_norm(self.trainer.strategy.model, [p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self.configure_gradient_clipping(optimizer, self.gradient_clip)  # Lightning leaves it to modules that call their optimizer
@@ -101,30 +104,32 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """An optimizer step. Lightning calls it under autocast, which is for forward passes alone."""
-        with torch.autocast(self.device.type, enabled=False):
-            optimizer = self.optimizers()
-            assert isinstance(optimizer, LightningOptimizer)
-            shown = self.accumulation.gradients(batch, optimizer)
-            self._step(optimizer)
+        shown = named_losses(self.model, batch) if self.automatic_optimization else self._step(batch)
         for name, value in shown.items():
             self.means.add(f"train_{name}", value, len(batch))
         return shown["loss"]
 
-    def _step(self, optimizer: LightningOptimizer) -> None:
-        try:
-            optimizer.step()
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            problem = summary(error)
-            raise ConfigError(f"out of memory in the optimizer, whatever the number of images at once ({problem}); {ADVICE}") from None
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, enabled=False):
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            shown = self.accumulation.gradients(batch, optimizer)
+            try:
+                optimizer.step()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = summary(error)
+                raise ConfigError(f"out of memory in the optimizer, whatever the number of images at once ({problem}); {ADVICE}") from None
         self.lr_scheduler_step(self.trainer.lr_scheduler_configs[0].scheduler, None)
+        return shown
 
     def on_validation_epoch_start(self) -> None:
         self.metrics = self.make_metrics()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.metrics.update(batch, predict(self.model, batch.images, self.limits, self.device))
+        if len(batch):  # a rank may have none
+            self.metrics.update(batch, predict(self.model, batch.images, self.limits, self.device))
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:

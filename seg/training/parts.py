@@ -7,6 +7,7 @@ import torch
 
 from seg.config import AT_RUN_TIME
 from seg.datamodule import SegmentationData, TrainingBatches
+from seg.environment import in_first_process
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
@@ -17,7 +18,6 @@ from seg.targets import build
 from seg.training.batch_size import find_batch_size
 from seg.training.limits import Limits
 from seg.training.module import SegmentationModule
-from seg.training.trainer import in_first_process
 
 
 def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
@@ -26,15 +26,17 @@ def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
     return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
 
 
-def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel, limits: Limits) -> SegmentationModule:
-    """The LightningModule of a model, with everything else that the configuration names."""
+def build_module(
+    cfg: Config, data: SegmentationData, model: SegmentationModel, limits: Limits, lr_factor: float = 1.0, sharded: bool = False
+) -> SegmentationModule:
+    """The LightningModule of a model, with everything else that the configuration names. lr_factor: of every learning rate."""
     allow = cfg.targets.allow
 
     def optimizer(groups: list[Group]) -> Any:
         parts = [{"params": group.parameters, "name": group.name} for group in groups]
         made = build(cfg.optimizer, allow, "optimizer", {"params": parts})
         for part, group in zip(made.param_groups, groups, strict=True):
-            part["lr"] *= group.lr_share
+            part["lr"] *= group.lr_share * lr_factor
         return made
 
     def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
@@ -51,6 +53,7 @@ def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel, 
         cfg.seed,
         limits,
         cfg.trainer.gradient_clip,
+        sharded,
     )
 
 

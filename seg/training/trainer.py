@@ -1,43 +1,47 @@
 """Lightning's trainer, as the configuration's section of this name asks for it."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seg.environment import processes_started
 from seg.errors import ConfigError
 from seg.models.finetune import thaws
 from seg.schema import Config
 from seg.training.keeping import WholeCheckpointIO
-
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
-
-
-def in_first_process() -> bool:
-    """Whether this is rank 0, known before Lightning is asked."""
-    return not any(int(os.environ.get(variable, 0)) for variable in RANKS)
+from seg.training.strategies import Replicated, Sharded, ShardedPrecision
 
 
 def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
+    strategy = make_strategy(strategy_of(cfg), num_devices(cfg, device) * cfg.trainer.num_nodes)
+    sharded = isinstance(strategy, Sharded)
+    plugins: list[Any] = [WholeCheckpointIO(folder.parents[1])]
+    if sharded:
+        plugins.append(ShardedPrecision(precision, device.type))
     try:
-        return pl.Trainer(
+        if SLURMEnvironment.detect() and not torch.distributed.is_torchelastic_launched():
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # a requeued job goes on from last.ckpt, as any other
+        trainer = pl.Trainer(
             accelerator=cfg.trainer.accelerator,
             devices=cfg.trainer.devices,
             num_nodes=cfg.trainer.num_nodes,
-            strategy=strategy_of(cfg),
-            precision=precision,  # type: ignore[arg-type]
+            strategy=strategy,
+            precision=None if sharded else precision,  # type: ignore[arg-type]
+            sync_batchnorm=syncs_batchnorm(cfg, device),
             max_epochs=cfg.trainer.max_epochs,
             check_val_every_n_epoch=cfg.trainer.validate_every,
             deterministic=device.type == "cpu",
             callbacks=callbacks,
-            plugins=[WholeCheckpointIO(folder.parents[1])],
+            plugins=plugins,
             default_root_dir=folder,
             logger=False,
             enable_progress_bar=False,
@@ -45,11 +49,41 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"trainer (accelerator={cfg.trainer.accelerator}, devices={cfg.trainer.devices}, strategy={cfg.trainer.strategy}): {reason}"
         ) from None
+    if processes_started() not in (1, trainer.world_size):
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices}, trainer.num_nodes={cfg.trainer.num_nodes}: need {trainer.world_size} processes, but "
+            f"{processes_started()} were started; set trainer=ddp, trainer.devices=<processes on a node> and trainer.num_nodes=<nodes>"
+        )
+    return trainer
+
+
+def num_devices(cfg: Config, device: torch.device) -> int:
+    """Devices of this machine that the setting means."""
+    devices = cfg.trainer.devices
+    if devices == "auto":
+        return torch.cuda.device_count() if device.type == "cuda" else 1
+    return len(devices) if isinstance(devices, list) else int(devices)
+
+
+def make_strategy(name: str, world_size: int) -> str | Strategy:
+    """Lightning's strategy of this name, as it is here."""
+    if name == "fsdp":
+        return Sharded()
+    if name == "auto" and world_size == 1:
+        return "auto"
+    return Replicated(find_unused_parameters=True) if name.endswith("find_unused_parameters_true") else Replicated()
+
+
+def syncs_batchnorm(cfg: Config, device: torch.device) -> bool:
+    """Whether batch norms take their statistics from the batches of all devices; torch has this for GPUs alone."""
+    if cfg.trainer.sync_batchnorm is True and device.type == "cpu":
+        raise ConfigError("trainer.sync_batchnorm=true: torch cannot do this on a CPU; set trainer.sync_batchnorm=auto or false")
+    return device.type == "cuda" and cfg.trainer.sync_batchnorm is not False
 
 
 def strategy_of(cfg: Config) -> str:
@@ -62,8 +96,8 @@ def strategy_of(cfg: Config) -> str:
     several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes > 1
     if not thaws(cfg.finetune) or name.endswith("find_unused_parameters_true") or (name == "auto" and not several):
         return name
-    if name in ("auto", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
-        return f"{'ddp' if name == 'auto' else name}_find_unused_parameters_true"
+    if name in ("auto", "ddp"):
+        return "ddp_find_unused_parameters_true"
     raise ConfigError(
         f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy={name} cannot; set "
         "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
