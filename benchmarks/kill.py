@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from project import Project, stages_run
+from project import Project, stages_run  # noqa: E402 - of tests/
 
 SETTINGS = [
     "data.source.num_images=60",
@@ -183,7 +183,7 @@ def remove_half_written(trial: Trial) -> bool:
     """Remove what DVC says it cannot read; whether there was such a file."""
     text = said(trial.folder)
     for sign, name in HALVES.items():
-        if re.search(rf"{re.escape(sign)}['’]?.*(corrupted|format error|is invalid|unable to read)", text, re.I | re.S):
+        if re.search(rf"{re.escape(sign)}.*(corrupted|validation failed|format error)", text):
             (trial.folder / name).unlink(missing_ok=True)
             trial.removed.append(name)
             return True
@@ -205,9 +205,8 @@ def difference(found: Digests, wanted: Digests) -> str:
 def line(trial: Trial) -> str:
     moments = ", ".join(f"{seconds:.1f} s ({stage})" for seconds, stage in trial.moments)
     removed = f"; removed {', '.join(trial.removed)}" if trial.removed else ""
-    return (
-        f"trial {trial.number}: killed after {moments}{removed}: {trial.wrong + f'; see {trial.folder}' if trial.wrong else 'as unbroken'}"
-    )
+    end = f"{trial.wrong}; see {trial.folder}" if trial.wrong else "as unbroken"
+    return f"trial {trial.number}: killed after {moments}{removed}: {end}"
 
 
 def summary(trials: list[Trial], seconds: float) -> str:
