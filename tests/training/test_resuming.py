@@ -162,19 +162,18 @@ def expect_one_line(folder: Path, text: str) -> None:
 
 
 RANKS = """
-import pickle, sys
+import os, pickle, sys
 from pathlib import Path
 import killed
 if __name__ == "__main__":
     config, moment = pickle.loads(Path(sys.argv[1]).read_bytes())
-    killed.train_here(config, Path(sys.argv[1]).parent, moment)
+    killed.train_here(config, Path(sys.argv[1]).parent, None if os.environ.get("LOCAL_RANK") else moment)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig, tmp_path: Path, number: int) -> None:
-    """Each has loss sums and dropout of its own."""
+def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig, tmp_path: Path) -> None:
+    """Each has loss sums and dropout of its own; one alone gets the signal."""
     data = make_config("task=semantic").data
     classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
     prepare(Shapes(20, 32, 0, classes), "shapes", classes, Division.of(data), None, tmp_path / "prepared", 1, "none")
@@ -192,11 +191,11 @@ def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig
 
     done = run(tmp_path / "unbroken")
     assert done.returncode == 0, done.stderr
-    ended = run(tmp_path / "ended", Moment("step", 10, number))
-    assert ended.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL), ended.stderr
+    ended = run(tmp_path / "ended", Moment("step", 10, signal.SIGTERM))
+    assert ended.returncode == 143, ended.stderr
     resumed = run(tmp_path / "ended")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"epoch 2, after step {3 if number == signal.SIGTERM else 2}" in resumed.stdout
+    assert "epoch 2, after step 3" in resumed.stdout
     assert files_of(tmp_path / "ended") == files_of(tmp_path / "unbroken")
 
 
