@@ -66,6 +66,7 @@ class Scratch:
                 ) from None
             if self.lock_path.exists() and os.path.samestat(os.fstat(lock.fileno()), self.lock_path.stat()):
                 self._lock = lock
+                os.register_at_fork(after_in_child=lock.close)  # loaders would hold it for seconds after a training is killed
                 for left in self.folder.glob("*.partial"):  # of a run that was killed
                     left.unlink()
                 shutil.rmtree(self._done, ignore_errors=True)

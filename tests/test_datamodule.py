@@ -176,6 +176,17 @@ def test_the_image_left_out_of_an_epoch_is_another_each_time() -> None:
     assert set(left) == set(range(7))
 
 
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
+def test_a_training_that_goes_on_draws_the_rest_of_the_epoch_and_all_of_the_next(rank: int, world_size: int) -> None:
+    goes_on = TrainingBatches(20, 3, 0, rank, world_size, first=(2, 1))
+    assert list(goes_on) == epoch(20, 3, 0, 2, rank, world_size)[1:], "also where no epoch is named, as to loading processes"
+    assert len(goes_on) == len(epoch(20, 3, 0, 2, rank, world_size)), "of a whole epoch"
+    for number, left_out in ((2, 1), (3, 0)):
+        goes_on.set_epoch(number)
+        assert list(goes_on) == epoch(20, 3, 0, number, rank, world_size)[left_out:]
+    assert list(TrainingBatches(20, 3, 0, first=(2, 6))) == []
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_covers_every_image_once_in_batches_of_one_size(world_size: int) -> None:
     sizes = [(20, 30), (24, 20), (20, 30), (20, 30), (24, 20), (20, 30), (7, 7)]

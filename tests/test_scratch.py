@@ -116,3 +116,42 @@ def test_a_failed_training_leaves_its_folder(tmp_path: Path) -> None:
     (scratch.__enter__() / "last.ckpt").write_text("half")
     scratch.__exit__(KeyError, KeyError(), None)
     assert (tmp_path / "train/last.ckpt").read_text() == "half"
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/last.ckpt").write_text("good")
+    (tmp_path / "train/last.ckpt.partial").write_text("ha")
+    with Scratch(tmp_path, "train") as folder:
+        assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+
+
+def test_a_folder_that_was_killed_while_it_was_removed_is_none_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = Scratch(tmp_path, "train")
+    (scratch.__enter__() / "last.ckpt").write_text("done")
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    scratch.clear()
+    scratch.__exit__()
+    monkeypatch.undo()
+    with Scratch(tmp_path, "train") as folder:
+        assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "train.lock"]
+
+
+def test_loading_processes_do_not_hold_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks of a killed training live on for seconds."""
+    monkeypatch.setattr("seg.scratch.WAIT", 0.0)
+    holder = os.fork()
+    if holder == 0:
+        Scratch(tmp_path, "train").__enter__()
+        if os.fork() == 0:
+            (tmp_path / "loads").write_text(str(os.getpid()))
+            signal.pause()
+        while not (tmp_path / "loads").exists():
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(holder, 0)
+    try:
+        Scratch(tmp_path, "train").__enter__()
+    finally:
+        os.kill(int((tmp_path / "loads").read_text()), signal.SIGKILL)
