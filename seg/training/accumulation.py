@@ -14,7 +14,7 @@ from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
 from seg.sample import Prediction
 from seg.training.limits import Limits
-from seg.training.memory import ADVICE, free_cached, is_out_of_memory, summary
+from seg.training.memory import ADVICE, is_out_of_memory, recover, summary
 from seg.training.ranks import Ranks
 
 
@@ -61,7 +61,7 @@ class Accumulation:
                 return means
             optimizer.zero_grad()
             self.before.restore()
-            free_cached(self.device)
+            recover(self.device)
             largest = max(len(part) for part in batch.split(self.limits.training))
             images = len(batch) * self.ranks.count
             line = self.limits.halve_training(largest, problem or "in another process", self.trainer.global_step, images)
@@ -146,6 +146,6 @@ def predict(model: SegmentationModel, images: Tensor, limits: Limits, device: to
             problem = summary(error)
         else:
             continue
-        free_cached(device)
+        recover(device)
         print(limits.halve_evaluation(len(part), problem), flush=True)
     return done
