@@ -16,7 +16,7 @@ from seg.sample import Prediction
 from seg.schema import Trainer
 from seg.training.exchange import Exchange
 from seg.training.limits import Limits
-from seg.training.memory import ADVICE, free_cached, is_out_of_memory, summary
+from seg.training.memory import ADVICE, is_out_of_memory, recover, summary
 
 
 def check_strategy(trainer: pl.Trainer, settings: Trainer) -> None:
@@ -65,7 +65,7 @@ class Accumulation:
                 return means
             optimizer.zero_grad()
             self.before.restore()
-            free_cached(self.device)
+            recover(self.device)
             largest = max(len(part) for part in batch.split(self.limits.training))
             images = len(batch) * self.exchange.count
             line = self.limits.halve_training(largest, problem or "in another process", self.trainer.global_step, images)
@@ -150,6 +150,6 @@ def predict(model: SegmentationModel, images: Tensor, limits: Limits, device: to
             problem = summary(error)
         else:
             continue
-        free_cached(device)
+        recover(device)
         print(limits.halve_evaluation(len(part), problem), flush=True)
     return done

@@ -16,8 +16,11 @@ from seg.models.dry_run import ONE_VALUE
 from seg.sample import Sample
 from seg.training.accumulation import Snapshot, named_losses
 from seg.training.exchange import Exchange
-from seg.training.memory import ADVICE, free_cached, is_out_of_memory
+from seg.training.memory import ADVICE, empty_cache, is_out_of_memory, recover
 from seg.training.meters import Meter, meter_of
+
+SHARED = ("cpu",)
+"""Devices whose memory is the machine's: a trial that fails would have driven it into swap."""
 
 TRIALS = (1, 2, 4)
 """Images of the trials on a CPU, from which its memory for more is extrapolated."""
@@ -34,7 +37,7 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
     meter = meter_of(device, trainer.num_devices)
     with Trial(trainer, model, optimizer, largest_sample(data)) as trial:
         least = trial.least(meter)
-        if device.type == "cpu":
+        if device.type in SHARED:
             found = extrapolated(growths(lambda n: trial.peak(meter, n), meter.limit, least, most), meter.limit, most)
         else:
             found = largest(lambda n: trial.peak(meter, n) <= meter.limit, least, most)
@@ -91,8 +94,9 @@ def extrapolated(found: Mapping[int, float], limit: float, most: int) -> int:
     counts = [n for n in found if found[n] <= limit]
     if not counts:
         return 0
+    too_many = min((n for n in found if found[n] > limit), default=most + 1)
     costs = [(found[b] - found[a]) / (b - a) for a, b in pairwise(counts)] or [found[counts[0]] / counts[0]]
-    return min(most, counts[-1] + int((limit - found[counts[-1]]) / max(*costs, 1.0)))
+    return min(most, too_many - 1, counts[-1] + int((limit - found[counts[-1]]) / max(*costs, 1.0)))
 
 
 class Trial:
@@ -117,7 +121,7 @@ class Trial:
             for parameter, weights in zip(self.model.parameters(), self.weights, strict=True):
                 parameter.copy_(weights)
         self.before.restore()
-        free_cached(self.device)
+        empty_cache(self.device)
 
     def least(self, meter: Meter) -> int:
         """1, or 2 where batch normalisation cannot learn from a single image. A step is taken, so that the optimizer has its state."""
@@ -139,7 +143,7 @@ class Trial:
             if not is_out_of_memory(error):
                 raise
         self.optimizer.zero_grad()
-        free_cached(self.device)
+        (empty_cache if math.isfinite(peak) else recover)(self.device)
         return peak
 
     def _step(self, batch: Batch) -> None:

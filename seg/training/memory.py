@@ -24,8 +24,13 @@ def summary(error: BaseException) -> str:
     return text.partition(". ")[0].rstrip(".")[:200]
 
 
-def free_cached(device: torch.device) -> None:
-    """Give back what only torch's cache still holds. What a caught error refers to is not freed: call this after the `except`."""
+def recover(device: torch.device) -> None:
+    """After memory ran out, give back what nothing uses. What a caught error refers to is in use: call this after the `except`."""
     gc.collect()
+    empty_cache(device)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give back the device's memory that torch keeps for later."""
     if device.type in ("cuda", "mps"):
         torch.get_device_module(device).empty_cache()

@@ -142,7 +142,7 @@ def test_every_scheduler_keeps_the_ratio(
     for factor in (1.0, 0.5):
         config = composed.model_copy(update={"finetune": settings(lr_factor=factor)})
         data = type("Data", (), {"info": make_info()})()
-        module = parts.build_module(config, data, parts.make_model(config, data))
+        module = parts.build_module(config, data, parts.make_model(config, data), parts.make_limits(config, data))
         made = module.make_optimizer(module.plan.groups)
         schedule = module.make_scheduler(made, 20)
         rows = []

@@ -15,7 +15,7 @@ from conftest import ROOT, MakeConfig, MakeInfo
 from seg.errors import ConfigError
 from seg.schema import Config
 from seg.stages.train import run
-from seg.training.parts import build_module, make_model
+from seg.training.parts import build_module, make_limits, make_model
 from seg.training.trainer import strategy_of
 
 FINDS = "ddp_find_unused_parameters_true"
@@ -79,7 +79,7 @@ def test_what_a_file_gave_is_said_once(
     torch.save({"weight": torch.zeros(3, 3, 1, 1)}, tmp_path / "layer.pth")
     config = make_config(f"model.weights={tmp_path / 'layer.pth'}", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
     data: Any = SimpleNamespace(info=make_info())
-    module = build_module(config, data, make_model(config, data))
+    module = build_module(config, data, make_model(config, data), make_limits(config, data))
     assert not module.model.network.weight.any()
     assert ("weights: 1 of the network's 2 tensors" in capsys.readouterr().out) == (rank == "0")
 

@@ -16,7 +16,7 @@ from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
 from seg.targets import build
-from seg.training.module import SegmentationModule
+from seg.training.accumulation import named_losses
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 1}
 
@@ -75,17 +75,14 @@ def test_an_option_of_ones_own_takes_in_others_and_a_librarys_loss(tmp_path: Pat
     assert 0 < terms["log_dice"] < 5
 
 
-def test_the_module_logs_each_term_by_its_name(make_config: MakeConfig, make_info: MakeInfo) -> None:
+def test_each_term_is_known_by_its_name(make_config: MakeConfig, make_info: MakeInfo) -> None:
     focal = "{weight:3,loss:{_target_:seg.models.losses.Focal,gamma:1.0,class_weights:none}}"
     config = make_config("loss=ce_dice", "loss.terms.dice.weight=0.5", f"+loss.terms.focal={focal}", network=CONVOLUTION)
     model = build_model(config, make_info())
     images = torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
     batch = Batch(images, images[:, 0] % 3, [], [], [], [], [(8, 8)] * 2, ["a", "b"])
-    module = SegmentationModule(model, None, None, None, None, 0)  # type: ignore[arg-type]
-    total = module.training_step(batch, 0)
-    assert set(module.means.counts.values()) == {2}
-    logged = {name: value.item() / 2 for name, value in module.means.sums.items()}
-    assert list(logged) == ["train_loss", "train_ce_term", "train_dice_term", "train_focal_term"]
-    assert logged["train_loss"] == pytest.approx(sum(list(logged.values())[1:])) == total.item()
+    named = {name: value.item() for name, value in named_losses(model, batch).items()}
+    assert list(named) == ["loss", "ce_term", "dice_term", "focal_term"]
+    assert named["loss"] == pytest.approx(sum(list(named.values())[1:]))
     logits = model.logits(batch.images)["out"]
-    assert logged["train_dice_term"] == pytest.approx(0.5 * Dice("none", [1] * 3)(logits, batch.semantic).item())
+    assert named["dice_term"] == pytest.approx(0.5 * Dice("none", [1] * 3)(logits, batch.semantic).item())
