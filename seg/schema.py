@@ -157,13 +157,28 @@ class Augment(Named):
     transforms: list[Target]
 
 
+class Ema(Section):
+    decay: Annotated[float, Field(ge=0, lt=1)]
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Swa(Section):
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Trainer(Named):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive | list[Count] | Literal["auto"]
     num_nodes: Positive
     strategy: str
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    float32_matmul: Literal["highest", "high", "medium"]
     channels_last: bool
+    compile: bool
+    activation_checkpointing: bool
+    average: Literal["none", "ema", "swa"]
+    ema: Ema
+    swa: Swa
     batch_size: Positive
     max_epochs: Positive
     validate_every: Positive
@@ -228,6 +243,7 @@ class Predict(Named):
     tiling: TilingSettings
     accelerator: Literal["auto", "cpu", "gpu"] | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
+    compile: bool
 
 
 class ExportCheck(Section):

@@ -17,6 +17,8 @@ from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
+from seg.training.acceleration import accelerate, check_acceleration
+from seg.training.averaging import averaging_of
 from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import ended_by_signal
@@ -36,6 +38,7 @@ def run(cfg: Config, out: Path) -> float:
             f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
             "or no epoch is validated and no best checkpoint is kept"
         )
+    check_acceleration(cfg.trainer, device_of(cfg.trainer.accelerator))
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
@@ -65,6 +68,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         history,
         best,
         Keep(filename="last", **keep),
+        *averaging_of(cfg.trainer, cfg.seed),
     ]
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
@@ -72,7 +76,8 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
     check_network(model, data, trainer.world_size)
-    module = build_module(cfg, data, model)
+    module = build_module(cfg, data, model, precision)
+    accelerate(cfg.trainer, model, data, device)
     last = folder / "last.ckpt"
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))

@@ -13,6 +13,7 @@ from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, make_plan
 from seg.schema import Config
 from seg.targets import build
+from seg.training.acceleration import chosen_fused
 from seg.training.module import SegmentationModule
 from seg.training.trainer import in_first_process
 
@@ -23,13 +24,14 @@ def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
     return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
 
 
-def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel) -> SegmentationModule:
+def build_module(cfg: Config, data: SegmentationData, model: SegmentationModel, precision: str = "32-true") -> SegmentationModule:
     """The LightningModule of a model, with everything else that the configuration names."""
     allow = cfg.targets.allow
 
     def optimizer(groups: list[Group]) -> Any:
         parts = [{"params": group.parameters, "name": group.name} for group in groups]
-        made = build(cfg.optimizer, allow, "optimizer", {"params": parts})
+        device = groups[0].parameters[0].device
+        made = build(chosen_fused(cfg.optimizer, precision, device), allow, "optimizer", {"params": parts})
         for part, group in zip(made.param_groups, groups, strict=True):
             part["lr"] *= group.lr_share
         return made
