@@ -5,6 +5,7 @@ one graph, forward and backward, before anything of it has run. So a failure lea
 made again without compilation.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,16 +17,21 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 """Words of the RuntimeErrors with which allocators of other devices than CUDA's end."""
 
 
-def compile_in_place(network: nn.Module, key: str, say: Callable[[str], None] = print) -> None:
+def compile_in_place(
+    network: nn.Module, key: str, say: Callable[[str], None] = print, backend: str | Callable[..., Any] = "inductor"
+) -> None:
     """Have torch.compile (TorchDynamo and TorchInductor) compile the network at its first call.
 
     A second size of images compiles it once more, for sizes that vary (`dynamic=None` of torch.compile). Training and evaluation, with
     and without gradients, and other sets of frozen parameters are programs of their own. When there are as many as
     `torch._dynamo.config.recompile_limit` (8), those that there are go on, and what fits none of them runs uncompiled.
 
-    key: the setting, which messages name. say: is told, once, where the network cannot be compiled.
+    key: the setting, which messages name. say: is told, once, where the network cannot be compiled. backend: of
+    torch.compile.
     """
-    network.compile(fullgraph=True)
+    for name in ("torch._dynamo", "torch._inductor", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # they would say it too, in many lines
+    network.compile(fullgraph=True, backend=backend)
     network._compiled_call_impl = _Fallback(network, key, say)
 
 

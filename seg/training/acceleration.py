@@ -21,6 +21,11 @@ def check_acceleration(settings: Trainer, device: torch.device) -> None:
     """Raise ConfigError for what this device, or the strategy, cannot do."""
     if settings.precision == "16-mixed" and device.type == "cpu":
         raise ConfigError("trainer.precision=16-mixed: needs a GPU; on a CPU set trainer.precision=auto, 32-true or bf16-mixed")
+    if settings.compile and settings.activation_checkpointing:
+        raise ConfigError(
+            "trainer.compile=true with trainer.activation_checkpointing=true: torch cannot compile blocks that run again; set one of them to "
+            "false (a compiled network keeps fewer activations by itself)"
+        )
     if settings.average != "none" and settings.strategy.startswith(("fsdp", "deepspeed")):
         raise ConfigError(
             f"trainer.average={settings.average}: needs the whole network in each process, which trainer.strategy={settings.strategy} "
