@@ -18,7 +18,6 @@ import seg
 from seg.compilation import compile_in_place
 from seg.errors import ConfigError
 
-
 pytestmark = pytest.mark.slow
 
 
@@ -86,14 +85,15 @@ def test_names_stay_and_copies_are_not_compiled() -> None:
 @pytest.mark.parametrize("amp", [False, True])
 def test_sizes_modes_and_frozen_parts_may_change(amp: bool) -> None:
     said: list[str] = []
+    tolerance = {"rtol": 0.05, "atol": 0.005} if amp else {}
     network, reference = pair()
     compile_in_place(network, "here", said.append, backend="aot_eager")
     with torch.autocast("cpu", torch.bfloat16, enabled=amp):
         for side in (16, 24, 40, 32):
-            check_step(network, reference, images(side))
+            check_step(network, reference, images(side), **tolerance)
         for part in (network, reference):
             part.down.requires_grad_(False).eval()
-        check_step(network, reference, images())
+        check_step(network, reference, images(), **tolerance)
         with torch.inference_mode():
             for side in (16, 24):
                 torch.testing.assert_close(network.eval()(images(side)), reference.eval()(images(side)))

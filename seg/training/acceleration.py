@@ -23,8 +23,8 @@ def check_acceleration(settings: Trainer, device: torch.device) -> None:
         raise ConfigError("trainer.precision=16-mixed: needs a GPU; on a CPU set trainer.precision=auto, 32-true or bf16-mixed")
     if settings.compile and settings.activation_checkpointing:
         raise ConfigError(
-            "trainer.compile=true with trainer.activation_checkpointing=true: torch cannot compile blocks that run again; set one of them to "
-            "false (a compiled network keeps fewer activations by itself)"
+            "trainer.compile=true with trainer.activation_checkpointing=true: torch cannot compile blocks that run again; set one "
+            "of them to false (a compiled network keeps fewer activations by itself)"
         )
     if settings.average != "none" and settings.strategy.startswith(("fsdp", "deepspeed")):
         raise ConfigError(
