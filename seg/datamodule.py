@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg.batch import collate
@@ -187,6 +188,7 @@ class SegmentationData(pl.LightningDataModule):
             collate_fn=collate,
             pin_memory=on_gpu,
             worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
             persistent_workers=False,  # the epoch travels with the sampler's keys, so workers may be short-lived
         )
 

@@ -22,6 +22,17 @@ def choose_precision(setting: str, device: torch.device) -> str:
     return "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
+def set_float32_matmul(setting: str, device: torch.device) -> None:
+    """How float32 is multiplied on a GPU, in matrix products and convolutions alike; a CPU's stays exact.
+
+    highest: float32. high: TF32, whose products have 10 bits of mantissa and are summed in float32. medium: bf16 in matrix products
+    where torch has it, else TF32.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision(setting)
+        torch.backends.cudnn.allow_tf32 = setting != "highest"
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether matrix products in bf16 are hardware instructions (AVX512-BF16, AMX; Ampere and later)."""
     if device.type == "cuda":

@@ -157,6 +157,15 @@ class Augment(Named):
     transforms: list[Target]
 
 
+class Ema(Section):
+    decay: Annotated[float, Field(ge=0, lt=1)]
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Swa(Section):
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Trainer(Named):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive | list[Count] | Literal["auto"]
@@ -166,7 +175,13 @@ class Trainer(Named):
     scale_lr: Literal["none", "linear", "sqrt"]
     reference_batch_size: Positive | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    float32_matmul: Literal["highest", "high", "medium"]
     channels_last: bool
+    compile: bool
+    activation_checkpointing: bool
+    average: Literal["none", "ema", "swa"]
+    ema: Ema
+    swa: Swa
     batch_size: Positive | Literal["auto"]
     effective_batch_size: Positive | None
     max_epochs: Positive
@@ -232,6 +247,7 @@ class Predict(Named):
     tiling: TilingSettings
     accelerator: Literal["auto", "cpu", "gpu"] | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
+    compile: bool
 
 
 class ExportCheck(Section):

@@ -14,7 +14,7 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 """Folders whose modules `_target_` reaches: a stage that reaches them depends on the whole folder."""
 
 LAYERS = (
-    {"errors", "findings", "environment", "progress", "schema", "sample", "hardware", "natural"},
+    {"errors", "findings", "environment", "progress", "schema", "sample", "hardware", "natural", "compilation"},
     {
         "labelmaps",
         "batch",

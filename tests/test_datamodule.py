@@ -77,6 +77,12 @@ def test_draws_are_the_same_with_any_number_of_workers(noise: Path, policy: Poli
     assert epochs[2] == epochs[0]
 
 
+def test_loading_draws_nothing_from_the_generator_of_dropout(noise: Path, policy: Policy) -> None:
+    before = torch.random.get_rng_state()
+    epoch_of(data_of(noise, policy), 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_workers_start_beside_threads_of_opencv(noise: Path, policy: Policy) -> None:
     """OpenCV's threads do not survive a fork; a worker that reaches for them waits for ever."""
     cv2.setNumThreads(2)

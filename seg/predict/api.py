@@ -125,8 +125,10 @@ def tiled(network: Network, settings: Predict) -> Tiled:
 
 def _network(path: Path, cfg: Config) -> Network:
     if path.suffix in SUFFIXES.values():
+        if cfg.predict.compile:
+            raise ConfigError(f"{path}: is an exported file; predict.compile=true is for checkpoints, set it to false")
         return open_exported(path, cfg.predict.accelerator or "auto")
-    return CheckpointNetwork(load_checkpoint(path, cfg), cfg.predict.accelerator, cfg.predict.precision)
+    return CheckpointNetwork(load_checkpoint(path, cfg), cfg.predict.accelerator, cfg.predict.precision, cfg.predict.compile)
 
 
 def _written(value: Any) -> str:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from seg.checkpoint import LoadedCheckpoint, restore
-from seg.hardware import choose_precision, device_of
+from seg.compilation import compile_in_place
+from seg.hardware import choose_precision, device_of, set_float32_matmul
 from seg.models.semantic import SemanticModel, predictions_of
 from seg.sample import ClassInfo, Prediction
 from seg.sources.intensity import Range
@@ -46,16 +47,21 @@ class Network(Protocol):
 class CheckpointNetwork:
     """A checkpoint's model on a device, in the precision of its training.
 
-    accelerator and precision: as in the configuration's trainer, whose values are taken where they are None.
+    accelerator and precision: as in the configuration's trainer, whose values are taken where they are None. compiled: by torch.compile.
     """
 
-    def __init__(self, checkpoint: LoadedCheckpoint, accelerator: str | None = None, precision: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: LoadedCheckpoint, accelerator: str | None = None, precision: str | None = None, compiled: bool = False
+    ) -> None:
         trainer, data = checkpoint.typed_config.trainer, checkpoint.data
         self.device = device_of(accelerator or trainer.accelerator)
         self.precision = choose_precision(precision or trainer.precision, self.device)
         self.model = restore(checkpoint).to(self.device)
+        set_float32_matmul(trainer.float32_matmul, self.device)
         if trainer.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
+        if compiled:
+            compile_in_place(self.model.body, "predict.compile")
         self.facts = Facts(
             checkpoint.typed_config.task.name,
             tuple(data.classes),

@@ -19,7 +19,9 @@ from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
 from seg.training import learning_rate
+from seg.training.acceleration import accelerate, check_acceleration
 from seg.training.accumulation import check_strategy
+from seg.training.averaging import averaging_of
 from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import StopSignals, ended_by_signal
@@ -46,6 +48,7 @@ def run(cfg: Config, out: Path) -> float:
             "or no epoch is validated and no best checkpoint is kept"
         )
     check_batch_sizes(cfg.trainer)
+    check_acceleration(cfg.trainer, device_of(cfg.trainer.accelerator))
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
@@ -81,6 +84,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         limits,
         best,
         Keep(filename="last", **keep),
+        *averaging_of(cfg.trainer, cfg.seed, limits),
         Ranks(scratch.folder.name, resumed is not None),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
@@ -96,7 +100,8 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     model = make_model(cfg, data)
     check_network(model, data, trainer.world_size, limits.training)
     lr, lr_factor = cfg.optimizer.arguments.get("lr"), learning_rate.lr_factor(cfg.trainer, trainer.world_size)
-    module = build_module(cfg, data, model, limits, lr_factor, isinstance(trainer.strategy, Sharded))
+    module = build_module(cfg, data, model, limits, precision, lr_factor, isinstance(trainer.strategy, Sharded))
+    accelerate(cfg.trainer, model, data, device)
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
         size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")

@@ -15,6 +15,7 @@ from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, make_plan
 from seg.schema import Config
 from seg.targets import build
+from seg.training.acceleration import chosen_fused
 from seg.training.batch_size import find_batch_size
 from seg.training.limits import Limits
 from seg.training.module import SegmentationModule
@@ -27,14 +28,21 @@ def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
 
 
 def build_module(
-    cfg: Config, data: SegmentationData, model: SegmentationModel, limits: Limits, lr_factor: float = 1.0, sharded: bool = False
+    cfg: Config,
+    data: SegmentationData,
+    model: SegmentationModel,
+    limits: Limits,
+    precision: str = "32-true",
+    lr_factor: float = 1.0,
+    sharded: bool = False,
 ) -> SegmentationModule:
     """The LightningModule of a model, with everything else that the configuration names. lr_factor: of every learning rate."""
     allow = cfg.targets.allow
 
     def optimizer(groups: list[Group]) -> Any:
         parts = [{"params": group.parameters, "name": group.name} for group in groups]
-        made = build(cfg.optimizer, allow, "optimizer", {"params": parts})
+        device = groups[0].parameters[0].device
+        made = build(chosen_fused(cfg.optimizer, precision, device), allow, "optimizer", {"params": parts})
         for part, group in zip(made.param_groups, groups, strict=True):
             part["lr"] *= group.lr_share * lr_factor
         return made
