@@ -10,43 +10,49 @@ import pytest
 import torch
 from conftest import ROOT, MakeConfig
 
+from seg.stages import augment
+from seg.stages.train import run
 from seg.training.accumulation import Accumulation
 
 pytestmark = pytest.mark.slow
 
 Train = Callable[..., str]
 STEP = "trainer.effective_batch_size=8"
+ALLOW = "targets.allow=[seg,torch,limited,albumentations]"
+COMMON = ("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=3", "runtime.progress=lines", "model.stride=1", ALLOW)
+LINE = "out of memory in step 1, which is repeated: {} images at once from now on, not {} ({}); trainer.batch_size={} with " + STEP
 
 
 @pytest.fixture(scope="module")
-def augmented(prepared: Path, make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from seg.stages import augment
-
+def paths(prepared: Path, make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name prepared data and an augmentation policy."""
     out = tmp_path_factory.mktemp("augmented")
     augment.run(make_config(f"paths.prepare={prepared}", "augment.preview.images=1", "augment.preview.draws=1"), out)
-    return out
+    return [f"paths.prepare={prepared}", f"paths.augment={out}"]
 
 
 @pytest.fixture
-def train(prepared: Path, augmented: Path, tmp_path: Path) -> Train:
-    """(folder of the outputs, network's arguments, overrides) -> what `seg train` prints, in a process of its own."""
+def train(
+    paths: list[str], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Train:
+    """(folder of the outputs, arguments of the network, overrides) -> what the stage prints."""
+    monkeypatch.setenv("SEG_SCRATCH", str(tmp_path / "scratch"))
 
-    def run(out: str, network: str, *overrides: str, code: int = 0) -> str:
-        common = [
-            "trainer.accelerator=cpu",
-            "trainer.precision=32-true",
-            "trainer.max_epochs=3",
-            "runtime.progress=lines",
-            "model.stride=1",
-        ]
-        command = [f"paths.prepare={prepared}", f"paths.augment={augmented}", f"hydra.run.dir={tmp_path / out}", *common, *overrides]
-        limited = [
-            "~model.network",
-            f"+model.network={{_target_: limited.Limited, {network}}}",
-            "targets.allow=[seg,torch,limited,albumentations]",
-        ]
+    def start(out: str, network: dict[str, int], *overrides: str) -> str:
+        run(make_config(*paths, *COMMON, *overrides, network={"_target_": "limited.Limited", **network}), tmp_path / out)
+        return capsys.readouterr().out
+
+    return start
+
+
+@pytest.fixture
+def command(paths: list[str], tmp_path: Path) -> Train:
+    """The same as `seg train` in a process of its own; it has to end with `code`, and gives stdout and stderr."""
+
+    def start(out: str, network: str, *overrides: str, code: int = 0) -> str:
+        limited = ["~model.network", f"+model.network={{_target_: limited.Limited, {network}}}"]
         done = subprocess.run(
-            [sys.executable, "-m", "seg", "train", *command, *limited],
+            [sys.executable, "-m", "seg", "train", *overrides, *paths, *COMMON, *limited, f"hydra.run.dir={tmp_path / out}"],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "SEG_SCRATCH": str(tmp_path / "scratch"), "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -57,7 +63,7 @@ def train(prepared: Path, augmented: Path, tmp_path: Path) -> Train:
         assert "Traceback" not in done.stderr, done.stderr
         return done.stdout + done.stderr
 
-    return run
+    return start
 
 
 def assert_alike(one: Path, other: Path) -> None:
@@ -69,59 +75,46 @@ def assert_alike(one: Path, other: Path) -> None:
     assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
 
 
-def test_a_training_that_runs_out_of_memory_goes_on_and_auto_finds_what_fits(train: Train, tmp_path: Path) -> None:
-    """In training and in validation; and a search gives as much without a failure."""
-    smaller = train("smaller", "at_most: 1000", "trainer.batch_size=4", STEP)
-    assert "out of memory" not in smaller
-    halved = train("halved", "at_most: 4, evaluation: 1", "trainer.batch_size=8")
-    assert halved.count("out of memory") == 2
-    assert "out of memory in step 1, which is repeated: 4 images at once from now on, not 8 (CUDA out of memory)" in halved
-    assert f"trainer.batch_size=4 with {STEP} starts so" in halved
+def test_a_training_that_runs_out_of_memory_goes_on(train: Train, command: Train, tmp_path: Path) -> None:
+    """In training and in validation."""
+    assert "out of memory" not in train("smaller", {"at_most": 1000}, "trainer.batch_size=4", STEP)
+    halved = command("halved", "at_most: 4, evaluation: 1", "trainer.batch_size=8")
+    assert halved.count("repeated") == 1
+    assert LINE.format(4, 8, "CUDA out of memory", 4) in halved
     assert "out of memory in validation: 1 images at once" in halved
     assert_alike(tmp_path / "smaller", tmp_path / "halved")
-    found = train("found", "at_most: 5", "trainer.batch_size=auto", STEP)
-    assert "trainer.batch_size=auto: 4 images at once on cpu" in found or "trainer.batch_size=auto: 5 images at once on cpu" in found
+
+
+def test_auto_finds_what_fits(train: Train, tmp_path: Path) -> None:
+    """On a CPU, the most below the first trial that fails: of 4."""
+    found = train("found", {"at_most": 3}, "trainer.batch_size=auto", STEP)
+    assert "trainer.batch_size=auto: 3 images at once on cpu, of the 8" in found
     assert "out of memory" not in found
+    train("smaller", {"at_most": 3}, "trainer.batch_size=3", STEP)
     assert_alike(tmp_path / "smaller", tmp_path / "found")
 
 
-def test_ranks_repeat_a_step_together(train: Train, tmp_path: Path) -> None:
+def test_ranks_repeat_a_step_together(command: Train, tmp_path: Path) -> None:
     """Where one of two is short of memory."""
     ddp = ["trainer=ddp", "trainer.accelerator=cpu"]
-    train("smaller", "at_most: 1000", *ddp, "trainer.batch_size=2", STEP)
-    halved = train("halved", "at_most: 3, rank: 1", *ddp, "trainer.batch_size=4")
-    assert halved.count("out of memory") == 1
-    assert f"(in another process); trainer.batch_size=2 with {STEP} starts so" in halved
+    command("smaller", "at_most: 1000", *ddp, "trainer.batch_size=2", STEP)
+    halved = command("halved", "at_most: 3, rank: 1", *ddp, "trainer.batch_size=4")
+    assert halved.count("repeated") == 1
+    assert LINE.format(2, 4, "in another process", 2) in halved
     assert_alike(tmp_path / "smaller", tmp_path / "halved")
 
 
-def test_two_ranks_of_half_the_images_are_one_of_all(train: Train, tmp_path: Path) -> None:
-    """The same images a step and, without batch norm and dropout, the same gradients."""
-
-
-def test_too_little_for_one_image_is_one_line(train: Train) -> None:
-    said = train("none", "at_most: 0", "trainer=ddp", "trainer.accelerator=cpu", code=1)
+def test_too_little_for_one_image_is_said_by_a_process_and_ends_all(command: Train) -> None:
+    said = command("none", "at_most: 0, rank: 1", "trainer=ddp", "trainer.accelerator=cpu", code=1)
     assert "error: out of memory in training with a single image at once" in said
 
 
-def test_a_resumed_run_keeps_what_was_halved(
-    prepared: Path,
-    augmented: Path,
-    make_config: MakeConfig,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Cut off in its second epoch, it goes on with 4 images at once, found and halved before, and equals one that was not."""
-    from seg.stages.train import run
-
-    network = {"_target_": "limited.Limited", "at_most": 4}
-    paths = [f"paths.prepare={prepared}", f"paths.augment={augmented}"]
-    device = ["trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=3", "model.stride=1", "runtime.progress=lines"]
-    config = make_config(*paths, *device, "targets.allow=[seg,torch,limited,albumentations]", network=network)
-    monkeypatch.setenv("SEG_SCRATCH", str(tmp_path / "scratch"))
-    run(config, tmp_path / "unbroken")
-    assert capsys.readouterr().out.count("out of memory") == 1
+def test_a_resumed_run_keeps_what_was_found_and_halved(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off in its second epoch, it goes on with as many images at once as before, and equals one that was not."""
+    auto, network = ["trainer.batch_size=auto", STEP], {"at_most": 3, "evaluation": 1}
+    unbroken = train("unbroken", network, *auto)
+    assert "trainer.batch_size=auto: " in unbroken
+    assert "out of memory in validation" in unbroken
     gradients, steps = Accumulation.gradients, iter(range(100))
 
     def cut(self: Accumulation, *given: object) -> object:
@@ -132,10 +125,21 @@ def test_a_resumed_run_keeps_what_was_halved(
     with monkeypatch.context() as patch:
         patch.setattr(Accumulation, "gradients", cut)
         with pytest.raises(RuntimeError, match="cut off"):
-            run(config, tmp_path / "resumed")
-    assert capsys.readouterr().out.count("out of memory") == 1
-    run(config, tmp_path / "resumed")
-    resumed = capsys.readouterr().out
-    assert "resuming an interrupted run" in resumed
-    assert "out of memory" not in resumed
+            train("resumed", network, *auto)
+    resumed = train("resumed", network, *auto)
+    rest = resumed.partition("resuming an interrupted run")[2]
+    assert rest
+    assert "auto" not in rest
+    assert "out of memory" not in rest
     assert_alike(tmp_path / "unbroken", tmp_path / "resumed")
+
+
+def test_instances_train_in_micro_batches(
+    paths: list[str], make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uneven ones. The augmentation of the semantic task serves."""
+    monkeypatch.setenv("SEG_SCRATCH", str(tmp_path / "scratch"))
+    small = ["task=instance", "model.network.encoder_name=tu-test_resnet", "trainer.max_epochs=1"]
+    device = ["trainer.accelerator=cpu", "trainer.precision=32-true", "runtime.progress=none"]
+    run(make_config(*paths, *small, *device, "trainer.batch_size=2", "trainer.effective_batch_size=5"), tmp_path / "out")
+    assert (tmp_path / "out/best.ckpt").exists()
