@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny import augment
 
-from seg.batch import Batch
+from seg.batch import Batch, collate
 from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches, auto_workers
 from seg.errors import ConfigError, DataError
 from seg.sample import ClassInfo, Sample, no_instances
@@ -203,6 +203,20 @@ def test_evaluation_covers_every_image_once_in_batches_of_one_size(world_size: i
         for batch in batches:
             assert len({sizes[i] for i, _ in batch}) == 1
             assert 1 <= len(batch) <= 2
+
+
+def test_a_rank_without_an_image_has_an_empty_batch() -> None:
+    """Lightning passes over a rank without a batch, and the others would wait for it where figures are put together."""
+    ranks = [list(EvaluationBatches([(8, 8)], 4, rank, 3)) for rank in range(3)]
+    assert ranks == [[[(0, 0)]], [[]], [[]]]
+    assert list(EvaluationBatches([], 4)) == []
+    assert len(collate([])) == 0
+
+
+def test_ranks_see_together_what_one_process_sees() -> None:
+    """Two ranks of 4 images have in each step the images, and the seeds of their augmentation, of one process with 8."""
+    ranks = [epoch(25, 4, 0, 3, rank, 2) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*ranks, strict=True)] == epoch(25, 8, 0, 3)
 
 
 def test_a_split_is_read_as_it_is_stored(noise: Path, policy: Policy) -> None:

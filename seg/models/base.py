@@ -56,6 +56,10 @@ class SegmentationModel(nn.Module, ABC):
     def check_body(self, given: Any, size: Size) -> None:
         """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""
 
+    def learned(self, given: Any) -> Any:
+        """Of what `body` gives, that on which the losses depend."""
+        return given
+
     def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
         """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.
 

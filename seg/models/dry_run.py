@@ -28,15 +28,15 @@ def check_sizes(model: SegmentationModel, channels: int, batch_size: int, traini
 
 
 def freeze_unused(model: SegmentationModel, channels: int, size: Size) -> list[str]:
-    """Stop the gradients of the parameters on which the output for images of `size` does not depend; returns their names.
+    """Stop the gradients of the parameters on which the losses of images of `size` do not depend; returns their names.
 
-    Encoders keep the stages beyond `encoder_depth`, and transformers their classifier: processes that train together would
-    wait for gradients of these in vain, and no count of parameters should name them.
+    Encoders keep the stages beyond `encoder_depth`, transformers their classifier, and heads may weigh nothing: processes that train
+    together would wait for gradients of these in vain, and no count of parameters should name them.
     """
     with torch.enable_grad():
         given, state = _forward(model.body, (2, channels, *_padded(model, channels, size)))
         learned = {name: state[name] for name, p in model.body.named_parameters() if p.requires_grad}
-        total = torch.stack([t.float().sum() for t in _tensors(given) if t.requires_grad]).sum()
+        total = torch.stack([t.float().sum() for t in _tensors(model.learned(given)) if t.requires_grad]).sum()
         gradients = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
     unused = [name for name, gradient in zip(learned, gradients, strict=True) if gradient is None]
     for name in unused:

@@ -79,6 +79,9 @@ class SemanticModel(SegmentationModel):
                     "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
                 )
 
+    def learned(self, given: Any) -> Any:
+        return given if self.aux_weight or not isinstance(given, dict) else given["out"]
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         heads = self.logits(batch.images)

@@ -102,7 +102,9 @@ def _say(message: str) -> None:
 
 
 def _end_at_once(code: int) -> NoReturn:
-    """Without what Python does at its end, which may wait for a rank that is dead."""
+    """Without what Python does at its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     for child in multiprocessing.active_children():  # they load images, and would hold the lock until they notice
         child.kill()
     os._exit(code)
@@ -149,7 +151,10 @@ def _end_as_further_rank(error: BaseException) -> NoReturn:
 
 @contextmanager
 def ending_together(trainer: pl.Trainer) -> Iterator[None]:
-    """Around a training of several ranks and all that follows: an error in rank 0, or a signal to it, ends the others."""
+    """Around a training of several ranks and all that follows: an error in rank 0, or a signal to it, ends the others.
+
+    It ends the process itself: Python's own end tidies up connections, for which it waits for ranks that are gone.
+    """
     if trainer.world_size == 1:
         yield
         return
@@ -159,7 +164,13 @@ def ending_together(trainer: pl.Trainer) -> Iterator[None]:
             yield
         except BaseException as error:
             _end_others(trainer, error)
-            raise
+            if interruption := _interruption_in(error):
+                _end_at_once(interruption.code if isinstance(interruption, SystemExit) and isinstance(interruption.code, int) else 130)
+            if isinstance(error, InputError):
+                _say(str(error))
+            else:
+                traceback.print_exception(error)
+            _end_at_once(1)
     if isinstance(launcher, Launcher):
         launcher.wait()
 
@@ -169,10 +180,19 @@ def _end_others(trainer: pl.Trainer, error: BaseException) -> None:
     launcher = trainer.strategy.launcher
     if isinstance(launcher, Launcher) and launcher.ending:
         return
-    if isinstance(error, Exception) and not isinstance(error, InputError):
+    if _interruption_in(error) is None and not isinstance(error, InputError):
         time.sleep(GRACE)  # if another rank's death is the cause, the look-out or the launcher ends this one meanwhile
+        if isinstance(launcher, Launcher) and any(process.poll() for process in launcher.procs):
+            time.sleep(DEADLINE)
     if isinstance(launcher, Launcher):
         launcher.kill(signal.SIGKILL)
+
+
+def _interruption_in(error: BaseException | None) -> BaseException | None:
+    """A signal's exception; torch's writer raises another where one comes while it writes."""
+    while error and not isinstance(error, KeyboardInterrupt | SystemExit):
+        error = error.__context__
+    return error
 
 
 @contextmanager

@@ -143,3 +143,13 @@ def test_what_is_frozen_gets_no_gradient_and_nothing_else_is(make_config: MakeCo
     assert any(n.startswith("encoder.layer4") for n in expected)
     assert set(freeze_unused(model, 3, (64, 64))) == expected
     assert freeze_unused(model, 3, (64, 64)) == []
+
+
+def test_heads_of_weight_0_do_not_learn(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    """What a backward pass of the losses leaves without a gradient, on which DDP would wait."""
+    trained, idle = (build_model(make_config("model=fcn", f"task.model.aux_weight={weight}"), make_info()) for weight in (0.4, 0))
+    assert freeze_unused(trained, 3, (64, 64)) == []
+    frozen = freeze_unused(idle, 3, (64, 64))
+    assert frozen
+    assert all(name.startswith("aux_classifier.") for name in frozen)
+    assert set(frozen) == {name for name, _ in idle.network.named_parameters() if name.startswith("aux_classifier.")}
