@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from seg.cached_data import CacheSettings
 from seg.checkpoint import SECTIONS
 from seg.datamodule import SegmentationData
 from seg.environment import keep_freed_memory
@@ -120,4 +121,5 @@ def load_data(cfg: Config) -> SegmentationData:
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
+        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb, scratch_root(Path.cwd()) / "cache"),
     )
