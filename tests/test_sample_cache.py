@@ -4,12 +4,15 @@ import multiprocessing
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_datamodule import pasted_epoch
 from tiny import Blobs, augment, prepare_tiny
 
@@ -257,3 +260,62 @@ def test_a_table_that_is_torn_is_not_followed_out_of_the_file() -> None:
     cache.put(0, drawn(0))
     os.pwrite(cache.file, struct.pack("<q", 1 << 40), 128 + 16)
     assert cache.get(0, "image0") is None
+
+
+RANKS = """
+import sys
+from pathlib import Path
+import lightning.pytorch as pl
+import torch
+from seg import datamodule
+from seg.cached_data import CacheSettings
+
+decode, folder = datamodule.read_sample, Path(sys.argv[1])
+def counted(place, entry, *more):
+    sys.stdout.write(f"decoded {entry.image_id}\\n")
+    return decode(place, entry, *more)
+datamodule.read_sample = counted
+
+class Module(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+    def training_step(self, batch, _):
+        sums = [(name, int(image.sum())) for name, image in zip(batch.image_ids, batch.images)]
+        sys.stdout.write("".join(f"epoch {self.current_epoch} {name} {value}\\n" for name, value in sums))
+        sys.stdout.flush()
+        torch.distributed.barrier()
+        return self.layer(torch.ones(1, 1)).sum()
+
+data = datamodule.SegmentationData(folder, None, None, 1, 1, 0, 0, False, CacheSettings(sys.argv[2], 1.0, folder.parent / "scratch"))
+options = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=6, use_distributed_sampler=False, **options)
+trainer.fit(Module(), datamodule=data)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["memory", "memmap"])
+def test_ranks_share_one_cache(tmp_path: Path, kind: str) -> None:
+    """Each of them sees every image sooner or later; no image is decoded twice."""
+    prepare_tiny(Blobs(8), tmp_path / "data")
+    (tmp_path / "ranks.py").write_text(RANKS)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "ranks.py"), str(tmp_path / "data"), kind],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    stored = {entry.image_id for entry in read_entries(tmp_path / "data/train")}
+    decoded = [line.split()[1] for line in lines if line.startswith("decoded ")]
+    assert sorted(decoded) == sorted(stored)
+    seen = [line.split()[1:] for line in lines if line.startswith("epoch ")]
+    for epoch in range(6):
+        assert {name for number, name, _ in seen if number == str(epoch)} == stored
+    assert len({(name, value) for _, name, value in seen}) == len(stored)
