@@ -102,7 +102,7 @@ class Plain(Dataset[tuple[Any, Any]]):
         image = np.array(Image.open(self.images[index]).convert("RGB"))
         mask = np.array(Image.open(self.masks[index]))
         drawn = self.transform(image=image, mask=mask)
-        return drawn["image"], drawn["mask"].long()
+        return drawn["image"], drawn["mask"]
 
 
 def make_variants(prepared: Path, config: Config, given: argparse.Namespace) -> dict[str, Epoch]:

@@ -27,6 +27,7 @@ LAYERS = (
         "tiff",
         "spool",
         "sample_cache",
+        "quick_transforms",
         "statistics",
         "targets",
         "splits",
