@@ -107,7 +107,8 @@ class Plain(Dataset[tuple[Any, Any]]):
 
 def make_variants(prepared: Path, config: Config, given: argparse.Namespace) -> dict[str, Epoch]:
     def plain() -> Epoch:
-        transforms = compile_policy(config.augment, config.targets.allow).compose.transforms
+        stored = A.to_dict(compile_policy(config.augment, config.targets.allow).compose)
+        transforms = A.from_dict(stored).transforms  # anew: a policy lets its own take quicker ways
         more: dict[str, Any] = {"worker_init_fn": lambda _: cv2.setNumThreads(1), "persistent_workers": given.workers > 0}
         data = Plain(prepared / "train", transforms)
         loader = DataLoader(data, given.batch, shuffle=True, drop_last=True, num_workers=given.workers, **more)
