@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from seg.labelmaps import boxes_of
 from seg.sample import IGNORE, Sample
@@ -70,23 +71,38 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if not samples:
         return Batch(torch.zeros(0, 1, 0, 0, dtype=torch.uint8), torch.zeros(0, 0, 0, dtype=torch.uint8), [], [], [], [], [], [])
     height, width = (max(s.size[axis] for s in samples) for axis in (0, 1))
-    channels = samples[0].image.shape[2]
-    images = np.zeros((len(samples), height, width, channels), np.uint8)
-    semantic = np.full((len(samples), height, width), IGNORE, np.uint8)
-    instances = []
+    images = _empty((len(samples), height, width, samples[0].image.shape[2]))
+    semantic = _empty((len(samples), height, width))
+    pixels, classes = images.numpy(), semantic.numpy()
     for i, s in enumerate(samples):
         h, w = s.size
-        images[i, :h, :w], semantic[i, :h, :w] = s.image, s.semantic
-        ids = np.zeros((height, width, s.instances.shape[2]), np.int32)
-        ids[:h, :w] = s.instances
-        instances.append(torch.from_numpy(ids))
+        if (h, w) != (height, width):
+            pixels[i], classes[i] = 0, IGNORE
+        pixels[i, :h, :w], classes[i, :h, :w] = s.image, s.semantic
     return Batch(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2),
-        semantic=torch.from_numpy(semantic),
-        instances=instances,
+        images=images.permute(0, 3, 1, 2),
+        semantic=semantic,
+        instances=[torch.from_numpy(_padded(s.instances, height, width)) for s in samples],
         categories=[torch.from_numpy(s.categories) for s in samples],
         crowd=[torch.from_numpy(s.crowd) for s in samples],
         boxes=[torch.from_numpy(boxes_of(s.instances, len(s.categories)).astype(np.float32)) for s in samples],
         sizes=[s.size for s in samples],
         image_ids=[s.image_id for s in samples],
     )
+
+
+def _padded(instances: np.ndarray, height: int, width: int) -> np.ndarray:
+    h, w, layers = instances.shape
+    if (h, w) == (height, width):
+        return instances
+    ids = np.zeros((height, width, layers), np.int32)
+    ids[:h, :w] = instances
+    return ids
+
+
+def _empty(shape: tuple[int, ...]) -> Tensor:
+    """A uint8 tensor that is to be filled; in a loading process in shared memory, where it would be copied to otherwise."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)))  # as torch's own collate function does
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)

@@ -1,8 +1,10 @@
 """Splits of the prepared data set, and augmented copies, as Batches. What is drawn depends on seed, epoch and image
 alone: not on the number of worker processes, and not on where a run was interrupted."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lightning.pytorch as pl
@@ -10,10 +12,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from seg.batch import collate
-from seg.environment import num_cores
+from seg.batch import Batch, collate
+from seg.cached_data import CacheSettings
 from seg.errors import ConfigError, DataError
+from seg.loading import Place, choose_workers, open_cache
 from seg.sample import Sample, no_instances
+from seg.sample_cache import SampleCache
 from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.transforms import Policy
 
@@ -24,9 +28,21 @@ Size = tuple[int, int]
 
 
 class SampleDataset(Dataset[Sample]):
-    """The images of one or more splits' folders; indexed by a Key."""
+    """The images of one or more splits' folders; indexed by a Key.
 
-    def __init__(self, folders: Sequence[Path], channels: int, policy: Policy | None, with_instances: bool) -> None:
+    cache: of decoded samples, in which the first image has the number `first`.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        channels: int,
+        policy: Policy | None,
+        with_instances: bool,
+        cache: SampleCache | None = None,
+        first: int = 0,
+    ) -> None:
+        self.cache, self.first = cache, first
         self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
         self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
         self.channels, self.policy = channels, policy
@@ -46,8 +62,13 @@ class SampleDataset(Dataset[Sample]):
     def read(self, index: int) -> Sample:
         """A sample as it is stored."""
         folder, entry = self.rows[index]
+        if self.cache and (kept := self.cache.get(self.first + index, entry.image_id)):
+            return kept
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
-        return read_sample(folder, entry, self.channels, annotations)
+        sample = read_sample(folder, entry, self.channels, annotations)
+        if self.cache:
+            self.cache.put(self.first + index, sample)
+        return sample
 
 
 class TrainingBatches(Sampler[list[Key]]):
@@ -112,7 +133,10 @@ class EvaluationBatches(Sampler[list[Key]]):
 
 
 class SegmentationData(pl.LightningDataModule):
-    """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load."""
+    """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
+
+    cache: whether decoded samples of training and validation are kept, and where; None: no cache.
+    """
 
     def __init__(
         self,
@@ -124,8 +148,12 @@ class SegmentationData(pl.LightningDataModule):
         workers: int | str,
         seed: int,
         with_instances: bool,
+        cache: CacheSettings | None = None,
     ) -> None:
         super().__init__()
+        self.cache_settings = cache
+        self._cache: SampleCache | None = None
+        self._cache_is_open = False
         self.prepared, self.augmented_train, self.policy = prepared, augmented_train, policy
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
         self.workers, self.with_instances = workers, with_instances
@@ -142,8 +170,8 @@ class SegmentationData(pl.LightningDataModule):
 
     def image_sizes(self) -> tuple[list[Size], list[Size]]:
         """(height, width) as training draws its smallest and largest images, and of validation's and test's most different ones."""
-        stored = [(e.height, e.width) for folder in self.training_folders for e in read_entries(folder)]
-        predicted = [(e.height, e.width) for split in ("val", "test") for e in read_entries(self.prepared / split)]
+        stored = [size_of(e) for folder in self.training_folders for e in read_entries(folder)]
+        predicted = [size_of(e) for split in ("val", "test") for e in read_entries(self.prepared / split)]
         return [self._drawn(size) for size in _extremes(stored)], _extremes(predicted)
 
     def _drawn(self, size: Size) -> Size:
@@ -154,14 +182,20 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         folders = self.training_folders
-        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances)
+        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
         rank, world_size = self._rank()
         if len(dataset) < world_size:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
-        return self._loader(dataset, TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first))
+        batches = TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first)
+        return self._loader(dataset, batches, [self._drawn(size) for size in _extremes([size_of(e) for _, e in dataset.rows])])
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        return self.split_dataloader("val")
+        cache, first = self._kept(), self.num_training_images()
+        return self._in_stored_order(SampleDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first))
+
+    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
+        """Lightning calls this; from page-locked memory a GPU copies while it computes."""
+        return batch.to(device, non_blocking=batch.images.is_pinned())
 
     def split_dataset(self, split: str) -> SampleDataset:
         """A split as it is stored."""
@@ -169,28 +203,53 @@ class SegmentationData(pl.LightningDataModule):
 
     def split_dataloader(self, split: str) -> DataLoader[Sample]:
         """Batches of a split as it is stored (the loader yields a Batch each)."""
-        dataset = self.split_dataset(split)
-        sizes = [(entry.height, entry.width) for _, entry in dataset.rows]
-        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank()))
+        return self._in_stored_order(self.split_dataset(split))
+
+    def _in_stored_order(self, dataset: SampleDataset) -> DataLoader[Sample]:
+        sizes = [size_of(entry) for _, entry in dataset.rows]
+        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank()), sizes)
+
+    def _kept(self) -> SampleCache | None:
+        """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
+        if self.cache_settings and not self._cache_is_open:
+            folders = [*self.training_folders, self.prepared / "val"]
+            rows = [entry for folder in folders for entry in read_entries(folder)]
+            content = [self.info.digest, str(self.with_instances), *(_digest(folder / "manifest.csv") for folder in folders)]
+            if self.augmented_train:
+                content.append(_digest(self.augmented_train.parent / "augmented.json"))
+            place, name = Place.of(self.trainer), str(self.prepared)
+            self._cache = open_cache(self.cache_settings, place, name, content, rows, self.info.channels, self.with_instances)
+            self._cache_is_open = True
+        return self._cache
 
     def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        place = Place.of(self.trainer)
+        return place.rank, place.world_size
 
-    def _loader(self, dataset: SampleDataset, batches: TrainingBatches | EvaluationBatches) -> DataLoader[Sample]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        count = auto_workers(on_gpu) if self.workers == "auto" else int(self.workers)
+    def _loader(self, dataset: SampleDataset, batches: TrainingBatches | EvaluationBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
+        """sizes: of images as the loader gives them, the largest among them."""
+        place, size = Place.of(self.trainer), max((height * width for height, width in sizes), default=0)
+        most = self.batch_size if isinstance(batches, TrainingBatches) else self.eval_batch_size
+        layers = 2 if self.with_instances else 0  # of id maps, as a rule
+        count, ahead = choose_workers(self.workers, place, most * size * (self.info.channels + 1 + 4 * layers))
         if count:
             cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
         return DataLoader(
             dataset,
             batch_sampler=batches,
             num_workers=count,
+            prefetch_factor=ahead if count else None,
             collate_fn=collate,
-            pin_memory=on_gpu,
+            pin_memory=place.on_gpu,
             worker_init_fn=_start_worker,
             generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
-            persistent_workers=False,  # the epoch travels with the sampler's keys, so workers may be short-lived
+            persistent_workers=count > 0,  # an epoch need not wait for them to start: it travels with the sampler's keys
         )
+
+
+def size_of(entry: Entry) -> Size:
+    """(height, width) of a stored image."""
+    return entry.height, entry.width
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:
@@ -201,9 +260,8 @@ def _extremes(sizes: Sequence[Size]) -> list[Size]:
     return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
 
 
-def auto_workers(on_gpu: bool) -> int:
-    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed."""
-    return min(8, max(1, num_cores() - 1)) if on_gpu else 0
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _start_worker(_: int) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from seg.errors import ConfigError
+from seg.machine import processor_quota
 
 SPIN_COUNT = "1000"
 """Iterations that an idle OpenMP thread of GNU's runtime spins before it sleeps. A short spin costs nothing on a quiet
@@ -43,10 +44,10 @@ def keep_freed_memory() -> None:
 
 
 def num_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Processor cores that this process may use; in a container with a quota of time, no more than that is worth."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = processor_quota()
+    return cores if quota is None else max(1, min(cores, round(quota)))
 
 
 def in_first_process() -> bool:

@@ -279,6 +279,8 @@ class Paths(Section):
 
 class Runtime(Section):
     workers: Count | Literal["auto"]
+    cache: Literal["auto", "none", "memory", "memmap"]
+    cache_gb: Annotated[float, Field(gt=0)]
     progress: Literal["auto", "bar", "lines", "none"]
     save_minutes: Annotated[float, Field(ge=0)] | None
 

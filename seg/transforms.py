@@ -18,6 +18,7 @@ from seg.environment import prepare_environment
 from seg.errors import ConfigError, DataError, InputError
 from seg.labelmaps import areas_of
 from seg.pixelmaps import identity, look_up, seen
+from seg.quick_transforms import hasten
 from seg.sample import Sample
 from seg.schema import Augment, CopyPaste, Instances
 from seg.targets import build
@@ -41,6 +42,8 @@ class Policy:
                 transform.mask_interpolation = cv2.INTER_NEAREST
             if getattr(transform, "area_for_downscale", None):
                 transform.area_for_downscale = "image"
+            if isinstance(transform, A.BasicTransform):
+                hasten(transform)
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""

@@ -14,7 +14,7 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 """Folders whose modules `_target_` reaches: a stage that reaches them depends on the whole folder."""
 
 LAYERS = (
-    {"errors", "findings", "environment", "progress", "schema", "sample", "hardware", "natural", "compilation"},
+    {"errors", "findings", "environment", "progress", "schema", "sample", "hardware", "natural", "compilation", "machine"},
     {
         "labelmaps",
         "batch",
@@ -26,6 +26,8 @@ LAYERS = (
         "decoders",
         "tiff",
         "spool",
+        "sample_cache",
+        "quick_transforms",
         "statistics",
         "targets",
         "splits",
@@ -39,6 +41,8 @@ LAYERS = (
     {"evaluation"},
     {
         "datamodule",
+        "loading",
+        "cached_data",
         "training",
         "report",
         "predict",

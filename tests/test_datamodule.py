@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny import augment
 
 from seg.batch import Batch, collate
-from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches, auto_workers
+from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches
 from seg.errors import ConfigError, DataError
 from seg.sample import ClassInfo, Sample, no_instances
 from seg.sources.base import Record
@@ -322,8 +322,6 @@ def test_more_devices_than_images_are_refused(noise: Path, monkeypatch: pytest.M
         data.train_dataloader()
 
 
-def test_workers_are_for_gpus(noise: Path) -> None:
-    assert auto_workers(on_gpu=False) == 0
-    assert 1 <= auto_workers(on_gpu=True) <= 8
+def test_workers_are_as_many_as_is_said(noise: Path) -> None:
     assert data_of(noise, None, workers="auto").train_dataloader().num_workers == 0
     assert data_of(noise, None, workers=2).train_dataloader().num_workers == 2

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from seg.cached_data import CacheSettings
 from seg.checkpoint import SECTIONS
 from seg.datamodule import SegmentationData
 from seg.environment import in_first_process, keep_freed_memory
@@ -151,4 +152,5 @@ def load_data(cfg: Config) -> SegmentationData:
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
+        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb, scratch_root(Path.cwd()) / "cache"),
     )
