@@ -1,6 +1,6 @@
 """Whether the pipeline survives `kill -9` at any moment: N trials, each of which must end with the bytes of an unbroken run.
 
-    python benchmarks/kill.py --trials 100                       # `dvc repro`, about 20 minutes on two quiet cores
+    python benchmarks/kill.py --trials 100                       # `dvc repro`; a trial costs about 1.3 unbroken runs
     python benchmarks/kill.py --trials 100 --only train          # `seg train` on data that are prepared
 
 A small project (60 drawn images of 64 x 64 pixels, a U-Net of 2 levels with dropout, checkpoints every 0.3 s) is copied for each

@@ -40,6 +40,7 @@ def _train(config: Config, folder: Path, moment: Moment | None, largest_file: in
     os.chdir(folder)
     for number in (1, 2):
         os.dup2(os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC * (number == 1)), number)
+    multiprocessing.set_start_method("fork", force=True)  # of loading processes, as where `seg train` starts them
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     train_here(config, folder, moment)

@@ -156,7 +156,8 @@ def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project
     (other.folder / "weights").mkdir()
     (other.folder / "weights/start.ckpt").write_bytes((unbroken.folder / "artifacts/train/best.ckpt").read_bytes())
     finetune = ["finetune=gradual", "finetune.frozen_stages=1", "finetune.lr_factor=0.5"]
-    other.seg("configure", "model.weights=weights/start.ckpt", "model.normalization=checkpoint", *finetune)
+    within = "runtime.save_minutes=0.005"  # so that it goes on within an epoch
+    other.seg("configure", "model.weights=weights/start.ckpt", "model.normalization=checkpoint", within, *finetune)
     train = (sys.executable, "-m", "seg", "train", "-cn", "pipeline")
     other.run(*train)
     expected = other.bytes_of(*TRAINED)
@@ -173,5 +174,6 @@ def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project
     other.folder = other.folder.rename(other.folder.with_name("elsewhere"))
     resumed = other.run(*train)
     assert "resuming an interrupted run" in resumed.stdout
+    assert "after step 0" not in resumed.stdout
     assert f"epoch 3/{EPOCHS}" not in resumed.stdout
     assert other.bytes_of(*TRAINED) == expected

@@ -22,7 +22,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         super().__init__()
         self.advice = (
             f"free space, or move {root} to another disk and set {VARIABLE} to where it lies then; the same command goes on from the "
-            "last checkpoint, which is whole"
+            "last whole checkpoint"
         )
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:

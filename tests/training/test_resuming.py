@@ -94,6 +94,15 @@ def test_killed_and_resumed(unbroken: dict[str, bytes], configure: Any, tmp_path
 
 
 @pytest.mark.slow
+def test_killed_at_the_end_of_an_epoch_without_validation(configure: Any, tmp_path: Path) -> None:
+    """All its steps are done, and its figures are not yet kept."""
+    config = configure(EVERY_STEP, "trainer.validate_every=2")
+    assert killed.train(config, tmp_path / "killed", Moment("file being written", STEPS + 1)) == -signal.SIGKILL
+    assert outputs_of(config, tmp_path / "killed") == outputs_of(config, tmp_path / "unbroken")
+    assert f"epoch 1, after step {STEPS}" in said(tmp_path / "killed")
+
+
+@pytest.mark.slow
 def test_killed_again_with_loading_processes(unbroken: dict[str, bytes], configure: Any, tmp_path: Path) -> None:
     """They draw batches before Lightning names the epoch."""
     config = configure(EVERY_STEP, "runtime.workers=2")
