@@ -77,9 +77,7 @@ class Sharded(FSDPStrategy):
         self._launcher = _launcher_of(self, self.num_nodes)
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
-        return FullyShardedDataParallel(
-            model, sharding_strategy=self.sharding_strategy, device_id=self.root_device, sync_module_states=True, **self.kwargs
-        )
+        return FullyShardedDataParallel(model, sharding_strategy=self.sharding_strategy, device_id=self.root_device, **self.kwargs)
 
     def on_validation_start(self) -> None:
         _share_buffers(self)
