@@ -10,6 +10,10 @@ import pytest
 import torch
 from conftest import ROOT, MakeConfig
 
+from seg.division import Division
+from seg.preparation import prepare
+from seg.sample import ClassInfo
+from seg.sources.shapes import Shapes
 from seg.stages import augment
 from seg.stages.train import run
 from seg.training.accumulation import Accumulation
@@ -24,11 +28,14 @@ LINE = "out of memory in step 1, which is repeated: {} images at once from now o
 
 
 @pytest.fixture(scope="module")
-def paths(prepared: Path, make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides that name prepared data and an augmentation policy."""
-    out = tmp_path_factory.mktemp("augmented")
-    augment.run(make_config(f"paths.prepare={prepared}", "augment.preview.images=1", "augment.preview.draws=1"), out)
-    return [f"paths.prepare={prepared}", f"paths.augment={out}"]
+def paths(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that name prepared data, two images of validation among them, and an augmentation policy."""
+    prepared, augmented = (tmp_path_factory.mktemp("data") / name for name in ("prepared", "augmented"))
+    config = make_config(f"paths.prepare={prepared}", "augment.preview.images=1", "augment.preview.draws=1")
+    classes = [ClassInfo(c.name, tuple(c.color)) for c in config.data.classes]  # type: ignore[arg-type]
+    prepare(Shapes(24, 48, 0, classes), "shapes", classes, Division.of(config.data), None, prepared, 1, "none")
+    augment.run(config, augmented)
+    return [f"paths.prepare={prepared}", f"paths.augment={augmented}"]
 
 
 @pytest.fixture
@@ -118,7 +125,7 @@ def test_a_resumed_run_keeps_what_was_found_and_halved(train: Train, tmp_path: P
     gradients, steps = Accumulation.gradients, iter(range(100))
 
     def cut(self: Accumulation, *given: object) -> object:
-        if next(steps) == 1:
+        if next(steps) == 3:
             raise RuntimeError("cut off")
         return gradients(self, *given)  # type: ignore[arg-type]
 
