@@ -68,7 +68,7 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
     ("override", "answer"),
     [
         ("modle=unet", "unknown key modle: did you mean 'model'? (groups and keys: augment, data,"),
-        ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, lr, momentum, name,"),
+        ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, fused, lr, momentum, name,"),
         ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: "),
         ("model=fcn,unte", "model=unte: no such option; did you mean 'unet'?"),
         ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
