@@ -249,6 +249,32 @@ class Export(Named):
     check: ExportCheck
 
 
+class Sampler(Section):
+    kind: Literal["tpe", "random"]
+    startup_trials: Positive
+    seed: Count
+
+
+class Pruner(Section):
+    kind: Literal["median", "hyperband", "none"]
+    startup_trials: Count
+    warmup_epochs: Count
+    min_epochs: Positive
+    reduction_factor: Annotated[int, Field(ge=2)]
+
+
+class Sweep(Named):
+    """space: by key, choices or a range: see seg.sweep.space."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    trials: Positive
+    jobs: Positive
+    space: dict[str, Any] | None
+    sampler: Sampler
+    pruner: Pruner
+    checkpoints: Literal["best", "all"]
+
+
 class Paths(Section):
     prepare: str
     doctor: str
@@ -260,6 +286,7 @@ class Paths(Section):
 class Runtime(Section):
     workers: Count | Literal["auto"]
     progress: Literal["auto", "bar", "lines", "none"]
+    trial: str | None
 
 
 class Targets(Section):
@@ -280,6 +307,7 @@ class Config(Section):
     evaluate: Evaluate
     predict: Predict
     export: Export
+    sweep: Sweep
     experiment: Named
     paths: Paths
     runtime: Runtime

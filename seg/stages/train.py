@@ -24,6 +24,7 @@ from seg.training.keeping import Keep
 from seg.training.outputs import write_outputs
 from seg.training.parts import build_module, check_network, make_metrics, make_model
 from seg.training.trainer import build_trainer, in_first_process, quiet
+from seg.training.trial import end_if_pruned, reporters
 from seg.transforms import load_policy
 
 
@@ -65,6 +66,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         history,
         best,
         Keep(filename="last", **keep),
+        *reporters(cfg),
     ]
     if cfg.trainer.patience:
         callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
@@ -84,6 +86,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
             print(f"resuming an interrupted run from {last}")
     with ended_by_signal(trainer):
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    end_if_pruned(trainer, scratch)
     if trainer.is_global_zero:
         write_outputs(cfg, data, folder, out, history)
         scratch.clear()

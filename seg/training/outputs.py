@@ -15,6 +15,7 @@ def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, 
     out.mkdir(parents=True, exist_ok=True)
     config = cfg.model_dump(mode="json", by_alias=True)
     config["data"]["root"], config["overrides"] = None, []  # where the data lay does not belong to the model
+    config["runtime"]["trial"] = None  # nor which trial it was
     for name in ("best", "last"):
         content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
         state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
