@@ -41,7 +41,7 @@ def run(project: Path, overrides: Sequence[str]) -> None:
     option = experiment_path(conf, cfg.sweep.study)
     if not is_ours(option):
         raise ConfigError(
-            f"{option.relative_to(project)}: is there, not as a sweep has written it, and would be replaced; give the sweep another "
+            f"conf/experiment/{option.name}: is there, not as a sweep has written it, and would be replaced; give the sweep another "
             f"name, as in sweep.study={cfg.sweep.study}_2, or move the file"
         )
     check_space(conf, space, overrides)

@@ -15,7 +15,7 @@ from seg.sweep.space import Dimension
 SWEPT = tuple(section for section in SECTIONS if section != "task")
 """The sections that may vary: those that a training reads, but for the task, by which the figure itself would be another."""
 
-COMBINATIONS = 64
+COMBINATIONS = 16
 """Of groups' options, that are composed at most; of more, so many that each option is among them."""
 
 

@@ -39,7 +39,7 @@ def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: st
     content = experiment_of(conf, study, overrides)
     lines = ["# @package _global_", "", f"# dvc exp run -S experiment={study}", f"# {found}"]
     for key, value in content.items():
-        inline = None if key != "defaults" else False  # as the other files of conf/ have it
+        inline = None if isinstance(value, dict) else False  # as the other files of conf/ have it
         lines += yaml.safe_dump({key: value}, sort_keys=False, width=1000, default_flow_style=inline).splitlines()
     lines[1] = MARK + _check(lines)
     text = "\n".join(lines) + "\n"
