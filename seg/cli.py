@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "look through the raw data set, and show on a page what is wrong with it",
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
+    "sweep": "search for settings: train with many, and keep the best as an experiment",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
     "compare": "set evaluations side by side: figures with intervals of their differences, classes, images",
     "predict": "apply a trained model to images, folders or videos",
@@ -78,6 +79,17 @@ differ. The keys are those of conf/export/default.yaml, which says more; without
 """
 
 
+SWEEP_USAGE = """usage: seg sweep [OVERRIDE ...]
+
+Trains with settings that a sampler draws from sweep.space, each in a process of its own, prunes those that lag behind, and keeps the
+best by its validation figure as conf/experiment/<study>.yaml. The same command goes on with a study that was interrupted.
+
+  sweep=NAME              an option of conf/sweep, which names study, trials, space, sampler, pruner, and jobs at once
+  sweep.KEY=VALUE         one of its keys, as in sweep.trials=50
+  any other OVERRIDE      holds for every trial
+"""
+
+
 def main() -> None:
     """The console script."""
     prepare_environment()
@@ -94,6 +106,7 @@ def main() -> None:
         if command not in COMMANDS:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
         own = {"init": init, "configure": configure, "compare": compare, "predict": predict, "export": export, "models": models}
+        own["sweep"] = sweep
         if command in own:
             own[command](arguments)
         else:
@@ -126,6 +139,16 @@ def configure(arguments: list[str]) -> None:
     from seg.stages import configure as stage
 
     stage.run(Path.cwd(), [] if arguments == ["--clear"] else arguments or None)
+
+
+def sweep(arguments: list[str]) -> None:
+    """`seg sweep [OVERRIDE ...]`."""
+    if "-h" in arguments or "--help" in arguments:
+        print(SWEEP_USAGE)
+        return
+    from seg.stages import sweep as stage
+
+    stage.run(Path.cwd(), arguments)
 
 
 def compare(arguments: list[str]) -> None:

@@ -1,5 +1,6 @@
 """From conf/ and overrides to a checked configuration; every mistake becomes one line with the nearest right name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,29 @@ def plain(config: DictConfig, resolve: bool = True) -> Params:
         return OmegaConf.to_container(ours, resolve=resolve)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from None
+
+
+def literal(value: Any) -> str:
+    """A value in Hydra's override grammar, where inside quotes a backslash is special only before a quote."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
+    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {
+        "null",
+        "true",
+        "false",
+        "nan",
+        "inf",
+    }:
+        return str(value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
 
 
 def _one_line(error: Exception) -> str:

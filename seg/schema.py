@@ -269,6 +269,32 @@ class Export(Named):
     check: ExportCheck
 
 
+class Sampler(Section):
+    kind: Literal["tpe", "random"]
+    startup_trials: Positive
+    seed: Count
+
+
+class Pruner(Section):
+    kind: Literal["median", "hyperband", "none"]
+    startup_trials: Count
+    warmup_epochs: Count
+    min_epochs: Positive
+    reduction_factor: Annotated[int, Field(ge=2)]
+
+
+class Sweep(Named):
+    """space: by key, choices or a range: see seg.sweep.space."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    trials: Positive
+    jobs: Positive
+    space: dict[str, Any] | None
+    sampler: Sampler
+    pruner: Pruner
+    checkpoints: Literal["best", "all"]
+
+
 class Paths(Section):
     prepare: str
     doctor: str
@@ -283,6 +309,7 @@ class Runtime(Section):
     cache_gb: Annotated[float, Field(gt=0)]
     progress: Literal["auto", "bar", "lines", "none"]
     save_minutes: Annotated[float, Field(ge=0)] | None
+    trial: str | None
 
 
 class Targets(Section):
@@ -303,6 +330,7 @@ class Config(Section):
     evaluate: Evaluate
     predict: Predict
     export: Export
+    sweep: Sweep
     experiment: Named
     paths: Paths
     runtime: Runtime

@@ -7,14 +7,12 @@ the first case the overrides are worked out and recorded; in the second conf/ is
 import hashlib
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from seg.config import Params, check_signatures, checked, compose
+from seg.config import Params, check_signatures, checked, compose, literal
 from seg.environment import conf_folder
 from seg.errors import ConfigError
 from seg.rawdata import RAW, WEIGHTS, find_root, link_input, local_weights
@@ -132,29 +130,6 @@ def _changes(here: Params, there: Params, prefix: str) -> list[str]:
         elif key not in here or before != value:
             changes.append(f"{'' if key in here else '+'}{prefix}{key}={literal(value)}")
     return changes
-
-
-def literal(value: Any) -> str:
-    """A value in Hydra's override grammar, where inside quotes a backslash is special only before a quote."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list):
-        return "[" + ",".join(map(literal, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
-    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    }:
-        return str(value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
 
 
 def differences(old: Params | None, new: Params) -> list[str]:

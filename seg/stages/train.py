@@ -34,6 +34,7 @@ from seg.training.parts import build_module, check_network, make_limits, make_me
 from seg.training.ranks import Ranks, ending_together, following_rank_0
 from seg.training.strategies import Sharded
 from seg.training.trainer import build_trainer, quiet
+from seg.training.trial import end_if_pruned, reporters
 from seg.training.within_epoch import Place, SaveWithin, place_in
 from seg.transforms import load_policy
 
@@ -86,6 +87,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
         best,
         Keep(filename="last", **keep),
         *averaging_of(cfg.trainer, cfg.seed, limits),
+        *reporters(cfg),
         Ranks(scratch.folder.name, resumed is not None),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
@@ -116,6 +118,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     with ending_together(trainer):
         with ended_by_signal(trainer, signals):
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        end_if_pruned(trainer, scratch)
         if trainer.is_global_zero:
             write_outputs(cfg, data, folder, out, history)
             scratch.clear()

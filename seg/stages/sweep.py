@@ -1,0 +1,161 @@
+"""`sweep`: trains with settings that a sampler draws, a process each, and keeps the best as an option of conf/experiment."""
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seg.checkpoint import SECTIONS
+from seg.config import checked, compose
+from seg.environment import conf_folder
+from seg.errors import ConfigError
+from seg.findings import plural
+from seg.progress import duration
+from seg.schema import Config
+from seg.stages.train import load_data, read_augmented
+from seg.study import PRUNED, library
+from seg.sweep.check import check_overrides, check_space
+from seg.sweep.experiment import experiment_path, is_ours, write_experiment
+from seg.sweep.plots import save_plot
+from seg.sweep.processes import Training, output_of, share, start, stop, train_command, visible_gpus
+from seg.sweep.results import importances, table, write_trials
+from seg.sweep.space import read_space
+from seg.sweep.trials import Trial, Trials
+from seg.transforms import compile_policy
+
+ROOT = Path("outputs/sweeps")
+POLL = 0.2  # seconds between looks at the trainings
+
+
+def run(project: Path, overrides: Sequence[str]) -> None:
+    """Sweep. `overrides`: as on the command line; they hold for every trial. ConfigError where not one trial has a value at the end."""
+    conf = conf_folder(project)
+    library()
+    params, _ = compose(conf, list(overrides))
+    cfg = checked(params)
+    space = read_space(cfg.sweep.space)
+    check_overrides(overrides, space)
+    option = experiment_path(conf, cfg.sweep.study)
+    if not is_ours(option):
+        raise ConfigError(
+            f"conf/experiment/{option.name}: is there, not as a sweep has written it, and would be replaced; give the sweep another "
+            f"name, as in sweep.study={cfg.sweep.study}_2, or move the file"
+        )
+    check_space(conf, space, overrides)
+    facts = {"settings": {section: params[section] for section in SECTIONS}} | check_data(cfg)
+    trials = Trials(ROOT / cfg.sweep.study, cfg.sweep, space, facts, cfg.trainer.max_epochs, f"val_{cfg.task.monitor}")
+    sweep = Sweep(conf, cfg, trials, list(overrides))
+    sweep.work()
+    sweep.close()
+
+
+def check_data(cfg: Config) -> dict[str, str]:
+    """The digests of what trials train on; InputError where it is missing, or was made with other settings than the sweep's."""
+    data = load_data(cfg)
+    remedy = "run `seg configure` with the overrides of this sweep that are not of its own, then `dvc repro augment`"
+    if data.info.name != cfg.data.name:
+        raise ConfigError(f"data={cfg.data.name}: but {cfg.paths.prepare} holds {data.info.name}; {remedy}")
+    summary = read_augmented(cfg, data)
+    if data.policy is None or data.policy.to_json() != compile_policy(cfg.augment, cfg.targets.allow).to_json():
+        made = "other settings of it" if summary["policy"] == cfg.augment.name else f"augment={summary['policy']}"
+        raise ConfigError(f"augment={cfg.augment.name}: but {cfg.paths.augment} was made with {made}; {remedy}")
+    return {"data": data.info.digest, "augmentation": summary["digest"]}
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Trainings at once, until no trial is left to take. fixed: the overrides of all of them. program: that trains."""
+
+    conf: Path
+    cfg: Config
+    trials: Trials
+    fixed: list[str]
+    program: list[str] = field(default_factory=train_command)
+    running: list[Training] = field(default_factory=list)
+    best: int | None = None
+
+    def work(self) -> None:
+        """Start trials, and record their ends. Ctrl-C and SIGTERM end them too; they go on when the sweep does."""
+        before = signal.signal(signal.SIGTERM, _terminated)
+        try:
+            gpus = visible_gpus() if self.cfg.sweep.jobs > 1 and self.cfg.trainer.accelerator in ("auto", "gpu") else []
+            while self._fill(gpus) or self.running:
+                time.sleep(POLL)
+                for training in [one for one in self.running if one.process.poll() is not None]:
+                    self._ended(training)
+        finally:
+            if self.running:
+                print(f"ending {plural(len(self.running), 'training')}; the same command goes on from here", file=sys.stderr, flush=True)
+                stop(self.running)
+                for training in self.running:
+                    self.trials.leave(training.trial, training.seconds)
+            signal.signal(signal.SIGTERM, before)
+
+    def _fill(self, gpus: list[str]) -> bool:
+        """Start a trial where there is place for one; whether one was taken."""
+        if len(self.running) >= self.cfg.sweep.jobs or (trial := self.trials.take()) is None:
+            return False
+        if self.trials.value_of(trial.folder) is not None:  # the sweep was killed before it saw the end of a training
+            self._record(trial, 0.0)
+            return True
+        print(f"trial {trial.number} starts: {' '.join(trial.overrides)}  ({output_of(trial.folder)})", flush=True)
+        slot = min(set(range(self.cfg.sweep.jobs)) - {one.slot for one in self.running})
+        environment = share(slot, self.cfg.sweep.jobs, self.cfg.trainer.devices, gpus)
+        self.running.append(start(trial, slot, self.fixed, environment, self.program))
+        return True
+
+    def _ended(self, training: Training) -> None:
+        if training.interrupted:
+            raise KeyboardInterrupt  # by somebody who meant the sweep: its trial is none that failed
+        self.running.remove(training)
+        self._record(training.trial, training.seconds, training.error(), training.process.returncode == PRUNED)
+
+    def _record(self, trial: Trial, seconds: float, error: str | None = None, pruned: bool = False) -> None:
+        """Tell the study, and say it; a better trial is written at once."""
+        self.trials.finish(trial, seconds, error, pruned)
+        frozen = next(one for one in self.trials.all() if one.number == trial.number)
+        what = {"COMPLETE": f"{self.trials.monitor} {frozen.value}", "PRUNED": f"pruned after epoch {frozen.last_step}"}
+        ended = what.get(frozen.state.name, f"failed: {frozen.user_attrs.get('error')}")
+        best = self.trials.best()
+        better = best is not None and best.number == trial.number
+        print(f"trial {trial.number}: {ended}{' (best)' if better else ''}, {duration(trial.seconds + seconds)}", flush=True)
+        self._keep()
+
+    def _keep(self) -> None:
+        """trials.csv, the best trial as an experiment, and no checkpoints but its own."""
+        write_trials(self.trials.folder / "trials.csv", self.trials)
+        best = self.trials.best()
+        if best is None:
+            return
+        if self.cfg.sweep.checkpoints == "best":
+            for trial in self.trials.all():
+                if trial.state.is_finished() and trial.number != best.number:
+                    for name in ("best.ckpt", "last.ckpt"):
+                        (self.trials.trial_folder(trial.number) / name).unlink(missing_ok=True)
+        if best.number != self.best:
+            self.best = best.number
+            ended = sum(trial.state.is_finished() for trial in self.trials.all())
+            found = f"{self.trials.monitor} {best.value}: trial {best.number}, the best of {plural(ended, 'trial')} of "
+            found += " ".join(["seg sweep", *self.fixed])
+            fixed = [override for override in self.fixed if not override.lstrip("+").startswith("sweep")]
+            if not write_experiment(self.conf, self.trials.folder.name, [*fixed, *best.user_attrs["overrides"]], found):
+                print(f"conf/experiment/{self.trials.folder.name}.yaml: was edited, so it is left as it is", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Say what came of it."""
+        self._keep()
+        save_plot(self.trials.folder / "trials.png", self.trials)
+        print(*table(self.trials), sep="\n")
+        if shares := importances(self.trials):
+            print("what decides: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items()))
+        print(f"see {self.trials.folder / 'trials.csv'} and trials.png")
+        if self.best is None:
+            raise ConfigError(f"sweep.study={self.trials.folder.name}: no trial has a value; what each failed of is in the table's errors")
+        print(f"the best is conf/experiment/{self.trials.folder.name}.yaml:\n  dvc exp run -S experiment={self.trials.folder.name}")
+
+
+def _terminated(*_: Any) -> None:
+    sys.exit(143)

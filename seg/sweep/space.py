@@ -1,0 +1,138 @@
+"""The space of a sweep: `sweep.space` as dimensions, each a key with a range or with choices."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from seg.config import literal
+from seg.errors import ConfigError, nearest
+from seg.schema import Section, explain
+
+if TYPE_CHECKING:
+    import optuna
+
+EXAMPLE = "{optimizer.lr: {low: 1.0e-3, high: 1.0, log: true}, model: [unet_small, unet]}"
+
+
+class _Range(Section):
+    low: int | float
+    high: int | float
+    step: int | float | None = None  # an entry of a space has no place for defaults
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from low to high, both included; whole ones where low, high and step are. step: between them, from low on."""
+
+    key: str
+    low: float
+    high: float
+    step: float | None
+    log: bool
+
+    @property
+    def whole(self) -> bool:
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
+
+    def suggest(self, trial: "optuna.Trial") -> str:
+        """The trial's value, as an override has it: of six digits."""
+        if self.whole:
+            return str(trial.suggest_int(self.key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log))
+        return repr(float(f"{trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log):.6g}"))
+
+    def examples(self) -> list[str]:
+        """Both ends."""
+        return [repr(self.low), repr(self.high)]
+
+    def __str__(self) -> str:
+        tail = (f", step {self.step:g}" if self.step else "") + (", log" if self.log else "")
+        return f"{self.key}: {self.low:g} to {self.high:g}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Values as overrides have them: of a key, or options of a group."""
+
+    key: str
+    texts: tuple[str, ...]
+
+    def suggest(self, trial: "optuna.Trial") -> str:
+        """The trial's value."""
+        return str(trial.suggest_categorical(self.key, self.texts))
+
+    def examples(self) -> list[str]:
+        """All of them."""
+        return list(self.texts)
+
+    def __str__(self) -> str:
+        return f"{self.key}: {', '.join(self.texts)}"
+
+
+Dimension = Range | Choice
+
+
+def read_space(section: Mapping[str, Any] | None) -> list[Dimension]:
+    """The dimensions of `sweep.space`, in its order; ConfigError for the first that is not well said, or where there is none."""
+    found = [_dimension(key, value) for key, value in _entries(section or {}, "")]
+    if not found:
+        raise ConfigError(f"sweep.space is empty: say what may vary, in a file of conf/sweep or as in 'sweep.space={EXAMPLE}'")
+    keys = [dimension.key for dimension in found]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise ConfigError(f"sweep.space.{twice}: is there twice")
+    return found
+
+
+def _entries(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Keys may be dotted or nested: {optimizer.lr: ...} and {optimizer: {lr: ...}} are the same."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value and not {"low", "high"} & value.keys():
+            yield from _entries(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dimension(key: str, value: Any) -> Dimension:
+    if isinstance(value, Mapping):
+        return _range(key, value)
+    if not isinstance(value, list) or not value:
+        guess = nearest(key.rpartition(".")[2], _Range.model_fields)
+        hint = f"; did you mean '{guess}'?" if guess else ""
+        raise ConfigError(f"sweep.space.{key}={value!r}: expected a list of choices, or a range such as {{low: 0.1, high: 1.0}}{hint}")
+    texts = tuple(map(literal, value))
+    if len(set(texts)) < len(texts):
+        raise ConfigError(f"sweep.space.{key}={value!r}: has a choice twice")
+    return Choice(key, texts)
+
+
+def _range(key: str, value: Mapping[str, Any]) -> Range:
+    try:
+        given = _Range.model_validate(dict(value))
+    except ValidationError as error:
+        raise ConfigError(explain(error, _Range, f"sweep.space.{key}")) from None
+    low, high, step = given.low, given.high, given.step
+    faults = {
+        "low below high": not low < high,
+        "low above 0 where log is true": given.log and low <= 0,
+        "either step or log": given.log and step is not None,
+        "step above 0": step is not None and step <= 0,
+    }
+    fault = next((expected for expected, failed in faults.items() if failed), None)
+    if not fault and step is not None and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):
+        fault = "high to be a number of steps from low"
+    if fault:
+        raise ConfigError(f"sweep.space.{key}={dict(value)!r}: expected {fault}")
+    return Range(key, low, high, step, given.log)
+
+
+def overrides_of(space: Sequence[Dimension], trial: "optuna.Trial") -> list[str]:
+    """What a trial sets."""
+    return [f"{dimension.key}={dimension.suggest(trial)}" for dimension in space]
+
+
+def most_epochs(space: Sequence[Dimension], otherwise: int) -> int:
+    """The greatest trainer.max_epochs of any trial."""
+    return next((max(int(float(text)) for text in d.examples()) for d in space if d.key == "trainer.max_epochs"), otherwise)
