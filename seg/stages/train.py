@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from seg.models.finetune import check_finetune
 from seg.rawdata import local_weights
 from seg.schema import Config
 from seg.scratch import Scratch, fingerprint, scratch_root
-from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import ended_by_signal
 from seg.training.keeping import Keep
+from seg.training.loggers import check_installed
 from seg.training.outputs import write_outputs
+from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.parts import build_module, check_network, make_metrics, make_model
 from seg.training.trainer import build_trainer, in_first_process, quiet
+from seg.training.watching import watchers
 from seg.transforms import load_policy
 
 
@@ -37,6 +40,8 @@ def run(cfg: Config, out: Path) -> float:
             "or no epoch is validated and no best checkpoint is kept"
         )
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
+    refuse_pipeline(cfg, out)
+    check_installed(cfg.logger.name)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
         raise ConfigError(
@@ -61,13 +66,11 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
     callbacks: list[Callback] = [
-        Console(cfg.runtime.progress, cfg.task.monitor),
-        history,
-        best,
-        Keep(filename="last", **keep),
+        *watchers(cfg, data, folder, history),
+        *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
     ]
     if cfg.trainer.patience:
-        callbacks.insert(2, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
+        callbacks.insert(0, EarlyStopping(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
@@ -85,10 +88,23 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     with ended_by_signal(trainer):
         trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
     if trainer.is_global_zero:
-        write_outputs(cfg, data, folder, out, history)
+        if cfg.trainer.overfit:
+            write_verdict(cfg, data, out, history)
+        else:
+            write_outputs(cfg, data, folder, out, history)
         scratch.clear()
     trainer.strategy.barrier()
     return max(row[key] for row in history.rows if key in row)
+
+
+def write_verdict(cfg: Config, data: SegmentationData, out: Path, history: History) -> None:
+    """overfit.json and history.csv of images that were learned by heart, and what they mean."""
+    assert cfg.trainer.overfit
+    found = verdict(history.rows, cfg.task.monitor, cfg.trainer.overfit.figure, data.num_training_images())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "overfit.json").write_text(json.dumps(found, indent=1) + "\n")
+    history.write(out / "history.csv")
+    print(found["said"])
 
 
 def read_augmented(cfg: Config, data: SegmentationData) -> dict[str, Any]:
@@ -111,7 +127,8 @@ def load_data(cfg: Config) -> SegmentationData:
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
     copies = augmented / "train"
-    return SegmentationData(
+    few = cfg.trainer.overfit
+    return (partial(FewImages, batches=few.batches) if few else SegmentationData)(
         prepared=Path(cfg.paths.prepare),
         augmented_train=copies if copies.is_dir() else None,
         policy=policy,

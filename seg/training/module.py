@@ -21,6 +21,9 @@ class SegmentationModule(pl.LightningModule):
     make_metrics: fresh streaming figures. monitor: the figure by which checkpoints are compared.
     """
 
+    last_losses: dict[str, Tensor]
+    """"loss" and its terms of the latest training step, scalars on the device, for those who watch."""
+
     def __init__(
         self,
         model: SegmentationModel,
@@ -69,6 +72,7 @@ class SegmentationModule(pl.LightningModule):
         terms = self.model.losses(batch)
         total = torch.stack(list(terms.values())).sum()
         shown = {"loss": total} | ({} if len(terms) == 1 else {f"{name}_term": value for name, value in terms.items()})
+        self.last_losses = {name: value.detach() for name, value in shown.items()}
         for name, value in shown.items():
             self.log(f"train_{name}", value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch))
         return total
