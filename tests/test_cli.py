@@ -23,7 +23,7 @@ def test_help_lists_the_commands() -> None:
     assert shown.returncode == 0
     assert all(
         f"\n  {name} " in shown.stdout
-        for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "compare", "predict", "export", "models")
+        for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "compare", "predict", "export", "models", "lr")
     )
     assert seg().stdout == shown.stdout
 
@@ -43,7 +43,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             ["trian"],
             2,
             "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, export, init, "
-            "models, predict, prepare, train)",
+            "lr, models, predict, prepare, train)",
         ),
         (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
