@@ -23,7 +23,20 @@ def test_help_lists_the_commands() -> None:
     assert shown.returncode == 0
     assert all(
         f"\n  {name} " in shown.stdout
-        for name in ("init", "configure", "prepare", "doctor", "augment", "train", "evaluate", "compare", "predict", "export", "models", "lr")
+        for name in (
+            "init",
+            "configure",
+            "prepare",
+            "doctor",
+            "augment",
+            "train",
+            "evaluate",
+            "compare",
+            "predict",
+            "export",
+            "models",
+            "lr",
+        )
     )
     assert seg().stdout == shown.stdout
 

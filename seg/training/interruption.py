@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from seg.errors import InputError
+
 
 @contextmanager
 def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
@@ -26,12 +28,19 @@ def ended_by_signal(trainer: pl.Trainer) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except InputError:  # a diverged loss: the other ranks end with the first
+        _end_ranks(trainer)
+        raise
     except SystemExit:
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.kill(signal.SIGKILL)
+        _end_ranks(trainer)
         sys.exit(143 if received else 130)  # Lightning ends with 1 after Ctrl-C
     finally:
         signal.signal(signal.SIGTERM, before)
     if received:
         sys.exit(143)
+
+
+def _end_ranks(trainer: pl.Trainer) -> None:
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.kill(signal.SIGKILL)
