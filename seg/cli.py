@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "look through the raw data set, and show on a page what is wrong with it",
     "augment": "compile the augmentation policy, draw its preview and copies",
     "train": "train a model and keep its best and last checkpoints",
+    "lr": "suggest a learning rate, from a short training in which it rises",
     "sweep": "search for settings: train with many, and keep the best as an experiment",
     "evaluate": "score a checkpoint on a split, with figures, tables and pictures",
     "compare": "set evaluations side by side: figures with intervals of their differences, classes, images",

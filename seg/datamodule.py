@@ -3,6 +3,7 @@ alone: not on the number of worker processes, and not on where a run was interru
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,14 @@ class TrainingBatches(Sampler[list[Key]]):
         return self.num_images // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
+        return islice(self.whole_epoch(), self.first[1] if self.epoch == self.first[0] else 0, None)
+
+    def whole_epoch(self) -> Iterator[list[Key]]:
+        """The batches from the first on, wherever training goes on."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.num_images)
         seeds = rng.integers(1 << 32, size=self.num_images)
-        for step in range(self.first[1] if self.epoch == self.first[0] else 0, len(self)):
+        for step in range(len(self)):
             start = (step * self.world_size + self.rank) * self.batch_size
             yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
 

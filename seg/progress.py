@@ -49,6 +49,14 @@ def progress_bar() -> "Progress":
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
 
 
+def step_bar() -> "Progress":
+    """A training's bar, which vanishes at its end; a task's fields `step` and `speed` are shown as they are."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    before, after = TextColumn("{task.description}  {task.fields[step]}"), TextColumn("{task.fields[speed]}")
+    return Progress(before, BarColumn(), TimeRemainingColumn(), after, transient=True)
+
+
 def duration(seconds: float) -> str:
     """45 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)

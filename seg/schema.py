@@ -166,6 +166,11 @@ class Swa(Section):
     start: Annotated[float, Field(ge=0, lt=1)]
 
 
+class Overfit(Section):
+    batches: Positive
+    figure: Share
+
+
 class Trainer(Named):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive | list[Count] | Literal["auto"]
@@ -188,6 +193,7 @@ class Trainer(Named):
     validate_every: Positive
     patience: Positive | None
     gradient_clip: Annotated[float, Field(gt=0)] | None
+    overfit: Overfit | None
 
 
 class Bootstrap(Section):
@@ -300,7 +306,37 @@ class Paths(Section):
     doctor: str
     augment: str
     train: str
+    lr: str
     evaluate: str
+
+
+class Pictures(Section):
+    every: Positive
+    images: Positive
+
+
+class Logger(Named):
+    """settings: further arguments of the library's own logger."""
+
+    folder: str
+    every: Positive
+    pictures: Pictures | None
+    settings: dict[str, Any]
+
+
+class LrFinder(Section):
+    start: Annotated[float, Field(gt=0)]
+    end: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=20)]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    stop: Annotated[float, Field(gt=1)]
+
+
+class Divergence(Section):
+    every: Positive
+    window: Annotated[int, Field(ge=10)]
+    factor: Annotated[float, Field(gt=1)]
+    steps: Positive
 
 
 class Runtime(Section):
@@ -310,6 +346,8 @@ class Runtime(Section):
     progress: Literal["auto", "bar", "lines", "none"]
     save_minutes: Annotated[float, Field(ge=0)] | None
     trial: str | None
+    data_wait: Share
+    divergence: Divergence | None
 
 
 class Targets(Section):
@@ -332,6 +370,8 @@ class Config(Section):
     export: Export
     sweep: Sweep
     experiment: Named
+    logger: Logger
+    lr_finder: LrFinder
     paths: Paths
     runtime: Runtime
     targets: Targets

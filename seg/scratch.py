@@ -25,9 +25,14 @@ def scratch_root(project: Path) -> Path:
     """$SEG_SCRATCH, or .scratch in the project; for a queued experiment's copy, in the project it was copied from."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE]).expanduser()
+    return origin(project) / ".scratch"
+
+
+def origin(project: Path) -> Path:
+    """The project's own folder: for a queued experiment's copy that of the project it was copied from."""
     path = project.resolve()
     before, found, _ = path.as_posix().partition(f"/{DVC_COPIES}/")
-    return (Path(before) if found else path) / ".scratch"
+    return Path(before) if found else path
 
 
 def fingerprint(settings: dict[str, Any], inputs: list[str]) -> str:

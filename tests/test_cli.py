@@ -36,6 +36,7 @@ def test_help_lists_the_commands() -> None:
             "predict",
             "export",
             "models",
+            "lr",
         )
     )
     assert seg().stdout == shown.stdout
@@ -56,7 +57,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             ["trian"],
             2,
             "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, export, init, "
-            "models, predict, prepare, sweep, train)",
+            "lr, models, predict, prepare, sweep, train)",
         ),
         (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),

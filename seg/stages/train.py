@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,20 @@ from seg.training import learning_rate
 from seg.training.acceleration import accelerate, check_acceleration
 from seg.training.accumulation import check_strategy
 from seg.training.averaging import averaging_of
-from seg.training.console import Console
 from seg.training.history import History
 from seg.training.interruption import StopSignals, ended_by_signal
 from seg.training.keeping import Keep, Patience
 from seg.training.limits import check_batch_sizes, images_per_device
+from seg.training.loggers import check_installed
 from seg.training.means import EpochMeans
 from seg.training.outputs import write_outputs
+from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.ranks import Ranks, ending_together, following_rank_0
 from seg.training.strategies import Sharded
 from seg.training.trainer import build_trainer, quiet
 from seg.training.trial import end_if_pruned, reporters
+from seg.training.watching import watchers
 from seg.training.within_epoch import Place, SaveWithin, place_in
 from seg.transforms import load_policy
 
@@ -52,6 +55,8 @@ def run(cfg: Config, out: Path) -> float:
     check_batch_sizes(cfg.trainer)
     check_acceleration(cfg.trainer, device_of(cfg.trainer.accelerator))
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
+    refuse_pipeline(cfg, out)
+    check_installed(cfg.logger.name)
     data = load_data(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
         raise ConfigError(
@@ -81,18 +86,16 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     signals = StopSignals(in_first_process())
     callbacks: list[Callback] = [
         EpochMeans(),
-        Console(cfg.runtime.progress, cfg.task.monitor),
-        history,
+        *watchers(cfg, data, folder, history),
         limits,
-        best,
-        Keep(filename="last", **keep),
+        *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
         *averaging_of(cfg.trainer, cfg.seed, limits),
         *reporters(cfg),
         Ranks(scratch.folder.name, resumed is not None),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
     if cfg.trainer.patience:
-        callbacks.insert(3, Patience(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
+        callbacks.insert(1, Patience(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
     place = place_in(resumed) if resumed else Place()
     place.check(folder, trainer.world_size)
@@ -120,10 +123,23 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
         end_if_pruned(trainer, scratch)
         if trainer.is_global_zero:
-            write_outputs(cfg, data, folder, out, history)
+            if cfg.trainer.overfit:
+                write_verdict(cfg, data, out, history)
+            else:
+                write_outputs(cfg, data, folder, out, history)
             scratch.clear()
         trainer.strategy.barrier()
     return max(row[key] for row in history.rows if key in row)
+
+
+def write_verdict(cfg: Config, data: SegmentationData, out: Path, history: History) -> None:
+    """overfit.json and history.csv of images that were learned by heart, and what they mean."""
+    assert cfg.trainer.overfit
+    found = verdict(history.rows, cfg.task.monitor, cfg.trainer.overfit.figure, data.num_training_images())
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "overfit.json").write_text(json.dumps(found, indent=1) + "\n")
+    history.write(out / "history.csv")
+    print(found["said"])
 
 
 def read_augmented(cfg: Config, data: SegmentationData) -> dict[str, Any]:
@@ -146,7 +162,8 @@ def load_data(cfg: Config) -> SegmentationData:
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
     copies, images = augmented / "train", images_per_device(cfg.trainer, 1)
-    return SegmentationData(
+    few = cfg.trainer.overfit
+    return (partial(FewImages, batches=few.batches) if few else SegmentationData)(
         prepared=Path(cfg.paths.prepare),
         augmented_train=copies if copies.is_dir() else None,
         policy=policy,

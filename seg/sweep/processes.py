@@ -77,7 +77,7 @@ def train_command() -> list[str]:
 
 
 def stop(trainings: Sequence[Training]) -> None:
-    """End trainings, so that each goes on from its last finished epoch when its trial is taken up again."""
+    """End trainings, so that each goes on from its last checkpoint when its trial is taken up again."""
     for training in trainings:
         training.process.terminate()
     until = time.monotonic() + PATIENCE

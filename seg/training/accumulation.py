@@ -37,10 +37,15 @@ def named_losses(model: SegmentationModel, batch: Batch) -> dict[str, Tensor]:
 
 
 class Accumulation:
-    """The steps of a training. backward: differentiates a loss."""
+    """The steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates their sum's share."""
 
     def __init__(
-        self, trainer: pl.Trainer, model: SegmentationModel, limits: Limits, device: torch.device, backward: Callable[[Tensor], None]
+        self,
+        trainer: pl.Trainer,
+        model: SegmentationModel,
+        limits: Limits,
+        device: torch.device,
+        backward: Callable[[dict[str, Tensor], float], None],
     ) -> None:
         self.trainer, self.model, self.limits, self.device, self.backward = trainer, model, limits, device, backward
         self.exchange, self.before = Exchange(), Snapshot(model, device)
@@ -84,9 +89,9 @@ class Accumulation:
                     losses = named_losses(self.model, given)
                 if isinstance(strategy, ParallelStrategy):
                     with strategy.block_backward_sync():
-                        self.backward(losses["loss"] * share)
+                        self.backward(losses, share)
                 else:
-                    self.backward(losses["loss"] * share)
+                    self.backward(losses, share)
                 means = {n: means[n] + share * v.detach() if n in means else share * v.detach() for n, v in losses.items()}
         except (RuntimeError, MemoryError, ValueError) as error:
             if ONE_VALUE in str(error):

@@ -6,31 +6,36 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from seg.progress import duration, progress_bar, style_of
+from seg.progress import duration, step_bar, style_of
 from seg.training.history import figures_of
+from seg.training.speed import GIB, Speed
 
 
 class Console(Callback):
-    """A line an epoch, with the time left; in a terminal a bar below it."""
+    """A line an epoch, with the time left, speed and memory; in a terminal a bar below it."""
 
-    def __init__(self, progress: str, monitor: str) -> None:
-        self.style, self.monitor = style_of(progress), monitor
+    def __init__(self, progress: str, monitor: str, speed: Speed) -> None:
+        self.style, self.monitor, self.speed = style_of(progress), monitor, speed
         self.best = float("-inf")
         self.bar: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.start, self.first_step = time.monotonic(), trainer.global_step
         if self.style == "bar" and trainer.is_global_zero:
-            self.bar = progress_bar()
-            self.task = self.bar.add_task("steps", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step)
+            self.bar = step_bar()
+            self.task = self.bar.add_task(
+                "training", total=int(trainer.estimated_stepping_batches), completed=trainer.global_step, step="", speed=""
+            )
             self.bar.start()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.bar:
             self.bar.update(
                 self.task,
                 completed=trainer.global_step,
                 description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+                step=f"step {batch_idx + 1}/{trainer.num_training_batches}",
+                speed="  ".join(pace(self.speed, total=True)),
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -46,7 +51,8 @@ class Console(Callback):
         spent, steps = time.monotonic() - self.start, trainer.global_step - self.first_step
         total = int(trainer.estimated_stepping_batches)
         parts += [duration(spent), f"{duration(spent / max(1, steps) * (total - trainer.global_step))} left"]
-        line = "  ".join(parts)
+        self.speed.settle()
+        line = "  ".join(parts + pace(self.speed))
         if self.bar:
             self.bar.console.print(line, highlight=False)
         else:
@@ -68,3 +74,11 @@ class Console(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def pace(speed: Speed, total: bool = False) -> list[str]:
+    """["412 images/s", "data 3 %", "1.3 GiB"]: the last but one is the time that steps wait for data; total: with the memory there is."""
+    rate, (used, there) = speed.images_per_second, speed.memory
+    rates = f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+    memory = f"{used / GIB:.1f}/{there / GIB:.0f} GiB" if total else f"{used / GIB:.1f} GiB"
+    return [f"{rates} images/s", f"data {100 * speed.data_wait:.0f} %", memory]

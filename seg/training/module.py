@@ -30,6 +30,9 @@ class SegmentationModule(pl.LightningModule):
     each process holds a part of the network: then a step is one pass, and Lightning's own.
     """
 
+    last_losses: dict[str, Tensor]
+    """"loss" and its terms of the latest training step, scalars on the device, for those who watch."""
+
     def __init__(
         self,
         model: SegmentationModel,
@@ -79,7 +82,7 @@ class SegmentationModule(pl.LightningModule):
         self.configure_gradient_clipping(optimizer, self.gradient_clip)  # Lightning leaves it to modules that call their optimizer
 
     def on_fit_start(self) -> None:
-        self.accumulation = Accumulation(self.trainer, self.model, self.limits, self.device, self.manual_backward)
+        self.accumulation = Accumulation(self.trainer, self.model, self.limits, self.device, self._backward)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """A batch that the device sees at once, to the device. Others, and those that do not fit, follow in parts."""
@@ -105,9 +108,14 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """An optimizer step. Lightning calls it under autocast, which is for forward passes alone."""
         shown = named_losses(self.model, batch) if self.automatic_optimization else self._step(batch)
+        self.last_losses = {name: value.detach() for name, value in shown.items()}
         for name, value in shown.items():
             self.means.add(f"train_{name}", value, len(batch))
         return shown["loss"]
+
+    def _backward(self, losses: dict[str, Tensor], share: float) -> None:
+        self.last_losses = {name: value.detach() for name, value in losses.items()}
+        self.manual_backward(losses["loss"] * share)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, enabled=False):

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from seg.checkpoint import Checkpoint, save
+from seg.config import Params
 from seg.datamodule import SegmentationData
 from seg.outputs import replaced_files
 from seg.schema import Config
@@ -13,9 +14,7 @@ from seg.training.history import History
 
 def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
     """best.ckpt, last.ckpt and history.csv: all, or, with DiskFullError, none."""
-    config = cfg.model_dump(mode="json", by_alias=True)
-    config["data"]["root"], config["overrides"] = None, []  # where the data lay does not belong to the model
-    del config["runtime"]  # nor does what cannot change it
+    config = kept_settings(cfg)
     with replaced_files(out) as partial:
         for name in ("best", "last"):
             content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
@@ -24,3 +23,14 @@ def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, 
             figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
             save(partial / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures))
         history.write(partial / "history.csv")
+
+
+NO_EFFECT = ("runtime", "logger", "lr_finder", "sweep")
+"""Sections that cannot change what training makes, and no other command reads from a checkpoint."""
+
+
+def kept_settings(cfg: Config) -> Params:
+    """What a checkpoint holds of the configuration: all but where the data lay, and what cannot change the model."""
+    config = cfg.model_dump(mode="json", by_alias=True)
+    config["data"]["root"], config["overrides"] = None, []
+    return {name: value for name, value in config.items() if name not in NO_EFFECT}

@@ -6,11 +6,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from seg.environment import in_first_process
 from seg.schema import Config
 from seg.scratch import Scratch
 from seg.study import PRUNED, open_study, trial_of
 from seg.training.history import figures_of
-from seg.training.trainer import in_first_process
 
 
 class Reporter(Callback):

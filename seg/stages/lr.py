@@ -1,0 +1,121 @@
+"""`lr`: the training's start, repeated with a learning rate that rises each step -> a suggestion for optimizer.lr, lr.png and lr.csv."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+
+from seg.batch import Batch
+from seg.datamodule import SegmentationData, TrainingBatches
+from seg.environment import keep_freed_memory
+from seg.errors import ConfigError, InputError
+from seg.hardware import choose_precision, device_of
+from seg.loading import Place, auto_workers
+from seg.models.finetune import check_finetune
+from seg.progress import track
+from seg.schema import Config
+from seg.stages.train import load_data
+from seg.training.accumulation import named_losses
+from seg.training.limits import check_batch_sizes
+from seg.training.lr_finder import range_test, suggestion, write_curve
+from seg.training.parts import build_module, check_network, make_limits, make_model
+from seg.training.trainer import quiet
+
+
+def run(cfg: Config, out: Path) -> float:
+    """Returns the suggested rate; InputError where the loss falls at none."""
+    quiet()
+    keep_freed_memory()
+    if cfg.lr_finder.start >= cfg.lr_finder.end:
+        raise ConfigError(f"lr_finder.start={cfg.lr_finder.start:g}: expected less than lr_finder.end={cfg.lr_finder.end:g}")
+    check_batch_sizes(cfg.trainer)
+    check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
+    data = load_data(cfg)
+    device = device_of(cfg.trainer.accelerator)
+    if data.workers == "auto":
+        data.workers = auto_workers(Place(on_gpu=device.type == "cuda"))
+    step = training_step(cfg, data, device)
+    curve = range_test(counted(step, cfg), cfg.lr_finder)
+    if len(curve.rates) < cfg.lr_finder.steps:
+        print(f"ended at lr {curve.rates[-1]:.3g}, where the loss exploded" if curve.rates else "the first loss was not finite")
+    best = suggestion(curve)
+    out.mkdir(parents=True, exist_ok=True)
+    if curve.rates:
+        write_curve(out, curve, best)
+    if best is None:
+        raise InputError(
+            f"the loss falls at no rate from {cfg.lr_finder.start:g} to {cfg.lr_finder.end:g}; set lr_finder.start lower or "
+            "lr_finder.steps higher, or look for a mistake in labels and loss: seg train trainer=overfit"
+        )
+    rate = float(f"{curve.rates[best]:.2g}")
+    print(f"the loss falls fastest at, and it is suggested: optimizer.lr={rate:g}")
+    print(f"see {out / 'lr.png'}; the loss is lowest at {curve.rates[min_at(curve.smoothed)]:.2g}, which is too high")
+    return rate
+
+
+def min_at(values: list[float]) -> int:
+    """The place of the smallest."""
+    return values.index(min(values))
+
+
+def counted(step: Callable[[float], float], cfg: Config) -> Callable[[float], float]:
+    """The same function, with progress on the console."""
+    shown = iter(track(iter(int, 1), cfg.lr_finder.steps, "steps", cfg.runtime.progress))
+
+    def taken(rate: float) -> float:
+        next(shown)
+        return step(rate)
+
+    return taken
+
+
+def training_step(cfg: Config, data: SegmentationData, device: torch.device) -> Callable[[float], float]:
+    """(rate) -> the loss of the next training batch, after which the step is taken; as `train` does in its first epoch, on one device.
+
+    Groups keep their share of the rate. Nothing of it outlives the function.
+    """
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=choose_precision(cfg.trainer.precision, device))  # type: ignore[arg-type]
+    torch.manual_seed(cfg.seed)
+    model = make_model(cfg, data)
+    limits = make_limits(cfg, data)
+    check_network(model, data, 1, limits.training)
+    module = build_module(cfg, data, model, limits, choose_precision(cfg.trainer.precision, device))
+    optimizer = module.make_optimizer(module.plan.groups)
+    if any("lr" not in group for group in optimizer.param_groups):
+        raise ConfigError(f"optimizer={cfg.optimizer.name}: has no learning rate to be found")
+    wrapped, stepped = fabric.setup(model, optimizer)
+    module.plan.start_epoch(model, 0)
+    batches = endless(data)
+
+    def step(rate: float) -> float:
+        for group, part in zip(optimizer.param_groups, module.plan.groups, strict=True):
+            group["lr"] = rate * part.lr_share
+        batch, value = next(batches), 0.0
+        optimizer.zero_grad()
+        for images in batch.split(limits.training or len(batch)):
+            share = len(images) / len(batch)
+            with fabric.autocast():
+                loss = named_losses(model, images.to(device))["loss"] * share
+            value += float(loss.detach())
+            fabric.backward(loss, model=wrapped)
+        if cfg.trainer.gradient_clip:
+            fabric.clip_gradients(wrapped, stepped, max_norm=cfg.trainer.gradient_clip, error_if_nonfinite=False)
+        stepped.step()
+        return value
+
+    return step
+
+
+def endless(data: SegmentationData) -> Iterator[Batch]:
+    """The batches of one epoch after another."""
+    loader = data.train_dataloader()
+    sampler = loader.batch_sampler
+    assert isinstance(sampler, TrainingBatches)
+    epoch = 0
+    while True:
+        sampler.set_epoch(epoch)
+        yield from loader
+        epoch += 1
