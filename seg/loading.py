@@ -19,7 +19,7 @@ from seg.store import Entry
 
 MOST_WORKERS = 8
 AHEAD = 2  # batches that each process loads ahead
-WORKER_MEMORY = 300 << 20  # bytes of a loading process that it does not share with the one it was forked from; seen: 150 to 250 MiB
+WORKER_MEMORY = 300 << 20  # an allowance for what a loading process does not share with the one that it was forked from
 OF_SHARED_MEMORY = 0.9
 
 

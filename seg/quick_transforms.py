@@ -16,7 +16,7 @@ from seg.environment import prepare_environment
 prepare_environment()  # albumentations looks for newer versions when it is imported
 
 import albumentations as A  # noqa: E402
-from albucore import add_constant  # noqa: E402
+from albumentations.augmentations.pixel.functional import add_constant  # noqa: E402
 
 Apply = Callable[..., np.ndarray]
 """(pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels."""
