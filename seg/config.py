@@ -93,7 +93,7 @@ def explain(conf: Path, overrides: list[str]) -> None:
     keys = leaves(plain(_composed(conf, selected), resolve=False))
     for override in parsed:
         key = override.key_or_group
-        if key in groups or key.split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
+        if key in groups or re.split("[./]", key)[0] == "hydra" or override.is_add() or override.is_force_add():
             continue
         if not any(k == key or k.startswith(f"{key}.") for k in keys):
             raise ConfigError(_unknown_key(key, list(keys), list(groups)))
