@@ -134,3 +134,17 @@ def test_stages_that_need_no_torch_do_not_import_it(stage: str) -> None:
     sources = ", ".join(m for m in modules() if m.startswith("seg.sources."))
     code = f"import seg.stages.{stage}, {sources}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+HELP = {"--help": ("hydra", "numpy"), "predict --help": ("numpy", "cv2", "pydantic", "hydra"), "sweep --help": ("hydra", "optuna", "torch")}
+
+
+@pytest.mark.parametrize(("command", "unneeded"), HELP.items(), ids=str)
+def test_help_imports_nothing_that_it_does_not_need(command: str, unneeded: tuple[str, ...]) -> None:
+    import subprocess
+    import sys
+
+    code = f"import sys; sys.argv = ['seg', *{command.split()}]; from seg.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += f"sys.exit(str([name for name in {unneeded} if name in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == ""

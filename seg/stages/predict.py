@@ -7,15 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-
 from seg.errors import DataError, UsageError
 from seg.findings import plural
-from seg.predict.inputs import Input, images_of, inputs_of
 from seg.progress import meter, track
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from seg.predict.api import Predictor
+    from seg.predict.inputs import Input
     from seg.predict.writers import Writers
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
@@ -49,6 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     overrides = [word for word in given.words if "=" in word and not Path(word).exists()]
     models = [word for word in given.words if Path(word).suffix in MODEL_SUFFIXES]
     from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
+    from seg.predict.inputs import inputs_of
     from seg.predict.writers import Writers
 
     cfg = composed(overrides)
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
         raise DataError(f"{bad} of {plural(len(todo), 'image')} could not be predicted; what is wrong with each is said above")
 
 
-def _not_there(inputs: Sequence[Input], writers: "Writers", force: bool, skip: bool) -> list[Input]:
+def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip: bool) -> list["Input"]:
     """The inputs that are to be predicted; DataError where files would be overwritten that nobody gave up."""
     if force:
         return list(inputs)
@@ -82,7 +83,7 @@ def _not_there(inputs: Sequence[Input], writers: "Writers", force: bool, skip: b
     return list(inputs)
 
 
-def _stream(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers", progress: str) -> int:
+def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
     from seg.predict.streamed import stream_class_map
     from seg.predict.tiled import Tiled
@@ -102,14 +103,15 @@ def _stream(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers",
     return bad
 
 
-def _predict(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers", progress: str) -> int:
+def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Read, predict and write beside each other; returns how many images could not be predicted."""
+    from seg.predict.inputs import images_of
     from seg.predict.writers import Predicted
 
     facts, bad = predictor.network.facts, 0
     read: list[tuple[Input, np.ndarray]] = []  # that are on their way through the network
 
-    def images() -> Iterator[np.ndarray]:
+    def images() -> "Iterator[np.ndarray]":
         nonlocal bad
         pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
         for given, image in track(zip(inputs, pixels, strict=True), len(inputs), "images predicted", progress):
@@ -133,7 +135,7 @@ def _predict(predictor: "Predictor", inputs: Sequence[Input], writers: "Writers"
     return bad
 
 
-def _ahead(images: Iterator[np.ndarray | DataError]) -> Iterator[np.ndarray | DataError]:
+def _ahead(images: "Iterator[np.ndarray | DataError]") -> "Iterator[np.ndarray | DataError]":
     """The same, read in a thread some images before they are asked for."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(next, images, None) for _ in range(AHEAD)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.config import check_signatures, checked, compose
+from seg.config import check_signatures, checked, compose, explain
 from seg.errors import ConfigError, DataError
 from seg.stages import configure
 from seg.stages.configure import OVERRIDES, checksum, derive, read
@@ -101,6 +101,10 @@ def test_a_slip_is_answered_with_the_nearest_right_name(tmp_path: Path, override
     assert answer in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "params.yaml").exists()
+
+
+def test_groups_and_keys_of_hydra_are_left_to_hydra() -> None:
+    explain(CONF, ["hydra/launcher=joblib", "hydra.run.dir=x"])
 
 
 @pytest.fixture(scope="module")
