@@ -22,6 +22,7 @@ from seg.models.semantic import SemanticModel
 from seg.sample import Sample, no_instances
 from seg.training import accumulation
 from seg.training.limits import Limits
+from seg.training.means import EpochMeans
 from seg.training.module import SegmentationModule
 
 CLASSES = ["ground", "house", "tree"]
@@ -80,7 +81,7 @@ def train(
     module = SegmentationModule(model, Epochs(model), make, decayed, metrics, 0, limits, clip)  # type: ignore[arg-type]
     settings = {"limit_val_batches": 0} | settings
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=2, callbacks=[limits], num_sanity_val_steps=0, **quiet, **settings)
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=2, callbacks=[EpochMeans(), limits], num_sanity_val_steps=0, **quiet, **settings)
     trainer.fit(module, DataLoader(given, batch_size=None), DataLoader(given, batch_size=None))  # type: ignore[arg-type]
     return module, trainer
 
