@@ -82,10 +82,10 @@ def step(given: argparse.Namespace, folder: Path) -> None:
 
     from seg.hardware import best_device, choose_precision
     from seg.training.acceleration import accelerate
-    from seg.training.console import Console
+    from seg.training.callbacks import callbacks_of
     from seg.training.history import History
-    from seg.training.keeping import Keep
-    from seg.training.parts import build_module, make_model
+    from seg.training.interruption import StopSignals
+    from seg.training.parts import build_module, make_limits, make_model
     from seg.training.trainer import build_trainer
 
     device = best_device()
@@ -95,18 +95,13 @@ def step(given: argparse.Namespace, folder: Path) -> None:
     steps = given.rounds * given.block + 1
     torch.manual_seed(config.seed)
     model = make_model(config, data)
-    module = build_module(config, data, model, kind)
+    limits = make_limits(config, data)
+    module = build_module(config, data, model, limits, kind)
     plain = [plain_loop(config, data, kind, device, model, steps) for _ in range(2)]
     accelerate(config.trainer, model, data, device)
     feed = Feed(given, batches, [loop for loop, _ in plain], device)
-    keep: dict[str, Any] = {"dirpath": folder / "kept", "enable_version_counter": False, "save_on_train_epoch_end": True}
-    callbacks = [
-        Console("none", config.task.monitor),
-        History(),
-        Keep(filename="best", monitor=f"val_{config.task.monitor}", mode="max", **keep),
-        Keep(filename="last", **keep),
-    ]
-    trainer = build_trainer(config, callbacks, folder, device, kind)
+    callbacks = callbacks_of(config, data, folder / "scratch" / "train", History(), limits, StopSignals(False))
+    trainer = build_trainer(config, callbacks, folder / "scratch" / "train", device, kind)
     trainer.fit(module, feed, torch.utils.data.DataLoader(batches[:1], batch_size=None))  # type: ignore[arg-type]
     pairs = zip(model.parameters(), plain[0][1].parameters(), strict=True)
     apart = max(float((a.detach().cpu() - b.detach().cpu()).abs().max()) for a, b in pairs)
@@ -294,10 +289,10 @@ def plain_loop(config: Any, data: Any, kind: str, device: Any, model: Any, steps
     import torch
 
     from seg.models.finetune import Group
-    from seg.training.parts import build_module
+    from seg.training.parts import build_module, make_limits
 
     model = copy.deepcopy(model).to(device).train()
-    module = build_module(config, data, model, kind)
+    module = build_module(config, data, model, make_limits(config, data), kind)
     optimizer = module.make_optimizer([Group("all", list(model.parameters()), 1.0, 0)])
     scheduler = module.make_scheduler(optimizer, steps)
     dtype = torch.float16 if kind == "16-mixed" else torch.bfloat16

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
 
 from seg.cached_data import CacheSettings
 from seg.checkpoint import SECTIONS
@@ -23,22 +22,19 @@ from seg.scratch import Scratch, fingerprint, scratch_root
 from seg.training import learning_rate
 from seg.training.acceleration import accelerate, check_acceleration
 from seg.training.accumulation import check_strategy
-from seg.training.averaging import averaging_of
+from seg.training.callbacks import callbacks_of
 from seg.training.history import History
 from seg.training.interruption import StopSignals, ended_by_signal
-from seg.training.keeping import Keep, Patience
 from seg.training.limits import check_batch_sizes, images_per_device
 from seg.training.loggers import check_installed
-from seg.training.means import EpochMeans
 from seg.training.outputs import write_outputs
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
-from seg.training.ranks import Ranks, ending_together, following_rank_0
+from seg.training.ranks import ending_together, following_rank_0
 from seg.training.strategies import Sharded
 from seg.training.trainer import build_trainer, quiet
-from seg.training.trial import end_if_pruned, reporters
-from seg.training.watching import watchers
-from seg.training.within_epoch import Place, SaveWithin, place_in
+from seg.training.trial import end_if_pruned
+from seg.training.within_epoch import Place, place_in
 from seg.transforms import load_policy
 
 
@@ -78,24 +74,10 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     device = device_of(cfg.trainer.accelerator)
     precision = choose_precision(cfg.trainer.precision, device)
     limits = make_limits(cfg, data)
-    history, key = History(), f"val_{cfg.task.monitor}"
+    history, signals = History(), StopSignals(in_first_process())
     last = folder / "last.ckpt"
     resumed = last if last.exists() else None
-    keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
-    signals = StopSignals(in_first_process())
-    callbacks: list[Callback] = [
-        EpochMeans(),
-        *watchers(cfg, data, folder, history),
-        limits,
-        *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
-        *averaging_of(cfg.trainer, cfg.seed, limits),
-        *reporters(cfg),
-        Ranks(scratch.folder.name, resumed is not None),
-        SaveWithin(last, cfg.runtime.save_minutes, signals),
-    ]
-    if cfg.trainer.patience:
-        callbacks.insert(1, Patience(key, patience=cfg.trainer.patience, mode="max", check_on_train_epoch_end=False))
+    callbacks = callbacks_of(cfg, data, folder, history, limits, signals)
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
     place = place_in(resumed) if resumed else Place()
     place.check(folder, trainer.world_size)
@@ -129,6 +111,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
                 write_outputs(cfg, data, folder, out, history)
             scratch.clear()
         trainer.strategy.barrier()
+    key = f"val_{cfg.task.monitor}"
     return max(row[key] for row in history.rows if key in row)
 
 

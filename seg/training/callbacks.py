@@ -1,0 +1,43 @@
+"""The callbacks of a training, in the order in which they act."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from seg.datamodule import SegmentationData
+from seg.schema import Config
+from seg.training.averaging import averaging_of
+from seg.training.history import History
+from seg.training.interruption import StopSignals
+from seg.training.keeping import Keep, Patience
+from seg.training.limits import Limits
+from seg.training.means import EpochMeans
+from seg.training.ranks import Ranks
+from seg.training.trial import reporters
+from seg.training.watching import watchers
+from seg.training.within_epoch import SaveWithin
+
+
+def callbacks_of(
+    cfg: Config, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
+) -> list[Callback]:
+    """First the means that others read, then those that watch, then those that keep what all know of a step.
+
+    folder: the scratch folder, which is named by the training's settings, data and code.
+    """
+    key, last = f"val_{cfg.task.monitor}", folder / "last.ckpt"
+    patience = cfg.trainer.patience
+    keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    return [
+        EpochMeans(),
+        *([Patience(key, patience=patience, mode="max", check_on_train_epoch_end=False)] if patience else []),
+        *watchers(cfg, data, folder, history),
+        limits,
+        *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
+        *averaging_of(cfg.trainer, cfg.seed, limits),
+        *reporters(cfg),
+        Ranks(folder.name, last.exists()),
+        SaveWithin(last, cfg.runtime.save_minutes, signals),
+    ]
