@@ -18,6 +18,8 @@ from seg.predict.exported import ExportedNetwork, open_exported
 from seg.predict.network import CheckpointNetwork
 from seg.stages import export
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("onnx", "torch_export", "openvino")
 NONE = "paths.prepare=none"  # images are drawn
 SIZES = [(1, 37, 53), (3, 64, 32), (1, 1, 70), (2, 130, 97)]  # batch, height, width

@@ -38,7 +38,19 @@ SMALLER = {
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
 }
 HEAVY = ("fcn", "mask_rcnn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
-SIMILAR = ("deeplabv3", "pspnet", "linknet", "manet", "upernet", "segformer", "lraspp_mobilenet_v3_large")
+SIMILAR = (
+    "attention_unet",
+    "unetplusplus_deep",
+    "dpt",
+    "pan",
+    "deeplabv3",
+    "pspnet",
+    "linknet",
+    "manet",
+    "upernet",
+    "segformer",
+    "lraspp_mobilenet_v3_large",
+)
 """Of libraries, as others that are tested quickly."""
 
 MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY + SIMILAR else name for name in TASK_OF]

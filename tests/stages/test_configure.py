@@ -164,6 +164,7 @@ def test_the_reference_lists_every_option() -> None:
         assert path.stem in re.findall(r"\w+", rows[path.parent.name]), path
 
 
+@pytest.mark.slow
 def test_every_option_composes() -> None:
     """Options of groups that know nothing of each other are composed together, as composing takes time."""
     options = {
