@@ -89,6 +89,9 @@ class Speed(Callback):
         self.epoch = Epoch(HostWaits())
         self.world_size, self.device = 1, torch.device("cpu")
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.on_train_epoch_start(trainer)  # Lightning leaves it out where a training goes on within an epoch
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.world_size, self.device = trainer.world_size, trainer.strategy.root_device
         self.epoch = Epoch(DeviceWaits() if self.device.type == "cuda" else HostWaits(), [self.clock()])
