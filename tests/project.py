@@ -58,9 +58,9 @@ class Project:
     def seg(self, *arguments: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", "seg", *arguments, ok=ok, **environment)
 
-    def repro(self, **environment: str) -> list[str]:
-        """`dvc repro`: the stages that ran, in order."""
-        return stages_run(self.dvc("repro", **environment).stdout)
+    def repro(self, *targets: str, **environment: str) -> list[str]:
+        """`dvc repro`, of some stages or of all: the stages that ran, in order."""
+        return stages_run(self.dvc("repro", *targets, **environment).stdout)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")

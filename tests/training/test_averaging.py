@@ -194,7 +194,7 @@ from seg.training.averaging import MovingAverage, TailAverage
 rank = int(os.environ.get("LOCAL_RANK", 0))
 alone = t.batches
 t.batches = lambda: [t.Images([batch[0] * (1 + rank)]) for batch in alone()]  # each rank sees other images
-average = MovingAverage(0.7, 0.3) if sys.argv[1] == "ema" else TailAverage(0.25, 0)
+average = MovingAverage(0.7, 0.3) if sys.argv[1] == "ema" else TailAverage(0.25, 0, t.LIMITS)
 learner = t.fit(Path(sys.argv[2]), average, devices=2, strategy="ddp")
 for place, state in (("average", learner.validated[-1]), ("statistics", learner.validated[-1])):
     chosen = [value for name, value in sorted(state.items()) if ("running" in name) == (place == "statistics")]
