@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT
 from project import Project
 
+from seg.config import compose
+
 SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoothing:{low:0.0,high:0.2,step:0.1}}"
 
 
@@ -41,11 +43,9 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
             figures = [float(epoch["val_miou"]) for epoch in csv.DictReader(file)]
         assert len(figures) == 3
         assert float(row["value"]) == max(figures)
-    project.seg("configure", "experiment=s")
-    project.seg("train", "-cn", "pipeline")
-    with open(project.folder / "artifacts/train/history.csv") as file:
-        again = [float(epoch["val_miou"]) for epoch in csv.DictReader(file)]
-    assert max(again) == float(best["value"]), "the experiment trains what the best trial was"
+    composed, _ = compose(project.folder / "conf", ["experiment=s"])
+    kept = (composed["optimizer"]["lr"], composed["loss"]["label_smoothing"])
+    assert kept == (float(best["optimizer.lr"]), float(best["loss.label_smoothing"]))
 
 
 @pytest.mark.parametrize(
