@@ -4,6 +4,7 @@ The average is what is validated, compared and kept: Lightning puts it in the ne
 checkpoint's state dict, beside the weights that are trained, so that a training goes on from both.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ def averaging_of(settings: Trainer, seed: int, limits: Limits) -> list[WeightAve
     return [TailAverage(settings.swa.start, seed, limits)] if settings.average == "swa" else []
 
 
-class Average(WeightAveraging):
+class Average(WeightAveraging, ABC):
     """An average from a share `start` of the steps on; until then the weights themselves are validated and kept.
 
     Buffers of whole numbers (indices, counters) are copied; others are averaged like weights.
@@ -60,9 +61,9 @@ class Average(WeightAveraging):
         else:
             torch._foreach_copy_(averaged, current)
 
+    @abstractmethod
     def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         """Take `current` into `averaged`, in place."""
-        raise NotImplementedError
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.count:

@@ -137,6 +137,20 @@ def test_a_moving_average_is_its_recursion(start: float, tmp_path: Path) -> None
         assert torch.equal(learner.validated[-1][name], fresh[name]), f"{name}: what does not learn keeps its bytes"
 
 
+class SavesWithin(MovingAverage):
+    """Writes a checkpoint while the average stands in the network's place."""
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "within.ckpt")
+
+
+def test_a_checkpoint_from_within_a_validation_keeps_the_two_apart(tmp_path: Path) -> None:
+    learner = fit(tmp_path, SavesWithin(0.5, 0.0), default_root_dir=tmp_path)
+    content: dict[str, Any] = torch.load(tmp_path / "within.ckpt", weights_only=True)
+    same(learner.validated[-1], weights(content))
+    same(learner.after[-1], weights(content, "current_model_state"))
+
+
 def test_stochastic_weight_averaging_is_the_mean_of_the_epochs_with_statistics_of_its_own(tmp_path: Path) -> None:
     learner = fit(tmp_path, TailAverage(0.5, 0, LIMITS))
     ends = learner.after[STEPS - 1 :: STEPS]
