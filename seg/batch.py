@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from seg.deferred import Deferred
+from seg.device_transforms import apply
 from seg.labelmaps import boxes_of
 from seg.sample import IGNORE, Sample
 
@@ -22,7 +24,8 @@ class Batch:
 
     images: (B, C, H, W) uint8. semantic: (B, H, W) uint8, 255 where padded. instances: B id maps (H, W, L) int32.
     categories: B times (N,) int32. crowd: B times (N,) bool. boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an
-    id without a pixel; `collate` derives them from the id maps. sizes: B times (height, width) before padding.
+    id without a pixel; `collate` derives them from the id maps. sizes: B times (height, width) before padding. deferred: B times
+    what images and labels are still to go through, which `to` does, or nothing.
     """
 
     images: Tensor
@@ -33,24 +36,28 @@ class Batch:
     boxes: list[Tensor]
     sizes: list[tuple[int, int]]
     image_ids: list[str]
+    deferred: list[tuple[Deferred, ...]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on another device."""
+        """The same batch on a device, on which what was deferred is done."""
 
         def move(t: Tensor) -> Tensor:
             return t.to(device, non_blocking=non_blocking)
 
+        images, semantic, sizes = move(self.images), move(self.semantic), self.sizes
+        if any(self.deferred):
+            images, semantic, sizes = apply(images, semantic, sizes, self.deferred)
         return Batch(
-            move(self.images),
-            move(self.semantic),
+            images,
+            semantic,
             [move(t) for t in self.instances],
             [move(t) for t in self.categories],
             [move(t) for t in self.crowd],
             [move(t) for t in self.boxes],
-            self.sizes,
+            sizes,
             self.image_ids,
         )
 
@@ -58,7 +65,7 @@ class Batch:
         """The same images in order, in parts of at most `most` whose sizes differ by one at most; they keep the batch's padding."""
         count = -(-len(self) // most)
         bounds = [len(self) * i // count for i in range(count + 1)]
-        return [Batch(*(getattr(self, field.name)[start:stop] for field in fields(self))) for start, stop in pairwise(bounds)]
+        return [Batch(*(getattr(self, f.name)[start:stop] for f in fields(self))) for start, stop in pairwise(bounds)]
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (torch's data loader calls this by name)."""
@@ -88,6 +95,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes=[torch.from_numpy(boxes_of(s.instances, len(s.categories)).astype(np.float32)) for s in samples],
         sizes=[s.size for s in samples],
         image_ids=[s.image_id for s in samples],
+        deferred=[s.deferred for s in samples],
     )
 
 

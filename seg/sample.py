@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from seg.deferred import Deferred
 from seg.errors import DataError
 
 IGNORE = 255
@@ -45,6 +46,7 @@ class Sample:
     instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
     categories: (N,) int32 class index of instance id i + 1.
     crowd: (N,) bool, True for a region of uncounted instances.
+    deferred: what image and labels are still to go through, in this order.
     """
 
     image_id: str
@@ -53,6 +55,7 @@ class Sample:
     instances: np.ndarray
     categories: np.ndarray
     crowd: np.ndarray
+    deferred: tuple[Deferred, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

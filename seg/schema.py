@@ -154,6 +154,7 @@ class Augment(Named):
     preview: Preview
     instances: Instances
     copy_paste: CopyPaste
+    fused: bool
     transforms: list[Target]
 
 

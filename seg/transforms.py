@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from seg.copy_paste import paste_some
+from seg.deferred import Deferred
 from seg.environment import prepare_environment
 from seg.errors import ConfigError, DataError, InputError
+from seg.fused import FusedTransforms
 from seg.labelmaps import areas_of
 from seg.pixelmaps import identity, look_up, seen
 from seg.quick_transforms import hasten
@@ -32,7 +34,7 @@ import albumentations as A  # noqa: E402
 class Policy:
     """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
 
-    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste) -> None:
+    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste, fused: bool = False) -> None:
         self.compose, self.instances, self.copy_paste = compose, instances, copy_paste
         for transform in _walk(compose):
             for fill in ("fill_mask", "mask_drop_value"):
@@ -44,6 +46,7 @@ class Policy:
                 transform.area_for_downscale = "image"
             if isinstance(transform, A.BasicTransform):
                 hasten(transform)
+        self.fused = FusedTransforms(compose) if fused else None
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""
@@ -51,10 +54,14 @@ class Policy:
             return sample
         return self._settle(self.draw(sample, seed)).sample
 
-    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int) -> Sample:
-        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so."""
+    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int, defers: bool = False) -> Sample:
+        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so.
+
+        defers: whether a fused policy leaves to the device what it can. Instances are pasted into what is finished.
+        """
         if not self.copy_paste.p:
-            return self(read(index), seed)
+            sample = read(index)
+            return self._settle(self.draw(sample, seed, defers)).sample if self.compose.transforms else sample
         target = self.draw(read(index), seed)
         rng = np.random.default_rng([seed, 1])  # a stream of its own: target and policy are drawn as without copy-paste
         if num_images > 1 and rng.random() < self.copy_paste.p:
@@ -63,25 +70,32 @@ class Policy:
             target = paste_some(target, source, rng, self.copy_paste.max_instances)
         return self._settle(target).sample
 
-    def draw(self, sample: Sample, seed: int) -> Drawn:
+    def draw(self, sample: Sample, seed: int, defers: bool = False) -> Drawn:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
         # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
         plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
-        result = self.compose(image=sample.image, mask=plane)
-        image, pixels = np.ascontiguousarray(result["image"]), result["mask"]
-        if image.ndim == 2:
-            image = image[:, :, None]
+        image, pixels, left = self._transformed(sample.image, plane, defers, defers and not has_layers)
         if not has_layers:
             labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
-            return Drawn(_labelled(sample, image, *labels), np.zeros(count, np.int64), np.zeros(count))
+            return Drawn(_labelled(sample, image, *labels, left), np.zeros(count, np.int64), np.zeros(count))
         areas = areas_of(sample.instances, count)
         if pixels is plane:  # nothing was moved
-            return Drawn(_labelled(sample, image, sample.semantic, sample.instances), areas, np.ones(count))
+            return Drawn(_labelled(sample, image, sample.semantic, sample.instances, left), areas, np.ones(count))
         semantic, instances = look_up(pixels, sample.semantic, sample.instances)
         drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
-        return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, stored / np.maximum(areas, 1))
+        return Drawn(_labelled(sample, image, semantic, instances, left), drawn_areas, stored / np.maximum(areas, 1))
+
+    def _transformed(
+        self, image: np.ndarray, labels: np.ndarray, defers: bool, defers_warp: bool
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Deferred, ...]]:
+        if self.fused:
+            image, labels, left = self.fused(image, labels, defers, defers_warp)
+        else:
+            result, left = self.compose(image=image, mask=labels), ()
+            image, labels = np.atleast_3d(result["image"]), result["mask"]
+        return np.ascontiguousarray(image), labels, left
 
     def _settle(self, drawn: Drawn) -> Drawn:
         return settle(drawn, self.instances.min_visible, self.instances.min_area)
@@ -92,6 +106,7 @@ class Policy:
             "transforms": A.to_dict(self.compose),
             "instances": self.instances.model_dump(),
             "copy_paste": self.copy_paste.model_dump(),
+            "fused": self.fused is not None,
         }
         return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
 
@@ -105,7 +120,7 @@ def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
         if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise ConfigError(f"{key}._target_={target.target}: is not a transform of albumentations")
         built.append(transform)
-    return Policy(A.Compose(built), augment.instances, augment.copy_paste)
+    return Policy(A.Compose(built), augment.instances, augment.copy_paste, augment.fused)
 
 
 def load_policy(text: str) -> Policy:
@@ -113,7 +128,7 @@ def load_policy(text: str) -> Policy:
     try:
         content = json.loads(text)
         instances, copy_paste = Instances.model_validate(content["instances"]), CopyPaste.model_validate(content["copy_paste"])
-        return Policy(A.from_dict(content["transforms"]), instances, copy_paste)
+        return Policy(A.from_dict(content["transforms"]), instances, copy_paste, content["fused"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"policy.json: is not a policy of this version ({type(error).__name__}); run `seg augment` again") from None
 
@@ -164,8 +179,8 @@ def _fails(transform: Any, image: np.ndarray) -> bool:
     return bool(np.atleast_3d(result).shape[2] != image.shape[2])
 
 
-def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> Sample:
-    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd)
+def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray, deferred: tuple[Deferred, ...]) -> Sample:
+    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd, deferred)
 
 
 def _walk(transform: Any) -> Iterator[Any]:

@@ -14,7 +14,7 @@ PLUGINS = {"seg/sources": {"prepare"}, "seg/models": {"train", "evaluate"}, "seg
 """Folders whose modules `_target_` reaches: a stage that reaches them depends on the whole folder."""
 
 LAYERS = (
-    {"errors", "findings", "environment", "progress", "schema", "sample", "hardware", "natural", "compilation", "machine"},
+    {"errors", "findings", "environment", "progress", "schema", "deferred", "sample", "hardware", "natural", "compilation", "machine"},
     {
         "labelmaps",
         "batch",
@@ -28,6 +28,9 @@ LAYERS = (
         "spool",
         "sample_cache",
         "quick_transforms",
+        "geometry",
+        "fused",
+        "device_transforms",
         "statistics",
         "targets",
         "splits",

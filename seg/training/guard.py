@@ -108,7 +108,7 @@ class Guard(Callback):
         """The batch is drawn again: what is drawn depends on seed, epoch and image alone."""
         loader: Any = trainer.train_dataloader
         keys = list(loader.batch_sampler.whole_epoch())[place]
-        batch = loader.collate_fn([loader.dataset[key] for key in keys])
+        batch = loader.collate_fn([loader.dataset[key] for key in keys]).to("cpu")
         now = {name: value.detach().cpu() for name, value in pl_module.model.state_dict().items()}
         weights = Checkpoint(now | {k: v for k, v in self.state.items() if k in now}, self.kept.config, self.kept.data, facts["epoch"], {})
         save_bad_batch(folder, batch, keys, facts, self.kept.data.classes, weights)
