@@ -16,6 +16,7 @@ from tiny import augment
 from seg.batch import Batch, collate
 from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches
 from seg.errors import ConfigError, DataError
+from seg.loading import Place
 from seg.sample import ClassInfo, Sample, no_instances
 from seg.sources.base import Record
 from seg.store import write_info, write_record, write_split
@@ -89,6 +90,25 @@ def test_workers_start_beside_threads_of_opencv(noise: Path, policy: Policy) -> 
     cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.array([[0.9, 0.1, 0], [-0.1, 0.9, 0]]), (2000, 2000))
     time.sleep(0.2)  # until they sleep
     assert len(epoch_of(data_of(noise, policy, workers=1), 0)) == 6
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory'")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_does_what_is_deferred_to_it(noise: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From loading processes to the batch that the network sees, and on no other device."""
+    turn, light = {"_target_": "Affine", "rotate": [-180, 180]}, {"_target_": "RandomBrightnessContrast", "p": 0.5}
+    fused = compile_policy(augment(turn, light, fused=True), ["albumentations"])
+    here = list(data_of(noise, fused, workers=workers).train_dataloader())
+    assert not any(any(batch.deferred) for batch in here)
+    monkeypatch.setattr(Place, "of", lambda trainer: Place(on_gpu=True))
+    there = list(data_of(noise, fused, workers=workers).train_dataloader())
+    assert all(steps[0].kind == "warp" for batch in there for steps in batch.deferred)
+    for ours, deferred in zip(here, there, strict=True):
+        done = deferred.to("cpu")
+        assert done.image_ids == ours.image_ids
+        assert torch.equal(done.semantic, ours.semantic)
+        assert (done.images.int() - ours.images.int()).abs().float().mean() < 1
+        assert (deferred.images.int() - ours.images.int()).abs().float().mean() > 20
 
 
 def test_draws_differ_between_images_and_between_epochs(noise: Path, policy: Policy) -> None:

@@ -147,11 +147,8 @@ def deferred(policy: Policy, samples: Sequence[Sample], seed: int) -> Batch:
     return collate([policy.draw_from(lambda i: samples[i], len(samples), i, seed + i, True) for i in range(len(samples))])
 
 
-@pytest.mark.parametrize("name", ONE_WARP)
-@pytest.mark.parametrize("channels", [3, 1, 5])
+@pytest.mark.parametrize(("name", "channels"), [(n, c) for n in ONE_WARP for c in (3, 1, 5) if c == 3 or n != "filled by channel"])
 def test_a_deferred_warp_shows_the_same(name: str, channels: int) -> None:
-    if channels != 3 and name == "filled by channel":
-        pytest.skip("the fill has three channels")
     _, fused = policies(*ONE_WARP[name])
     samples = [smooth(72, 90, channels, 1), smooth(80, 70, channels, 2), smooth(72, 90, channels, 3)]
     found = []
