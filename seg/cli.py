@@ -3,6 +3,7 @@
 A user's mistake ends in one line on stderr and exit code 1 (2 for a command that does not exist).
 """
 
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -202,10 +203,18 @@ def run_stage(command: str, arguments: list[str]) -> None:
     pipeline = "pipeline" in arguments and ("-cn" in flags or "--config-name" in flags)
     if pipeline and not Path("params.yaml").exists():
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
-    if not pipeline and not {"-h", "--help", "--hydra-help"} & set(flags):
-        from seg.config import explain
+    options, overrides = _apart(arguments)
+    if not {"-h", "--help", "--hydra-help"} & set(flags):
+        from seg.config import explain, explain_recorded
 
-        explain(conf, _overrides(arguments))
+        if not pipeline:
+            explain(conf, overrides)
+        elif overrides:
+            explain_recorded(conf, Path("params.yaml"), overrides)
+    if command != "train" and not in_first_process():
+        fail(f"seg {command} runs in one process, and this is another; start it without torchrun or srun")
+    if any(o.startswith("hydra/launcher=") and o.endswith("slurm") for o in overrides) and not shutil.which("srun"):
+        fail("hydra/launcher=slurm: there is no srun here; run it on a machine of the cluster, or set hydra/launcher=joblib")
 
     own = list(sys.argv)
 
@@ -218,7 +227,7 @@ def run_stage(command: str, arguments: list[str]) -> None:
         named += ["hydra/job_logging=stdout", "hydra.output_subdir=null"]
         named += [] if any(a.startswith("hydra.run.dir=") for a in arguments) else ["hydra.run.dir=."]
     app = [f"hydra.help.app_name='seg {command}'"] if {"-h", "--help"} & set(flags) else []
-    sys.argv = ["seg", *arguments, *named, *app]
+    sys.argv = ["seg", *options, *overrides, *named, *app]  # Hydra takes no option between overrides
     hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
 
 
@@ -252,6 +261,8 @@ def several_processes(trainer: "Trainer") -> bool:
     return not one or trainer.num_nodes > 1 or trainer.strategy != "auto" or processes_started() > 1
 
 
-def _overrides(arguments: list[str]) -> list[str]:
-    """The arguments that are neither options of Hydra's command line nor the value of one."""
-    return [a for i, a in enumerate(arguments) if not a.startswith("-") and (i == 0 or arguments[i - 1] not in WITH_VALUE)]
+def _apart(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Options of Hydra's command line with their values, and overrides."""
+    is_option = [a.startswith("-") or (i > 0 and arguments[i - 1] in WITH_VALUE) for i, a in enumerate(arguments)]
+    options, overrides = ([a for a, found in zip(arguments, is_option, strict=True) if found is wanted] for wanted in (True, False))
+    return options, overrides

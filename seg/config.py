@@ -1,6 +1,7 @@
 """From conf/ and overrides to a checked configuration; every mistake becomes one line with the nearest right name."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,7 @@ def check_signatures(config: Config, known: Config | None = None) -> None:
 
 def explain(conf: Path, overrides: list[str]) -> None:
     """Raise ConfigError for the first override that names no group, option or key there is; sweeps are looked through."""
-    parsed = _parse(overrides)
-    groups = {
-        folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
-        for folder in conf.iterdir()
-        if folder.is_dir() and folder.name != "hydra"
-    }
-    selected = []
+    parsed, groups, selected = _parse(overrides), _groups(conf), []
     for override in parsed:
         key = override.get_key_element()
         if key in groups and not override.is_delete():
@@ -94,7 +89,25 @@ def explain(conf: Path, overrides: list[str]) -> None:
                 if option not in groups[key]:
                     raise ConfigError(f"{key}={option}: no such option; {did_you_mean(option, groups[key], f'options of {key}')}")
             selected += [f"{key}={option}" for option in _values(override)[:1]]
-    keys = leaves(plain(_composed(conf, selected), resolve=False))
+    _refuse_unknown(parsed, leaves(plain(_composed(conf, selected), resolve=False)), groups)
+
+
+def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
+    """The same for overrides of `recorded`, a params.yaml, whose options were chosen when it was written."""
+    parsed, groups = _parse(overrides), _groups(conf)
+    for override, text in zip(parsed, overrides, strict=True):
+        if override.get_key_element() in groups:
+            raise ConfigError(f"{text}: params.yaml, which -cn pipeline reads, has no options; run `seg configure {text}` first")
+    _refuse_unknown(parsed, leaves(OmegaConf.to_container(OmegaConf.load(recorded))), {})
+
+
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """The options of each group."""
+    folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
+    return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
+
+
+def _refuse_unknown(parsed: list[Override], keys: Collection[str], groups: dict[str, list[str]]) -> None:
     for override in parsed:
         key = override.key_or_group
         if key in groups or key.replace("/", ".").split(".")[0] == "hydra" or override.is_add() or override.is_force_add():

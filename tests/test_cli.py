@@ -67,6 +67,8 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (["train", "-m", "model=fcn,unte"], 1, "error: model=unte: no such option; did you mean 'unet'?"),
         (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
         (["train", "-m", "trainer.devices=2", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
+        (["train", "trainer.devices=2", "-m", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
+        (["train", "-m", "hydra/launcher=slurm", "seed=1,2"], 1, "error: hydra/launcher=slurm: there is no srun here"),
         (["train", "seed=-1"], 1, "error: seed=-1: expected greater than or equal to 0"),
         (["prepare", "seed=${nowhere}"], 1, "error: Interpolation key 'nowhere' not found"),
         (["prepare", "-cn", "pipeline"], 1, "error: there is no params.yaml"),
@@ -86,6 +88,32 @@ def test_a_mistake_is_one_line_and_an_exit_code(tmp_path: Path, arguments: list[
     assert answer in answered.stderr
     assert "Traceback" not in answered.stderr
     assert len(answered.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("trainer=overfit", "params.yaml, which -cn pipeline reads, has no options; run `seg configure trainer=overfit` first"),
+        ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'?"),
+        ("seed", "'seed' is not an override: write key=value"),
+    ],
+)
+def test_a_mistake_in_what_overrides_the_pipelines_settings_is_one_line(tmp_path: Path, override: str, answer: str) -> None:
+    for name in ("conf", "params.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    answered = seg("train", "runtime.workers=1", "-cn", "pipeline", override, cwd=tmp_path)
+    assert answered.returncode == 1
+    assert answer in answered.stderr
+    assert len(answered.stderr.strip().splitlines()) == 1
+
+
+def test_commands_of_one_process_do_not_run_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(variable, value)
+    for command in ("prepare", "augment", "evaluate"):
+        shown = seg(command)
+        line = f"error: seg {command} runs in one process, and this is another; start it without torchrun or srun\n"
+        assert (shown.returncode, shown.stderr) == (1, line)
 
 
 def test_outside_of_a_project_it_says_where_to_stand(tmp_path: Path) -> None:
