@@ -25,7 +25,7 @@ from seg.splits import (
     group_of,
     presence_of,
 )
-from seg.store import Stored
+from seg.storing import Stored
 
 UNSPLIT = "unsplit"
 """The place of an image whose split is known only when all are read."""

@@ -28,7 +28,8 @@ from seg.sources.base import Item, Source
 from seg.splits import SPLITS
 from seg.spool import Spool
 from seg.statistics import background_index
-from seg.store import DatasetInfo, Entry, Stored, measure_record, write_info, write_record, write_split
+from seg.store import DatasetInfo, Entry
+from seg.storing import Stored, measure_record, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains

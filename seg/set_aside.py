@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.spool import Piece, Spool
 from seg.statistics import Counts
-from seg.store import Stored
+from seg.storing import Stored
 
 
 class SetAside(Stored):

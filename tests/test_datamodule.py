@@ -19,7 +19,7 @@ from seg.errors import ConfigError, DataError
 from seg.loading import Place
 from seg.sample import ClassInfo, Sample, no_instances
 from seg.sources.base import Record
-from seg.store import write_info, write_record, write_split
+from seg.storing import write_info, write_record, write_split
 from seg.transforms import Policy, compile_policy
 
 CLASSES = [ClassInfo("left", (0, 0, 0)), ClassInfo("right", (255, 0, 0))]

@@ -20,7 +20,8 @@ from seg.set_aside import SetAside
 from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.spool import Spool
-from seg.store import SCHEMA_VERSION, read_annotations, read_entries, read_info, read_sample, write_record, write_split
+from seg.store import SCHEMA_VERSION, read_annotations, read_entries, read_info, read_sample
+from seg.storing import write_record, write_split
 
 SPLITS = ("train", "val", "test")
 

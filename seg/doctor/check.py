@@ -12,7 +12,7 @@ from seg.doctor.facts import Examined
 from seg.findings import Finding
 from seg.sample import ClassInfo
 from seg.splits import SPLITS
-from seg.store import count_images
+from seg.storing import count_images
 
 
 @dataclass(frozen=True, slots=True)

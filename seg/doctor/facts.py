@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from seg.labelmaps import Rle, mask_of
 from seg.sample import Sample
-from seg.store import Stored
+from seg.storing import Stored
 
 MIN_OVERLAP = 0.5
 """IoU of two instances from which on it is noted; whether it is too much, the checks decide."""

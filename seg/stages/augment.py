@@ -19,17 +19,8 @@ from seg.report.sheets import save_preview
 from seg.sample import ClassInfo, Sample
 from seg.schema import Config
 from seg.sources.base import Record
-from seg.store import (
-    DatasetInfo,
-    Entry,
-    Stored,
-    read_annotations,
-    read_entries,
-    read_info,
-    read_sample,
-    write_record,
-    write_split,
-)
+from seg.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
+from seg.storing import Stored, write_record, write_split
 from seg.transforms import Policy, check_policy, compile_policy
 
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")

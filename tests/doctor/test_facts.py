@@ -5,7 +5,7 @@ import numpy as np
 from seg.doctor.facts import facts_of
 from seg.sample import Sample
 from seg.sources.base import Record
-from seg.store import measure_record
+from seg.storing import measure_record
 
 
 def test_an_instance_without_a_pixel_is_in_one_piece_at_most() -> None:

@@ -18,7 +18,8 @@ from seg.metrics.semantic import SemanticMetrics
 from seg.sample import IGNORE, Prediction
 from seg.sources.base import Record
 from seg.stages import prepare
-from seg.store import read_entries, read_sample, write_record, write_split
+from seg.store import read_entries, read_sample
+from seg.storing import write_record, write_split
 
 FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar")
 
