@@ -39,11 +39,6 @@ class Step:
     border: Border | None = None
     cuts: bool = False
 
-    @property
-    def keeps_frame(self) -> bool:
-        """Whether pixels only change places."""
-        return self.border is None and not self.cuts and _is_exact(self.matrix)
-
 
 class Warp:
     """Steps that are to be applied to an image of (height, width) pixels, as one. Beyond the image labels are 0."""
@@ -51,7 +46,7 @@ class Warp:
     def __init__(self, size: Size) -> None:
         self.before, self.size, self.matrix = size, size, np.eye(3)
         self.border: Border | None = None
-        self.cuts, self.keeps_frame = False, True
+        self.cuts = False
 
     @property
     def is_exact(self) -> bool:
@@ -65,15 +60,14 @@ class Warp:
         """
         if step.border is None:
             return True
-        if self.cuts or self.border not in (None, step.border):
-            return False
-        return step.border.mode == cv2.BORDER_CONSTANT or self.keeps_frame
+        if self.cuts or self.border is None:
+            return not self.cuts
+        return self.border == step.border and step.border.mode == cv2.BORDER_CONSTANT
 
     def add(self, step: Step) -> None:
         """Apply it after the others."""
         self.matrix, self.size = step.matrix @ self.matrix, step.size
         self.border, self.cuts = step.border or self.border, self.cuts or step.cuts
-        self.keeps_frame &= step.keeps_frame
 
     def apply(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An image (H, W, C) uint8, bilinear, and its plane of labels (H, W), by nearest pixels, as the steps leave them."""

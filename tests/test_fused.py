@@ -55,6 +55,9 @@ EXACT: dict[str, Transforms] = {
     "padded": [FLIP, {"_target_": "PadIfNeeded", "min_height": 99, "min_width": 80, "fill": 7}, TURN],
     "padded crops": [{"_target_": "RandomCrop", "height": 80, "width": 60, "pad_if_needed": True}, FLIP],
     "reflected": [{"_target_": "PadIfNeeded", "min_height": 99, "min_width": 99, "border_mode": cv2.BORDER_REFLECT_101}, TURN],
+    "reflected twice": [
+        {"_target_": "PadIfNeeded", "min_height": side, "min_width": side, "border_mode": cv2.BORDER_REFLECT_101} for side in (99, 150)
+    ],
     "warps one by one": [AFFINE, AFFINE, AFFINE],
     "cut before a warp": [{"_target_": "RandomCrop", "height": 40, "width": 50}, AFFINE],
     "reflected after a cut": [AFFINE, AFFINE | {"border_mode": cv2.BORDER_REFLECT}],
@@ -136,8 +139,8 @@ def test_a_move_by_half_a_pixel_would_be_seen() -> None:
     """Pixels are squares: a mirrored image lies on itself, and so does one that was enlarged and reduced again."""
     ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (60, 1))
     sample = Sample("ramp", np.dstack([ramp, ramp, ramp]), (ramp // 16).astype(np.uint8), *no_instances(60, 60))
-    resize = [{"_target_": "Resize", "height": side, "width": side} for side in (120, 60)]
-    _, fused = policies(FLIP | {"p": 1.0}, *resize, FLIP | {"p": 1.0})
+    larger, back = ({"_target_": "Resize", "height": side, "width": side} for side in (120, 60))
+    _, fused = policies(larger, FLIP | {"p": 1.0}, back, FLIP | {"p": 1.0})
     drawn = fused(sample, 0)
     np.testing.assert_array_equal(drawn.image, sample.image)
     np.testing.assert_array_equal(drawn.semantic, sample.semantic)
