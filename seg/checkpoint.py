@@ -41,7 +41,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint(Checkpoint):
-    """typed_config: SECTIONS as they were trained with; the others, which do not concern the network, as they are now."""
+    """typed_config: SECTIONS as they were trained with; the others, which do not concern the network, as they are now. So are keys of
+    `trainer` that were not known then.
+    """
 
     typed_config: Config
 
@@ -107,6 +109,8 @@ def load(path: Path, cfg: Config) -> LoadedCheckpoint:
 def _typed(path: Path, trained: Params, cfg: Config) -> Config:
     others = {name: value for name, value in cfg.model_dump(mode="json", by_alias=True).items() if name not in SECTIONS}
     merged = others | {name: trained[name] for name in SECTIONS if name in trained}
+    if isinstance(merged.get("trainer"), dict):  # of which a network needs little: one of before or after this version does as well
+        merged["trainer"] = _known(cfg.trainer.model_dump(mode="json", by_alias=True), merged["trainer"])
     try:
         validate(merged)
     except ConfigError as error:
@@ -114,6 +118,12 @@ def _typed(path: Path, trained: Params, cfg: Config) -> Config:
             f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
         ) from None
     return checked(merged)
+
+
+def _known(present: Params, trained: Params) -> Params:
+    """The keys of `present`, with the values of `trained` where it has them."""
+    both = {key: (value, trained.get(key, value)) for key, value in present.items()}
+    return {key: _known(a, b) if isinstance(a, dict) and isinstance(b, dict) else b for key, (a, b) in both.items()}
 
 
 def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:

@@ -155,6 +155,8 @@ def test_a_checkpoint_brings_what_decides_the_network_and_nothing_else(tmp_path:
     del config["evaluate"]["bootstrap"], config["runtime"]
     config["plots"]["colour"] = "red"
     config["forgotten"] = {"name": "x"}
+    del config["trainer"]["sync_batchnorm"], config["trainer"]["ema"]["decay"]
+    config["trainer"]["turbo"] = True
     save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
     content = torch.load(tmp_path / "best.ckpt", weights_only=True)
     content["data"] = {name: value for name, value in content["data"].items() if name != "statistics"} | {"license": "CC0"}
@@ -165,6 +167,7 @@ def test_a_checkpoint_brings_what_decides_the_network_and_nothing_else(tmp_path:
     assert trained["model"] != now["model"]
     assert trained["trainer"]["batch_size"] != now["trainer"]["batch_size"]
     expected = {name: (trained if name in SECTIONS else now)[name] for name in now}
+    expected["trainer"] |= {"sync_batchnorm": now["trainer"]["sync_batchnorm"], "ema": now["trainer"]["ema"]}
     assert found.typed_config.model_dump(mode="json", by_alias=True) == expected
     assert restore(found).state_dict().keys() == checkpoint.state_dict.keys()
 
