@@ -20,7 +20,8 @@ import numpy as np
 
 from seg.errors import DataError
 from seg.imagefile import decode_image, decode_index, read_bytes
-from seg.labelmaps import Rle, decode
+from seg.labelmaps import decode
+from seg.rle import Rle
 from seg.sample import ClassInfo, Sample, no_instances
 
 SCHEMA_VERSION = 3

@@ -7,7 +7,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from seg.batch import Batch, collate
-from seg.labelmaps import Rle, layers_from_masks
+from seg.labelmaps import layers_from_masks
+from seg.rle import Rle
 from seg.sample import Prediction, Sample
 
 

@@ -17,6 +17,7 @@ LAYERS = (
     {"errors", "findings", "environment", "progress", "schema", "deferred", "sample", "hardware", "natural", "compilation", "machine"},
     {
         "labelmaps",
+        "rle",
         "batch",
         "pixelmaps",
         "visibility",

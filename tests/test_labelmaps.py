@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import (
-    boxes_of,
-    decode,
-    encode,
-    encode_crop,
-    layers_from_masks,
-    mask_of,
-    measure,
-    moved,
-    run_lengths,
-    semantic_from_instances,
-)
+from seg.labelmaps import boxes_of, decode, encode, layers_from_masks, mask_of, measure, semantic_from_instances
+from seg.rle import encode_crop, moved, run_lengths
 
 HEIGHT, WIDTH = 19, 23
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import Rle, mask_of
+from seg.labelmaps import mask_of
+from seg.rle import Rle
 from seg.sample import Sample
 from seg.storing import Stored
 

@@ -8,10 +8,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from seg.labelmaps import Rle
 from seg.models.base import SegmentationModel
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ExportedNetwork
+from seg.rle import Rle
 from seg.sample import Prediction
 from seg.schema import ExportCheck
 

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from seg.errors import ConfigError, did_you_mean
-from seg.labelmaps import Rle, decode_crop, encode_crop
+from seg.rle import Rle, decode_crop, encode_crop
 from seg.sample import Prediction
 
 MERGES = ("probabilities", "logits")

@@ -13,7 +13,7 @@ import shapely
 from shapely.affinity import translate
 
 from seg.errors import ConfigError
-from seg.labelmaps import decode_crop
+from seg.rle import decode_crop
 from seg.sample import BACKGROUND, CERTAIN, ClassInfo, Prediction
 from seg.sources.part_rle import rle_of
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import Rle, encode_crop, moved
 from seg.predict.network import Network
 from seg.predict.rows import Rows
 from seg.predict.tiles import Place, batches, read_ahead
 from seg.predict.tiling import Grid, Side, Tiling, grid
+from seg.rle import Rle, encode_crop, moved
 from seg.sample import Prediction
 
 CONTAINED = 0.75  # of a cut view's pixels in a whole one, from which on they are of one object

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.labelmaps import Rle, encode
+from seg.labelmaps import encode
 from seg.metrics.matching import assign, measure_overlaps
 from seg.report.draw import rgb
 from seg.report.sheets import Panel
+from seg.rle import Rle
 from seg.sample import ClassInfo, Prediction, Sample
 
 SIDE = 512  # pixels to which smaller images are enlarged, so that outlines and scores can be told apart

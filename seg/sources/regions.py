@@ -10,7 +10,8 @@ import numpy as np
 
 from seg.errors import DataError
 from seg.findings import Finding, Severity
-from seg.labelmaps import Rle, decode
+from seg.labelmaps import decode
+from seg.rle import Rle
 from seg.sample import IGNORE, ClassInfo
 from seg.sources.base import Record
 from seg.sources.class_map import DROP, ClassMap

@@ -7,8 +7,8 @@ from pycocotools import mask as coco_mask
 from random_instances import Scene, box, random_scenes, rle_of
 
 from seg.errors import ConfigError
-from seg.labelmaps import decode_crop
 from seg.predict.fusion import Cluster, Instance, RunningMean, fuse
+from seg.rle import decode_crop
 from seg.sample import Prediction
 
 

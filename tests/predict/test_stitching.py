@@ -6,10 +6,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from stub_networks import Truth, shown
 
-from seg.labelmaps import encode_crop
 from seg.predict.rows import ArrayRows
 from seg.predict.stitching import predict_instances, stitch, views_of
 from seg.predict.tiling import Tiling, grid
+from seg.rle import encode_crop
 from seg.sample import Prediction
 
 TILINGS = [
