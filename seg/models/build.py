@@ -1,7 +1,9 @@
 """From the configuration and a data set's facts to a model."""
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +141,22 @@ def _way_out(reason: str) -> str:
     return ""
 
 
+@contextmanager
+def _quiet_attempts() -> Iterator[None]:
+    """Without the lines of Hugging Face's client on each attempt that failed: the error tells of the last."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
+
+
 def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any], hub: str) -> nn.Module:
     try:
-        network: nn.Module = build(target, allow, key, known)
+        with _quiet_attempts():
+            network: nn.Module = build(target, allow, key, known)
     except ConfigError as error:  # a name that the encoder's weights do not have, perhaps
         raise ConfigError(f"{error} (with model.weights={hub})") from None
     except Exception as error:  # each hub's client fails in ways of its own

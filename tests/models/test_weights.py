@@ -1,5 +1,6 @@
 """Weights to start from: local files, and what is said where there is no network."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -184,9 +185,12 @@ def test_a_hub_that_cannot_be_reached_names_both_ways_out(make_config: MakeConfi
 
 
 def test_a_download_that_breaks_off_names_both_ways_out(
-    make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch
+    make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    client = logging.getLogger("huggingface_hub.utils._http")
+
     def broken(*_: object, **__: object) -> None:
+        client.warning("Retrying in 1s")
         raise OSError("connection reset")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", broken)
@@ -194,6 +198,9 @@ def test_a_download_that_breaks_off_names_both_ways_out(
         ConfigError, match=r"(?s)weights=IMAGENET1K_V2: could not be downloaded \(OSError: connection reset\).*weights=null"
     ):
         build_model(make_config("model=fcn", "model.weights=IMAGENET1K_V2"), make_info())
+    assert not caplog.records, "one line says it, not one for each attempt"
+    client.warning("afterwards it speaks again")
+    assert [record.message for record in caplog.records] == ["afterwards it speaks again"]
 
 
 @pytest.mark.parametrize(
