@@ -1,6 +1,6 @@
 """How fast batches are loaded for training, against a loader as tutorials write it.
 
-    python benchmarks/loading.py --images 1024 --workers 2 --rounds 9
+    python benchmarks/loading.py --images 256 --workers 2 --rounds 5
 
 The files are made from a seed (benchmarks/prepare.py): JPEG images and index masks, prepared as `seg prepare` does. Compared are
 
