@@ -69,7 +69,7 @@ def test_a_file_added_changed_or_removed_reruns_prepare(project: Project, tmp_pa
         assert project.repro("prepare") == []
     project.run("git", "add", "-A")
     project.commit("data")
-    project.dvc("exp", "run", "--queue", "-n", f"q{int(tracked)}", *use(root, "seed=7"), "train")
+    project.dvc("exp", "run", "--queue", "-n", f"q{int(tracked)}", *use(root, "seed=7"))
     project.dvc("exp", "run", "--run-all")
     project.dvc("exp", "apply", f"q{int(tracked)}")
     assert "seed: 7" in (project.folder / "params.yaml").read_text()
