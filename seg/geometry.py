@@ -127,8 +127,8 @@ def is_geometric(transform: Any) -> bool:
     """Whether `step_of` knows the transform, with its settings."""
     linear = getattr(transform, "interpolation", cv2.INTER_LINEAR) == cv2.INTER_LINEAR
     plain = linear and not getattr(transform, "area_for_downscale", None) and not getattr(transform, "crop_border", False)
-    wraps = getattr(transform, "border_mode", None) == cv2.BORDER_TRANSPARENT
-    return type(transform) in _STEPS and plain and not wraps
+    transparent = getattr(transform, "border_mode", None) == cv2.BORDER_TRANSPARENT
+    return type(transform) in _STEPS and plain and not transparent
 
 
 def step_of(transform: Any, drawn: dict[str, Any]) -> Step:

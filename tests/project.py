@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -79,3 +80,34 @@ class Project:
 def stages_run(output: str) -> list[str]:
     """The stages whose commands DVC says it ran."""
     return re.findall(r"Running stage '(\w+)'", output)
+
+
+class Running:
+    """A command in a session of its own, whose output is waited for."""
+
+    def __init__(self, project: Project, *command: str) -> None:
+        self.process = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=project.env(PYTHONUNBUFFERED="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.text = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read up to the line that holds the text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text += line
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} was never printed:\n{self.text}")
+
+    def kill_all(self) -> None:
+        """Kill the command and what it started, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()

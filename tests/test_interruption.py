@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import Project
+from project import Project, Running
 
 pytestmark = pytest.mark.slow
 TRAINED = ("artifacts/train/best.ckpt", "artifacts/train/last.ckpt", "artifacts/train/history.csv")
@@ -50,42 +50,13 @@ def recorded(project: Project) -> list[str]:
     return list(yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"])
 
 
-class Running:
-    """A command in a process group of its own, whose output is waited for."""
-
-    def __init__(self, project: Project, *command: str) -> None:
-        self.process = subprocess.Popen(
-            command,
-            cwd=project.folder,
-            env=project.env(PYTHONUNBUFFERED="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.lines: list[str] = []
-
-    def wait_for(self, text: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if text in line:
-                return
-        raise AssertionError(f"{text!r} was never printed:\n{''.join(self.lines)}")
-
-    def kill_all(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture
 def started(other: Project) -> Iterator[list[Running]]:
     """What a test started; nothing of it outlives the test."""
     running: list[Running] = []
     yield running
     for one in running:
-        if one.process.poll() is None:
-            one.kill_all()
+        one.kill_all()
 
 
 def test_two_clones_give_the_same_bytes(unbroken: Project, other: Project) -> None:

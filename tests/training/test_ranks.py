@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from project import Project
+from project import Project, Running
 
 pytestmark = pytest.mark.slow
 TRAINED = ("artifacts/train/best.ckpt", "artifacts/train/last.ckpt", "artifacts/train/history.csv")
@@ -39,28 +39,11 @@ def unbroken(prepared: Project) -> dict[str, bytes]:
     return made
 
 
-class Ranks:
-    """A training in a session of its own."""
+class Ranks(Running):
+    """A training on two ranks."""
 
     def __init__(self, project: Project) -> None:
-        self.process = subprocess.Popen(
-            TRAIN,
-            cwd=project.folder,
-            env=project.env(PYTHONUNBUFFERED="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.text = ""
-
-    def wait_for(self, text: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.text += line
-            if text in line:
-                return
-        raise AssertionError(f"{text!r} was never printed:\n{self.text}")
+        super().__init__(project, *TRAIN)
 
     def further(self) -> list[int]:
         """The process ids of the ranks but 0."""
@@ -87,8 +70,7 @@ def start(prepared: Project) -> Iterator[Callable[[], Ranks]]:
 
     yield begin
     for ranks in started:
-        if ranks.process.poll() is None:
-            os.killpg(ranks.process.pid, signal.SIGKILL)
+        ranks.kill_all()
 
 
 def test_whoever_is_killed_all_end_at_once_and_the_next_goes_on(
