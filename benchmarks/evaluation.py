@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from metrics import jaccard, show, shuffled
 
-from seg.batch import Batch, collate
+from seg.data.sample import CERTAIN, IGNORE, Prediction, Sample, no_instances
+from seg.data.store import Entry
 from seg.evaluation.bootstrap import intervals
 from seg.evaluation.detail import PixelDetail
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
 from seg.evaluation.predictions import written
+from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
-from seg.sample import CERTAIN, IGNORE, Prediction, Sample, no_instances
-from seg.store import Entry
 
 BOUNDARY = BoundaryOptions(width=0.02, tolerance=2)
 BINS = 15

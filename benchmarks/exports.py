@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/exports.md")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from seg.environment import prepare_environment
+    from seg.core.environment import prepare_environment
 
     prepare_environment()
     import torch
@@ -71,15 +71,15 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     """Build the model, and export it as each of the formats."""
     import torch
 
-    from seg.config import checked, compose
-    from seg.errors import InputError
+    from seg.core.errors import InputError
     from seg.export.check import Pixels, compare
     from seg.export.images import as_batch, drawn, random_images
     from seg.export.write import Exporter
     from seg.models.build import build_model
+    from seg.models.network import Facts
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
-    from seg.predict.network import Facts
+    from seg.settings.config import checked, compose
     from seg.stages.models import facts
 
     instances = task == "instance"

@@ -23,11 +23,11 @@ from time import process_time_ns
 import cv2
 import numpy as np
 
-from seg.config import checked, compose
-from seg.environment import keep_freed_memory
-from seg.labelmaps import layers_from_masks, measure, semantic_from_instances
-from seg.sample import Sample
-from seg.transforms import Policy, compile_policy
+from seg.augment.policy import Policy, compile_policy
+from seg.core.environment import keep_freed_memory
+from seg.data.labelmaps import layers_from_masks, measure, semantic_from_instances
+from seg.data.sample import Sample
+from seg.settings.config import checked, compose
 
 Variant = Callable[[int], object]
 """A call that makes the draw of one seed."""

@@ -34,17 +34,17 @@ from PIL import Image
 from prepare import NAMES, write_files
 from torch.utils.data import DataLoader, Dataset
 
-from seg.cached_data import CacheSettings
-from seg.config import checked, compose
-from seg.datamodule import SegmentationData
-from seg.division import Division
-from seg.environment import keep_freed_memory, prepare_environment
-from seg.preparation import prepare
-from seg.sample import ClassInfo
-from seg.schema import Config, Split
+from seg.augment.policy import compile_policy
+from seg.core.environment import keep_freed_memory, prepare_environment
+from seg.data.sample import ClassInfo
+from seg.prepare.assignment import Division
+from seg.prepare.run import prepare
+from seg.settings.config import checked, compose
+from seg.settings.schema import Config, Split
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
-from seg.transforms import compile_policy
+from seg.training.loading.cache_choice import CacheSettings
+from seg.training.loading.datamodule import SegmentationData
 
 prepare_environment()
 import albumentations as A  # noqa: E402

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from seg.config import checked, compose
-from seg.environment import conf_folder
-from seg.targets import build
+from seg.core.environment import conf_folder
+from seg.settings.config import checked, compose
+from seg.settings.targets import build
 
 
 def main() -> None:

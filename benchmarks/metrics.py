@@ -32,13 +32,13 @@ import cv2
 import numpy as np
 import torch
 
-from seg.batch import Batch, collate
-from seg.labelmaps import layers_from_masks
+from seg.data.labelmaps import layers_from_masks
+from seg.data.rle import encode_crop
+from seg.data.sample import Prediction, Sample
+from seg.loading.batch import Batch, collate
 from seg.metrics import coco
 from seg.metrics.instance import InstanceMetrics, instances_of
 from seg.metrics.semantic import confusion_matrix, mean_iou, totals
-from seg.rle import encode_crop
-from seg.sample import Prediction, Sample
 
 CLASSES = ["background", "a", "b", "c"]
 Costs = dict[str, list[tuple[float, float]]]

@@ -140,9 +140,9 @@ def describe(overrides: list[str]) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from seg.config import checked, compose
     from seg.models.build import build_model
     from seg.models.dry_run import freeze_unused
+    from seg.settings.config import checked, compose
     from seg.stages.models import facts
 
     config = checked(compose(ROOT / "conf", overrides)[0])
@@ -189,7 +189,7 @@ def timed(*arguments: str, scratch: Path) -> tuple[list[float], float]:
 
 def baseline() -> float:
     """MiB of a process that has imported what a training imports, and does nothing."""
-    code = "import seg.environment; seg.environment.prepare_environment(); import seg.stages.train, seg.models.semantic"
+    code = "import seg.core.environment; seg.core.environment.prepare_environment(); import seg.stages.train, seg.models.semantic"
     process = subprocess.Popen([sys.executable, "-c", f"{code}, segmentation_models_pytorch"], cwd=ROOT, env=environment())
     _, _, usage = os.wait4(process.pid, 0)
     process.returncode = 0
@@ -221,7 +221,7 @@ def write(table: Path, rows: list[Row]) -> None:
 
 def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> None:
     """The table as a page, the best mIoU first."""
-    from seg.environment import num_cores
+    from seg.core.environment import num_cores
 
     bound = "" if num_cores() == os.cpu_count() else f"taskset -c 0-{num_cores() - 1} " if num_cores() > 1 else "taskset -c 0 "
     command = f"{bound}python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
@@ -259,8 +259,8 @@ def machine() -> str:
     """Processor, cores, precision and torch, as the figures depend on them."""
     import torch
 
-    from seg.environment import num_cores
-    from seg.hardware import choose_precision
+    from seg.core.environment import num_cores
+    from seg.models.hardware import choose_precision
 
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     precision = choose_precision("auto", torch.device("cpu"))

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from seg.environment import num_cores
+from seg.core.environment import num_cores
 
 SETTINGS: dict[str, dict[str, str]] = {
     "runtime default": {},
@@ -86,7 +86,7 @@ def step_seconds(steps: int, warmup: int, batch: int, size: int, threads: int) -
     import torch
     from torch.nn.functional import cross_entropy
 
-    from seg.hardware import has_fast_bf16
+    from seg.models.hardware import has_fast_bf16
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)

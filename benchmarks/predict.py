@@ -15,7 +15,7 @@ monai: from the file to classes and confidence, against MONAI's `sliding_window_
 dependency of the project) with the same network, tile, overlap, batch and a Gaussian of the same width, whose whole image and sums of
 logits are floats in memory. "monai" is as its users have it: the plain network, float32 and with contiguous channels. "monai, our
 network" is called with ours, in our precision and layout, and keeps freed memory as the project's commands do
-(`seg.environment.keep_freed_memory`), so that it tells of tiling alone. Each run is a process of its own, so that its peak of memory can
+(`seg.core.environment.keep_freed_memory`), so that it tells of tiling alone. Each run is a process of its own, so that its peak of memory can
 be told; "above" is what it holds beyond that of a process that predicts one batch. Processor time, the program's start included, is
 printed too: neighbours on the machine change it less.
 
@@ -64,10 +64,10 @@ def main() -> None:
 def overhead(given: argparse.Namespace) -> None:
     import numpy as np
 
-    from seg.predict.bands import predict_bands
-    from seg.predict.rows import open_rows
-    from seg.predict.tiles import batches
-    from seg.predict.tiling import grid
+    from seg.predict.tiles.bands import predict_bands
+    from seg.predict.tiles.batches import batches
+    from seg.predict.tiles.grid import grid
+    from seg.predict.tiles.rows import open_rows
     from seg.sources.images import ImageReader
 
     network, tiling = make_network(given), make_tiling(given)
@@ -135,7 +135,7 @@ def run(given: argparse.Namespace) -> dict[str, float]:
     """One run in this process: seconds without the program's start, processor time, and the peak of memory in MB."""
     import torch
 
-    from seg.environment import keep_freed_memory
+    from seg.core.environment import keep_freed_memory
 
     torch.set_num_threads(given.threads)
     if given.run != "monai":
@@ -149,8 +149,8 @@ def run(given: argparse.Namespace) -> dict[str, float]:
 def run_ours(given: argparse.Namespace) -> float:
     import numpy as np
 
-    from seg.predict.bands import joined, predict_bands
-    from seg.predict.rows import open_rows
+    from seg.predict.tiles.bands import joined, predict_bands
+    from seg.predict.tiles.rows import open_rows
     from seg.sources.images import ImageReader
 
     network = warm(given)
@@ -192,10 +192,10 @@ def run_large(given: argparse.Namespace) -> float:
     import numpy as np
     import torch
 
-    from seg.predict.band_tiff import BandTiff
-    from seg.predict.bands import predict_bands
-    from seg.predict.network import Facts
-    from seg.predict.rows import open_rows
+    from seg.models.network import Facts
+    from seg.predict.tiles.band_tiff import BandTiff
+    from seg.predict.tiles.bands import predict_bands
+    from seg.predict.tiles.rows import open_rows
     from seg.sources.images import ImageReader
 
     class Tiny:
@@ -227,10 +227,10 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
     """unet_small as a checkpoint of `train` would have it. plain: float32 with contiguous channels."""
     import torch
 
-    from seg.checkpoint import LoadedCheckpoint
-    from seg.config import checked, compose
     from seg.models.build import build_model
-    from seg.predict.network import CheckpointNetwork
+    from seg.models.checkpoint import LoadedCheckpoint
+    from seg.models.network import CheckpointNetwork
+    from seg.settings.config import checked, compose
     from seg.stages.models import facts
 
     torch.set_num_threads(given.threads)
@@ -245,7 +245,7 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
 
 
 def make_tiling(given: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from seg.predict.tiling import Tiling
+    from seg.predict.tiles.grid import Tiling
 
     return Tiling((given.tile, given.tile), given.overlap, 0.125, 0, "reflect")
 

@@ -86,10 +86,10 @@ def measured(kind: str, folder: Path, count: int, workers: int) -> dict[str, flo
 
 def prepare_once(folder: Path, count: int, workers: int) -> float:
     """Seconds that preparing the first `count` images takes; without the program's own start."""
-    from seg.division import Division
-    from seg.preparation import prepare
-    from seg.sample import ClassInfo
-    from seg.schema import Split
+    from seg.data.sample import ClassInfo
+    from seg.prepare.assignment import Division
+    from seg.prepare.run import prepare
+    from seg.settings.schema import Split
     from seg.sources.folders import Folders
     from seg.sources.images import ImageReader
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "import hydra": (sys.executable, "-c", "import hydra"),
     "import torch": (sys.executable, "-c", "import torch"),
     "import of train": (sys.executable, "-c", "import seg.stages.train"),
-    "import of predict": (sys.executable, "-c", "import seg.predict.api, seg.predict.inputs, seg.predict.writers"),
+    "import of predict": (sys.executable, "-c", "import seg.predict.api, seg.predict.inputs, seg.predict.write.writers"),
     "dvc status": (sys.executable, "-m", "dvc", "status"),
     "dvc repro": (sys.executable, "-m", "dvc", "repro"),
 }

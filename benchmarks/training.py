@@ -5,7 +5,7 @@
     python benchmarks/training.py gpu
 
 Images are scenes drawn by the source `shapes`; batches are read by the project's data module and lie ready in memory. All that is compared
-runs in one process, which keeps freed memory (`seg.environment.keep_freed_memory`), in blocks of a few steps that take turns in an order
+runs in one process, which keeps freed memory (`seg.core.environment.keep_freed_memory`), in blocks of a few steps that take turns in an order
 that turns about. The first case is timed twice (A/A): the ratio of the two says how far the others can be trusted. A ratio is the median
 over the rounds of (case's time / first case's time in the same round); beside it the middle half of the rounds.
 
@@ -64,7 +64,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
 
-    from seg.environment import keep_freed_memory, prepare_environment
+    from seg.core.environment import keep_freed_memory, prepare_environment
     from seg.training.trainer import quiet
 
     prepare_environment()
@@ -80,12 +80,12 @@ def main() -> None:
 def step(given: argparse.Namespace, folder: Path) -> None:
     import torch
 
-    from seg.hardware import best_device, choose_precision
-    from seg.training.acceleration import accelerate
+    from seg.models.hardware import best_device, choose_precision
+    from seg.training.build import build_module, make_limits, make_model
     from seg.training.callbacks import callbacks_of
-    from seg.training.history import History
-    from seg.training.interruption import StopSignals
-    from seg.training.parts import build_module, make_limits, make_model
+    from seg.training.ranks.signals import StopSignals
+    from seg.training.resume.history import History
+    from seg.training.step.acceleration import accelerate
     from seg.training.trainer import build_trainer
 
     device = best_device()
@@ -164,7 +164,7 @@ def precision(given: argparse.Namespace, folder: Path) -> None:
 def gpu(given: argparse.Namespace, folder: Path) -> None:
     import torch
 
-    from seg.hardware import choose_precision
+    from seg.models.hardware import choose_precision
 
     if not torch.cuda.is_available():
         raise SystemExit("gpu: there is no CUDA device")
@@ -192,7 +192,7 @@ def waiting(given: argparse.Namespace, config: Any, data: Any, batches: list[Any
     import numpy as np
     from torch.utils.data import DataLoader
 
-    from seg.datamodule import auto_workers
+    from seg.training.loading.datamodule import auto_workers
 
     loop, _ = loop_of(case, config, data, device)
     stored = data.train_dataloader()
@@ -213,19 +213,19 @@ def waiting(given: argparse.Namespace, config: Any, data: Any, batches: list[Any
 
 
 def configured(given: argparse.Namespace, *overrides: str) -> Any:
-    from seg.config import checked, compose
+    from seg.settings.config import checked, compose
 
     return checked(compose(ROOT / "conf", ["trainer.max_epochs=1", *overrides])[0])
 
 
 def drawn(config: Any, folder: Path, size: int, count: int) -> tuple[Any, list[Any]]:
     """The data of drawn scenes, augmented as conf/ says, and so many batches of them, in memory."""
-    from seg.datamodule import SegmentationData
-    from seg.division import Division
-    from seg.preparation import prepare
-    from seg.sample import ClassInfo
+    from seg.augment.policy import compile_policy
+    from seg.data.sample import ClassInfo
+    from seg.prepare.assignment import Division
+    from seg.prepare.run import prepare
     from seg.sources.shapes import Shapes
-    from seg.transforms import compile_policy
+    from seg.training.loading.datamodule import SegmentationData
 
     classes = [ClassInfo(c.name, (c.color[0], c.color[1], c.color[2])) for c in config.data.classes]
     scenes = max(16, 2 * config.trainer.batch_size * count)
@@ -257,7 +257,7 @@ def float32(case: Case, device: Any) -> None:
     """PyTorch's own settings are float32 in matrix products and TF32 in convolutions."""
     import torch
 
-    from seg.hardware import set_float32_matmul
+    from seg.models.hardware import set_float32_matmul
 
     set_float32_matmul(case.float32_matmul, device)
     torch.backends.cudnn.allow_tf32 = True
@@ -267,8 +267,8 @@ def loop_of(case: Case, config: Any, data: Any, device: Any) -> tuple[Callable[[
     """A plain loop's step, and its model."""
     import torch
 
-    from seg.compilation import compile_in_place
-    from seg.training.parts import make_model
+    from seg.models.compilation import compile_in_place
+    from seg.training.build import make_model
 
     torch.manual_seed(config.seed)
     model = make_model(config, data)
@@ -289,7 +289,7 @@ def plain_loop(config: Any, data: Any, kind: str, device: Any, model: Any, steps
     import torch
 
     from seg.models.finetune import Group
-    from seg.training.parts import build_module, make_limits
+    from seg.training.build import build_module, make_limits
 
     model = copy.deepcopy(model).to(device).train()
     module = build_module(config, data, model, make_limits(config, data), kind)

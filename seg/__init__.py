@@ -11,7 +11,7 @@ __all__ = ["load"]
 
 def load(*paths: str | Path, **settings: Any) -> "Predictor":
     """The model in a file that `train` has written, or several as an ensemble, ready to `predict` images: see `seg.predict.api.load`."""
-    from seg.environment import prepare_environment
+    from seg.core.environment import prepare_environment
 
     prepare_environment()  # before torch and OpenCV are imported
     from seg.predict.api import load as load_model

@@ -9,13 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.environment import conf_folder, in_first_process, prepare_environment, processes_started
-from seg.errors import ConfigError, InputError, UsageError, did_you_mean
+from seg.core.environment import conf_folder, in_first_process, prepare_environment, processes_started
+from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from seg.schema import Trainer
+    from seg.settings.schema import Trainer
 
 COMMANDS = {
     "init": "look at a folder of labelled images, and write the configuration that reads it",
@@ -205,7 +205,7 @@ def run_stage(command: str, arguments: list[str]) -> None:
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
     options, overrides = _apart(arguments)
     if not {"-h", "--help", "--hydra-help"} & set(flags):
-        from seg.config import explain, explain_recorded
+        from seg.settings.config import explain, explain_recorded
 
         if not pipeline:
             explain(conf, overrides)
@@ -235,7 +235,7 @@ def _run(command: str, config: "DictConfig") -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from seg.config import checked, plain
+    from seg.settings.config import checked, plain
 
     try:
         job = HydraConfig.get()

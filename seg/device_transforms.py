@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seg.data.sample import IGNORE
 from seg.deferred import WARP, Deferred, warp_values
-from seg.sample import IGNORE
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from seg.core.environment import prepare_environment
 from seg.deferred import WARP, Deferred, warp_values
-from seg.environment import prepare_environment
 from seg.geometry import Border, Warp, is_geometric, step_of
 
 prepare_environment()  # albumentations looks for newer versions when it is imported

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seg.environment import prepare_environment
+from seg.core.environment import prepare_environment
 
 prepare_environment()  # albumentations looks for newer versions when it is imported
 

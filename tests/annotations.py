@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from tiny import SIZE, encoded, masks_of, picture, split, write
 
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
-from seg.sources.base import Source
+from seg.data.record import Source
+from seg.data.sample import ClassInfo, Sample
+from seg.settings.schema import Split
 from seg.sources.cvat import Cvat
 from seg.sources.images import ImageReader
 from seg.sources.labelme import Labelme

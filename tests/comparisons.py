@@ -5,9 +5,9 @@ from math import nan
 import numpy as np
 from evaluations import SIZE, class_map, classes_of, discs, photo
 
-from seg.evaluation.comparison import Difference, ImageScores, Interval, Paired
-from seg.evaluation.disagreement import compare_maps
-from seg.report.comparison import (
+from seg.compare.comparison import Difference, ImageScores, Interval, Paired
+from seg.compare.disagreement import compare_maps
+from seg.compare.page_data import (
     FOUND_BY_FIRST,
     FOUND_BY_OTHER,
     MADE_UP_BY_FIRST,
@@ -15,8 +15,8 @@ from seg.report.comparison import (
     ComparedImage,
     Comparison,
 )
-from seg.report.evaluation import Outlines
-from seg.sample import ClassInfo
+from seg.data.sample import ClassInfo
+from seg.report.page_data import Outlines
 
 NAMES = ("old <one>", "outputs/evaluate/2026-01-02_03-04-05-678901", "wide")
 

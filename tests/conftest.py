@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seg.environment import num_cores, prepare_environment
-from seg.sample import ClassInfo
+from seg.core.environment import num_cores, prepare_environment
+from seg.data.sample import ClassInfo
 
 if TYPE_CHECKING:
-    from seg.schema import Config
-    from seg.store import DatasetInfo
+    from seg.data.store import DatasetInfo
+    from seg.settings.schema import Config
 
 prepare_environment()  # before torch, OpenCV and albumentations
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -30,8 +30,8 @@ MakeInfo = Callable[..., "DatasetInfo"]
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
     """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
-    from seg.config import checked, compose
-    from seg.environment import conf_folder
+    from seg.core.environment import conf_folder
+    from seg.settings.config import checked, compose
 
     def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
         params, _ = compose(conf_folder(ROOT), list(overrides))
@@ -45,7 +45,7 @@ def make_config() -> MakeConfig:
 @pytest.fixture(scope="session")
 def make_info() -> MakeInfo:
     """(classes=3, channels=3, background=False) -> the facts of a data set that is not on disk; class k has 100 (k + 1) pixels."""
-    from seg.store import DatasetInfo
+    from seg.data.store import DatasetInfo
 
     def make(classes: int = 3, channels: int = 3, background: bool = False) -> "DatasetInfo":
         names = [f"class{k}" for k in range(classes)]
@@ -68,8 +68,8 @@ def make_info() -> MakeInfo:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
     """The prepared data set of twelve drawn scenes of 48 x 48 pixels. Tests only read it."""
-    from seg.division import Division
-    from seg.preparation import prepare
+    from seg.prepare.assignment import Division
+    from seg.prepare.run import prepare
     from seg.sources.shapes import Shapes
 
     data = make_config().data

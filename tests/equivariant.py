@@ -7,8 +7,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from seg.predict.network import Facts
-from seg.sample import ClassInfo, Prediction
+from seg.data.sample import ClassInfo, Prediction
+from seg.models.network import Facts
 
 CLASSES = tuple(ClassInfo(name, (40 * k, 20, 200 - 40 * k)) for k, name in enumerate(("background", "cell", "crack", "dust")))
 

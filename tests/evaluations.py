@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from seg.data.sample import ClassInfo
 from seg.report.confusions import kinds_of_errors
-from seg.report.evaluation import KINDS, Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Outlines, Table
-from seg.sample import ClassInfo
+from seg.report.page_data import KINDS, Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Outlines, Table
 
 SIZE = (60, 80)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def greedy(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str, float], seed: int) -> list[str]:
-    """The part of each image: as `seg.splits.deal`, of which this is the definition."""
+    """The part of each image: as `seg.sources.splits.deal`, of which this is the definition."""
     names = sorted(set(groups))
     members = {name: [i for i, group in enumerate(groups) if group == name] for name in names}
     kinds = 0 if presence is None else presence.shape[1]

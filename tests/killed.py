@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg.schema import Config
+from seg.settings.schema import Config
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["seg.stages.train", "albumentations"])  # imported once; a fork of it starts in no time
@@ -49,7 +49,7 @@ def _train(config: Config, folder: Path, moment: Moment | None, largest_file: in
 def train_here(config: Config, folder: Path, moment: Moment | None) -> None:
     """Train in this process, as `seg train` does."""
     from seg.cli import fail
-    from seg.errors import InputError
+    from seg.core.errors import InputError
     from seg.stages import train
 
     os.environ["SEG_SCRATCH"] = str(folder / "scratch")
@@ -91,13 +91,13 @@ def _module() -> Any:
 
 
 def _history() -> Any:
-    from seg.training.history import History
+    from seg.training.resume.history import History
 
     return History
 
 
 def _scratch() -> Any:
-    from seg.scratch import Scratch
+    from seg.core.scratch import Scratch
 
     return Scratch
 

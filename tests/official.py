@@ -9,11 +9,11 @@ from pathlib import Path
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from seg.batch import collate
+from seg.data.sample import Prediction
+from seg.data.store import read_annotations, read_entries, read_sample
 from seg.evaluation.predictions import BOXES, MASKS, written
+from seg.loading.batch import collate
 from seg.metrics.instance import InstanceMetrics
-from seg.sample import Prediction
-from seg.store import read_annotations, read_entries, read_sample
 
 SUMMARY = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar": 8}
 """Where pycocotools' summary has each of our figures."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.batch import Batch, collate
-from seg.labelmaps import layers_from_masks
-from seg.rle import Rle
-from seg.sample import Prediction, Sample
+from seg.data.labelmaps import layers_from_masks
+from seg.data.rle import Rle
+from seg.data.sample import Prediction, Sample
+from seg.loading.batch import Batch, collate
 
 
 def rle_of(mask: np.ndarray) -> Rle:

@@ -6,8 +6,8 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.predict.network import Facts
-from seg.sample import ClassInfo, Prediction
+from seg.data.sample import ClassInfo, Prediction
+from seg.models.network import Facts
 
 CLASSES = (ClassInfo("ground", (0, 0, 0)), ClassInfo("cell", (250, 0, 0)), ClassInfo("grain", (0, 250, 0)))
 

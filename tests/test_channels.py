@@ -11,10 +11,10 @@ from PIL import Image
 from project import STAGES, Project
 from tiny import Blobs, augment, labels, picture, write
 
-from seg.errors import ConfigError
-from seg.sample import Sample, no_instances
-from seg.store import read_info
-from seg.transforms import check_policy, compile_policy
+from seg.augment.policy import check_policy, compile_policy
+from seg.core.errors import ConfigError
+from seg.data.sample import Sample, no_instances
+from seg.data.store import read_info
 
 SETTINGS = [
     "data=folders",

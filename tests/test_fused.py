@@ -13,13 +13,13 @@ import torch
 from tiny import augment
 
 from seg import geometry
-from seg.batch import Batch, collate
+from seg.augment.policy import Policy, compile_policy, load_policy
+from seg.data.sample import IGNORE, Sample, no_instances
 from seg.deferred import Deferred
 from seg.device_transforms import apply
 from seg.fused import FusedTransforms
 from seg.geometry import is_geometric
-from seg.sample import IGNORE, Sample, no_instances
-from seg.transforms import Policy, compile_policy, load_policy
+from seg.loading.batch import Batch, collate
 
 Transforms = Sequence[dict[str, Any]]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import MakeConfig
 
-from seg.division import Division
-from seg.findings import Finding
-from seg.preparation import prepare
-from seg.sample import ClassInfo, Sample
-from seg.sources.base import Item, Record
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo, Sample
+from seg.prepare.assignment import Division
+from seg.prepare.run import prepare
 from seg.sources.shapes import KINDS, Shapes
 from seg.stages import augment, train
 

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.division import Division
-from seg.errors import InputError
-from seg.findings import Finding
-from seg.labelmaps import layers_from_masks, semantic_from_instances
-from seg.preparation import prepare
-from seg.sample import ClassInfo, Sample
-from seg.schema import Augment, Split
-from seg.sources.base import Item, Record, Source
+from seg.core.errors import InputError
+from seg.data.findings import Finding
+from seg.data.labelmaps import layers_from_masks, semantic_from_instances
+from seg.data.record import Item, Record, Source
+from seg.data.sample import ClassInfo, Sample
+from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
+from seg.prepare.assignment import Division
+from seg.prepare.run import prepare
+from seg.settings.schema import Augment, Split
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
-from seg.store import DatasetInfo, read_annotations, read_entries, read_sample
 
 CLASSES = [
     ClassInfo("ground", (10, 20, 30)),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from conftest import MakeConfig
 
-from seg.config import check_signatures
-from seg.schema import Config
-from seg.store import read_info
-from seg.transforms import compile_policy
+from seg.augment.policy import compile_policy
+from seg.data.store import read_info
+from seg.settings.config import check_signatures
+from seg.settings.schema import Config
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 

@@ -9,8 +9,8 @@ import cv2
 import numba
 import numpy as np
 
+from seg.data.sample import IGNORE
 from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, ratio, where
-from seg.sample import IGNORE
 
 
 def band_width(share: float, height: int, width: int) -> int:

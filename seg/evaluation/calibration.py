@@ -1,6 +1,6 @@
 """Whether a model is as often right as it is confident: reliability in bins of confidence, from whole-number counts.
 
-Confidence is the predicted class's probability in units of 1/65535 (`seg.sample.Prediction`), so sums are exact in any order.
+Confidence is the predicted class's probability in units of 1/65535 (`seg.data.sample.Prediction`), so sums are exact in any order.
 Rounding to these units moves a mean confidence, and with it a calibration error, by less than 0.00001; a pixel nearer than that to a
 bin's edge may fall into the next.
 """
@@ -10,8 +10,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from seg.data.sample import CERTAIN, IGNORE
 from seg.evaluation.classmaps import comparable, ratio
-from seg.sample import CERTAIN, IGNORE
 
 
 def count_confidence(truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, num_classes: int, bins: int) -> np.ndarray:

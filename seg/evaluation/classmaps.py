@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from seg.sample import IGNORE
+from seg.data.sample import IGNORE
 
 
 def comparable(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seg.batch import Batch
+from seg.data.sample import Prediction
 from seg.evaluation.instances import InstanceErrors
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics
-from seg.sample import Prediction
-from seg.schema import Evaluate
+from seg.settings.schema import Evaluate
 
 Rows = dict[str, list[Mapping[str, Any]]]
 

@@ -42,9 +42,9 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from seg.data.rle import Rle
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import Overlaps, assign, measure_overlaps
-from seg.rle import Rle
 
 MATCH, TOUCH = 50, 10
 """The IoU in percent from which an instance is found, and below which a prediction is of nothing: TIDE's defaults."""

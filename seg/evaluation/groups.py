@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from seg.errors import ConfigError, did_you_mean
+from seg.core.errors import ConfigError, did_you_mean
+from seg.core.natural import natural_key
 from seg.evaluation.bootstrap import Resampled, intervals
-from seg.natural import natural_key
 
 
 def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) -> None:

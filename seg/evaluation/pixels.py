@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.evaluation.classmaps import mean_of_defined, ratio
 from seg.evaluation.surface import surface_distances
-from seg.sample import Prediction
 
 _PARTS = {"boundary_precision", "boundary_recall"}
 """Of a class alone: an image's figures and the headline hold what they make, boundary F."""

@@ -19,10 +19,10 @@ from typing import Protocol, TextIO, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from seg.errors import DataError
-from seg.imagefile import decode_index, encode_png
-from seg.sample import Prediction
-from seg.store import Entry, numbers_of
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_index, encode_png
+from seg.data.sample import Prediction
+from seg.data.store import Entry, numbers_of
 
 MASKS, BOXES = "instances.json", "boxes.json"
 

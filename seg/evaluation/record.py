@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 SCHEMA_VERSION = 1
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import KDTree
 
+from seg.data.sample import IGNORE
 from seg.evaluation.classmaps import comparable, contours, pixels_of_classes
-from seg.sample import IGNORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from seg.data.store import Entry
 from seg.evaluation.bootstrap import intervals
 from seg.evaluation.detail import Detail, Rows
 from seg.evaluation.groups import group_rows
 from seg.metrics.base import Metrics
-from seg.schema import Evaluate
-from seg.store import Entry
+from seg.settings.schema import Evaluate
 
 
 def resampling_tables(

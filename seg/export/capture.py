@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.export.graph import InstanceGraph, SemanticGraph
 from seg.predict.description import OUTPUTS
 

@@ -8,12 +8,12 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from seg.data.rle import Rle
+from seg.data.sample import Prediction
 from seg.models.base import SegmentationModel
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ExportedNetwork
-from seg.rle import Rle
-from seg.sample import Prediction
-from seg.schema import ExportCheck
+from seg.settings.schema import ExportCheck
 
 
 @dataclass(slots=True)

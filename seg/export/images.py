@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.errors import DataError
-from seg.imagefile import IMAGE_SUFFIXES, decode_image, read_bytes
-from seg.natural import natural_key
-from seg.store import DatasetInfo, read_entries, read_info
+from seg.core.errors import DataError
+from seg.core.natural import natural_key
+from seg.data.imagefile import IMAGE_SUFFIXES, decode_image, read_bytes
+from seg.data.store import DatasetInfo, read_entries, read_info
 
 LEAST_SIDE = 16  # pixels that the random images' sides are multiples of, and some more, where the stride is smaller
 

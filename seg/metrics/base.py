@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from seg.batch import Batch
-from seg.sample import Prediction
+from seg.data.sample import Prediction
+from seg.loading.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)

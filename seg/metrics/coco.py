@@ -12,8 +12,8 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
+from seg.data.rle import Rle
 from seg.metrics.matching import areas_of
-from seg.rle import Rle
 
 KINDS = {"mask": "segm", "box": "bbox"}
 """What is compared, and COCO's name for it."""

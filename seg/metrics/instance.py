@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg.batch import Batch
-from seg.labelmaps import encode
+from seg.data.labelmaps import encode
+from seg.data.sample import BACKGROUND, Prediction
+from seg.loading.batch import Batch
 from seg.metrics import coco, resampled_ap
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
-from seg.sample import BACKGROUND, Prediction
 
 
 class InstanceMetrics:

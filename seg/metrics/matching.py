@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
-from seg.rle import Rle
+from seg.data.rle import Rle
 
 THRESHOLDS = tuple(range(50, 95, 5))
 """The IoU thresholds of the matching table, in percent; an IoU of exactly the threshold is a match."""

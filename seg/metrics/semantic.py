@@ -12,9 +12,9 @@ import numba
 import numpy as np
 import torch
 
-from seg.batch import Batch
+from seg.data.sample import IGNORE, Prediction
+from seg.loading.batch import Batch
 from seg.metrics.base import ImageScore
-from seg.sample import IGNORE, Prediction
 
 
 @numba.njit(nogil=True, cache=True)

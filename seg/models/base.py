@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.batch import Batch
-from seg.sample import Prediction
+from seg.data.sample import Prediction
+from seg.loading.batch import Batch
 
 Scale = float | Sequence[int]
 Size = tuple[int, int]

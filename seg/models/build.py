@@ -9,18 +9,18 @@ from typing import Any
 
 from torch import nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.sample import BACKGROUND
+from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
 from seg.models.first_layer import RGB, take_channels
 from seg.models.weights import Loaded, WeightsFile, load_weights, read_weights
-from seg.rawdata import local_weights
-from seg.sample import BACKGROUND
-from seg.schema import Config, Target
-from seg.store import DatasetInfo
-from seg.targets import build, locate
+from seg.settings.rawdata import local_weights
+from seg.settings.schema import Config, Target
+from seg.settings.targets import build, locate
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

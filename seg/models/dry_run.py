@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.base import SegmentationModel, Size
 
 ONE_VALUE = "Expected more than 1 value per channel"

@@ -13,7 +13,7 @@ import torchvision
 from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import Tensor, nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 
 TORCHVISION = (
     "squeezenet1_0",

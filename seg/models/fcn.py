@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from seg.errors import ConfigError, did_you_mean
+from seg.core.errors import ConfigError, did_you_mean
 
 BLOCKS = cfgs["D"]  # VGG-16: channels of each convolution, and "M" for each pooling
 POOL5_CELLS = 7  # cells along a side of pool5 that the classifier looks at: 224 pixels / 32

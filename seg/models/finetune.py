@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.encoder_stages import find_encoder, stages_of
-from seg.schema import Finetune
+from seg.settings.schema import Finetune
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 
 
 class Hypercolumns(nn.Module):

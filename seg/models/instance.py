@@ -15,11 +15,11 @@ from torchvision.models.detection.roi_heads import fastrcnn_loss, maskrcnn_infer
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import box_iou
 
-from seg.batch import Batch
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.sample import BACKGROUND, Prediction
+from seg.loading.batch import Batch
 from seg.models.base import Scale, SegmentationModel
 from seg.models.roi_masks import mask_targets, prediction_of
-from seg.sample import BACKGROUND, Prediction
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
 

@@ -18,7 +18,7 @@ from torchvision.models.detection.mask_rcnn import (
 )
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from seg.errors import ConfigError, did_you_mean
+from seg.core.errors import ConfigError, did_you_mean
 from seg.models.pyramid import EncoderPyramid
 
 BOX_POOL, MASK_POOL = 7, 14  # bins along a side that the box head and the mask head see (paper)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 
 STRIDES = (4, 8, 16, 32)
 NUM_STAGES = 5

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.rle import Rle, encode_crop
-from seg.sample import Prediction
+from seg.data.rle import Rle, encode_crop
+from seg.data.sample import Prediction
 
 SAMPLES = 2  # points along a bin's side at which the id map is looked up
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.batch import Batch
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.sample import CERTAIN, Prediction
+from seg.loading.batch import Batch
 from seg.models.base import Scale, SegmentationModel, Size
-from seg.sample import CERTAIN, Prediction
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""

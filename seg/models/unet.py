@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 
 
 class UNet(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.encoder_stages import find_encoder
 from seg.models.first_layer import adapted, first_convolution
 

@@ -7,18 +7,18 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from seg.checkpoint import load as load_checkpoint
-from seg.config import checked, compose
-from seg.environment import conf_folder, own_conf_folder
-from seg.errors import ConfigError, UsageError
+from seg.core.environment import conf_folder, own_conf_folder
+from seg.core.errors import ConfigError, UsageError
+from seg.data.sample import ClassInfo, Prediction
+from seg.models.checkpoint import load as load_checkpoint
+from seg.models.network import CheckpointNetwork, Network
 from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
-from seg.predict.network import CheckpointNetwork, Network
-from seg.predict.tiled import Tiled
-from seg.predict.tiling import Tiling
+from seg.predict.tiles.grid import Tiling
+from seg.predict.tiles.network import Tiled
 from seg.predict.views import View, Views, views_of
-from seg.sample import ClassInfo, Prediction
-from seg.schema import Config, Predict
+from seg.settings.config import checked, compose
+from seg.settings.schema import Config, Predict
 
 
 class Predictor:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.errors import DataError
-from seg.predict.network import Facts
-from seg.sample import ClassInfo
+from seg.core.errors import DataError
+from seg.data.sample import ClassInfo
+from seg.models.network import Facts
 
 FORMAT = "1"
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.errors import ConfigError, DataError
-from seg.hardware import device_of
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import Prediction
+from seg.models.hardware import device_of
 from seg.models.roi_masks import prediction_of
 from seg.models.semantic import predictions_of
 from seg.predict.description import OUTPUTS, Description
 from seg.predict.pt2 import load_program
-from seg.sample import Prediction
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
@@ -47,7 +47,7 @@ def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":
 
 
 class ExportedNetwork(ABC):
-    """A `seg.predict.network.Network`. An image smaller than the file takes is padded by its edge, and its prediction cropped."""
+    """A `seg.models.network.Network`. An image smaller than the file takes is padded by its edge, and its prediction cropped."""
 
     device = torch.device("cpu")
 

@@ -14,9 +14,9 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from seg.errors import ConfigError, did_you_mean
-from seg.rle import Rle, decode_crop, encode_crop
-from seg.sample import Prediction
+from seg.core.errors import ConfigError, did_you_mean
+from seg.data.rle import Rle, decode_crop, encode_crop
+from seg.data.sample import Prediction
 
 MERGES = ("probabilities", "logits")
 """What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""

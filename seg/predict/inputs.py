@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.errors import DataError, UsageError
-from seg.imagefile import read_bytes
-from seg.natural import natural_key
+from seg.core.errors import DataError, UsageError
+from seg.core.natural import natural_key
+from seg.data.imagefile import read_bytes
+from seg.data.intensity import Range
 from seg.sources.images import ImageReader
-from seg.sources.intensity import Range
 from seg.sources.pairing import PICTURE_SUFFIXES, is_picture, pictures
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 EXTRA = "seg.json"
 """The extra file that holds the description."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from seg.data.sample import BACKGROUND
 from seg.recognise.listing import Listing
-from seg.sample import BACKGROUND
 
 NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
 VOID_NAMES = frozenset(("void", "ignore", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare"))

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from seg.errors import DataError
-from seg.imagefile import decode, read_bytes
+from seg.core.errors import DataError
+from seg.data.imagefile import decode, read_bytes
 from seg.recognise import annotations, layouts, masks
 from seg.recognise.files import made_of_train, words_of
 from seg.recognise.guess import Guess

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.sources.pairing import is_picture
 
 SPLIT_WORDS = {

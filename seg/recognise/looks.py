@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.errors import DataError
-from seg.imagefile import decode_color, decode_index, decode_palette, read_bytes
-from seg.sample import Color, Label
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_color, decode_index, decode_palette, read_bytes
+from seg.data.sample import Color, Label
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
 PIECES = 200  # values of an image that are looked through for pieces

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from seg.data.sample import BACKGROUND, IGNORE, Color, Label
 from seg.recognise.classes import color, entry, instance_classes, is_background, is_void, names_beside
 from seg.recognise.files import LABEL_WORD, by_folders
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing, split_of
 from seg.recognise.looks import Look, are_ids, are_labels, are_richer, look
 from seg.recognise.pairs import Pair, pairs
-from seg.sample import BACKGROUND, IGNORE, Color, Label
 
 PROBED = 200  # label images that are opened, evenly chosen
 FEW = 5  # images that are opened, and label images before all others are

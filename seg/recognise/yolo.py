@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import PROBED, Split, by_folders, common_folder, home_of, names_in, split_of_folders, with_split
 from seg.recognise.guess import Guess

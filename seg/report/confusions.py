@@ -6,8 +6,8 @@ from html import escape
 
 import numpy as np
 
+from seg.data.sample import ClassInfo
 from seg.report.html import scrolling, table
-from seg.sample import ClassInfo
 
 LISTED = 15  # confusions in words
 LEVELS = 20  # shades

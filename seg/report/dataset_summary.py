@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from seg.data.sample import ClassInfo
 from seg.report.html import bar, class_name, table
-from seg.sample import ClassInfo
 
 SIZES = 4  # image sizes that are named
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from seg.findings import plural
+from seg.data.findings import plural
 from seg.report import charts, confusions, gallery_code
 from seg.report.charts import histogram, reliability_chart
 from seg.report.confusions import confusion_section
 from seg.report.dataset_summary import class_table, split_table
-from seg.report.evaluation import Calibration, Evaluation, Figure, ImageRow, Table
 from seg.report.gallery import gallery_section
 from seg.report.html import bar, class_name, data_uri, document, number, table, whole
 from seg.report.learning import learning_section
+from seg.report.page_data import Calibration, Evaluation, Figure, ImageRow, Table
 
 LISTED = 100  # images in the table of images; per_image.csv has all
 BINS = 20  # of the distribution of the images' scores

@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
-from seg.report.draw import IGNORED_GRAY
-from seg.report.evaluation import KINDS, GalleryEntry, Outlines
+from seg.data.sample import IGNORE, ClassInfo, Color
+from seg.pictures.draw import IGNORED_GRAY
 from seg.report.gallery_frame import (
     IMAGE,
     NAMED,
@@ -27,7 +27,7 @@ from seg.report.gallery_frame import (
 )
 from seg.report.html import class_name
 from seg.report.layers import OTHER_VERDICT, VERDICTS, WRONG, layers_of
-from seg.sample import IGNORE, ClassInfo, Color
+from seg.report.page_data import KINDS, GalleryEntry, Outlines
 
 PREDICTED, ERRORS = Layer("predicted", "Prediction", "prediction"), Layer("errors", "Errors", "errors", "errors")
 LAYERS = (IMAGE, TRUTH, PREDICTED, ERRORS)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seg.data.labelmaps import decode, measure
+from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.evaluation.errors import Verdict, judge
-from seg.labelmaps import decode, measure
 from seg.metrics.coco import ImageInstances
 from seg.metrics.semantic import confusion_matrix
 from seg.report.confusions import kinds_of_errors
-from seg.report.evaluation import GalleryEntry, ImageRow, Outlines
-from seg.sample import ClassInfo, Prediction, Sample
+from seg.report.page_data import GalleryEntry, ImageRow, Outlines
 
 WORDS = {
     "matched": "found",

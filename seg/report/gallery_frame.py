@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from seg.data.sample import Color
 from seg.report.html import data_uri
-from seg.sample import Color
 
 PAGE = 20_000_000  # bytes of pictures in a page, which base64 makes a third larger
 ENTRY = 300_000  # bytes of an image's pictures, at most

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg.labelmaps import boxes_of
-from seg.report.draw import IGNORED_GRAY, borders, resized
-from seg.report.evaluation import GalleryEntry, Outlines
+from seg.data.labelmaps import boxes_of
+from seg.data.sample import IGNORE, ClassInfo, Color
+from seg.pictures.draw import IGNORED_GRAY, borders, resized
 from seg.report.html import jpeg
-from seg.sample import IGNORE, ClassInfo, Color
+from seg.report.page_data import GalleryEntry, Outlines
 
 LARGEST, SMALLEST = 1024, 192  # pixels of the longer side
 OUTLINED = 512  # pixels at least, to which instances are enlarged before their outlines are drawn

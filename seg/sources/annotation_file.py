@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from seg.errors import DataError
-from seg.findings import Finding
-from seg.natural import natural_key
-from seg.sources.base import Item, Record
+from seg.core.errors import DataError
+from seg.core.natural import natural_key
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.pairing import Part, is_picture
 from seg.sources.regions import Region, Rules, packed, record_of, unpacked

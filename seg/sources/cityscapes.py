@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
-from seg.sample import IGNORE, ClassInfo, Label
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import IGNORE, ClassInfo, Label
+from seg.settings.schema import Split
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import gray_values, numbered, read_mask

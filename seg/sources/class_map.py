@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from seg.errors import ConfigError, did_you_mean, nearest
-from seg.natural import natural_key
-from seg.sample import IGNORE, ClassInfo, Color, Label
+from seg.core.errors import ConfigError, did_you_mean, nearest
+from seg.core.natural import natural_key
+from seg.data.sample import IGNORE, ClassInfo, Color, Label
 
 DROP = -1
 """What a label has instead of a class where its regions are as if they were not there."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seg.errors import ConfigError, did_you_mean
-from seg.findings import Finding
-from seg.sample import ClassInfo
-from seg.schema import Split
+from seg.core.errors import ConfigError, did_you_mean
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, read_item
-from seg.sources.base import Item, Record
 from seg.sources.coco_file import Annotation, Key, Picture, read_coco
 from seg.sources.images import ImageReader
 from seg.sources.pairing import file_below, folder_below, parts_of

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.sources.annotation_file import place_of
 from seg.sources.json_file import read_json
 

@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
-from seg.imagefile import decode_color
-from seg.natural import natural_key
-from seg.sample import ClassInfo
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.natural import natural_key
+from seg.data.findings import Finding
+from seg.data.imagefile import decode_color
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import numbered, packed, read_mask

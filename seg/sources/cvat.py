@@ -8,12 +8,12 @@ from typing import Any
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
-from seg.errors import DataError
-from seg.findings import Finding
-from seg.sample import ClassInfo
-from seg.schema import Split
+from seg.core.errors import DataError
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
-from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width
 from seg.sources.pairing import file_below, folder_below, parts_of

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.findings import Finding
-from seg.sample import ClassInfo, Sample, no_instances
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo, Sample, no_instances
+from seg.settings.schema import Split
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import READINGS, PixelClasses, check_choice

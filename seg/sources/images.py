@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.findings import Finding
-from seg.imagefile import decode, read_bytes, to_channels
-from seg.sample import Sample
-from seg.sources.base import Record
-from seg.sources.intensity import Range, to_8_bit
+from seg.data.findings import Finding
+from seg.data.imagefile import decode, read_bytes, to_channels
+from seg.data.intensity import Range, to_8_bit
+from seg.data.record import Record
+from seg.data.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
     """An image as read.
 
-    pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.imagefile.decode_image` makes exactly these of them; else None.
+    pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
     spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it.
     """
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
-from seg.labelmaps import layers_from_masks
-from seg.natural import natural_key
-from seg.sample import IGNORE, ClassInfo
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.natural import natural_key
+from seg.data.findings import Finding
+from seg.data.labelmaps import layers_from_masks
+from seg.data.record import Item, Record
+from seg.data.sample import IGNORE, ClassInfo
+from seg.settings.schema import Split
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample

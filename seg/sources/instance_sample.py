@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seg.errors import ConfigError
-from seg.labelmaps import semantic_from_instances
-from seg.sample import BACKGROUND, IGNORE, ClassInfo, Sample
+from seg.core.errors import ConfigError
+from seg.data.labelmaps import semantic_from_instances
+from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 
 
 def categories_of(classes: Sequence[ClassInfo]) -> dict[str, int]:

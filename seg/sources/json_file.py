@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 
 def read_json(path: Path) -> Any:

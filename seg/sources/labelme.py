@@ -5,14 +5,14 @@ from dataclasses import replace
 from os.path import normpath
 from pathlib import Path, PurePosixPath
 
-from seg.errors import DataError
-from seg.findings import Finding
-from seg.imagefile import IMAGE_SUFFIXES
-from seg.natural import natural_key
-from seg.sample import ClassInfo
-from seg.schema import Split
+from seg.core.errors import DataError
+from seg.core.natural import natural_key
+from seg.data.findings import Finding
+from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.annotation_file import refuse_other_size
-from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader, RawImage
 from seg.sources.labelme_file import LabelmeFile, read_labelme, regions_of
 from seg.sources.outlines import refuse_no_width

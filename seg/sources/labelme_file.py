@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seg.errors import DataError
-from seg.imagefile import decode_index
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_index
 from seg.sources.json_file import read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.part_rle import Part, runs_of

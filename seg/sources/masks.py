@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.imagefile import decode_color, decode_index, decode_palette, read_bytes
-from seg.sample import Label
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.data.imagefile import decode_color, decode_index, decode_palette, read_bytes
+from seg.data.sample import Label
 from seg.sources.class_map import ClassMap
 
 READINGS = ("index", "color", "palette")

@@ -8,7 +8,7 @@ from math import ceil, cos, pi, radians, sin, sqrt
 
 import shapely
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 
 ERROR = 0.02  # pixels that the polygon of an ellipse may lie inside of its curve
 

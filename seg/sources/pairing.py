@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding, finding_of
-from seg.imagefile import IMAGE_SUFFIXES
-from seg.natural import natural_key
-from seg.schema import Split
-from seg.sources.base import Item
-from seg.splits import SPLITS
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.natural import natural_key
+from seg.data.findings import Finding, finding_of
+from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.data.record import Item
+from seg.settings.schema import Split
+from seg.sources.splits import SPLITS
 
 SHOWN = 12  # names of what a folder holds that an error lists
 ARRAY_SUFFIX = ".npy"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 Key = int | str
 MAX_ID = (1 << 24) - 1  # of three bytes of colour

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.rle import Rle, encode_crop, run_lengths
+from seg.data.rle import Rle, encode_crop, run_lengths
 from seg.sources.outlines import band
 
 Part = list[float] | dict[str, Any]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg.sample import IGNORE, ClassInfo, Sample
+from seg.data.sample import IGNORE, ClassInfo, Sample
 from seg.sources.class_map import DROP
 from seg.sources.instance_sample import background_of, categories_of
 

@@ -5,12 +5,12 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
-from seg.sample import ClassInfo
-from seg.schema import Split
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.data.findings import Finding
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
-from seg.sources.base import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.json_file import number_of, numbers_of, read_json
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width

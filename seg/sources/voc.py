@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.findings import Finding
-from seg.imagefile import decode_palette, read_bytes
-from seg.sample import IGNORE, ClassInfo, Sample, no_instances
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.data.findings import Finding
+from seg.data.imagefile import decode_palette, read_bytes
+from seg.data.record import Item, Record
+from seg.data.sample import IGNORE, ClassInfo, Sample, no_instances
+from seg.settings.schema import Split
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample

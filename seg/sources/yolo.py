@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.errors import DataError
-from seg.findings import Finding
-from seg.imagefile import IMAGE_SUFFIXES
-from seg.sample import ClassInfo
-from seg.schema import Split
-from seg.sources.base import Item, Record
+from seg.core.errors import DataError
+from seg.data.findings import Finding
+from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.data.record import Item, Record
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.images import ImageReader
 from seg.sources.outlines import rectangle
 from seg.sources.pairing import Part, folder_below, parts_of, pictures

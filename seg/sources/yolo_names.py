@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.sources.pairing import file_below
 
 NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")

@@ -10,23 +10,23 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from seg.config import compose
-from seg.datamodule import SegmentationData
-from seg.environment import conf_folder
-from seg.errors import DataError, UsageError
-from seg.evaluation.comparison import ImageScores, extremes, paired, scores_by_image
+from seg.compare.comparison import ImageScores, extremes, paired, scores_by_image
+from seg.compare.images import ComparedImages
+from seg.compare.page import write_comparison
+from seg.compare.page_data import Comparison, sentence, signed
+from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
+from seg.console.progress import track
+from seg.core.environment import conf_folder
+from seg.core.errors import DataError, UsageError
+from seg.core.outputs import replaced_folder
+from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.predictions import Stored, stored
-from seg.evaluation.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.metrics.base import ImageScore, Metrics
-from seg.outputs import replaced_folder
-from seg.progress import track
-from seg.report.compare_page import write_comparison
-from seg.report.compared_images import ComparedImages
-from seg.report.comparison import Comparison, sentence, signed
 from seg.report.tables import write_rows
-from seg.schema import Bootstrap, Task, explain, leaves
-from seg.store import DatasetInfo, read_info
-from seg.targets import build
+from seg.settings.config import compose
+from seg.settings.schema import Bootstrap, Task, explain, leaves
+from seg.settings.targets import build
+from seg.training.loading.datamodule import SegmentationData
 
 OWN = ("compare.html", "differences.csv", "per_image.csv")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from seg.config import Params, check_signatures, checked, compose, literal
-from seg.environment import conf_folder
-from seg.errors import ConfigError
-from seg.rawdata import RAW, WEIGHTS, find_root, link_input, local_weights
-from seg.schema import Config, leaves
+from seg.core.environment import conf_folder
+from seg.core.errors import ConfigError
+from seg.settings.config import Params, check_signatures, checked, compose, literal
+from seg.settings.rawdata import RAW, WEIGHTS, find_root, link_input, local_weights
+from seg.settings.schema import Config, leaves
 
 PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from seg.division import Division
-from seg.doctor.check import Diagnosis, write_diagnosis
-from seg.errors import DataError
-from seg.findings import counted, finding_of, plural
-from seg.preparation import Examination, examine
-from seg.report.doctor_page import Page, write_page
-from seg.schema import Config
+from seg.core.errors import DataError
+from seg.data.findings import counted, finding_of, plural
+from seg.doctor.page import Page, write_page
+from seg.prepare.assignment import Division
+from seg.prepare.checks.check import Diagnosis, write_diagnosis
+from seg.prepare.run import Examination, examine
+from seg.settings.schema import Config
 from seg.stages.prepare import print_findings, source_of
 
 

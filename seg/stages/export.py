@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from seg.checkpoint import LoadedCheckpoint, load, restore
-from seg.config import checked, compose
-from seg.environment import conf_folder
-from seg.errors import ConfigError, DataError, UsageError, did_you_mean
+from seg.core.environment import conf_folder
+from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
 from seg.export.write import NEEDS, Exporter
+from seg.models.checkpoint import LoadedCheckpoint, load, restore
+from seg.models.network import Facts
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.predict.network import Facts
-from seg.schema import Config, Export, leaves
+from seg.settings.config import checked, compose
+from seg.settings.schema import Config, Export, leaves
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""

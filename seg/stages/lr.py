@@ -6,20 +6,20 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from seg.batch import Batch
-from seg.datamodule import SegmentationData, TrainingBatches
-from seg.environment import keep_freed_memory
-from seg.errors import ConfigError, InputError
-from seg.hardware import choose_precision, device_of
-from seg.loading import Place, auto_workers
+from seg.console.progress import track
+from seg.core.environment import keep_freed_memory
+from seg.core.errors import ConfigError, InputError
+from seg.loading.batch import Batch
+from seg.loading.workers import Place, auto_workers
 from seg.models.finetune import check_finetune
-from seg.progress import track
-from seg.schema import Config
+from seg.models.hardware import choose_precision, device_of
+from seg.settings.schema import Config
+from seg.stages.lr_finder import range_test, suggestion, write_curve
 from seg.stages.train import load_data
-from seg.training.accumulation import named_losses
-from seg.training.limits import check_batch_sizes
-from seg.training.lr_finder import range_test, suggestion, write_curve
-from seg.training.parts import build_module, check_network, make_limits, make_model
+from seg.training.build import build_module, check_network, make_limits, make_model
+from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.step.accumulation import named_losses
+from seg.training.step.limits import check_batch_sizes
 from seg.training.trainer import quiet
 
 

@@ -11,15 +11,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from seg.config import Params, checked, compose
-from seg.environment import conf_folder
-from seg.errors import ConfigError, InputError, did_you_mean
+from seg.core.environment import conf_folder
+from seg.core.errors import ConfigError, InputError, did_you_mean
+from seg.data.sample import ClassInfo
+from seg.data.store import DatasetInfo
 from seg.models.build import build_model
 from seg.models.dry_run import freeze_unused
 from seg.models.encoders import describe, encoder_names
-from seg.sample import ClassInfo
-from seg.schema import Config
-from seg.store import DatasetInfo
+from seg.settings.config import Params, checked, compose
+from seg.settings.schema import Config
 
 WIDE = 300
 """Columns where the output is no terminal, so that no row is broken."""

@@ -7,16 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from seg.errors import DataError, UsageError
-from seg.findings import plural
-from seg.progress import meter, track
+from seg.console.progress import meter, track
+from seg.core.errors import DataError, UsageError
+from seg.data.findings import plural
 
 if TYPE_CHECKING:
     import numpy as np
 
     from seg.predict.api import Predictor
     from seg.predict.inputs import Input
-    from seg.predict.writers import Writers
+    from seg.predict.write.writers import Writers
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
 MODEL_SUFFIXES = (".ckpt", ".onnx", ".pt2", ".xml")
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     models = [word for word in given.words if Path(word).suffix in MODEL_SUFFIXES]
     from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
     from seg.predict.inputs import inputs_of
-    from seg.predict.writers import Writers
+    from seg.predict.write.writers import Writers
 
     cfg = composed(overrides)
     inputs = inputs_of([word for word in given.words if word not in overrides + models], given.out)
@@ -85,8 +85,8 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
 
 def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
-    from seg.predict.streamed import stream_class_map
-    from seg.predict.tiled import Tiled
+    from seg.predict.tiles.network import Tiled
+    from seg.predict.tiles.streamed import stream_class_map
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)
@@ -106,7 +106,7 @@ def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers
 def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Read, predict and write beside each other; returns how many images could not be predicted."""
     from seg.predict.inputs import images_of
-    from seg.predict.writers import Predicted
+    from seg.predict.write.writers import Predicted
 
     facts, bad = predictor.network.facts, 0
     read: list[tuple[Input, np.ndarray]] = []  # that are on their way through the network

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.config import AT_RUN_TIME
-from seg.division import Division
-from seg.findings import Finding
-from seg.preparation import SEE_ALL, prepare
-from seg.rawdata import find_root
-from seg.sample import ClassInfo, Color
-from seg.schema import Config
-from seg.sources.base import Source
+from seg.data.findings import Finding
+from seg.data.record import Source
+from seg.data.sample import ClassInfo, Color
+from seg.prepare.assignment import Division
+from seg.prepare.run import SEE_ALL, prepare
+from seg.settings.config import AT_RUN_TIME
+from seg.settings.rawdata import find_root
+from seg.settings.schema import Config
+from seg.settings.targets import build
 from seg.sources.images import ImageReader
-from seg.targets import build
 
 
 def run(cfg: Config, out: Path) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seg.checkpoint import SECTIONS
-from seg.config import checked, compose
-from seg.environment import conf_folder
-from seg.errors import ConfigError
-from seg.findings import plural
-from seg.progress import duration
-from seg.schema import Config
+from seg.augment.policy import compile_policy
+from seg.console.progress import duration
+from seg.core.environment import conf_folder
+from seg.core.errors import ConfigError
+from seg.data.findings import plural
+from seg.models.checkpoint import SECTIONS
+from seg.settings.config import checked, compose
+from seg.settings.schema import Config
 from seg.stages.train import load_data, read_augmented
-from seg.study import PRUNED, library
 from seg.sweep.check import check_overrides, check_space
 from seg.sweep.experiment import experiment_path, is_ours, write_experiment
 from seg.sweep.plots import save_plot
@@ -24,7 +24,7 @@ from seg.sweep.processes import Training, output_of, share, start, stop, train_c
 from seg.sweep.results import importances, table, write_trials
 from seg.sweep.space import read_space
 from seg.sweep.trials import Trial, Trials
-from seg.transforms import compile_policy
+from seg.training.watch.study import PRUNED, library
 
 ROOT = Path("outputs/sweeps")
 POLL = 0.2  # seconds between looks at the trainings

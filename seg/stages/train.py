@@ -9,33 +9,33 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from seg.cached_data import CacheSettings
-from seg.checkpoint import SECTIONS
-from seg.datamodule import SegmentationData
-from seg.environment import in_first_process, keep_freed_memory
-from seg.errors import ConfigError, DataError, did_you_mean
-from seg.hardware import choose_precision, device_of
+from seg.augment.policy import load_policy
+from seg.core.environment import in_first_process, keep_freed_memory
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.scratch import Scratch, fingerprint, scratch_root
+from seg.models.checkpoint import SECTIONS
 from seg.models.finetune import check_finetune
-from seg.rawdata import local_weights
-from seg.schema import Config
-from seg.scratch import Scratch, fingerprint, scratch_root
-from seg.training import learning_rate
-from seg.training.acceleration import accelerate, check_acceleration
-from seg.training.accumulation import check_strategy
+from seg.models.hardware import choose_precision, device_of
+from seg.settings.rawdata import local_weights
+from seg.settings.schema import Config
+from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
-from seg.training.history import History
-from seg.training.interruption import StopSignals, ended_by_signal
-from seg.training.limits import check_batch_sizes, images_per_device
-from seg.training.loggers import check_installed
-from seg.training.outputs import write_outputs
+from seg.training.loading.cache_choice import CacheSettings
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
-from seg.training.parts import build_module, check_network, make_limits, make_metrics, make_model
-from seg.training.ranks import ending_together, following_rank_0
-from seg.training.strategies import Sharded
+from seg.training.ranks.ranks import ending_together, following_rank_0
+from seg.training.ranks.signals import StopSignals, ended_by_signal
+from seg.training.ranks.strategies import Sharded
+from seg.training.resume.history import History
+from seg.training.resume.outputs import write_outputs
+from seg.training.resume.within_epoch import Place, place_in
+from seg.training.step import learning_rate
+from seg.training.step.acceleration import accelerate, check_acceleration
+from seg.training.step.accumulation import check_strategy
+from seg.training.step.limits import check_batch_sizes, images_per_device
 from seg.training.trainer import build_trainer, quiet
-from seg.training.trial import end_if_pruned
-from seg.training.within_epoch import Place, place_in
-from seg.transforms import load_policy
+from seg.training.watch.loggers import check_installed
+from seg.training.watch.trial import end_if_pruned
 
 
 @following_rank_0()

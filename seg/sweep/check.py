@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from seg.checkpoint import SECTIONS
-from seg.config import check_signatures, checked, compose
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.models.checkpoint import SECTIONS
+from seg.settings.config import check_signatures, checked, compose
 from seg.sweep.space import Dimension
 
 SWEPT = tuple(section for section in SECTIONS if section != "task")

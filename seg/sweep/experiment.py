@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from seg.config import Params, compose
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.settings.config import Params, compose
 
 MARK = "# Written by seg sweep, which replaces it as long as it is as written. check="
 APART = ("sweep", "experiment", "paths", "runtime", "overrides")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.config import literal
-from seg.environment import num_cores
-from seg.study import PRUNED
+from seg.core.environment import num_cores
+from seg.settings.config import literal
 from seg.sweep.trials import Trial
+from seg.training.watch.study import PRUNED
 
 OUTPUT = "output.txt"
 INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM

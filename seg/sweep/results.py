@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.progress import duration
+from seg.console.progress import duration
 from seg.report.tables import write_rows
 from seg.sweep.trials import Trials
 

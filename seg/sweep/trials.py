@@ -16,10 +16,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from seg.errors import ConfigError
-from seg.schema import Sweep
-from seg.study import EPOCHS, JOURNAL, library, open_study, trial_of
+from seg.core.errors import ConfigError
+from seg.settings.schema import Sweep
 from seg.sweep.space import Dimension, most_epochs, overrides_of
+from seg.training.watch.study import EPOCHS, JOURNAL, library, open_study, trial_of
 
 if TYPE_CHECKING:
     import optuna

@@ -5,18 +5,18 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from seg.datamodule import SegmentationData
-from seg.schema import Config
-from seg.training.averaging import averaging_of
-from seg.training.history import History
-from seg.training.interruption import StopSignals
-from seg.training.keeping import Keep, Patience
-from seg.training.limits import Limits
-from seg.training.means import EpochMeans
-from seg.training.ranks import Ranks
-from seg.training.trial import reporters
-from seg.training.watching import watchers
-from seg.training.within_epoch import SaveWithin
+from seg.settings.schema import Config
+from seg.training.loading.datamodule import SegmentationData
+from seg.training.ranks.ranks import Ranks
+from seg.training.ranks.signals import StopSignals
+from seg.training.resume.checkpoints import Keep, Patience
+from seg.training.resume.history import History
+from seg.training.resume.means import EpochMeans
+from seg.training.resume.within_epoch import SaveWithin
+from seg.training.step.averaging import averaging_of
+from seg.training.step.limits import Limits
+from seg.training.watch.trial import reporters
+from seg.training.watch.watchers import watchers
 
 
 def callbacks_of(

@@ -9,16 +9,16 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from seg.batch import Batch
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
-from seg.training.accumulation import Accumulation, named_losses, predict
-from seg.training.limits import Limits
-from seg.training.means import RunningMeans
-from seg.training.memory import ADVICE, is_out_of_memory, summary
-from seg.training.strategies import clip_by_norm
+from seg.training.ranks.strategies import clip_by_norm
+from seg.training.resume.means import RunningMeans
+from seg.training.step.accumulation import Accumulation, named_losses, predict
+from seg.training.step.limits import Limits
+from seg.training.step.memory import ADVICE, is_out_of_memory, summary
 
 
 class SegmentationModule(pl.LightningModule):

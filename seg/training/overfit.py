@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from seg.datamodule import EvaluationBatches, SampleDataset, SegmentationData, Size, TrainingBatches
-from seg.errors import ConfigError
-from seg.sample import Sample
-from seg.schema import Config
+from seg.core.errors import ConfigError
+from seg.data.sample import Sample
+from seg.settings.schema import Config
+from seg.training.loading.datamodule import EvaluationBatches, SampleDataset, SegmentationData, Size, TrainingBatches
 
 
 class FewImages(SegmentationData):

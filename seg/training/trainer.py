@@ -12,12 +12,12 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seg.environment import processes_started
-from seg.errors import ConfigError
+from seg.core.environment import processes_started
+from seg.core.errors import ConfigError
 from seg.models.finetune import thaws
-from seg.schema import Config
-from seg.training.keeping import WholeCheckpointIO
-from seg.training.strategies import Replicated, Sharded, ShardedPrecision
+from seg.settings.schema import Config
+from seg.training.ranks.strategies import Replicated, Sharded, ShardedPrecision
+from seg.training.resume.checkpoints import WholeCheckpointIO
 
 
 def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from tiny import CLASSES, colored, encoded, folders, picture, split, write
 
-from seg.division import Division
-from seg.errors import DataError
-from seg.findings import Finding, finding_of
-from seg.labelmaps import layers_from_masks, semantic_from_instances
-from seg.preparation import examine
-from seg.sample import BACKGROUND, ClassInfo, Sample
-from seg.schema import Split
-from seg.sources.base import Item, Record, Source
+from seg.core.errors import DataError
+from seg.data.findings import Finding, finding_of
+from seg.data.labelmaps import layers_from_masks, semantic_from_instances
+from seg.data.record import Item, Record, Source
+from seg.data.sample import BACKGROUND, ClassInfo, Sample
+from seg.prepare.assignment import Division
+from seg.prepare.run import examine
+from seg.settings.schema import Split
 
 COUNT = 24
 SIZE = (48, 64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.evaluation.bootstrap import intervals
 from seg.evaluation.groups import check_columns, group_rows
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from outlines import IGNORE, regions
 
+from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, count_bands, count_contours
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
 from seg.evaluation.surface import surface_distances
-from seg.sample import Prediction
-from seg.schema import Target
-from seg.targets import build
+from seg.settings.schema import Target
+from seg.settings.targets import build
 
 NAMES = list("abcdef")
 SIZES = [(40, 50), (33, 61), (40, 50), (57, 29)]

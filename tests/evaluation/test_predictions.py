@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from random_instances import batch_of, box, random_scenes, rle_of
 
-from seg.errors import DataError
+from seg.core.errors import DataError
+from seg.data.sample import Prediction
+from seg.data.store import Entry
 from seg.evaluation.predictions import BOXES, MASKS, stored, written
-from seg.sample import Prediction
-from seg.store import Entry
 
 SIZE = (7, 9)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import MakeConfig
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.evaluation.record import SCHEMA_VERSION, Run, read_run, write_run
 
 

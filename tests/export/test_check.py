@@ -6,9 +6,9 @@ import torch
 from conftest import MakeConfig
 from random_instances import rle_of
 
+from seg.data.sample import Prediction
 from seg.export.check import Instances, Pixels
-from seg.sample import Prediction
-from seg.schema import ExportCheck
+from seg.settings.schema import ExportCheck
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pytest
 import torch
 from untrained import CLASSES, CONVOLUTION, ROOT, untrained
 
-from seg.checkpoint import LoadedCheckpoint
-from seg.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, DataError
+from seg.models.checkpoint import LoadedCheckpoint
+from seg.models.network import CheckpointNetwork
 from seg.predict.exported import ExportedNetwork, open_exported
-from seg.predict.network import CheckpointNetwork
 from seg.stages import export
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from untrained import CONVOLUTION, ROOT, untrained
 
-from seg.errors import ConfigError, DataError, InputError, UsageError
+from seg.core.errors import ConfigError, DataError, InputError, UsageError
 from seg.export.capture import capture, onnx_of_program
 from seg.export.graph import SemanticGraph
 from seg.export.write import Exporter

@@ -12,9 +12,9 @@ import torch
 from random_instances import Scene, batch_of, box, random_scenes
 from torchmetrics.detection import PanopticQuality
 
+from seg.data.sample import Prediction
 from seg.metrics.base import ImageScore
 from seg.metrics.instance import InstanceMetrics
-from seg.sample import Prediction
 
 NAMES = ["background", "cell", "nucleus", "debris"]
 HEADLINES = [

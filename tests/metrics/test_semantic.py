@@ -9,10 +9,10 @@ import torch
 from sklearn import metrics as sk
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from seg.batch import collate
+from seg.data.sample import Prediction, Sample, no_instances
+from seg.loading.batch import collate
 from seg.metrics import semantic as ours
 from seg.metrics.semantic import SemanticMetrics, confusion_matrix, totals
-from seg.sample import Prediction, Sample, no_instances
 
 IGNORE = 255
 

@@ -11,11 +11,11 @@ from conftest import ROOT, MakeConfig, MakeInfo
 from pycocotools import mask as coco_mask
 from torch import nn
 
-from seg.batch import Batch, collate
+from seg.data.sample import Prediction, Sample
+from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
-from seg.sample import Prediction, Sample
 
 TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]

@@ -6,7 +6,7 @@ from conftest import MakeConfig, MakeInfo
 from models.test_contract import TASK_OF
 from torch import nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused

@@ -6,7 +6,7 @@ import torchvision
 from conftest import MakeConfig, MakeInfo
 from models.test_contract import noise, quadrants
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.encoders import TORCHVISION, TorchvisionEncoder, check_encoder, describe

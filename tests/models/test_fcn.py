@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.models import VGG, VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.fcn import FCN, BilinearUpsampling
 from seg.models.weights import load_weights, read_weights

@@ -9,7 +9,7 @@ from conftest import MakeConfig, MakeInfo
 from timm.models import adapt_input_conv
 from torch.nn import functional as F
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.first_layer import adapted, first_convolution
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.hypercolumns import Hypercolumns
 
 

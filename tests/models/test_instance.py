@@ -15,15 +15,15 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import roi_align
 
-from seg.batch import Batch, collate
-from seg.errors import ConfigError
-from seg.labelmaps import layers_from_masks, mask_of
+from seg.core.errors import ConfigError
+from seg.data.labelmaps import layers_from_masks, mask_of
+from seg.data.sample import Sample
+from seg.loading.batch import Batch, collate
 from seg.models.build import build_model
 from seg.models.instance import InstanceModel, TermWeights
 from seg.models.pyramid import EncoderPyramid
 from seg.models.roi_masks import box_mask, mask_targets
 from seg.models.weights import load_weights, read_weights
-from seg.sample import Sample
 
 SIZE = 64
 

@@ -9,8 +9,8 @@ from scipy.special import softmax
 from torch import nn
 from torch.nn import functional as F
 
-from seg.batch import Batch
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.loading.batch import Batch
 from seg.models.build import build_model
 from seg.models.semantic import SemanticModel
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.unet import UNet, mirrored
 
 

@@ -9,7 +9,7 @@ import torch
 from conftest import MakeConfig, MakeInfo
 from torch import nn
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.weights import Loaded, load_weights, read_weights
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from equivariant import CLASSES, Blobs, Pixels
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo, Prediction
+from seg.models.network import Facts
 from seg.predict.ensemble import Ensemble
 from seg.predict.fusion import fuse
-from seg.predict.network import Facts
 from seg.predict.views import Views
-from seg.sample import ClassInfo, Prediction
 
 
 class Other(Pixels):

@@ -6,10 +6,10 @@ import torch
 from pycocotools import mask as coco_mask
 from random_instances import Scene, box, random_scenes, rle_of
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.rle import decode_crop
+from seg.data.sample import Prediction
 from seg.predict.fusion import Cluster, Instance, RunningMean, fuse
-from seg.rle import decode_crop
-from seg.sample import Prediction
 
 
 def dense(prediction: Prediction) -> list[np.ndarray]:

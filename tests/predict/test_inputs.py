@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.errors import DataError, UsageError
+from seg.core.errors import DataError, UsageError
 from seg.predict import inputs
 from seg.predict.inputs import Input, images_of
 

@@ -7,10 +7,10 @@ from equivariant import Blobs, Pixels
 from random_instances import Scene, random_scenes, rle_of
 from torch.nn import functional as F
 
-from seg.errors import ConfigError
-from seg.predict.network import Network
+from seg.core.errors import ConfigError
+from seg.data.sample import Prediction
+from seg.models.network import Network
 from seg.predict.views import SETS, VIEWS, View, Views, views_of
-from seg.sample import Prediction
 
 SIZES = [(8, 8), (7, 11), (5, 1), (1, 6)]
 

@@ -13,10 +13,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import masks_of, read_back
 
-from seg.config import checked, compose
-from seg.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo, Sample
+from seg.data.store import read_info
+from seg.settings.config import checked, compose
 from seg.stages import prepare
-from seg.store import read_info
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT.parent / "shared" / "data" / "format_samples"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from seg.config import checked, compose
+from seg.data.store import read_entries, read_info
+from seg.settings.config import checked, compose
 from seg.stages import prepare
-from seg.store import read_entries, read_info
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

@@ -8,8 +8,8 @@ import pytest
 from compared import samples_of, write_evaluation
 from sklearn.metrics import jaccard_score
 
-from seg.config import checked, compose
-from seg.sample import Prediction, Sample
+from seg.data.sample import Prediction, Sample
+from seg.settings.config import checked, compose
 from seg.stages import compare, prepare
 
 ROOT = Path(__file__).parents[2]

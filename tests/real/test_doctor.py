@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.config import checked, compose
-from seg.division import Division
-from seg.doctor.check import Diagnosis
-from seg.duplicates import near_pairs, perceptual_hash, thumbnail
-from seg.imagefile import decode_color, read_bytes
-from seg.preparation import Examination, examine
+from seg.data.imagefile import decode_color, read_bytes
+from seg.prepare.assignment import Division
+from seg.prepare.checks.check import Diagnosis
+from seg.prepare.run import Examination, examine
+from seg.settings.config import checked, compose
 from seg.stages.prepare import source_of
+from seg.storing.duplicates import near_pairs, perceptual_hash, thumbnail
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from seg.config import Params, checked
-from seg.errors import DataError
-from seg.schema import Config, Data
+from seg.core.errors import DataError
+from seg.data.store import read_info
+from seg.settings.config import Params, checked
+from seg.settings.schema import Config, Data
 from seg.stages import doctor, init, prepare
-from seg.store import read_info
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -9,14 +9,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import masks_of, read_back, split
 
-from seg.config import checked, compose
-from seg.sample import ClassInfo, Sample
-from seg.schema import Config
+from seg.data.sample import ClassInfo, Sample
+from seg.data.store import read_info
+from seg.settings.config import checked, compose
+from seg.settings.schema import Config
 from seg.sources.folders import Folders
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
 from seg.stages import prepare
-from seg.store import read_info
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -9,10 +9,10 @@ from official import cocos_figures, evaluated
 from random_instances import rle_of
 from tiny import masks_of
 
-from seg.config import checked, compose
-from seg.sample import Prediction, Sample
+from seg.data.sample import Prediction, Sample
+from seg.data.store import read_annotations, read_entries, read_info, read_sample
+from seg.settings.config import checked, compose
 from seg.stages import prepare
-from seg.store import read_annotations, read_entries, read_info, read_sample
 
 ROOT = Path(__file__).parents[2]
 NUCLEI = ROOT.parent / "shared" / "data" / "dsb2018_nuclei"

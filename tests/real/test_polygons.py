@@ -13,9 +13,9 @@ from scipy import ndimage
 from shapely.geometry import shape
 from tiny import masks_of, picture, write
 
-from seg.predict.geojson import geojson
-from seg.predict.labelme import labelme_file
-from seg.sample import ClassInfo, Prediction, Sample
+from seg.data.sample import ClassInfo, Prediction, Sample
+from seg.predict.write.geojson import geojson
+from seg.predict.write.labelme import labelme_file
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 CAMVID, NUCLEI = DATA / "camvid" / "testannot", DATA / "dsb2018_nuclei" / "stage1_train"

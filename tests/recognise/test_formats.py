@@ -8,7 +8,7 @@ import pytest
 from formats import NAMES, PALETTE, scene, write_masks, write_object_files, write_palette_masks
 from tiny import SIZE, picture, write
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.recognise.formats import formats_of, image_facts
 from seg.recognise.listing import list_folder
 

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 from seg.recognise.files import by_folders, chosen, home_of, made_of_train, split_of_folders, with_split, words_of
 from seg.recognise.listing import Listing, common_end, families, list_folder, split_of
 

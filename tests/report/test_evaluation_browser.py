@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from evaluations import instance_evaluation, semantic_evaluation
 
-from seg.report.evaluation import Evaluation
 from seg.report.evaluation_page import write_evaluation
+from seg.report.page_data import Evaluation
 
 selenium = pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
 pytestmark = [

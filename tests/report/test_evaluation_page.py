@@ -16,10 +16,10 @@ from evaluations import SIZE, classes_of, discs, instance_evaluation, semantic_e
 from PIL import Image
 
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
-from seg.report.evaluation import Evaluation, GalleryEntry, Outlines
 from seg.report.evaluation_page import write_evaluation
 from seg.report.html import number
 from seg.report.layers import VERDICTS, WRONG, layers_of
+from seg.report.page_data import Evaluation, GalleryEntry, Outlines
 
 VOID = {"meta", "img", "input"}
 

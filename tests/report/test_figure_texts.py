@@ -18,7 +18,7 @@ def test_every_figure_of_the_tasks_has_a_text() -> None:
 def test_every_figure_of_pixels_has_a_text(spacing: tuple[float, float] | None) -> None:
     import numpy as np
 
-    from seg.sample import Prediction
+    from seg.data.sample import Prediction
 
     metrics = PixelMetrics(["a", "b"], BoundaryOptions(0.02, 2), True, 5)
     labels = np.eye(8, dtype=np.uint8)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from seg.data.labelmaps import encode, layers_from_masks
+from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS
-from seg.labelmaps import encode, layers_from_masks
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import areas_of
-from seg.report.evaluation import ImageRow, Outlines
 from seg.report.gallery_entries import WORDS, class_map_entry, outlines_entry
 from seg.report.layers import VERDICTS
-from seg.sample import ClassInfo, Prediction, Sample
+from seg.report.page_data import ImageRow, Outlines
 
 ROW = ImageRow("scene", 0.5)
 SIZE = (20, 40)

@@ -11,9 +11,9 @@ import tifffile
 from PIL import Image
 from tiny import CLASSES, colored, encoded, folders, labels, picture, refusal, split, write, write_folders
 
-from seg.sample import ClassInfo
-from seg.schema import Split
-from seg.sources.base import Source
+from seg.data.record import Source
+from seg.data.sample import ClassInfo
+from seg.settings.schema import Split
 from seg.sources.cityscapes import CityscapesInstances
 from seg.sources.class_files import ClassFiles
 from seg.sources.coco_panoptic import CocoPanoptic

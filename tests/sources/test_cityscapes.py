@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tiny import masks_of, picture, prepare_tiny, read_back, split, write
 
-from seg.errors import ConfigError, DataError
-from seg.sample import ClassInfo
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import ClassInfo
+from seg.data.store import read_info
 from seg.sources.cityscapes import CityscapesInstances
 from seg.sources.images import ImageReader
 from seg.stages import prepare
-from seg.store import read_info
 
 CITIES = {
     "train": "aachen bochum bremen cologne darmstadt dusseldorf erfurt hamburg hanover jena krefeld monchengladbach strasbourg "

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny import picture, prepare_tiny, read_back, refusal, split, write
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo, Sample
+from seg.settings.schema import Split
 from seg.sources.class_files import ClassFiles
 from seg.sources.images import ImageReader
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo
 from seg.sources.class_map import DROP, ClassMap
 
 ROAD, CAR = ClassInfo("road", (128, 64, 128)), ClassInfo("car", (0, 0, 142))

@@ -13,15 +13,15 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
-from seg.division import Division
-from seg.errors import ConfigError
-from seg.labelmaps import encode
-from seg.preparation import prepare
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.core.errors import ConfigError
+from seg.data.labelmaps import encode
+from seg.data.sample import ClassInfo, Sample
+from seg.data.store import read_annotations
+from seg.prepare.assignment import Division
+from seg.prepare.run import prepare
+from seg.settings.schema import Split
 from seg.sources.coco import Coco
 from seg.sources.images import ImageReader
-from seg.store import read_annotations
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0)), ClassInfo("owl", (0, 0, 250))]
 CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 17, "name": "cat"}, {"id": 90, "name": "owl"}, {"id": 91, "name": "emu"}]

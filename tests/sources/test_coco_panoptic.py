@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny import masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo, Sample
+from seg.settings.schema import Split
 from seg.sources.coco_panoptic import CocoPanoptic
 from seg.sources.images import ImageReader
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from tiny import CLASSES, SIZE, colored, encoded, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
 
-from seg.errors import ConfigError, DataError
-from seg.sample import ClassInfo, Sample
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import ClassInfo, Sample
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 

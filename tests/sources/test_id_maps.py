@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image
 from tiny import SIZE, findings_of, masks_of, picture, prepare_tiny, read_back, refusal, split, write
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo, Sample
+from seg.settings.schema import Split
 from seg.sources.coco import Coco
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader

@@ -9,11 +9,11 @@ import tifffile
 from PIL import Image
 from tiny import SIZE, folders, labels, picture, prepare_tiny, refusal, write, write_folders
 
-from seg.errors import DataError
-from seg.imagefile import decode_image
-from seg.sample import Sample, no_instances
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_image
+from seg.data.sample import Sample, no_instances
+from seg.data.store import read_entries, read_info, read_sample
 from seg.sources.images import ImageReader
-from seg.store import read_entries, read_info, read_sample
 
 
 def rgba(path: Path, alpha: int) -> Path:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo, Sample
-from seg.schema import Split
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo, Sample
+from seg.settings.schema import Split
 from seg.sources.images import ImageReader
 from seg.sources.instance_files import InstanceFiles
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from seg.errors import ConfigError
-from seg.sample import ClassInfo
+from seg.core.errors import ConfigError
+from seg.data.sample import ClassInfo
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from tiny import picture, read_back, write
 
+from seg.data.store import read_info
 from seg.stages import prepare
-from seg.store import read_info
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 

@@ -8,7 +8,7 @@ import pytest
 from annotations import areas, labelme, png_text, read_all, shape, square, write_images, write_labelme
 from tiny import encoded, masks_of, picture, split
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 
 def test_every_shape_has_its_area(tmp_path: Path) -> None:

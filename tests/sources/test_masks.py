@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image
 from tiny import encoded, labels, write
 
-from seg.errors import DataError
-from seg.sample import ClassInfo
+from seg.core.errors import DataError
+from seg.data.sample import ClassInfo
 from seg.sources.class_map import ClassMap
 from seg.sources.masks import PixelClasses, binary_mask, numbered, packed, read_mask
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.sources.outlines import band, ellipse, rectangle, refuse_no_width
 from seg.sources.part_rle import Part, rle_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import folders, labels, picture, prepare_tiny, split, write, write_folders
 
-from seg.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, DataError
 
 
 def test_suffixes_on_both_sides(tmp_path: Path) -> None:

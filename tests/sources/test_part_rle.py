@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from seg.labelmaps import decode
+from seg.data.labelmaps import decode
 from seg.sources.part_rle import pixels_of, rle_of, runs_of
 
 HEIGHT, WIDTH = 19, 27

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny import SIZE, masks_of
 
-from seg.errors import ConfigError, DataError
-from seg.findings import Finding
-from seg.sample import ClassInfo, Sample
+from seg.core.errors import ConfigError, DataError
+from seg.data.findings import Finding
+from seg.data.sample import ClassInfo, Sample
 from seg.sources.images import RawImage
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Region, Rules, packed, record_of, rules_of, unpacked

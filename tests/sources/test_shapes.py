@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seg.errors import ConfigError
-from seg.labelmaps import mask_of
-from seg.sample import ClassInfo, Sample, validate
+from seg.core.errors import ConfigError
+from seg.data.labelmaps import mask_of
+from seg.data.sample import ClassInfo, Sample, validate
 from seg.sources.shapes import KINDS, RADII, Shapes
 
 CLASSES = [ClassInfo(name, (10 * index, 0, 0)) for index, name in enumerate(("background", *KINDS))]

@@ -8,8 +8,8 @@ import pytest
 from annotations import CLASSES, VIA_SQUARE, areas, read_all, via, via_rect, via_region, write_via
 from tiny import masks_of, picture, write
 
-from seg.errors import ConfigError, DataError
-from seg.sample import ClassInfo
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import ClassInfo
 
 
 def test_every_shape_has_its_area(tmp_path: Path) -> None:

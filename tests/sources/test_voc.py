@@ -7,8 +7,8 @@ import pytest
 from annotations import VOC_CLASSES, voc, voc_scene, write_voc
 from tiny import masks_of, picture, prepare_tiny, read_back, split, write
 
-from seg.errors import ConfigError, DataError
-from seg.sample import ClassInfo
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import ClassInfo
 from seg.sources.voc import instances_of
 
 

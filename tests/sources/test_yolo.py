@@ -7,7 +7,7 @@ import pytest
 from annotations import YOLO_SQUARE, read_all, write_yolo, yolo
 from tiny import masks_of, picture, write
 
-from seg.errors import DataError
+from seg.core.errors import DataError
 
 
 def test_polygons_are_shares_of_the_image(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import pytest
 from conftest import MakeConfig
 from tiny import folders, prepare_tiny, write_folders
 
-from seg.datamodule import SampleDataset
-from seg.errors import ConfigError
-from seg.labelmaps import boxes_of
-from seg.schema import Config
+from seg.augment.policy import compile_policy, load_policy
+from seg.core.errors import ConfigError
+from seg.data.labelmaps import boxes_of
+from seg.data.store import read_annotations, read_entries, read_sample
+from seg.settings.schema import Config
 from seg.stages.augment import run, spread
-from seg.store import read_annotations, read_entries, read_sample
-from seg.transforms import compile_policy, load_policy
+from seg.training.loading.datamodule import SampleDataset
 
 
 @pytest.fixture(params=[True, False], ids=["instances", "semantic"])

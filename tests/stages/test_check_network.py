@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from conftest import MakeConfig
 
-from seg.datamodule import SegmentationData
-from seg.errors import ConfigError
+from seg.augment.policy import compile_policy
+from seg.core.errors import ConfigError
 from seg.models.build import build_model
-from seg.training.parts import check_network
-from seg.transforms import compile_policy
+from seg.training.build import check_network
+from seg.training.loading.datamodule import SegmentationData
 
 CROP = {"_target_": "albumentations.RandomCrop", "height": 32, "width": 24, "p": 1.0}
 

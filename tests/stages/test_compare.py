@@ -12,7 +12,7 @@ from conftest import MakeConfig
 from tiny import Blobs, prepare_tiny, tree
 
 from seg import cli
-from seg.store import read_info
+from seg.data.store import read_info
 
 ROOT = Path(__file__).parents[2]
 K = 6

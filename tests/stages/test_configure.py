@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.config import check_signatures, checked, compose, explain
-from seg.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, DataError
+from seg.settings.config import check_signatures, checked, compose, explain
 from seg.stages import configure
 from seg.stages.configure import OVERRIDES, checksum, derive, read
 

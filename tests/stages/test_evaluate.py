@@ -13,15 +13,15 @@ import torch
 from conftest import MakeConfig
 from models.test_contract import SMALLER
 
-from seg.checkpoint import Checkpoint, save
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
+from seg.data.store import read_info
 from seg.evaluation.record import read_run
 from seg.metrics.semantic import confusion_matrix
 from seg.models.build import build_model
+from seg.models.checkpoint import Checkpoint, save
 from seg.report.html import number
-from seg.schema import Config
+from seg.settings.schema import Config
 from seg.stages.evaluate import run
-from seg.store import read_info
 
 
 def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str) -> Config:

@@ -28,11 +28,11 @@ from formats import (
 from tiny import picture, read_back, tree, write
 
 from seg import cli
-from seg.config import Params, checked
-from seg.errors import ConfigError
-from seg.schema import Config
+from seg.core.errors import ConfigError
+from seg.data.store import read_info
+from seg.settings.config import Params, checked
+from seg.settings.schema import Config
 from seg.stages import init, prepare
-from seg.store import read_info
 
 ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "val", "test")

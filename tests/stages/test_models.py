@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.stages.models import run
 
 ROOT = Path(__file__).parents[2]

@@ -15,14 +15,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import seg
-from seg.checkpoint import Checkpoint, save
-from seg.errors import ConfigError, DataError, UsageError
+from seg.core.errors import ConfigError, DataError, UsageError
+from seg.data.sample import Prediction
+from seg.data.store import read_info
 from seg.models.build import build_model
+from seg.models.checkpoint import Checkpoint, save
 from seg.predict.api import Predictor
-from seg.predict.writers import id_map
-from seg.sample import Prediction
+from seg.predict.write.writers import id_map
 from seg.stages import evaluate, export, predict
-from seg.store import read_info
 
 QUIET = ["runtime.progress=none"]
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from conftest import ROOT, MakeConfig
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.sweep import check
 from seg.sweep.check import check_overrides, check_space, rows
 from seg.sweep.space import Choice, Range, most_epochs, overrides_of, read_space

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from project import Project
 
-from seg.config import compose
+from seg.settings.config import compose
 
 SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoothing:{low:0.0,high:0.2,step:0.1}}"
 
@@ -60,7 +60,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_mistake_is_one_line(overrides: list[str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seg.errors import InputError
+    from seg.core.errors import InputError
     from seg.stages import sweep
 
     (tmp_path / "conf").symlink_to(ROOT / "conf")

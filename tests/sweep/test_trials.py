@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, MakeConfig
 
-from seg.config import compose
-from seg.errors import ConfigError
-from seg.schema import Config
+from seg.core.errors import ConfigError
+from seg.settings.config import compose
+from seg.settings.schema import Config
 from seg.stages import sweep as stage
 from seg.stages.sweep import Sweep
-from seg.study import JOURNAL, PRUNED
 from seg.sweep import processes
 from seg.sweep.experiment import is_ours, write_experiment
 from seg.sweep.processes import share
 from seg.sweep.space import read_space
 from seg.sweep.trials import Trial, Trials
+from seg.training.watch.study import JOURNAL, PRUNED
 
 PROGRAM = f"""
 import os, signal, sys, time
@@ -338,7 +338,7 @@ def test_each_of_several_trainings_has_its_share(monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_optuna_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seg.study import library
+    from seg.training.watch.study import library
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"needs the package optuna; pip install -e '\.\[sweep\]'"):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from seg.training.history import rates_of
-from seg.training.keeping import Keep
+from seg.training.resume.checkpoints import Keep
+from seg.training.resume.history import rates_of
 
 SCORES = [0.1, 0.9, 0.5, 0.4]
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import MakeConfig
 from watched import own_scratch, small
 
-from seg.errors import ConfigError
+from seg.core.errors import ConfigError
 from seg.stages.train import load_data, run
 from seg.training.overfit import FewImages, verdict
 

@@ -5,10 +5,10 @@ import torch
 from conftest import MakeConfig
 
 from seg.cli import several_processes
-from seg.errors import ConfigError
-from seg.training.learning_rate import described, lr_factor
-from seg.training.ranks import Launcher
-from seg.training.strategies import Replicated, Sharded
+from seg.core.errors import ConfigError
+from seg.training.ranks.ranks import Launcher
+from seg.training.ranks.strategies import Replicated, Sharded
+from seg.training.step.learning_rate import described, lr_factor
 from seg.training.trainer import build_trainer, make_strategy, syncs_batchnorm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, ClassWeights
-from seg.sample import IGNORE
 
 
 class Boundary(ClassLoss):

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seg.errors import ArgumentError
+from seg.core.errors import ArgumentError
 
 ClassWeights = Literal["none", "inverse", "median"] | list[Annotated[float, Field(ge=0)]]
 """How classes are weighted, see `weights_of`."""

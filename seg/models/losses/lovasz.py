@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, ClassWeights
-from seg.sample import IGNORE
 
 ONE = 0x3F800000
 """The bits of 1.0 in float32."""

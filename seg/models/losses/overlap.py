@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, ClassWeights, divisor
-from seg.sample import IGNORE
 
 Factor = Annotated[float, Field(ge=0)]
 Above0 = Annotated[float, Field(gt=0)]

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from seg.errors import ArgumentError
-from seg.schema import Section
+from seg.core.errors import ArgumentError
+from seg.settings.schema import Section
 
 
 class Term(Section):

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from seg.errors import ArgumentError
+from seg.core.errors import ArgumentError
 from seg.models.losses import Dice, weights_of
 
 PIXELS = [60, 30, 10, 0]

@@ -6,7 +6,7 @@ import torch
 from conftest import ROOT, MakeConfig, MakeInfo
 from labelled_logits import IGNORE, LOSSES, logits_and_labels, value_and_gradient
 
-from seg.batch import Batch
+from seg.loading.batch import Batch
 from seg.models.build import build_model
 
 OPTIONS = sorted(p.stem for p in (ROOT / "conf/loss").glob("*.yaml") if p.stem != "mask_rcnn")

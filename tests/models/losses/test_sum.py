@@ -9,14 +9,14 @@ from conftest import ROOT, MakeConfig, MakeInfo
 from labelled_logits import PIXELS, logits_and_labels
 from torch import nn
 
-from seg.batch import Batch
-from seg.config import check_signatures, checked, compose
-from seg.errors import ArgumentError, ConfigError
+from seg.core.errors import ArgumentError, ConfigError
+from seg.loading.batch import Batch
 from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
-from seg.targets import build
-from seg.training.accumulation import named_losses
+from seg.settings.config import check_signatures, checked, compose
+from seg.settings.targets import build
+from seg.training.step.accumulation import named_losses
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 1}
 

@@ -1,0 +1,195 @@
+"""Augmentation policies: albumentations applied to a Sample, image and label maps together.
+
+The class map alone travels as a plane with class c stored as c + 1 and 255 (ignore) as 0; beside instances all label maps
+follow a pixel map (see `seg.augment.pixelmaps`). So a border that a transform fills with 0 is ignored and holds no instance,
+whatever that transform calls its fill.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from seg.augment.copy_paste import paste_some
+from seg.augment.fast_transforms import hasten
+from seg.augment.pixelmaps import identity, look_up, seen
+from seg.augment.visibility import Drawn, settle
+from seg.core.environment import prepare_environment
+from seg.core.errors import ConfigError, DataError, InputError
+from seg.data.labelmaps import areas_of
+from seg.data.sample import Sample
+from seg.deferred import Deferred
+from seg.fused import FusedTransforms
+from seg.settings.schema import Augment, CopyPaste, Instances
+from seg.settings.targets import build
+
+prepare_environment()  # albumentations looks for newer versions when it is imported
+
+import albumentations as A  # noqa: E402
+
+
+class Policy:
+    """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
+
+    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste, fused: bool = False) -> None:
+        self.compose, self.instances, self.copy_paste = compose, instances, copy_paste
+        for transform in _walk(compose):
+            for fill in ("fill_mask", "mask_drop_value"):
+                if getattr(transform, fill, None) is not None:
+                    setattr(transform, fill, 0)
+            if hasattr(transform, "mask_interpolation"):
+                transform.mask_interpolation = cv2.INTER_NEAREST
+            if getattr(transform, "area_for_downscale", None):
+                transform.area_for_downscale = "image"
+            if isinstance(transform, A.BasicTransform):
+                hasten(transform)
+        self.fused = FusedTransforms(compose) if fused else None
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """A draw of one image alone."""
+        if not self.compose.transforms:
+            return sample
+        return self._settle(self.draw(sample, seed)).sample
+
+    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int, defers: bool = False) -> Sample:
+        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so.
+
+        defers: whether a fused policy leaves to the device what it can. Instances are pasted into what is finished.
+        """
+        if not self.copy_paste.p:
+            sample = read(index)
+            return self._settle(self.draw(sample, seed, defers)).sample if self.compose.transforms else sample
+        target = self.draw(read(index), seed)
+        rng = np.random.default_rng([seed, 1])  # a stream of its own: target and policy are drawn as without copy-paste
+        if num_images > 1 and rng.random() < self.copy_paste.p:
+            other = (index + int(rng.integers(1, num_images))) % num_images
+            source = self._settle(self.draw(read(other), int(rng.integers(1 << 32))))
+            target = paste_some(target, source, rng, self.copy_paste.max_instances)
+        return self._settle(target).sample
+
+    def draw(self, sample: Sample, seed: int, defers: bool = False) -> Drawn:
+        """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
+        # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
+        plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
+        image, pixels, left = self._transformed(sample.image, plane, defers, defers and not has_layers)
+        if not has_layers:
+            labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
+            return Drawn(_labelled(sample, image, *labels, left), np.zeros(count, np.int64), np.zeros(count))
+        areas = areas_of(sample.instances, count)
+        if pixels is plane:  # nothing was moved
+            return Drawn(_labelled(sample, image, sample.semantic, sample.instances, left), areas, np.ones(count))
+        semantic, instances = look_up(pixels, sample.semantic, sample.instances)
+        drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
+        return Drawn(_labelled(sample, image, semantic, instances, left), drawn_areas, stored / np.maximum(areas, 1))
+
+    def _transformed(
+        self, image: np.ndarray, labels: np.ndarray, defers: bool, defers_warp: bool
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Deferred, ...]]:
+        if self.fused:
+            image, labels, left = self.fused(image, labels, defers, defers_warp)
+        else:
+            result, left = self.compose(image=image, mask=labels), ()
+            image, labels = np.atleast_3d(result["image"]), result["mask"]
+        return np.ascontiguousarray(image), labels, left
+
+    def _settle(self, drawn: Drawn) -> Drawn:
+        return settle(drawn, self.instances.min_visible, self.instances.min_area)
+
+    def to_json(self) -> str:
+        """The transforms in albumentations' own serialisation, and the settings of instances and copy-paste."""
+        content = {
+            "transforms": A.to_dict(self.compose),
+            "instances": self.instances.model_dump(),
+            "copy_paste": self.copy_paste.model_dump(),
+            "fused": self.fused is not None,
+        }
+        return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
+
+
+def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
+    """The policy that the section `augment` describes; ConfigError where a transform refuses its arguments."""
+    built = []
+    for number, target in enumerate(augment.transforms):
+        key = f"augment.transforms[{number}]"
+        transform = build(target, allow, key, {})
+        if not isinstance(transform, A.BasicTransform | A.BaseCompose):
+            raise ConfigError(f"{key}._target_={target.target}: is not a transform of albumentations")
+        built.append(transform)
+    return Policy(A.Compose(built), augment.instances, augment.copy_paste, augment.fused)
+
+
+def load_policy(text: str) -> Policy:
+    """The policy that `Policy.to_json` wrote; DataError where the text is of another version."""
+    try:
+        content = json.loads(text)
+        instances, copy_paste = Instances.model_validate(content["instances"]), CopyPaste.model_validate(content["copy_paste"])
+        return Policy(A.from_dict(content["transforms"]), instances, copy_paste, content["fused"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"policy.json: is not a policy of this version ({type(error).__name__}); run `seg augment` again") from None
+
+
+def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: int) -> None:
+    """Apply the policy to real samples; ConfigError where it fails on them or does not give an 8-bit image with its labels."""
+    for sample in samples[:1]:
+        _refuse_channels(policy, sample)
+    for sample in samples:
+        for draw in range(draws):
+            try:
+                drawn = policy(sample, seed + draw)
+            except InputError:
+                raise
+            except Exception as error:  # each transform fails in ways of its own
+                size = "x".join(map(str, sample.image.shape))
+                reason = " ".join(str(error).split())
+                raise ConfigError(f"augment.transforms: fails on the image {sample.image_id} ({size}): {reason}") from None
+            channels, wanted = drawn.image.shape[2], sample.image.shape[2]
+            if drawn.image.dtype != np.uint8 or channels != wanted:
+                raise ConfigError(
+                    f"augment.transforms: made a {drawn.image.dtype} image of {channels} channels from {sample.image_id}, expected uint8 "
+                    f"with {wanted}; leave Normalize and ToTensorV2 out (normalisation belongs to the model)"
+                )
+            if drawn.image.shape[:2] != drawn.semantic.shape:
+                raise ConfigError(f"augment.transforms: image and labels of {sample.image_id} came out in different sizes")
+
+
+def _refuse_channels(policy: Policy, sample: Sample) -> None:
+    """Raise ConfigError for a transform that takes RGB, but not the sample's channels; by chance few draws may apply it."""
+    channels = sample.image.shape[2]
+    of_rgb = np.ascontiguousarray(np.resize(sample.image.transpose(2, 0, 1), (3, *sample.size)).transpose(1, 2, 0))
+    for number, outer in enumerate(policy.compose.transforms):
+        for transform in _walk(outer):
+            if isinstance(transform, A.BasicTransform) and _fails(transform, sample.image) and not _fails(transform, of_rgb):
+                name = type(transform).__name__
+                raise ConfigError(
+                    f"augment.transforms[{number}]: {name} takes no image of {channels} channel{'s' * (channels > 1)}, as the data has; "
+                    f"leave it out, or set augment=light or another option without {name}"
+                )
+
+
+def _fails(transform: Any, image: np.ndarray) -> bool:
+    try:
+        result = transform(image=image, mask=np.zeros(image.shape[:2], np.uint8), force_apply=True)["image"]
+    except Exception:  # each transform fails in ways of its own
+        return True
+    return bool(np.atleast_3d(result).shape[2] != image.shape[2])
+
+
+def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray, deferred: tuple[Deferred, ...]) -> Sample:
+    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd, deferred)
+
+
+def _walk(transform: Any) -> Iterator[Any]:
+    yield transform
+    for child in getattr(transform, "transforms", ()):
+        yield from _walk(child)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise ConfigError(f"augment.transforms: the argument {value!r} cannot be written to policy.json; use plain values")

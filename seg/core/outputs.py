@@ -1,0 +1,102 @@
+"""Outputs that are written beside, then put in their place as a whole, or not at all: a file, some of a folder's files, a folder."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from seg.core.errors import DataError, DiskFullError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def whole_file(path: Path, needed: int, advice: str) -> Iterator[IO[bytes]]:
+    """A binary file to write beside `path`; it takes its place when it is on the disk: a power cut leaves the old file or the new one.
+
+    needed: bytes that it will have, about; advice: how to go on. DiskFullError says both where there is no room; nothing is left then.
+    """
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except Exception as error:
+        beside.unlink(missing_ok=True)  # before the free space is read
+        if reason := _full(error):
+            free = shutil.disk_usage(path.parent).free
+            raise DiskFullError(
+                f"{path}: cannot be written ({reason}): it needs {_megabytes(needed)}, and its disk has {_megabytes(free)} free; {advice}"
+            ) from None
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_files(out: Path) -> Iterator[Path]:
+    """A folder to write files into, inside `out`; they take the places of those of their names when the block ends well."""
+    partial = out / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in sorted(partial.iterdir()):
+            os.replace(path, out / path.name)
+    except DiskFullError as error:  # names the file as it will be
+        raise DiskFullError(str(error).replace(f"{partial}/", f"{out}/", 1)) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _full(error: BaseException | None) -> str | None:
+    """What the system said where a write failed for want of room; torch raises another error over it."""
+    while error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return os.strerror(error.errno)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(out, OWN) as partial`
+    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not.
+
+    own: the names that may be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept.
+    """
+
+    def __init__(self, out: Path, own: Sequence[str]) -> None:
+        self.out, self.own = out, set(own)
+        self.partial, self.former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
+
+    def __enter__(self) -> Path:
+        there = list(self.out.iterdir()) if self.out.is_dir() else []
+        if foreign := sorted(path.name for path in there if path.name not in self.own and not _is_record(path)):
+            raise DataError(f"{self.out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
+        for left in (self.partial, self.former):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        return self.partial
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
+                os.replace(record, self.partial / record.name)
+            if self.out.exists():  # moved before it is removed: a folder half removed would look like a whole one
+                os.replace(self.out, self.former)
+            os.replace(self.partial, self.out)
+            shutil.rmtree(self.former, ignore_errors=True)
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def _is_record(path: Path) -> bool:
+    return path.name == ".hydra" or path.suffix == ".log"

@@ -1,0 +1,1 @@
+"""The data contracts: samples, label maps, image files, and the prepared data set on disk."""

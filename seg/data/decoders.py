@@ -1,0 +1,174 @@
+"""Bytes of PNG, JPEG, WebP, BMP (through OpenCV) and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zlib import crc32
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from seg.core.errors import DataError
+
+MEND = "restore it or remove it with its label"
+PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
+PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image as its file has it, upright.
+
+    pixels: (H, W, C) of whole numbers or floats; values of 1, 2 or 4 bits are spread over 0..255. color: the first three
+    channels are red, green, blue. alpha: the last channel is opacity. step: what lies between one stored value and the next.
+    spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white.
+    """
+
+    pixels: np.ndarray
+    color: bool = False
+    alpha: bool = False
+    step: int = 1
+    spacing: tuple[float, float] | None = None
+    inverted: bool = False
+
+
+def cut_off(path: Path) -> DataError:
+    return DataError(f"{path}: is cut off before its end; {MEND}", kind="truncated-file")
+
+
+def unreadable(path: Path) -> DataError:
+    return DataError(f"{path}: is not a readable image; {MEND}", kind="unreadable-file")
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether the bytes start as a TIFF or BigTIFF of either byte order does."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def decode_npy(data: bytes, path: Path) -> Decoded:
+    """An array (H, W) or (H, W, C) of numbers that numpy.save wrote."""
+    try:
+        pixels = np.load(BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"{path}: holds Python objects, expected numbers; save it as an array of a numeric type", kind="pixel-type"
+            ) from None
+        raise cut_off(path) from None
+    if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
+        raise DataError(
+            f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)",
+            kind="pixel-type",
+        )
+    step = 1
+    if pixels.dtype.kind == "b":
+        pixels, step = pixels * np.uint8(255), 255
+    return Decoded(np.atleast_3d(np.ascontiguousarray(pixels)), step=step)
+
+
+def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
+    """PNG, JPEG, WebP or BMP. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
+    _refuse_cut(data, path)
+    step = 1
+    plain = True  # 8 bit without alpha
+    if data[:8] == PNG:
+        step = PNG_STEPS.get(data[24], 1) if data[25] == 0 else 1
+        plain = data[24] <= 8 and data[25] in (0, 2, 3) and b"tRNS" not in data[: data.find(b"IDAT")]
+    elif data[:4] == b"RIFF":
+        plain = not (data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and data[20] & 0x10))
+    if channels in (1, 3) and plain:
+        flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+        return Decoded(np.atleast_3d(_imdecode(data, cv2.IMREAD_ANYDEPTH | flag, path)), color=channels == 3, step=step)
+    pixels = _imdecode(data, cv2.IMREAD_UNCHANGED, path)
+    if pixels.ndim == 2:
+        decoded = Decoded(pixels[:, :, None], step=step)
+    elif pixels.shape[2] == 3:
+        decoded = Decoded(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), color=True)
+    elif data[:8] == PNG and data[25] == 4:
+        decoded = Decoded(np.ascontiguousarray(pixels[..., [0, 3]]), alpha=True)
+    else:
+        decoded = Decoded(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), color=True, alpha=True)
+    if orientation := _orientation(data):  # OpenCV leaves an unchanged image as it lies in the file
+        return Decoded(upright(decoded.pixels, orientation), decoded.color, decoded.alpha, decoded.step)
+    return decoded
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, C) turned as an Orientation tag says (TIFF 6.0 and Exif: 1 is upright, 5 to 8 lie on their side)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        if data[:8] == PNG and (chunk := _damaged_chunk(data)):
+            raise DataError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}", kind="unreadable-file")
+        raise unreadable(path)
+    return pixels
+
+
+def _orientation(data: bytes) -> int:
+    if not (data[:2] == b"\xff\xd8" or b"eXIf" in data or b"EXIF" in data):
+        return 0
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return int(image.getexif().get(EXIF_ORIENTATION, 0))
+    except (OSError, ValueError, SyntaxError, TypeError):
+        return 0
+
+
+def _refuse_cut(data: bytes, path: Path) -> None:
+    """OpenCV fills the missing part of a cut JPEG with gray and says nothing, and which others it takes differs from version to version.
+
+    More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own.
+    """
+    if data[:2] == b"\xff\xd8":
+        cut = data.rfind(b"\xff\xd9", _jpeg_header(data)) < 0
+    elif data[:8] == PNG:
+        cut = data.rfind(b"\0\0\0\0IEND", 33) < 0
+    elif data[:4] == b"RIFF":
+        cut = len(data) < 16 or len(data) < 8 + int.from_bytes(data[4:8], "little")
+    elif data[:2] == b"BM":
+        cut = len(data) < 54 or len(data) < _bmp_length(data)
+    else:
+        cut = False
+    if cut:
+        raise cut_off(path)
+
+
+def _jpeg_header(data: bytes) -> int:
+    """Bytes before the first scan of a JPEG: its segments (ITU T.81, B.1.1.4), each a marker and its length."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return position
+
+
+def _bmp_length(data: bytes) -> int:
+    """Where the pixels of a BMP without compression end, from its BITMAPINFOHEADER; 0 for others."""
+    offset, width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (10, 18, 22))
+    bits, compression = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if int.from_bytes(data[14:18], "little") < 40 or compression not in (0, 3):
+        return 0
+    return offset + (width * bits + 31) // 32 * 4 * abs(height)
+
+
+def _damaged_chunk(data: bytes) -> str | None:
+    """The name of a PNG's first chunk whose checksum is wrong (PNG specification, 5.3)."""
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4])
+        if end + 4 > len(data) or crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return data[position + 4 : position + 8].decode("ascii", "replace")
+        position = end + 4
+    return None

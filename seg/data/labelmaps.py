@@ -1,0 +1,134 @@
+"""Pure functions on label maps: layered id maps to boxes, binary masks, RLE and class maps, and back.
+
+A layered id map is (H, W, L) int32: 0 = none, ids 1..N, each id in exactly one layer. Of instances that overlap, the
+one with the higher id lies on top. RLE is COCO's (https://github.com/cocodataset/cocoapi).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numba
+import numpy as np
+
+from seg.data.rle import Rle, encode_crop, is_free, paint, run_lengths
+from seg.data.sample import IGNORE
+
+
+def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits.
+
+    An empty mask keeps its id, in no pixel. L == 0 when there is no mask at all.
+    """
+    layers: list[np.ndarray] = []
+    for number, mask in enumerate(masks, start=1):
+        if mask.shape != (height, width):
+            raise ValueError(f"mask {number}: expected shape {(height, width)}, got {mask.shape}")
+        inside = mask.astype(bool)
+        for layer in layers:
+            if not layer[inside].any():
+                break
+        else:
+            layer = np.zeros((height, width), np.int32)
+            layers.append(layer)
+        layer[inside] = number
+    return np.stack(layers, axis=2) if layers else np.zeros((height, width, 0), np.int32)
+
+
+def mask_of(instances: np.ndarray, instance_id: int) -> np.ndarray:
+    """The binary mask (H, W) bool of one instance of a layered id map."""
+    mask = np.zeros(instances.shape[:2], bool)
+    for layer in range(instances.shape[2]):  # a fifth of the time of `any` over an axis as short as this
+        mask |= instances[:, :, layer] == instance_id
+    return mask
+
+
+def measure(instances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (count,) int64 in pixels and boxes (count, 4) int64, xyxy half-open, of ids 1..count; zeros for an id without a pixel."""
+    areas, boxes = np.zeros(count + 1, np.int64), np.zeros((count + 1, 4), np.int64)
+    _measure(instances, areas, boxes)
+    return areas[1:], boxes[1:]
+
+
+def boxes_of(instances: np.ndarray, count: int) -> np.ndarray:
+    """Boxes (count, 4) int64, xyxy half-open pixels, of ids 1..count; zeros for an id without a pixel."""
+    return measure(instances, count)[1]
+
+
+def encode(instances: np.ndarray, count: int) -> list[Rle]:
+    """The RLE of ids 1..count of a layered id map, in order."""
+    height, width = instances.shape[:2]
+    rles = []
+    for number, (x1, y1, x2, y2) in enumerate(boxes_of(instances, count).tolist(), start=1):
+        in_layer = (instances[y1 : y1 + 1, x1:x2] == number).any(axis=(0, 1))  # the box's first row has some of its pixels
+        crop = mask_of(instances[y1:y2, x1:x2, in_layer], number)
+        rles.append(encode_crop(crop, x1, y1, height, width))
+    return rles
+
+
+def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
+    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits.
+
+    ValueError where an RLE is of another size than (height, width), or is none.
+    """
+    layers: list[np.ndarray] = []
+    for number, rle in enumerate(rles, start=1):
+        try:
+            counts = run_lengths(rle, height, width)
+        except ValueError as error:
+            raise ValueError(f"RLE {number}: {error}") from None
+        for layer in layers:
+            if is_free(counts, layer):
+                break
+        else:
+            layer = np.zeros((width, height), np.int32)  # runs go down the columns
+            layers.append(layer)
+        paint(counts, layer, number)
+    if not layers:
+        return np.zeros((height, width, 0), np.int32)
+    return np.ascontiguousarray(np.stack([layer.T for layer in layers], axis=2))
+
+
+@numba.njit(nogil=True, cache=True)
+def _measure(instances: np.ndarray, areas: np.ndarray, boxes: np.ndarray) -> None:
+    """Into tables that start with id 0, whose entry means nothing."""
+    height, width, num_layers = instances.shape
+    for y in range(height):
+        for layer in range(num_layers):
+            instance, start = instances[y, 0, layer], 0
+            for x in range(1, width + 1):
+                if x < width and instances[y, x, layer] == instance:
+                    continue
+                if areas[instance] == 0:
+                    boxes[instance] = (start, y, x, y + 1)
+                areas[instance] += x - start
+                boxes[instance, 0] = min(boxes[instance, 0], start)
+                boxes[instance, 2] = max(boxes[instance, 2], x)
+                boxes[instance, 3] = y + 1
+                if x < width:
+                    instance, start = instances[y, x, layer], x
+
+
+def semantic_from_instances(instances: np.ndarray, categories: np.ndarray, crowd: np.ndarray, background: int) -> np.ndarray:
+    """The class map (H, W) uint8 of a layered id map: the class of the topmost instance, 255 in a crowd, else `background`."""
+    classes = np.concatenate([[background], np.where(crowd, IGNORE, categories)]).astype(np.uint8)
+    top = instances.max(axis=2) if instances.shape[2] else np.zeros(instances.shape[:2], np.int32)
+    return classes[top]
+
+
+def areas_of(instances: np.ndarray, count: int) -> np.ndarray:
+    """Areas (count,) int64 in pixels of ids 1..count: `measure` without the boxes, in less time."""
+    areas = np.zeros(count + 1, np.int64)
+    height, width, num_layers = instances.shape
+    _count(instances.reshape(height * width, num_layers), areas)
+    return areas[1:]
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(pixels: np.ndarray, areas: np.ndarray) -> None:
+    num_pixels, num_layers = pixels.shape
+    for layer in range(num_layers):
+        instance, start = np.int32(0), 0
+        for i in range(num_pixels):
+            if pixels[i, layer] != instance:  # adding up runs, not pixels, is three times as fast
+                areas[instance] += i - start
+                instance, start = pixels[i, layer], i
+        areas[instance] += num_pixels - start

@@ -1,0 +1,140 @@
+"""The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split. `seg.storing.write` writes it.
+
+dataset.json                     schema version, task, classes, channels, counts, statistics, digest
+{train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
+{train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
+{train,val,test}/semantic/*.png  class indices, 255 = ignore
+{train,val,test}/instances.json  COCO with RLE, where the data set has instances
+
+docs/data.md describes each file and key.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_image, decode_index, read_bytes
+from seg.data.labelmaps import decode
+from seg.data.rle import Rle
+from seg.data.sample import ClassInfo, Sample, no_instances
+
+SCHEMA_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
+
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's table
+    says of the image, by column.
+    """
+
+    image_id: str
+    file: str
+    height: int
+    width: int
+    num_instances: int
+    sha256: str
+    phash: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+OWN_COLUMNS = tuple(f.name for f in fields(Entry) if f.name != "columns")
+"""Of a manifest; those of a table come behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """dataset.json. class_pixels: pixels of each class in the training split. mean, std: a channel's, 0..255, there too."""
+
+    name: str
+    task: str
+    classes: list[ClassInfo]
+    channels: int
+    mean: list[float]
+    std: list[float]
+    splits: dict[str, dict[str, Any]]
+    digest: str
+    statistics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_pixels(self) -> list[int]:
+        return list(self.splits["train"]["class_pixels"])
+
+
+def numbers_of(entries: Iterable[Entry]) -> dict[str, int]:
+    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1.
+
+    Where scores are equal, COCO's tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same.
+    """
+    return {image_id: number for number, image_id in enumerate(sorted(entry.image_id for entry in entries), start=1)}
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """dataset.json; DataError where the folder is no prepared data set of this version."""
+    path = folder / "dataset.json"
+    try:
+        content = json.loads(path.read_text())
+    except OSError:
+        raise DataError(f"{path}: there is no prepared data set; run `dvc repro` or `seg prepare`, or set paths.prepare") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); run `seg prepare` again") from None
+    if content.pop("schema_version", None) != SCHEMA_VERSION:
+        raise DataError(f"{path}: is of another version than {SCHEMA_VERSION}; run `seg prepare` again")
+    classes = [ClassInfo(c["name"], tuple(c["color"])) for c in content.pop("classes")]
+    return DatasetInfo(classes=classes, **content)
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """The manifest of a split's folder."""
+    path = folder / "manifest.csv"
+    try:
+        with open(path, newline="") as file:
+            return [
+                Entry(
+                    r["image_id"],
+                    r["file"],
+                    int(r["height"]),
+                    int(r["width"]),
+                    int(r["num_instances"]),
+                    r["sha256"],
+                    r["phash"],
+                    {name: value for name, value in r.items() if name not in OWN_COLUMNS},
+                )
+                for r in csv.DictReader(file)
+            ]
+    except OSError:
+        raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None
+
+
+def read_sample(folder: Path, entry: Entry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
+    """One sample of a split's folder, with the instances that `annotations` hold."""
+    image_path, label_path = folder / "images" / entry.file, folder / "semantic" / f"{entry.image_id}.png"
+    image = decode_image(read_bytes(image_path), channels, image_path)
+    semantic = decode_index(read_bytes(label_path), label_path)
+    instances, categories, crowd = no_instances(*semantic.shape)
+    if annotations:
+        rles: list[Rle] = [a["segmentation"] for a in annotations]
+        instances = decode(rles, *semantic.shape)
+        categories = np.array([a["category_id"] for a in annotations], np.int32)
+        crowd = np.array([a["iscrowd"] for a in annotations], bool)
+    return Sample(entry.image_id, image, semantic, instances, categories, crowd)
+
+
+def read_annotations(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """{image file: its COCO annotations} of a split's folder; empty without instances.json."""
+    path = folder / "instances.json"
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
+    for annotation in content["annotations"]:
+        found[names[annotation["image_id"]]].append(annotation)
+    return found

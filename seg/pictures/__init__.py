@@ -1,0 +1,1 @@
+"""Pictures of images, label maps and instances, as arrays and as files."""

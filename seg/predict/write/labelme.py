@@ -1,0 +1,53 @@
+"""Predictions as LabelMe files (https://github.com/wkentaro/labelme), to be corrected and read again by the source `labelme`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import shapely
+
+from seg.data.sample import ClassInfo, Prediction
+from seg.predict.write.polygons import outlines_of, rings_of
+
+VERSION = "5.5.0"
+"""The version of LabelMe whose form the files have."""
+
+
+def labelme_file(
+    image_path: str,
+    height: int,
+    width: int,
+    prediction: Prediction,
+    classes: Sequence[ClassInfo],
+    tolerance: float,
+    min_area: int,
+) -> dict[str, Any]:
+    """What the JSON file of one image holds.
+
+    A shape for each ring; those of an object that has several, parts or holes, have one group_id. description: the score.
+    image_path: relative to the file's folder, with slashes. height, width: the image's, in pixels. tolerance, min_area: as
+    `seg.predict.write.polygons.outlines_of` takes them.
+    """
+    shapes = []
+    for outline in outlines_of(prediction, classes, tolerance, min_area):
+        rings = [ring for polygon in outline.polygons for ring in rings_of(polygon)]
+        for ring in rings:
+            shapes.append(
+                {
+                    "label": classes[outline.category].name,
+                    "points": shapely.get_coordinates(ring)[:-1].tolist(),
+                    "group_id": outline.number if len(rings) > 1 else None,
+                    "description": "" if outline.score is None else f"{outline.score:.4f}",
+                    "shape_type": "polygon",
+                    "flags": {},
+                    "mask": None,
+                }
+            )
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_path,
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }

@@ -1,0 +1,277 @@
+"""Predictions as files: each kind in a folder of its own, under the image's name. A file is there whole, or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.data.imagefile import encode_png
+from seg.data.labelmaps import decode
+from seg.data.sample import BACKGROUND, ClassInfo, Prediction
+from seg.models.network import Facts
+from seg.pictures.draw import overlay, rgb
+from seg.pictures.instances import Outlines, outlined
+from seg.predict.inputs import Input
+from seg.predict.write.geojson import geojson
+from seg.predict.write.labelme import labelme_file
+from seg.settings.schema import Predict
+
+STREAMED = "tiff"
+"""The output that is made without holding an image in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One image with what was predicted. image: (H, W, C) uint8. probabilities: (K, H, W) float32 where a kind asks for them."""
+
+    source: Input
+    image: np.ndarray
+    prediction: Prediction
+    probabilities: np.ndarray | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return self.source.name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one of an image's files is written, and how."""
+
+    path: Path
+    classes: Sequence[ClassInfo]
+    settings: Predict
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of file for each image. tasks: that have it. encode: what is written."""
+
+    suffix: str
+    tasks: tuple[str, ...]
+    encode: Callable[[Predicted, Target], bytes]
+    probabilities: bool = False
+
+
+class Writers:
+    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.tiles.streamed`, alone.
+
+    Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
+    below `score_threshold` are left out of all but `coco`.
+    """
+
+    def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
+        outputs = settings.outputs
+        known = [name for name, kind in KINDS.items() if facts.task in kind.tasks]
+        known.append("coco" if facts.task == "instance" else STREAMED)
+        for name in outputs:
+            if name not in known:
+                raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
+        if STREAMED in outputs and (settings.tile is None or list(outputs) != [STREAMED]):
+            raise ConfigError(
+                f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; ask for it alone, "
+                "predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
+            )
+        if not outputs:
+            raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
+        self.out, self.facts, self.settings = out, facts, settings
+        self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
+        self.coco = Coco(out / "coco.json", facts.classes) if "coco" in outputs else None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether class maps are written band by band."""
+        return STREAMED in self.settings.outputs
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether a kind asks for all classes' probabilities."""
+        return any(kind.probabilities for kind in self.kinds.values())
+
+    def paths(self, name: str) -> list[Path]:
+        """The files of an image."""
+        if self.streamed:
+            return [self.out / "classes" / f"{name}.tif"]
+        return [self.out / folder / f"{name}{kind.suffix}" for folder, kind in self.kinds.items()]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the folders and files below `out`."""
+        return [*(["classes"] if self.streamed else self.kinds), *(path.name for path in self.shared())]
+
+    def shared(self) -> list[Path]:
+        """The files of all images together."""
+        return [self.coco.path] if self.coco else []
+
+    def write(self, predicted: Predicted) -> None:
+        """Write an image's files, those that were there replaced."""
+        for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
+            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)))
+        if self.coco:
+            self.coco.add(predicted)
+
+    def close(self) -> None:
+        """Finish the files of all images together."""
+        if self.coco:
+            self.coco.close()
+
+
+class Coco:
+    """coco.json: images, categories and every predicted instance as an annotation with its score.
+
+    A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
+        self.path, self.classes = path, classes
+        self.images: list[Mapping[str, Any]] = []
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.count = 0
+
+    def add(self, predicted: Predicted) -> None:
+        height, width = predicted.image.shape[:2]
+        self.images.append({"id": len(self.images) + 1, "file_name": predicted.name, "height": height, "width": width})
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.partial, "a" if len(self.images) > 1 else "w") as file:  # one after another: all may be too many for the memory
+            if len(self.images) == 1:
+                file.write('{"annotations": [')
+            for annotation in self._annotations(predicted.prediction):
+                file.write(f"{',' if self.count else ''}\n{json.dumps(annotation)}")
+                self.count += 1
+
+    def close(self) -> None:
+        if self.images:
+            categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
+            with open(self.partial, "a") as file:
+                file.write(f'],\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n')
+            os.replace(self.partial, self.path)
+
+    def _annotations(self, prediction: Prediction) -> list[dict[str, Any]]:
+        rows = zip(prediction.scores.tolist(), prediction.categories.tolist(), prediction.boxes.tolist(), prediction.masks, strict=True)
+        return [
+            {
+                "id": number,
+                "image_id": len(self.images),
+                "category_id": category,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+                "iscrowd": 0,
+                "segmentation": mask,
+            }
+            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.count + 1)
+        ]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write beside, then put in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def above(prediction: Prediction, score_threshold: float) -> Prediction:
+    """The instances that score `score_threshold` or more; a class map as it is."""
+    if prediction.semantic is not None:
+        return prediction
+    kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
+    return Prediction(
+        scores=prediction.scores[kept],
+        categories=prediction.categories[kept],
+        boxes=prediction.boxes[kept],
+        masks=[prediction.masks[i] for i in kept.tolist()],
+    )
+
+
+def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
+    """(H, W) int32: instance i as i + 1; of those that overlap the one that scores higher lies on top."""
+    layered = decode(prediction.masks, height, width)
+    found = np.zeros((height, width), np.int32)
+    for layer in np.moveaxis(layered, 2, 0):
+        found = np.where((layer > 0) & ((found == 0) | (layer < found)), layer, found)
+    return found
+
+
+def _classes(predicted: Predicted, target: Target) -> bytes:
+    assert predicted.prediction.semantic is not None
+    picture = Image.fromarray(predicted.prediction.semantic).convert("P")
+    palette = np.full((256, 3), 160, np.uint8)
+    palette[: len(target.classes)] = [c.color for c in target.classes]
+    picture.putpalette(palette.tobytes())
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _confidence(predicted: Predicted, _: Target) -> bytes:
+    file = BytesIO()
+    Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _probabilities(predicted: Predicted, _: Target) -> bytes:
+    file = BytesIO()
+    np.save(file, predicted.probabilities, allow_pickle=False)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _overlay(predicted: Predicted, target: Target) -> bytes:
+    image, prediction, classes = predicted.image, predicted.prediction, target.classes
+    if prediction.semantic is not None:
+        return encode_png(overlay(image, prediction.semantic, classes))
+    kept = above(prediction, target.settings.score_threshold)
+    colors = [classes[k].color for k in kept.categories]
+    panel = outlined("", rgb(image), Outlines(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
+    picture = Image.fromarray(panel.picture)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
+    for x, y, text in panel.texts:
+        pen.text((x, y), text, "white", font, "mm", stroke_width=1, stroke_fill="black")
+    return encode_png(np.asarray(picture))
+
+
+def _ids(predicted: Predicted, target: Target) -> bytes:
+    kept = above(predicted.prediction, target.settings.score_threshold)
+    if len(kept.scores) > 65535:
+        raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
+    file = BytesIO()
+    Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)).save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _labelme(predicted: Predicted, target: Target) -> bytes:
+    source, polygons = predicted.source, target.settings.polygons
+    beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
+    image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
+    kept = above(predicted.prediction, target.settings.score_threshold)
+    height, width = predicted.image.shape[:2]
+    return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
+
+
+def _geojson(predicted: Predicted, target: Target) -> bytes:
+    polygons = target.settings.polygons
+    kept = above(predicted.prediction, target.settings.score_threshold)
+    return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content) + "\n").encode()
+
+
+KINDS = {
+    "classes": Kind(".png", ("semantic",), _classes),
+    "confidence": Kind(".png", ("semantic",), _confidence),
+    "probabilities": Kind(".npy", ("semantic",), _probabilities, probabilities=True),
+    "ids": Kind(".png", ("instance",), _ids),
+    "overlay": Kind(".png", ("semantic", "instance"), _overlay),
+    "labelme": Kind(".json", ("semantic", "instance"), _labelme),
+    "geojson": Kind(".geojson", ("semantic", "instance"), _geojson),
+}
+"""The kinds of files of each image: folders below the output."""

@@ -1,0 +1,176 @@
+"""Which image goes where: planned from names, lists and tables before the long reading, and completed with what was read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from seg.core.errors import ConfigError, DataError
+from seg.data.findings import Finding
+from seg.data.record import Item, Source
+from seg.settings.schema import Column, Data, Split, Table
+from seg.sources.pairing import file_below
+from seg.sources.splits import (
+    SPLITS,
+    by_blocks,
+    by_fold,
+    by_lists,
+    by_ratios,
+    check_fold,
+    check_missing,
+    check_ratios,
+    from_table,
+    group_of,
+    presence_of,
+)
+from seg.storing.write import Stored
+
+UNSPLIT = "unsplit"
+"""The place of an image whose split is known only when all are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How images are divided: the section data.split, and data.fold."""
+
+    split: Split
+    fold: int | None
+
+    @classmethod
+    def of(cls, data: Data) -> "Division":
+        return cls(data.split, data.fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known before the long reading. places: each image's split, or UNSPLIT. groups: each image's, where images are dealt.
+    presence: what a column of a table says to stratify by."""
+
+    items: list[Item]
+    places: list[str]
+    groups: list[str]
+    presence: np.ndarray | None
+    findings: list[Finding]
+
+
+def planned(source: Source, division: Division, root: Path | None) -> Plan:
+    """Raises for all that is wrong with the settings and the layout."""
+    split = division.split
+    check_fold(division.fold, split.folds)
+    items, findings = source.items(), []
+    try:
+        listed = _listed(items, split, root)
+    except DataError:
+        left_out = [finding for finding in source.findings if finding.severity == "error"]  # what a list names may be among them
+        if left_out:
+            raise DataError(str(left_out[0]), kind=left_out[0].kind) from None
+        raise
+    if listed is not None:
+        unlisted = [item.image_id for item in items if item.image_id not in listed]
+        if unlisted:
+            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
+            findings.append(Finding("unlisted-image", "data.split.lists", what))
+        items = [item for item in items if item.image_id in listed]
+    if split.table is not None and root is not None:
+        rows = _rows(items, split.table, root)
+        items = [
+            replace(item, columns={c: v for c, v in row.items() if c != split.table.id}) for item, row in zip(items, rows, strict=True)
+        ]
+    places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
+    if missing := _missing(split):
+        check_missing(missing, split.ratios, f"data.split.{split.by}")
+        places = [UNSPLIT if place == "train" else place for place in places]
+    elif UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
+        raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
+    if UNSPLIT not in places and division.fold is None:
+        return Plan(items, places, [], None, findings)
+    if split.ratios is not None:
+        check_ratios(split.ratios)
+    if division.fold is not None:
+        _refuse_twins(items, places)
+    return Plan(items, places, _groups(items, split, root), _table_presence(items, split, root), findings)
+
+
+def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
+    if split.by == "blocks":
+        return by_blocks(_group_by_id(items, split, root), split.ratios)
+    if split.by != "lists":
+        return None
+    if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
+        raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
+    return by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+
+
+def _missing(split: Split) -> list[str]:
+    """The splits that have no images of their own, and are made of train's."""
+    if split.by == "lists":
+        return [name for name in SPLITS if not (split.lists or {}).get(name)]
+    return [name for name in SPLITS if split.by == "folders" and split.folders and not split.folders.get(name, name)]
+
+
+def _names(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """{image_id: all that a list or a table may call it}."""
+    return {item.image_id: (item.image_id, *item.names) for item in items}
+
+
+def _refuse_twins(items: Sequence[Item], places: Sequence[str]) -> None:
+    """DataError where folds would bring two images of one name into one split."""
+    counts = Counter(item.image_id for item, place in zip(items, places, strict=True) if place != "test")
+    if twins := [image_id for image_id, count in counts.items() if count > 1]:
+        raise DataError(
+            f"data.fold: train and val both have an image {twins[0]}, and folds mix the two; rename one of them", kind="name-collision"
+        )
+
+
+def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]:
+    if isinstance(split.group, Column):
+        return _column(items, split, root, split.group.column, "data.split.group.column")
+    return [group_of(item.image_id, split.group) for item in items]
+
+
+def _group_by_id(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str]:
+    return dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True))
+
+
+def _table_presence(items: Sequence[Item], split: Split, root: Path | None) -> np.ndarray | None:
+    if isinstance(split.stratify, bool):
+        return None
+    return presence_of(_column(items, split, root, split.stratify, "data.split.stratify"), split.stratify)
+
+
+def _column(items: Sequence[Item], split: Split, root: Path | None, column: str, key: str) -> list[str]:
+    """What a column of the table holds for each image. key: the setting that names it."""
+    if split.table is None or root is None:
+        raise ConfigError(
+            f"{key}={column}: names a column, but there is no table; "
+            "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
+        )
+    return [row[column] for row in _rows(items, split.table, root, column)]
+
+
+def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> list[dict[str, str]]:
+    """The table's row for each image."""
+    names = _names(items)
+    rows = from_table(names, file_below(root, table.file, None, "data.split.table.file"), table.id, columns)
+    found = dict(zip(names, rows, strict=True))
+    return [found[item.image_id] for item in items]
+
+
+def divided(plan: Plan, sound: Sequence[int], stored: Sequence[Stored], division: Division, num_classes: int) -> list[str]:
+    """The split of each image that was read. sound: their places in the plan."""
+    places, split = [plan.places[index] for index in sound], division.split
+    if UNSPLIT not in places and division.fold is None:
+        return places
+    # the same picture twice must not be torn apart
+    groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
+    presence = None if plan.presence is None else plan.presence[list(sound)]
+    if split.stratify is True:
+        presence = np.array([s.class_pixels[:num_classes] > 0 for s in stored])
+    if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
+        assert split.ratios is not None
+        dealt = by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)
+        for index, place in zip(unsplit, dealt, strict=True):
+            places[index] = place
+    return places if division.fold is None else by_fold(places, groups, presence, split.folds, division.fold, split.seed)

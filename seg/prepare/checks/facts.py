@@ -1,0 +1,130 @@
+"""What the checks know of an image beside its counts: taken where it is read, from the arrays that are there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from seg.data.labelmaps import mask_of
+from seg.data.rle import Rle
+from seg.data.sample import Sample
+from seg.storing.write import Stored
+
+MIN_OVERLAP = 0.5
+"""IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
+
+EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """An instance in pieces. instance: its place. share: of its area in the second largest piece, whose box is `box`. gap: pixels
+    between the boxes of the two largest. length: the diagonal of the largest one's box, in pixels."""
+
+    instance: int
+    share: float
+    gap: float
+    length: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two instances, by their places, and their IoU."""
+
+    first: int
+    second: int
+    iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of one image, small enough to be kept for all.
+
+    gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
+    the instances; crowd: (N,) bool; areas: (N,) pixels; boxes: (N, 4), xyxy half-open pixels. Crowds are neither in apart nor in
+    overlaps.
+    """
+
+    gray: bool
+    class_pixels: np.ndarray
+    categories: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    boxes: np.ndarray
+    apart: tuple[Apart, ...]
+    overlaps: tuple[Overlap, ...]
+
+    def box(self, instance: int) -> tuple[int, int, int, int]:
+        """The box of an instance."""
+        x1, y1, x2, y2 = self.boxes[instance].tolist()
+        return x1, y1, x2, y2
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """An image of the data set, as the checks see it. path: its raw file."""
+
+    split: str
+    path: str
+    stored: Stored
+    facts: Facts
+
+    @property
+    def name(self) -> str:
+        """How people find it: the split, and the name of the file there."""
+        return f"{self.split}/{self.stored.entry.file}"
+
+
+def facts_of(sample: Sample, stored: Stored) -> Facts:
+    """The facts of one sample and of what was stored of it."""
+    annotations = stored.annotations
+    areas = np.array([a["area"] for a in annotations], np.int64)
+    boxes = np.array([a["bbox"] for a in annotations], np.int32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    rles = [a["segmentation"] for a in annotations]
+    apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
+    pixels = np.asarray(stored.class_pixels)
+    return Facts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """Whether an image (H, W, C) of three or more channels has equal ones."""
+    return image.shape[2] >= 3 and _equal(image[::EVERY]) and _equal(image)
+
+
+def _equal(image: np.ndarray) -> bool:
+    return all(np.array_equal(image[..., 0], image[..., channel]) for channel in range(1, image.shape[2]))
+
+
+def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
+    found = []
+    for index in np.flatnonzero(~sample.crowd & (areas > 0)).tolist():  # OpenCV does not survive an empty image
+        x1, y1, x2, y2 = boxes[index].tolist()
+        crop = mask_of(sample.instances[y1:y2, x1:x2], index + 1).astype(np.uint8)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(crop, connectivity=8)
+        if count < 3:
+            continue
+        largest, second = sorted(stats[1:].tolist(), key=lambda piece: -piece[4])[:2]
+        box = (x1 + second[0], y1 + second[1], x1 + second[0] + second[2], y1 + second[1] + second[3])
+        gap = float(
+            np.hypot(_between(largest[0], largest[2], second[0], second[2]), _between(largest[1], largest[3], second[1], second[3]))
+        )
+        found.append(Apart(index, second[4] / int(areas[index]), gap, float(np.hypot(largest[2], largest[3])), box))
+    return found
+
+
+def _between(start: int, length: int, other: int, other_length: int) -> int:
+    """Pixels between two intervals; 0 where they touch or overlap."""
+    return max(0, other - start - length, start - other - other_length)
+
+
+def _overlaps(sample: Sample, rles: Sequence[Rle]) -> list[Overlap]:
+    if sample.instances.shape[2] < 2:  # no pixel is of two
+        return []
+    places = np.flatnonzero(~sample.crowd).tolist()
+    counted = [rles[place] for place in places]
+    iou = np.triu(coco_mask.iou(counted, counted, [0] * len(counted)), 1) if counted else np.zeros((0, 0))
+    return [Overlap(places[a], places[b], float(iou[a, b])) for a, b in np.argwhere(iou >= MIN_OVERLAP).tolist()]

@@ -1,0 +1,126 @@
+"""Checks of the splits as a whole: what would make training fail or its figures lie."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from seg.data.findings import Finding, plural
+from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
+from seg.prepare.checks.facts import Examined
+
+Splits = Mapping[str, Sequence[Examined]]
+
+SHOWN = 12  # classes that a finding lists
+
+FEW = {"train": 8, "val": 4, "test": 4}
+"""Images below which a split is small: less than a batch to learn from; and with three images or fewer, one is a third of the figure."""
+
+MIN_HOLDING = 2
+"""Images of a split that hold a class, below which its figure there is that of one image, or training sees it in one."""
+
+RARE_FROM = 20
+"""Images of a split from which on that is said: smaller ones have little of anything."""
+
+IMBALANCE = 100.0
+"""Times that the most frequent class has the rarest one's training pixels: plain cross-entropy then hardly sees the rarest."""
+
+
+def empty_splits(splits: Splits) -> Iterator[Finding]:
+    """Splits without an image: errors."""
+    counts = ", ".join(f"{name} {len(members)}" for name, members in splits.items())
+    for name, members in splits.items():
+        if not members:
+            yield _error("empty-split", f"the split {name} is empty ({counts} images)", "change it, or add images")
+
+
+def small_splits(splits: Splits) -> Iterator[Finding]:
+    """Splits of few images."""
+    for name, members in splits.items():
+        if 0 < len(members) < FEW[name]:
+            more = "is little to learn from" if name == "train" else "its figures hang on single images, and each device needs one at least"
+            what = f"the split {name} has {plural(len(members), 'image')}: {more}"
+            yield Finding("few-images", "data.split", what, "add images, or evaluate by folds (data.fold)")
+
+
+def one_class(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """Labels of a single class, from which nothing can be learned: an error."""
+    pixels = _pixels(images)
+    present = [c.name for c, count in zip(classes, pixels, strict=False) if count]
+    if images and len(present) < 2:
+        ignored = f", and {pixels[IGNORE] / pixels.sum():.0%} of the pixels are ignored" if pixels[IGNORE] else ""
+        what = f"the labels hold {'no class' if not present else f'the class {present[0]} alone'}{ignored}"
+        fix = "compare the classes' labels and data.source.ignore with the values in the masks"
+        yield Finding("one-class", "data.classes", what, fix, "error")
+
+
+def no_instances(splits: Splits) -> Iterator[Finding]:
+    """A data set of instances that has none to learn from: an error. Crowds are none."""
+    counts = {name: sum(int((~i.facts.crowd).sum()) for i in members) for name, members in splits.items()}
+    if not any(counts.values()):
+        crowds = sum(len(i.facts.crowd) for members in splits.values() for i in members)
+        only = f" ({crowds} crowd or ignored regions alone)" if crowds else ""
+        what = f"the labels hold no instance in any image{only}"
+        yield Finding("no-instance", "data.source", what, "compare it with the layout of the files", "error")
+    elif not counts["train"]:
+        there = ", ".join(f"{name} {count}" for name, count in counts.items())
+        yield _error("no-instance", f"the split train holds no instance ({there} instances)", "change it, or its seed")
+
+
+def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances: bool) -> Iterator[Finding]:
+    """Classes that a split lacks, or has in a single image: a finding a split."""
+    for name, members in splits.items():
+        if not members:
+            continue
+        holding = _holding(members, len(classes), with_instances)
+        absent = [c.name for c, count in zip(classes, holding, strict=True) if not count and not (with_instances and c.name == BACKGROUND)]
+        rare = [c.name for c, count in zip(classes, holding, strict=True) if 0 < count < MIN_HOLDING]
+        train = name == "train"
+        if absent:
+            means = "cannot be learned" if train else "figures will be blank"
+            yield Finding("absent-class", "data.split", f"{_listed(absent, 'does', 'do')} not occur in {name}: {means}", _FIX)
+        if rare and len(members) >= RARE_FROM:
+            means = "hard to learn" if train else "figures will be those of one image"
+            yield Finding("rare-class", "data.split", f"{_listed(rare, 'occurs', 'occur')} in a single image of {name}: {means}", _FIX)
+
+
+def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """Classes that have far fewer training pixels than the most frequent one."""
+    pixels = _pixels(images)[: len(classes)]
+    rare = [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]
+    if rare:
+        least = min(rare, key=lambda k: pixels[k])
+        shows = max(images, key=lambda image: image.facts.class_pixels[least])
+        what = (
+            f"{_listed([classes[k].name for k in rare], 'has', 'have')} less than a hundredth of the training pixels of "
+            f"{classes[int(pixels.argmax())].name}; {classes[least].name} has {pixels[least] / pixels.sum():.2g} of all, most in "
+            f"{shows.stored.entry.image_id}"
+        )
+        fix = "try loss.class_weights=median, or a loss of overlap such as ce_dice"
+        yield Finding("class-imbalance", "data.classes", what, fix, "warning", shows.stored.entry.image_id, split=shows.split)
+
+
+_FIX = "stratify the split (data.split.stratify), change its seed, or add images"
+
+
+def _error(kind: str, what: str, fix: str) -> Finding:
+    return Finding(kind, "data.split", what, fix, "error")
+
+
+def _pixels(images: Sequence[Examined]) -> np.ndarray:
+    return np.sum([image.facts.class_pixels for image in images], axis=0) if images else np.zeros(256, np.int64)
+
+
+def _holding(images: Sequence[Examined], num_classes: int, with_instances: bool) -> list[int]:
+    """In how many images each class occurs: as an instance, or in a pixel."""
+    if with_instances:
+        there = [set(image.facts.categories[~image.facts.crowd].tolist()) for image in images]
+        return [sum(k in kinds for kinds in there) for k in range(num_classes)]
+    counts: list[int] = np.sum([image.facts.class_pixels[:num_classes] > 0 for image in images], axis=0).tolist()
+    return counts
+
+
+def _listed(names: Sequence[str], one: str, many: str) -> str:
+    if len(names) == 1:
+        return f"the class {names[0]} {one}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} classes ({', '.join(names[:SHOWN])}{more}) {many}"

@@ -1,0 +1,190 @@
+"""A source of raw data -> the prepared data set: read in parallel, split, checked, counted, written whole or not at all."""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from seg.console.progress import track
+from seg.core.environment import keep_freed_memory, num_cores
+from seg.core.errors import DataError, InputError
+from seg.core.outputs import replaced_folder
+from seg.data.findings import Finding, counted, finding_of
+from seg.data.record import Item, Source
+from seg.data.sample import ClassInfo
+from seg.data.store import DatasetInfo, Entry
+from seg.prepare.array_file import Spool
+from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
+from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
+from seg.prepare.checks.facts import Examined, Facts, facts_of
+from seg.prepare.spool import SetAside
+from seg.sources.splits import SPLITS
+from seg.storing.statistics import background_index
+from seg.storing.write import Stored, measure_record, write_info, write_record, write_split
+
+SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
+ALONE_BELOW = 64  # images for which starting processes costs more than it gains
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was read of a source. examined: the images that are sound, in order; items: of each image, by split and image_id."""
+
+    examined: list[Examined]
+    diagnosis: Diagnosis
+    items: dict[tuple[str | None, str], Item]
+
+
+def prepare(
+    source: Source,
+    name: str,
+    classes: Sequence[ClassInfo],
+    division: Division,
+    root: Path | None,
+    out: Path,
+    workers: int | str,
+    progress: str,
+) -> tuple[DatasetInfo, list[Finding]]:
+    """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
+
+    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
+    """
+    with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
+        examination = examine(source, classes, division, root, workers, progress, partial)
+        refuse(examination.diagnosis.errors)
+        stored: dict[str, list[Stored]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
+        with_instances = any(e.stored.entry.num_instances for e in examination.examined)
+        for split, members in stored.items():
+            write_split(partial / split, members, classes, with_instances)
+        write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
+        return write_info(partial, name, classes, stored), examination.diagnosis.findings
+
+
+def refuse(errors: Sequence[Finding]) -> None:
+    """Raise DataError where there are any: the first, and how many there are of each kind."""
+    if errors:
+        more = f"\n  of {len(errors)} errors ({counted(errors)}); {SEE_ALL}" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}", kind=errors[0].kind)
+
+
+def examine(
+    source: Source,
+    classes: Sequence[ClassInfo],
+    division: Division,
+    root: Path | None,
+    workers: int | str,
+    progress: str,
+    folder: Path | None,
+) -> Examination:
+    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere.
+
+    What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
+    """
+    plan = planned(source, division, root)
+    results = _read_all(source, plan, folder, classes, workers, progress)
+    sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
+    found = [result for result in results if not isinstance(result, list)]
+    findings = [finding for result in results if isinstance(result, list) for finding in result]
+    places, complete = [plan.places[index] for index in sound], bool(sound)
+    try:
+        if sound:
+            places = divided(plan, sound, [stored for stored, _ in found], division, len(classes))
+    except DataError as error:
+        findings.append(finding_of(error))
+        complete = UNSPLIT not in places
+    examined = [
+        Examined(place, _file_of(plan.items[index]), stored, facts)
+        for index, place, (stored, facts) in zip(sound, places, found, strict=True)
+    ]
+    if folder is not None:
+        _move(folder, [(image.stored.entry, plan.places[index], image.split) for index, image in zip(sound, examined, strict=True)])
+        shutil.rmtree(folder / UNSPLIT, ignore_errors=True)
+    diagnosis = check(examined, classes, source.with_instances, complete)
+    findings += [*plan.findings, *source.findings]
+    findings += [replace(f, split=image.split, image_id=image.stored.entry.image_id) for image in examined for f in image.stored.findings]
+    items = {(item.split, item.image_id): item for item in plan.items}
+    items |= {(image.split, image.stored.entry.image_id): plan.items[index] for index, image in zip(sound, examined, strict=True)}
+    all_findings = sorted([*findings, *diagnosis.findings], key=lambda f: f.severity)  # errors first
+    return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
+
+
+def _read_all(
+    source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
+) -> list[tuple[Stored, Facts] | list[Finding]]:
+    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
+    jobs = list(zip(plan.items, plan.places, strict=True))
+    what = "images read" if folder is None else "images prepared"
+    spool = Spool(folder or Path(tempfile.gettempdir()))
+    results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
+    return [result if isinstance(result, list) else (SetAside(result[0], spool), result[1]) for result in results]
+
+
+def _results(
+    source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
+) -> Iterator[tuple[Stored, Facts] | list[Finding]]:
+    count = num_cores() if workers == "auto" else int(workers)
+    if count <= 1 or len(jobs) < ALONE_BELOW:
+        _start_worker(source, folder, classes)
+        yield from map(_store, jobs)
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, folder, classes)) as pool:
+        yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
+
+
+_worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
+
+
+def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo]) -> None:
+    cv2.setNumThreads(1)
+    _worker.update(source=source, folder=folder, facts=(len(classes), background_index(classes)))
+    if parent := parent_process():  # not the main process
+        keep_freed_memory()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this worker as soon as its parent has ended, however that was: it must not write into the next run's folder."""
+    parent.join()
+    os._exit(1)
+
+
+def _store(job: tuple[Item, str]) -> tuple[Stored, Facts] | list[Finding]:
+    item, place = job
+    folder, known = _worker["folder"], _worker["facts"]
+    try:
+        record = _worker["source"].read(item)
+        if errors := [finding for finding in record.findings if finding.severity == "error"]:
+            return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
+        stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known)
+        facts = facts_of(record.sample, stored)
+        return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts
+    except InputError as error:
+        return [finding_of(error, item.files, item.image_id, item.split)]
+
+
+def _file_of(item: Item) -> str:
+    """The raw file of an image, or its name where the source draws its own."""
+    return item.files[0] if item.files and "/" in item.files[0] else item.image_id
+
+
+def _move(folder: Path, moves: Iterable[tuple[Entry, str, str]]) -> None:
+    """Bring the files of each entry from the place where they were stored to their split."""
+    made: set[str] = set()
+    for entry, origin, split in moves:
+        for part, file in (("images", entry.file), ("semantic", f"{entry.image_id}.png")):
+            if origin != split:
+                target = f"{folder}/{split}/{part}/{file}"  # no Path, of which there would be six an image
+                parent = os.path.dirname(target)
+                if parent not in made:
+                    os.makedirs(parent, exist_ok=True)
+                    made.add(parent)
+                os.replace(f"{folder}/{origin}/{part}/{file}", target)

@@ -1,0 +1,119 @@
+"""All that the page of an evaluation shows, as plain data: who fills it computes, the page only draws."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from seg.data.sample import ClassInfo
+
+KINDS = ("worst", "median", "best", "random")
+"""Why an image is in the gallery, by its own score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A headline figure with its interval, if there is one. NaN where undefined. text: what it is, for who does not know its name."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One image's own figures. score: what orders images from worst to best; NaN for one that has none."""
+
+    image_id: str
+    score: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """Instances of one image.
+
+    ids: (H, W, L) int32 layered id map. categories: (N,) int32 class index of id i + 1. crowd: (N,) bool.
+    verdicts: what each was found to be, N words: `found`, or a kind of error. scores: (N,) float32, of predictions.
+    """
+
+    ids: np.ndarray
+    categories: np.ndarray
+    crowd: np.ndarray
+    verdicts: Sequence[str]
+    scores: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryEntry:
+    """An image with its truth and prediction.
+
+    kind: one of KINDS. image: (H, W, C) uint8. truth, predicted: both (H, W) uint8 class maps, 255 = ignore, or both `Outlines`.
+    errors: the kinds of errors in the image, in words, with what to say of each (a count or a share of the image).
+    """
+
+    kind: str
+    row: ImageRow
+    image: np.ndarray
+    truth: np.ndarray | Outlines
+    predicted: np.ndarray | Outlines
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with the keys of the first as columns. text: what the table says; percent signs and units are its columns' affair."""
+
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A reliability curve (Guo et al. 2017) over B bins of confidence, those without a pixel NaN.
+
+    edges: (B + 1,) from 0 to 1. confidence: (B,) mean confidence. accuracy: (B,) share that is right. counts: (B,) int64.
+    error: the expected calibration error, 0 to 1. unit: what is counted.
+    """
+
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+    error: float
+    unit: str = "pixels"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that the page shows; what is empty or None is left out.
+
+    intervals: what low and high of the headline figures are, in words. settings: of the run, by their dotted keys.
+    history: a row an epoch, as history.csv, NaN where blank; best_epoch: the one evaluated. per_class: {class: its figures}, NaN where
+    undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
+    scores. gallery: asked for one entry after another, once each, so that a sequence may make them as they are asked for.
+    preview: a PNG file. splits: as the prepared data keep them (`seg.report.dataset_summary.Splits`).
+    """
+
+    title: str
+    split: str
+    classes: Sequence[ClassInfo]
+    headline: Sequence[Figure]
+    score_name: str
+    images: Sequence[ImageRow]
+    intervals: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    best_epoch: int | None = None
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    confusion: np.ndarray | None = None
+    confusion_unit: str = "pixels"
+    gallery: Sequence[GalleryEntry] = ()
+    tables: Sequence[Table] = ()
+    calibration: Calibration | None = None
+    preview: bytes | None = None
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,141 @@
+"""An evaluation, as a stage has made it -> what its page shows."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from seg.data.store import DatasetInfo
+from seg.evaluation.choice import Chosen, choose
+from seg.evaluation.detail import Rows
+from seg.evaluation.predictions import Stored
+from seg.evaluation.record import Run
+from seg.metrics.base import ImageScore, Metrics
+from seg.metrics.instance import InstanceMetrics
+from seg.metrics.semantic import SemanticMetrics
+from seg.report.figure_texts import text_of
+from seg.report.gallery_entries import class_map_entry, outlines_entry
+from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Table
+from seg.settings.schema import Evaluate, leaves
+from seg.training.loading.datamodule import SampleDataset
+
+TABLES = {
+    "groups": ("Groups", "All figures over each group's images alone, and the interval of the first of them."),
+    "errors": ("Kinds of errors", "How many true and how many predicted instances of each class were found, or what went wrong with them."),
+    "sizes": ("Sizes", "Recall by the area of the true instances, precision by that of the predicted ones, in pixels; IoU 0.5."),
+    "matching": ("Matches by IoU", "How many instances match when their overlap must be at least so large."),
+    "coco": ("COCO's figures", "With the overlaps and areas of which each is the mean."),
+}
+"""Of the evaluation's tables, those that the page has, with a heading and what they say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """metrics, per_class, scores and tables: as they were gathered. dataset: the split's images. predictions: of these images."""
+
+    run: Run
+    info: DatasetInfo
+    dataset: SampleDataset
+    predictions: Stored
+    metrics: Metrics
+    per_class: Mapping[str, Mapping[str, float]]
+    scores: Sequence[ImageScore]
+    tables: Rows
+    settings: Evaluate
+
+
+def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
+    """What the page shows. history: the training's history.csv; preview: the augmentation's picture; either may be missing."""
+    run, settings, tables = evaluated.run, evaluated.settings, evaluated.tables
+    chosen = choose(evaluated.scores, settings.gallery.images, settings.gallery.seed)
+    drawn = settings.bootstrap
+    said = f"the middle {100 * drawn.level:g} % of {drawn.resamples} draws of as many images with replacement (bootstrap)"
+    model = run.settings["model"]["name"]
+    return Evaluation(
+        title=f"{model} on {run.data}",
+        split=run.split,
+        classes=evaluated.info.classes,
+        headline=[_figure(row) for row in tables["figures"]],
+        score_name=evaluated.scores[0].by,
+        images=[row_of(score) for score in evaluated.scores],
+        intervals=said if drawn.resamples else "",
+        settings={key: value for key, value in leaves(run.settings).items() if value is not None},
+        history=read_history(history),
+        best_epoch=run.epoch,
+        per_class=evaluated.per_class,
+        confusion=evaluated.metrics.matrix if isinstance(evaluated.metrics, SemanticMetrics) else None,
+        gallery=Gallery(evaluated, chosen),
+        tables=[Table(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
+        calibration=_calibration(tables),
+        preview=preview.read_bytes() if preview.is_file() else None,
+        splits=evaluated.info.splits,
+    )
+
+
+def row_of(score: ImageScore) -> ImageRow:
+    """An image's score, and its own figures but for those of single classes, and of calibration, of which an image has too few pixels."""
+    left_out = {k for k in score.figures if k.startswith(("iou_", "boundary_", "hd95_", "assd_")) or k.endswith("_calibration_error")}
+    figures = {k: float(v) for k, v in score.figures.items() if k not in left_out and k != score.by}
+    return ImageRow(score.image_id, score.score, figures)
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """A row an epoch, NaN where blank; none without the file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return [{key: float(text) if text else math.nan for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+class Gallery(Sequence[GalleryEntry]):
+    """The entries of chosen images, each made when it is asked for."""
+
+    def __init__(self, evaluated: Evaluated, chosen: Chosen) -> None:
+        self.evaluated, self.chosen = evaluated, chosen
+        self.places = {entry.image_id: index for index, (_, entry) in enumerate(evaluated.dataset.rows)}
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> GalleryEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[GalleryEntry]: ...
+    def __getitem__(self, index: int | slice) -> GalleryEntry | list[GalleryEntry]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        kind, score = self.chosen[index]
+        found, place = self.evaluated, self.places[score.image_id]
+        sample, prediction = found.dataset.read(place), found.predictions.read(found.dataset.rows[place][1])
+        if isinstance(found.metrics, InstanceMetrics):
+            known = found.metrics.images[score.image_id]
+            return outlines_entry(kind, row_of(score), sample, prediction, known, found.settings.score_threshold)
+        assert prediction.semantic is not None
+        return class_map_entry(kind, row_of(score), sample, prediction.semantic, found.info.classes, found.settings.gallery.least_share)
+
+    def __iter__(self) -> Iterator[GalleryEntry]:
+        return (self[index] for index in range(len(self)))
+
+
+def _figure(row: Mapping[str, Any]) -> Figure:
+    low, high = (None if math.isnan(row[key]) else row[key] for key in ("low", "high"))
+    return Figure(row["figure"], row["value"], low, high, text_of(row["figure"]))
+
+
+def _titled(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]], str]:
+    heading, text = TABLES[name]
+    return heading, rows, text
+
+
+def _calibration(tables: Rows) -> Calibration | None:
+    rows = tables.get("reliability")
+    if not rows:
+        return None
+    columns = {key: np.array([row[key] for row in rows]) for key in ("low", "high", "confidence", "accuracy", "pixels")}
+    error = next(row["value"] for row in tables["figures"] if row["figure"] == "expected_calibration_error")
+    edges = np.append(columns["low"], columns["high"][-1])
+    return Calibration(edges, columns["confidence"], columns["accuracy"], columns["pixels"], error)

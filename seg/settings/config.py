@@ -1,0 +1,191 @@
+"""From conf/ and overrides to a checked configuration; every mistake becomes one line with the nearest right name."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seg.core.errors import ConfigError, did_you_mean
+from seg.settings.schema import Config, Target, leaves, validate
+from seg.settings.targets import check_allowed, check_arguments, nested
+
+Params = dict[str, Any]
+"""A composed and resolved configuration, as plain dicts, lists and values."""
+
+AT_RUN_TIME = {
+    "data.source": ("root", "classes", "reader", "split"),
+    "task.model": ("network", "loss", "class_names", "mean", "std", "stride", "scale"),
+    "task.metrics": ("class_names",),
+    "model.network": ("classes", "num_classes", "out_channels", "in_channels", "in_chans"),
+    "loss": ("class_pixels",),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer", "total_steps", "T_max", "total_iters", "max_lr"),
+}
+"""The arguments that the program passes to each `_target_`, and to those within it, where their signatures have them."""
+
+
+def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
+    """conf/config.yaml with `overrides` -> its resolved content (without Hydra's own) and the option of every group."""
+    explain(conf, overrides)
+    config = _composed(conf, overrides)
+    chosen = config.hydra.runtime.choices
+    choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
+    return plain(config), choices
+
+
+def checked(params: Params) -> Config:
+    """The typed configuration, its targets inside the allowed modules."""
+    config = validate(params)
+    if config.model.task != config.task.name:
+        raise ConfigError(
+            f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "
+            f"task={config.model.task}"
+        )
+    for key, target in targets_of(config).items():
+        check_allowed(target.target, config.targets.allow, key)
+    return config
+
+
+def targets_of(config: Config) -> dict[str, Target]:
+    """Every `_target_` node, by its key; one that lies within another comes after it."""
+    transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
+    outermost: dict[str, Target] = {
+        "data.source": config.data.source,
+        "task.model": config.task.model,
+        "task.metrics": config.task.metrics,
+        "model.network": config.model.network,
+        "loss": config.loss,
+        "optimizer": config.optimizer,
+        "scheduler": config.scheduler,
+        **transforms,
+    }
+    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
+
+
+def check_signatures(config: Config, known: Config | None = None) -> None:
+    """Compare the arguments of every `_target_` with its signature, which imports it; those of `known` were compared before."""
+    before = [t.model_dump() for t in targets_of(known).values()] if known else []
+    for key, target in targets_of(config).items():
+        if target.model_dump() not in before:
+            given = next((names for start, names in AT_RUN_TIME.items() if f"{key}.".startswith(f"{start}.")), ())
+            check_arguments(target, config.targets.allow, key, given)
+
+
+def explain(conf: Path, overrides: list[str]) -> None:
+    """Raise ConfigError for the first override that names no group, option or key there is; sweeps are looked through."""
+    parsed, groups, selected = _parse(overrides), _groups(conf), []
+    for override in parsed:
+        key = override.get_key_element()
+        if key in groups and not override.is_delete():
+            for option in _values(override):
+                if option not in groups[key]:
+                    raise ConfigError(f"{key}={option}: no such option; {did_you_mean(option, groups[key], f'options of {key}')}")
+            selected += [f"{key}={option}" for option in _values(override)[:1]]
+    _refuse_unknown(parsed, leaves(plain(_composed(conf, selected), resolve=False)), groups)
+
+
+def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
+    """The same for overrides of `recorded`, a params.yaml, whose options were chosen when it was written."""
+    parsed, groups = _parse(overrides), _groups(conf)
+    for override, text in zip(parsed, overrides, strict=True):
+        if override.get_key_element() in groups:
+            raise ConfigError(f"{text}: params.yaml, which -cn pipeline reads, has no options; run `seg configure {text}` first")
+    _refuse_unknown(parsed, leaves(OmegaConf.to_container(OmegaConf.load(recorded))), {})
+
+
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """The options of each group."""
+    folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
+    return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
+
+
+def _refuse_unknown(parsed: list[Override], keys: Collection[str], groups: dict[str, list[str]]) -> None:
+    for override in parsed:
+        key = override.key_or_group
+        if key in groups or key.replace("/", ".").split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
+            continue
+        if not any(k == key or k.startswith(f"{key}.") for k in keys):
+            raise ConfigError(_unknown_key(key, list(keys), list(groups)))
+
+
+def _unknown_key(key: str, keys: list[str], groups: list[str]) -> str:
+    parent, _, last = key.rpartition(".")
+    while parent and not any(k.startswith(f"{parent}.") for k in keys):
+        parent, _, last = parent.rpartition(".")
+    prefix = f"{parent}." if parent else ""
+    siblings = {k[len(prefix) :].split(".")[0] for k in keys if k.startswith(prefix)} | (set() if parent else set(groups))
+    hint = did_you_mean(last, siblings, f"keys of {parent}" if parent else "groups and keys")
+    added = f"; to pass a further argument, write +{key}=..." if f"{prefix}_target_" in keys else ""
+    return f"unknown key {key}: {hint}{added}"
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    for text in overrides:
+        if "=" not in text and not text.startswith("~"):
+            raise ConfigError(f"{text!r} is not an override: write key=value")
+    try:
+        return OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def _values(override: Override) -> list[str]:
+    if override.is_sweep_override() and override.is_choice_sweep():
+        return [str(v) for v in override.sweep_string_iterator()]
+    if override.is_sweep_override():
+        return []  # a glob or a range: each job's own composition tells
+    value = override.value()
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def _composed(conf: Path, overrides: list[str]) -> DictConfig:
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            return hydra_compose("config", overrides=overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def plain(config: DictConfig, resolve: bool = True) -> Params:
+    """A composed configuration as plain data, without Hydra's own; ConfigError where an interpolation fails."""
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        return OmegaConf.to_container(ours, resolve=resolve)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def literal(value: Any) -> str:
+    """A value in Hydra's override grammar, where inside quotes a backslash is special only before a quote."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
+    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {
+        "null",
+        "true",
+        "false",
+        "nan",
+        "inf",
+    }:
+        return str(value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
+
+
+def _one_line(error: Exception) -> str:
+    cause = f" ({error.__cause__})" if error.__cause__ else ""
+    return " ".join(f"{error}{cause}".split())

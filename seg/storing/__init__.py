@@ -1,0 +1,1 @@
+"""Writing the prepared data set, and the statistics in it."""

@@ -1,0 +1,197 @@
+"""Writing the prepared data set that `seg.data.store` describes and reads."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg.data.findings import Finding
+from seg.data.imagefile import encode_image, encode_png, suffix_for
+from seg.data.labelmaps import encode, measure
+from seg.data.record import Record
+from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
+from seg.data.store import OWN_COLUMNS, SCHEMA_VERSION, DatasetInfo, Entry, numbers_of
+from seg.storing.duplicates import perceptual_hash, thumbnail
+from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summarise
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What writing one record found out: its entry, and the counts that statistics are made of.
+
+    class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
+    ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's. foreground: (C, 256) int64,
+    the histogram of the foreground. spacing: height and width of a pixel in micrometres, where known.
+    """
+
+    entry: Entry
+    class_pixels: np.ndarray
+    histogram: np.ndarray
+    annotations: list[dict[str, Any]]
+    labels_sha256: str
+    thumbnail: np.ndarray
+    findings: tuple[Finding, ...]
+    foreground: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The counts as one."""
+        return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
+
+
+def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> Stored:
+    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
+
+    background: the index of the class that is no foreground, where there is one.
+    """
+    stored, sample = measure_record(record, num_classes, background), record.sample
+    data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
+    _write(f"{folder}/images/{stored.entry.file}", data)
+    _write(f"{folder}/semantic/{sample.image_id}.png", encode_png(sample.semantic))
+    return stored
+
+
+def measure_record(record: Record, num_classes: int, background: int | None = None) -> Stored:
+    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound."""
+    sample = record.sample
+    validate(sample, num_classes)
+    suffix = suffix_for(sample.image) if record.encoded is None else record.suffix
+    number = len(sample.categories)
+    labels = hashlib.sha256()
+    for values in (sample.semantic, sample.instances, sample.categories, sample.crowd):
+        labels.update(np.ascontiguousarray(values).data)
+    sha256 = hashlib.sha256(str(sample.image.shape).encode())
+    sha256.update(np.ascontiguousarray(sample.image).data)
+    small = thumbnail(sample.image)
+    phash = f"{perceptual_hash(small):016x}"
+    entry = Entry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
+    counts, annotations = count(sample, background), _annotations(sample) if number else []
+    return Stored(
+        entry,
+        counts.class_pixels,
+        counts.histogram,
+        annotations,
+        labels.hexdigest(),
+        small,
+        record.findings,
+        counts.foreground,
+        record.spacing,
+    )
+
+
+def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo], with_instances: bool) -> None:
+    """Write a split's manifest.csv, and instances.json for a data set that has instances.
+
+    A category's id there is its class's index; `background`, of which no instance is, is not listed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        own = [{name: getattr(s.entry, name) for name in OWN_COLUMNS} for s in stored]
+        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in OWN_COLUMNS)
+        writer = csv.DictWriter(file, [*OWN_COLUMNS, *more], lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))
+    if not with_instances:
+        return
+    ids = numbers_of(s.entry for s in stored)
+    images: Iterator[dict[str, Any]] = (
+        {"id": ids[s.entry.image_id], "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width} for s in stored
+    )
+    annotations = ({"image_id": ids[s.entry.image_id], **a} for s in stored for a in s.annotations)
+    categories = ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND)
+    parts: dict[str, Iterable[Mapping[str, Any]]] = {
+        "images": images,
+        "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
+        "categories": categories,
+    }
+    with open(folder / "instances.json", "w") as file:  # part by part, as all of it may be too much for the memory
+        for start, (name, members) in zip(("{", ", ", ", "), parts.items(), strict=True):
+            file.write(f'{start}"{name}": [')
+            file.writelines(f"{', ' if number else ''}{json.dumps(member)}" for number, member in enumerate(members))
+            file.write("]")
+        file.write("}")
+
+
+def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[Stored]]) -> DatasetInfo:
+    """Write dataset.json from what was stored."""
+    digest = hashlib.sha256()
+    for split in sorted(splits):
+        for s in splits[split]:
+            digest.update(f"{split} {s.entry.image_id} {s.entry.sha256} {s.labels_sha256}\n".encode())
+    known = [{"name": c.name, "color": c.color} for c in classes]
+    digest.update(json.dumps(known).encode())
+    gathered = {split: _gathered(members) for split, members in splits.items()}
+    counts = gathered["train"].counts
+    assert counts is not None
+    mean, std = mean_and_std(counts.histogram)
+    info = DatasetInfo(
+        name=name,
+        task="instance" if any(s.entry.num_instances for members in splits.values() for s in members) else "semantic",
+        classes=list(classes),
+        channels=len(counts.histogram),
+        mean=mean,
+        std=std,
+        splits={split: _counts(splits[split], found, len(classes)) for split, found in gathered.items()},
+        digest=digest.hexdigest(),
+        statistics=summarise(gathered["train"], classes),
+    )
+    (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
+    return info
+
+
+def count_images(members: Sequence[Stored], num_classes: int) -> dict[str, Any]:
+    """The counts of a split, as dataset.json has them."""
+    return _counts(members, _gathered(members), num_classes)
+
+
+def _annotations(sample: Sample) -> list[dict[str, Any]]:
+    number = len(sample.categories)
+    (areas, boxes), rles = measure(sample.instances, number), encode(sample.instances, number)
+    return [
+        {
+            "category_id": int(sample.categories[i]),
+            "iscrowd": int(sample.crowd[i]),
+            "bbox": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
+            "area": int(areas[i]),
+            "segmentation": rles[i],
+        }
+        for i, (x1, y1, x2, y2) in enumerate(boxes)
+    ]
+
+
+def _gathered(members: Iterable[Stored]) -> Gathered:
+    gathered = Gathered()
+    for s in members:
+        gathered.add(s.counts, (s.entry.height, s.entry.width), s.spacing, s.annotations)
+    return gathered
+
+
+def _counts(members: Sequence[Stored], gathered: Gathered, num_classes: int) -> dict[str, Any]:
+    pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
+    sizes: dict[str, int] = {}
+    for height, width in gathered.sizes:
+        sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
+    return {
+        "num_images": len(members),
+        "num_instances": sum(s.entry.num_instances for s in members),
+        "class_pixels": pixels[:num_classes].tolist(),
+        "class_images": gathered.class_images[:num_classes].tolist(),
+        "ignored_pixels": int(pixels[IGNORE]),
+        "sizes": dict(sorted(sizes.items())),
+    }
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except FileNotFoundError:  # the first of its folder
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, data)

@@ -1,0 +1,98 @@
+"""The model to train, its LightningModule and its figures, from a configuration and prepared data."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from seg.core.environment import in_first_process
+from seg.metrics.base import Metrics
+from seg.models.base import SegmentationModel
+from seg.models.build import build_model
+from seg.models.dry_run import check_sizes, freeze_unused
+from seg.models.finetune import Group, make_plan
+from seg.settings.config import AT_RUN_TIME
+from seg.settings.schema import Config
+from seg.settings.targets import build
+from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.module import SegmentationModule
+from seg.training.step.acceleration import chosen_fused
+from seg.training.step.batch_size import find_batch_size
+from seg.training.step.limits import Limits
+
+
+def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
+    """The model to train, with the weights that it starts from."""
+    model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
+    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
+
+
+def build_module(
+    cfg: Config,
+    data: SegmentationData,
+    model: SegmentationModel,
+    limits: Limits,
+    precision: str = "32-true",
+    lr_factor: float = 1.0,
+    sharded: bool = False,
+) -> SegmentationModule:
+    """The LightningModule of a model, with everything else that the configuration names. lr_factor: of every learning rate."""
+    allow = cfg.targets.allow
+
+    def optimizer(groups: list[Group]) -> Any:
+        parts = [{"params": group.parameters, "name": group.name} for group in groups]
+        device = groups[0].parameters[0].device
+        made = build(chosen_fused(cfg.optimizer, precision, device), allow, "optimizer", {"params": parts})
+        for part, group in zip(made.param_groups, groups, strict=True):
+            part["lr"] *= group.lr_share * lr_factor
+        return made
+
+    def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+        known: dict[str, Any] = dict.fromkeys(("total_steps", "T_max", "total_iters"), steps)
+        known |= {"optimizer": optimizer, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in AT_RUN_TIME["scheduler"]})
+
+    return SegmentationModule(
+        model,
+        make_plan(model.get_submodule("network"), model, cfg.finetune, data.info.channels, cfg.trainer.max_epochs),
+        optimizer,
+        scheduler,
+        lambda: make_metrics(cfg, data),
+        cfg.seed,
+        limits,
+        cfg.trainer.gradient_clip,
+        sharded,
+    )
+
+
+def make_limits(cfg: Config, data: SegmentationData) -> Limits:
+    """How many images a device sees at once: as set, or to be found (auto)."""
+
+    def find(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+        assert isinstance(module, SegmentationModule)
+        return find_batch_size(trainer, module.model, data, _step_images(data, trainer.world_size))
+
+    return Limits(None if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size, find)
+
+
+def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
+    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on.
+
+    at_once: the most images of a micro-batch; 0: all of a step.
+    """
+    drawn, predicted = data.image_sizes()
+    images = _step_images(data, world_size)
+    smallest = images // -(-images // (at_once or images))
+    check_sizes(model, data.info.channels, smallest, drawn, predicted)
+    freeze_unused(model, data.info.channels, drawn[0])
+
+
+def _step_images(data: SegmentationData, world_size: int) -> int:
+    """Images of an optimizer step on each device."""
+    return TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
+
+
+def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:
+    """Fresh streaming figures of the task."""
+    metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", {"class_names": [c.name for c in data.info.classes]})
+    return metrics

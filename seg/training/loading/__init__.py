@@ -1,0 +1,1 @@
+"""The batches of a training: augmented, seeded by image, cached."""

@@ -1,0 +1,53 @@
+"""The figures of every epoch, as they become history.csv."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from seg.core.outputs import whole_file
+
+
+def figures_of(trainer: pl.Trainer) -> dict[str, float]:
+    """The figures of the epoch that ends; Lightning keeps those of the last validation on in epochs without one."""
+    validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if validated or not name.startswith("val_")}
+
+
+def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The learning rate of each parameter group, "lr", or "lr_<name>" where there are several; 0 while a group is frozen."""
+    groups = optimizer.param_groups
+    learns = [any(p.requires_grad for p in group["params"]) for group in groups]
+    rates = [float(f"{group['lr']:.6g}") if awake else 0.0 for group, awake in zip(groups, learns, strict=True)]
+    return {"lr" if len(groups) == 1 else f"lr_{group['name']}": rate for group, rate in zip(groups, rates, strict=True)}
+
+
+class History(Callback):
+    """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figures = {name: round(value, 6) for name, value in sorted(figures_of(trainer).items())}
+        self.rows.append({"epoch": trainer.current_epoch + 1} | rates_of(trainer.optimizers[0]) | figures)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def write(self, path: Path) -> None:
+        """history.csv: a row an epoch; a figure that an epoch lacks is left blank."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with whole_file(path, len(text.getvalue()), "free space, then the same command goes on") as file:
+            file.write(text.getvalue().encode())

@@ -1,0 +1,128 @@
+"""Checkpoints within an epoch, from which an interrupted training goes on at the very step.
+
+Random numbers are drawn anew from (seed, epoch, step, rank) in each step, and the order of the images from (seed, epoch), so that
+a place is two numbers: the epoch and the steps of it that are done.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from seg.core.errors import ConfigError
+from seg.training.ranks.signals import StopSignals
+from seg.training.resume.means import means_of
+
+KEY = "within_epoch"
+"""Of what a checkpoint holds beside Lightning's own: the steps that are done, the number of ranks, and the running means."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training goes on. epoch: from 0. step: those of the epoch that are done. ranks: None at an epoch's start."""
+
+    epoch: int = 0
+    step: int = 0
+    ranks: int | None = None
+
+    def check(self, folder: Path, ranks: int) -> None:
+        """Raise ConfigError where the epoch was begun on another number of devices, which share its images out differently."""
+        if self.ranks not in (None, ranks):
+            raise ConfigError(
+                f"trainer.devices: {folder} holds a training that was interrupted within an epoch on {self.ranks} devices, and now there "
+                f"are {ranks}; go on with {self.ranks}, or remove the folder to train afresh"
+            )
+
+
+def place_in(path: Path) -> Place:
+    """The place of a checkpoint of the scratch folder; no tensor is read."""
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    within = content.get(KEY, {"step": 0, "ranks": None})
+    return Place(epoch, within["step"], within["ranks"])
+
+
+class SaveWithin(Callback):
+    """Writes `path` every so many minutes of an epoch, and before a signal ends the training. Stands behind all other callbacks, so
+    that what they know of a step is in the checkpoint.
+
+    minutes: None: only before a signal ends the training. Validation is not divided: a checkpoint that is written in it starts it anew.
+    """
+
+    def __init__(self, path: Path, minutes: float | None, signals: StopSignals) -> None:
+        self.path, self.seconds, self.signals = path, None if minutes is None else minutes * 60, signals
+        self.writing: int | None = None  # steps that are done, while a checkpoint within the epoch is written
+        self.written = -1  # step of the training in which the last one was
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = time.monotonic()
+        self.signals.training = True
+        self.signals.install()  # Lightning's own handler waits for all ranks from within a signal, and they may wait elsewhere
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.training = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = time.monotonic()  # the epoch before ended with a checkpoint
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._save_or_stop(trainer, batch_idx + 1)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.world_size == 1:  # the ranks may validate different numbers of batches, and could not agree
+            self._save_or_stop(trainer, int(trainer.num_training_batches))
+
+    def _save_or_stop(self, trainer: pl.Trainer, step: int) -> None:
+        due, code = self._agreed(trainer)
+        if (due or code) and self.written != trainer.global_step:
+            self.writing = step
+            try:
+                trainer.save_checkpoint(self.path)
+            finally:
+                self.writing = None
+            self.began, self.written = time.monotonic(), trainer.global_step
+        if code:
+            if trainer.is_global_zero:
+                at = f"epoch {trainer.current_epoch + 1}, after step {step} of {trainer.num_training_batches}"
+                print(f"stopped in {at}; the same command goes on from there", file=sys.stderr, flush=True)
+            sys.exit(code)
+
+    def _agreed(self, trainer: pl.Trainer) -> tuple[bool, int]:
+        """(whether it is time, exit code or 0): by the first rank's clock, and a signal to any rank."""
+        due = self.seconds is not None and trainer.is_global_zero and time.monotonic() - self.began >= self.seconds
+        if trainer.world_size == 1:
+            return due, self.signals.code
+        mine = torch.tensor([int(due), self.signals.code], device=trainer.strategy.root_device)
+        due, code = torch.as_tensor(trainer.strategy.reduce(mine, reduce_op="max")).tolist()
+        return bool(due), code
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.writing is not None:
+            set_place(checkpoint["loops"]["fit_loop"], self.writing)
+            checkpoint[KEY] = {"step": self.writing, "ranks": trainer.world_size, "means": means_of(pl_module).state(trainer)}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if KEY in checkpoint:
+            means_of(pl_module).load(checkpoint[KEY]["means"], trainer.global_rank, trainer.strategy.root_device)
+
+
+def set_place(loops: dict[str, Any], step: int) -> None:
+    """Write into the state of Lightning's fit loop that `step` steps of the epoch under way are done, and its validation not begun.
+
+    Lightning's own state, taken at the end of the last step, skips the validation when it is restored: `_FitLoop.reset`
+    (loops/fit_loop.py) takes the epoch for done. A validation that stopped in its first batch is begun anew
+    (`_TrainingEpochLoop.advance`, `restarted_mid_evaluation`).
+    """
+    done = dict.fromkeys(("ready", "started", "processed", "completed"), step)
+    batches = loops["epoch_loop.batch_progress"]
+    batches["total"] |= dict.fromkeys(done, batches["total"]["ready"])
+    batches["current"] |= done
+    validation = loops["epoch_loop.val_loop.batch_progress"]
+    for count in ("total", "current"):
+        validation[count] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    validation["is_last_batch"] = False

@@ -1,0 +1,178 @@
+"""Averages of the weights along the training, by Lightning's WeightAveraging on torch's AveragedModel.
+
+The average is what is validated, compared and kept: Lightning puts it in the network's place for each validation, and writes it as the
+checkpoint's state dict, beside the weights that are trained, so that a training goes on from both.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
+
+from seg.loading.batch import Batch
+from seg.settings.schema import Trainer
+from seg.training.loading.datamodule import TrainingBatches
+from seg.training.step.limits import Limits
+
+
+def averaging_of(settings: Trainer, seed: int, limits: Limits) -> list[WeightAveraging]:
+    """The callback that `trainer.average` asks for, or none."""
+    if settings.average == "ema":
+        return [MovingAverage(settings.ema.decay, settings.ema.start)]
+    return [TailAverage(settings.swa.start, seed, limits)] if settings.average == "swa" else []
+
+
+class Average(WeightAveraging, ABC):
+    """An average from a share `start` of the steps on; until then the weights themselves are validated and kept.
+
+    Buffers of whole numbers (indices, counters) are copied; others are averaged like weights.
+    """
+
+    def __init__(self, start: float) -> None:
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+        self.start, self.shown = start, False  # whether the average and the weights have changed places
+
+    @property
+    def count(self) -> int:
+        """Sets of weights that the average is of."""
+        return int(self._average_model.n_averaged) if self._average_model else 0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device  # the module itself is moved there later
+        super().setup(trainer, pl_module, stage)
+        if self._average_model:
+            _keep_count_on_cpu(self._average_model)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.first_step = int(self.start * trainer.estimated_stepping_batches)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx >= self.first_step
+
+    def _average(self, averaged: Any, current: Any, _: Any) -> None:
+        if averaged[0].is_floating_point():
+            self.mean(averaged, current)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    @abstractmethod
+    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
+        """Take `current` into `averaged`, in place."""
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.count:
+            self.shown = True
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.count:
+            self.shown = False
+            super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.count:
+            super().on_train_end(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.count:
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+            if self.shown:
+                names = "state_dict", "current_model_state"
+                checkpoint |= dict(zip(names, (checkpoint[name] for name in reversed(names)), strict=True))
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if "averaging_state" in checkpoint:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+class MovingAverage(Average):
+    """Exponential moving average, updated each step: average = d * average + (1 - d) * weights.
+
+    d is `decay`, but at most (1 + n) / (10 + n) after n updates, so that the first weights are soon forgotten (the warm-up of TensorFlow's
+    ExponentialMovingAverage).
+    """
+
+    def __init__(self, decay: float, start: float) -> None:
+        super().__init__(start)
+        self.decay = decay
+
+    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
+        get_ema_multi_avg_fn(min(self.decay, (1 + self.count) / (10 + self.count)))(averaged, current, self.count)
+
+
+class TailAverage(Average):
+    """Stochastic weight averaging (Izmailov et al. 2018): the plain mean of the weights at the end of each epoch.
+
+    The statistics of batch norms that learn are those of the averaged network, found anew by a pass over the epoch's training images, as
+    torch's `update_bn` does: means of the epochs' own would belong to none. Frozen ones stay.
+    """
+
+    def __init__(self, start: float, seed: int, limits: Limits) -> None:
+        super().__init__(start)
+        self.seed, self.limits = seed, limits
+
+    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
+        get_swa_multi_avg_fn()(averaged, current, self.count)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """At an epoch's last batch, before it is validated."""
+        if not trainer.is_last_batch:
+            return
+        before = self.count
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.count > before:
+            self._swap_models(pl_module)
+            renew_norms(trainer, pl_module, self.seed, self.limits)
+            self._swap_models(pl_module)
+
+
+def renew_norms(trainer: pl.Trainer, pl_module: pl.LightningModule, seed: int, limits: Limits) -> None:
+    """Give the batch norms that learn the mean of their statistics over the epoch's batches, of all ranks."""
+    model: Any = pl_module.model
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's sign for the plain mean
+    device = pl_module.device
+    context = trainer.precision_plugin.forward_context()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"), torch.no_grad(), context:
+        torch.manual_seed(seed * 1_000_003 + trainer.current_epoch * 1009 + trainer.global_rank)
+        for batch in _whole_epoch(trainer):
+            for part in batch.split(limits.training):
+                model.losses(part.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        _mean_of_ranks(trainer, norm)
+
+
+def _whole_epoch(trainer: pl.Trainer) -> Iterator[Batch]:
+    """All training batches of the epoch, also where a training goes on within it."""
+    loader: Any = trainer.train_dataloader
+    batches = loader.batch_sampler
+    if not isinstance(batches, TrainingBatches):
+        yield from loader
+        return
+    first, batches.first = batches.first, (0, 0)
+    yield from loader
+    batches.first = first
+
+
+def _mean_of_ranks(trainer: pl.Trainer, norm: nn.Module) -> None:
+    for value in (norm.running_mean, norm.running_var):
+        if trainer.world_size > 1 and isinstance(value, Tensor):
+            value.copy_(torch.as_tensor(trainer.strategy.reduce(value.clone(), reduce_op="mean")))
+
+
+def _keep_count_on_cpu(model: AveragedModel) -> None:
+    """AveragedModel asks for its count each step, and a GPU would have to be waited for."""
+    model.n_averaged = model.n_averaged.cpu()

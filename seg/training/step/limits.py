@@ -1,0 +1,81 @@
+"""How many images a device sees at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from seg.core.errors import ConfigError
+from seg.settings.schema import Trainer
+from seg.training.step.memory import ADVICE
+
+
+def images_per_device(trainer: Trainer, world_size: int) -> int:
+    """Images of an optimizer step on each device; ConfigError where the devices cannot have equal numbers of them."""
+    if trainer.effective_batch_size is None:
+        assert trainer.batch_size != "auto"  # check_batch_sizes
+        return trainer.batch_size
+    share, rest = divmod(trainer.effective_batch_size, world_size)
+    if rest or not share:
+        near = [n for n in (share * world_size, (share + 1) * world_size) if n]
+        raise ConfigError(
+            f"trainer.effective_batch_size={trainer.effective_batch_size}: {world_size} devices cannot share so many images equally; "
+            f"expected a multiple of the number of devices, such as {' or '.join(map(str, near))}"
+        )
+    return share
+
+
+def check_batch_sizes(trainer: Trainer) -> None:
+    """Raise ConfigError where the machine's memory would decide what a step is made of."""
+    if trainer.batch_size == "auto" and trainer.effective_batch_size is None:
+        raise ConfigError(
+            "trainer.batch_size=auto: the images of an optimizer step, and the result with them, would depend on the machine's memory; "
+            "set trainer.effective_batch_size to the number of images that a step is made of, over all devices"
+        )
+
+
+class Limits(Callback):
+    """The most images at once, in training and in evaluation. Halved where memory runs out, and kept in checkpoints.
+
+    find: gives both where they are not known (trainer.batch_size=auto), once the network is on its device; a training that is
+    resumed knows what the interrupted one found.
+    """
+
+    def __init__(self, at_once: int | None, find: Callable[[pl.Trainer, pl.LightningModule], int]) -> None:
+        self.training, self.evaluation, self._find = at_once or 0, at_once or 0, find
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.training:
+            self.training = self.evaluation = self._find(trainer, pl_module)
+
+    def halve_training(self, tried: int, problem: str, step: int, images: int) -> str:
+        """After `tried` images at once did not fit, of the `images` of a step: the line to be said of it.
+
+        ConfigError at a single image.
+        """
+        self.training = _half(tried, problem, "training")
+        return (
+            f"out of memory in step {step + 1}, which is repeated: {self.training} images at once from now on, not {tried} ({problem}); "
+            f"trainer.batch_size={self.training} with trainer.effective_batch_size={images} starts so"
+        )
+
+    def halve_evaluation(self, tried: int, problem: str) -> str:
+        """The same for images that are predicted."""
+        self.evaluation = _half(tried, problem, "validation")
+        return (
+            f"out of memory in validation: {self.evaluation} images at once from now on, not {tried} ({problem}); "
+            f"trainer.batch_size={self.evaluation} starts so"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"training": self.training, "evaluation": self.evaluation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.training, self.evaluation = state_dict["training"], state_dict["evaluation"]
+
+
+def _half(tried: int, problem: str, where: str) -> int:
+    if tried <= 1:
+        raise ConfigError(f"out of memory in {where} with a single image at once ({problem}); {ADVICE}")
+    return tried // 2

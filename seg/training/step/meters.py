@@ -1,0 +1,108 @@
+"""How much memory a device has for a training, and how much of it a step takes."""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import torch
+
+GPU_MARGIN = 0.1
+"""Share of the memory that stays free: fragments, and images of instances that are fuller than the one that was tried."""
+
+CPU_MARGIN = 0.25
+"""The same of main memory, which other programs want too, and which is extrapolated into."""
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Meter(Protocol):
+    """limit: bytes that a step may take."""
+
+    limit: float
+
+    def peak(self, step: Callable[[], None]) -> float:
+        """Take the step -> the bytes that were in use at its fullest."""
+
+
+def meter_of(device: torch.device, processes: int) -> Meter:
+    """processes: of this training on this machine, which share a CPU's memory."""
+    if device.type == "cpu":
+        return CpuMeter(processes)
+    return CudaMeter(device) if device.type == "cuda" else MpsMeter()
+
+
+class CudaMeter:
+    """What torch allocates on a GPU, against what other programs leave of it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        free, _ = torch.cuda.mem_get_info(device)
+        self.limit = (1 - GPU_MARGIN) * (free + torch.cuda.memory_reserved(device))
+
+    def peak(self, step: Callable[[], None]) -> float:
+        torch.cuda.reset_peak_memory_stats(self.device)
+        step()
+        torch.cuda.synchronize(self.device)
+        return float(torch.cuda.max_memory_allocated(self.device))
+
+
+class MpsMeter:
+    """What Metal holds for torch, against what it recommends at most. Freed memory stays in its cache, so the end tells the peak."""
+
+    def __init__(self) -> None:
+        self.limit = (1 - GPU_MARGIN) * torch.mps.recommended_max_memory()
+
+    def peak(self, step: Callable[[], None]) -> float:
+        step()
+        torch.mps.synchronize()
+        return float(torch.mps.driver_allocated_memory())
+
+
+class CpuMeter:
+    """Growth of this process, against what is available without swapping, shared by `processes`."""
+
+    def __init__(self, processes: int) -> None:
+        trim()  # what was freed and kept would be used again, and growth go unseen
+        self.process = psutil.Process()
+        self.start: int = self.process.memory_info().rss
+        self.limit = (1 - CPU_MARGIN) * available() / processes
+
+    def peak(self, step: Callable[[], None]) -> float:
+        done, highest = threading.Event(), [self.start]
+
+        def watch() -> None:
+            while not done.wait(0.002):
+                highest.append(max(highest.pop(), self.process.memory_info().rss))
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            step()
+        finally:
+            done.set()
+            watching.join()
+        return float(max(highest[0], self.process.memory_info().rss) - self.start)
+
+
+def available(cgroup: Path = CGROUP) -> int:
+    """Bytes of main memory that can be had without swapping: of the machine, or of the container (cgroup v2) that limits it."""
+    free: int = psutil.virtual_memory().available
+    try:
+        most = (cgroup / "memory.max").read_text().strip()
+        held = int((cgroup / "memory.current").read_text())
+        cached = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return free
+    return free if most == "max" else max(0, min(free, int(most) - held + int(cached.get("inactive_file", 0))))
+
+
+def trim() -> None:
+    """Have glibc give back the memory that it keeps (see `seg.core.environment.keep_freed_memory`)."""
+    if sys.platform.startswith("linux"):
+        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if give_back:
+            give_back(0)

@@ -1,0 +1,1 @@
+"""What watches a training: divergence, trackers, trials of a sweep."""

@@ -1,0 +1,123 @@
+"""Ends a training whose loss has diverged, with one line and the batch that did it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from seg.core.errors import InputError
+from seg.data.store import DatasetInfo
+from seg.models.checkpoint import Checkpoint
+from seg.settings.config import Params
+from seg.settings.schema import Divergence
+from seg.training.resume.history import rates_of
+from seg.training.watch.bad_batch import cpu_copy, save_bad_batch
+from seg.training.watch.divergence import LossWatch, Verdict
+
+TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What weights.ckpt needs beside the weights."""
+
+    config: Params
+    data: DatasetInfo
+
+
+class Guard(Callback):
+    """Looks at the loss of every step: on one CPU before the step is taken, else every `every` steps and at each epoch's end, which is the
+    only time that it waits for the device. Changes nothing in a training that does not diverge.
+
+    folder: of the batch, `bad_batch` in it. A loss that is not finite counts, gradients that are not do not: the scaler of 16-mixed
+    skips such steps by itself.
+    """
+
+    def __init__(self, settings: Divergence, folder: Path, kept: Kept) -> None:
+        self.settings, self.folder, self.kept = settings, folder, kept
+        self.watch = LossWatch(settings)
+        self.steps: list[tuple[int, Tensor]] = []  # (place in the epoch, losses on the device) since the last look
+        self.state: dict[str, Tensor] = {}
+        self.state_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.at_once = trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Keep what the step is going to change: on one CPU the buffers, as it is stopped before it changes the weights; else all."""
+        if self.at_once or not self.steps:
+            changing = pl_module.model.named_buffers() if self.at_once else pl_module.model.state_dict().items()
+            self.state = {name: cpu_copy(value, self.state.get(name)) for name, value in changing}
+            self.state_step = trainer.global_step
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Tensor) -> None:
+        if self.at_once and not math.isfinite(value := float(loss.detach())):
+            self._stop(trainer, pl_module, trainer.fit_loop.epoch_loop.batch_idx, pl_module.last_losses, f"is {value}")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.at_once:
+            self.state.clear()  # the step is taken
+        self.steps.append((batch_idx, torch.stack([value.float() for value in pl_module.last_losses.values()])))
+        if self.at_once or len(self.steps) >= self.settings.every or trainer.is_last_batch:
+            self._look(trainer, pl_module)
+
+    def _look(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        values = torch.stack([losses for _, losses in self.steps]).tolist()
+        verdict = self.watch.look([losses[0] for losses in values])
+        if verdict is None and trainer.is_last_batch and not _finite(pl_module.model):
+            verdict = Verdict(len(values) - 1, "was finite, but its gradient was not: the weights no longer are")
+        if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(verdict is not None, all=False) and verdict is None:
+            trainer.strategy.barrier()
+            raise InputError("another device's training stopped, and this one with it")
+        if verdict:
+            place = self.steps[verdict.index][0]
+            self._stop(trainer, pl_module, place, dict(zip(pl_module.last_losses, values[verdict.index], strict=True)), verdict.reason)
+        self.steps.clear()
+
+    def _stop(self, trainer: pl.Trainer, pl_module: Any, place: int, losses: dict[str, Any], reason: str) -> None:
+        terms = {name: float(value) for name, value in losses.items()}
+        rates = rates_of(trainer.optimizers[0])
+        epoch, step = trainer.current_epoch + 1, place + 1
+        facts = {
+            "epoch": epoch,
+            "step": step,
+            "reason": f"the loss {reason}",
+            "losses": {k: _json(v) for k, v in terms.items()},
+            "lr": rates,
+        }
+        facts |= {"weights_after_steps": self.state_step if self.state else trainer.global_step, "precision": str(trainer.precision)}
+        folder = self.folder / ("bad_batch" if trainer.global_rank == 0 else f"bad_batch_rank{trainer.global_rank}")
+        self._save(trainer, pl_module, folder, place, facts)
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        last = self.folder / "last.ckpt"
+        kept = f"; {last} is the last checkpoint before it" if last.exists() else ""
+        rate = ", ".join(f"{name} {value:.3g}" for name, value in rates.items())
+        raise InputError(
+            f"epoch {epoch}, step {step}/{trainer.num_training_batches}: the loss {reason} ({shown}; {rate}); {TRY}, which {folder} "
+            f"holds{kept}"
+        )
+
+    def _save(self, trainer: pl.Trainer, pl_module: Any, folder: Path, place: int, facts: dict[str, Any]) -> None:
+        """The batch is drawn again: what is drawn depends on seed, epoch and image alone."""
+        loader: Any = trainer.train_dataloader
+        keys = list(loader.batch_sampler.whole_epoch())[place]
+        batch = loader.collate_fn([loader.dataset[key] for key in keys]).to("cpu")
+        now = {name: value.detach().cpu() for name, value in pl_module.model.state_dict().items()}
+        weights = Checkpoint(now | {k: v for k, v in self.state.items() if k in now}, self.kept.config, self.kept.data, facts["epoch"], {})
+        save_bad_batch(folder, batch, keys, facts, self.kept.data.classes, weights)
+
+
+def _finite(model: torch.nn.Module) -> bool:
+    return bool(torch.stack([p.detach().isfinite().all() for p in model.parameters()]).all())
+
+
+def _json(value: float) -> float | str:
+    """JSON has no word for infinities and NaN."""
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,72 @@
+"""Files are written whole or not at all, also where there is no room for them."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from seg.core.errors import DiskFullError
+from seg.core.outputs import replaced_files, whole_file
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=["disk", "quota", "limit"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "under-another"])
+def test_no_room_leaves_the_old_file_and_says_what_to_do(
+    tmp_path: Path, number: int, wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            if wrapped:  # as torch's writer of archives does
+                raise RuntimeError("unexpected pos")  # noqa: B904
+            raise
+
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"good")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with (
+        pytest.raises(DiskFullError, match=r"last\.ckpt: cannot be written \(.+\): it needs 12\.3 MB, .* has \d+\.\d MB free; make room$"),
+        whole_file(path, 12_300_000, "make room") as file,
+    ):
+        file.write(b"half")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"last.ckpt": b"good"}
+
+
+def write_and_raise(path: Path, error: Exception) -> None:
+    with whole_file(path, 0, "") as file:
+        file.write(b"half")
+        raise error
+
+
+def replace_and_raise(folder: Path) -> None:
+    with replaced_files(folder) as partial:
+        (partial / "a").write_text("new")
+        raise DiskFullError(f"{partial}/b: no room")
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError):
+        write_and_raise(tmp_path / "a", PermissionError(errno.EACCES, "no"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_device_without_room(tmp_path: Path) -> None:
+    (tmp_path / "a.partial").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match=r"a: cannot be written \(No space left on device\)"), whole_file(tmp_path / "a", 1, "") as file:
+        file.write(b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_some_files_of_a_folder_are_replaced_together(tmp_path: Path) -> None:
+    for name in ("a", "b", "other"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(DiskFullError, match=rf"^{tmp_path}/b: no room$"):
+        replace_and_raise(tmp_path)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(("a", "b", "other"), "old")
+    (tmp_path / ".partial").mkdir()
+    (tmp_path / ".partial/b").write_text("of a run that was killed")
+    with replaced_files(tmp_path) as partial:
+        (partial / "a").write_text("new")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "new", "b": "old", "other": "old"}

@@ -1,0 +1,198 @@
+"""The checkpoint that leaves training: whole, the same bytes for the same content, and nothing that runs when it is read."""
+
+import copy
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeConfig, MakeInfo
+
+from seg.core.errors import ConfigError, DataError
+from seg.models.base import SegmentationModel
+from seg.models.build import build_model
+from seg.models.checkpoint import SECTIONS, Checkpoint, load, restore, save
+from seg.settings.schema import Config
+
+CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
+
+
+@pytest.fixture(scope="module")
+def current(make_config: MakeConfig) -> Config:
+    """The settings of the command that reads a checkpoint; not those that it was trained with."""
+    return make_config("evaluate.batch_size=3", "trainer.batch_size=5", "model=fcn8s")
+
+
+@pytest.fixture
+def model(make_config: MakeConfig, make_info: MakeInfo) -> SegmentationModel:
+    torch.manual_seed(5)
+    return build_model(make_config("loss.class_weights=inverse", network=CONVOLUTION), make_info()).eval()
+
+
+@pytest.fixture
+def checkpoint(model: SegmentationModel, make_config: MakeConfig, make_info: MakeInfo) -> Checkpoint:
+    config = make_config("loss.class_weights=inverse", "optimizer.lr=0.0123", network=CONVOLUTION)
+    return Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), make_info(), 7, {"val_miou": 0.5})
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    save(tmp_path / "best.ckpt", checkpoint)
+    found = load(tmp_path / "best.ckpt", current)
+    assert found.state_dict.keys() == checkpoint.state_dict.keys()
+    assert all(torch.equal(found.state_dict[n], t) for n, t in checkpoint.state_dict.items())
+    assert found.config == checkpoint.config
+    assert (found.data, found.epoch, found.figures) == (checkpoint.data, 7, {"val_miou": 0.5})
+    assert found.typed_config.optimizer.arguments["lr"] == 0.0123
+    assert found.typed_config.model.network.target == "torch.nn.Conv2d"
+
+
+def test_a_file_holds_plain_data_and_leaves_nothing_beside_it(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    save(tmp_path / "best.ckpt", checkpoint)
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == 7
+    assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_the_same_content_has_the_same_bytes_under_any_name(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    for name in ("a/best.ckpt", "b/last.ckpt", "b/third.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(tmp_path / name, replace(checkpoint, state_dict={n: t.clone() for n, t in checkpoint.state_dict.items()}))
+    first, *others = [p.read_bytes() for p in (tmp_path / "a/best.ckpt", tmp_path / "b/last.ckpt", tmp_path / "b/third.pt")]
+    assert others == [first, first]
+    save(tmp_path / "a/best.ckpt", replace(checkpoint, epoch=8))
+    assert (tmp_path / "a/best.ckpt").read_bytes() != first
+
+
+def test_a_save_that_fails_leaves_the_file_before_it(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    save(tmp_path / "best.ckpt", checkpoint)
+    with pytest.raises(Exception, match="pickle"):
+        save(tmp_path / "best.ckpt", replace(checkpoint, figures={"val_miou": lambda: 0.5}))  # type: ignore[dict-item]
+    assert load(tmp_path / "best.ckpt", current).figures == {"val_miou": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_a_restored_model_predicts_the_same(tmp_path: Path, model: SegmentationModel, checkpoint: Checkpoint, current: Config) -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(256, size=(2, 3, 37, 53)).astype(np.uint8))
+    with torch.no_grad():
+        model.mean.add_(20)  # nothing that the configuration or the data set's facts would give
+        model.network.bias.add_(torch.tensor([0.0, 0.2, -0.1]))
+    save(tmp_path / "best.ckpt", replace(checkpoint, state_dict=model.state_dict()))
+    torch.manual_seed(99)
+    again = restore(load(tmp_path / "best.ckpt", current))
+    assert not again.training
+    with torch.inference_mode():
+        assert torch.equal(again.logits(images)["out"], model.logits(images)["out"])
+    for a, b in zip(again.predict(images), model.predict(images), strict=True):
+        np.testing.assert_array_equal(a.semantic, b.semantic)
+        assert len(np.unique(a.semantic)) > 1
+
+
+def test_restoring_needs_no_hub_and_no_file_of_weights(
+    tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo, current: Config
+) -> None:
+    small = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
+    model = build_model(make_config(*small), make_info())
+    config = make_config(*small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
+    save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
+    again = restore(load(tmp_path / "best.ckpt", current))
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+class Code:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    content = {"format": 1, "state_dict": checkpoint.state_dict, "config": Code(tmp_path / "proof")}
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(DataError, match=r"best\.ckpt: is not a checkpoint of seg"):
+        load(tmp_path / "best.ckpt", current)
+    assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [({"state_dict": {}}, "None"), ({"format": 99}, "99"), ([1, 2], "list"), (torch.zeros(2), "Tensor")],
+    ids=["no-format", "later", "list", "tensor"],
+)
+def test_a_checkpoint_of_something_else_is_named(tmp_path: Path, content: object, found: str, current: Config) -> None:
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(DataError, match=rf"best\.ckpt: is not a checkpoint of format 1 \(found {found}\)"):
+        load(tmp_path / "best.ckpt", current)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    with pytest.raises(DataError, match=r"missing\.ckpt: cannot be read \(No such file or directory\); train first"):
+        load(tmp_path / "missing.ckpt", current)
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(DataError, match=r"text\.ckpt: is not a checkpoint of seg"):
+        load(tmp_path / "text.ckpt", current)
+    save(tmp_path / "best.ckpt", checkpoint)
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "best.ckpt").read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"cut\.ckpt: (is not a checkpoint of seg|cannot be read)"):
+        load(tmp_path / "cut.ckpt", current)
+
+
+def test_the_list_of_allowed_modules_in_a_file_is_not_trusted(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    config = checkpoint.config | {"targets": {"allow": ["os", "posix"]}}
+    config["task"] = config["task"] | {"metrics": {"_target_": "os.system", "command": f"touch {tmp_path / 'done'}"}}
+    save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
+    with pytest.raises(ConfigError, match=r"task.metrics._target_=os.system: is not in an allowed module"):
+        restore(load(tmp_path / "best.ckpt", current))
+    assert not (tmp_path / "done").exists()
+
+
+def test_a_checkpoint_brings_what_decides_the_network_and_nothing_else(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    """One of before: in sections that do not concern the network, and in the data's facts, keys are missing or no longer known."""
+    config = copy.deepcopy(checkpoint.config)
+    del config["evaluate"]["bootstrap"], config["runtime"]
+    config["plots"]["colour"] = "red"
+    config["forgotten"] = {"name": "x"}
+    del config["trainer"]["sync_batchnorm"], config["trainer"]["ema"]["decay"]
+    config["trainer"]["turbo"] = True
+    save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
+    content = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    content["data"] = {name: value for name, value in content["data"].items() if name != "statistics"} | {"license": "CC0"}
+    torch.save(content, tmp_path / "best.ckpt")
+    found = load(tmp_path / "best.ckpt", current)
+    assert found.config == config, "as it was trained"
+    trained, now = checkpoint.config, current.model_dump(mode="json", by_alias=True)
+    assert trained["model"] != now["model"]
+    assert trained["trainer"]["batch_size"] != now["trainer"]["batch_size"]
+    expected = {name: (trained if name in SECTIONS else now)[name] for name in now}
+    expected["trainer"] |= {"sync_batchnorm": now["trainer"]["sync_batchnorm"], "ema": now["trainer"]["ema"]}
+    assert found.typed_config.model_dump(mode="json", by_alias=True) == expected
+    assert restore(found).state_dict().keys() == checkpoint.state_dict.keys()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ("finetune", "frozen_norms", "finetune.frozen_norms is missing"),
+        ("finetune", None, "finetune is missing"),
+        ("model", "+width", "unknown key model.width"),
+    ],
+)
+def test_settings_of_the_network_that_no_longer_fit_are_named_with_the_checkpoint(
+    tmp_path: Path, checkpoint: Checkpoint, current: Config, section: str, key: str | None, said: str
+) -> None:
+    config = copy.deepcopy(checkpoint.config)
+    if key is None:
+        del config[section]
+    elif key.startswith("+"):
+        config[section][key[1:]] = 7
+    else:
+        del config[section][key]
+    save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
+    with pytest.raises(DataError) as error:
+        load(tmp_path / "best.ckpt", current)
+    assert str(error.value).startswith(f"{tmp_path / 'best.ckpt'}: was trained with settings that this version does not take ({said}")
+    assert str(error.value).endswith("; train again, or use the version that trained it")
+    assert "\n" not in str(error.value)
