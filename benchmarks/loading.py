@@ -6,9 +6,7 @@ The files are made from a seed (benchmarks/prepare.py): JPEG images and index ma
 
 - plain: PIL opens image and mask, albumentations transforms them with the policy's transforms, Normalize and ToTensorV2 in the
   loading process, torch's own collate function stacks float images;
-- ours, decoding each time (`runtime.cache=none`), and with decoded images in memory (`runtime.cache=memory`);
-- both again with `augment.fused=true`, as for a GPU: what the policy leaves to the device is not among what is timed, no more than
-  normalisation is in any of ours.
+- ours, decoding each time (`runtime.cache=none`) and with decoded images in memory (`runtime.cache=memory`).
 
 All have the same files, transforms, batch size and number of loading processes, one thread of OpenCV each, processes that
 stay from epoch to epoch, and one epoch to warm up, in which the cache is filled. Each round runs an epoch of every variant, in
@@ -116,12 +114,11 @@ def make_variants(prepared: Path, config: Config, given: argparse.Namespace) -> 
         loader = DataLoader(data, given.batch, shuffle=True, drop_last=True, num_workers=given.workers, **more)
         return lambda _: (len(images) for images, _ in loader)
 
-    def ours(cache: str, fused: bool = False) -> Epoch:
-        policy = compile_policy(config.augment.model_copy(update={"fused": fused}), config.targets.allow)
+    def ours(cache: str) -> Epoch:
+        policy = compile_policy(config.augment, config.targets.allow)
         kept = CacheSettings(cache, 1000.0, prepared.parent / "cache")
         data = SegmentationData(prepared, None, policy, given.batch, given.batch, given.workers, 0, False, kept)
         loader = data.train_dataloader()
-        loader.dataset.defers = True  # type: ignore[attr-defined]  # as where the device is a GPU
 
         def epoch(number: int) -> Iterator[int]:
             loader.batch_sampler.set_epoch(number)  # type: ignore[union-attr]
@@ -134,8 +131,6 @@ def make_variants(prepared: Path, config: Config, given: argparse.Namespace) -> 
         "plain again (A/A)": plain(),
         "ours": ours("none"),
         "ours, cached": ours("memory"),
-        "ours, fused": ours("none", fused=True),
-        "ours, fused, cached": ours("memory", fused=True),
     }
 
 

@@ -15,9 +15,9 @@ monai: from the file to classes and confidence, against MONAI's `sliding_window_
 dependency of the project) with the same network, tile, overlap, batch and a Gaussian of the same width, whose whole image and sums of
 logits are floats in memory. "monai" is as its users have it: the plain network, float32 and with contiguous channels. "monai, our
 network" is called with ours, in our precision and layout, and keeps freed memory as the project's commands do
-(`seg.core.environment.keep_freed_memory`), so that it tells of tiling alone. Each run is a process of its own, so that its peak of memory can
-be told; "above" is what it holds beyond that of a process that predicts one batch. Processor time, the program's start included, is
-printed too: neighbours on the machine change it less.
+(`seg.core.environment.keep_freed_memory`), so that it tells of tiling alone. Each run is a process of its own, so that its
+peak of memory can be told; "above" is what it holds beyond that of a process that predicts one batch. Processor time,
+the program's start included, is printed too: neighbours on the machine change it less.
 
 large: the peak of memory of a process that predicts a square TIFF of RGB, written here in tiles, into a TIFF of classes, with a
 network of one convolution.

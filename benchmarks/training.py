@@ -4,10 +4,11 @@
     python benchmarks/training.py precision --rounds 10 --compile
     python benchmarks/training.py gpu
 
-Images are scenes drawn by the source `shapes`; batches are read by the project's data module and lie ready in memory. All that is compared
-runs in one process, which keeps freed memory (`seg.core.environment.keep_freed_memory`), in blocks of a few steps that take turns in an order
-that turns about. The first case is timed twice (A/A): the ratio of the two says how far the others can be trusted. A ratio is the median
-over the rounds of (case's time / first case's time in the same round); beside it the middle half of the rounds.
+Images are scenes drawn by the source `shapes`; batches are read by the project's data module and lie ready in memory. All that is
+compared runs in one process, which keeps freed memory (`seg.core.environment.keep_freed_memory`), in blocks of a few steps that
+take turns in an order that turns about. The first case is timed twice (A/A): the ratio of the two says how far the others can
+be trusted. A ratio is the median over the rounds of (case's time / first case's time in the same round); beside it the middle half of
+the rounds.
 
 step: the trainer of `seg train` with its module and callbacks, against a plain PyTorch loop of the same network, optimizer, scheduler,
 clipping and precision on the same batches. At the end both have trained the same number of steps, and their weights are compared.

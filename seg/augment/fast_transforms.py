@@ -25,7 +25,7 @@ _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
 
 
-def hasten(transform: A.BasicTransform) -> None:
+def speed_up(transform: A.BasicTransform) -> None:
     """Let a transform take the quick way where there is one; it draws and gives what it did before."""
     calls = transform._key2func  # of the one release that the project runs with: later ones have another licence
     kind = type(transform)

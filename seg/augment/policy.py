@@ -14,15 +14,13 @@ import cv2
 import numpy as np
 
 from seg.augment.copy_paste import paste_some
-from seg.augment.fast_transforms import hasten
+from seg.augment.fast_transforms import speed_up
 from seg.augment.pixelmaps import identity, look_up, seen
-from seg.augment.visibility import Drawn, settle
+from seg.augment.visibility import Drawn, ignore_cut
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample
-from seg.deferred import Deferred
-from seg.fused import FusedTransforms
 from seg.settings.schema import Augment, CopyPaste, Instances
 from seg.settings.targets import build
 
@@ -34,7 +32,7 @@ import albumentations as A  # noqa: E402
 class Policy:
     """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
 
-    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste, fused: bool = False) -> None:
+    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste) -> None:
         self.compose, self.instances, self.copy_paste = compose, instances, copy_paste
         for transform in _walk(compose):
             for fill in ("fill_mask", "mask_drop_value"):
@@ -45,60 +43,50 @@ class Policy:
             if getattr(transform, "area_for_downscale", None):
                 transform.area_for_downscale = "image"
             if isinstance(transform, A.BasicTransform):
-                hasten(transform)
-        self.fused = FusedTransforms(compose) if fused else None
+                speed_up(transform)
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""
         if not self.compose.transforms:
             return sample
-        return self._settle(self.draw(sample, seed)).sample
+        return self._cut_ignored(self.draw(sample, seed)).sample
 
-    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int, defers: bool = False) -> Sample:
-        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so.
-
-        defers: whether a fused policy leaves to the device what it can. Instances are pasted into what is finished.
-        """
+    def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int) -> Sample:
+        """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so."""
         if not self.copy_paste.p:
             sample = read(index)
-            return self._settle(self.draw(sample, seed, defers)).sample if self.compose.transforms else sample
+            return self._cut_ignored(self.draw(sample, seed)).sample if self.compose.transforms else sample
         target = self.draw(read(index), seed)
         rng = np.random.default_rng([seed, 1])  # a stream of its own: target and policy are drawn as without copy-paste
         if num_images > 1 and rng.random() < self.copy_paste.p:
             other = (index + int(rng.integers(1, num_images))) % num_images
-            source = self._settle(self.draw(read(other), int(rng.integers(1 << 32))))
+            source = self._cut_ignored(self.draw(read(other), int(rng.integers(1 << 32))))
             target = paste_some(target, source, rng, self.copy_paste.max_instances)
-        return self._settle(target).sample
+        return self._cut_ignored(target).sample
 
-    def draw(self, sample: Sample, seed: int, defers: bool = False) -> Drawn:
+    def draw(self, sample: Sample, seed: int) -> Drawn:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
         # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
         plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
-        image, pixels, left = self._transformed(sample.image, plane, defers, defers and not has_layers)
+        image, pixels = self._transformed(sample.image, plane)
         if not has_layers:
             labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
-            return Drawn(_labelled(sample, image, *labels, left), np.zeros(count, np.int64), np.zeros(count))
+            return Drawn(_labelled(sample, image, *labels), np.zeros(count, np.int64), np.zeros(count))
         areas = areas_of(sample.instances, count)
         if pixels is plane:  # nothing was moved
-            return Drawn(_labelled(sample, image, sample.semantic, sample.instances, left), areas, np.ones(count))
+            return Drawn(_labelled(sample, image, sample.semantic, sample.instances), areas, np.ones(count))
         semantic, instances = look_up(pixels, sample.semantic, sample.instances)
         drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
-        return Drawn(_labelled(sample, image, semantic, instances, left), drawn_areas, stored / np.maximum(areas, 1))
+        return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, stored / np.maximum(areas, 1))
 
-    def _transformed(
-        self, image: np.ndarray, labels: np.ndarray, defers: bool, defers_warp: bool
-    ) -> tuple[np.ndarray, np.ndarray, tuple[Deferred, ...]]:
-        if self.fused:
-            image, labels, left = self.fused(image, labels, defers, defers_warp)
-        else:
-            result, left = self.compose(image=image, mask=labels), ()
-            image, labels = np.atleast_3d(result["image"]), result["mask"]
-        return np.ascontiguousarray(image), labels, left
+    def _transformed(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        result = self.compose(image=image, mask=labels)
+        return np.ascontiguousarray(np.atleast_3d(result["image"])), result["mask"]
 
-    def _settle(self, drawn: Drawn) -> Drawn:
-        return settle(drawn, self.instances.min_visible, self.instances.min_area)
+    def _cut_ignored(self, drawn: Drawn) -> Drawn:
+        return ignore_cut(drawn, self.instances.min_visible, self.instances.min_area)
 
     def to_json(self) -> str:
         """The transforms in albumentations' own serialisation, and the settings of instances and copy-paste."""
@@ -106,7 +94,6 @@ class Policy:
             "transforms": A.to_dict(self.compose),
             "instances": self.instances.model_dump(),
             "copy_paste": self.copy_paste.model_dump(),
-            "fused": self.fused is not None,
         }
         return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
 
@@ -120,7 +107,7 @@ def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
         if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise ConfigError(f"{key}._target_={target.target}: is not a transform of albumentations")
         built.append(transform)
-    return Policy(A.Compose(built), augment.instances, augment.copy_paste, augment.fused)
+    return Policy(A.Compose(built), augment.instances, augment.copy_paste)
 
 
 def load_policy(text: str) -> Policy:
@@ -128,7 +115,7 @@ def load_policy(text: str) -> Policy:
     try:
         content = json.loads(text)
         instances, copy_paste = Instances.model_validate(content["instances"]), CopyPaste.model_validate(content["copy_paste"])
-        return Policy(A.from_dict(content["transforms"]), instances, copy_paste, content["fused"])
+        return Policy(A.from_dict(content["transforms"]), instances, copy_paste)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"policy.json: is not a policy of this version ({type(error).__name__}); run `seg augment` again") from None
 
@@ -179,8 +166,8 @@ def _fails(transform: Any, image: np.ndarray) -> bool:
     return bool(np.atleast_3d(result).shape[2] != image.shape[2])
 
 
-def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray, deferred: tuple[Deferred, ...]) -> Sample:
-    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd, deferred)
+def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> Sample:
+    return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd)
 
 
 def _walk(transform: Any) -> Iterator[Any]:

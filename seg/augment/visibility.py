@@ -21,7 +21,7 @@ class Drawn:
     visible: np.ndarray
 
 
-def settle(drawn: Drawn, min_visible: float, min_area: int) -> Drawn:
+def ignore_cut(drawn: Drawn, min_visible: float, min_area: int) -> Drawn:
     """Instances of less than `min_visible` of their share or `min_area` pixels become crowds, those without a pixel vanish.
 
     Ids become 1..N again, in the same order. Where a new crowd lies on top, the class map becomes 255.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.deferred import Deferred
 
 IGNORE = 255
 """The class index of a pixel that counts neither in training nor in evaluation."""
@@ -46,7 +45,6 @@ class Sample:
     instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
     categories: (N,) int32 class index of instance id i + 1.
     crowd: (N,) bool, True for a region of uncounted instances.
-    deferred: what image and labels are still to go through, in this order.
     """
 
     image_id: str
@@ -55,7 +53,6 @@ class Sample:
     instances: np.ndarray
     categories: np.ndarray
     crowd: np.ndarray
-    deferred: tuple[Deferred, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -31,8 +31,8 @@ SCHEMA_VERSION = 3
 class Entry:
     """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
 
-    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's table
-    says of the image, by column.
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's
+    table says of the image, by column.
     """
 
     image_id: str

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from seg.core.errors import ConfigError, did_you_mean
 from seg.core.natural import natural_key
+from seg.data.store import Entry
 from seg.evaluation.bootstrap import Resampled, intervals
+from seg.evaluation.detail import Detail, Rows
+from seg.metrics.base import Metrics
+from seg.settings.schema import Evaluate
 
 
 def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) -> None:
@@ -42,3 +47,28 @@ def group_rows(
         known = {"column": column, "group": value, "num_images": len(members)}
         rows.append(known | {f"{monitor}_low": low, f"{monitor}_high": high} | figures)
     return rows
+
+
+def resampling_tables(
+    metrics: Metrics, detail: Detail, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
+) -> Rows:
+    """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
+    image_ids = [entry.image_id for entry in entries]
+
+    def resampled(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return metrics.resampled(image_ids, weights) | detail.resampled(image_ids, weights)
+
+    drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
+    limits = intervals(resampled, len(entries), *drawn)
+    rows: list[Mapping[str, Any]] = [
+        {"figure": name, "value": value, **dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))}
+        for name, value in figures.items()
+    ]
+    tables: Rows = {"figures": rows}
+    if settings.groups:
+        tables["groups"] = [
+            row
+            for column in settings.groups
+            for row in group_rows(resampled, column, [entry.columns[column] for entry in entries], monitor, *drawn)
+        ]
+    return tables

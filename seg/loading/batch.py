@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +14,6 @@ from torch.utils.data import get_worker_info
 
 from seg.data.labelmaps import boxes_of
 from seg.data.sample import IGNORE, Sample
-from seg.deferred import Deferred
-from seg.device_transforms import apply
 
 
 @dataclass(slots=True)
@@ -24,8 +22,7 @@ class Batch:
 
     images: (B, C, H, W) uint8. semantic: (B, H, W) uint8, 255 where padded. instances: B id maps (H, W, L) int32.
     categories: B times (N,) int32. crowd: B times (N,) bool. boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an
-    id without a pixel; `collate` derives them from the id maps. sizes: B times (height, width) before padding. deferred: B times
-    what images and labels are still to go through, which `to` does, or nothing.
+    id without a pixel; `collate` derives them from the id maps. sizes: B times (height, width) before padding.
     """
 
     images: Tensor
@@ -36,28 +33,24 @@ class Batch:
     boxes: list[Tensor]
     sizes: list[tuple[int, int]]
     image_ids: list[str]
-    deferred: list[tuple[Deferred, ...]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on a device, on which what was deferred is done."""
+        """The same batch on a device."""
 
         def move(t: Tensor) -> Tensor:
             return t.to(device, non_blocking=non_blocking)
 
-        images, semantic, sizes = move(self.images), move(self.semantic), self.sizes
-        if any(self.deferred):
-            images, semantic, sizes = apply(images, semantic, sizes, self.deferred)
         return Batch(
-            images,
-            semantic,
+            move(self.images),
+            move(self.semantic),
             [move(t) for t in self.instances],
             [move(t) for t in self.categories],
             [move(t) for t in self.crowd],
             [move(t) for t in self.boxes],
-            sizes,
+            self.sizes,
             self.image_ids,
         )
 
@@ -95,7 +88,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes=[torch.from_numpy(boxes_of(s.instances, len(s.categories)).astype(np.float32)) for s in samples],
         sizes=[s.size for s in samples],
         image_ids=[s.image_id for s in samples],
-        deferred=[s.deferred for s in samples],
     )
 
 

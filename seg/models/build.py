@@ -16,8 +16,7 @@ from seg.models.base import SegmentationModel
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
-from seg.models.first_layer import RGB, take_channels
-from seg.models.weights import Loaded, WeightsFile, load_weights, read_weights
+from seg.models.weights import RGB, Loaded, WeightsFile, load_weights, read_weights, take_channels
 from seg.settings.rawdata import local_weights
 from seg.settings.schema import Config, Target
 from seg.settings.targets import build, locate

@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 
-from seg.console.progress import track
 from seg.core.environment import keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
@@ -22,11 +21,11 @@ from seg.data.findings import Finding, counted, finding_of
 from seg.data.record import Item, Source
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, Entry
-from seg.prepare.array_file import Spool
 from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, Facts, facts_of
-from seg.prepare.spool import SetAside
+from seg.prepare.spool import Spool, SpooledStored
+from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
 from seg.storing.statistics import background_index
 from seg.storing.write import Stored, measure_record, write_info, write_record, write_split
@@ -125,7 +124,7 @@ def _read_all(
     what = "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
     results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
-    return [result if isinstance(result, list) else (SetAside(result[0], spool), result[1]) for result in results]
+    return [result if isinstance(result, list) else (SpooledStored(result[0], spool), result[1]) for result in results]
 
 
 def _results(

@@ -1,16 +1,52 @@
 """What was stored of an image, with the bulk of it on disk: for the time in which all images are known and none is written up."""
 
 import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seg.prepare.array_file import Piece, Spool
 from seg.storing.statistics import Counts
 from seg.storing.write import Stored
 
 
-class SetAside(Stored):
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where bytes lie in a Spool."""
+
+    spool: "Spool"
+    start: int
+    length: int
+
+    def read(self) -> bytes:
+        """The bytes that were added."""
+        return self.spool.read(self)
+
+
+class Spool:
+    """Bytes put aside on the disk of `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the pieces do
+        self.end = 0
+
+    def add(self, data: bytes) -> Piece:
+        """Put bytes aside."""
+        self.file.seek(self.end)
+        self.file.write(data)
+        piece = Piece(self, self.end, len(data))
+        self.end += len(data)
+        return piece
+
+    def read(self, piece: Piece) -> bytes:
+        """The bytes of a piece."""
+        self.file.seek(piece.start)
+        return self.file.read(piece.length)
+
+
+class SpooledStored(Stored):
     """A Stored whose counts and annotations lie in a Spool, so that memory does not grow with them."""
 
     _rows: Piece

@@ -1,15 +1,17 @@
 """A folder -> what it may be, the likeliest first; and what its images are like."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from seg.core.errors import DataError
 from seg.data.imagefile import decode, read_bytes
-from seg.recognise import annotations, layouts, masks
+from seg.recognise import cvat, json_files, labelme, layouts, masks, yolo
 from seg.recognise.files import made_of_train, words_of
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
@@ -21,7 +23,7 @@ SHOWN = 8
 
 def formats_of(listing: Listing) -> list[Guess]:
     """All guesses, the likeliest first: known layouts, then annotation files, then pairs of folders. DataError for none."""
-    found = [*layouts.guesses(listing), *annotations.guesses(listing), *masks.guesses(listing)]
+    found = [*layouts.guesses(listing), *annotated(listing), *masks.guesses(listing)]
     if not found:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in listing.files)
         shown = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(SHOWN))
@@ -73,3 +75,21 @@ def _pattern(place: str, words: Iterable[str]) -> re.Pattern[str]:
     parts = {"{split}": f"({'|'.join(map(re.escape, words))})", "{image}": "[^/]+", "{class}": "[^/]+"}
     pieces = [parts.get(piece, re.escape(piece)) for piece in re.split(r"(\{\w+\})", place.removeprefix("./"))]
     return re.compile("" if place == "." else "".join(pieces) + r"(/|$|\.)")  # {image} and {class} may end a file's name
+
+
+def annotated(listing: Listing) -> list[Guess]:
+    """A guess for each kind of annotation file there is."""
+    contents = {file: content for file in listing.having(".json") if isinstance(content := _json(listing.path(file)), dict)}
+    makers = (json_files.panoptic, json_files.coco, json_files.via, labelme.guesses)
+    return [*(guess for make in makers for guess in make(listing, contents)), *cvat.guesses(listing), *yolo.guesses(listing)]
+
+
+def _json(path: Path) -> Any:
+    """What a file holds, None where it is no JSON; of an image within it only that there is one."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError):
+        return None
+    if isinstance(content, dict) and "imageData" in content:
+        content["imageData"] = bool(content["imageData"])
+    return content

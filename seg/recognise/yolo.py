@@ -11,7 +11,7 @@ from seg.recognise.files import PROBED, Split, by_folders, common_folder, home_o
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
 from seg.sources.pairing import is_picture
-from seg.sources.yolo_names import NAMES, read_names
+from seg.sources.yolo import NAMES, read_names
 
 LINE = re.compile(r"\d+(\s+-?[\d.]+([eE]-?\d+)?){4,}")
 BOX = 5  # words of a line that is a box alone

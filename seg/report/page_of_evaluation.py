@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,12 @@ from typing import Any, overload
 import numpy as np
 
 from seg.data.store import DatasetInfo
-from seg.evaluation.choice import Chosen, choose
 from seg.evaluation.detail import Rows
 from seg.evaluation.predictions import Stored
 from seg.evaluation.record import Run
 from seg.metrics.base import ImageScore, Metrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
-from seg.report.figure_texts import text_of
 from seg.report.gallery_entries import class_map_entry, outlines_entry
 from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Table
 from seg.settings.schema import Evaluate, leaves
@@ -31,6 +30,10 @@ TABLES = {
     "coco": ("COCO's figures", "With the overlaps and areas of which each is the mean."),
 }
 """Of the evaluation's tables, those that the page has, with a heading and what they say."""
+
+
+Chosen = list[tuple[str, ImageScore]]
+"""What an image is an example of (worst, median, best or random), and its score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +142,58 @@ def _calibration(tables: Rows) -> Calibration | None:
     error = next(row["value"] for row in tables["figures"] if row["figure"] == "expected_calibration_error")
     edges = np.append(columns["low"], columns["high"][-1])
     return Calibration(edges, columns["confidence"], columns["accuracy"], columns["pixels"], error)
+
+
+def choose(scores: Sequence[ImageScore], count: int, seed: int | None = None) -> Chosen:
+    """The worst, median and best images and, with a seed, some drawn from the others: `count` of each, none twice."""
+    ordered = sorted((s for s in scores if s.score == s.score), key=lambda s: (s.score, s.image_id))
+    middle = max(0, len(ordered) // 2 - count // 2)
+    picked = [("worst", s) for s in ordered[:count]] + [("median", s) for s in ordered[middle : middle + count]]
+    picked += [("best", s) for s in reversed(ordered[max(0, len(ordered) - count) :])]
+    first = {s.image_id: kind for kind, s in reversed(picked)}
+    kept = [(kind, s) for kind, s in picked if first[s.image_id] == kind]
+    if seed is not None:
+        others = [s for s in ordered if s.image_id not in first]
+        drawn = np.random.default_rng(seed).permutation(len(others))[:count]
+        kept += [("random", others[i]) for i in drawn]
+    return kept
+
+
+TEXTS = {
+    "miou": "overlap of true and predicted pixels (intersection over union), mean over classes",
+    "mean_dice": "overlap as Dice or F1 of the pixels, mean over classes",
+    "pixel_accuracy": "share of pixels that are right",
+    "mean_accuracy": "share of a class's pixels that are found, mean over classes",
+    "frequency_weighted_iou": "overlap, each class weighted by its share of the pixels",
+    "mean_boundary_iou": "overlap near the boundaries alone, mean over classes",
+    "mean_boundary_f": "share of the contours that lie where they should, mean over classes",
+    "mean_hd95": "95th percentile of the distances between true and predicted surfaces, mean over classes",
+    "mean_assd": "average distance between true and predicted surfaces, mean over classes",
+    "expected_calibration_error": "how far confidence and accuracy are apart on average; 0 is best",
+    "maximum_calibration_error": "how far they are apart where it is worst; 0 is best",
+    "ap": "average precision over IoU 0.50 to 0.95 (COCO), mean over classes",
+    "ap50": "average precision at IoU 0.50",
+    "ap75": "average precision at IoU 0.75",
+    "ap_small": "average precision of objects below 32 x 32 pixels",
+    "ap_medium": "average precision of objects between 32 x 32 and 96 x 96 pixels",
+    "ap_large": "average precision of objects from 96 x 96 pixels on",
+    "ar": "average recall over IoU 0.50 to 0.95 (COCO)",
+    "f1_50": "F1 of matches at IoU 0.5, all classes together",
+    "precision_50": "share of the predictions that match an object",
+    "recall_50": "share of the objects that are found",
+    "tp/(tp+fp+fn)_50": "matches over all that is true or predicted; some call it average precision",
+    "pq": "panoptic quality, mean over classes: how many are found, and how well",
+    "sq": "mean overlap of what is found",
+    "rq": "F1 of what is found, mean over classes",
+    "aji": "aggregated Jaccard index: overlap of all objects together",
+}
+
+
+def text_of(figure: str) -> str:
+    """The line of a figure, whatever is compared (mask, box) and whatever the unit; empty for one that is not known."""
+    kind, _, rest = figure.partition("_")
+    if kind in ("mask", "box") and rest in TEXTS:
+        return f"{'masks' if kind == 'mask' else 'boxes'}: {TEXTS[rest]}"
+    unit = re.search(r"_(px|um)$", figure)
+    text = TEXTS.get(figure.removesuffix(unit.group()) if unit else figure, "")
+    return f"{text}, in {'pixels' if unit.group(1) == 'px' else 'micrometres'}" if unit and text else text

@@ -154,7 +154,6 @@ class Augment(Named):
     preview: Preview
     instances: Instances
     copy_paste: CopyPaste
-    fused: bool
     transforms: list[Target]
 
 

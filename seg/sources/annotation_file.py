@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -103,3 +104,32 @@ def _find_images(path: Path, folder: Path, names: Sequence[str]) -> None:
             f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name",
             kind="label-without-image",
         )
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file; DataError where it is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
+
+
+def number_of(entry: Mapping[str, Any], key: str, where: str) -> float:
+    """A number of an entry, maybe not a finite one; DataError where it is missing, or none."""
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where}: has {key}={value!r}, expected a number; correct it, or export the file again", kind="bad-annotation")
+    return float(value)
+
+
+def numbers_of(entry: Mapping[str, Any], key: str, where: str) -> list[float]:
+    """A list of numbers of an entry; DataError where it is missing, or none."""
+    values = entry.get(key)
+    if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        raise DataError(
+            f"{where}: has {key}={str(values)[:60]}, expected a list of numbers; correct it, or export the file again",
+            kind="bad-annotation",
+        )
+    return [float(v) for v in values]

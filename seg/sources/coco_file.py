@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg.core.errors import DataError
-from seg.sources.annotation_file import place_of
-from seg.sources.json_file import read_json
+from seg.sources.annotation_file import place_of, read_json
 
 Entry = Mapping[str, object]
 Key = int | str

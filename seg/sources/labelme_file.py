@@ -9,7 +9,7 @@ from typing import Any
 
 from seg.core.errors import DataError
 from seg.data.imagefile import decode_index
-from seg.sources.json_file import read_json
+from seg.sources.annotation_file import read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.part_rle import Part, runs_of
 from seg.sources.regions import Region

@@ -10,9 +10,8 @@ from seg.data.findings import Finding
 from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
 from seg.settings.schema import Split
-from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
+from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, number_of, numbers_of, place_of, read_item, read_json
 from seg.sources.images import ImageReader
-from seg.sources.json_file import number_of, numbers_of, read_json
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width
 from seg.sources.pairing import file_below, folder_below, parts_of
 from seg.sources.part_rle import Part

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from seg.core.errors import DataError
 from seg.data.findings import Finding
 from seg.data.imagefile import IMAGE_SUFFIXES
@@ -11,9 +13,8 @@ from seg.data.sample import ClassInfo
 from seg.settings.schema import Split
 from seg.sources.images import ImageReader
 from seg.sources.outlines import rectangle
-from seg.sources.pairing import Part, folder_below, parts_of, pictures
+from seg.sources.pairing import Part, file_below, folder_below, parts_of, pictures
 from seg.sources.regions import Region, record_of, rules_of
-from seg.sources.yolo_names import NAMES, read_names
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 
@@ -116,3 +117,37 @@ class Yolo:
                 f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again", kind="bad-annotation"
             )
         return Region(f"line {number}", self.names[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
+
+
+NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
+
+
+def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
+    """{id: name} and the file's path: `root`/`name`, or without it the one that lies in `root` under a usual name.
+
+    DataError where there is none, or it is malformed.
+    """
+    if name is None:
+        there = [n for n in NAMES if (root / n).is_file()]
+        if len(there) != 1:
+            held = f"holds {' and '.join(there)}" if there else f"holds none of {', '.join(NAMES)}"
+            raise DataError(f"{root}: {held}; name the file with the classes' names in data.source.names", kind="bad-annotation")
+        name = there[0]
+    path = file_below(root, name, None, "data.source.names")
+    try:
+        text = path.read_text("utf-8-sig")
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
+        content = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); correct it", kind="unreadable-file") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if not isinstance(names, list | dict) or not names:
+        raise DataError(f"{path}: has no 'names', expected a list of names, or ids with names", kind="bad-annotation")
+    found = dict(names.items() if isinstance(names, dict) else enumerate(names))
+    for key, value in found.items():
+        if type(key) is not int or not isinstance(value, int | str) or isinstance(value, bool):
+            raise DataError(
+                f"{path}: names has {key!r}: {value!r}, expected a whole number and text; put quotes around the name", kind="bad-annotation"
+            )
+    return {key: str(value) for key, value in found.items()}, str(path)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from seg.augment.policy import Policy, check_policy, compile_policy
-from seg.console.progress import track
 from seg.core.errors import ConfigError
 from seg.core.outputs import replaced_folder
 from seg.data.record import Record
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.pictures.sheets import save_preview
+from seg.runtime.progress import track
 from seg.settings.schema import Config
 from seg.storing.write import Stored, write_record, write_split
 

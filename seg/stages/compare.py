@@ -15,7 +15,6 @@ from seg.compare.images import ComparedImages
 from seg.compare.page import write_comparison
 from seg.compare.page_data import Comparison, sentence, signed
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
-from seg.console.progress import track
 from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
@@ -23,6 +22,7 @@ from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.predictions import Stored, stored
 from seg.metrics.base import ImageScore, Metrics
 from seg.report.tables import write_rows
+from seg.runtime.progress import track
 from seg.settings.config import compose
 from seg.settings.schema import Bootstrap, Task, explain, leaves
 from seg.settings.targets import build

@@ -9,25 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg.console.progress import track
 from seg.core.errors import DataError
 from seg.data.findings import plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
-from seg.evaluation.choice import Chosen, choose
 from seg.evaluation.detail import Rows, detail_of
-from seg.evaluation.groups import check_columns
+from seg.evaluation.groups import check_columns, resampling_tables
 from seg.evaluation.predictions import Stored, stored, written
 from seg.evaluation.record import Run, write_run
-from seg.evaluation.tables import resampling_tables
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
 from seg.models.network import CheckpointNetwork
 from seg.pictures.instances import instance_panels
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.evaluation_page import write_evaluation
-from seg.report.page_of_evaluation import Evaluated, page_of
+from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.tables import write_metrics, write_rows
+from seg.runtime.progress import track
 from seg.settings.schema import Config
 from seg.settings.targets import build
 from seg.training.loading.datamodule import SampleDataset, SegmentationData

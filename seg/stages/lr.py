@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from seg.console.progress import track
 from seg.core.environment import keep_freed_memory
 from seg.core.errors import ConfigError, InputError
 from seg.loading.batch import Batch
 from seg.loading.workers import Place, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
+from seg.runtime.progress import track
 from seg.settings.schema import Config
 from seg.stages.lr_finder import range_test, suggestion, write_curve
 from seg.stages.train import load_data

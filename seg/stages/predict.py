@@ -7,9 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from seg.console.progress import meter, track
 from seg.core.errors import DataError, UsageError
 from seg.data.findings import plural
+from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,8 +85,8 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
 
 def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
+    from seg.predict.tiles.band_tiff import stream_class_map
     from seg.predict.tiles.network import Tiled
-    from seg.predict.tiles.streamed import stream_class_map
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from seg.augment.policy import compile_policy
-from seg.console.progress import duration
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError
 from seg.data.findings import plural
 from seg.models.checkpoint import SECTIONS
+from seg.runtime.progress import duration
 from seg.settings.config import checked, compose
 from seg.settings.schema import Config
 from seg.stages.train import load_data, read_augmented

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.console.progress import duration
 from seg.report.tables import write_rows
+from seg.runtime.progress import duration
 from seg.sweep.trials import Trials
 
 if TYPE_CHECKING:

@@ -5,6 +5,9 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
+from seg.runtime.console import Console
+from seg.runtime.speed import Speed
+from seg.runtime.starvation import Starvation
 from seg.settings.schema import Config
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.ranks.ranks import Ranks
@@ -12,11 +15,14 @@ from seg.training.ranks.signals import StopSignals
 from seg.training.resume.checkpoints import Keep, Patience
 from seg.training.resume.history import History
 from seg.training.resume.means import EpochMeans
+from seg.training.resume.outputs import kept_settings
 from seg.training.resume.within_epoch import SaveWithin
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
+from seg.training.watch.guard import Guard, Kept
+from seg.training.watch.log import Log
+from seg.training.watch.pictures import PredictionPictures
 from seg.training.watch.trial import reporters
-from seg.training.watch.watchers import watchers
 
 
 def callbacks_of(
@@ -41,3 +47,18 @@ def callbacks_of(
         Ranks(folder.name, last.exists()),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
+
+
+def watchers(cfg: Config, data: SegmentationData, scratch: Path, history: History) -> list[Callback]:
+    """In the order in which they act: what measures first, then what may end the training, what keeps and logs, what says."""
+    speed = Speed()
+    chosen: list[Callback] = [speed]
+    if cfg.runtime.divergence:
+        chosen.append(Guard(cfg.runtime.divergence, scratch, Kept(kept_settings(cfg), data.info)))
+    chosen.append(history)
+    if cfg.logger.name != "none":
+        log = Log(cfg, scratch, history, speed)
+        chosen.append(log)
+        if cfg.logger.pictures:
+            chosen.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes, cfg.evaluate.score_threshold))
+    return [*chosen, Starvation(cfg.runtime.data_wait, speed), Console(cfg.runtime.progress, cfg.task.monitor, speed)]

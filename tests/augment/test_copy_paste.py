@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seg.augment.copy_paste import paste, paste_some
-from seg.augment.visibility import Drawn, settle
+from seg.augment.visibility import Drawn, ignore_cut
 from seg.data.labelmaps import areas_of, layers_from_masks, semantic_from_instances
 from seg.data.sample import Sample, no_instances, validate
 
@@ -121,7 +121,7 @@ def test_covered_instances_lose_their_pixels_and_those_of_which_little_is_left_a
     after = paste_some(whole(target), whole(source), np.random.default_rng(0), None)
     np.testing.assert_array_equal(after.sample.instances, pasted.instances)
     assert after.visible.tolist() == [0, 17 / 20, 1, 1]
-    settled = settle(after, 0.9, 1).sample
+    settled = ignore_cut(after, 0.9, 1).sample
     assert settled.categories.tolist() == [2, 3, 1]
     assert settled.crowd.tolist() == [True, False, False]
     assert settled.semantic[8, 5] == 255

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seg.augment import fast_transforms as quick_transforms
-from seg.augment.fast_transforms import hasten
+from seg.augment.fast_transforms import speed_up
 from seg.augment.pixelmaps import identity
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP)
@@ -38,7 +38,7 @@ def drawn(name: str, seed: int, quick: bool, image: np.ndarray, mask: np.ndarray
     transform = TRANSFORMS[name](random.Random(seed))
     compose = A.Compose([transform])
     if quick:
-        hasten(transform)
+        speed_up(transform)
     compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
     result = compose(image=image.copy(), mask=mask.copy())
     return result["image"], result["mask"]
@@ -89,7 +89,7 @@ def test_every_shift_of_hue_saturation_and_value() -> None:
     image = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
     image[:8] = image[:8, :, :1]
     own, quick = A.HueSaturationValue(p=1.0), A.HueSaturationValue(p=1.0)
-    hasten(quick)
+    speed_up(quick)
     rng = np.random.default_rng(1)
     shifts = [(0, s, 0) for s in range(-255, 256, 5)] + [(h, 0.5, 0) for h in range(-180, 181, 9)]
     for hue, saturation, value in [*shifts, *(rng.uniform(-255, 255, (200, 3)) * (0.7, 1, 1)).tolist()]:

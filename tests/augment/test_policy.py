@@ -456,11 +456,11 @@ import sys, urllib.request
 def refuse(*_, **__): sys.exit("albumentations asked for its newest version")
 urllib.request.OpenerDirector.open = refuse
 from seg.augment.policy import load_policy
-from test_transforms import drawn
+from test_policy import drawn
 print(drawn(load_policy(sys.stdin.read()), [7, 8]))
 """
     env = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/augment")])
     done = subprocess.run([sys.executable, "-c", code], input=policy.to_json(), capture_output=True, text=True, env=env, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == first

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seg.augment.visibility import Drawn, settle
+from seg.augment.visibility import Drawn, ignore_cut
 from seg.data.labelmaps import areas_of, semantic_from_instances
 from seg.data.sample import Sample, validate
 
@@ -23,7 +23,7 @@ def strips(*widths: int) -> np.ndarray:
 
 def test_what_is_seen_of_too_little_or_too_small_becomes_a_crowd() -> None:
     before = drawn(strips(10, 10, 3, 4, 5), [0, 1, 2, 3, 4], [False] * 5, [0.19, 0.2, 1.0, 1.0, 0.9])
-    after = settle(before, min_visible=0.2, min_area=4)
+    after = ignore_cut(before, min_visible=0.2, min_area=4)
     assert after.sample.crowd.tolist() == [True, False, True, False, False]
     assert after.sample.categories.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(after.sample.instances, before.sample.instances)
@@ -38,7 +38,7 @@ def test_what_has_no_pixel_vanishes_and_ids_are_consecutive_again() -> None:
     ids[ids == 2] = 0
     ids[ids == 3] = 5
     before = drawn(ids, [4, 5, 6, 7, 8], [False, False, True, False, True], [1, 0, 0, 0, 0.5])
-    after = settle(before, 0.2, 1)
+    after = ignore_cut(before, 0.2, 1)
     assert after.sample.instances[0, :, 0].tolist() == [1, 1, 0, 0, 0, 2, 2, 2, 2]
     assert after.sample.instances.dtype == np.int32
     assert after.sample.categories.tolist() == [4, 8]
@@ -48,19 +48,19 @@ def test_what_has_no_pixel_vanishes_and_ids_are_consecutive_again() -> None:
 
 
 def test_crowds_stay_crowds_however_little_is_seen_of_them() -> None:
-    after = settle(drawn(strips(9, 1), [0, 1], [False, True], [1, 0.01]), 0.5, 5)
+    after = ignore_cut(drawn(strips(9, 1), [0, 1], [False, True], [1, 0.01]), 0.5, 5)
     assert after.sample.crowd.tolist() == [False, True]
     assert after.sample.categories.tolist() == [0, 1]
     before = drawn(strips(9, 1, 1), [0, 1, 2], [False, True, False], [1, 0.01, 0.01])
     before.sample.semantic[0, 9] = 3  # a class map of its own, as of a data set that labels what lies in a crowd
-    assert settle(before, 0.5, 5).sample.semantic[0, 8:].tolist() == [0, 3, 255]
+    assert ignore_cut(before, 0.5, 5).sample.semantic[0, 8:].tolist() == [0, 3, 255]
 
 
 def test_nothing_is_touched_where_all_is_seen() -> None:
     before = drawn(strips(5, 6), [0, 1], [False, True], [1, 1])
-    assert settle(before, 1.0, 5) is before
+    assert ignore_cut(before, 1.0, 5) is before
     none = drawn(np.zeros((4, 4, 0)), [], [], [])
-    assert settle(none, 1.0, 5) is none
+    assert ignore_cut(none, 1.0, 5) is none
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_nothing_is_touched_where_all_is_seen() -> None:
 def test_the_class_map_is_ignored_where_the_lost_lies_on_top(visible: tuple[float, ...], expected: list[int]) -> None:
     ids = np.zeros((1, 5, 2))
     ids[0, 0:4, 1], ids[0, 1:3, 0], ids[0, 3:5, 0] = 1, 2, 3  # id 1 lies beneath, in the second layer
-    after = settle(drawn(ids, [0, 1, 2], [False] * 3, list(visible)), 0.2, 1)
+    after = ignore_cut(drawn(ids, [0, 1, 2], [False] * 3, list(visible)), 0.2, 1)
     assert after.sample.semantic[0].tolist() == expected
     again = semantic_from_instances(after.sample.instances, after.sample.categories, after.sample.crowd, 9)
     np.testing.assert_array_equal(after.sample.semantic, again)
@@ -91,7 +91,7 @@ def test_many_random_scenes_against_a_loop_over_instances() -> None:
             ids[..., layer][layer_of[ids[..., layer]] != layer] = 0
         crowd = (rng.random(count) < 0.3).tolist()
         before = drawn(ids, rng.integers(0, 9, count).tolist(), crowd, rng.random(count).round(1).tolist())
-        after = settle(before, 0.5, 3).sample
+        after = ignore_cut(before, 0.5, 3).sample
         survivors = [i for i in range(count) if (ids == i + 1).any()]
         assert len(after.categories) == len(survivors)
         for new, old in enumerate(survivors):

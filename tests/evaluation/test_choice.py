@@ -2,8 +2,8 @@
 
 import math
 
-from seg.evaluation.choice import choose
 from seg.metrics.base import ImageScore
+from seg.report.page_of_evaluation import choose
 
 
 def scores(*values: float) -> list[ImageScore]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import seg.loading.workers as loading
 from seg.core import environment, machine
 from seg.loading.workers import Place, auto_workers, choose_workers, fit_shared_memory
-from seg.loading.workers import workers as loading
 
 MB = 1 << 20
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.models.build import build_model
-from seg.models.first_layer import adapted, first_convolution
+from seg.models.weights import adapted, first_convolution
 
 SMALL = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
 

@@ -23,7 +23,7 @@ from formats import (
     yolo_text,
 )
 
-from seg.recognise import annotations
+from seg.recognise.formats import annotated
 from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
 
@@ -39,7 +39,7 @@ SPLITS = ("train", "val", "test")
 
 
 def only(root: Path) -> Guess:
-    (guess,) = annotations.guesses(list_folder(root))
+    (guess,) = annotated(list_folder(root))
     return guess
 
 
@@ -264,7 +264,7 @@ def test_yolos_boxes_void_and_broken_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a cat", "0 0.1 0.2", "", "0 0.1 0.2 0.3 0.4\n{}"])
 def test_other_text_files_are_no_yolo(tmp_path: Path, text: str) -> None:
     write_yolo(tmp_path, dict.fromkeys(NAMES, text))
-    assert annotations.guesses(list_folder(tmp_path)) == []
+    assert annotated(list_folder(tmp_path)) == []
 
 
 def test_cvat_files_of_splits(tmp_path: Path) -> None:
@@ -295,11 +295,11 @@ def test_cvat_files_of_splits(tmp_path: Path) -> None:
 )
 def test_other_files_are_passed_over(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    assert annotations.guesses(list_folder(tmp_path)) == []
+    assert annotated(list_folder(tmp_path)) == []
 
 
 def test_several_kinds_at_once(tmp_path: Path) -> None:
     write_coco(tmp_path / "coco")
     write_yolo_set(tmp_path / "yolo")
     write_labelme_set(tmp_path / "labelme")
-    assert [guess.option for guess in annotations.guesses(list_folder(tmp_path))] == ["coco", "labelme", "yolo"]
+    assert [guess.option for guess in annotated(list_folder(tmp_path))] == ["coco", "labelme", "yolo"]

@@ -5,7 +5,7 @@ import pytest
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
-from seg.report.figure_texts import text_of
+from seg.report.page_of_evaluation import text_of
 
 
 def test_every_figure_of_the_tasks_has_a_text() -> None:

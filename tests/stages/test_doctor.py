@@ -93,10 +93,7 @@ def test_folds_on_disk(raw: Path, tmp_path: Path) -> None:
 
 def kinds_raised() -> set[str]:
     """The kinds that stand in the code: every text that is written as one, where data is read and checked."""
-    read = [path for name in ("sources", "doctor") for path in (ROOT / "seg" / name).glob("*.py")]
-    read += [
-        ROOT / "seg" / f"{name}.py" for name in ("errors", "findings", "imagefile", "decoders", "tiff", "splits", "division", "preparation")
-    ]
+    read = [path for room in ("sources", "prepare", "data", "core") for path in (ROOT / "seg" / room).rglob("*.py")]
     texts = [n.value for path in read for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
     return {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text)} - {"utf-sig"}
 

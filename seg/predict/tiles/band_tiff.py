@@ -12,6 +12,10 @@ import tifffile
 from seg.core.errors import DataError
 from seg.data.imagefile import is_tiff
 from seg.data.tiff import ORIENTATION
+from seg.predict.tiles.bands import predict_bands
+from seg.predict.tiles.network import Tiled
+from seg.predict.tiles.rows import open_rows
+from seg.sources.images import ImageReader
 
 TILE = 256  # pixels, of the files that are written
 BIG = (1 << 32) - (1 << 25)  # bytes of pixels from which on offsets of 32 bits may not do
@@ -124,3 +128,17 @@ class BandTiff:
                     for left in range(0, whole.shape[1], TILE):
                         yield whole[:, left : left + TILE]
                     filled = 0
+
+
+def stream_class_map(network: Tiled, image: Path, target: Path) -> Iterator[float]:
+    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image; yields the share that is done.
+
+    Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
+    """
+    with open_rows(image, ImageReader(network.facts.channels, network.facts.data_range)) as rows:
+        height, width, _ = rows.shape
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with BandTiff(target, height, width, np.uint8, georeference(image)) as out:
+            for band in predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend):
+                out.write(band.classes)
+                yield (band.top + len(band.classes)) / height

@@ -17,7 +17,7 @@ from seg.predict.tiles.stitching import predict_instances
 class Tiled:
     """Images larger than a tile are cut into tiles, whose answers are blended, or whose instances are joined; others are seen whole.
 
-    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `seg.predict.tiles.stitching.stitch`.
+    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `stitching.stitch`.
     """
 
     def __init__(self, network: Network, tiling: Tiling, batch_size: int, blend: str, min_iou: float) -> None:

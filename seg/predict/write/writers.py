@@ -62,7 +62,7 @@ class Kind:
 
 
 class Writers:
-    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.tiles.streamed`, alone.
+    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.tiles.band_tiff`, alone.
 
     Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
     below `score_threshold` are left out of all but `coco`.

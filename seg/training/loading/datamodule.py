@@ -31,8 +31,7 @@ Size = tuple[int, int]
 class SampleDataset(Dataset[Sample]):
     """The images of one or more splits' folders; indexed by a Key.
 
-    cache: of decoded samples, in which the first image has the number `first`. defers: whether a policy leaves to the device what it
-    can (see `Policy.draw_from`).
+    cache: of decoded samples, in which the first image has the number `first`.
     """
 
     def __init__(
@@ -43,9 +42,7 @@ class SampleDataset(Dataset[Sample]):
         with_instances: bool,
         cache: SampleCache | None = None,
         first: int = 0,
-        defers: bool = False,
     ) -> None:
-        self.defers = defers
         self.cache, self.first = cache, first
         self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
         self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
@@ -61,7 +58,7 @@ class SampleDataset(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         index, seed = key
-        return self.policy.draw_from(self.read, len(self), index, seed, self.defers) if self.policy else self.read(index)
+        return self.policy.draw_from(self.read, len(self), index, seed) if self.policy else self.read(index)
 
     def read(self, index: int) -> Sample:
         """A sample as it is stored."""
@@ -190,15 +187,14 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         folders = self.training_folders
-        defers = Place.of(self.trainer).on_gpu
-        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept(), defers=defers)
+        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
         rank, world_size = self._rank()
         if len(dataset) < world_size:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
         batches = TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first)
         stored = _extremes([size_of(e) for _, e in dataset.rows])
         drawn = [self._drawn(size) for size in stored]
-        return self._loader(dataset, batches, drawn + (stored if defers else []))  # a deferred warp travels with the stored image
+        return self._loader(dataset, batches, drawn)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()

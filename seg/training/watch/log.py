@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from seg.console.speed import Speed
 from seg.core.errors import ConfigError
 from seg.core.scratch import origin
+from seg.runtime.speed import Speed
 from seg.settings.schema import Config, leaves
 from seg.training.resume.history import History, rates_of
 from seg.training.watch.loggers import TRACKERS, RunLog

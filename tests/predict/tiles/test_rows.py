@@ -9,8 +9,7 @@ import tifffile
 from tiny import encoded, picture
 
 from seg.core.errors import DataError
-from seg.predict.tiles.rows import ArrayRows, Rows, open_rows
-from seg.predict.tiles.tiff_rows import PageRows, TiffRows
+from seg.predict.tiles.rows import ArrayRows, PageRows, Rows, TiffRows, open_rows
 from seg.sources.images import ImageReader
 
 RGB, RGB_READER = picture(0, (101, 77)), ImageReader(3)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from test_datamodule import pasted_epoch
+from pasted import pasted_epoch
 from tiny import Blobs, augment, prepare_tiny
 
 from seg.augment.policy import compile_policy

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from pasted import pasted_epoch
 from tiny import augment
 
 from seg.augment.policy import Policy, compile_policy
@@ -18,7 +19,6 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.record import Record
 from seg.data.sample import ClassInfo, Sample, no_instances
 from seg.loading.batch import Batch, collate
-from seg.loading.workers import Place
 from seg.storing.write import write_info, write_record, write_split
 from seg.training.loading.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches
 
@@ -93,24 +93,6 @@ def test_workers_start_beside_threads_of_opencv(noise: Path, policy: Policy) -> 
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory'")
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_gpu_does_what_is_deferred_to_it(noise: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From loading processes to the batch that the network sees, and on no other device."""
-    turn, light = {"_target_": "Affine", "rotate": [-180, 180]}, {"_target_": "RandomBrightnessContrast", "p": 0.5}
-    fused = compile_policy(augment(turn, light, fused=True), ["albumentations"])
-    here = list(data_of(noise, fused, workers=workers).train_dataloader())
-    assert not any(any(batch.deferred) for batch in here)
-    monkeypatch.setattr(Place, "of", lambda trainer: Place(on_gpu=True))
-    there = list(data_of(noise, fused, workers=workers).train_dataloader())
-    assert all(steps[0].kind == "warp" for batch in there for steps in batch.deferred)
-    for ours, deferred in zip(here, there, strict=True):
-        done = deferred.to("cpu")
-        assert done.image_ids == ours.image_ids
-        assert torch.equal(done.semantic, ours.semantic)
-        assert (done.images.int() - ours.images.int()).abs().float().mean() < 1
-        assert (deferred.images.int() - ours.images.int()).abs().float().mean() > 20
-
-
 def test_draws_differ_between_images_and_between_epochs(noise: Path, policy: Policy) -> None:
     """The images are all alike: two that are equal were drawn alike."""
     data = data_of(noise, policy, workers=2)
@@ -272,18 +254,6 @@ def test_instances_travel_with_their_images(prepared: Path) -> None:
             seen += len(categories)
     assert seen > 10
     assert all(len(c) == 0 for b in data_of(prepared, None).train_dataloader() for c in b.categories)
-
-
-def pasted_epoch(data: SegmentationData, epoch: int) -> list[tuple[str, bytes, bytes, list[int]]]:
-    """(image id, image, ids, categories) of everything that an epoch yields, in order."""
-    loader = data.train_dataloader()
-    loader.batch_sampler.set_epoch(epoch)
-    loader.timeout = 60 if loader.num_workers else 0
-    return [
-        (name, image.numpy().tobytes(), ids.numpy().tobytes(), categories.tolist())
-        for b in loader
-        for name, image, ids, categories in zip(b.image_ids, b.images, b.instances, b.categories, strict=True)
-    ]
 
 
 def test_what_is_pasted_depends_on_seed_epoch_and_image_alone(prepared: Path) -> None:

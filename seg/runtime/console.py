@@ -6,8 +6,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from seg.console.progress import duration, step_bar, style_of
-from seg.console.speed import GIB, Speed
+from seg.runtime.progress import duration, step_bar, style_of
+from seg.runtime.speed import GIB, Speed
 from seg.training.resume.history import figures_of
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from seg.console import starvation
-from seg.console.starvation import Loading, Starvation, advice
+from seg.runtime import starvation
+from seg.runtime.starvation import Loading, Starvation, advice
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import lightning.pytorch as pl
 import psutil
 from lightning.pytorch.callbacks import Callback
 
-from seg.console.speed import Speed
 from seg.core.environment import num_cores
+from seg.runtime.speed import Speed
 
 ENOUGH = 10
 """Steps that a share is judged by."""
