@@ -71,15 +71,16 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     """Build the model, and export it as each of the formats."""
     import torch
 
+    from seg.configure.compose import compose
+    from seg.configure.config import checked
     from seg.core.errors import InputError
     from seg.export.check import Pixels, compare
     from seg.export.images import as_batch, drawn, random_images
     from seg.export.write import Exporter
     from seg.models.build import build_model
-    from seg.models.network import Facts
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
-    from seg.settings.config import checked, compose
+    from seg.predict.network import Facts
     from seg.stages.models import facts
 
     instances = task == "instance"

@@ -24,10 +24,11 @@ import cv2
 import numpy as np
 
 from seg.augment.policy import Policy, compile_policy
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.core.environment import keep_freed_memory
 from seg.data.labelmaps import layers_from_masks, measure, semantic_from_instances
 from seg.data.sample import Sample
-from seg.settings.config import checked, compose
 
 Variant = Callable[[int], object]
 """A call that makes the draw of one seed."""

@@ -33,14 +33,15 @@ from prepare import NAMES, write_files
 from torch.utils.data import DataLoader, Dataset
 
 from seg.augment.policy import compile_policy
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.environment import keep_freed_memory, prepare_environment
 from seg.data.sample import ClassInfo
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config, Split
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 from seg.training.loading.cache_choice import CacheSettings
 from seg.training.loading.datamodule import SegmentationData
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.core.environment import conf_folder
-from seg.settings.config import checked, compose
 from seg.settings.targets import build
 
 

@@ -192,7 +192,7 @@ def run_large(given: argparse.Namespace) -> float:
     import numpy as np
     import torch
 
-    from seg.models.network import Facts
+    from seg.predict.network import Facts
     from seg.predict.tiles.band_tiff import BandTiff
     from seg.predict.tiles.bands import predict_bands
     from seg.predict.tiles.rows import open_rows
@@ -227,10 +227,11 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
     """unet_small as a checkpoint of `train` would have it. plain: float32 with contiguous channels."""
     import torch
 
+    from seg.configure.compose import compose
+    from seg.configure.config import checked
     from seg.models.build import build_model
     from seg.models.checkpoint import LoadedCheckpoint
-    from seg.models.network import CheckpointNetwork
-    from seg.settings.config import checked, compose
+    from seg.predict.network import CheckpointNetwork
     from seg.stages.models import facts
 
     torch.set_num_threads(given.threads)

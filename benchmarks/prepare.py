@@ -89,9 +89,9 @@ def prepare_once(folder: Path, count: int, workers: int) -> float:
     from seg.data.sample import ClassInfo
     from seg.prepare.assignment import Division
     from seg.prepare.run import prepare
-    from seg.settings.schema import Split
     from seg.sources.folders import Folders
     from seg.sources.images import ImageReader
+    from seg.sources.settings import Split
 
     classes = [ClassInfo(name, (40 * k, 0, 255 - 40 * k)) for k, name in enumerate(NAMES)]
     ratios = {"train": 0.7, "val": 0.15, "test": 0.15}

@@ -214,7 +214,8 @@ def waiting(given: argparse.Namespace, config: Any, data: Any, batches: list[Any
 
 
 def configured(given: argparse.Namespace, *overrides: str) -> Any:
-    from seg.settings.config import checked, compose
+    from seg.configure.compose import compose
+    from seg.configure.config import checked
 
     return checked(compose(ROOT / "conf", ["trainer.max_epochs=1", *overrides])[0])
 

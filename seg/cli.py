@@ -15,7 +15,7 @@ from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from seg.settings.schema import Trainer
+    from seg.training.settings import Trainer
 
 COMMANDS = {
     "init": "look at a folder of labelled images, and write the configuration that reads it",
@@ -205,7 +205,7 @@ def run_stage(command: str, arguments: list[str]) -> None:
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
     options, overrides = _apart(arguments)
     if not {"-h", "--help", "--hydra-help"} & set(flags):
-        from seg.settings.config import explain, explain_recorded
+        from seg.configure.compose import explain, explain_recorded
 
         if not pipeline:
             explain(conf, overrides)
@@ -235,17 +235,21 @@ def _run(command: str, config: "DictConfig") -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from seg.settings.config import checked, plain
+    from seg.configure.compose import plain
+    from seg.configure.config import checked
 
     try:
         job = HydraConfig.get()
-        typed = checked(plain(config))
-        if job.mode == RunMode.MULTIRUN and several_processes(typed.trainer):
+        params, stage = plain(config), import_module(f"seg.stages.{command}")
+        if job.job.config_name != "pipeline":  # whose values `configure` has checked
+            checked(params)
+        typed = stage.Settings.of(params)
+        if job.mode == RunMode.MULTIRUN and hasattr(typed, "trainer") and several_processes(typed.trainer):
             raise ConfigError(
                 "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
                 "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
             )
-        result: float | None = import_module(f"seg.stages.{command}").run(typed, Path(job.runtime.output_dir))
+        result: float | None = stage.run(typed, Path(job.runtime.output_dir))
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 from tiny import SIZE, encoded, masks_of, picture, split, write
 
-from seg.data.record import Source
 from seg.data.sample import ClassInfo, Sample
-from seg.settings.schema import Split
+from seg.raw.record import Source
 from seg.sources.cvat import Cvat
 from seg.sources.images import ImageReader
 from seg.sources.labelme import Labelme
+from seg.sources.settings import Split
 from seg.sources.via import Via
 from seg.sources.voc import Voc
 from seg.sources.yolo import Yolo

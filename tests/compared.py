@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from seg.configure.config import Config
 from seg.data.labelmaps import encode
 from seg.data.sample import Prediction, Sample
 from seg.data.store import read_annotations, read_entries, read_info, read_sample
 from seg.evaluation.predictions import written
 from seg.evaluation.record import Run, write_run
-from seg.settings.schema import Config
 
 Guess = Callable[[Sample], Prediction]
 """What a made-up model says of a sample."""

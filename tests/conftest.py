@@ -12,8 +12,8 @@ from seg.core.environment import num_cores, prepare_environment
 from seg.data.sample import ClassInfo
 
 if TYPE_CHECKING:
+    from seg.configure.config import Config
     from seg.data.store import DatasetInfo
-    from seg.settings.schema import Config
 
 prepare_environment()  # before torch, OpenCV and albumentations
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -30,8 +30,9 @@ MakeInfo = Callable[..., "DatasetInfo"]
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
     """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
+    from seg.configure.compose import compose
+    from seg.configure.config import checked
     from seg.core.environment import conf_folder
-    from seg.settings.config import checked, compose
 
     def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
         params, _ = compose(conf_folder(ROOT), list(overrides))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg.settings.schema import Config
+from seg.configure.config import Config
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["seg.stages.train", "albumentations"])  # imported once; a fork of it starts in no time

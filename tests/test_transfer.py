@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import MakeConfig
 
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo, Sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.shapes import KINDS, Shapes
 from seg.stages import augment, train
 

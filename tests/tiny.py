@@ -9,17 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
+from seg.augment.settings import Augment
 from seg.core.errors import InputError
-from seg.data.findings import Finding
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
-from seg.data.record import Item, Record, Source
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
-from seg.settings.schema import Augment, Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record, Source
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 CLASSES = [
     ClassInfo("ground", (10, 20, 30)),

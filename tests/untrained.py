@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load, save
-from seg.settings.config import checked, compose
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cell", (200, 30, 5)), ClassInfo("edge", (1, 2, 3))]

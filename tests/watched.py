@@ -8,9 +8,8 @@ import pytest
 from conftest import MakeConfig
 
 from seg.augment.policy import compile_policy
+from seg.configure.config import Config, check_signatures
 from seg.data.store import read_info
-from seg.settings.config import check_signatures
-from seg.settings.schema import Config
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 

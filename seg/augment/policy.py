@@ -16,12 +16,12 @@ import numpy as np
 from seg.augment.copy_paste import paste_some
 from seg.augment.fast_transforms import speed_up
 from seg.augment.pixelmaps import identity, look_up, seen
+from seg.augment.settings import Augment, CopyPaste, Instances
 from seg.augment.visibility import Drawn, ignore_cut
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample
-from seg.settings.schema import Augment, CopyPaste, Instances
 from seg.settings.targets import build
 
 prepare_environment()  # albumentations looks for newer versions when it is imported

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 
 from seg.evaluation.bootstrap import DEFINED, distribution, interval
+from seg.evaluation.settings import Bootstrap
 from seg.metrics.base import ImageScore, Metrics
-from seg.settings.schema import Bootstrap
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from seg.data.labelmaps import decode
 from seg.data.sample import Prediction, Sample
 from seg.evaluation.predictions import Stored
 from seg.loading.batch import collate
+from seg.loading.dataset import SampleDataset
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import instances_of
 from seg.report.page_data import Outlines
-from seg.training.loading.datamodule import SampleDataset
 
 
 class ComparedImages(Sequence[ComparedImage]):

@@ -10,7 +10,7 @@ from typing import Any
 from seg.compare.comparison import Difference, ImageScores
 from seg.compare.gallery import compared_gallery, gallery_style
 from seg.compare.page_data import Comparison, sentence, signed
-from seg.data.findings import plural
+from seg.core.errors import plural
 from seg.report import charts, evaluation_page, gallery_code
 from seg.report.charts import scatter_chart
 from seg.report.html import class_name, document, number, table, whole

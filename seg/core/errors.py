@@ -55,3 +55,8 @@ def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:
     guess = nearest(word, options)
     listed = f"{noun}: {', '.join(options)}" if options else f"{noun}: none"
     return f"did you mean '{guess}'? ({listed})" if guess else listed
+
+
+def plural(count: int, noun: str) -> str:
+    """1 image, 2 images."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

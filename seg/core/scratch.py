@@ -35,10 +35,14 @@ def origin(project: Path) -> Path:
     return Path(before) if found else path
 
 
+NO_EFFECT = ("seg.cli", "seg.__main__", "seg.configure", "seg.runtime")
+"""Modules and rooms that cannot change what a training makes: an edit of theirs throws no interrupted training away."""
+
+
 def fingerprint(settings: dict[str, Any], inputs: list[str]) -> str:
-    """Of the settings, of digests of the input data, and of the code of every module of ours that is loaded."""
+    """Of the settings, of digests of the input data, and of the code of every module of ours that is loaded, but those of NO_EFFECT."""
     digest = hashlib.sha256(json.dumps([settings, inputs], sort_keys=True).encode())
-    for name in sorted(n for n in sys.modules if n.partition(".")[0] == "seg"):
+    for name in sorted(n for n in sys.modules if f"{n}.".startswith("seg.") and not f"{n}.".startswith(tuple(f"{o}." for o in NO_EFFECT))):
         file = getattr(sys.modules[name], "__file__", None)
         if file:
             digest.update(name.encode() + hashlib.sha256(Path(file).read_bytes()).digest())

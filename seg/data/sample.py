@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,10 @@ class ClassInfo:
     name: str
     color: Color
     labels: tuple[Label, ...] = ()
+
+
+Range = Sequence[float] | str | None
+"""Values of deep images that become 0 and 255: [low, high], `image` or None, as data.range has it."""
 
 
 @dataclass(frozen=True, slots=True)

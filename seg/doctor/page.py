@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from seg.data.findings import Finding, plural
-from seg.data.record import Item, Source
+from seg.core.errors import plural
 from seg.data.sample import ClassInfo
 from seg.doctor.pictures import Album, Shown
 from seg.prepare.checks.check import Diagnosis, below
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Source
 from seg.report.dataset_summary import Splits, class_table, has_instances, split_table
 from seg.report.html import data_uri, document, jpeg
 

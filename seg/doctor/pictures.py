@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from seg.core.errors import InputError
-from seg.data.findings import Finding
 from seg.data.imagefile import decode_color, read_bytes
-from seg.data.record import Item, Source
 from seg.data.sample import ClassInfo, Sample
 from seg.pictures.draw import outlined_at, overlay, resized
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Source
 
 SIDE = 440  # pixels of a picture's longer side
 SMALL = 0.3  # of the image's longer side: a place below this share gets a close-up

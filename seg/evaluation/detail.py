@@ -9,10 +9,10 @@ import numpy as np
 from seg.data.sample import Prediction
 from seg.evaluation.instances import InstanceErrors
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics
-from seg.settings.schema import Evaluate
 
 Rows = dict[str, list[Mapping[str, Any]]]
 

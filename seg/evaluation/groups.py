@@ -12,8 +12,8 @@ from seg.core.natural import natural_key
 from seg.data.store import Entry
 from seg.evaluation.bootstrap import Resampled, intervals
 from seg.evaluation.detail import Detail, Rows
+from seg.evaluation.settings import Evaluate
 from seg.metrics.base import Metrics
-from seg.settings.schema import Evaluate
 
 
 def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) -> None:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from seg.data.rle import Rle
 from seg.data.sample import Prediction
+from seg.export.settings import ExportCheck
 from seg.models.base import SegmentationModel
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ExportedNetwork
-from seg.settings.schema import ExportCheck
 
 
 @dataclass(slots=True)

@@ -5,17 +5,12 @@ None of it can change a result.
 
 import os
 import resource
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
-import torch.distributed
 
 from seg.core.environment import num_cores
 from seg.core.machine import available_memory, shared_memory_left
-from seg.data.store import Entry
-from seg.training.loading.cache_choice import CacheSettings, choose_kind, decoded_size, kept_cache, memory_cache
-from seg.training.loading.cache_file import SampleCache, open_shared
 
 MOST_WORKERS = 8
 AHEAD = 2  # batches that each process loads ahead
@@ -96,27 +91,6 @@ def allow_open_files() -> None:
     wanted = min(hard, 1 << 16) if hard != resource.RLIM_INFINITY else 1 << 16
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def open_cache(
-    settings: CacheSettings, place: Place, name: str, content: Sequence[str], rows: Sequence[Entry], channels: int, with_instances: bool
-) -> SampleCache | None:
-    """The cache of the samples of `rows`; the ranks on one machine share it. name, content: as `kept_cache` has them."""
-    kind, capacity = choose_kind(settings, rows, channels, with_instances) if place.local_rank == 0 else ("", 0)
-    cache = memory_cache(len(rows), capacity) if kind == "memory" else None
-    if place.world_size > 1:
-        found: list[tuple[int, str, int, str]] = [(0, "", 0, "")] * place.world_size
-        torch.distributed.all_gather_object(found, (place.node, kind, capacity, cache.path if cache else ""))
-        _, kind, capacity, path = next(told for told in found if told[0] == place.node and told[1])
-        if path and not cache:
-            cache = open_shared(path)
-    if kind == "memmap":
-        cache = kept_cache(settings, name, content, len(rows), capacity)
-    needed = decoded_size(rows, channels, with_instances)
-    if cache and place.local_rank == 0 and needed > cache.capacity:
-        sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
-        print(f"runtime.cache={kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
-    return cache
 
 
 def _in_shared_memory(count: int, ahead: int, batch_bytes: int) -> int:

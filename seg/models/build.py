@@ -16,17 +16,14 @@ from seg.models.base import SegmentationModel
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
+from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
 from seg.models.weights import RGB, Loaded, WeightsFile, load_weights, read_weights, take_channels
-from seg.settings.rawdata import local_weights
-from seg.settings.schema import Config, Target
+from seg.settings.inputs import local_weights
+from seg.settings.section import Target
 from seg.settings.targets import build, locate
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", "in_chans")
-"""The names by which networks ask for the number of outputs, and of the image's channels."""
-
 
 WAYS_OUT = {
     (
@@ -38,13 +35,13 @@ WAYS_OUT = {
 """Words of smp's and timm's messages, and what a user can do about them."""
 
 
-def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
+def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
     """The model of the task, with the network and loss that the configuration names.
 
     pretrained=False leaves `model.weights` out, for a model whose weights are loaded next. say: is told what a file of
     weights gave the network.
     """
-    local = local_weights(Path.cwd(), cfg.model) if pretrained else None
+    local = local_weights(Path.cwd(), cfg.model.weights) if pretrained else None
     file = read_weights(Path(str(cfg.model.weights))) if local else None  # messages name it as the user did
     mean, std = _normalization(cfg, data, file) if pretrained else (data.mean, data.std)
     network = build_network(cfg, data, cfg.model.weights if pretrained and not local else None)
@@ -70,7 +67,7 @@ def build_model(cfg: Config, data: DatasetInfo, pretrained: bool = True, say: Ca
     return model
 
 
-def build_network(cfg: Config, data: DatasetInfo, hub: str | None) -> nn.Module:
+def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> nn.Module:
     """The network for the data's classes and channels, from scratch or with a hub's weights."""
     target, allow, key = cfg.model.network, cfg.targets.allow, "model.network"
     classes = num_outputs(cfg, data)
@@ -102,7 +99,7 @@ def build_network(cfg: Config, data: DatasetInfo, hub: str | None) -> nn.Module:
     return network
 
 
-def _refuse_frozen_gaps(cfg: Config, network: nn.Module, loaded: Loaded) -> None:
+def _refuse_frozen_gaps(cfg: NetworkSettings, network: nn.Module, loaded: Loaded) -> None:
     """Raise ConfigError where a part of the encoder would be frozen as it was initialised."""
     found = find_encoder(network)
     if not found or not freezes(cfg.finetune):
@@ -115,7 +112,7 @@ def _refuse_frozen_gaps(cfg: Config, network: nn.Module, loaded: Loaded) -> None
         )
 
 
-def num_outputs(cfg: Config, data: DatasetInfo) -> int:
+def num_outputs(cfg: NetworkSettings, data: DatasetInfo) -> int:
     """How many classes the network tells apart; among instances "no object" is one, which a first class `background` stands for."""
     names = [c.name for c in data.classes]
     return len(names) + (cfg.task.instances and names[0] != BACKGROUND)
@@ -167,7 +164,7 @@ def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any],
     return network
 
 
-def _normalization(cfg: Config, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:
+def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:
     """Mean and std of each channel, as `model.normalization` says; a gray image has the mean of another's channels."""
     kind = cfg.model.normalization
     if kind == "dataset":

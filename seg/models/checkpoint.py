@@ -16,13 +16,10 @@ from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
-from seg.settings.config import Params, checked
-from seg.settings.schema import Config, validate
+from seg.models.settings import TrainedSettings
+from seg.settings.section import Params
 
 FORMAT = 1
-
-SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "seed")
-"""The sections of the configuration that decide what training makes; dvc.yaml tracks the same. A checkpoint keeps its own of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class LoadedCheckpoint(Checkpoint):
     `trainer` that were not known then.
     """
 
-    typed_config: Config
+    settings: TrainedSettings
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -82,11 +79,10 @@ def bytes_of(content: Any) -> int:
     return sum(sizes.values())
 
 
-def load(path: Path, cfg: Config) -> LoadedCheckpoint:
+def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     """Read a checkpoint; DataError where it is missing, not one of ours, or of settings that this version does not take.
 
-    cfg: the configuration of the command that reads it. `_target_`s may name the modules that it allows; the file's own list is not
-    trusted.
+    allow: the modules below which its `_target_`s may lie. The file's own list is not trusted.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -101,33 +97,21 @@ def load(path: Path, cfg: Config) -> LoadedCheckpoint:
         raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
     facts = {f.name: content["data"][f.name] for f in fields(DatasetInfo) if f.name in content["data"]}
     facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
-    config = content["config"]
-    info = DatasetInfo(**facts)
-    return LoadedCheckpoint(content["state_dict"], config, info, content["epoch"], content["figures"], _typed(path, config, cfg))
+    config, info = content["config"], DatasetInfo(**facts)
+    return LoadedCheckpoint(content["state_dict"], config, info, content["epoch"], content["figures"], _settings(path, config, allow))
 
 
-def _typed(path: Path, trained: Params, cfg: Config) -> Config:
-    others = {name: value for name, value in cfg.model_dump(mode="json", by_alias=True).items() if name not in SECTIONS}
-    merged = others | {name: trained[name] for name in SECTIONS if name in trained}
-    if isinstance(merged.get("trainer"), dict):  # of which a network needs little: one of before or after this version does as well
-        merged["trainer"] = _known(cfg.trainer.model_dump(mode="json", by_alias=True), merged["trainer"])
+def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     try:
-        validate(merged)
+        return TrainedSettings.of(config | {"targets": {"allow": allow}})
     except ConfigError as error:
         raise DataError(
             f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
         ) from None
-    return checked(merged)
-
-
-def _known(present: Params, trained: Params) -> Params:
-    """The keys of `present`, with the values of `trained` where it has them."""
-    both = {key: (value, trained.get(key, value)) for key, value in present.items()}
-    return {key: _known(a, b) if isinstance(a, dict) and isinstance(b, dict) else b for key, (a, b) in both.items()}
 
 
 def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:
     """The model of a checkpoint, built from its own settings, in evaluation mode."""
-    model = build_model(checkpoint.typed_config, checkpoint.data, pretrained=False)
+    model = build_model(checkpoint.settings, checkpoint.data, pretrained=False)
     model.load_state_dict(checkpoint.state_dict)
     return model.eval()

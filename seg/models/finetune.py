@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seg.core.errors import ConfigError
 from seg.models.encoder_stages import find_encoder, stages_of
-from seg.settings.schema import Finetune
+from seg.models.settings import Finetune
 
 
 @dataclass(frozen=True)

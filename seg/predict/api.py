@@ -7,18 +7,19 @@ from typing import Any, overload
 import numpy as np
 import torch
 
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder, own_conf_folder
 from seg.core.errors import ConfigError, UsageError
 from seg.data.sample import ClassInfo, Prediction
 from seg.models.checkpoint import load as load_checkpoint
-from seg.models.network import CheckpointNetwork, Network
 from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
+from seg.predict.network import CheckpointNetwork, Network
+from seg.predict.settings import Predict
 from seg.predict.tiles.grid import Tiling
 from seg.predict.tiles.network import Tiled
 from seg.predict.views import View, Views, views_of
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config, Predict
 
 
 class Predictor:
@@ -128,7 +129,7 @@ def _network(path: Path, cfg: Config) -> Network:
         if cfg.predict.compile:
             raise ConfigError(f"{path}: is an exported file; predict.compile=true is for checkpoints, set it to false")
         return open_exported(path, cfg.predict.accelerator or "auto")
-    return CheckpointNetwork(load_checkpoint(path, cfg), cfg.predict.accelerator, cfg.predict.precision, cfg.predict.compile)
+    return CheckpointNetwork(load_checkpoint(path, cfg.targets.allow), cfg.predict.accelerator, cfg.predict.precision, cfg.predict.compile)
 
 
 def _written(value: Any) -> str:

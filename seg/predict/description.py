@@ -11,7 +11,7 @@ from typing import Literal
 
 from seg.core.errors import DataError
 from seg.data.sample import ClassInfo
-from seg.models.network import Facts
+from seg.predict.network import Facts
 
 FORMAT = "1"
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.models.network import Facts, Network
 from seg.models.semantic import predictions_of
 from seg.predict.fusion import RunningMean, check_merge, fuse
+from seg.predict.network import Facts, Network
 
 
 class Ensemble:

@@ -11,7 +11,7 @@ import numpy as np
 from seg.core.errors import DataError, UsageError
 from seg.core.natural import natural_key
 from seg.data.imagefile import read_bytes
-from seg.data.intensity import Range
+from seg.data.sample import Range
 from seg.sources.images import ImageReader
 from seg.sources.pairing import PICTURE_SUFFIXES, is_picture, pictures
 

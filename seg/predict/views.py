@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
-from seg.models.network import Facts, Network
 from seg.models.semantic import predictions_of
 from seg.predict.fusion import RunningMean, check_merge, fuse
+from seg.predict.network import Facts, Network
 
 Size = tuple[int, int]
 """Height and width in pixels."""

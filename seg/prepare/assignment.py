@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.findings import Finding
-from seg.data.record import Item, Source
-from seg.settings.schema import Column, Data, Split, Table
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Source
 from seg.sources.pairing import file_below
+from seg.sources.settings import Column, Data, Split, Table
 from seg.sources.splits import (
     SPLITS,
     by_blocks,

@@ -17,14 +17,14 @@ import cv2
 from seg.core.environment import keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
-from seg.data.findings import Finding, counted, finding_of
-from seg.data.record import Item, Source
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, Entry
 from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, Facts, facts_of
 from seg.prepare.spool import Spool, SpooledStored
+from seg.raw.findings import Finding, counted, finding_of
+from seg.raw.record import Item, Source
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
 from seg.storing.statistics import background_index

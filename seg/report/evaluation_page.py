@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seg.data.findings import plural
+from seg.core.errors import plural
 from seg.report import charts, confusions, gallery_code
 from seg.report.charts import histogram, reliability_chart
 from seg.report.confusions import confusion_section

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from seg.data.findings import plural
+from seg.core.errors import plural
 from seg.report.charts import Line, line_chart
 from seg.report.html import number, table, whole
 

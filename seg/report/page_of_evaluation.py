@@ -14,13 +14,14 @@ from seg.data.store import DatasetInfo
 from seg.evaluation.detail import Rows
 from seg.evaluation.predictions import Stored
 from seg.evaluation.record import Run
+from seg.evaluation.settings import Evaluate
+from seg.loading.dataset import SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.gallery_entries import class_map_entry, outlines_entry
 from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Table
-from seg.settings.schema import Evaluate, leaves
-from seg.training.loading.datamodule import SampleDataset
+from seg.settings.section import leaves
 
 TABLES = {
     "groups": ("Groups", "All figures over each group's images alone, and the interval of the first of them."),

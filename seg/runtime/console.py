@@ -1,6 +1,7 @@
 """What the console shows of a training."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,14 +9,13 @@ from lightning.pytorch.callbacks import Callback
 
 from seg.runtime.progress import duration, step_bar, style_of
 from seg.runtime.speed import GIB, Speed
-from seg.training.resume.history import figures_of
 
 
 class Console(Callback):
-    """A line an epoch, with the time left, speed and memory; in a terminal a bar below it."""
+    """A line an epoch, with the time left, speed and memory; in a terminal a bar below it. figures_of: those of the epoch that ends."""
 
-    def __init__(self, progress: str, monitor: str, speed: Speed) -> None:
-        self.style, self.monitor, self.speed = style_of(progress), monitor, speed
+    def __init__(self, progress: str, monitor: str, speed: Speed, figures_of: Callable[[pl.Trainer], dict[str, float]]) -> None:
+        self.style, self.monitor, self.speed, self.figures_of = style_of(progress), monitor, speed, figures_of
         self.best = float("-inf")
         self.bar: Any = None
 
@@ -41,7 +41,7 @@ class Console(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.style == "none" or not trainer.is_global_zero:
             return
-        figures = figures_of(trainer)
+        figures = self.figures_of(trainer)
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {figures['train_loss']:.3f}"]
         key = f"val_{self.monitor}"
         if key in figures:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import ArgumentError, ConfigError, did_you_mean, nearest
-from seg.settings.schema import Target, explain
+from seg.settings.section import Target, explain
 
 
 def check_allowed(name: str, allow: Sequence[str], key: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.pairing import Part, is_picture
 from seg.sources.regions import Region, Rules, packed, record_of, unpacked

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import IGNORE, ClassInfo, Label
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import gray_values, numbered, read_mask
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
 from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.settings import Split
 
 FACTOR = 1000
 """A value from here on is class id * 1000 + number of the instance; one below is a class id."""

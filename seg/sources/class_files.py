@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import IGNORE, ClassInfo, Label, Sample, no_instances
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of
@@ -29,6 +28,7 @@ from seg.sources.pairing import (
     refuse_other_size,
     unique,
 )
+from seg.sources.settings import Split
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 

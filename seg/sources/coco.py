@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from seg.core.errors import ConfigError, did_you_mean
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, read_item
 from seg.sources.coco_file import Annotation, Key, Picture, read_coco
 from seg.sources.images import ImageReader
 from seg.sources.pairing import file_below, folder_below, parts_of
 from seg.sources.regions import Region, rules_of
+from seg.sources.settings import Split
 
 
 class Coco:

@@ -8,17 +8,17 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
-from seg.data.findings import Finding
 from seg.data.imagefile import decode_color
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
 from seg.sources.panoptic_file import Annotation, PanopticFile, read_panoptic
 from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.settings import Split
 
 
 class CocoPanoptic:

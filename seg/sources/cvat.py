@@ -9,16 +9,16 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
 from seg.core.errors import DataError
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
 from seg.sources.images import ImageReader
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width
 from seg.sources.pairing import file_below, folder_below, parts_of
 from seg.sources.part_rle import Part
 from seg.sources.regions import Region, rules_of
+from seg.sources.settings import Split
 
 FORMAT = "'CVAT for images 1.1'"
 SHAPES = ("polygon", "box", "ellipse", "polyline", "points", "mask")

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo, Sample, no_instances
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.masks import READINGS, PixelClasses, check_choice
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
+from seg.sources.settings import Split
 
 
 class Folders:

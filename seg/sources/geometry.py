@@ -6,7 +6,7 @@ from math import ceil, floor
 import numpy as np
 import shapely
 
-from seg.data.findings import Finding, Severity
+from seg.raw.findings import Finding, Severity
 from seg.sources.part_rle import Part
 
 ROUNDING = 0.5  # pixels that a point may lie outside of an image before it is said: nothing is lost by so little

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.csvfile import read_rows
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.findings import Finding
 from seg.data.imagefile import decode_color, decode_palette
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import ClassMap
+from seg.sources.csvfile import read_rows
 from seg.sources.images import ImageReader
 from seg.sources.masks import check_choice, gray_values, numbered, packed, read_mask
 from seg.sources.pairing import Layout, Part, file_below, paired, parts_of, refuse_other_size
 from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.settings import Split
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.data.findings import Finding
 from seg.data.imagefile import decode, read_bytes, to_channels
-from seg.data.intensity import Range, to_8_bit
-from seg.data.record import Record
-from seg.data.sample import Sample
+from seg.data.sample import Range, Sample
+from seg.raw.findings import Finding
+from seg.raw.intensity import to_8_bit
+from seg.raw.record import Record
 
 
 @dataclass(frozen=True, slots=True)

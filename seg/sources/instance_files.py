@@ -8,16 +8,16 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
-from seg.data.findings import Finding
 from seg.data.labelmaps import layers_from_masks
-from seg.data.record import Item, Record
 from seg.data.sample import IGNORE, ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import Part, folder_below, image_item, is_mask, is_picture, parts_of, pictures, refuse_other_size, unique
+from seg.sources.settings import Split
 
 
 class InstanceFiles:

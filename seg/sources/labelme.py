@@ -7,17 +7,17 @@ from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
-from seg.data.findings import Finding
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.annotation_file import refuse_other_size
 from seg.sources.images import ImageReader, RawImage
 from seg.sources.labelme_file import LabelmeFile, read_labelme, regions_of
 from seg.sources.outlines import refuse_no_width
 from seg.sources.pairing import Part, folder_below, is_picture, parts_of, pictures
 from seg.sources.regions import record_of, rules_of
+from seg.sources.settings import Split
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
-from seg.data.findings import Finding, finding_of
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.record import Item
-from seg.settings.schema import Split
+from seg.raw.findings import Finding, finding_of
+from seg.raw.record import Item
+from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
 
 SHOWN = 12  # names of what a folder holds that an error lists

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.findings import Finding, Severity
 from seg.data.labelmaps import decode
-from seg.data.record import Record
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
+from seg.raw.findings import Finding, Severity
+from seg.raw.record import Record
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.geometry import box_of, examine
 from seg.sources.images import RawImage

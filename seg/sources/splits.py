@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.csvfile import read_rows
 from seg.core.errors import ConfigError, DataError, did_you_mean, nearest
 from seg.core.natural import natural_key
+from seg.sources.csvfile import read_rows
 
 SPLITS = ("train", "val", "test")
 

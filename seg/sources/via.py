@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.findings import Finding
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, number_of, numbers_of, place_of, read_item, read_json
 from seg.sources.images import ImageReader
 from seg.sources.outlines import ellipse, rectangle, refuse_no_width
 from seg.sources.pairing import file_below, folder_below, parts_of
 from seg.sources.part_rle import Part
 from seg.sources.regions import Region, rules_of
+from seg.sources.settings import Split
 
 SHAPES = "polygon, polyline, rect, circle, ellipse or point"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.findings import Finding
 from seg.data.imagefile import decode_palette, read_bytes
-from seg.data.record import Item, Record
 from seg.data.sample import IGNORE, ClassInfo, Sample, no_instances
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.class_map import DROP, ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
+from seg.sources.settings import Split
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 

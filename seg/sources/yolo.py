@@ -6,15 +6,15 @@ from pathlib import Path
 import yaml
 
 from seg.core.errors import DataError
-from seg.data.findings import Finding
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.outlines import rectangle
 from seg.sources.pairing import Part, file_below, folder_below, parts_of, pictures
 from seg.sources.regions import Region, record_of, rules_of
+from seg.sources.settings import Split
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 

@@ -13,14 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from seg.augment.policy import Policy, check_policy, compile_policy
+from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
 from seg.core.outputs import replaced_folder
-from seg.data.record import Record
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.pictures.sheets import save_preview
+from seg.raw.record import Record
 from seg.runtime.progress import track
-from seg.settings.schema import Config
+from seg.runtime.settings import Paths, Runtime
+from seg.settings.section import Count, Sections, Targets
+from seg.settings.task import Task
 from seg.storing.write import Stored, write_record, write_split
 
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
@@ -29,7 +32,18 @@ Draw = Callable[[int, int], Sample]
 """(index of an image, seed) -> what the policy makes of it."""
 
 
-def run(cfg: Config, out: Path) -> None:
+class Settings(Sections):
+    """What the stage reads."""
+
+    augment: Augment
+    task: Task
+    seed: Count
+    paths: Paths
+    runtime: Runtime
+    targets: Targets
+
+
+def run(cfg: Settings, out: Path) -> None:
     prepared = Path(cfg.paths.prepare)
     info, folder = read_info(prepared), prepared / "train"
     policy = compile_policy(cfg.augment, cfg.targets.allow)
@@ -61,7 +75,7 @@ def run(cfg: Config, out: Path) -> None:
 
 
 def store_copies(
-    folder: Path, draw: Draw, entries: Sequence[Entry], cfg: Config, classes: Sequence[ClassInfo], with_instances: bool
+    folder: Path, draw: Draw, entries: Sequence[Entry], cfg: Settings, classes: Sequence[ClassInfo], with_instances: bool
 ) -> list[Stored]:
     """Write `augment.copies` draws of every image as a split's folder."""
     copies = augmented(draw, [e.image_id for e in entries], cfg.augment.copies, cfg.seed)

@@ -15,18 +15,20 @@ from seg.compare.images import ComparedImages
 from seg.compare.page import write_comparison
 from seg.compare.page_data import Comparison, sentence, signed
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
+from seg.configure.compose import compose
 from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.predictions import Stored, stored
+from seg.evaluation.settings import Bootstrap
+from seg.loading.dataset import PreparedData
 from seg.metrics.base import ImageScore, Metrics
 from seg.report.tables import write_rows
 from seg.runtime.progress import track
-from seg.settings.config import compose
-from seg.settings.schema import Bootstrap, Task, explain, leaves
+from seg.settings.section import explain, leaves
 from seg.settings.targets import build
-from seg.training.loading.datamodule import SegmentationData
+from seg.settings.task import Task
 
 OWN = ("compare.html", "differences.csv", "per_image.csv")
 
@@ -124,7 +126,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     """Score the stored predictions of each run, and find how they differ."""
     settings, first = [Settings.of(found) for found in runs], runs[0].run
     with_instances, runtime = settings[0].task.instances, params["runtime"]
-    data = SegmentationData(prepared, None, None, 1, settings[0].batch_size, runtime["workers"], 0, with_instances)
+    data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], with_instances)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
     predictions: list[Stored] = [stored(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs]

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from seg.configure.compose import compose, literal
+from seg.configure.config import Config, check_signatures, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError
-from seg.settings.config import Params, check_signatures, checked, compose, literal
-from seg.settings.rawdata import RAW, WEIGHTS, find_root, link_input, local_weights
-from seg.settings.schema import Config, leaves
+from seg.settings.inputs import RAW, WEIGHTS, find_root, link_input, local_weights
+from seg.settings.section import Params, leaves
 
 PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"
@@ -41,7 +42,7 @@ def run(project: Path, overrides: list[str] | None = None) -> None:
     config = checked(new)
     refuse_paths(new[OVERRIDES])
     check_signatures(config, known=_known(_committed(project) if in_experiment else old))
-    root, weights = find_root(project, config.data), local_weights(project, config.model)
+    root, weights = find_root(project, config.data.root, config.data.obtain), local_weights(project, config.model.weights)
     refuse_own_output(project, config, weights)
     link_input(project, RAW, root)
     link_input(project, WEIGHTS, weights)

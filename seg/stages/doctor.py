@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from seg.core.errors import DataError
-from seg.data.findings import counted, finding_of, plural
+from seg.core.errors import DataError, plural
 from seg.doctor.page import Page, write_page
 from seg.prepare.assignment import Division
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
-from seg.settings.schema import Config
-from seg.stages.prepare import print_findings, source_of
+from seg.raw.findings import counted, finding_of
+from seg.stages.prepare import Settings, print_findings, source_of
 
 
-def run(cfg: Config, out: Path) -> None:
+def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg)
     try:
         examination = examine(source, classes, Division.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)

@@ -9,34 +9,44 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg.core.errors import DataError
-from seg.data.findings import plural
+from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.evaluation.detail import Rows, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
 from seg.evaluation.predictions import Stored, stored, written
 from seg.evaluation.record import Run, write_run
+from seg.evaluation.settings import Evaluate
+from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
-from seg.models.network import CheckpointNetwork
 from seg.pictures.instances import instance_panels
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
+from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.tables import write_metrics, write_rows
 from seg.runtime.progress import track
-from seg.settings.schema import Config
+from seg.runtime.settings import Paths, Runtime
+from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
-from seg.training.loading.datamodule import SampleDataset, SegmentationData
 
 
-def run(cfg: Config, out: Path) -> float:
+class Settings(Sections):
+    """What the stage reads."""
+
+    evaluate: Evaluate
+    paths: Paths
+    runtime: Runtime
+    targets: Targets
+
+
+def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that training monitors."""
-    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg)
-    trained, settings, split = checkpoint.typed_config, cfg.evaluate, cfg.evaluate.split
+    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
+    trained, settings, split = checkpoint.settings, cfg.evaluate, cfg.evaluate.split
     with_instances = trained.task.instances
-    data = SegmentationData(Path(cfg.paths.prepare), None, None, 1, settings.batch_size, cfg.runtime.workers, 0, with_instances)
+    data = PreparedData(Path(cfg.paths.prepare), settings.batch_size, cfg.runtime.workers, with_instances)
     refuse_other_classes(checkpoint, data)
     dataset = data.split_dataset(split)
     entries = [entry for _, entry in dataset.rows]
@@ -92,17 +102,17 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{split}: {row['figure']:<{width}}  {value}{limits}")
 
 
-def run_of(checkpoint: LoadedCheckpoint, cfg: Config, info: DatasetInfo) -> Run:
+def run_of(checkpoint: LoadedCheckpoint, cfg: Settings, info: DatasetInfo) -> Run:
     """The record of an evaluation with these settings."""
-    own = cfg.model_dump(mode="json", by_alias=True)
+    own = cfg.dump()
     left_out = ("targets", "paths", "runtime", "plots", "overrides")  # of the machine or the page, not of the model
     settings = {key: own[key] if key == "evaluate" else value for key, value in checkpoint.config.items() if key not in left_out}
-    task = checkpoint.typed_config.task
+    task = checkpoint.settings.task
     classes = [c.name for c in info.classes]
     return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings)
 
 
-def refuse_other_classes(checkpoint: Checkpoint, data: SegmentationData) -> None:
+def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
     """Raise DataError where the checkpoint was trained on other classes or channels than the data has."""
     trained, here = (", ".join(c.name for c in info.classes) for info in (checkpoint.data, data.info))
     if trained != here:

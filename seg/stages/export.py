@@ -8,17 +8,19 @@ from typing import Any
 
 import yaml
 
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
+from seg.export.settings import Export
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
-from seg.models.network import Facts
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config, Export, leaves
+from seg.predict.network import Facts
+from seg.settings.section import leaves
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -40,8 +42,8 @@ def run(project: Path, arguments: list[str]) -> Exported:
     settings = cfg.export
     out = _out(path, settings)
     size = _size(settings.size)
-    checkpoint = load(path, cfg)
-    task = checkpoint.typed_config.task.name
+    checkpoint = load(path, cfg.targets.allow)
+    task = checkpoint.settings.task.name
     _refuse(settings, task, checkpoint)
     needed = NEEDS[settings.format]
     for number, package in enumerate(needed):
@@ -138,7 +140,7 @@ def _endings(out: Path) -> tuple[str, ...]:
 
 
 def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
-    if not checkpoint.typed_config.task.instances:
+    if not checkpoint.settings.task.instances:
         return
     if settings.format == "torch_export":
         raise ConfigError(
@@ -150,7 +152,7 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
-    trained, data = checkpoint.typed_config, checkpoint.data
+    trained, data = checkpoint.settings, checkpoint.data
     data_range = checkpoint.config.get("data", {}).get("range")
     facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data_range)
     try:

@@ -6,13 +6,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import NoReturn
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
 from seg.recognise.formats import formats_of, image_facts
 from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
 from seg.recognise.write import as_yaml
-from seg.settings.config import checked, compose
 
 OTHERS = 4  # further guesses that are named
 

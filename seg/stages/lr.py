@@ -13,17 +13,23 @@ from seg.loading.workers import Place, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.runtime.progress import track
-from seg.settings.schema import Config
 from seg.stages.lr_finder import range_test, suggestion, write_curve
 from seg.stages.train import load_data
 from seg.training.build import build_module, check_network, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.settings import LrFinder, TrainingSettings
 from seg.training.step.accumulation import named_losses
 from seg.training.step.limits import check_batch_sizes
 from seg.training.trainer import quiet
 
 
-def run(cfg: Config, out: Path) -> float:
+class Settings(TrainingSettings):
+    """What the stage reads."""
+
+    lr_finder: LrFinder
+
+
+def run(cfg: Settings, out: Path) -> float:
     """Returns the suggested rate; InputError where the loss falls at none."""
     quiet()
     keep_freed_memory()
@@ -59,7 +65,7 @@ def min_at(values: list[float]) -> int:
     return values.index(min(values))
 
 
-def counted(step: Callable[[float], float], cfg: Config) -> Callable[[float], float]:
+def counted(step: Callable[[float], float], cfg: Settings) -> Callable[[float], float]:
     """The same function, with progress on the console."""
     shown = iter(track(iter(int, 1), cfg.lr_finder.steps, "steps", cfg.runtime.progress))
 
@@ -70,7 +76,7 @@ def counted(step: Callable[[float], float], cfg: Config) -> Callable[[float], fl
     return taken
 
 
-def training_step(cfg: Config, data: SegmentationData, device: torch.device) -> Callable[[float], float]:
+def training_step(cfg: Settings, data: SegmentationData, device: torch.device) -> Callable[[float], float]:
     """(rate) -> the loss of the next training batch, after which the step is taken; as `train` does in its first epoch, on one device.
 
     Groups keep their share of the rate. Nothing of it outlives the function.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from seg.settings.schema import LrFinder
+from seg.training.settings import LrFinder
 
 
 @dataclass(frozen=True, slots=True)

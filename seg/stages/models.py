@@ -11,6 +11,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, InputError, did_you_mean
 from seg.data.sample import ClassInfo
@@ -18,8 +20,7 @@ from seg.data.store import DatasetInfo
 from seg.models.build import build_model
 from seg.models.dry_run import freeze_unused
 from seg.models.encoders import describe, encoder_names
-from seg.settings.config import Params, checked, compose
-from seg.settings.schema import Config
+from seg.settings.section import Params
 
 WIDE = 300
 """Columns where the output is no terminal, so that no row is broken."""

@@ -7,8 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from seg.core.errors import DataError, UsageError
-from seg.data.findings import plural
+from seg.core.errors import DataError, UsageError, plural
 from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:

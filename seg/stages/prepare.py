@@ -3,19 +3,28 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.data.findings import Finding
-from seg.data.record import Source
 from seg.data.sample import ClassInfo, Color
 from seg.prepare.assignment import Division
 from seg.prepare.run import SEE_ALL, prepare
-from seg.settings.config import AT_RUN_TIME
-from seg.settings.rawdata import find_root
-from seg.settings.schema import Config
+from seg.raw.findings import Finding
+from seg.raw.record import Source
+from seg.runtime.settings import Runtime
+from seg.settings.inputs import find_root
+from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
 from seg.sources.images import ImageReader
+from seg.sources.settings import SOURCE_ARGUMENTS, Data
 
 
-def run(cfg: Config, out: Path) -> None:
+class Settings(Sections):
+    """What the stage reads."""
+
+    data: Data
+    runtime: Runtime
+    targets: Targets
+
+
+def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg)
     runtime = cfg.runtime
     info, findings = prepare(source, cfg.data.name, classes, Division.of(cfg.data), root, out, runtime.workers, runtime.progress)
@@ -26,16 +35,14 @@ def run(cfg: Config, out: Path) -> None:
         print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
 
 
-def source_of(cfg: Config) -> tuple[Source, list[ClassInfo], Path | None]:
+def source_of(cfg: Settings) -> tuple[Source, list[ClassInfo], Path | None]:
     """The source of raw data that data.source names, its classes, and the folder that holds it."""
-    root = find_root(Path.cwd(), cfg.data)
+    root = find_root(Path.cwd(), cfg.data.root, cfg.data.obtain)
     classes = [
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
-    given = dict(
-        zip(AT_RUN_TIME["data.source"], (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True)
-    )
+    given = dict(zip(SOURCE_ARGUMENTS, (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True))
     return build(cfg.data.source, cfg.targets.allow, "data.source", given), classes, root
 
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from seg.augment.policy import compile_policy
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder
-from seg.core.errors import ConfigError
-from seg.data.findings import plural
-from seg.models.checkpoint import SECTIONS
+from seg.core.errors import ConfigError, plural
 from seg.runtime.progress import duration
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config
 from seg.stages.train import load_data, read_augmented
 from seg.sweep.check import check_overrides, check_space
 from seg.sweep.experiment import experiment_path, is_ours, write_experiment
@@ -24,6 +22,7 @@ from seg.sweep.processes import Training, output_of, share, start, stop, train_c
 from seg.sweep.results import importances, table, write_trials
 from seg.sweep.space import read_space
 from seg.sweep.trials import Trial, Trials
+from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.watch.study import PRUNED, library
 
 ROOT = Path("outputs/sweeps")
@@ -54,11 +53,12 @@ def run(project: Path, overrides: Sequence[str]) -> None:
 
 def check_data(cfg: Config) -> dict[str, str]:
     """The digests of what trials train on; InputError where it is missing, or was made with other settings than the sweep's."""
-    data = load_data(cfg)
+    training = TrainingSettings.of(cfg.dump())
+    data = load_data(training)
     remedy = "run `seg configure` with the overrides of this sweep that are not of its own, then `dvc repro augment`"
     if data.info.name != cfg.data.name:
         raise ConfigError(f"data={cfg.data.name}: but {cfg.paths.prepare} holds {data.info.name}; {remedy}")
-    summary = read_augmented(cfg, data)
+    summary = read_augmented(training, data)
     if data.policy is None or data.policy.to_json() != compile_policy(cfg.augment, cfg.targets.allow).to_json():
         made = "other settings of it" if summary["policy"] == cfg.augment.name else f"augment={summary['policy']}"
         raise ConfigError(f"augment={cfg.augment.name}: but {cfg.paths.augment} was made with {made}; {remedy}")

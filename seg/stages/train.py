@@ -13,11 +13,9 @@ from seg.augment.policy import load_policy
 from seg.core.environment import in_first_process, keep_freed_memory
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.scratch import Scratch, fingerprint, scratch_root
-from seg.models.checkpoint import SECTIONS
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
-from seg.settings.rawdata import local_weights
-from seg.settings.schema import Config
+from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
 from seg.training.loading.cache_choice import CacheSettings
@@ -29,6 +27,7 @@ from seg.training.ranks.strategies import Sharded
 from seg.training.resume.history import History
 from seg.training.resume.outputs import write_outputs
 from seg.training.resume.within_epoch import Place, place_in
+from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.step import learning_rate
 from seg.training.step.acceleration import accelerate, check_acceleration
 from seg.training.step.accumulation import check_strategy
@@ -37,9 +36,11 @@ from seg.training.trainer import build_trainer, quiet
 from seg.training.watch.loggers import check_installed
 from seg.training.watch.trial import end_if_pruned
 
+Settings = TrainingSettings
+
 
 @following_rank_0()
-def run(cfg: Config, out: Path) -> float:
+def run(cfg: TrainingSettings, out: Path) -> float:
     """Returns the best value of the monitored figure."""
     quiet()
     keep_freed_memory()
@@ -59,7 +60,7 @@ def run(cfg: Config, out: Path) -> float:
             f"task.monitor={cfg.task.monitor}: {did_you_mean(cfg.task.monitor, make_metrics(cfg, data).figures(), 'figures')}"
         )
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
-    weights = local_weights(Path.cwd(), cfg.model)
+    weights = local_weights(Path.cwd(), cfg.model.weights)
     inputs = [data.info.digest, read_augmented(cfg, data)["digest"], hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""]
     name = fingerprint(settings, [*inputs, torch.__version__, pl.__version__])
     scratch = Scratch(scratch_root(Path.cwd()) / "train", name)
@@ -69,7 +70,7 @@ def run(cfg: Config, out: Path) -> float:
         return fit(cfg, data, out, scratch, folder)
 
 
-def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder: Path) -> float:
+def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scratch, folder: Path) -> float:
     """Train, from the last checkpoint of an interrupted run if there is one, and write the outputs."""
     device = device_of(cfg.trainer.accelerator)
     precision = choose_precision(cfg.trainer.precision, device)
@@ -115,7 +116,7 @@ def fit(cfg: Config, data: SegmentationData, out: Path, scratch: Scratch, folder
     return max(row[key] for row in history.rows if key in row)
 
 
-def write_verdict(cfg: Config, data: SegmentationData, out: Path, history: History) -> None:
+def write_verdict(cfg: TrainingSettings, data: SegmentationData, out: Path, history: History) -> None:
     """overfit.json and history.csv of images that were learned by heart, and what they mean."""
     assert cfg.trainer.overfit
     found = verdict(history.rows, cfg.task.monitor, cfg.trainer.overfit.figure, data.num_training_images())
@@ -125,7 +126,7 @@ def write_verdict(cfg: Config, data: SegmentationData, out: Path, history: Histo
     print(found["said"])
 
 
-def read_augmented(cfg: Config, data: SegmentationData) -> dict[str, Any]:
+def read_augmented(cfg: TrainingSettings, data: SegmentationData) -> dict[str, Any]:
     """The summary that `augment` wrote; DataError where it is missing, or was made of another data set."""
     path = Path(cfg.paths.augment) / "augmented.json"
     try:
@@ -137,7 +138,7 @@ def read_augmented(cfg: Config, data: SegmentationData) -> dict[str, Any]:
     return summary
 
 
-def load_data(cfg: Config) -> SegmentationData:
+def load_data(cfg: TrainingSettings) -> SegmentationData:
     """The prepared data with the augmentation that `augment` compiled."""
     augmented = Path(cfg.paths.augment)
     try:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from seg.data.findings import Finding
 from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
-from seg.data.record import Record
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
 from seg.data.store import OWN_COLUMNS, SCHEMA_VERSION, DatasetInfo, Entry, numbers_of
+from seg.raw.findings import Finding
+from seg.raw.record import Record
 from seg.storing.duplicates import perceptual_hash, thumbnail
 from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summarise
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from seg.configure.compose import compose
+from seg.configure.config import check_signatures, checked
 from seg.core.errors import ConfigError
-from seg.models.checkpoint import SECTIONS
-from seg.settings.config import check_signatures, checked, compose
 from seg.sweep.space import Dimension
+from seg.training.settings import SECTIONS
 
 SWEPT = tuple(section for section in SECTIONS if section != "task")
 """The sections that may vary: those that a training reads, but for the task, by which the figure itself would be another."""

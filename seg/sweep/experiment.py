@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from seg.configure.compose import compose
 from seg.core.errors import ConfigError
-from seg.settings.config import Params, compose
+from seg.settings.section import Params
 
 MARK = "# Written by seg sweep, which replaces it as long as it is as written. check="
 APART = ("sweep", "experiment", "paths", "runtime", "overrides")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seg.configure.compose import literal
 from seg.core.environment import num_cores
-from seg.settings.config import literal
 from seg.sweep.trials import Trial
 from seg.training.watch.study import PRUNED
 

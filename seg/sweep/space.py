@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from seg.configure.compose import literal
 from seg.core.errors import ConfigError, nearest
-from seg.settings.config import literal
-from seg.settings.schema import Section, explain
+from seg.settings.section import Section, explain
 
 if TYPE_CHECKING:
     import optuna

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Sweep
+from seg.sweep.settings import Sweep
 from seg.sweep.space import Dimension, most_epochs, overrides_of
 from seg.training.watch.study import EPOCHS, JOURNAL, library, open_study, trial_of
 

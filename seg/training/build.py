@@ -11,24 +11,23 @@ from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, make_plan
-from seg.settings.config import AT_RUN_TIME
-from seg.settings.schema import Config
 from seg.settings.targets import build
 from seg.training.loading.datamodule import SegmentationData, TrainingBatches
 from seg.training.module import SegmentationModule
+from seg.training.settings import SCHEDULER_ARGUMENTS, TrainingSettings
 from seg.training.step.acceleration import chosen_fused
 from seg.training.step.batch_size import find_batch_size
 from seg.training.step.limits import Limits
 
 
-def make_model(cfg: Config, data: SegmentationData) -> SegmentationModel:
+def make_model(cfg: TrainingSettings, data: SegmentationData) -> SegmentationModel:
     """The model to train, with the weights that it starts from."""
     model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
     return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
 
 
 def build_module(
-    cfg: Config,
+    cfg: TrainingSettings,
     data: SegmentationData,
     model: SegmentationModel,
     limits: Limits,
@@ -50,7 +49,7 @@ def build_module(
     def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
         known: dict[str, Any] = dict.fromkeys(("total_steps", "T_max", "total_iters"), steps)
         known |= {"optimizer": optimizer, "max_lr": [group["lr"] for group in optimizer.param_groups]}
-        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in AT_RUN_TIME["scheduler"]})
+        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in SCHEDULER_ARGUMENTS})
 
     return SegmentationModule(
         model,
@@ -65,7 +64,7 @@ def build_module(
     )
 
 
-def make_limits(cfg: Config, data: SegmentationData) -> Limits:
+def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
     """How many images a device sees at once: as set, or to be found (auto)."""
 
     def find(trainer: pl.Trainer, module: pl.LightningModule) -> int:
@@ -92,7 +91,7 @@ def _step_images(data: SegmentationData, world_size: int) -> int:
     return TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
 
 
-def make_metrics(cfg: Config, data: SegmentationData) -> Metrics:
+def make_metrics(cfg: TrainingSettings, data: SegmentationData) -> Metrics:
     """Fresh streaming figures of the task."""
     metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", {"class_names": [c.name for c in data.info.classes]})
     return metrics

@@ -8,15 +8,15 @@ from lightning.pytorch.callbacks import Callback
 from seg.runtime.console import Console
 from seg.runtime.speed import Speed
 from seg.runtime.starvation import Starvation
-from seg.settings.schema import Config
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.ranks.ranks import Ranks
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.checkpoints import Keep, Patience
-from seg.training.resume.history import History
+from seg.training.resume.history import History, figures_of
 from seg.training.resume.means import EpochMeans
 from seg.training.resume.outputs import kept_settings
 from seg.training.resume.within_epoch import SaveWithin
+from seg.training.settings import TrainingSettings
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
 from seg.training.watch.guard import Guard, Kept
@@ -26,7 +26,7 @@ from seg.training.watch.trial import reporters
 
 
 def callbacks_of(
-    cfg: Config, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
+    cfg: TrainingSettings, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
 ) -> list[Callback]:
     """First the means that others read, then those that watch, then those that keep what all know of a step.
 
@@ -49,7 +49,7 @@ def callbacks_of(
     ]
 
 
-def watchers(cfg: Config, data: SegmentationData, scratch: Path, history: History) -> list[Callback]:
+def watchers(cfg: TrainingSettings, data: SegmentationData, scratch: Path, history: History) -> list[Callback]:
     """In the order in which they act: what measures first, then what may end the training, what keeps and logs, what says."""
     speed = Speed()
     chosen: list[Callback] = [speed]
@@ -60,5 +60,5 @@ def watchers(cfg: Config, data: SegmentationData, scratch: Path, history: Histor
         log = Log(cfg, scratch, history, speed)
         chosen.append(log)
         if cfg.logger.pictures:
-            chosen.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes, cfg.evaluate.score_threshold))
-    return [*chosen, Starvation(cfg.runtime.data_wait, speed), Console(cfg.runtime.progress, cfg.task.monitor, speed)]
+            chosen.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes))
+    return [*chosen, Starvation(cfg.runtime.data_wait, speed), Console(cfg.runtime.progress, cfg.task.monitor, speed, figures_of)]

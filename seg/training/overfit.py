@@ -8,8 +8,10 @@ from torch.utils.data import DataLoader
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Sample
-from seg.settings.schema import Config
-from seg.training.loading.datamodule import EvaluationBatches, SampleDataset, SegmentationData, Size, TrainingBatches
+from seg.loading.dataset import SampleDataset, Size, in_stored_order
+from seg.loading.workers import Place
+from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.settings import TrainingSettings
 
 
 class FewImages(SegmentationData):
@@ -41,12 +43,10 @@ class FewImages(SegmentationData):
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        dataset = self.few()
-        sizes = [(entry.height, entry.width) for _, entry in dataset.rows]
-        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank()), sizes)
+        return in_stored_order(self.few(), self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
 
 
-def refuse_pipeline(cfg: Config, out: Path) -> None:
+def refuse_pipeline(cfg: TrainingSettings, out: Path) -> None:
     """Raise ConfigError where the pipeline would take what a few images taught for a trained model."""
     if cfg.trainer.overfit and out.resolve() == Path(cfg.paths.train).resolve():
         raise ConfigError(

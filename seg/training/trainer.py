@@ -15,12 +15,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from seg.core.environment import processes_started
 from seg.core.errors import ConfigError
 from seg.models.finetune import thaws
-from seg.settings.schema import Config
 from seg.training.ranks.strategies import Replicated, Sharded, ShardedPrecision
 from seg.training.resume.checkpoints import WholeCheckpointIO
+from seg.training.settings import TrainingSettings
 
 
-def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
+def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
     strategy = make_strategy(strategy_of(cfg), num_devices(cfg, device) * cfg.trainer.num_nodes)
     sharded = isinstance(strategy, Sharded)
@@ -63,7 +63,7 @@ def build_trainer(cfg: Config, callbacks: list[Callback], folder: Path, device: 
     return trainer
 
 
-def num_devices(cfg: Config, device: torch.device) -> int:
+def num_devices(cfg: TrainingSettings, device: torch.device) -> int:
     """Devices of this machine that the setting means."""
     devices = cfg.trainer.devices
     if devices == "auto":
@@ -80,14 +80,14 @@ def make_strategy(name: str, world_size: int) -> str | Strategy:
     return Replicated(find_unused_parameters=True) if name.endswith("find_unused_parameters_true") else Replicated()
 
 
-def syncs_batchnorm(cfg: Config, device: torch.device) -> bool:
+def syncs_batchnorm(cfg: TrainingSettings, device: torch.device) -> bool:
     """Whether batch norms take their statistics from the batches of all devices; torch has this for GPUs alone."""
     if cfg.trainer.sync_batchnorm is True and device.type == "cpu":
         raise ConfigError("trainer.sync_batchnorm=true: torch cannot do this on a CPU; set trainer.sync_batchnorm=auto or false")
     return device.type == "cuda" and cfg.trainer.sync_batchnorm is not False
 
 
-def strategy_of(cfg: Config) -> str:
+def strategy_of(cfg: TrainingSettings) -> str:
     """Lightning's name of the strategy.
 
     DDP waits for the gradient of every parameter that it was built with. It is built before the first epoch, while all

@@ -18,7 +18,7 @@ from seg.augment.policy import Policy, check_policy, compile_policy, load_policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import Sample, no_instances, validate
-from seg.settings.schema import Target
+from seg.settings.section import Target
 
 ALLOW = ["albumentations"]
 POLICIES = sorted(path.stem for path in (ROOT / "conf/augment").glob("*.yaml"))

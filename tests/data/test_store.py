@@ -12,12 +12,12 @@ from pycocotools.coco import COCO
 from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny, split, tree, write_folders
 
 from seg.core.errors import DataError
-from seg.data.record import Item, Record
 from seg.data.sample import Sample, no_instances
 from seg.data.store import SCHEMA_VERSION, read_annotations, read_entries, read_info, read_sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
 from seg.prepare.spool import Spool, SpooledStored
+from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.storing.duplicates import perceptual_hash, thumbnail
 from seg.storing.write import write_record, write_split

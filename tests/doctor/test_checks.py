@@ -11,13 +11,13 @@ import pytest
 from tiny import CLASSES, colored, encoded, folders, picture, split, write
 
 from seg.core.errors import DataError
-from seg.data.findings import Finding, finding_of
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
-from seg.data.record import Item, Record, Source
 from seg.data.sample import BACKGROUND, ClassInfo, Sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import examine
-from seg.settings.schema import Split
+from seg.raw.findings import Finding, finding_of
+from seg.raw.record import Item, Record, Source
+from seg.sources.settings import Split
 
 COUNT = 24
 SIZE = (48, 64)

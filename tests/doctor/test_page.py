@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.data.findings import Finding
-from seg.data.record import Source
 from seg.doctor.page import MOST_PICTURES, Page, write_page
 from seg.doctor.pictures import SIDE, Album
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Division
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import Examination, examine
+from seg.raw.findings import Finding
+from seg.raw.record import Source
 
 VOID = {"meta", "img", "link", "br"}
 

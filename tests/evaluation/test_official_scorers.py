@@ -12,12 +12,12 @@ from official import cocos_figures, evaluated
 from random_instances import random_scenes
 from tiny import CLASSES, picture, write
 
-from seg.data.record import Record
 from seg.data.sample import IGNORE, Prediction
 from seg.data.store import read_entries, read_sample
 from seg.evaluation.predictions import written
 from seg.loading.batch import collate
 from seg.metrics.semantic import SemanticMetrics
+from seg.raw.record import Record
 from seg.stages import prepare
 from seg.storing.write import write_record, write_split
 

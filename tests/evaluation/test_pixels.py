@@ -9,7 +9,7 @@ from seg.evaluation.boundary import boundary_f, boundary_iou, count_bands, count
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
 from seg.evaluation.surface import surface_distances
-from seg.settings.schema import Target
+from seg.settings.section import Target
 from seg.settings.targets import build
 
 NAMES = list("abcdef")

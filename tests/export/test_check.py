@@ -8,7 +8,7 @@ from random_instances import rle_of
 
 from seg.data.sample import Prediction
 from seg.export.check import Instances, Pixels
-from seg.settings.schema import ExportCheck
+from seg.export.settings import ExportCheck
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from untrained import CLASSES, CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import ConfigError, DataError
 from seg.models.checkpoint import LoadedCheckpoint
-from seg.models.network import CheckpointNetwork
 from seg.predict.exported import ExportedNetwork, open_exported
+from seg.predict.network import CheckpointNetwork
 from seg.stages import export
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from untrained import ROOT, untrained
 
 from seg.export.check import Instances, Pixels
 from seg.export.graph import BinnedMean
-from seg.models.network import CheckpointNetwork
 from seg.predict.exported import open_exported
+from seg.predict.network import CheckpointNetwork
 from seg.stages import export
 
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=64"]

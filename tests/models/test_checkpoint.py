@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 
+from seg.configure.config import Config
 from seg.core.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
-from seg.models.checkpoint import SECTIONS, Checkpoint, load, restore, save
-from seg.settings.schema import Config
+from seg.models.checkpoint import Checkpoint, load, restore, save
+from seg.training.settings import SECTIONS
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 

@@ -8,12 +8,12 @@ import torch
 from conftest import MakeConfig, MakeInfo
 from torch import nn
 
+from seg.configure.config import AT_RUN_TIME
 from seg.core.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.finetune import Plan, check_finetune, make_plan, thaws
-from seg.settings.config import AT_RUN_TIME
-from seg.settings.schema import Finetune
+from seg.models.settings import Finetune
 from seg.settings.targets import build
 from seg.training import build as parts
 

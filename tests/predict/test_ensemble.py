@@ -9,9 +9,9 @@ from equivariant import CLASSES, Blobs, Pixels
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Prediction
-from seg.models.network import Facts
 from seg.predict.ensemble import Ensemble
 from seg.predict.fusion import fuse
+from seg.predict.network import Facts
 from seg.predict.views import Views
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.models.network import Network
+from seg.predict.network import Network
 from seg.predict.views import SETS, VIEWS, View, Views, views_of
 
 SIZES = [(8, 8), (7, 11), (5, 1), (1, 6)]

@@ -11,12 +11,12 @@ import pytest
 from tiny import CLASSES, Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
 
 from seg.core.errors import ConfigError, DataError, InputError
-from seg.data.record import Item, Record
 from seg.data.store import read_entries
 from seg.prepare import run as preparation
-from seg.settings.schema import Split
+from seg.raw.record import Item, Record
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 NAMES = [f"scene{number}" for number in range(8)]
 SPLITS = ("train", "val", "test")

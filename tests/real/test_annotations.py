@@ -13,9 +13,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import masks_of, read_back
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import read_info
-from seg.settings.config import checked, compose
 from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]

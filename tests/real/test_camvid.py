@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.store import read_entries, read_info
-from seg.settings.config import checked, compose
 from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ import pytest
 from compared import samples_of, write_evaluation
 from sklearn.metrics import jaccard_score
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.sample import Prediction, Sample
-from seg.settings.config import checked, compose
 from seg.stages import compare, prepare
 
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.imagefile import decode_color, read_bytes
 from seg.prepare.assignment import Division
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import Examination, examine
-from seg.settings.config import checked, compose
 from seg.stages.prepare import source_of
 from seg.storing.duplicates import near_pairs, perceptual_hash, thumbnail
 

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.store import read_entries, read_info, read_sample
 from seg.loading.batch import collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, save
-from seg.models.network import CheckpointNetwork, Network
 from seg.predict.exported import open_exported
-from seg.settings.config import checked, compose
+from seg.predict.network import CheckpointNetwork, Network
 from seg.stages import export, prepare
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from seg.configure.config import Config, checked
 from seg.core.errors import DataError
 from seg.data.store import read_info
-from seg.settings.config import Params, checked
-from seg.settings.schema import Config, Data
+from seg.settings.section import Params
+from seg.sources.settings import Data
 from seg.stages import doctor, init, prepare
 
 ROOT = Path(__file__).parents[2]

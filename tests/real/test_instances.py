@@ -10,10 +10,11 @@ import pytest
 from pycocotools.coco import COCO
 from tiny import masks_of, read_back
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.core.natural import natural_key
 from seg.data.imagefile import decode_index, read_bytes
 from seg.data.store import DatasetInfo, read_entries, read_info
-from seg.settings.config import checked, compose
 from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from tiny import masks_of, read_back, split
 
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import read_info
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config
 from seg.sources.folders import Folders
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader

@@ -9,9 +9,10 @@ from official import cocos_figures, evaluated
 from random_instances import rle_of
 from tiny import masks_of
 
+from seg.configure.compose import compose
+from seg.configure.config import checked
 from seg.data.sample import Prediction, Sample
 from seg.data.store import read_annotations, read_entries, read_info, read_sample
-from seg.settings.config import checked, compose
 from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]

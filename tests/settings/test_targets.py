@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Target
+from seg.settings.section import Target
 from seg.settings.targets import build, check_arguments, locate, nested
 
 ALLOW = ["seg", "torch.nn", "torch.optim", "segmentation_models_pytorch"]

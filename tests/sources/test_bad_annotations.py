@@ -37,8 +37,8 @@ from annotations import (
 )
 from tiny import picture, refusal, write
 
-from seg.data.record import Source
 from seg.data.sample import ClassInfo
+from seg.raw.record import Source
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["a", "b", "c", "d"]

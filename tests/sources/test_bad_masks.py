@@ -11,15 +11,15 @@ import tifffile
 from PIL import Image
 from tiny import CLASSES, colored, encoded, folders, labels, picture, refusal, split, write, write_folders
 
-from seg.data.record import Source
 from seg.data.sample import ClassInfo
-from seg.settings.schema import Split
+from seg.raw.record import Source
 from seg.sources.cityscapes import CityscapesInstances
 from seg.sources.class_files import ClassFiles
 from seg.sources.coco_panoptic import CocoPanoptic
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
 from seg.sources.instance_files import InstanceFiles
+from seg.sources.settings import Split
 
 NAMES = [f"s{number}" for number in range(6)]
 OBJECTS = [ClassInfo("background", (0, 0, 0)), ClassInfo("cell", (255, 140, 0)), ClassInfo("stone", (90, 90, 90))]

@@ -8,9 +8,9 @@ from tiny import picture, prepare_tiny, read_back, refusal, split, write
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Sample
-from seg.settings.schema import Split
 from seg.sources.class_files import ClassFiles
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("car", (200, 0, 0)), ClassInfo("red_house", (0, 150, 0))]
 PATTERNS = ["masks/{class}/{image}", "masks/{image}/{class}", "masks/{image}_{class}", "{class}_of_{image}"]

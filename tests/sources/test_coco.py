@@ -19,9 +19,9 @@ from seg.data.sample import ClassInfo, Sample
 from seg.data.store import read_annotations
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
-from seg.settings.schema import Split
 from seg.sources.coco import Coco
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0)), ClassInfo("owl", (0, 0, 250))]
 CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 17, "name": "cat"}, {"id": 90, "name": "owl"}, {"id": 91, "name": "emu"}]

@@ -11,9 +11,9 @@ from tiny import masks_of, picture, prepare_tiny, read_back, refusal, split, wri
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Sample
-from seg.settings.schema import Split
 from seg.sources.coco_panoptic import CocoPanoptic
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 CLASSES = [
     ClassInfo("background", (0, 0, 0)),

@@ -11,10 +11,10 @@ from tiny import SIZE, findings_of, masks_of, picture, prepare_tiny, read_back, 
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Sample
-from seg.settings.schema import Split
 from seg.sources.coco import Coco
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
+from seg.sources.settings import Split
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("object", (255, 140, 0)), ClassInfo("stone", (90, 90, 90))]
 NAMES = ["a", "b", "c", "d", "e", "f"]

@@ -9,9 +9,9 @@ from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Sample
-from seg.settings.schema import Split
 from seg.sources.images import ImageReader
 from seg.sources.instance_files import InstanceFiles
+from seg.sources.settings import Split
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("nucleus", (0, 200, 160))]
 NAMES = [f"cell{number}" for number in range(6)]

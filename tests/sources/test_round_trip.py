@@ -9,8 +9,8 @@ from annotations import CLASSES, VOC_CLASSES, labelme, shape, voc, write_images,
 from tiny import CLASSES as BLOB_CLASSES
 from tiny import SIZE, Blobs, prepare_tiny, read_back, split, tree
 
-from seg.data.record import Source
 from seg.data.sample import ClassInfo, Sample
+from seg.raw.record import Source
 from seg.sources.coco import Coco
 from seg.sources.images import ImageReader
 

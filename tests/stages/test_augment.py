@@ -10,12 +10,12 @@ from conftest import MakeConfig
 from tiny import folders, prepare_tiny, write_folders
 
 from seg.augment.policy import compile_policy, load_policy
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import boxes_of
 from seg.data.store import read_annotations, read_entries, read_sample
-from seg.settings.schema import Config
+from seg.loading.dataset import SampleDataset
 from seg.stages.augment import run, spread
-from seg.training.loading.datamodule import SampleDataset
 
 
 @pytest.fixture(params=[True, False], ids=["instances", "semantic"])
@@ -105,7 +105,7 @@ def test_copies_receive_instances_of_other_images_as_in_training(make_config: Ma
     run(config, out)
     policy = load_policy((out / "policy.json").read_text())
     assert (policy.copy_paste.p, policy.copy_paste.max_instances, policy.instances.min_area) == (1, 2, 16)
-    stored, written = (SampleDataset([folder / "train"], 3, None, True) for folder in (prepared, out))
+    stored, written = (SampleDataset([folder / "train"], 3, True) for folder in (prepared, out))
     more = 0
     for index in range(len(stored)):
         seed = np.random.default_rng([0, index]).integers(1 << 32, size=1)[0]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seg.configure.compose import compose, explain
+from seg.configure.config import check_signatures, checked
 from seg.core.errors import ConfigError, DataError
-from seg.settings.config import check_signatures, checked, compose, explain
 from seg.stages import configure
 from seg.stages.configure import OVERRIDES, checksum, derive, read
 

@@ -10,9 +10,9 @@ import pytest
 from tiny import folders as folders_source
 from tiny import prepare_tiny, split, write, write_folders
 
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
 from seg.core.errors import DataError
-from seg.settings.config import checked, compose
-from seg.settings.schema import Config
 from seg.stages import doctor, prepare
 
 ROOT = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ import torch
 from conftest import MakeConfig
 from models.test_contract import SMALLER
 
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.store import read_info
 from seg.evaluation.record import read_run
@@ -20,7 +21,6 @@ from seg.metrics.semantic import confusion_matrix
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, save
 from seg.report.html import number
-from seg.settings.schema import Config
 from seg.stages.evaluate import run
 
 

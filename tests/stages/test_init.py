@@ -28,10 +28,10 @@ from formats import (
 from tiny import picture, read_back, tree, write
 
 from seg import cli
+from seg.configure.config import Config, checked
 from seg.core.errors import ConfigError
 from seg.data.store import read_info
-from seg.settings.config import Params, checked
-from seg.settings.schema import Config
+from seg.settings.section import Params
 from seg.stages import init, prepare
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from conftest import MakeConfig
 from watched import small
 
 from seg.core.errors import ConfigError, InputError
-from seg.settings.schema import LrFinder
 from seg.stages import lr
 from seg.stages.lr_finder import EARLY, Curve, range_test, rates_between, suggestion
 from seg.stages.train import load_data
+from seg.training.settings import LrFinder
 
 SETTINGS = LrFinder(start=1e-5, end=10.0, steps=61, smoothing=0.0, stop=4.0)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import ROOT, MakeConfig, MakeInfo
 
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
-from seg.settings.schema import Config
 from seg.stages.train import run
 from seg.training.build import build_module, make_limits, make_model
 from seg.training.trainer import strategy_of
@@ -90,7 +90,7 @@ import lightning.pytorch as pl
 import segmentation_models_pytorch as smp
 import torch
 from seg.models.finetune import make_plan
-from seg.settings.schema import Finetune
+from seg.models.settings import Finetune
 
 class Module(pl.LightningModule):
     def __init__(self):

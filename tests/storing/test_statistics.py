@@ -8,11 +8,11 @@ import pytest
 import tifffile
 from tiny import CLASSES, Blobs, folders, labels, masks_of, picture, prepare_tiny, read_back, split, write
 
-from seg.data.record import Item, Record
 from seg.data.sample import ClassInfo, Sample, no_instances
 from seg.data.store import DatasetInfo, read_entries
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
+from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.storing.statistics import Gathered, count, mean_and_std, percentile, summarise
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from project import Project
 
-from seg.settings.config import compose
+from seg.configure.compose import compose
 
 SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoothing:{low:0.0,high:0.2,step:0.1}}"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, MakeConfig
 
+from seg.configure.compose import compose
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
-from seg.settings.config import compose
-from seg.settings.schema import Config
 from seg.stages import sweep as stage
 from seg.stages.sweep import Sweep
 from seg.sweep import processes

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, ClassWeights, divisor, weighted_mean
-from seg.settings.schema import Share
+from seg.settings.section import Share
 
 ROWS_FROM = 16
 """As many classes as fill a vector register: fewer, and torch's softmax of a pixel whose logits lie side by side is not

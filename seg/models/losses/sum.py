@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seg.core.errors import ArgumentError
-from seg.settings.schema import Section
+from seg.settings.section import Section
 
 
 class Term(Section):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from seg.data.sample import CERTAIN, Prediction
-from seg.models.network import Network
 from seg.models.semantic import most_probable
+from seg.predict.network import Network
 from seg.predict.tiles.batches import batches, read_ahead
 from seg.predict.tiles.grid import Grid, Tiling, grid
 from seg.predict.tiles.rows import Rows

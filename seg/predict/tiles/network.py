@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seg.data.sample import Prediction
-from seg.models.network import Network
+from seg.predict.network import Network
 from seg.predict.tiles.bands import joined, predict_bands
 from seg.predict.tiles.grid import Tiling
 from seg.predict.tiles.rows import ArrayRows, Rows

@@ -12,8 +12,8 @@ import tifffile
 from seg.core.errors import DataError
 from seg.data.decoders import NPY, Decoded, cut_off, is_tiff
 from seg.data.imagefile import to_channels
-from seg.data.intensity import to_8_bit
 from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, only_series, refuse_cut, told_of
+from seg.raw.intensity import to_8_bit
 from seg.sources.images import ImageReader
 
 

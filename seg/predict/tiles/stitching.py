@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from seg.data.rle import Rle, encode_crop, moved
 from seg.data.sample import Prediction
-from seg.models.network import Network
+from seg.predict.network import Network
 from seg.predict.tiles.batches import Place, batches, read_ahead
 from seg.predict.tiles.grid import Grid, Side, Tiling, grid
 from seg.predict.tiles.rows import Rows

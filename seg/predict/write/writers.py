@@ -15,13 +15,13 @@ from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
-from seg.models.network import Facts
 from seg.pictures.draw import overlay, rgb
 from seg.pictures.instances import Outlines, outlined
 from seg.predict.inputs import Input
+from seg.predict.network import Facts
+from seg.predict.settings import Predict
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
-from seg.settings.schema import Predict
 
 STREAMED = "tiff"
 """The output that is made without holding an image in memory."""

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seg.data.findings import Finding
 from seg.data.sample import ClassInfo
 from seg.prepare.checks import copies, images, instances, splits
 from seg.prepare.checks.facts import Examined
+from seg.raw.findings import Finding
 from seg.sources.splits import SPLITS
 from seg.storing.write import count_images
 

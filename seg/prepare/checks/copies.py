@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seg.data.findings import Finding, Severity
 from seg.prepare.checks.facts import Examined
+from seg.raw.findings import Finding, Severity
 from seg.storing.duplicates import Pair, near_pairs
 
 APART = "remove one, or keep both in one split with data.split.group"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seg.data.findings import Finding
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
+from seg.raw.findings import Finding
 
 FAR_SIZE = 4.0
 """Times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seg.data.findings import Finding
 from seg.data.sample import ClassInfo
 from seg.prepare.checks.facts import Examined
+from seg.raw.findings import Finding
 
 MIN_PIECE = 0.05
 """Share of an instance's area from which on its second piece counts: less is a stray pixel of the brush."""

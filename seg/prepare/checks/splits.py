@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from seg.data.findings import Finding, plural
+from seg.core.errors import plural
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
+from seg.raw.findings import Finding
 
 Splits = Mapping[str, Sequence[Examined]]
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import torch.distributed
 
 from seg.core.machine import available_memory
 from seg.data.store import Entry
-from seg.training.loading.cache_file import SampleCache, begin_run, create, initialise, least_size, locked
+from seg.loading.workers import Place
+from seg.training.loading.cache_file import SampleCache, begin_run, create, initialise, least_size, locked, open_shared
 
 GIGABYTE = 10**9
 SHARE_OF_MEMORY = {"memory": 0.5, "auto": 0.25}
@@ -119,3 +121,24 @@ def _remove_unused(path: Path) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def open_cache(
+    settings: CacheSettings, place: Place, name: str, content: Sequence[str], rows: Sequence[Entry], channels: int, with_instances: bool
+) -> SampleCache | None:
+    """The cache of the samples of `rows`; the ranks on one machine share it. name, content: as `kept_cache` has them."""
+    kind, capacity = choose_kind(settings, rows, channels, with_instances) if place.local_rank == 0 else ("", 0)
+    cache = memory_cache(len(rows), capacity) if kind == "memory" else None
+    if place.world_size > 1:
+        found: list[tuple[int, str, int, str]] = [(0, "", 0, "")] * place.world_size
+        torch.distributed.all_gather_object(found, (place.node, kind, capacity, cache.path if cache else ""))
+        _, kind, capacity, path = next(told for told in found if told[0] == place.node and told[1])
+        if path and not cache:
+            cache = open_shared(path)
+    if kind == "memmap":
+        cache = kept_cache(settings, name, content, len(rows), capacity)
+    needed = decoded_size(rows, channels, with_instances)
+    if cache and place.local_rank == 0 and needed > cache.capacity:
+        sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
+        print(f"runtime.cache={kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
+    return cache

@@ -1,5 +1,5 @@
-"""Splits of the prepared data set, and augmented copies, as Batches. What is drawn depends on seed, epoch and image
-alone: not on the number of worker processes, and not on where a run was interrupted."""
+"""The splits of a training, and augmented copies, as Batches. What is drawn depends on seed, epoch and image alone: not on the number of
+worker processes, and not on where a run was interrupted."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -7,32 +7,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning.pytorch as pl
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
-from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
-from seg.loading.batch import Batch, collate
-from seg.loading.workers import Place, choose_workers, open_cache
-from seg.training.loading.cache_choice import CacheSettings
+from seg.data.store import read_entries
+from seg.loading.batch import Batch
+from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
+from seg.loading.workers import Place
+from seg.training.loading.cache_choice import CacheSettings, open_cache
 from seg.training.loading.cache_file import SampleCache
 
-Key = tuple[int, int]
-"""(index of an image, seed of its augmentation)."""
 
-Size = tuple[int, int]
-
-
-class SampleDataset(Dataset[Sample]):
-    """The images of one or more splits' folders; indexed by a Key.
-
-    cache: of decoded samples, in which the first image has the number `first`.
-    """
+class DrawnDataset(SampleDataset):
+    """The images as training draws them. cache: of decoded samples, in which the first image has the number `first`."""
 
     def __init__(
         self,
@@ -43,32 +34,22 @@ class SampleDataset(Dataset[Sample]):
         cache: SampleCache | None = None,
         first: int = 0,
     ) -> None:
-        self.cache, self.first = cache, first
-        self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
-        self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
-        self.channels, self.policy = channels, policy
         if policy and policy.copy_paste.p and not with_instances:
             raise ConfigError("augment.copy_paste.p: this task reads no instances that could be pasted; set augment.copy_paste.p=0")
-        for folder in self.annotations:
-            if not (folder / "instances.json").is_file():
-                raise DataError(f"{folder}: has no instances.json; set task=semantic, or write it with them (`seg prepare`, `seg augment`)")
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        super().__init__(folders, channels, with_instances)
+        self.policy, self.cache, self.first = policy, cache, first
 
     def __getitem__(self, key: Key) -> Sample:
         index, seed = key
         return self.policy.draw_from(self.read, len(self), index, seed) if self.policy else self.read(index)
 
     def read(self, index: int) -> Sample:
-        """A sample as it is stored."""
-        folder, entry = self.rows[index]
-        if self.cache and (kept := self.cache.get(self.first + index, entry.image_id)):
+        if not self.cache:
+            return super().read(index)
+        if kept := self.cache.get(self.first + index, self.rows[index][1].image_id):
             return kept
-        annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
-        sample = read_sample(folder, entry, self.channels, annotations)
-        if self.cache:
-            self.cache.put(self.first + index, sample)
+        sample = super().read(index)
+        self.cache.put(self.first + index, sample)
         return sample
 
 
@@ -112,32 +93,7 @@ class TrainingBatches(Sampler[list[Key]]):
             yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
 
 
-class EvaluationBatches(Sampler[list[Key]]):
-    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
-
-    A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
-    """
-
-    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index in range(rank, len(sizes), world_size):
-            by_size.setdefault(sizes[index], []).append(index)
-        self.batches = [
-            [(i, 0) for i in members[start : start + batch_size]]
-            for members in by_size.values()
-            for start in range(0, len(members), batch_size)
-        ]
-        if not self.batches and world_size > 1:
-            self.batches = [[]]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        return iter(self.batches)
-
-
-class SegmentationData(pl.LightningDataModule):
+class SegmentationData(pl.LightningDataModule, PreparedData):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: whether decoded samples of training and validation are kept, and where; None: no cache.
@@ -155,15 +111,13 @@ class SegmentationData(pl.LightningDataModule):
         with_instances: bool,
         cache: CacheSettings | None = None,
     ) -> None:
-        super().__init__()
+        pl.LightningDataModule.__init__(self)
+        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances)
         self.cache_settings = cache
         self._cache: SampleCache | None = None
         self._cache_is_open = False
-        self.prepared, self.augmented_train, self.policy = prepared, augmented_train, policy
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
-        self.workers, self.with_instances = workers, with_instances
+        self.augmented_train, self.policy, self.batch_size, self.seed = augmented_train, policy, batch_size, seed
         self.first = (0, 0)  # (epoch, step) at which training goes on
-        self.info: DatasetInfo = read_info(prepared)
 
     @property
     def training_folders(self) -> list[Path]:
@@ -187,34 +141,23 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         folders = self.training_folders
-        dataset = SampleDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
+        dataset = DrawnDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
         rank, world_size = self._rank()
         if len(dataset) < world_size:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
         batches = TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first)
-        stored = _extremes([size_of(e) for _, e in dataset.rows])
+        stored = _extremes(dataset.sizes())
         drawn = [self._drawn(size) for size in stored]
         return self._loader(dataset, batches, drawn)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
-        return self._in_stored_order(SampleDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first))
+        dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
+        return in_stored_order(dataset, self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
 
     def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
         """Lightning calls this; from page-locked memory a GPU copies while it computes."""
         return batch.to(device, non_blocking=batch.images.is_pinned())
-
-    def split_dataset(self, split: str) -> SampleDataset:
-        """A split as it is stored."""
-        return SampleDataset([self.prepared / split], self.info.channels, None, self.with_instances)
-
-    def split_dataloader(self, split: str) -> DataLoader[Sample]:
-        """Batches of a split as it is stored (the loader yields a Batch each)."""
-        return self._in_stored_order(self.split_dataset(split))
-
-    def _in_stored_order(self, dataset: SampleDataset) -> DataLoader[Sample]:
-        sizes = [size_of(entry) for _, entry in dataset.rows]
-        return self._loader(dataset, EvaluationBatches(sizes, self.eval_batch_size, *self._rank()), sizes)
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
@@ -233,30 +176,9 @@ class SegmentationData(pl.LightningDataModule):
         place = Place.of(self.trainer)
         return place.rank, place.world_size
 
-    def _loader(self, dataset: SampleDataset, batches: TrainingBatches | EvaluationBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
+    def _loader(self, dataset: SampleDataset, batches: TrainingBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
         """sizes: of images as the loader gives them, the largest among them."""
-        place, size = Place.of(self.trainer), max((height * width for height, width in sizes), default=0)
-        most = self.batch_size if isinstance(batches, TrainingBatches) else self.eval_batch_size
-        layers = 2 if self.with_instances else 0  # of id maps, as a rule
-        count, ahead = choose_workers(self.workers, place, most * size * (self.info.channels + 1 + 4 * layers))
-        if count:
-            cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=count,
-            prefetch_factor=ahead if count else None,
-            collate_fn=collate,
-            pin_memory=place.on_gpu,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
-            persistent_workers=count > 0,  # an epoch need not wait for them to start: it travels with the sampler's keys
-        )
-
-
-def size_of(entry: Entry) -> Size:
-    """(height, width) of a stored image."""
-    return entry.height, entry.width
+        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, Place.of(self.trainer), self.with_instances)
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:
@@ -269,7 +191,3 @@ def _extremes(sizes: Sequence[Size]) -> list[Size]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(1)

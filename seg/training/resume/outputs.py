@@ -6,13 +6,13 @@ import torch
 
 from seg.core.outputs import replaced_files
 from seg.models.checkpoint import Checkpoint, save
-from seg.settings.config import Params
-from seg.settings.schema import Config
+from seg.settings.section import Params
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.resume.history import History
+from seg.training.settings import TrainingSettings
 
 
-def write_outputs(cfg: Config, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
+def write_outputs(cfg: TrainingSettings, data: SegmentationData, folder: Path, out: Path, history: History) -> None:
     """best.ckpt, last.ckpt and history.csv: all, or, with DiskFullError, none."""
     config = kept_settings(cfg)
     with replaced_files(out) as partial:
@@ -29,8 +29,8 @@ NO_EFFECT = ("runtime", "logger", "lr_finder", "sweep")
 """Sections that cannot change what training makes, and no other command reads from a checkpoint."""
 
 
-def kept_settings(cfg: Config) -> Params:
+def kept_settings(cfg: TrainingSettings) -> Params:
     """What a checkpoint holds of the configuration: all but where the data lay, and what cannot change the model."""
-    config = cfg.model_dump(mode="json", by_alias=True)
-    config["data"]["root"], config["overrides"] = None, []
+    config = cfg.dump() | {"overrides": []}
+    config["data"] = config["data"] | {"root": None}
     return {name: value for name, value in config.items() if name not in NO_EFFECT}

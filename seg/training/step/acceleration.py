@@ -9,8 +9,9 @@ from seg.core.errors import ConfigError
 from seg.models.base import SegmentationModel
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import set_float32_matmul
-from seg.settings.schema import NamedTarget, Trainer
+from seg.settings.section import NamedTarget
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.settings import Trainer
 from seg.training.step.recomputation import checkpoint_activations
 
 FUSED = {"cuda": ("SGD", "Adam", "AdamW"), "cpu": ("Adam", "AdamW")}

@@ -13,7 +13,7 @@ from seg.data.sample import Prediction
 from seg.loading.batch import Batch
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
-from seg.settings.schema import Trainer
+from seg.training.settings import Trainer
 from seg.training.step.exchange import Exchange
 from seg.training.step.limits import Limits
 from seg.training.step.memory import ADVICE, is_out_of_memory, recover, summary

@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from seg.loading.batch import Batch
-from seg.settings.schema import Trainer
 from seg.training.loading.datamodule import TrainingBatches
+from seg.training.settings import Trainer
 from seg.training.step.limits import Limits
 
 

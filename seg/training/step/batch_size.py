@@ -13,7 +13,7 @@ from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
-from seg.training.loading.datamodule import SampleDataset, SegmentationData
+from seg.training.loading.datamodule import DrawnDataset, SegmentationData
 from seg.training.step.accumulation import Snapshot, named_losses
 from seg.training.step.exchange import Exchange
 from seg.training.step.memory import ADVICE, empty_cache, is_out_of_memory, recover
@@ -56,7 +56,7 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
 
 def largest_sample(data: SegmentationData) -> Sample:
     """The largest image of the training split, of equal ones that with most instances, as augmentation draws it."""
-    dataset = SampleDataset(data.training_folders, data.info.channels, data.policy, data.with_instances)
+    dataset = DrawnDataset(data.training_folders, data.info.channels, data.policy, data.with_instances)
 
     def size(index: int) -> tuple[int, int]:
         folder, entry = dataset.rows[index]

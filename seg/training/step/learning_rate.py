@@ -1,7 +1,7 @@
 """The learning rate for the batch that an optimizer step really has (linear: Goyal et al. 2017; square root: Krizhevsky 2014)."""
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Trainer
+from seg.training.settings import Trainer
 from seg.training.step.limits import images_per_device
 
 

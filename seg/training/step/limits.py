@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Trainer
+from seg.training.settings import Trainer
 from seg.training.step.memory import ADVICE
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from seg.core.errors import InputError
 from seg.data.store import DatasetInfo
 from seg.models.checkpoint import Checkpoint
-from seg.settings.config import Params
-from seg.settings.schema import Divergence
+from seg.runtime.settings import Divergence
+from seg.settings.section import Params
 from seg.training.resume.history import rates_of
 from seg.training.watch.bad_batch import cpu_copy, save_bad_batch
 

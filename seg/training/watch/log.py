@@ -13,8 +13,9 @@ from lightning.pytorch.callbacks import Callback
 from seg.core.errors import ConfigError
 from seg.core.scratch import origin
 from seg.runtime.speed import Speed
-from seg.settings.schema import Config, leaves
+from seg.settings.section import leaves
 from seg.training.resume.history import History, rates_of
+from seg.training.settings import TrainingSettings
 from seg.training.watch.loggers import TRACKERS, RunLog
 
 
@@ -24,7 +25,7 @@ class Log(Callback):
     scratch: the training's own folder, where the run's name stays while it is interrupted, so that it goes on in the same log.
     """
 
-    def __init__(self, cfg: Config, scratch: Path, history: History, speed: Speed) -> None:
+    def __init__(self, cfg: TrainingSettings, scratch: Path, history: History, speed: Speed) -> None:
         self.cfg, self.scratch, self.history, self.speed = cfg, scratch, history, speed
         self.tracker = TRACKERS[cfg.logger.name]
         self.logger: Any = None
@@ -96,5 +97,5 @@ class Log(Callback):
         path.write_text(json.dumps({"run": run, self.cfg.logger.name: identity}))
 
     def _hyperparameters(self) -> dict[str, Any]:
-        values = leaves(self.cfg.model_dump(mode="json", by_alias=True))
+        values = leaves(self.cfg.dump())
         return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in values.items()}

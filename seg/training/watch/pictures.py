@@ -12,7 +12,7 @@ from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.loading.batch import collate
 from seg.pictures.draw import outlined_at, overlay, resized
-from seg.settings.schema import Pictures
+from seg.training.settings import Pictures
 from seg.training.watch.log import Log
 
 LEAST, MOST = 256, 512
@@ -27,8 +27,8 @@ class PredictionPictures(Callback):
     They are the same images each time, spread over the validation split. All devices predict, as some strategies need them all.
     """
 
-    def __init__(self, settings: Pictures, writer: Log, classes: Sequence[ClassInfo], score_threshold: float) -> None:
-        self.settings, self.writer, self.classes, self.score_threshold = settings, writer, classes, score_threshold
+    def __init__(self, settings: Pictures, writer: Log, classes: Sequence[ClassInfo]) -> None:
+        self.settings, self.writer, self.classes = settings, writer, classes
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         epoch, between = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
@@ -41,7 +41,7 @@ class PredictionPictures(Callback):
             with trainer.precision_plugin.forward_context():
                 prediction = pl_module.model.predict(images)[0]
             if trainer.is_global_zero:
-                picture = side_by_side(sample, prediction, self.classes, self.score_threshold)
+                picture = side_by_side(sample, prediction, self.classes, self.settings.score_threshold)
                 self.writer.picture(f"predictions/{sample.image_id.replace('/', '_')}", picture, trainer.global_step)
 
 

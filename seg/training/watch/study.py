@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Pruner
+from seg.runtime.settings import Pruner
 
 if TYPE_CHECKING:
     import optuna

@@ -8,19 +8,19 @@ from lightning.pytorch.callbacks import Callback
 
 from seg.core.environment import in_first_process
 from seg.core.scratch import Scratch
-from seg.settings.schema import Config
 from seg.training.resume.history import figures_of
+from seg.training.settings import TrainingSettings
 from seg.training.watch.study import PRUNED, open_study, trial_of
 
 
 class Reporter(Callback):
     """Reports from the first process; all end together. Optuna keeps the first report of an epoch that a resumed training repeats."""
 
-    def __init__(self, cfg: Config) -> None:
+    def __init__(self, cfg: TrainingSettings) -> None:
         self.key, self.pruned = f"val_{cfg.task.monitor}", False
         if in_first_process():
             folder = Path(str(cfg.runtime.trial))
-            self.trial = trial_of(open_study(folder.parents[1], cfg.sweep.pruner), int(folder.name))
+            self.trial = trial_of(open_study(folder.parents[1], cfg.runtime.pruner), int(folder.name))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = figures_of(trainer)
@@ -35,7 +35,7 @@ class Reporter(Callback):
         trainer.should_stop = trainer.should_stop or self.pruned
 
 
-def reporters(cfg: Config) -> list[Callback]:
+def reporters(cfg: TrainingSettings) -> list[Callback]:
     """A Reporter where the training is a trial."""
     return [Reporter(cfg)] if cfg.runtime.trial else []
 

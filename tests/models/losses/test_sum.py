@@ -9,12 +9,13 @@ from conftest import ROOT, MakeConfig, MakeInfo
 from labelled_logits import PIXELS, logits_and_labels
 from torch import nn
 
+from seg.configure.compose import compose
+from seg.configure.config import check_signatures, checked
 from seg.core.errors import ArgumentError, ConfigError
 from seg.loading.batch import Batch
 from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
-from seg.settings.config import check_signatures, checked, compose
 from seg.settings.targets import build
 from seg.training.step.accumulation import named_losses
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from seg.data.record import Record
 from seg.data.sample import Sample
 from seg.prepare.checks.facts import facts_of
+from seg.raw.record import Record
 from seg.storing.write import measure_record
 
 

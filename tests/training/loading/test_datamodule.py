@@ -16,11 +16,12 @@ from tiny import augment
 
 from seg.augment.policy import Policy, compile_policy
 from seg.core.errors import ConfigError, DataError
-from seg.data.record import Record
 from seg.data.sample import ClassInfo, Sample, no_instances
 from seg.loading.batch import Batch, collate
+from seg.loading.dataset import EvaluationBatches
+from seg.raw.record import Record
 from seg.storing.write import write_info, write_record, write_split
-from seg.training.loading.datamodule import EvaluationBatches, SampleDataset, SegmentationData, TrainingBatches
+from seg.training.loading.datamodule import DrawnDataset, SegmentationData, TrainingBatches
 
 CLASSES = [ClassInfo("left", (0, 0, 0)), ClassInfo("right", (255, 0, 0))]
 
@@ -266,7 +267,7 @@ def test_what_is_pasted_depends_on_seed_epoch_and_image_alone(prepared: Path) ->
     first = data(0)
     assert data(0) == data(1) == data(2) == first
     assert data(0, seed=1) != first != data(0, epoch=1)
-    stored = SampleDataset([prepared / "train"], 3, None, with_instances=True)
+    stored = DrawnDataset([prepared / "train"], 3, None, with_instances=True)
     own = {sample.image_id: len(sample.categories) for sample in map(stored.read, range(len(stored)))}
     more = [len(categories) - own[name] for e in range(6) for name, _, _, categories in data(0, epoch=e)]
     assert sum(n > 0 for n in more) > len(more) / 5
@@ -276,7 +277,7 @@ def test_what_is_pasted_depends_on_seed_epoch_and_image_alone(prepared: Path) ->
 def test_another_image_may_be_an_augmented_copy(prepared: Path) -> None:
     pasting = compile_policy(augment(p=1.0), ["albumentations"])
     folders, read = [prepared / "train", prepared / "val"], []
-    dataset = SampleDataset(folders, 3, pasting, with_instances=True)
+    dataset = DrawnDataset(folders, 3, pasting, with_instances=True)
     stored = dataset.read
     dataset.read = lambda index: read.append(index) or stored(index)  # type: ignore[method-assign]
     for seed in range(60):

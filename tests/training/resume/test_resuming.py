@@ -15,11 +15,11 @@ import torch
 from conftest import ROOT, MakeConfig
 from killed import Moment
 
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
-from seg.settings.schema import Config
 from seg.sources.shapes import Shapes
 from seg.stages import augment
 from seg.training.module import step_seed

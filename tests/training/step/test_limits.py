@@ -4,7 +4,7 @@ import pytest
 from conftest import MakeConfig
 
 from seg.core.errors import ConfigError
-from seg.settings.schema import Trainer
+from seg.training.settings import Trainer
 from seg.training.step.limits import Limits, check_batch_sizes, images_per_device
 
 

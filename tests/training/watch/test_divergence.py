@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from seg.settings.schema import Divergence
+from seg.runtime.settings import Divergence
 from seg.training.watch.guard import LossWatch
 
 SETTINGS = Divergence(every=5, window=20, factor=10.0, steps=3)

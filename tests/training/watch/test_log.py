@@ -12,11 +12,11 @@ import yaml
 from conftest import MakeConfig
 from watched import own_scratch, small
 
+from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch
 from seg.models.semantic import SemanticModel
-from seg.settings.schema import Config
 from seg.stages.train import run
 from seg.training.watch.pictures import GAP, side_by_side, spread
 

@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.findings import Finding
+from seg.data.sample import Range
+from seg.raw.findings import Finding
 
 PERCENTILES = (0.1, 99.9)  # of an image's own range, as is usual in microscopy
 MAX_CLIPPED = 0.01  # share of an image's values outside of the range, above which it is a finding
 LOW = 255  # the largest value of 8 bit
 TABLED = 1 << 16
-
-Range = Sequence[float] | str | None
-"""[low, high], `image`, or None, as data.range has it."""
 
 
 def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path) -> tuple[np.ndarray, list[Finding]]:

@@ -6,8 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from seg.data.intensity import Range
-from seg.data.sample import ClassInfo, Prediction
+from seg.data.sample import ClassInfo, Prediction, Range
 from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import choose_precision, device_of, set_float32_matmul
@@ -53,7 +52,7 @@ class CheckpointNetwork:
     def __init__(
         self, checkpoint: LoadedCheckpoint, accelerator: str | None = None, precision: str | None = None, compiled: bool = False
     ) -> None:
-        trainer, data = checkpoint.typed_config.trainer, checkpoint.data
+        trainer, data = checkpoint.settings.trainer, checkpoint.data
         self.device = device_of(accelerator or trainer.accelerator)
         self.precision = choose_precision(precision or trainer.precision, self.device)
         self.model = restore(checkpoint).to(self.device)
@@ -63,7 +62,7 @@ class CheckpointNetwork:
         if compiled:
             compile_in_place(self.model.body, "predict.compile")
         self.facts = Facts(
-            checkpoint.typed_config.task.name,
+            checkpoint.settings.task.name,
             tuple(data.classes),
             data.channels,
             self.model.stride,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from seg.core.csvfile import read_rows
 from seg.core.errors import DataError
+from seg.sources.csvfile import read_rows
 
 
 def table(folder: Path, content: str | bytes) -> Path:

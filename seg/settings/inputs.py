@@ -5,7 +5,6 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError
 from seg.core.scratch import DVC_COPIES
-from seg.settings.schema import Data, Model
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")
@@ -15,28 +14,30 @@ NOTE = "There is no such input: data/raw and data/weights are links, here to thi
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 
 
-def find_root(project: Path, data: Data) -> Path | None:
-    """The folder of the raw data set, or None where the source draws its own; DataError where it is missing."""
-    if data.root is None:
+def find_root(project: Path, given: str | None, obtain: str | None) -> Path | None:
+    """The folder of the raw data set, data.root, or None where the source draws its own; DataError where it is missing.
+
+    obtain: where the data set is to be had.
+    """
+    if given is None:
         return None
-    root = project / data.root
+    root = project / given
     absolute = Path(os.path.abspath(root))
     if Path(os.path.abspath(project / RAW)).is_relative_to(absolute):
-        raise DataError(f"data.root={data.root}: {RAW} is kept for a link to the data set; keep it in another folder, such as data/mine")
+        raise DataError(f"data.root={given}: {RAW} is kept for a link to the data set; keep it in another folder, such as data/mine")
     if root.is_dir():
         return root
-    obtain = f"; the data set is to be had from {data.obtain}" if data.obtain else ""
-    copied = f"/{DVC_COPIES}/" in project.resolve().as_posix() and not Path(data.root).is_absolute()
+    source = f"; the data set is to be had from {obtain}" if obtain else ""
+    copied = f"/{DVC_COPIES}/" in project.resolve().as_posix() and not Path(given).is_absolute()
     copy = (
         "; a queued experiment runs in a copy of what git and DVC track: `dvc add` the folder, or give an absolute path" if copied else ""
     )
     kind = "is a file, not a folder" if root.exists() else "there is no such folder"
-    raise DataError(f"data.root={data.root}: {kind}; set data.root to where the data set lies{obtain}{copy}")
+    raise DataError(f"data.root={given}: {kind}; set data.root to where the data set lies{source}{copy}")
 
 
-def local_weights(project: Path, model: Model) -> Path | None:
+def local_weights(project: Path, name: str | None) -> Path | None:
     """The local file that `model.weights` names, or None for a hub's name or none; ConfigError where it is missing."""
-    name = model.weights
     if name is None or not ("/" in name or name.endswith(WEIGHT_SUFFIXES)):
         return None
     path = project / name

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from seg.data.findings import Finding
 from seg.data.sample import Sample
+from seg.raw.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)

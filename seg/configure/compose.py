@@ -1,4 +1,4 @@
-"""From conf/ and overrides to a checked configuration; every mistake becomes one line with the nearest right name."""
+"""conf/ and overrides -> plain data; every mistake becomes one line with the nearest right name."""
 
 import re
 from collections.abc import Collection
@@ -14,22 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seg.core.errors import ConfigError, did_you_mean
-from seg.settings.schema import Config, Target, leaves, validate
-from seg.settings.targets import check_allowed, check_arguments, nested
-
-Params = dict[str, Any]
-"""A composed and resolved configuration, as plain dicts, lists and values."""
-
-AT_RUN_TIME = {
-    "data.source": ("root", "classes", "reader", "split"),
-    "task.model": ("network", "loss", "class_names", "mean", "std", "stride", "scale"),
-    "task.metrics": ("class_names",),
-    "model.network": ("classes", "num_classes", "out_channels", "in_channels", "in_chans"),
-    "loss": ("class_pixels",),
-    "optimizer": ("params",),
-    "scheduler": ("optimizer", "total_steps", "T_max", "total_iters", "max_lr"),
-}
-"""The arguments that the program passes to each `_target_`, and to those within it, where their signatures have them."""
+from seg.settings.section import Params, leaves
 
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
@@ -39,44 +24,6 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     chosen = config.hydra.runtime.choices
     choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
     return plain(config), choices
-
-
-def checked(params: Params) -> Config:
-    """The typed configuration, its targets inside the allowed modules."""
-    config = validate(params)
-    if config.model.task != config.task.name:
-        raise ConfigError(
-            f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "
-            f"task={config.model.task}"
-        )
-    for key, target in targets_of(config).items():
-        check_allowed(target.target, config.targets.allow, key)
-    return config
-
-
-def targets_of(config: Config) -> dict[str, Target]:
-    """Every `_target_` node, by its key; one that lies within another comes after it."""
-    transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
-    outermost: dict[str, Target] = {
-        "data.source": config.data.source,
-        "task.model": config.task.model,
-        "task.metrics": config.task.metrics,
-        "model.network": config.model.network,
-        "loss": config.loss,
-        "optimizer": config.optimizer,
-        "scheduler": config.scheduler,
-        **transforms,
-    }
-    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
-
-
-def check_signatures(config: Config, known: Config | None = None) -> None:
-    """Compare the arguments of every `_target_` with its signature, which imports it; those of `known` were compared before."""
-    before = [t.model_dump() for t in targets_of(known).values()] if known else []
-    for key, target in targets_of(config).items():
-        if target.model_dump() not in before:
-            given = next((names for start, names in AT_RUN_TIME.items() if f"{key}.".startswith(f"{start}.")), ())
-            check_arguments(target, config.targets.allow, key, given)
 
 
 def explain(conf: Path, overrides: list[str]) -> None:

@@ -52,8 +52,3 @@ def finding_of(error: InputError, files: Sequence[str] = (), image_id: str | Non
 def counted(findings: Iterable[Finding]) -> str:
     """How many there are of each kind, the most frequent first: `unreadable-file 3, size-mismatch 1`."""
     return ", ".join(f"{kind} {count}" for kind, count in Counter(f.kind for f in findings).most_common())
-
-
-def plural(count: int, noun: str) -> str:
-    """1 image, 2 images."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,116 @@
+"""The whole configuration: every room's sections, checked together."""
+
+from typing import Any
+
+from seg.augment.settings import Augment
+from seg.core.errors import ConfigError
+from seg.evaluation.settings import Evaluate
+from seg.export.settings import Export
+from seg.models.settings import LOSS_ARGUMENTS, METRICS_ARGUMENTS, MODEL_ARGUMENTS, NETWORK_ARGUMENTS, NetworkSettings
+from seg.predict.settings import Predict
+from seg.runtime.settings import Paths, Runtime
+from seg.settings.section import Count, Named, NamedTarget, Params, Section, Target, forbid_others, leaves, typed
+from seg.settings.targets import check_allowed, check_arguments, nested
+from seg.sources.settings import SOURCE_ARGUMENTS, Data
+from seg.sweep.settings import Sweep
+from seg.training.settings import OPTIMIZER_ARGUMENTS, SCHEDULER_ARGUMENTS, Logger, LrFinder, Trainer
+
+AT_RUN_TIME = {
+    "data.source": SOURCE_ARGUMENTS,
+    "task.model": MODEL_ARGUMENTS,
+    "task.metrics": METRICS_ARGUMENTS,
+    "model.network": NETWORK_ARGUMENTS,
+    "loss": LOSS_ARGUMENTS,
+    "optimizer": OPTIMIZER_ARGUMENTS,
+    "scheduler": SCHEDULER_ARGUMENTS,
+}
+"""The arguments that the program passes to each `_target_`, and to those within it, where their signatures have them."""
+
+
+class Plots(Section):
+    """What dvc.yaml's plots show; no stage reads it."""
+
+    curve: list[str]
+    title: str
+    table: str
+    template: str
+    x: str
+    y: str | list[str]
+    y_label: str
+
+
+class Config(NetworkSettings):
+    """All sections there are."""
+
+    model_config = forbid_others
+    plots: Plots
+    data: Data
+    augment: Augment
+    optimizer: NamedTarget
+    scheduler: NamedTarget
+    trainer: Trainer
+    evaluate: Evaluate
+    predict: Predict
+    export: Export
+    sweep: Sweep
+    experiment: Named
+    logger: Logger
+    lr_finder: LrFinder
+    paths: Paths
+    runtime: Runtime
+    seed: Count
+    overrides: list[str]
+
+
+def validate(params: dict[str, Any]) -> Config:
+    """A composed, resolved configuration as a `Config`; ConfigError names the first key that is wrong."""
+    missing = [key for key, value in leaves(params).items() if value == "???"]
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value yet: {_how_to_fill(missing[0], params)}")
+    return typed(Config, params)
+
+
+def _how_to_fill(key: str, params: dict[str, Any]) -> str:
+    if key == "data.root":
+        data = params["data"]
+        obtain = f" (to be had from {data['obtain']})" if data.get("obtain") else ""
+        return f"set data.root=<folder of the data set>{obtain}"
+    return f"set {key}=<value>"
+
+
+def checked(params: Params) -> Config:
+    """The typed configuration, its targets inside the allowed modules."""
+    config = validate(params)
+    if config.model.task != config.task.name:
+        raise ConfigError(
+            f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "
+            f"task={config.model.task}"
+        )
+    for key, target in targets_of(config).items():
+        check_allowed(target.target, config.targets.allow, key)
+    return config
+
+
+def targets_of(config: Config) -> dict[str, Target]:
+    """Every `_target_` node, by its key; one that lies within another comes after it."""
+    transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
+    outermost: dict[str, Target] = {
+        "data.source": config.data.source,
+        "task.model": config.task.model,
+        "task.metrics": config.task.metrics,
+        "model.network": config.model.network,
+        "loss": config.loss,
+        "optimizer": config.optimizer,
+        "scheduler": config.scheduler,
+        **transforms,
+    }
+    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
+
+
+def check_signatures(config: Config, known: Config | None = None) -> None:
+    """Compare the arguments of every `_target_` with its signature, which imports it; those of `known` were compared before."""
+    before = [t.model_dump() for t in targets_of(known).values()] if known else []
+    for key, target in targets_of(config).items():
+        if target.model_dump() not in before:
+            given = next((names for start, names in AT_RUN_TIME.items() if f"{key}.".startswith(f"{start}.")), ())
+            check_arguments(target, config.targets.allow, key, given)

@@ -1,0 +1,132 @@
+"""The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from seg.core.errors import DataError
+from seg.data.sample import Sample
+from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
+from seg.loading.batch import collate
+from seg.loading.workers import Place, choose_workers
+
+Key = tuple[int, int]
+"""(index of an image, seed of its augmentation)."""
+
+Size = tuple[int, int]
+
+
+class SampleDataset(Dataset[Sample]):
+    """The images of one or more splits' folders as they are stored; indexed by a Key."""
+
+    def __init__(self, folders: Sequence[Path], channels: int, with_instances: bool) -> None:
+        self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
+        self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
+        self.channels = channels
+        for folder in self.annotations:
+            if not (folder / "instances.json").is_file():
+                raise DataError(f"{folder}: has no instances.json; set task=semantic, or write it with them (`seg prepare`, `seg augment`)")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> Sample:
+        return self.read(key[0])
+
+    def read(self, index: int) -> Sample:
+        """A sample as it is stored."""
+        folder, entry = self.rows[index]
+        annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
+        return read_sample(folder, entry, self.channels, annotations)
+
+    def sizes(self) -> list[Size]:
+        """(height, width) of each image."""
+        return [size_of(entry) for _, entry in self.rows]
+
+
+class EvaluationBatches(Sampler[list[Key]]):
+    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
+
+    A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index in range(rank, len(sizes), world_size):
+            by_size.setdefault(sizes[index], []).append(index)
+        self.batches = [
+            [(i, 0) for i in members[start : start + batch_size]]
+            for members in by_size.values()
+            for start in range(0, len(members), batch_size)
+        ]
+        if not self.batches and world_size > 1:
+            self.batches = [[]]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+
+class PreparedData:
+    """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load."""
+
+    def __init__(self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool) -> None:
+        self.prepared, self.eval_batch_size, self.workers, self.with_instances = prepared, batch_size, workers, with_instances
+        self.info: DatasetInfo = read_info(prepared)
+
+    def split_dataset(self, split: str) -> SampleDataset:
+        """A split as it is stored."""
+        return SampleDataset([self.prepared / split], self.info.channels, self.with_instances)
+
+    def split_dataloader(self, split: str) -> DataLoader[Sample]:
+        """Batches of a split as it is stored (the loader yields a Batch each)."""
+        return in_stored_order(self.split_dataset(split), self.eval_batch_size, self.workers, Place(), self.with_instances)
+
+
+def in_stored_order(dataset: SampleDataset, batch_size: int, workers: int | str, place: Place, with_instances: bool) -> DataLoader[Sample]:
+    """A loader of the rank's share of the images, in batches of one size."""
+    sizes = dataset.sizes()
+    batches = EvaluationBatches(sizes, batch_size, place.rank, place.world_size)
+    return loader_of(dataset, batches, batch_size, sizes, workers, place, with_instances)
+
+
+def loader_of(
+    dataset: SampleDataset,
+    batches: Sampler[list[Key]],
+    batch_size: int,
+    sizes: Sequence[Size],
+    workers: int | str,
+    place: Place,
+    with_instances: bool,
+) -> DataLoader[Sample]:
+    """sizes: of images as the loader gives them, the largest among them."""
+    size = max((height * width for height, width in sizes), default=0)
+    layers = 2 if with_instances else 0  # of id maps, as a rule
+    count, ahead = choose_workers(workers, place, batch_size * size * (dataset.channels + 1 + 4 * layers))
+    if count:
+        cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=count,
+        prefetch_factor=ahead if count else None,
+        collate_fn=collate,
+        pin_memory=place.on_gpu,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
+        persistent_workers=count > 0,  # an epoch need not wait for them to start: it travels with the sampler's keys
+    )
+
+
+def size_of(entry: Entry) -> Size:
+    """(height, width) of a stored image."""
+    return entry.height, entry.width
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(1)

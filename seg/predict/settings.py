@@ -1,0 +1,35 @@
+"""The section `predict`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seg.settings.section import Count, Named, Positive, Section, Share
+
+
+class Polygons(Section):
+    tolerance: Annotated[float, Field(ge=0)]
+    min_area: Positive
+
+
+class TilingSettings(Section):
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    sigma: Annotated[float, Field(gt=0)]
+    margin: Count
+    padding: Literal["reflect", "edge"]
+    min_iou: Share
+
+
+class Predict(Named):
+    outputs: list[str]
+    batch_size: Positive
+    score_threshold: Share
+    views: Annotated[list[str], Field(min_length=1)]
+    merge: Literal["probabilities", "logits"]
+    fusion_iou: Share
+    polygons: Polygons
+    tile: Positive | None
+    tiling: TilingSettings
+    accelerator: Literal["auto", "cpu", "gpu"] | None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
+    compile: bool

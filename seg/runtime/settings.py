@@ -1,0 +1,43 @@
+"""The sections `runtime` and `paths`: how this machine works, and where it writes. They change no result."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seg.settings.section import Count, Positive, Section, Share
+
+
+class Divergence(Section):
+    every: Positive
+    window: Annotated[int, Field(ge=10)]
+    factor: Annotated[float, Field(gt=1)]
+    steps: Positive
+
+
+class Pruner(Section):
+    kind: Literal["median", "hyperband", "none"]
+    startup_trials: Count
+    warmup_epochs: Count
+    min_epochs: Positive
+    reduction_factor: Annotated[int, Field(ge=2)]
+
+
+class Runtime(Section):
+    workers: Count | Literal["auto"]
+    cache: Literal["auto", "none", "memory", "memmap"]
+    cache_gb: Annotated[float, Field(gt=0)]
+    progress: Literal["auto", "bar", "lines", "none"]
+    save_minutes: Annotated[float, Field(ge=0)] | None
+    trial: str | None
+    pruner: Pruner
+    data_wait: Share
+    divergence: Divergence | None
+
+
+class Paths(Section):
+    prepare: str
+    doctor: str
+    augment: str
+    train: str
+    lr: str
+    evaluate: str

@@ -1,0 +1,138 @@
+"""What the sections of a configuration are made of, and what is said of a mistake in one. Each room declares its own sections.
+
+No value has its default here: conf/ is the one place for those.
+"""
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from seg.core.errors import ConfigError, did_you_mean
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Channel = Annotated[int, Field(ge=0, le=255)]
+SplitName = Literal["train", "val", "test"]
+
+Params = dict[str, Any]
+"""A composed and resolved configuration, as plain dicts, lists and values."""
+
+
+class Section(BaseModel):
+    """A part of the configuration with fixed keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Target(BaseModel):
+    """A call: `_target_` names a class or function (see `seg.settings.targets`), the other keys are its arguments."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    target: Annotated[str, Field(alias="_target_")]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys beside `_target_`."""
+        return dict(self.model_extra or {})
+
+
+class NamedTarget(Target):
+    """A call that is a whole option of a group, with the option's name."""
+
+    name: str
+
+
+class Named(Section):
+    name: str
+
+
+class Targets(Section):
+    """allow: the modules below which a `_target_` may lie."""
+
+    allow: list[str]
+
+
+class Sections(BaseModel):
+    """Sections of a composed configuration that some code reads. Those of other code are left aside."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    _composed: Params = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, params: Params) -> Self:
+        """The sections of `params`; ConfigError for the first value that does not fit."""
+        return typed(cls, params)
+
+    def dump(self) -> Params:
+        """The whole configuration that these sections were composed with, as plain values."""
+        return self._composed | self.model_dump(mode="json", by_alias=True)
+
+
+forbid_others = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+_S = TypeVar("_S", bound=Sections)
+
+
+def typed(kind: type[_S], params: Params) -> _S:
+    """`params` as a kind of Sections; ConfigError names the first key that is wrong."""
+    try:
+        found = kind.model_validate(params)
+    except ValidationError as error:
+        raise ConfigError(explain(error, kind)) from None
+    found._composed = params
+    return found
+
+
+def explain(error: ValidationError, model: Any, key: str = "") -> str:
+    """One line on the first mistake that was found in the value of `key`, whose type is `model`."""
+    errors = error.errors()
+    place = _path(errors[0]["loc"])
+    # of a union's members the one that got furthest tells most
+    first = max((e for e in errors if _path(e["loc"])[: len(place)] == place), key=lambda e: len(e["loc"]))
+    if first["type"] == "missing":  # for a slip in its name, perhaps
+        beside = (e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == first["loc"][:-1])
+        first = next(beside, first)
+    parts = _path(first["loc"])
+    path = ".".join([key, *parts] if key else parts)
+    if first["type"] == "extra_forbidden":
+        siblings = _fields_at(first["loc"][:-1], model)
+        parent = path.rpartition(".")[0] or "the top level"
+        return f"unknown key {path}: {did_you_mean(parts[-1], siblings, f'keys of {parent}')}"
+    if first["type"] == "missing":
+        return f"{path} is missing: {'set it' if key else 'every option of a group must give it'}"
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("valid ").removeprefix("Value error, ")
+    expected = expected.partition(", unable to parse")[0]
+    value = first["input"]
+    return f"{path}={value!r}: expected {expected}, got {type(value).__name__}"
+
+
+def _path(loc: tuple[int | str, ...]) -> list[str]:
+    return [str(part) for part in loc if not _is_branch(str(part))]
+
+
+def _is_branch(part: str) -> bool:
+    """Pydantic names the member of a union that it tried; a user has no such key."""
+    return part in {"int", "str", "bool", "float", "constrained-int", "constrained-float", "Column"} or "[" in part
+
+
+def _fields_at(loc: tuple[int | str, ...], model: Any) -> list[str]:
+    """The keys of the part of `model` that lies at `loc`; items of lists and dicts have the type of their container's elements."""
+    for part in loc:
+        fields = getattr(model, "model_fields", {})
+        model = _element(fields[str(part)].annotation if part in fields else model)
+    return [f.alias or name for name, f in getattr(model, "model_fields", {}).items()]
+
+
+def _element(annotation: Any) -> Any:
+    inner = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
+    return inner[0] if inner else annotation
+
+
+def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a.b": value} of nested dicts; lists are values, and so is an empty dict."""
+    if isinstance(node, dict) and node:
+        return {
+            path: value for key, child in node.items() for path, value in leaves(child, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: node}

@@ -1,0 +1,90 @@
+"""The sections of a training."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from seg.models.settings import NetworkSettings
+from seg.runtime.settings import Paths, Runtime
+from seg.settings.section import Count, Named, NamedTarget, Positive, Section, Share
+
+
+class Ema(Section):
+    decay: Annotated[float, Field(ge=0, lt=1)]
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Swa(Section):
+    start: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Overfit(Section):
+    batches: Positive
+    figure: Share
+
+
+class Trainer(Named):
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    devices: Positive | list[Count] | Literal["auto"]
+    num_nodes: Positive
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"]
+    sync_batchnorm: bool | Literal["auto"]
+    scale_lr: Literal["none", "linear", "sqrt"]
+    reference_batch_size: Positive | None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    float32_matmul: Literal["highest", "high", "medium"]
+    channels_last: bool
+    compile: bool
+    activation_checkpointing: bool
+    average: Literal["none", "ema", "swa"]
+    ema: Ema
+    swa: Swa
+    batch_size: Positive | Literal["auto"]
+    effective_batch_size: Positive | None
+    max_epochs: Positive
+    validate_every: Positive
+    patience: Positive | None
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    overfit: Overfit | None
+
+
+class Pictures(Section):
+    every: Positive
+    images: Positive
+    score_threshold: Share
+
+
+class Logger(Named):
+    """settings: further arguments of the library's own logger."""
+
+    folder: str
+    every: Positive
+    pictures: Pictures | None
+    settings: dict[str, Any]
+
+
+class LrFinder(Section):
+    start: Annotated[float, Field(gt=0)]
+    end: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=20)]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    stop: Annotated[float, Field(gt=1)]
+
+
+class TrainingSettings(NetworkSettings):
+    """What a training reads."""
+
+    optimizer: NamedTarget
+    scheduler: NamedTarget
+    trainer: Trainer
+    seed: Count
+    logger: Logger
+    paths: Paths
+    runtime: Runtime
+
+
+SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "seed")
+"""The sections that decide what a training makes; dvc.yaml tracks the same."""
+OPTIMIZER_ARGUMENTS = ("params",)
+SCHEDULER_ARGUMENTS = ("optimizer", "total_steps", "T_max", "total_iters", "max_lr")
+"""What the program passes to each `_target_`, where its signature has it."""
