@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seg.training.settings import Trainer
 
 COMMANDS = {
+    "new": "write a project: a folder with conf/ and dvc.yaml, in which the pipeline runs",
     "init": "look at a folder of labelled images, and write the configuration that reads it",
     "configure": "compose conf/ into params.yaml, which the pipeline reads",
     "prepare": "read, check and split the raw data set into data/prepared",
@@ -107,7 +108,7 @@ def main() -> None:
     try:
         if command not in COMMANDS:
             fail(f"no command '{command}': {did_you_mean(command, COMMANDS, 'commands')}", code=2)
-        own = {"init": init, "configure": configure, "compare": compare, "predict": predict, "export": export, "models": models}
+        own = {"new": new, "init": init, "configure": configure, "compare": compare, "predict": predict, "export": export, "models": models}
         own["sweep"] = sweep
         if command in own:
             own[command](arguments)
@@ -124,6 +125,15 @@ def fail(message: str, code: int = 1) -> None:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def new(arguments: list[str]) -> None:
+    """`seg new FOLDER`."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise UsageError("new: expected one folder, as in: seg new myproject")
+    from seg.stages import new as stage
+
+    stage.run(Path(arguments[0]))
 
 
 def init(arguments: list[str]) -> None:

@@ -63,13 +63,10 @@ def processes_started() -> int:
     return 1 if alone else int(os.environ.get("SLURM_NTASKS", 1))
 
 
-def own_conf_folder() -> Path:
-    """The conf/ that stands beside the package, wherever one stands."""
-    return conf_folder(Path(__file__).parents[2])
-
-
 def conf_folder(project: Path) -> Path:
     """The project's conf/, or a ConfigError that says where to stand."""
     if not (project / "conf" / "config.yaml").is_file():
-        raise ConfigError(f"{project}: has no conf/config.yaml; change into the project's folder first")
+        raise ConfigError(
+            f"{project}: has no conf/config.yaml; change into the project's folder first, or make a project with `seg new FOLDER`"
+        )
     return (project / "conf").resolve()

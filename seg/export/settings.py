@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from seg.settings.section import Count, Named, Positive, Section, Share
+from seg.runtime.settings import Paths
+from seg.settings.section import Count, Named, Positive, Section, Sections, Share, Targets
 
 
 class ExportCheck(Section):
@@ -24,3 +25,11 @@ class Export(Named):
     size: str | None
     images: str | None
     check: ExportCheck
+
+
+class ExportSettings(Sections):
+    """What exporting reads."""
+
+    export: Export
+    targets: Targets
+    paths: Paths

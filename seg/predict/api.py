@@ -7,16 +7,14 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from seg.configure.compose import compose
-from seg.configure.config import Config, checked
-from seg.core.environment import conf_folder, own_conf_folder
+from seg.configure.read import read_group
 from seg.core.errors import ConfigError, UsageError
 from seg.data.sample import ClassInfo, Prediction
 from seg.models.checkpoint import load as load_checkpoint
 from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
 from seg.predict.network import CheckpointNetwork, Network
-from seg.predict.settings import Predict
+from seg.predict.settings import Predict, PredictSettings
 from seg.predict.tiles.grid import Tiling
 from seg.predict.tiles.network import Tiled
 from seg.predict.views import View, Views, views_of
@@ -87,20 +85,17 @@ def load(*paths: str | Path, **settings: Any) -> Predictor:
     Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
     answer together.
     """
-    return predictor_of([Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()]))
+    given = [f"predict.{key}={_written(value)}" for key, value in settings.items()]
+    return predictor_of([Path(path) for path in paths], settings_of(given))
 
 
-def composed(overrides: Sequence[str]) -> Config:
-    """The configuration that predicting is done with: that of the folder one stands in, or else of the installed project."""
-    try:
-        conf = conf_folder(Path.cwd())
-    except ConfigError:
-        conf = own_conf_folder()
-    return checked(compose(conf, list(overrides))[0])
+def settings_of(overrides: Sequence[str]) -> PredictSettings:
+    """What predicting is done with: conf/predict of the project that one stands in, or of the package."""
+    return PredictSettings.of(read_group(Path.cwd(), "predict", overrides, "predict"))
 
 
-def predictor_of(paths: Sequence[Path], cfg: Config) -> Predictor:
-    """The models in files, by a composed configuration: each sees the views, then their answers are merged."""
+def predictor_of(paths: Sequence[Path], cfg: PredictSettings) -> Predictor:
+    """The models in files, by the settings of predicting: each sees the views, then their answers are merged."""
     if not paths:
         raise UsageError("predict: name a model, such as artifacts/train/best.ckpt")
     settings = cfg.predict
@@ -124,7 +119,7 @@ def tiled(network: Network, settings: Predict) -> Tiled:
     return Tiled(network, tiling, settings.batch_size, settings.merge, given.min_iou)
 
 
-def _network(path: Path, cfg: Config) -> Network:
+def _network(path: Path, cfg: PredictSettings) -> Network:
     if path.suffix in SUFFIXES.values():
         if cfg.predict.compile:
             raise ConfigError(f"{path}: is an exported file; predict.compile=true is for checkpoints, set it to false")

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from seg.settings.section import Count, Named, Positive, Section, Share
+from seg.runtime.settings import Shown
+from seg.settings.section import Count, Named, Positive, Section, Sections, Share, Targets
 
 
 class Polygons(Section):
@@ -33,3 +34,11 @@ class Predict(Named):
     accelerator: Literal["auto", "cpu", "gpu"] | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
     compile: bool
+
+
+class PredictSettings(Sections):
+    """What predicting reads."""
+
+    predict: Predict
+    targets: Targets
+    runtime: Shown

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from seg.settings.section import Count, Positive, Section, Share
 
@@ -32,6 +32,13 @@ class Runtime(Section):
     pruner: Pruner
     data_wait: Share
     divergence: Divergence | None
+
+
+class Shown(BaseModel):
+    """The one key of `runtime` that a command on a finished model reads."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    progress: Literal["auto", "bar", "lines", "none"]
 
 
 class Paths(Section):

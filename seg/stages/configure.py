@@ -16,6 +16,7 @@ from seg.configure.compose import compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError
+from seg.project.code import SECTION, digests, tracks_code
 from seg.settings.inputs import RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.settings.section import Params, leaves
 
@@ -37,17 +38,20 @@ def run(project: Path, overrides: list[str] | None = None) -> None:
         overrides = derive(conf, old)
     new, _ = compose(conf, overrides if overrides is not None else recorded)
     new[OVERRIDES] = overrides if overrides is not None else recorded
+    if tracks_code(project):
+        new[SECTION] = digests()
     if in_experiment and old is not None and not _same(new, old):
         raise ConfigError(f"params.yaml is not conf/ with {new[OVERRIDES]}; does every file of conf/*/ say `name: <its file name>`?")
-    config = checked(new)
+    config = checked(_without_code(new))
     refuse_paths(new[OVERRIDES])
     check_signatures(config, known=_known(_committed(project) if in_experiment else old))
     root, weights = find_root(project, config.data.root, config.data.obtain), local_weights(project, config.model.weights)
     refuse_own_output(project, config, weights)
     link_input(project, RAW, root)
     link_input(project, WEIGHTS, weights)
+    say_upgrade(old, new)
     if new != old or not path.exists() or not path.read_text().startswith(HEADER):
-        for line in differences(old, new):
+        for line in differences(_without_code(old) if old else None, _without_code(new)):
             print(f"params.yaml: {line}")
         write(path, new)
     print("configured" + (f" with {' '.join(new[OVERRIDES])}" if new[OVERRIDES] else " with the defaults of conf/"))
@@ -106,6 +110,15 @@ def refuse_own_output(project: Path, config: Config, weights: Path | None) -> No
         )
 
 
+def say_upgrade(old: Params | None, new: Params) -> None:
+    """Tell which stages another version of the package will run again."""
+    before, after = ((p or {}).get(SECTION) or {} for p in (old, new))
+    stages = [name for name in after if name not in ("version", "configure")]
+    changed = [stage for stage in stages if before and before.get(stage) != after[stage]]
+    if changed:
+        print(f"seg {before.get('version')} -> {after['version']}: the code of {', '.join(changed)} is another, so these stages run again")
+
+
 def derive(conf: Path, params: Params) -> list[str]:
     """The overrides of conf/ that give `params`: options by each group's `name`, then the leaves that differ."""
     overrides: list[str] = []
@@ -115,7 +128,7 @@ def derive(conf: Path, params: Params) -> list[str]:
         if name and name != (base.get(group) or {}).get("name") and (conf / group / f"{name}.yaml").is_file():
             overrides.append(f"{group}={name}")
             base, _ = compose(conf, overrides)
-    here, there = ({k: v for k, v in p.items() if k != OVERRIDES} for p in (base, params))
+    here, there = (_from_conf(p) for p in (base, params))
     return overrides + sorted(_changes(here, there, ""), key=lambda o: "+~".find(o[0]))  # changed, added, removed
 
 
@@ -148,8 +161,17 @@ def _gives(conf: Path, overrides: list[str], params: Params) -> bool:
         return False
 
 
+def _from_conf(params: Params) -> Params:
+    """What conf/ composes of them."""
+    return {k: v for k, v in params.items() if k not in (OVERRIDES, SECTION)}
+
+
+def _without_code(params: Params) -> Params:
+    return {k: v for k, v in params.items() if k != SECTION}
+
+
 def _same(a: Params, b: Params) -> bool:
-    return {**a, OVERRIDES: 0} == {**b, OVERRIDES: 0}
+    return _from_conf(a) == _from_conf(b)
 
 
 def _committed(project: Path) -> Params | None:
@@ -161,6 +183,6 @@ def _committed(project: Path) -> Params | None:
 
 def _known(old: Params | None) -> Config | None:
     try:
-        return checked(old) if old else None
+        return checked(_without_code(old)) if old else None
     except ConfigError:
         return None

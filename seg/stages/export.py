@@ -2,25 +2,19 @@
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from seg.configure.compose import compose
-from seg.configure.config import Config, checked
-from seg.core.environment import conf_folder
-from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
+from seg.configure.read import read_group
+from seg.core.errors import ConfigError, DataError, UsageError
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
-from seg.export.settings import Export
+from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.predict.network import Facts
-from seg.settings.section import leaves
+from seg.project.code import own_version
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -83,39 +77,21 @@ def run(project: Path, arguments: list[str]) -> Exported:
     return Exported(out, description, found, weight)
 
 
-def _parsed(project: Path, arguments: list[str]) -> tuple[Path, Config]:
+def _parsed(project: Path, arguments: list[str]) -> tuple[Path, ExportSettings]:
     """The checkpoint, and the configuration with the given keys of `export`."""
     paths = [a for a in arguments if "=" not in a]
     if len(paths) != 1 or paths[0].startswith("-"):
         got = f"unknown option {paths[0]}" if paths and paths[0].startswith("-") else f"expected one checkpoint, got {len(paths)}"
         raise UsageError(f"export: {got}; see seg export --help")
-    params, _ = compose(conf_folder(project), [])
-    known = [key for key in leaves(params["export"]) if key != "name"]
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            continue
-        if key == "paths.prepare":
-            params["paths"]["prepare"] = text
-        elif key in known:
-            _set(params["export"], key, text if key in AS_THEY_ARE else _value(argument, text))
-        else:
-            raise ConfigError(f"export: unknown key {key}: {did_you_mean(key, [*known, 'paths.prepare'], 'keys')}")
-    return Path(paths[0]), checked(params)
+    given = [_override(a) for a in arguments if "=" in a]
+    return Path(paths[0]), ExportSettings.of(read_group(project, "export", given, "export"))
 
 
-def _set(node: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        node = node[parent]
-    node[last] = value
-
-
-def _value(argument: str, text: str) -> Any:
-    try:
-        return float(text) if re.fullmatch(r"\d+e-?\d+", text) else yaml.safe_load(text)  # YAML takes 1e-3 for text
-    except yaml.YAMLError:
-        raise ConfigError(f"export: {argument}: is not a value of YAML") from None
+def _override(argument: str) -> str:
+    """KEY=VALUE as an override of the section `export`, whose name may be left out."""
+    key, _, value = argument.partition("=")
+    key = key if key.partition(".")[0] in ("export", "paths", "targets") else f"export.{key}"
+    return f'{key}="{value}"' if key.removeprefix("export.") in AS_THEY_ARE else f"{key}={value}"
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -155,10 +131,6 @@ def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int
     trained, data = checkpoint.settings, checkpoint.data
     data_range = checkpoint.config.get("data", {}).get("range")
     facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data_range)
-    try:
-        own = version("seg")
-    except PackageNotFoundError:  # run from its folder, without being installed
-        own = "unknown"
     return Description(
         facts=facts,
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
@@ -167,7 +139,7 @@ def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int
         model=trained.model.name,
         data=data.name,
         digest=data.digest,
-        version=own,
+        version=own_version(),
     )
 
 

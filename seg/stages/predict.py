@@ -47,11 +47,11 @@ def run(arguments: Sequence[str]) -> None:
     given = parser.parse_intermixed_args(list(arguments))
     overrides = [word for word in given.words if "=" in word and not Path(word).exists()]
     models = [word for word in given.words if Path(word).suffix in MODEL_SUFFIXES]
-    from seg.predict.api import composed, predictor_of  # these import torch, which takes seconds
+    from seg.predict.api import predictor_of, settings_of  # these import torch, which takes seconds
     from seg.predict.inputs import inputs_of
     from seg.predict.write.writers import Writers
 
-    cfg = composed(overrides)
+    cfg = settings_of(overrides)
     inputs = inputs_of([word for word in given.words if word not in overrides + models], given.out)
     predictor = predictor_of([Path(model) for model in models], cfg)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)

@@ -1,0 +1,71 @@
+"""Digests of the code that each stage runs, for projects that hold no code of their own.
+
+In a checkout dvc.yaml names the folders of code that a stage depends on. A project that `seg new` wrote has no such folders: there
+`configure` writes a digest of each stage's folders into params.yaml, and the stage depends on its own digest. So an upgrade of the
+package reruns the stages whose code it changed, and no others.
+"""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seg.project.template import PACKAGE, template
+
+SECTION = "code"
+"""Of params.yaml; dvc.yaml of such a project names code.<stage> among each stage's params."""
+
+
+def own_version() -> str:
+    """The version of the package; `unknown` where it runs without being installed."""
+    try:
+        return version("seg")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def tracks_code(project: Path) -> bool:
+    """Whether the stages of the project's dvc.yaml depend on digests of the package's code."""
+    try:
+        stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+    named = (str(key) for stage in stages.values() if isinstance(stage, dict) for key in stage.get("params") or ())
+    return any(key.startswith(f"{SECTION}.") for key in named)
+
+
+def folders_of_code() -> dict[str, list[str]]:
+    """The files and folders of code that each stage depends on, as paths below the package."""
+    stages = yaml.safe_load((template() / "dvc.yaml").read_text())["stages"]
+    return {name: [d.removeprefix("seg/") for d in stage["deps"] if d.startswith("seg/")] for name, stage in stages.items()}
+
+
+def digests() -> dict[str, str]:
+    """{stage: digest of its code}, with the version of the package."""
+    found = {stage: _digest(paths) for stage, paths in folders_of_code().items()}
+    return {"version": own_version()} | found
+
+
+def _digest(paths: list[str]) -> str:
+    content = hashlib.sha256()
+    for path in paths:
+        root = PACKAGE / path
+        for file in sorted(root.rglob("*") if root.is_dir() else [root]):
+            if file.is_file() and file.suffix != ".pyc":
+                content.update(file.relative_to(PACKAGE).as_posix().encode() + hashlib.sha256(file.read_bytes()).digest())
+    return content.hexdigest()[:16]
+
+
+def for_projects(pipeline: dict[str, Any]) -> dict[str, Any]:
+    """dvc.yaml of a checkout -> that of a project without code. `configure` always runs there: it looks at the installed package."""
+    stages = {}
+    for name, stage in pipeline["stages"].items():
+        kept = [d for d in stage.get("deps", ()) if not d.startswith("seg/")]
+        stages[name] = stage | {"deps": kept}
+        if name == "configure":
+            stages[name] |= {"always_changed": True}
+        else:
+            stages[name] |= {"params": [*stage.get("params", ()), f"{SECTION}.{name}"]}
+    return pipeline | {"stages": stages}
