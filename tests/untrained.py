@@ -39,4 +39,4 @@ def untrained(path: Path, *overrides: str, network: dict[str, Any] | None = None
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     save(path, Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), data, 3, {}))
-    return load(path, config)
+    return load(path, config.targets.allow)

@@ -18,6 +18,7 @@ from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.settings import TrainedSettings
 from seg.settings.section import Params
+from seg.settings.targets import check_allowed, nested
 
 FORMAT = 1
 
@@ -103,11 +104,16 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
 
 def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     try:
-        return TrainedSettings.of(config | {"targets": {"allow": allow}})
+        settings = TrainedSettings.of(config | {"targets": {"allow": allow}})
     except ConfigError as error:
         raise DataError(
             f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
         ) from None
+    built = {"task.model": settings.task.model, "task.metrics": settings.task.metrics, "model.network": settings.model.network}
+    for start, outer in (built | {"loss": settings.loss}).items():
+        for key, target in nested(outer, start):
+            check_allowed(target.target, allow, key)
+    return settings
 
 
 def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:

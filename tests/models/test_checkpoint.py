@@ -15,7 +15,6 @@ from seg.core.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
-from seg.training.settings import SECTIONS
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 
@@ -40,13 +39,13 @@ def checkpoint(model: SegmentationModel, make_config: MakeConfig, make_info: Mak
 
 def test_what_is_saved_is_loaded(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
     save(tmp_path / "best.ckpt", checkpoint)
-    found = load(tmp_path / "best.ckpt", current)
+    found = load(tmp_path / "best.ckpt", current.targets.allow)
     assert found.state_dict.keys() == checkpoint.state_dict.keys()
     assert all(torch.equal(found.state_dict[n], t) for n, t in checkpoint.state_dict.items())
     assert found.config == checkpoint.config
     assert (found.data, found.epoch, found.figures) == (checkpoint.data, 7, {"val_miou": 0.5})
-    assert found.typed_config.optimizer.arguments["lr"] == 0.0123
-    assert found.typed_config.model.network.target == "torch.nn.Conv2d"
+    assert found.config["optimizer"]["lr"] == 0.0123
+    assert found.settings.model.network.target == "torch.nn.Conv2d"
 
 
 def test_a_file_holds_plain_data_and_leaves_nothing_beside_it(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -69,7 +68,7 @@ def test_a_save_that_fails_leaves_the_file_before_it(tmp_path: Path, checkpoint:
     save(tmp_path / "best.ckpt", checkpoint)
     with pytest.raises(Exception, match="pickle"):
         save(tmp_path / "best.ckpt", replace(checkpoint, figures={"val_miou": lambda: 0.5}))  # type: ignore[dict-item]
-    assert load(tmp_path / "best.ckpt", current).figures == {"val_miou": 0.5}
+    assert load(tmp_path / "best.ckpt", current.targets.allow).figures == {"val_miou": 0.5}
     assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
 
 
@@ -80,7 +79,7 @@ def test_a_restored_model_predicts_the_same(tmp_path: Path, model: SegmentationM
         model.network.bias.add_(torch.tensor([0.0, 0.2, -0.1]))
     save(tmp_path / "best.ckpt", replace(checkpoint, state_dict=model.state_dict()))
     torch.manual_seed(99)
-    again = restore(load(tmp_path / "best.ckpt", current))
+    again = restore(load(tmp_path / "best.ckpt", current.targets.allow))
     assert not again.training
     with torch.inference_mode():
         assert torch.equal(again.logits(images)["out"], model.logits(images)["out"])
@@ -96,7 +95,7 @@ def test_restoring_needs_no_hub_and_no_file_of_weights(
     model = build_model(make_config(*small), make_info())
     config = make_config(*small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
     save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
-    again = restore(load(tmp_path / "best.ckpt", current))
+    again = restore(load(tmp_path / "best.ckpt", current.targets.allow))
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
@@ -114,7 +113,7 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Che
     content = {"format": 1, "state_dict": checkpoint.state_dict, "config": Code(tmp_path / "proof")}
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(DataError, match=r"best\.ckpt: is not a checkpoint of seg"):
-        load(tmp_path / "best.ckpt", current)
+        load(tmp_path / "best.ckpt", current.targets.allow)
     assert not (tmp_path / "proof").exists()
 
 
@@ -126,19 +125,19 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Che
 def test_a_checkpoint_of_something_else_is_named(tmp_path: Path, content: object, found: str, current: Config) -> None:
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(DataError, match=rf"best\.ckpt: is not a checkpoint of format 1 \(found {found}\)"):
-        load(tmp_path / "best.ckpt", current)
+        load(tmp_path / "best.ckpt", current.targets.allow)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
     with pytest.raises(DataError, match=r"missing\.ckpt: cannot be read \(No such file or directory\); train first"):
-        load(tmp_path / "missing.ckpt", current)
+        load(tmp_path / "missing.ckpt", current.targets.allow)
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(DataError, match=r"text\.ckpt: is not a checkpoint of seg"):
-        load(tmp_path / "text.ckpt", current)
+        load(tmp_path / "text.ckpt", current.targets.allow)
     save(tmp_path / "best.ckpt", checkpoint)
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "best.ckpt").read_bytes()[:-200])
     with pytest.raises(DataError, match=r"cut\.ckpt: (is not a checkpoint of seg|cannot be read)"):
-        load(tmp_path / "cut.ckpt", current)
+        load(tmp_path / "cut.ckpt", current.targets.allow)
 
 
 def test_the_list_of_allowed_modules_in_a_file_is_not_trusted(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
@@ -146,7 +145,7 @@ def test_the_list_of_allowed_modules_in_a_file_is_not_trusted(tmp_path: Path, ch
     config["task"] = config["task"] | {"metrics": {"_target_": "os.system", "command": f"touch {tmp_path / 'done'}"}}
     save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
     with pytest.raises(ConfigError, match=r"task.metrics._target_=os.system: is not in an allowed module"):
-        restore(load(tmp_path / "best.ckpt", current))
+        restore(load(tmp_path / "best.ckpt", current.targets.allow))
     assert not (tmp_path / "done").exists()
 
 
@@ -162,14 +161,16 @@ def test_a_checkpoint_brings_what_decides_the_network_and_nothing_else(tmp_path:
     content = torch.load(tmp_path / "best.ckpt", weights_only=True)
     content["data"] = {name: value for name, value in content["data"].items() if name != "statistics"} | {"license": "CC0"}
     torch.save(content, tmp_path / "best.ckpt")
-    found = load(tmp_path / "best.ckpt", current)
+    found = load(tmp_path / "best.ckpt", current.targets.allow)
     assert found.config == config, "as it was trained"
     trained, now = checkpoint.config, current.model_dump(mode="json", by_alias=True)
     assert trained["model"] != now["model"]
-    assert trained["trainer"]["batch_size"] != now["trainer"]["batch_size"]
-    expected = {name: (trained if name in SECTIONS else now)[name] for name in now}
-    expected["trainer"] |= {"sync_batchnorm": now["trainer"]["sync_batchnorm"], "ema": now["trainer"]["ema"]}
-    assert found.typed_config.model_dump(mode="json", by_alias=True) == expected
+    settings = found.settings.model_dump(mode="json", by_alias=True)
+    assert {name: settings[name] for name in ("task", "model", "finetune", "loss")} == {
+        n: trained[n] for n in ("task", "model", "finetune", "loss")
+    }
+    assert settings["trainer"] == {key: trained["trainer"][key] for key in ("accelerator", "precision", "float32_matmul", "channels_last")}
+    assert settings["targets"] == now["targets"]
     assert restore(found).state_dict().keys() == checkpoint.state_dict.keys()
 
 
@@ -193,7 +194,7 @@ def test_settings_of_the_network_that_no_longer_fit_are_named_with_the_checkpoin
         del config[section][key]
     save(tmp_path / "best.ckpt", replace(checkpoint, config=config))
     with pytest.raises(DataError) as error:
-        load(tmp_path / "best.ckpt", current)
+        load(tmp_path / "best.ckpt", current.targets.allow)
     assert str(error.value).startswith(f"{tmp_path / 'best.ckpt'}: was trained with settings that this version does not take ({said}")
     assert str(error.value).endswith("; train again, or use the version that trained it")
     assert "\n" not in str(error.value)
