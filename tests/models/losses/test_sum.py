@@ -68,7 +68,7 @@ def test_an_option_of_ones_own_takes_in_others_and_a_librarys_loss(tmp_path: Pat
     (tmp_path / "conf/loss/mine.yaml").write_text(text.partition("# conf/loss/mine.yaml: ")[2].partition("```")[0].partition("\n")[2])
     config = checked(compose(tmp_path / "conf", ["loss=mine"])[0])
     check_signatures(config)
-    loss = build(config.loss, config.targets.allow, "loss", {"class_pixels": PIXELS})
+    loss = build(config.loss, config.targets.allow, "loss", {"class_counts": PIXELS})
     logits, semantic = logits_and_labels(occurring=4)
     terms = loss(logits.float(), semantic)
     assert list(terms) == ["ce", "lovasz", "log_dice"]
