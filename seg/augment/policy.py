@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from seg.augment.copy_paste import paste_some
 from seg.augment.fast_transforms import speed_up
+from seg.augment.nearest import take_nearest
 from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Instances
 from seg.augment.visibility import Drawn, ignore_cut
@@ -28,18 +28,6 @@ prepare_environment()  # albumentations looks for newer versions when it is impo
 
 import albumentations as A  # noqa: E402
 
-RESIZING = (
-    A.Resize,
-    A.RandomScale,
-    A.LongestMaxSize,
-    A.SmallestMaxSize,
-    A.RandomResizedCrop,
-    A.RandomSizedCrop,
-    A.RandomSizedBBoxSafeCrop,
-    A.CropAndPad,
-)
-"""The transforms that call cv2.resize; all others that move pixels call cv2.warpAffine, cv2.warpPerspective or cv2.remap."""
-
 
 class Policy:
     """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
@@ -51,7 +39,7 @@ class Policy:
                 if getattr(transform, fill, None) is not None:
                     setattr(transform, fill, 0)
             if hasattr(transform, "mask_interpolation"):
-                _take_nearest(transform)
+                take_nearest(transform)
             if getattr(transform, "area_for_downscale", None):
                 transform.area_for_downscale = "image"
             if isinstance(transform, A.BasicTransform):
@@ -180,18 +168,6 @@ def _fails(transform: Any, image: np.ndarray) -> bool:
 
 def _labelled(sample: Sample, image: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> Sample:
     return Sample(sample.image_id, image, semantic, instances, sample.categories, sample.crowd)
-
-
-def _take_nearest(transform: Any) -> None:
-    """Let labels, and an image where it is asked for, take the pixel whose middle is nearest.
-
-    OpenCV's INTER_NEAREST does so where it warps. Where it resizes, it takes the pixel before: half a pixel off what the other
-    interpolations give.
-    """
-    nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
-    transform.mask_interpolation = nearest
-    if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
-        transform.interpolation = nearest
 
 
 def _walk(transform: Any) -> Iterator[Any]:

@@ -28,7 +28,8 @@ def surface_distances(
 
     Defined as in MedPy 0.5 (medpy.metric.binary hd95, assd) and MONAI: the surface is the mask without its erosion by the four neighbours,
     where the outside of the image is not of the mask; each pixel of a surface has its Euclidean distance to the nearest of the
-    other. hd95 is the 95th percentile (linear) of both directions' distances together, assd their mean. Pixels whose truth is 255 have no class in either map and no surface along them: a region is taken to go on beneath.
+    other. hd95 is the 95th percentile (linear) of both directions' distances together, assd their mean. Pixels whose truth is 255
+    have no class in either map and no surface along them: a region is taken to go on beneath.
 
     Without spacing distances are in pixels. Raises ValueError as `comparable` does.
     """

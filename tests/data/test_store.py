@@ -91,7 +91,8 @@ def test_statistics_equal_numpys_over_all_pixels(folder: Path) -> None:
         assert counts["class_pixels"] == [sum(int((x == k).sum()) for x in labels) for k in range(len(CLASSES))]
         assert counts["class_images"] == [sum(bool((x == k).any()) for x in labels) for k in range(len(CLASSES))]
         labelled = [int((x != 255).sum()) for x in labels]
-        assert counts["class_image_pixels"] == [sum(n for x, n in zip(labels, labelled, strict=True) if (x == k).any()) for k in range(3)]
+        of_images = [sum(n for x, n in zip(labels, labelled, strict=True) if (x == k).any()) for k in range(len(CLASSES))]
+        assert counts["class_image_pixels"] == of_images
         assert counts["ignored_pixels"] == sum(int((x == 255).sum()) for x in labels) > 0
         assert counts["sizes"] == {"24x32": len(samples)}
     train = info.splits["train"]

@@ -198,8 +198,7 @@ def test_what_is_wrong_with_a_nested_target_is_said_with_its_key(changed: dict[s
 
 
 def test_our_own_arguments_arrive_in_their_type() -> None:
-    given = build(
-        target("seg.models.losses.Focal", gamma=2, class_weights=[1, 2]), ALLOW, "loss", {"class_counts": ClassCounts([1, 1], [2, 2])}
-    )
+    focal = target("seg.models.losses.Focal", gamma=2, class_weights=[1, 2])
+    given = build(focal, ALLOW, "loss", {"class_counts": ClassCounts([1, 1], [2, 2])})
     assert isinstance(given.gamma, float)
     assert given.weight.tolist() == [1.0, 2.0]

@@ -72,7 +72,12 @@ def test_an_epoch_has_the_rate_of_its_last_step(tmp_path: Path, stopped: bool) -
         history = History()
         keep = Keep(filename="last", dirpath=tmp_path, enable_version_counter=False, save_on_train_epoch_end=True)
         trainer = pl.Trainer(
-            accelerator="cpu", max_epochs=epochs, callbacks=[history, keep], logger=False, enable_progress_bar=False, enable_model_summary=False
+            accelerator="cpu",
+            max_epochs=epochs,
+            callbacks=[history, keep],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
         last = tmp_path / "last.ckpt"
         data = torch.utils.data.DataLoader(torch.ones(2, 1))
