@@ -1,6 +1,6 @@
 """How often intervals of figures hold the truth, and how often a comparison of two equally good networks decides between them.
 
-    python benchmarks/intervals.py --sets 400 --seed 0
+    python benchmarks/intervals.py --sets 1000 --seed 0
 
 Images are drawn from a large population of which the figures are known, and two networks see them that are as good as each other: an
 image that is hard for one is hard for the other, too. Of each set of images an interval of 95 % is made as `seg evaluate` does, and one of
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seg.evaluation.bootstrap import limits_of, moved, percentiles
+from seg.evaluation.bootstrap import Resampled, limits_of, moved, percentiles
 from seg.metrics.resampled_ap import THRESHOLDS, _curves
 from seg.metrics.semantic import mean_iou, pixel_accuracy
 
@@ -24,15 +24,16 @@ Figure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", type=int, default=400)
+    parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, nargs="+", default=[5, 10, 20, 30])
+    parser.add_argument("--figures", nargs="+", default=list(POPULATIONS), choices=list(POPULATIONS), metavar="FIGURE")
     given = parser.parse_args()
     print("| figure |" + "".join(f" holds, {n} images |" for n in given.images) + "".join(f" decides, {n} images |" for n in given.images))
     print("|---|" + "---:|" * (2 * len(given.images)))
-    for name, networks in POPULATIONS.items():
+    for name in given.figures:
         rng = np.random.default_rng(given.seed)
-        pair = networks(rng)
+        pair = POPULATIONS[name](rng)
         held, decided = zip(*(shares(pair, n, given.sets, rng) for n in given.images), strict=True)
         print(f"| {name} | {' | '.join(held)} | {' | '.join(decided)} |", flush=True)
 
@@ -43,7 +44,7 @@ def shares(pair: tuple[Figure, Figure], num_images: int, sets: int, rng: np.rand
     counts = np.zeros(4)
     for number in range(sets):
         places = rng.integers(0, POPULATION, num_images)
-        one, other = (moved(lambda weights, own=own: {"": own(places, weights)}, num_images, DRAWS, number)[""] for own in pair)
+        one, other = (moved(drawn_by(own, places), num_images, DRAWS, number)[""] for own in pair)
         apart = other.less(one)
         low, high = limits_of({"": one}, num_images, number, LEVEL)[""]
         below, above = limits_of({"": apart}, num_images, number, LEVEL, differences=True)[""]
@@ -51,6 +52,10 @@ def shares(pair: tuple[Figure, Figure], num_images: int, sets: int, rng: np.rand
         counts += [low <= truth <= high, narrow[0] <= truth <= narrow[1], below > 0 or above < 0, decides[0] > 0 or decides[1] < 0]
     held, narrow_held, decided, narrow_decided = counts / sets
     return f"{held:.3f} ({narrow_held:.3f})", f"{decided:.3f} ({narrow_decided:.3f})"
+
+
+def drawn_by(figure: Figure, places: np.ndarray) -> Resampled:
+    return lambda weights: {"": figure(places, weights)}
 
 
 def skills(rng: np.random.Generator, shape: tuple[int, ...]) -> list[np.ndarray]:
@@ -119,9 +124,8 @@ def average_precision(rng: np.random.Generator) -> tuple[Figure, Figure]:
             own = np.repeat(np.arange(len(places)), (tp + fp)[places])
             best = np.argsort(-scores[kept], kind="stable")
             found = np.ascontiguousarray(overlaps[kept][best] >= THRESHOLDS[:, None])
-            return _curves(own[best], found, np.ones_like(found), count[places].astype(float), np.ascontiguousarray(weights))[0].mean(
-                axis=1
-            )
+            truth, rows = count[places].astype(float), np.ascontiguousarray(weights)
+            return _curves(own[best], found, np.ones_like(found), truth, rows)[0].mean(axis=1)
 
         return figure
 

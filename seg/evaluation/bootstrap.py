@@ -140,7 +140,7 @@ def _limits(figure: Moved, spread: float, in_draws: np.ndarray, level: float, st
     if not np.isfinite(figure.value + spread) or known.sum() < DEFINED * len(known):
         return float("nan"), float("nan")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        value, drawn = np.float64(figure.value), figure.draws[known]
+        value, drawn = np.asarray(figure.value), figure.draws[known]
         at, slope = scale.to(value), scale.slope(value)
         distance = np.abs(scale.to(drawn) - at) / (in_draws[known] * scale.slope(drawn))
         distance = distance[~np.isnan(distance)]
