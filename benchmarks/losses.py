@@ -26,6 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.core.environment import conf_folder
+from seg.data.store import ClassCounts
 from seg.settings.targets import build
 
 
@@ -61,9 +62,10 @@ def batch_of(batch: int, classes: int, size: int) -> tuple[Tensor, Tensor]:
 def losses(classes: int) -> dict[str, nn.Module]:
     """Every option for semantic segmentation, as conf/ has it."""
     conf, found = conf_folder(Path.cwd()), {}
-    for name in sorted((p.stem for p in (conf / "loss").glob("*.yaml") if p.stem != "mask_rcnn"), key=lambda n: (n != "ce", n)):
+    names = {p.stem for p in (conf / "loss").glob("*.yaml")} - {"mask_rcnn", "camvid"}
+    for name in sorted(names, key=lambda n: (n != "ce", n)):
         config = checked(compose(conf, [f"loss={name}"])[0])
-        found[name] = build(config.loss, config.targets.allow, "loss", {"class_pixels": [1] * classes})
+        found[name] = build(config.loss, config.targets.allow, "loss", {"class_counts": ClassCounts([1] * classes, [classes] * classes)})
     return found
 
 

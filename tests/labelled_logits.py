@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seg.data.store import ClassCounts
 from seg.models.losses import (
     Boundary,
     CrossEntropy,
@@ -21,7 +22,7 @@ from seg.models.losses import (
 )
 
 IGNORE = 255
-PIXELS = [60, 30, 10, 0]
+PIXELS = ClassCounts([60, 30, 10, 0], [100, 100, 100, 0])
 """Pixels of four classes in a training split."""
 
 LOSSES: dict[str, Callable[[Any], nn.Module]] = {

@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from seg.augment.copy_paste import paste_some
 from seg.augment.fast_transforms import speed_up
+from seg.augment.nearest import take_nearest
 from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Instances
 from seg.augment.visibility import Drawn, ignore_cut
@@ -39,7 +39,7 @@ class Policy:
                 if getattr(transform, fill, None) is not None:
                     setattr(transform, fill, 0)
             if hasattr(transform, "mask_interpolation"):
-                transform.mask_interpolation = cv2.INTER_NEAREST
+                take_nearest(transform)
             if getattr(transform, "area_for_downscale", None):
                 transform.area_for_downscale = "image"
             if isinstance(transform, A.BasicTransform):

@@ -1,4 +1,4 @@
-"""How far apart two evaluations of the same images are, and how surely: the paired bootstrap (Efron and Tibshirani 1993, chapter 8).
+"""How far apart two evaluations of the same images are, and how surely: a paired bootstrap, see `seg.evaluation.bootstrap`.
 
 Each draw of the images gives a figure of each run, and their difference. What is hard or easy in an image moves both runs alike and
 cancels, so the interval of the difference is narrower than the two runs' own intervals make believe.
@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from seg.evaluation.bootstrap import DEFINED, distribution, interval
+from seg.evaluation.bootstrap import DEFINED, Limits, Moved, limits_of, moved
 from seg.evaluation.settings import Bootstrap
 from seg.metrics.base import ImageScore, Metrics
 
@@ -56,31 +56,36 @@ class Paired:
 def paired(runs: Sequence[Metrics], image_ids: Sequence[str], bootstrap: Bootstrap) -> Paired:
     """Compare runs that saw the same images with the first of them, on the very same draws of the images.
 
-    Intervals are percentiles of the draws; NaN where fewer than 95 % of them are defined, or where there are none.
+    Intervals are NaN where fewer than 95 % of the draws are defined, or where there are none.
     """
-    figures = [run.figures() for run in runs]
-    drawn = [distribution(partial(run.resampled, image_ids), len(image_ids), bootstrap.resamples, bootstrap.seed) for run in runs]
-    none = np.zeros(0)
+    figures, count = [run.figures() for run in runs], len(image_ids)
+    drawn = [moved(partial(run.resampled, image_ids), count, bootstrap.resamples, bootstrap.seed) for run in runs]
+    limits = [limits_of(one, count, bootstrap.seed, bootstrap.level) for one in drawn]
     intervals = [
-        {name: Interval(value, *interval(draws.get(name, none), bootstrap.level)) for name, value in values.items()}
-        for values, draws in zip(figures, drawn, strict=True)
+        {name: Interval(value, *own.get(name, NO_LIMITS)) for name, value in values.items()}
+        for values, own in zip(figures, limits, strict=True)
     ]
-    differences = [
-        {
-            name: _difference(figures[0][name], values[name], drawn[0].get(name, none), draws.get(name, none), bootstrap.level)
-            for name in figures[0]
-            if name in values
-        }
-        for values, draws in zip(figures[1:], drawn[1:], strict=True)
-    ]
+    differences = []
+    for values, one in zip(figures[1:], drawn[1:], strict=True):
+        apart = {name: one[name].less(drawn[0][name]) for name in one if name in drawn[0]}
+        within = limits_of(apart, count, bootstrap.seed, bootstrap.level, differences=True)
+        differences.append(
+            {
+                name: Difference(first, values[name], values[name] - first, *within.get(name, NO_LIMITS), _above(apart.get(name)))
+                for name, first in figures[0].items()
+                if name in values
+            }
+        )
     return Paired(intervals, differences)
 
 
-def _difference(first: float, value: float, first_draws: np.ndarray, draws: np.ndarray, level: float) -> Difference:
-    apart = draws - first_draws
-    known = apart[np.isfinite(apart)]
-    above = float((known > 0).mean()) if len(known) and len(known) >= DEFINED * len(apart) else math.nan
-    return Difference(first, value, value - first, *interval(apart, level), above)
+NO_LIMITS: Limits = (math.nan, math.nan)
+
+
+def _above(apart: Moved | None) -> float:
+    """The share of the draws in which a difference is above 0; NaN where it is seldom defined."""
+    known = apart.draws[np.isfinite(apart.draws)] if apart else np.zeros(0)
+    return float((known > 0).mean()) if apart and len(known) and len(known) >= DEFINED * len(apart.draws) else math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from seg.compare.comparison import Difference, ImageScores
 from seg.compare.gallery import compared_gallery, gallery_style
 from seg.compare.page_data import Comparison, sentence, signed
 from seg.core.errors import plural
+from seg.evaluation.bootstrap import few_images
 from seg.report import charts, evaluation_page, gallery_code
 from seg.report.charts import scatter_chart
 from seg.report.html import class_name, document, number, table, whole
@@ -46,6 +47,8 @@ def _summary(comparison: Comparison) -> str:
         for place, run in comparison.others
     ]
     counted = f"{plural(len(comparison.images), 'image')} of the split <strong>{escape(comparison.split)}</strong>."
+    if warned := few_images(len(comparison.images)):
+        counted += f" {escape(warned[0].upper() + warned[1:])}."
     tables = "".join(
         (f"<h3>{escape(run)} less {escape(first)}</h3>" if len(comparison.others) > 1 else "")
         + _figures(comparison, place, comparison.paired.differences[place - 1])
@@ -85,8 +88,8 @@ def _intervals(comparison: Comparison) -> str:
     if not comparison.resamples:
         return "<p>The first run's evaluation drew no images anew (evaluate.bootstrap.resamples=0), so there are no intervals.</p>"
     return (
-        f"<p>Intervals hold {100 * comparison.level:g}\N{NO-BREAK SPACE}% of {comparison.resamples:,} draws of the images with "
-        "replacement: percentiles of a paired bootstrap. Each draw is the same for all runs, and the difference is taken draw by draw, so "
+        f"<p>Intervals of {100 * comparison.level:g}\N{NO-BREAK SPACE}%, from {comparison.resamples:,} draws of the images with "
+        "replacement: a studentised paired bootstrap. Each draw is the same for all runs, and the difference is taken draw by draw, so "
         "that what is easy or hard in an image cancels. They tell how far these images decide between these trained weights, not what "
         "another seed of the training would give. Of many figures that are compared, some exclude 0 by chance.</p>"
     )

@@ -24,7 +24,7 @@ from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import ClassInfo, Sample, no_instances
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,16 @@ OWN_COLUMNS = tuple(f.name for f in fields(Entry) if f.name != "columns")
 
 
 @dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """Of each class: its pixels, and the labelled pixels of all classes in the images in which it occurs."""
+
+    pixels: Sequence[int]
+    of_images: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """dataset.json. class_pixels: pixels of each class in the training split. mean, std: a channel's, 0..255, there too."""
+    """dataset.json. mean, std: a channel's, 0..255, in the training split."""
 
     name: str
     task: str
@@ -64,8 +72,11 @@ class DatasetInfo:
     statistics: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def class_pixels(self) -> list[int]:
-        return list(self.splits["train"]["class_pixels"])
+    def class_counts(self) -> ClassCounts:
+        """Of the training split. Old checkpoints know of all images together alone; they bring the weights made of that."""
+        counts = self.splits["train"]
+        pixels = list(counts["class_pixels"])
+        return ClassCounts(pixels, list(counts.get("class_image_pixels", [sum(pixels)] * len(pixels))))
 
 
 def numbers_of(entries: Iterable[Entry]) -> dict[str, int]:

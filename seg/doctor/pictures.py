@@ -67,7 +67,7 @@ class Album:
         if self.source.with_instances:
             return outlined_at(sample, SIDE)
         image = resized(sample.image, SIDE)
-        semantic = cv2.resize(sample.semantic, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        semantic = cv2.resize(sample.semantic, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return overlay(image, semantic, self.classes)
 
     def _close(self, sample: Sample, box: tuple[int, int, int, int]) -> np.ndarray:

@@ -61,7 +61,7 @@ def resampling_tables(
     drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
     limits = intervals(resampled, len(entries), *drawn)
     rows: list[Mapping[str, Any]] = [
-        {"figure": name, "value": value, **dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))}
+        {"figure": name, "value": value, "num_images": len(entries)} | dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))
         for name, value in figures.items()
     ]
     tables: Rows = {"figures": rows}

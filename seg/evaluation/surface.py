@@ -26,10 +26,10 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Class maps (H, W) uint8 and a pixel's (height, width) -> distances between each class's true and predicted surface.
 
-    Defined as in MedPy (medpy.metric.binary hd95, assd): the surface is the mask without its erosion by the four neighbours,
+    Defined as in MedPy 0.5 (medpy.metric.binary hd95, assd) and MONAI: the surface is the mask without its erosion by the four neighbours,
     where the outside of the image is not of the mask; each pixel of a surface has its Euclidean distance to the nearest of the
-    other. hd95 is the 95th percentile (linear) of both directions' distances together, assd the mean of the two directions'
-    means. Pixels whose truth is 255 have no class in either map and no surface along them: a region is taken to go on beneath.
+    other. hd95 is the 95th percentile (linear) of both directions' distances together, assd their mean. Pixels whose truth is 255
+    have no class in either map and no surface along them: a region is taken to go on beneath.
 
     Without spacing distances are in pixels. Raises ValueError as `comparable` does.
     """
@@ -39,9 +39,9 @@ def surface_distances(
     hd95, assd = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
     for index, (a, b) in enumerate(zip(*surfaces, strict=True)):
         if len(a) and len(b):
-            there, back = _nearest(a, b), _nearest(b, a)
-            hd95[index] = np.percentile(np.concatenate([there, back]), 95)
-            assd[index] = (there.mean() + back.mean()) / 2
+            both = np.concatenate([_nearest(a, b), _nearest(b, a)])
+            hd95[index] = np.percentile(both, 95)
+            assd[index] = both.mean()
     return SurfaceDistances(hd95, assd, present & np.isnan(hd95))
 
 

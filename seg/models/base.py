@@ -56,6 +56,9 @@ class SegmentationModel(nn.Module, ABC):
     def check_body(self, given: Any, size: Size) -> None:
         """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""
 
+    def start_epoch(self, epoch: int) -> None:
+        """What a training tells before each epoch, counted from 0."""
+
     def learned(self, given: Any) -> Any:
         """Of what `body` gives, that on which the losses depend."""
         return given

@@ -51,7 +51,7 @@ def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True
         say(loaded.summary())
         if file.mean and cfg.model.normalization != "checkpoint":
             say(f"  normalisation: {cfg.model.normalization}; model.normalization=checkpoint keeps the one that these weights learned with")
-    loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_pixels": data.class_pixels})
+    loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_counts": data.class_counts})
     given = {
         "network": network,
         "loss": loss,

@@ -13,6 +13,7 @@ from seg.core.errors import ConfigError
 from seg.data.sample import CERTAIN, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Scale, SegmentationModel, Size
+from seg.models.losses.sum import Sum
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""
@@ -81,6 +82,10 @@ class SemanticModel(SegmentationModel):
 
     def learned(self, given: Any) -> Any:
         return given if self.aux_weight or not isinstance(given, dict) else given["out"]
+
+    def start_epoch(self, epoch: int) -> None:
+        if isinstance(self.loss, Sum):
+            self.loss.start_epoch(epoch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""

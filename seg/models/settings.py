@@ -56,5 +56,5 @@ METRICS_ARGUMENTS = ("class_names",)
 CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", "in_chans")
 """The names by which networks ask for the number of outputs, and of the image's channels."""
 NETWORK_ARGUMENTS = CLASSES + CHANNELS
-LOSS_ARGUMENTS = ("class_pixels",)
+LOSS_ARGUMENTS = ("class_counts",)
 """What the program passes to each `_target_`, where its signature has it."""

@@ -69,7 +69,7 @@ def outlined_at(sample: Sample, side: int) -> np.ndarray:
     """A sample's instances, outlined when its longer side is already `side` pixels, so that no outline is lost."""
     image = resized(sample.image, side)
     size = image.shape[1::-1]
-    layers = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in np.moveaxis(sample.instances, 2, 0)]
+    layers = [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT) for ids in np.moveaxis(sample.instances, 2, 0)]
     return outline_instances(image, np.stack(layers, axis=2) if layers else np.zeros((*image.shape[:2], 0), np.int32), sample.crowd)
 
 

@@ -92,7 +92,7 @@ def outlined(name: str, image: np.ndarray, outlines: Outlines) -> Panel:
         inside = coco_mask.decode(mask)[y : y + h, x : x + w]
         if not inside.size:
             continue
-        large = cv2.resize(inside, (w * factor, h * factor), interpolation=cv2.INTER_NEAREST)
+        large = cv2.resize(inside, (w * factor, h * factor), interpolation=cv2.INTER_NEAREST_EXACT)
         part = picture[y * factor : (y + h) * factor, x * factor : (x + w) * factor]
         mixed = (part + (np.array(color, np.float32) - part) * outlines.filled).astype(np.uint8)
         part[large > 0] = mixed[large > 0]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from seg.core.errors import plural
+from seg.evaluation.bootstrap import few_images
 from seg.report import charts, confusions, gallery_code
 from seg.report.charts import histogram, reliability_chart
 from seg.report.confusions import confusion_section
@@ -70,6 +71,8 @@ def _summary(evaluation: Evaluation) -> str:
     figures = table(list(shown), ["".join(cells) for cells in zip(*shown.values(), strict=True)], "headline")
     intervals = f"<p>Intervals: {escape(evaluation.intervals)}.</p>" if evaluation.intervals and needed["interval"] else ""
     counted = f"<p>{plural(len(evaluation.images), 'image')} of the split <strong>{escape(evaluation.split)}</strong>.</p>"
+    if warned := few_images(len(evaluation.images)):
+        counted += f"<p>{escape(warned[0].upper() + warned[1:])}.</p>"
     return counted + figures + intervals + _settings(evaluation.settings)
 
 

@@ -115,7 +115,7 @@ def _class_maps(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[Clas
 
 def sized(labels: np.ndarray, size: Size) -> np.ndarray:
     """A map of labels at another size."""
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: Size) -> Sequence[bytes]:
@@ -153,7 +153,7 @@ def outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: Si
     stripes = np.add.outer(*map(np.arange, codes.shape)) % 8 < 3
     thick = max(size) // 110 // 2 * 2 + 1  # so that the lines of a close-up are seen on a phone, too
     for layer in np.moveaxis(outlines.ids, 2, 0):
-        ids = cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST)
+        ids = cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST_EXACT)
         ids[~kept[ids]] = 0
         inside, hatched = ids > 0, crowd[ids]
         lines = inside & borders(ids.astype(np.float32), thick) & ~hatched | hatched & stripes

@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from seg.data.store import DatasetInfo
+from seg.evaluation.bootstrap import FEW
 from seg.evaluation.detail import Rows
 from seg.evaluation.predictions import Stored
 from seg.evaluation.record import Run
@@ -24,7 +25,7 @@ from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, 
 from seg.settings.section import leaves
 
 TABLES = {
-    "groups": ("Groups", "All figures over each group's images alone, and the interval of the first of them."),
+    "groups": ("Groups", f"All figures over each group's images alone, and an interval of one. Below {FEW} images they are rough."),
     "errors": ("Kinds of errors", "How many true and how many predicted instances of each class were found, or what went wrong with them."),
     "sizes": ("Sizes", "Recall by the area of the true instances, precision by that of the predicted ones, in pixels; IoU 0.5."),
     "matching": ("Matches by IoU", "How many instances match when their overlap must be at least so large."),
@@ -57,7 +58,7 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
     run, settings, tables = evaluated.run, evaluated.settings, evaluated.tables
     chosen = choose(evaluated.scores, settings.gallery.images, settings.gallery.seed)
     drawn = settings.bootstrap
-    said = f"the middle {100 * drawn.level:g} % of {drawn.resamples} draws of as many images with replacement (bootstrap)"
+    said = f"{100 * drawn.level:g} %, from {drawn.resamples} draws of as many images with replacement (studentised bootstrap)"
     model = run.settings["model"]["name"]
     return Evaluation(
         title=f"{model} on {run.data}",

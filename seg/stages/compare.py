@@ -20,6 +20,7 @@ from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
+from seg.evaluation.bootstrap import few_images
 from seg.evaluation.predictions import Stored, stored
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData
@@ -177,8 +178,8 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """differences.csv."""
-    each = zip(comparison.runs[1:], comparison.paired.differences, strict=True)
-    return [{"run": run, "figure": name, **asdict(d)} for run, differences in each for name, d in differences.items()]
+    each, count = zip(comparison.runs[1:], comparison.paired.differences, strict=True), len(comparison.images)
+    return [{"run": run, "figure": name, "num_images": count, **asdict(d)} for run, differences in each for name, d in differences.items()]
 
 
 def image_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -207,6 +208,8 @@ def _print(comparison: Comparison) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for run, differences in zip(comparison.runs[1:], paired_.differences, strict=True):
         print(sentence(run, first, figure, differences[figure]))
+    if warned := few_images(len(comparison.images)):
+        print(warned)
 
 
 def _span(low: str, high: str) -> str:

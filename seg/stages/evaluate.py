@@ -12,6 +12,7 @@ import torch
 from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
+from seg.evaluation.bootstrap import few_images
 from seg.evaluation.detail import Rows, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
 from seg.evaluation.predictions import Stored, stored, written
@@ -89,6 +90,8 @@ def run(cfg: Settings, out: Path) -> float:
     page = page_of(evaluated, Path(cfg.paths.train) / "history.csv", Path(cfg.paths.augment) / "preview.png")
     write_evaluation(out / "report.html", page)
     print_figures(split, tables["figures"])
+    if warned := few_images(len(scores)):
+        print(f"{split}: {warned}")
     print(f"{plural(len(scores), 'image')}, checkpoint of epoch {checkpoint.epoch}; see {out / 'report.html'}")
     return figures[trained.task.monitor]
 

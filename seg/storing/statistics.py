@@ -75,6 +75,7 @@ class Gathered:
 
     counts: Counts | None = None
     class_images: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    class_image_pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # labelled ones, of those images
     sizes: list[tuple[int, int]] = field(default_factory=list)
     spacings: list[tuple[float, float]] = field(default_factory=list)
     instances: list[int] = field(default_factory=list)  # an image
@@ -86,6 +87,7 @@ class Gathered:
         """One image. size: height, width. annotations: as in COCO."""
         self.counts = counts if self.counts is None else self.counts + counts
         self.class_images += counts.class_pixels > 0
+        self.class_image_pixels += (counts.class_pixels > 0) * counts.class_pixels[:IGNORE].sum()
         self.sizes.append(size)
         if spacing:
             self.spacings.append(spacing)

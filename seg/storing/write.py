@@ -183,6 +183,7 @@ def _counts(members: Sequence[Stored], gathered: Gathered, num_classes: int) -> 
         "num_instances": sum(s.entry.num_instances for s in members),
         "class_pixels": pixels[:num_classes].tolist(),
         "class_images": gathered.class_images[:num_classes].tolist(),
+        "class_image_pixels": gathered.class_image_pixels[:num_classes].tolist(),
         "ignored_pixels": int(pixels[IGNORE]),
         "sizes": dict(sorted(sizes.items())),
     }

@@ -96,10 +96,11 @@ class SegmentationModule(pl.LightningModule):
             return batch
 
     def on_train_start(self) -> None:
-        self.plan.start_epoch(self.model, self.current_epoch)  # where a training goes on within an epoch, that does not start
+        self.on_train_epoch_start()  # where a training goes on within an epoch, that does not start
 
     def on_train_epoch_start(self) -> None:
         self.plan.start_epoch(self.model, self.current_epoch)
+        self.model.start_epoch(self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """A training that goes on at this step draws the same dropout as one that was never interrupted."""

@@ -47,7 +47,7 @@ WARPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "affine": lambda m: cv2.warpAffine(m, MATRIX, (130, 100), flags=cv2.INTER_NEAREST),
     "perspective": lambda m: cv2.warpPerspective(m, np.vstack([MATRIX, [1e-3, 2e-4, 1]]), (130, 100), flags=cv2.INTER_NEAREST),
     "remap": lambda m: cv2.remap(m, REMAP, None, cv2.INTER_NEAREST),
-    "resize": lambda m: cv2.resize(m, (77, 141), interpolation=cv2.INTER_NEAREST),
+    "resize": lambda m: cv2.resize(m, (77, 141), interpolation=cv2.INTER_NEAREST_EXACT),
 }
 
 

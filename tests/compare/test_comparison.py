@@ -10,7 +10,7 @@ from sklearn.metrics import jaccard_score
 
 from seg.compare.comparison import ImageScores, extremes, paired, scores_by_image
 from seg.data.sample import Prediction, Sample, no_instances
-from seg.evaluation.bootstrap import draws, interval
+from seg.evaluation.bootstrap import draws, limits_of, moved
 from seg.evaluation.settings import Bootstrap
 from seg.loading.batch import collate
 from seg.metrics.instance import InstanceMetrics
@@ -56,6 +56,7 @@ def ids(count: int) -> list[str]:
 
 
 def test_differences_are_those_of_a_loop_over_the_draws() -> None:
+    """Of draws, of which the interval is made by `limits_of`, which has a test of its own."""
     maps = truths(8)
     first, other = guesses(maps, 0.3, 1), guesses(maps, 0.2, 1)
     found = paired([metrics_of(maps, first), metrics_of(maps, other)], ids(8), bootstrap())
@@ -65,18 +66,19 @@ def test_differences_are_those_of_a_loop_over_the_draws() -> None:
         true, predicted = (np.concatenate(side) for side in zip(*pixels, strict=True))
         return float(jaccard_score(true, predicted, average="macro"))
 
-    own = [[miou(said, times) for times in np.concatenate(list(draws(8, 60, 5)))] for said in (first, other)]
-    apart = sorted(b - a for a, b in zip(*own, strict=True))
-    whole = [miou(said, np.ones(8)) for said in (first, other)]
-    d = found.differences[0]["miou"]
-    # of 60 values in order, the 5th percentile lies at place 2.95, the 95th at 56.05, counted from 0
-    expected = (0.05 * apart[2] + 0.95 * apart[3], 0.95 * apart[56] + 0.05 * apart[57])
-    assert astuple(d) == pytest.approx((*whole, whole[1] - whole[0], *expected, np.mean([a > 0 for a in apart])))
+    own = [
+        moved(lambda weights, said=said: {"miou": np.array([miou(said, times) for times in weights])}, 8, 60, 5)["miou"]
+        for said in (first, other)
+    ]
+    apart, d = own[1].less(own[0]), found.differences[0]["miou"]
+    expected = limits_of({"miou": apart}, 8, 5, 0.9, differences=True)["miou"]
+    assert astuple(d) == pytest.approx((own[0].value, own[1].value, apart.value, *expected, np.mean(apart.draws > 0)))
+    assert apart.value == pytest.approx(miou(other, np.ones(8)) - miou(first, np.ones(8)))
     assert 0 < d.low < d.difference < d.high
     assert d.decided
     for place in (0, 1):
-        low, high = np.percentile(own[place], [5, 95])
-        assert astuple(found.intervals[place]["miou"]) == pytest.approx((whole[place], low, high))
+        within = limits_of({"miou": own[place]}, 8, 5, 0.9)["miou"]
+        assert astuple(found.intervals[place]["miou"]) == pytest.approx((own[place].value, *within))
     assert set(found.differences[0]) == set(metrics_of(maps, first).figures())
 
 
@@ -93,11 +95,13 @@ def test_two_equal_runs_differ_by_exactly_nothing(kind: str) -> None:
             run.update(*batch_of(scenes))
         names = [scene.image_id for scene in scenes]
     drawn = runs[0].resampled(names, np.concatenate(list(draws(len(names), 20, 5))))
+    without = runs[0].resampled(names, 1 - np.eye(len(names)))
     found = paired(runs, names, bootstrap(20)).differences[0]
     assert set(found) == set(drawn)
     for name, d in found.items():
-        seldom = np.isfinite(drawn[name]).sum() < 19
-        assert astuple(d)[3:] == pytest.approx([math.nan] * 3 if seldom else [0, 0, 0], abs=0, nan_ok=True)
+        seldom = not np.isfinite(without[name]).all() or np.isfinite(drawn[name]).sum() < 19
+        assert astuple(d)[3:5] == pytest.approx([math.nan] * 2 if seldom else [0, 0], abs=0, nan_ok=True)
+        assert d.above == 0 or seldom
         assert d.difference == 0 or math.isnan(d.first)
         assert not d.decided
     assert any(d.above == 0 for d in found.values())
@@ -107,8 +111,8 @@ def test_pairing_narrows_the_interval_of_runs_that_find_the_same_images_hard() -
     maps = truths(40)
     runs = [metrics_of(maps, guesses(maps, wrong, 1)) for wrong in (0.30, 0.27)]
     d = paired(runs, ids(40), bootstrap(400, 0.95)).differences[0]["miou"]
-    alone = [np.concatenate([run.resampled(ids(40), w)["miou"] for w in draws(40, 400, seed)]) for seed, run in enumerate(runs)]
-    low, high = interval(alone[1] - alone[0], 0.95)
+    one, other = (np.concatenate([run.resampled(ids(40), w)["miou"] for w in draws(40, 400, seed)]) for seed, run in enumerate(runs))
+    low, high = np.percentile(other - one, [2.5, 97.5])
     assert d.high - d.low < 0.5 * (high - low)
     assert d.decided
     assert low < 0 < high

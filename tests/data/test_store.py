@@ -13,7 +13,7 @@ from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny,
 
 from seg.core.errors import DataError
 from seg.data.sample import Sample, no_instances
-from seg.data.store import SCHEMA_VERSION, read_annotations, read_entries, read_info, read_sample
+from seg.data.store import SCHEMA_VERSION, ClassCounts, read_annotations, read_entries, read_info, read_sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
 from seg.prepare.spool import Spool, SpooledStored
@@ -90,9 +90,15 @@ def test_statistics_equal_numpys_over_all_pixels(folder: Path) -> None:
         assert counts["num_instances"] == sum(len(s.categories) for s in samples)
         assert counts["class_pixels"] == [sum(int((x == k).sum()) for x in labels) for k in range(len(CLASSES))]
         assert counts["class_images"] == [sum(bool((x == k).any()) for x in labels) for k in range(len(CLASSES))]
+        labelled = [int((x != 255).sum()) for x in labels]
+        of_images = [sum(n for x, n in zip(labels, labelled, strict=True) if (x == k).any()) for k in range(len(CLASSES))]
+        assert counts["class_image_pixels"] == of_images
         assert counts["ignored_pixels"] == sum(int((x == 255).sum()) for x in labels) > 0
         assert counts["sizes"] == {"24x32": len(samples)}
-    assert info.class_pixels == info.splits["train"]["class_pixels"]
+    train = info.splits["train"]
+    assert info.class_counts == ClassCounts(train["class_pixels"], train["class_image_pixels"])
+    older = replace(info, splits={"train": {"class_pixels": [3, 0, 5]}})
+    assert older.class_counts == ClassCounts([3, 0, 5], [8, 8, 8])
 
 
 def test_statistics_of_gray_images(tmp_path: Path) -> None:

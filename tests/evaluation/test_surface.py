@@ -24,7 +24,7 @@ def test_distances_are_those_of_distance_transforms(num_classes: int, seed: int,
         a, b = (edge(mask, hidden, outside=False) for mask in both)
         if a.any() and b.any():
             there, back = distance_to(b, spacing or (1, 1))[a], distance_to(a, spacing or (1, 1))[b]
-            expected[:, index] = np.percentile(np.r_[there, back], 95), np.mean([there.mean(), back.mean()])
+            expected[:, index] = np.percentile(np.r_[there, back], 95), np.r_[there, back].mean()
     found = surface_distances(truth, predicted, num_classes, spacing)
     np.testing.assert_allclose(found.hd95, expected[0], atol=1e-9)
     np.testing.assert_allclose(found.assd, expected[1], atol=1e-9)
@@ -43,7 +43,7 @@ def test_distances_agree_with_torchmetrics(spacing: tuple[float, float]) -> None
         edges = [mask_edges(mask, mask)[0].bool() for mask in both]
         forth, back = (surface_distance(a, b, distance_metric="euclidean", spacing=list(spacing)).numpy() for a, b in (edges, edges[::-1]))
         assert found.hd95[index] == pytest.approx(np.percentile(np.r_[forth, back], 95), abs=1e-4)
-        assert found.assd[index] == pytest.approx((forth.mean() + back.mean()) / 2, abs=1e-4)
+        assert found.assd[index] == pytest.approx(np.r_[forth, back].mean(), abs=1e-4)
 
 
 def test_no_distance_exceeds_the_hausdorff_distance_which_single_pixels_reach() -> None:
@@ -66,8 +66,18 @@ def test_a_square_within_a_square_by_hand() -> None:
     truth[2:9, 2:9], predicted[4:7, 4:7] = 1, 1
     found = surface_distances(truth, predicted, 2)
     there = [2.0] * 12 + [np.sqrt(5)] * 8 + [np.sqrt(8)] * 4
-    assert found.assd[1] == pytest.approx((np.mean(there) + 2) / 2)
+    assert found.assd[1] == pytest.approx((np.sum(there) + 8 * 2) / 32)
     assert found.hd95[1] == pytest.approx(np.percentile([*there, *[2.0] * 8], 95))
+
+
+def test_all_distances_weigh_alike_in_a_mean() -> None:
+    """A square of 24 outer pixels, and its centre: the mean of 25 distances, as MedPy 0.5.2 and MONAI 1.5 have it, not of two means."""
+    truth, predicted = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
+    truth[1:8, 1:8], predicted[4, 4] = 1, 1
+    assert surface_distances(truth, predicted, 2).assd[1] == pytest.approx(3.4445, abs=5e-5)
+    wide = surface_distances(truth, predicted, 2, (2.0, 1.0))
+    ring = [(y, x) for y in range(-3, 4) for x in range(-3, 4) if 3 in (abs(y), abs(x))]
+    assert wide.assd[1] == pytest.approx((sum(np.hypot(2 * y, x) for y, x in ring) + 3) / 25), "the centre is 3 from a side, 6 from another"
 
 
 def test_a_mask_at_the_images_edge_ends_there() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seg.core.errors import ConfigError
+from seg.data.store import ClassCounts
 from seg.settings.section import Target
 from seg.settings.targets import build, check_arguments, locate, nested
 
@@ -132,7 +133,7 @@ def test_arguments_that_fit_pass() -> None:
 )
 def test_types_of_our_own_arguments_are_compared(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_arguments(target("seg.models.losses.CrossEntropy", **arguments), ALLOW, "loss", ("class_pixels",))
+        check_arguments(target("seg.models.losses.CrossEntropy", **arguments), ALLOW, "loss", ("class_counts",))
 
 
 def test_building_passes_what_the_signature_names() -> None:
@@ -152,7 +153,7 @@ def test_a_refusal_of_the_target_is_one_line() -> None:
     ):
         loss = target("seg.models.losses.CrossEntropy", class_weights=weights, label_smoothing=smoothing)
         with pytest.raises(ConfigError, match=message):
-            build(loss, ALLOW, "loss", {"class_pixels": [1]})
+            build(loss, ALLOW, "loss", {"class_counts": ClassCounts([1], [1])})
 
 
 def nest(**changed: Any) -> Target:
@@ -197,6 +198,7 @@ def test_what_is_wrong_with_a_nested_target_is_said_with_its_key(changed: dict[s
 
 
 def test_our_own_arguments_arrive_in_their_type() -> None:
-    given = build(target("seg.models.losses.Focal", gamma=2, class_weights=[1, 2]), ALLOW, "loss", {"class_pixels": [1, 1]})
+    focal = target("seg.models.losses.Focal", gamma=2, class_weights=[1, 2])
+    given = build(focal, ALLOW, "loss", {"class_counts": ClassCounts([1, 1], [2, 2])})
     assert isinstance(given.gamma, float)
     assert given.weight.tolist() == [1.0, 2.0]

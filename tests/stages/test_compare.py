@@ -65,27 +65,30 @@ def test_two_runs_leave_a_page_and_tables(project: Path, compare: Compare) -> No
     assert sorted(tree(out)) == ["compare.html", "differences.csv", "per_image.csv"]
     rows = rows_of(out / "differences.csv")
     assert [row["figure"] for row in rows] == ["miou", "mean_dice", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
-    assert list(rows[0]) == ["run", "figure", "first", "value", "difference", "low", "high", "above"]
+    assert list(rows[0]) == ["run", "figure", "num_images", "first", "value", "difference", "low", "high", "above"]
     for row in rows:
         first, value, difference, low, high = (float(row[key]) for key in ("first", "value", "difference", "low", "high"))
         assert row["run"] == "new"
         assert value - first == pytest.approx(difference, abs=2e-6)
-        assert 0 < low < difference < high
+        assert low < difference < high
+        assert difference > 0
         assert row["above"] == "1.0"
     images = rows_of(out / "per_image.csv")
     assert list(images[0]) == ["image_id", "miou_old", "miou_new", "largest_difference"]
     for row in images:
         assert float(row["largest_difference"]) == pytest.approx(float(row["miou_new"]) - float(row["miou_old"]), abs=2e-6)
-    lines = printed.splitlines()[-5:]
+    *lines, few, last = printed.splitlines()[-6:]
     assert lines[0].split("  ")[0] == "run"
     assert lines[1].startswith(f"old  {float(rows[0]['first']):.4f}  ")
     assert f"{float(rows[0]['difference']):+.4f}" in lines[2]
     assert f"{float(rows[0]['low']):+.4f} to {float(rows[0]['high']):+.4f}" in lines[2]
-    assert lines[3] == (
-        f"new: miou is higher than that of old by {float(rows[0]['difference']):.4f}; the interval of the difference excludes 0"
-    )
-    assert lines[4] == "see artifacts/compare/compare.html"
+    said = "excludes 0" if float(rows[0]["low"]) > 0 else "includes 0: these images do not tell the two apart"
+    assert lines[3] == f"new: miou is higher than that of old by {float(rows[0]['difference']):.4f}; the interval of the difference {said}"
+    assert few == f"from {len(images)} images: the figures are rough, and an interval is wide and itself uncertain"
+    assert {row["num_images"] for row in rows} == {str(len(images))}
+    assert last == "see artifacts/compare/compare.html"
     page = (out / "compare.html").read_text()
+    assert f"F{few[1:]}." in page
     assert "<code>optimizer.lr</code></th><td>0.25</td><td>0.5</td>" in page
     assert '<td class="number">7</td>' in page
     first_bytes = tree(out)
@@ -113,7 +116,7 @@ def test_the_workspace_is_a_run_and_more_than_two_compare_with_the_first(
     printed = compare("old", "workspace", "new", "--images", "1")
     rows = rows_of(Path("artifacts/compare/differences.csv"))
     assert [row["run"] for row in rows] == ["workspace"] * 5 + ["new"] * 5
-    assert float(rows[0]["high"]) < 0 < float(rows[5]["low"])
+    assert float(rows[0]["difference"]) < 0 < float(rows[5]["difference"])
     assert "workspace: miou is lower than that of old" in printed
     assert list(rows_of(Path("artifacts/compare/per_image.csv"))[0])[1:] == ["miou_old", "miou_workspace", "miou_new", "largest_difference"]
     page = Path("artifacts/compare/compare.html").read_text()

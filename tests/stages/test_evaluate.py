@@ -60,7 +60,9 @@ def test_figures_have_intervals_and_groups_their_own(
         assert low <= value <= high
         assert low < high
     limits = f"({float(rows['miou']['low']):.4f} to {float(rows['miou']['high']):.4f})"
-    assert f"test: miou {figures['miou']:.4f} {limits}" in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert f"test: miou {figures['miou']:.4f} {limits}" in printed
+    assert f"test: from {figures['num_images']} images: the figures are rough, and an interval is wide and itself uncertain" in printed
     groups = rows_of(tmp_path / "out/tables/groups.csv")
     assert [(g["column"], g["group"]) for g in groups] == [("kind", "a"), ("kind", "b")]
     assert sum(int(g["num_images"]) for g in groups) == figures["num_images"]
@@ -135,9 +137,12 @@ def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_conf
     sections = ["summary", "learning", "classes", "images", "gallery", "augmentation", "data"]
     sections += ["confusions", "calibration"] if task == "semantic" else ["tables"]
     assert set(re.findall(r'<section id="(\w+)"', page)) == set(sections)
-    figure = next(r for r in rows_of(tmp_path / "out/tables/figures.csv") if r["figure"] == config.task.monitor)
+    figures = rows_of(tmp_path / "out/tables/figures.csv")
+    figure = next(r for r in figures if r["low"])
+    assert {r["num_images"] for r in figures} == {str(len(rows_of(tmp_path / "out/per_image.csv")))}
+    assert f"From {figure['num_images']} images: the figures are rough" in page
     assert f"<strong>{number(float(figure['value']))}</strong>" in page
-    assert f"{number(float(figure['low']))} to {number(float(figure['high']))}" in page
+    assert f" to {number(float(figure['high']))}" in page
     assert page.count('<li class="entry"') == len(rows_of(tmp_path / "out/per_image.csv"))
     assert page.count("<svg") >= 3
     assert "http" not in re.sub(r"data:image/\w+;base64,[\w+/=]+", "", page).replace("http://www.w3.org", "")

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from seg.training.resume.checkpoints import Keep
-from seg.training.resume.history import rates_of
+from seg.training.resume.history import History, rates_of
 
 SCORES = [0.1, 0.9, 0.5, 0.4]
 
@@ -53,6 +54,38 @@ def test_the_best_checkpoint_stays_the_best(tmp_path: Path, moved: bool) -> None
     epochs = {name: torch.load(folder / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
     assert epochs == {"best": 1, "last": 3}
     assert (tmp_path / "before/scratch").exists() != moved
+
+
+class Halving(Scored):
+    """The rate is halved after each step, of which an epoch has two."""
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = super().configure_optimizers()
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at-once", "resumed"])
+def test_an_epoch_has_the_rate_of_its_last_step(tmp_path: Path, stopped: bool) -> None:
+    history = History()
+    for epochs in (1, 3) if stopped else (3,):
+        history = History()
+        keep = Keep(filename="last", dirpath=tmp_path, enable_version_counter=False, save_on_train_epoch_end=True)
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            callbacks=[history, keep],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        last = tmp_path / "last.ckpt"
+        data = torch.utils.data.DataLoader(torch.ones(2, 1))
+        trainer.fit(Halving(), data, ckpt_path=last if last.exists() else None, weights_only=True)
+    assert [row["lr"] for row in history.rows] == [0.05, 0.0125, 0.003125]
+    again = History()
+    again.load_state_dict(history.state_dict())
+    assert (again.rows, again.rates) == (history.rows, {"lr": 0.003125})
 
 
 def test_rates_are_named_by_group_and_0_while_frozen() -> None:

@@ -1,14 +1,12 @@
 """The boundary loss: probabilities weighted by their signed distance to the boundary of the class's true region."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from seg.data.sample import IGNORE
-from seg.models.losses.classes import ClassLoss, ClassWeights
+from seg.models.losses.classes import ClassLoss
 
 
 class Boundary(ClassLoss):
@@ -18,9 +16,6 @@ class Boundary(ClassLoss):
     It is negative where regions are covered. Alone it does not train a network: predicting no pixel of a small class costs
     next to nothing. It belongs beside a loss of regions or pixels, with a small weight.
     """
-
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(class_weights, class_pixels)
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""

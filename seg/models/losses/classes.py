@@ -1,6 +1,5 @@
 """Weights of classes, and means that keep to them."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seg.core.errors import ArgumentError
+from seg.data.store import ClassCounts
 
 ClassWeights = Literal["none", "inverse", "median"] | list[Annotated[float, Field(ge=0)]]
 """How classes are weighted, see `weights_of`."""
@@ -17,14 +17,14 @@ ClassWeights = Literal["none", "inverse", "median"] | list[Annotated[float, Fiel
 class ClassLoss(nn.Module):
     """A loss with a weight for each class: the buffer `weight` (K,) float32, or None.
 
-    class_weights: see `weights_of`. class_pixels: pixels of each class in the training split.
+    class_weights: see `weights_of`. class_counts: of the training split.
     """
 
     weight: Tensor | None
 
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
+    def __init__(self, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__()
-        weights = weights_of(class_weights, class_pixels)
+        weights = weights_of(class_weights, class_counts)
         self.register_buffer("weight", None if weights is None else torch.tensor(weights, dtype=torch.float32))
 
     def mean_over_classes(self, losses: Tensor, actual: Tensor) -> Tensor:
@@ -46,22 +46,23 @@ def divisor(total: Tensor) -> Tensor:
     return torch.where(total > 0, total, torch.inf)
 
 
-def weights_of(kind: ClassWeights, class_pixels: Sequence[int]) -> list[float] | None:
+def weights_of(kind: ClassWeights, class_counts: ClassCounts) -> list[float] | None:
     """A weight for each class; None for "none". A class without a pixel gets 0.
 
-    "inverse": 1 / share of the pixels, scaled to mean 1 over the classes that occur. "median": median share / share
-    (Eigen and Fergus 2015). A list is taken as it is; ArgumentError where it has not a weight for each class.
+    "inverse": 1 / share of the pixels, scaled to mean 1 over the classes that occur. "median": median frequency / frequency,
+    a class's frequency being its share of the labelled pixels of the images in which it occurs (Eigen and Fergus 2015). A list is
+    taken as it is; ArgumentError where it has not a weight for each class.
     """
     if kind == "none":
         return None
     if isinstance(kind, list):
-        if len(kind) != len(class_pixels):
-            raise ArgumentError(f"class_weights={kind}: expected {len(class_pixels)} weights, one a class, got {len(kind)}")
+        if len(kind) != len(class_counts.pixels):
+            raise ArgumentError(f"class_weights={kind}: expected {len(class_counts.pixels)} weights, one a class, got {len(kind)}")
         return [float(w) for w in kind]
-    pixels = np.asarray(class_pixels, float)
+    pixels, of_images = np.asarray(class_counts.pixels, float), np.asarray(class_counts.of_images, float)
     present = pixels > 0
     weights = np.zeros(len(pixels))
     if present.any():
-        share = pixels[present] / pixels.sum()
-        weights[present] = np.median(share) / share if kind == "median" else 1 / share / (1 / share).mean()
+        frequency = pixels[present] / (of_images[present] if kind == "median" else pixels.sum())
+        weights[present] = np.median(frequency) / frequency if kind == "median" else 1 / frequency / (1 / frequency).mean()
     return [float(w) for w in weights]

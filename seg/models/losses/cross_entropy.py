@@ -1,7 +1,6 @@
 """Pixelwise losses: cross-entropy, and what weights its pixels by how hard they are."""
 
 import math
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seg.data.sample import IGNORE
+from seg.data.store import ClassCounts
 from seg.models.losses.classes import ClassLoss, ClassWeights, divisor, weighted_mean
 from seg.settings.section import Share
 
@@ -25,9 +25,9 @@ class CrossEntropy(ClassLoss):
     """
 
     def __init__(
-        self, class_weights: ClassWeights, label_smoothing: Annotated[float, Field(ge=0, lt=1)], class_pixels: Sequence[int]
+        self, class_weights: ClassWeights, label_smoothing: Annotated[float, Field(ge=0, lt=1)], class_counts: ClassCounts
     ) -> None:
-        super().__init__(class_weights, class_pixels)
+        super().__init__(class_weights, class_counts)
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ class Focal(ClassLoss):
     cross-entropy. The weighted mean over the pixels; gamma=0 is the cross-entropy.
     """
 
-    def __init__(self, gamma: Annotated[float, Field(ge=0)], class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(class_weights, class_pixels)
+    def __init__(self, gamma: Annotated[float, Field(ge=0)], class_weights: ClassWeights, class_counts: ClassCounts) -> None:
+        super().__init__(class_weights, class_counts)
         self.gamma = gamma
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ class HardExamples(ClassLoss):
     """
 
     def __init__(
-        self, threshold: Annotated[float, Field(gt=0, le=1)], min_kept: Share, class_weights: ClassWeights, class_pixels: Sequence[int]
+        self, threshold: Annotated[float, Field(gt=0, le=1)], min_kept: Share, class_weights: ClassWeights, class_counts: ClassCounts
     ) -> None:
-        super().__init__(class_weights, class_pixels)
+        super().__init__(class_weights, class_counts)
         self.threshold, self.min_kept = threshold, min_kept
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:

@@ -1,12 +1,10 @@
 """Lovász-softmax: a convex surrogate of the Jaccard index over the sorted errors of each class's pixels."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from seg.data.sample import IGNORE
-from seg.models.losses.classes import ClassLoss, ClassWeights
+from seg.models.losses.classes import ClassLoss
 
 ONE = 0x3F800000
 """The bits of 1.0 in float32."""
@@ -16,9 +14,6 @@ class LovaszSoftmax(ClassLoss):
     """The Lovász extension of 1 - Jaccard at the errors of the softmax (Berman et al. 2018), the weighted mean over the classes
     in the batch, all of whose pixels are taken together.
     """
-
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(class_weights, class_pixels)
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""

@@ -4,7 +4,6 @@ True positives, false positives and false negatives are the sums of probabilitie
 ignored. A class without a pixel in the batch is left out of the mean: its overlap would be 0 / 0 at its best.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from seg.data.sample import IGNORE
+from seg.data.store import ClassCounts
 from seg.models.losses.classes import ClassLoss, ClassWeights, divisor
 
 Factor = Annotated[float, Field(ge=0)]
@@ -56,8 +56,8 @@ class Tversky(ClassLoss):
     alpha: weight of false positives; beta: of false negatives.
     """
 
-    def __init__(self, alpha: Factor, beta: Above0, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(class_weights, class_pixels)
+    def __init__(self, alpha: Factor, beta: Above0, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
+        super().__init__(class_weights, class_counts)
         self.alpha, self.beta = alpha, beta
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
@@ -76,22 +76,22 @@ class Dice(Tversky):
     sums of probabilities, not of their squares).
     """
 
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(0.5, 0.5, class_weights, class_pixels)
+    def __init__(self, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
+        super().__init__(0.5, 0.5, class_weights, class_counts)
 
 
 class Jaccard(Tversky):
     """1 - TP / (TP + FP + FN), the weighted mean over the classes in the batch (Rahman and Wang 2016)."""
 
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(1.0, 1.0, class_weights, class_pixels)
+    def __init__(self, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
+        super().__init__(1.0, 1.0, class_weights, class_counts)
 
 
 class FocalTversky(Tversky):
     """Each class's Tversky loss to the power of 1 / gamma, then the weighted mean (Abraham and Khan 2019)."""
 
-    def __init__(self, alpha: Factor, beta: Above0, gamma: Above0, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(alpha, beta, class_weights, class_pixels)
+    def __init__(self, alpha: Factor, beta: Above0, gamma: Above0, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
+        super().__init__(alpha, beta, class_weights, class_counts)
         self.gamma = gamma
 
     def of_each_class(self, counts: SoftCounts) -> Tensor:
@@ -101,9 +101,6 @@ class FocalTversky(Tversky):
 
 class GeneralisedDice(ClassLoss):
     """1 - 2 sum(w TP) / sum(w (2 TP + FP + FN)), w = a class's weight / (its pixels in the batch)^2 (Sudre et al. 2017)."""
-
-    def __init__(self, class_weights: ClassWeights, class_pixels: Sequence[int]) -> None:
-        super().__init__(class_weights, class_pixels)
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""

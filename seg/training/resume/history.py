@@ -27,20 +27,27 @@ def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 class History(Callback):
-    """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted."""
+    """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted.
+
+    rates: of the latest step. Once it is taken the optimizer has the next step's.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.rates: dict[str, float] = {}
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
+        self.rates = rates_of(optimizer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = {name: round(value, 6) for name, value in sorted(figures_of(trainer).items())}
-        self.rows.append({"epoch": trainer.current_epoch + 1} | rates_of(trainer.optimizers[0]) | figures)
+        self.rows.append({"epoch": trainer.current_epoch + 1} | self.rates | figures)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "rates": self.rates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
+        self.rows, self.rates = list(state_dict["rows"]), dict(state_dict["rates"])
 
     def write(self, path: Path) -> None:
         """history.csv: a row an epoch; a figure that an epoch lacks is left blank."""

@@ -23,6 +23,8 @@ from seg.training.watch.bad_batch import cpu_copy, save_bad_batch
 
 TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
 
+Rates = dict[str, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -43,7 +45,8 @@ class Guard(Callback):
     def __init__(self, settings: Divergence, folder: Path, kept: Kept) -> None:
         self.settings, self.folder, self.kept = settings, folder, kept
         self.watch = LossWatch(settings)
-        self.steps: list[tuple[int, Tensor]] = []  # (place in the epoch, losses on the device) since the last look
+        self.steps: list[tuple[int, Rates, Tensor]] = []  # (place in the epoch, rates, losses on the device) since the last look
+        self.rates: Rates = {}  # of the latest step
         self.state: dict[str, Tensor] = {}
         self.state_step = 0
 
@@ -59,17 +62,21 @@ class Guard(Callback):
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Tensor) -> None:
         if self.at_once and not math.isfinite(value := float(loss.detach())):
-            self._stop(trainer, pl_module, trainer.fit_loop.epoch_loop.batch_idx, pl_module.last_losses, f"is {value}")
+            place, rates = trainer.fit_loop.epoch_loop.batch_idx, rates_of(trainer.optimizers[0])
+            self._stop(trainer, pl_module, place, rates, pl_module.last_losses, f"is {value}")
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer) -> None:
+        self.rates = rates_of(optimizer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.at_once:
             self.state.clear()  # the step is taken
-        self.steps.append((batch_idx, torch.stack([value.float() for value in pl_module.last_losses.values()])))
+        self.steps.append((batch_idx, self.rates, torch.stack([value.float() for value in pl_module.last_losses.values()])))
         if self.at_once or len(self.steps) >= self.settings.every or trainer.is_last_batch:
             self._look(trainer, pl_module)
 
     def _look(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        values = torch.stack([losses for _, losses in self.steps]).tolist()
+        values = torch.stack([losses for *_, losses in self.steps]).tolist()
         verdict = self.watch.look([losses[0] for losses in values])
         if verdict is None and trainer.is_last_batch and not _finite(pl_module.model):
             verdict = Verdict(len(values) - 1, "was finite, but its gradient was not: the weights no longer are")
@@ -77,13 +84,13 @@ class Guard(Callback):
             trainer.strategy.barrier()
             raise InputError("another device's training stopped, and this one with it")
         if verdict:
-            place = self.steps[verdict.index][0]
-            self._stop(trainer, pl_module, place, dict(zip(pl_module.last_losses, values[verdict.index], strict=True)), verdict.reason)
+            place, rates, _ = self.steps[verdict.index]
+            losses = dict(zip(pl_module.last_losses, values[verdict.index], strict=True))
+            self._stop(trainer, pl_module, place, rates, losses, verdict.reason)
         self.steps.clear()
 
-    def _stop(self, trainer: pl.Trainer, pl_module: Any, place: int, losses: dict[str, Any], reason: str) -> None:
+    def _stop(self, trainer: pl.Trainer, pl_module: Any, place: int, rates: Rates, losses: dict[str, Any], reason: str) -> None:
         terms = {name: float(value) for name, value in losses.items()}
-        rates = rates_of(trainer.optimizers[0])
         epoch, step = trainer.current_epoch + 1, place + 1
         facts = {
             "epoch": epoch,

@@ -14,7 +14,7 @@ from seg.core.errors import ConfigError
 from seg.core.scratch import origin
 from seg.runtime.speed import Speed
 from seg.settings.section import leaves
-from seg.training.resume.history import History, rates_of
+from seg.training.resume.history import History
 from seg.training.settings import TrainingSettings
 from seg.training.watch.loggers import TRACKERS, RunLog
 
@@ -50,7 +50,7 @@ class Log(Callback):
         losses: dict[str, torch.Tensor] = pl_module.last_losses
         values = torch.stack([value.float() for value in losses.values()]).tolist()
         shown = {f"batch/{name}": value for name, value in zip(losses, values, strict=True)}
-        shown |= {f"batch/{name}": value for name, value in rates_of(trainer.optimizers[0]).items()}
+        shown |= {f"batch/{name}": value for name, value in self.history.rates.items()}
         self._attempt(lambda: self.logger.log_metrics(shown, trainer.global_step))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -7,6 +7,7 @@ from labelled_logits import IGNORE, PIXELS, assert_agrees, logits_and_labels
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from seg.data.store import ClassCounts
 from seg.models.losses import Boundary
 from seg.models.losses.boundary import signed_distances
 
@@ -51,8 +52,12 @@ def test_by_hand() -> None:
     of_class_1 = (0.5 * -3 + 0.5 * -2 + 0.25 * -1 + 0.5 * 2 + 0) / 5
     of_class_0 = (0.5 * 4 + 0.5 * 3 + 0.75 * 2 + 0.5 * -1 + 1 * -2) / 5
     semantic = torch.from_numpy(labels)[None]
-    assert Boundary("none", [1, 1, 1])(logits, semantic).item() == pytest.approx((of_class_0 + of_class_1) / 2, rel=1e-5)
-    assert Boundary([1.0, 3.0, 5.0], [1, 1, 1])(logits, semantic).item() == pytest.approx((of_class_0 + 3 * of_class_1) / 4, rel=1e-5)
+    assert Boundary("none", ClassCounts([1, 1, 1], [3, 3, 3]))(logits, semantic).item() == pytest.approx(
+        (of_class_0 + of_class_1) / 2, rel=1e-5
+    )
+    assert Boundary([1.0, 3.0, 5.0], ClassCounts([1, 1, 1], [3, 3, 3]))(logits, semantic).item() == pytest.approx(
+        (of_class_0 + 3 * of_class_1) / 4, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("occurring", [2, 3, 4])

@@ -9,6 +9,7 @@ from labelled_logits import IGNORE, PIXELS, assert_agrees, flat_softmax, logits_
 from torch import Tensor
 from torch.nn import functional as F
 
+from seg.data.store import ClassCounts
 from seg.models.losses import CrossEntropy, Focal, HardExamples
 
 WEIGHTS = {"none": None, "inverse": [1 / 3, 2 / 3, 2.0, 0.0], "median": [0.5, 1.0, 3.0, 0.0]}
@@ -38,7 +39,7 @@ def test_cross_entropy_equals_torchs(kind: str | list[float], smoothing: float) 
 def test_many_classes_take_another_way_to_the_same(channels_last: bool) -> None:
     logits, semantic = logits_and_labels(occurring=15, classes=16)
     memory = logits.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    loss = CrossEntropy([float(k) for k in range(16)], 0.1, [1] * 16)
+    loss = CrossEntropy([float(k) for k in range(16)], 0.1, ClassCounts([1] * 16, [16] * 16))
     weight = torch.arange(16, dtype=torch.float64)
     assert_agrees(loss, lambda x, y: F.cross_entropy(x, y.long(), weight, ignore_index=IGNORE, label_smoothing=0.1), memory, semantic)
 
@@ -95,7 +96,7 @@ def test_hard_examples_by_hand() -> None:
         (0.1, 0.0, []),
         (1.0, 0.0, p[:4]),
     ]:
-        loss = HardExamples(threshold, min_kept, "none", [1, 1])(logits, semantic)
+        loss = HardExamples(threshold, min_kept, "none", ClassCounts([1, 1], [2, 2]))(logits, semantic)
         assert loss.item() == pytest.approx(-np.mean(np.log(kept)) if len(kept) else 0, rel=1e-5)
 
 

@@ -8,6 +8,7 @@ import torch
 from labelled_logits import IGNORE, PIXELS, assert_agrees, flat_softmax, logits_and_labels, mean_of_present, one_hot, value_and_gradient
 from torch import Tensor
 
+from seg.data.store import ClassCounts
 from seg.models.losses import Dice, FocalTversky, GeneralisedDice, Jaccard, Tversky
 from seg.models.losses.overlap import soft_counts
 
@@ -84,7 +85,7 @@ def test_by_hand() -> None:
     p = torch.tensor([[0.8, 0.6, 0.3, 0.9]])
     logits = torch.stack([p, 1 - p], dim=1)[:, :, None].log()
     semantic = torch.tensor([[[0, 0, 1, IGNORE]]], dtype=torch.uint8)
-    pixels = [1, 1]
+    pixels = ClassCounts([1, 1], [2, 2])
     for loss, expected in (
         (Dice("none", pixels), (0.9 / 3.7 + 0.9 / 2.3) / 2),
         (Dice([3.0, 1.0], pixels), (3 * 0.9 / 3.7 + 0.9 / 2.3) / 4),

@@ -16,6 +16,7 @@ from seg.loading.batch import Batch
 from seg.models.build import build_model
 from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
+from seg.models.semantic import SemanticModel
 from seg.settings.targets import build
 from seg.training.step.accumulation import named_losses
 
@@ -52,6 +53,19 @@ def test_what_is_no_sum_is_refused(terms: dict[str, Term], message: str) -> None
         Sum(terms)
 
 
+def test_a_weight_that_rises_is_that_of_the_epoch() -> None:
+    """Kervadec et al.: the boundary's weight goes up by 0.01 an epoch, here while the other's goes down to 0."""
+    logits, semantic = logits_and_labels()
+    ce, dice = CrossEntropy("none", 0.0, PIXELS), Dice("none", PIXELS)
+    total = Sum({"ce": Term(weight=0.5, rise=-0.2, loss=ce), "dice": Term(weight=0, rise=0.01, loss=dice)})
+    model = SemanticModel(nn.Identity(), total, ["a", "b", "c", "d"], [0.0] * 4, [1.0] * 4, 1, 1.0, 0.0)
+    for epoch, weights in ((0, (0.5, 0)), (1, (0.3, 0.01)), (2, (0.1, 0.02)), (7, (0, 0.07)), (1, (0.3, 0.01))):
+        model.start_epoch(epoch)
+        terms = total(logits, semantic)
+        expected = [w * loss(logits, semantic).item() for w, loss in zip(weights, (ce, dice), strict=True)]
+        assert [terms[name].item() for name in ("ce", "dice")] == pytest.approx(expected, rel=1e-6)
+
+
 def test_mistakes_that_show_when_it_is_built_name_their_key(make_config: MakeConfig, make_info: MakeInfo) -> None:
     for overrides, message in (
         (["loss.terms.dice.loss.class_weights=[1,2]"], r"^loss\.terms\.dice\.loss\.class_weights=\[1\.0, 2\.0\]: expected 3 weights"),
@@ -68,7 +82,7 @@ def test_an_option_of_ones_own_takes_in_others_and_a_librarys_loss(tmp_path: Pat
     (tmp_path / "conf/loss/mine.yaml").write_text(text.partition("# conf/loss/mine.yaml: ")[2].partition("```")[0].partition("\n")[2])
     config = checked(compose(tmp_path / "conf", ["loss=mine"])[0])
     check_signatures(config)
-    loss = build(config.loss, config.targets.allow, "loss", {"class_pixels": PIXELS})
+    loss = build(config.loss, config.targets.allow, "loss", {"class_counts": PIXELS})
     logits, semantic = logits_and_labels(occurring=4)
     terms = loss(logits.float(), semantic)
     assert list(terms) == ["ce", "lovasz", "log_dice"]
