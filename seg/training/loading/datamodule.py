@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,7 +14,6 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.batch import Batch
 from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
 from seg.loading.workers import Place
 from seg.training.loading.cache_choice import CacheSettings, open_cache
@@ -154,10 +152,6 @@ class SegmentationData(pl.LightningDataModule, PreparedData):
         cache, first = self._kept(), self.num_training_images()
         dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
         return in_stored_order(dataset, self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
-
-    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
-        """Lightning calls this; from page-locked memory a GPU copies while it computes."""
-        return batch.to(device, non_blocking=batch.images.is_pinned())
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""

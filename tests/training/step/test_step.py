@@ -22,7 +22,7 @@ from seg.metrics.semantic import SemanticMetrics
 from seg.models.semantic import SemanticModel
 from seg.training.module import SegmentationModule
 from seg.training.resume.means import EpochMeans
-from seg.training.step import accumulation
+from seg.training.step import step
 from seg.training.step.limits import Limits
 
 CLASSES = ["ground", "house", "tree"]
@@ -31,7 +31,7 @@ LR = 0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.training.step.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
 
 
 def batches(*sizes: int) -> list[Batch]:
@@ -221,9 +221,9 @@ def test_a_failure_between_micro_batches_drops_the_gradients_that_are_there(caps
     expected = model_of(partial(Limited, 3, 3, 100, dropout=0.0))
     optimizer = torch.optim.SGD(expected.parameters(), LR, momentum=0.9)
     schedule = decayed(optimizer, 4)
-    for step, batch in enumerate(given * 2):
+    for number, batch in enumerate(given * 2):
         optimizer.zero_grad()
-        for part in batch.split(2 if step else 4):
+        for part in batch.split(2 if number else 4):
             (expected.losses(part)["main"] * len(part) / 8).backward()
         optimizer.step()
         schedule.step()
@@ -234,7 +234,7 @@ def test_other_errors_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(accumulation, "named_losses", broken)
+    monkeypatch.setattr(step, "named_losses", broken)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         train(model_of(plain), batches(4), 4)
 

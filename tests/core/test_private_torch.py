@@ -1,0 +1,134 @@
+"""What is used of torch beyond its documentation still does what it is used for; and nothing of the kind is used elsewhere."""
+
+import ast
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from torch import nn
+
+from seg.core import private_torch as private
+
+
+def test_tensors_are_copied_whatever_their_types() -> None:
+    sources = [torch.tensor([1.5, 2.5]), torch.tensor([7.0]), torch.tensor(3), torch.tensor([True, False])]
+    targets = [torch.zeros_like(t) for t in sources]
+    private.copy_all(sources, targets)
+    assert all(torch.equal(a, b) for a, b in zip(sources, targets, strict=True))
+    private.copy_all([], [])
+
+
+def test_shared_storage_is_seen_by_other_processes() -> None:
+    shared = torch.empty(0, dtype=torch.uint8).set_(private.shared_storage(6)).view(2, 3)
+    assert shared.is_shared()
+    shared.zero_()
+    process = multiprocessing.get_context("fork").Process(target=shared.fill_, args=(7,))
+    process.start()
+    process.join()
+    assert shared.tolist() == [[7, 7, 7], [7, 7, 7]]
+
+
+def test_changes_in_place_are_counted() -> None:
+    tensor = torch.zeros(3)
+    assert private.changes_in_place(tensor) == 0
+    tensor[1:].add_(1)
+    assert private.changes_in_place(tensor) == 1
+
+
+def test_bf16_is_what_the_system_says_of_the_processor() -> None:
+    flags = next((line.split() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), [])
+    assert private.has_bf16_instructions() == bool({"avx512_bf16", "amx_tile"} & set(flags))
+    assert hasattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert hasattr(torch.cpu, "_is_amx_tile_supported")
+
+
+def test_a_compiled_call_can_be_replaced() -> None:
+    network = nn.Linear(2, 2)
+    network.compile(backend="eager")
+    plain, compiled = private.calls_of(network)
+    x = torch.ones(1, 2)
+    assert torch.equal(plain(x), compiled(x))
+    private.replace_compiled_call(network, lambda given: given + 1)
+    assert torch.equal(network(x), x + 1)
+
+
+def test_the_backward_pass_is_compiled_before_anything_ran() -> None:
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    order: list[str] = []
+
+    def compiler(name: str, graph: Any, _: Any) -> Any:
+        order.append(name)
+        return make_boxed_func(lambda *given: order.append("run") or graph.forward(*given))
+
+    torch._dynamo.reset()
+    backend = aot_autograd(fw_compiler=lambda g, i: compiler("forward", g, i), bw_compiler=lambda g, i: compiler("backward", g, i))
+    network = nn.Linear(2, 2)
+    network.compile(backend=backend)
+    with private.compiling_backward_first():
+        network(torch.ones(1, 2))
+    assert order == ["forward", "backward", "run"]
+
+
+def test_the_compilers_errors_are_told_apart() -> None:
+    def fails(*_: Any) -> Any:
+        raise NotImplementedError("no such operation")
+
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match="no such operation") as caught:
+        torch.compile(lambda x: x + 1, backend=fails)(torch.ones(1))
+    assert isinstance(private.cause_in_compiler(caught.value), NotImplementedError)
+    assert not private.is_recompile_limit(caught.value)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, n: x + n, backend="eager", fullgraph=True, dynamic=False)
+    with torch._dynamo.config.patch(recompile_limit=1):
+        compiled(torch.ones(1), 0)
+        with pytest.raises(Exception, match="fullgraph") as limit:
+            compiled(torch.ones(1), 1)
+    assert private.is_recompile_limit(limit.value)
+
+
+def test_checkpointed_blocks_keep_their_names() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    names = list(network.state_dict())
+    private.apply_activation_checkpointing(
+        network, checkpoint_wrapper_fn=private.checkpoint_wrapper, check_fn=lambda m: isinstance(m, nn.Linear)
+    )
+    assert type(network[0]).__name__ == "CheckpointWrapper"
+    assert list(network.state_dict()) == names
+
+
+def test_an_exported_program_forgets_its_example(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Linear(2, 2), (torch.full((1, 2), 7.0),))
+    assert program.example_inputs is not None
+    private.forget_example(program)
+    assert program.example_inputs is None
+    torch.export.save(program, tmp_path / "program.pt2")
+    assert torch.export.load(tmp_path / "program.pt2").module()(torch.ones(1, 2)).shape == (1, 2)
+
+
+def uses(path: Path) -> list[str]:
+    """What a module of ours takes from torch, torchvision or Lightning by a name with an underscore before it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("torch", "torchvision", "lightning"):
+            names = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+            found += [f"{path.name}:{node.lineno} {name}" for name in names if name.startswith("_")]
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls", "super()", "os") and f"{owner}.{node.attr}" not in OTHERS:
+                found.append(f"{path.name}:{node.lineno} {owner}.{node.attr}")
+    return found
+
+
+OTHERS = {"transform._key2func", "live._inside_dvc_exp", "found._trial_id", "Entry._fields", "entry._replace", "CacheSlot._fields"}
+"""Of other libraries (albumentations, dvclive, optuna), and what Python documents."""
+
+
+def test_nothing_private_is_used_elsewhere() -> None:
+    own = ("private_torch.py", "private_lightning.py")
+    assert [use for path in sorted((ROOT / "seg").rglob("*.py")) if path.name not in own for use in uses(path)] == []
