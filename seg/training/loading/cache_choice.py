@@ -12,7 +12,7 @@ import torch.distributed
 
 from seg.core.machine import available_memory
 from seg.data.store import Entry
-from seg.loading.workers import Place
+from seg.loading.workers import RankPlacement
 from seg.training.loading.cache_file import SampleCache, begin_run, create, initialise, least_size, locked, open_shared
 
 GIGABYTE = 10**9
@@ -67,19 +67,19 @@ def memory_cache(num_samples: int, capacity: int) -> SampleCache | None:
 def kept_cache(settings: CacheSettings, name: str, content: Sequence[str], num_samples: int, capacity: int) -> SampleCache | None:
     """The cache of this content in the scratch folder, as a former run left it, or a new one; None where there is no room for it.
 
-    name: of the place the data lie at: a cache of other content from the same place is stale, and removed. content: digests of
-    all that decides what the samples are. Caches of other places stay while all together have no more than cache_gb; then those
+    name: of the folder of the data: a cache of other content of the same folder is stale, and removed. content: digests of
+    all that decides what the samples are. Caches of other folders stay while all together have no more than cache_gb; then those
     go that were unused for longest, but never one that a training uses.
     """
     key = hashlib.sha256("\n".join([cv2.__version__, *content]).encode()).digest()
-    place = hashlib.sha256(name.encode()).hexdigest()[:8]
-    path = settings.folder / f"{place}-{key.hex()[:16]}{_SUFFIX}"
+    source = hashlib.sha256(name.encode()).hexdigest()[:8]
+    path = settings.folder / f"{source}-{key.hex()[:16]}{_SUFFIX}"
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
         guard = os.open(settings.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             with locked(guard, 0):
-                left = _make_room(path, place, int(settings.gigabytes * GIGABYTE), capacity)
+                left = _make_room(path, source, int(settings.gigabytes * GIGABYTE), capacity)
                 return _opened(path, key, num_samples, min(capacity, left)) if left > least_size(num_samples) else None
         finally:
             os.close(guard)
@@ -101,12 +101,12 @@ def _opened(path: Path, key: bytes, num_samples: int, capacity: int) -> SampleCa
     return SampleCache(str(path), file)
 
 
-def _make_room(own: Path, place: str, most: int, wanted: int) -> int:
+def _make_room(own: Path, source: str, most: int, wanted: int) -> int:
     """Remove caches until `wanted` more bytes are no more than `most`; returns how many more may be."""
     others = sorted((p for p in own.parent.glob(f"*{_SUFFIX}") if p != own), key=lambda p: p.stat().st_mtime)
     sizes = {path: path.stat().st_size for path in others}
     for path in others:
-        if (path.name.startswith(f"{place}-") or sum(sizes.values()) + wanted > most) and _remove_unused(path):
+        if (path.name.startswith(f"{source}-") or sum(sizes.values()) + wanted > most) and _remove_unused(path):
             del sizes[path]
     return most - sum(sizes.values())
 
@@ -124,21 +124,27 @@ def _remove_unused(path: Path) -> bool:
 
 
 def open_cache(
-    settings: CacheSettings, place: Place, name: str, content: Sequence[str], rows: Sequence[Entry], channels: int, with_instances: bool
+    settings: CacheSettings,
+    placement: RankPlacement,
+    name: str,
+    content: Sequence[str],
+    rows: Sequence[Entry],
+    channels: int,
+    with_instances: bool,
 ) -> SampleCache | None:
     """The cache of the samples of `rows`; the ranks on one machine share it. name, content: as `kept_cache` has them."""
-    kind, capacity = choose_kind(settings, rows, channels, with_instances) if place.local_rank == 0 else ("", 0)
+    kind, capacity = choose_kind(settings, rows, channels, with_instances) if placement.local_rank == 0 else ("", 0)
     cache = memory_cache(len(rows), capacity) if kind == "memory" else None
-    if place.world_size > 1:
-        found: list[tuple[int, str, int, str]] = [(0, "", 0, "")] * place.world_size
-        torch.distributed.all_gather_object(found, (place.node, kind, capacity, cache.path if cache else ""))
-        _, kind, capacity, path = next(told for told in found if told[0] == place.node and told[1])
+    if placement.world_size > 1:
+        found: list[tuple[int, str, int, str]] = [(0, "", 0, "")] * placement.world_size
+        torch.distributed.all_gather_object(found, (placement.node, kind, capacity, cache.path if cache else ""))
+        _, kind, capacity, path = next(told for told in found if told[0] == placement.node and told[1])
         if path and not cache:
             cache = open_shared(path)
     if kind == "memmap":
         cache = kept_cache(settings, name, content, len(rows), capacity)
     needed = decoded_size(rows, channels, with_instances)
-    if cache and place.local_rank == 0 and needed > cache.capacity:
+    if cache and placement.local_rank == 0 and needed > cache.capacity:
         sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
         print(f"runtime.cache={kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
     return cache

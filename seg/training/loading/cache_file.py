@@ -1,9 +1,9 @@
 """Decoded samples in one file that all processes of a training map into memory: each is decoded once, and copied from there.
 
-The file is a header, a table with an entry a sample, and the samples, in the order in which they were first read. It is
+The file is a header, a table with a slot a sample, and the samples, in the order in which they were first read. It is
 written with `pwrite`, since a full disk then raises an error, where a write to mapped memory would end the process, and read
-through the mapping. An entry counts from the moment its state says so, after the bytes it speaks of; a process that is
-killed before leaves a gap, which is filled later. Each run checks each entry's checksum once, so that a file that a power cut
+through the mapping. A slot counts from the moment its state says so, after the bytes it speaks of; a process that is
+killed before leaves a gap, which is filled later. Each run checks each slot's checksum once, so that a file that a power cut
 left half written harms nobody. What a sample is does not depend on the cache, so no lock guards reading.
 """
 
@@ -32,7 +32,7 @@ _NOTHING, _RESERVED, _READY = range(3)
 _PART = 64  # samples start at multiples of it
 
 
-class Entry(NamedTuple):
+class CacheSlot(NamedTuple):
     """A row of the table. run: that checked or wrote it. id_bytes: of a number in the stored id map."""
 
     state: int = _NOTHING
@@ -48,12 +48,12 @@ class Entry(NamedTuple):
     id_bytes: int = 1
 
 
-_ENTRY = struct.Struct(f"<{len(Entry._fields)}q")
+_SLOT = struct.Struct(f"<{len(CacheSlot._fields)}q")
 
 
 def least_size(num_samples: int) -> int:
     """Bytes of a file that holds no sample yet."""
-    return _up(_TABLE + num_samples * _ENTRY.size, 4096)
+    return _up(_TABLE + num_samples * _SLOT.size, 4096)
 
 
 class SampleCache:
@@ -70,22 +70,22 @@ class SampleCache:
 
     def get(self, index: int, image_id: str) -> Sample | None:
         """A sample that was put, in arrays of its own; None where there is none, or its bytes are not as they were written."""
-        place = _TABLE + index * _ENTRY.size
-        entry = Entry(*_ENTRY.unpack_from(self._map, place))
-        if entry.state != _READY or entry.offset + entry.length > self.capacity:  # another run lets the file grow
+        place = _TABLE + index * _SLOT.size
+        slot = CacheSlot(*_SLOT.unpack_from(self._map, place))
+        if slot.state != _READY or slot.offset + slot.length > self.capacity:  # another run lets the file grow
             return None
-        if entry.run < self.run:
-            with memoryview(self._map) as bytes_, bytes_[entry.offset : entry.offset + entry.length] as stored:
-                sound = crc32(stored) == entry.checksum
-            self._enter(index, entry._replace(run=self.run, state=_READY if sound else _NOTHING))
+        if slot.run < self.run:
+            with memoryview(self._map) as bytes_, bytes_[slot.offset : slot.offset + slot.length] as stored:
+                sound = crc32(stored) == slot.checksum
+            self._write_slot(index, slot._replace(run=self.run, state=_READY if sound else _NOTHING))
             if not sound:
                 return None
-        pixels = entry.height * entry.width
-        sizes = (pixels * entry.channels, pixels, pixels * entry.layers * entry.id_bytes, 4 * entry.instances, entry.instances)
-        ends = entry.offset + np.cumsum((0, *sizes))
-        types = (np.uint8, np.uint8, f"u{entry.id_bytes}" if entry.id_bytes < 4 else np.int32, np.int32, np.bool_)
-        shape = (entry.height, entry.width)
-        shapes = ((*shape, entry.channels), shape, (*shape, entry.layers), (-1,), (-1,))
+        pixels = slot.height * slot.width
+        sizes = (pixels * slot.channels, pixels, pixels * slot.layers * slot.id_bytes, 4 * slot.instances, slot.instances)
+        ends = slot.offset + np.cumsum((0, *sizes))
+        types = (np.uint8, np.uint8, f"u{slot.id_bytes}" if slot.id_bytes < 4 else np.int32, np.int32, np.bool_)
+        shape = (slot.height, slot.width)
+        shapes = ((*shape, slot.channels), shape, (*shape, slot.layers), (-1,), (-1,))
         image, semantic, instances, categories, crowd = (
             np.frombuffer(self._map, np.uint8, size, start).view(kind).reshape(form)
             for size, start, kind, form in zip(sizes, ends[:-1].tolist(), types, shapes, strict=True)
@@ -100,10 +100,10 @@ class SampleCache:
         parts = [np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8) for values, kind in zip(maps, kinds, strict=True)]
         height, width, channels = sample.image.shape
         length, checksum = sum(part.size for part in parts), 0
-        entry = Entry(
+        slot = CacheSlot(
             _RESERVED, self.run, 0, length, 0, height, width, channels, sample.instances.shape[2], len(sample.categories), id_bytes
         )
-        offset = self._reserve(index, entry)
+        offset = self._reserve(index, slot)
         if not offset:
             return
         for part in parts:
@@ -118,31 +118,31 @@ class SampleCache:
                 f"runtime.cache: {self.path}: {reason}; images that it does not hold yet are decoded as before", file=sys.stderr, flush=True
             )
             return
-        self._enter(index, entry._replace(state=_READY, offset=offset, checksum=checksum))
+        self._write_slot(index, slot._replace(state=_READY, offset=offset, checksum=checksum))
 
     def bytes_used(self) -> int:
         """Of the file, the header and the table among them."""
         return self._number(_USED)
 
-    def _reserve(self, index: int, entry: Entry) -> int:
-        """Room for an entry's bytes; 0 where there is none, or another process has taken it for the same sample."""
+    def _reserve(self, index: int, slot: CacheSlot) -> int:
+        """Room for a slot's bytes; 0 where there is none, or another process has taken it for the same sample."""
         if self._number(_FULL):
             return 0
         with locked(self.file, 0):
-            before = Entry(*_ENTRY.unpack_from(self._map, _TABLE + index * _ENTRY.size))
+            before = CacheSlot(*_SLOT.unpack_from(self._map, _TABLE + index * _SLOT.size))
             if before.state == _READY or (before.state == _RESERVED and before.run >= self.run):
                 return 0
             offset, used = before.offset, self._number(_USED)
-            if before.length != entry.length:  # else of a run that was killed while it wrote the same
+            if before.length != slot.length:  # else of a run that was killed while it wrote the same
                 offset = used
-                if used + entry.length > self.capacity:
+                if used + slot.length > self.capacity:
                     return 0
-                os.pwrite(self.file, struct.pack("<q", min(self.capacity, _up(used + entry.length, _PART))), _USED)
-            self._enter(index, entry._replace(offset=offset))
+                os.pwrite(self.file, struct.pack("<q", min(self.capacity, _up(used + slot.length, _PART))), _USED)
+            self._write_slot(index, slot._replace(offset=offset))
             return offset
 
-    def _enter(self, index: int, entry: Entry) -> None:
-        os.pwrite(self.file, _ENTRY.pack(*entry), _TABLE + index * _ENTRY.size)
+    def _write_slot(self, index: int, slot: CacheSlot) -> None:
+        os.pwrite(self.file, _SLOT.pack(*slot), _TABLE + index * _SLOT.size)
 
     def _number(self, place: int) -> int:
         return int(struct.unpack_from("<q", self._map, place)[0])

@@ -15,7 +15,7 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
 from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
-from seg.loading.workers import Place
+from seg.loading.workers import RankPlacement
 from seg.training.loading.cache_choice import CacheSettings, open_cache
 from seg.training.loading.cache_file import SampleCache
 
@@ -151,7 +151,7 @@ class SegmentationData(pl.LightningDataModule, PreparedData):
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
         dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
-        return in_stored_order(dataset, self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
+        return in_stored_order(dataset, self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
@@ -161,18 +161,18 @@ class SegmentationData(pl.LightningDataModule, PreparedData):
             content = [self.info.digest, str(self.with_instances), *(_digest(folder / "manifest.csv") for folder in folders)]
             if self.augmented_train:
                 content.append(_digest(self.augmented_train.parent / "augmented.json"))
-            place, name = Place.of(self.trainer), str(self.prepared)
-            self._cache = open_cache(self.cache_settings, place, name, content, rows, self.info.channels, self.with_instances)
+            placement, name = RankPlacement.of(self.trainer), str(self.prepared)
+            self._cache = open_cache(self.cache_settings, placement, name, content, rows, self.info.channels, self.with_instances)
             self._cache_is_open = True
         return self._cache
 
     def _rank(self) -> tuple[int, int]:
-        place = Place.of(self.trainer)
-        return place.rank, place.world_size
+        placement = RankPlacement.of(self.trainer)
+        return placement.rank, placement.world_size
 
     def _loader(self, dataset: SampleDataset, batches: TrainingBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
         """sizes: of images as the loader gives them, the largest among them."""
-        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, Place.of(self.trainer), self.with_instances)
+        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:

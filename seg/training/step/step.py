@@ -71,7 +71,8 @@ class Step:
                 raise
             problem = summary(error)
             raise ConfigError(f"out of memory in the optimizer, whatever the number of images at once ({problem}); {ADVICE}") from None
-        self.trainer.lr_scheduler_configs[0].scheduler.step()
+        scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        scheduler.step()
         return losses
 
     def gradients(self, batch: Batch, optimizer: LightningOptimizer) -> dict[str, Tensor]:

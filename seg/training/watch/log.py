@@ -55,7 +55,7 @@ class Log(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self.logger is not None:
-            self.speed.settle()
+            self.speed.synchronize()
             row = self.history.rows[-1] | self.speed.figures()
             self._attempt(lambda: self.logger.log_metrics(row, trainer.global_step))
             self._attempt(lambda: self.logger.save())

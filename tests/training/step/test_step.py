@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from conftest import MakeConfig
 from lightning.pytorch.plugins import MixedPrecision
 from limited import MESSAGE, Limited
 from torch import Tensor, nn
@@ -20,10 +22,13 @@ from seg.data.sample import Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.semantic import SemanticModel
+from seg.training.build import build_module, make_limits, make_model
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
 from seg.training.resume.means import EpochMeans
 from seg.training.step import step
-from seg.training.step.limits import Limits
+from seg.training.step.limits import Limits, images_per_device
+from seg.training.trainer import build_trainer
 
 CLASSES = ["ground", "house", "tree"]
 LR = 0.3
@@ -273,10 +278,39 @@ def test_validation_goes_on_in_halves(capsys: pytest.CaptureFixture[str]) -> Non
     assert trainer.callback_metrics["val_miou"].item() == pytest.approx(whole.figures()["miou"])
 
 
-def test_a_batch_that_does_not_fit_whole_stays_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is on the device is a micro-batch."""
-    moved: list[int] = []
+@pytest.fixture
+def whole_training(prepared: Path, make_config: MakeConfig, tmp_path: Path) -> Callable[[], None]:
+    """Trains an epoch with the DataModule, the module and the trainer of `seg train`: steps of ten images, two at once."""
+    settings = ["trainer.batch_size=2", "trainer.effective_batch_size=10", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    cfg = make_config(*settings, "trainer.precision=32-true", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
+    data = SegmentationData(prepared, None, None, images_per_device(cfg.trainer, 1), 2, 0, 0, with_instances=False)
+
+    def train() -> None:
+        limits = make_limits(cfg, data)
+        trainer = build_trainer(cfg, [EpochMeans(), limits], tmp_path, torch.device("cpu"), "32-true")
+        trainer.fit(build_module(cfg, data, make_model(cfg, data), limits), data)
+
+    return train
+
+
+def test_the_device_never_has_more_images_than_fit_at_once(monkeypatch: pytest.MonkeyPatch, whole_training: Callable[[], None]) -> None:
+    copied: list[int] = []
     real = Batch.to
-    monkeypatch.setattr(Batch, "to", lambda self, *a, **k: moved.append(len(self)) or real(self, *a, **k))
-    train(model_of(plain), batches(8), 3)
-    assert set(moved) == {2, 3}
+    monkeypatch.setattr(Batch, "to", lambda self, *a, **k: copied.append(len(self)) or real(self, *a, **k))
+    whole_training()
+    assert set(copied) == {2}
+    assert sum(copied) > 6
+
+
+def test_a_copy_that_runs_out_of_memory_is_repeated_as_a_step_is(
+    monkeypatch: pytest.MonkeyPatch, whole_training: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def copy(batch: Batch, *_: Any, **__: Any) -> Batch:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError(MESSAGE)
+        return batch
+
+    monkeypatch.setattr(Batch, "to", copy)
+    whole_training()
+    said = capsys.readouterr().out
+    assert said.startswith("out of memory in step 1, which is repeated: 1 images at once from now on, not 2 (CUDA out of memory); ")
