@@ -91,7 +91,7 @@ class TrainingBatches(Sampler[list[Key]]):
             yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
 
 
-class SegmentationData(pl.LightningDataModule, PreparedData):
+class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: whether decoded samples of training and validation are kept, and where; None: no cache.

@@ -298,7 +298,7 @@ def test_the_device_never_has_more_images_than_fit_at_once(monkeypatch: pytest.M
     real = Batch.to
     monkeypatch.setattr(Batch, "to", lambda self, *a, **k: copied.append(len(self)) or real(self, *a, **k))
     whole_training()
-    assert set(copied) == {2}
+    assert max(copied) == 2
     assert sum(copied) > 6
 
 
