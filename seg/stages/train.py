@@ -18,8 +18,8 @@ from seg.models.hardware import choose_precision, device_of
 from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
-from seg.training.loading.cache_choice import CacheSettings
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.loading.sample_cache import CacheSettings
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal
@@ -155,5 +155,5 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
-        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb, scratch_root(Path.cwd()) / "cache"),
+        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb),
     )

@@ -1,7 +1,6 @@
 """The splits of a training, and augmented copies, as Batches. What is drawn depends on seed, epoch and image alone: not on the number of
 worker processes, and not on where a run was interrupted."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,8 +15,7 @@ from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
 from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
 from seg.loading.workers import RankPlacement
-from seg.training.loading.cache_choice import CacheSettings, open_cache
-from seg.training.loading.cache_file import SampleCache
+from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
 
 class DrawnDataset(SampleDataset):
@@ -94,7 +92,7 @@ class TrainingBatches(Sampler[list[Key]]):
 class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
-    cache: whether decoded samples of training and validation are kept, and where; None: no cache.
+    cache: of decoded samples of training and validation; None: no cache.
     """
 
     def __init__(
@@ -158,11 +156,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         if self.cache_settings and not self._cache_is_open:
             folders = [*self.training_folders, self.prepared / "val"]
             rows = [entry for folder in folders for entry in read_entries(folder)]
-            content = [self.info.digest, str(self.with_instances), *(_digest(folder / "manifest.csv") for folder in folders)]
-            if self.augmented_train:
-                content.append(_digest(self.augmented_train.parent / "augmented.json"))
-            placement, name = RankPlacement.of(self.trainer), str(self.prepared)
-            self._cache = open_cache(self.cache_settings, placement, name, content, rows, self.info.channels, self.with_instances)
+            self._cache = open_cache(self.cache_settings, RankPlacement.of(self.trainer), rows, self.info.channels, self.with_instances)
             self._cache_is_open = True
         return self._cache
 
@@ -181,7 +175,3 @@ def _extremes(sizes: Sequence[Size]) -> list[Size]:
         return []
     area, shape = (lambda s: (s[0] * s[1], s)), (lambda s: (s[0] / s[1], s))
     return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
