@@ -1,4 +1,4 @@
-"""How samples are loaded on this machine: how many processes load, how much they load ahead, and which decoded samples are kept.
+"""How samples are loaded on this machine: how many processes load, how much they load ahead, and how much memory they take for it.
 
 None of it can change a result.
 """

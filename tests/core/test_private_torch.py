@@ -1,11 +1,13 @@
-"""What is used of torch beyond its documentation still does what it is used for; and nothing of the kind is used elsewhere."""
+"""What is used of torch beyond its documentation still does what it is used for; and nothing of the kind is used elsewhere.
+
+Compilation is tested in tests/models/test_compilation.py, activation checkpointing in tests/training/step/test_recomputation.py, and
+the graphs of ONNX in tests/export.
+"""
 
 import ast
 import multiprocessing
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
 from conftest import ROOT
 from torch import nn
@@ -43,63 +45,6 @@ def test_bf16_is_what_the_system_says_of_the_processor() -> None:
     assert private.has_bf16_instructions() == bool({"avx512_bf16", "amx_tile"} & set(flags))
     assert hasattr(torch.cpu, "_is_avx512_bf16_supported")
     assert hasattr(torch.cpu, "_is_amx_tile_supported")
-
-
-def test_a_compiled_call_can_be_replaced() -> None:
-    network = nn.Linear(2, 2)
-    network.compile(backend="eager")
-    plain, compiled = private.calls_of(network)
-    x = torch.ones(1, 2)
-    assert torch.equal(plain(x), compiled(x))
-    private.replace_compiled_call(network, lambda given: given + 1)
-    assert torch.equal(network(x), x + 1)
-
-
-def test_the_backward_pass_is_compiled_before_anything_ran() -> None:
-    from functorch.compile import make_boxed_func
-    from torch._dynamo.backends.common import aot_autograd
-
-    order: list[str] = []
-
-    def compiler(name: str, graph: Any, _: Any) -> Any:
-        order.append(name)
-        return make_boxed_func(lambda *given: order.append("run") or graph.forward(*given))
-
-    torch._dynamo.reset()
-    backend = aot_autograd(fw_compiler=lambda g, i: compiler("forward", g, i), bw_compiler=lambda g, i: compiler("backward", g, i))
-    network = nn.Linear(2, 2)
-    network.compile(backend=backend)
-    with private.compiling_backward_first():
-        network(torch.ones(1, 2))
-    assert order == ["forward", "backward", "run"]
-
-
-def test_the_compilers_errors_are_told_apart() -> None:
-    def fails(*_: Any) -> Any:
-        raise NotImplementedError("no such operation")
-
-    torch._dynamo.reset()
-    with pytest.raises(Exception, match="no such operation") as caught:
-        torch.compile(lambda x: x + 1, backend=fails)(torch.ones(1))
-    assert isinstance(private.cause_in_compiler(caught.value), NotImplementedError)
-    assert not private.is_recompile_limit(caught.value)
-    torch._dynamo.reset()
-    compiled = torch.compile(lambda x, n: x + n, backend="eager", fullgraph=True, dynamic=False)
-    with torch._dynamo.config.patch(recompile_limit=1):
-        compiled(torch.ones(1), 0)
-        with pytest.raises(Exception, match="fullgraph") as limit:
-            compiled(torch.ones(1), 1)
-    assert private.is_recompile_limit(limit.value)
-
-
-def test_checkpointed_blocks_keep_their_names() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
-    names = list(network.state_dict())
-    private.apply_activation_checkpointing(
-        network, checkpoint_wrapper_fn=private.checkpoint_wrapper, check_fn=lambda m: isinstance(m, nn.Linear)
-    )
-    assert type(network[0]).__name__ == "CheckpointWrapper"
-    assert list(network.state_dict()) == names
 
 
 def test_an_exported_program_forgets_its_example(tmp_path: Path) -> None:

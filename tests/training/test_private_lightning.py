@@ -1,4 +1,7 @@
-"""What is used of Lightning beyond its documentation still does what it is used for, and no hook of ours hides another."""
+"""What is used of Lightning beyond its documentation still does what it is used for, and no hook of ours hides another.
+
+Averages and their checkpoints are tested in test_averaging.py, the launcher that a trainer has in test_trainer.py.
+"""
 
 import importlib
 import inspect
@@ -103,27 +106,6 @@ def test_early_stopping_says_that_it_stopped(tmp_path: Path) -> None:
     assert private.has_stopped(restored)
 
 
-def test_the_average_and_the_weights_change_places(tmp_path: Path) -> None:
-    module, callback = Module(), private.AveragingBase()
-    assert callback.average_model is None
-    callback.keep_on(torch.device("meta"))
-    callback.setup(SimpleNamespace(), module, "fit")  # type: ignore[arg-type]
-    assert {p.device.type for p in callback.average_model.parameters()} == {"meta"}
-
-    callback = private.AveragingBase()
-    callback.setup(SimpleNamespace(), module, "fit")  # type: ignore[arg-type]
-    with torch.no_grad():
-        module.layer.weight.fill_(5)
-        callback.average_model.module.layer.weight.fill_(3)
-    callback.swap(module)
-    assert (module.layer.weight.item(), callback.average_model.module.layer.weight.item()) == (3, 5)
-    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
-    callback.on_save_checkpoint(SimpleNamespace(), module, checkpoint)  # type: ignore[arg-type]
-    assert checkpoint[callback.STATE]["layer.weight"].item() == 5
-    assert checkpoint[callback.TRAINED]["layer.weight"].item() == 3
-    assert list(checkpoint[callback.AVERAGING]) == ["n_averaged"]
-
-
 class Started(private.SubprocessLauncher):
     """Notes what it is asked for; its ranks end at once."""
 
@@ -153,14 +135,14 @@ def test_a_launcher_starts_the_further_ranks(monkeypatch: pytest.MonkeyPatch, tm
     torch.set_num_threads(threads)
 
 
-def test_strategies_ask_for_their_launcher_and_their_wrapper() -> None:
-    launcher, wrapped = Started(LightningEnvironment(), 2, 1), nn.Identity()
-    for base in (private.ReplicatedBase, private.ShardedBase):
-        kind = type("Own", (base,), {"new_launcher": lambda _: launcher, "wrap": lambda *_: wrapped})
-        strategy = kind()
-        strategy._configure_launcher()
-        assert strategy.launcher is launcher
-        assert base is private.ReplicatedBase or strategy._setup_model(nn.Linear(1, 1)) is wrapped
+def test_what_lightning_asks_strategies_and_averages_for_is_ours() -> None:
+    wrapped = nn.Identity()
+    assert type("Own", (private.ShardedBase,), {"wrap": lambda *_: wrapped})()._setup_model(nn.Linear(1, 1)) is wrapped
+    average = private.AveragingBase()
+    assert average.average_model is None
+    average.keep_on(torch.device("meta"))
+    average.setup(SimpleNamespace(), Module(), "fit")  # type: ignore[arg-type]
+    assert {p.device.type for p in average.average_model.parameters()} == {"meta"}
 
 
 BASES = (pl.LightningModule, pl.LightningDataModule, Callback, Strategy, CheckpointIO, Precision, private.SubprocessLauncher)

@@ -101,7 +101,8 @@ class SampleCache:
         maps = (sample.image, sample.semantic, sample.instances, sample.categories, sample.crowd)
         arrays = [np.ascontiguousarray(values, kind).reshape(-1).view(np.uint8) for values, kind in zip(maps, kinds, strict=True)]
         length = sum(array.size for array in arrays)
-        slot = CacheSlot(_RESERVED, 0, length, *sample.image.shape, sample.instances.shape[2], len(sample.categories), id_bytes)
+        height, width, channels = sample.image.shape
+        slot = CacheSlot(_RESERVED, 0, length, height, width, channels, sample.instances.shape[2], len(sample.categories), id_bytes)
         offset = self._reserve(index, slot)
         if not offset:
             return

@@ -43,7 +43,7 @@ class StopSignals:
 
 @contextmanager
 def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]:
-    """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the processes of further devices with this one.
+    """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the further ranks with this one.
 
     Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
     """

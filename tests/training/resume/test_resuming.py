@@ -76,7 +76,6 @@ def kept(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("name", "count", "goes_on"),
     [
-        ("step", 2, "epoch 1, after step 1"),
         ("step", 7, "epoch 2, after step 2"),
         ("validation step", 1, "epoch 1, after step 4"),
         ("validation's end", 3, "epoch 3, after step 4"),

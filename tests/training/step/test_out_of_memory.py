@@ -82,16 +82,6 @@ def assert_alike(one: Path, other: Path) -> None:
     assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
 
 
-def test_a_training_that_runs_out_of_memory_goes_on(command: Train, tmp_path: Path) -> None:
-    """In training and in validation."""
-    assert "out of memory" not in command("smaller", "at_most: 1000", "trainer.batch_size=4", STEP)
-    halved = command("halved", "at_most: 4, evaluation: 1", "trainer.batch_size=8")
-    assert halved.count("repeated") == 1
-    assert LINE.format(4, 8, "CUDA out of memory", 4) in halved
-    assert "out of memory in validation: 1 images at once" in halved
-    assert_alike(tmp_path / "smaller", tmp_path / "halved")
-
-
 def test_auto_finds_what_fits(train: Train, tmp_path: Path) -> None:
     """On a CPU, the most below the first trial that fails: of 4."""
     found = train("found", {"at_most": 3}, "trainer.batch_size=auto", STEP)
