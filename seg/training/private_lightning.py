@@ -12,7 +12,7 @@ from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -33,30 +33,21 @@ class SubprocessLauncher(_SubprocessScriptLauncher):
         _set_num_threads_if_needed(num_processes=self.num_processes)
 
 
-class ReplicatedBase(DDPStrategy):
-    """DDP whose ranks `new_launcher` starts. Tried with lightning 2.6.6."""
+class WithLauncher:
+    """Beside a strategy as a base: has its ranks started by a launcher of ours. Tried with lightning 2.6.6."""
 
-    def new_launcher(self) -> SubprocessLauncher:
-        """Called once, when the trainer is made."""
-        raise NotImplementedError
+    launcher_class: type[SubprocessLauncher]
 
-    def _configure_launcher(self) -> None:
-        self._launcher = self.new_launcher()
+    def _configure_launcher(self: Any) -> None:
+        self._launcher = self.launcher_class(self.cluster_environment, self.num_processes, self.num_nodes)
 
 
-class ShardedBase(FSDPStrategy):
-    """FSDP whose ranks `new_launcher` starts and whose network `wrap` wraps. Tried with lightning 2.6.6."""
-
-    def new_launcher(self) -> SubprocessLauncher:
-        """Called once, when the trainer is made."""
-        raise NotImplementedError
+class WrappedFSDP(FSDPStrategy):
+    """FSDP whose network `wrap` wraps. Tried with lightning 2.6.6."""
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The LightningModule as torch's FSDP holds it."""
         raise NotImplementedError
-
-    def _configure_launcher(self) -> None:
-        self._launcher = self.new_launcher()
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
         return self.wrap(model)

@@ -10,25 +10,27 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.precision import FSDPPrecision
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.distributed.fsdp import FullOptimStateDictConfig, FullStateDictConfig, FullyShardedDataParallel, OptimStateKeyType, StateDictType
 
-from seg.training.private_lightning import ReplicatedBase, ShardedBase
+from seg.training.private_lightning import WithLauncher, WrappedFSDP
 from seg.training.ranks.ranks import Launcher
 from seg.training.step.step import share_buffers
 
 
-class Replicated(ReplicatedBase):
-    """A copy of the model on each device. `Step` averages their gradients and shares rank 0's buffers in each step."""
+class _Ranks(WithLauncher):
+    """What DDP and FSDP have in common: the ranks end together, and each validates by itself."""
 
-    def new_launcher(self) -> Launcher:
-        assert self.cluster_environment is not None
-        return Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+    launcher_class = Launcher
 
-    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        assert self.lightning_module is not None
+    def validation_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         with self.precision_plugin.val_step_context():
             return self.lightning_module.validation_step(*args, **kwargs)
+
+
+class Replicated(_Ranks, DDPStrategy):
+    """A copy of the model on each device. `Step` averages their gradients and shares rank 0's buffers in each step."""
 
 
 class ShardedPrecision(FSDPPrecision):
@@ -44,7 +46,7 @@ class ShardedPrecision(FSDPPrecision):
         return super().forward_context()
 
 
-class Sharded(ShardedBase):
+class Sharded(_Ranks, WrappedFSDP):
     """Parameters, gradients and the optimizer's state are spread over the devices; a step gathers the parameters as a whole.
 
     Not in layers: networks reach for the parameters of their parts, and are predicted with in inference mode, in which FSDP cannot gather.
@@ -58,10 +60,6 @@ class Sharded(ShardedBase):
     @property
     def mixed_precision_config(self) -> None:
         return None
-
-    def new_launcher(self) -> Launcher:
-        assert self.cluster_environment is not None
-        return Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         return FullyShardedDataParallel(model, sharding_strategy=self.sharding_strategy, device_id=self.root_device, **self.kwargs)
@@ -77,11 +75,6 @@ class Sharded(ShardedBase):
         if self._whole:
             self._whole.__exit__(None, None, None)
             self._whole = None
-
-    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        assert self.lightning_module is not None
-        with self.precision_plugin.val_step_context():
-            return self.lightning_module.validation_step(*args, **kwargs)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Lightning's own unpickles."""

@@ -59,11 +59,6 @@ def started(other: Project) -> Iterator[list[Running]]:
         one.kill_all()
 
 
-def test_two_clones_give_the_same_bytes(unbroken: Project, other: Project) -> None:
-    other.dvc("repro")
-    assert other.bytes_of(*RESULTS) == unbroken.bytes_of(*RESULTS)
-
-
 def test_killed_at_once_and_resumed_equals_unbroken(unbroken: Project, other: Project, started: list[Running]) -> None:
     run = Running(other, sys.executable, "-m", "dvc", "repro")
     started.append(run)

@@ -244,11 +244,6 @@ def test_other_errors_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
         train(model_of(plain), batches(4), 4)
 
 
-def test_one_image_too_many_is_said_with_advice() -> None:
-    with pytest.raises(ConfigError, match=r"^out of memory in training with a single image at once \(CUDA out of memory\); use smaller"):
-        train(model_of(partial(Limited, 3, 3, 0)), batches(4), 4)
-
-
 def test_a_batch_norm_that_needs_more_images_than_fit_is_said() -> None:
     pooled = partial(lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), Limited(3, 3, 1), nn.Upsample((12, 10))))
     with pytest.raises(ConfigError, match=r"^1 image at once: batch normalisation cannot learn from one value a channel, and more do not"):
