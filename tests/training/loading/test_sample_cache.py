@@ -4,15 +4,14 @@ import multiprocessing
 import os
 import pickle
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, MakeConfig
+from conftest import MakeConfig
 from pasted import pasted_epoch
+from scripts import lines_of
 from tiny import Blobs, augment, prepare_tiny
 
 from seg.augment.policy import compile_policy
@@ -196,17 +195,7 @@ trainer.fit(Module(), datamodule=data)
 def test_ranks_share_one_cache(tmp_path: Path) -> None:
     """Each of them sees every image sooner or later; no image is decoded twice."""
     prepare_tiny(Blobs(8), tmp_path / "data")
-    (tmp_path / "ranks.py").write_text(RANKS)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "ranks.py"), str(tmp_path / "data")],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = lines_of(tmp_path, RANKS, str(tmp_path / "data"))
     stored = {entry.image_id for entry in read_entries(tmp_path / "data/train")}
     decoded = [line.split()[1] for line in lines if line.startswith("decoded ")]
     assert sorted(decoded) == sorted(stored)

@@ -1,17 +1,14 @@
 """Averaged weights: against recursions and means by hand, torch's update_bn, and a training that was cut off."""
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import ROOT
 from lightning.pytorch.callbacks import ModelCheckpoint
+from scripts import lines_of
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -219,13 +216,8 @@ for place, state in (("average", learner.validated[-1]), ("statistics", learner.
 
 @pytest.mark.slow
 def test_ranks_have_the_same_average(tmp_path: Path) -> None:
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/training/step")])
-    command = [sys.executable, str(script), str(tmp_path / "kept")]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    sums = {tuple(line.split()[1:3]): line.split()[3] for line in done.stdout.splitlines() if line.startswith("sum ")}
+    lines = lines_of(tmp_path, RANKS, str(tmp_path / "kept"))
+    sums = {tuple(line.split()[1:3]): line.split()[3] for line in lines if line.startswith("sum ")}
     assert len(sums) == 4
     assert sums["0", "average"] == sums["1", "average"]
     assert sums["0", "statistics"] == sums["1", "statistics"]
