@@ -42,8 +42,8 @@ from seg.prepare.run import prepare
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 from seg.sources.settings import Split
-from seg.training.loading.cache_choice import CacheSettings
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.loading.sample_cache import CacheSettings
 
 prepare_environment()
 import albumentations as A  # noqa: E402
@@ -117,7 +117,7 @@ def make_variants(prepared: Path, config: Config, given: argparse.Namespace) -> 
 
     def ours(cache: str) -> Epoch:
         policy = compile_policy(config.augment, config.targets.allow)
-        kept = CacheSettings(cache, 1000.0, prepared.parent / "cache")
+        kept = CacheSettings(cache, 1000.0)
         data = SegmentationData(prepared, None, policy, given.batch, given.batch, given.workers, 0, False, kept)
         loader = data.train_dataloader()
 

@@ -36,11 +36,9 @@ def processor_quota() -> float | None:
 
 
 def _system_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # a Mac: what is free at the moment it does not say
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def _left_in_groups() -> Iterator[int]:
@@ -49,8 +47,9 @@ def _left_in_groups() -> Iterator[int]:
             limit, used = _words(group / most), _words(group / now)
             if limit and used and limit[0].isdecimal() and int(limit[0]) < _UNLIMITED:
                 # pages of files that nobody used lately count as used, but are given up first
-                idle = next((int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith("inactive_file ")), 0)
-                yield max(0, int(limit[0]) - int(used[0]) + idle)
+                stat = dict(line.split() for line in _lines(group / "memory.stat"))
+                idle = stat.get("total_inactive_file", stat.get("inactive_file", 0))  # version 1 counts the groups below in total_* alone
+                yield max(0, int(limit[0]) - int(used[0]) + int(idle))
 
 
 def _groups(controller: str) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from seg.core.errors import ConfigError
+from seg.core.private_torch import forget_example, onnx_sides, onnx_slice
 from seg.export.graph import InstanceGraph, SemanticGraph
 from seg.predict.description import OUTPUTS
 
@@ -44,7 +45,7 @@ def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -
     for node in program.graph.nodes:  # where the code lies on this machine
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
             node.meta.pop(key, None)
-    program._example_inputs = None
+    forget_example(program)
     return program, size or (least[0], least[1])
 
 
@@ -115,13 +116,8 @@ def _antialias() -> Iterator[None]:
 
 
 def _resize(g: Any, x: Any, size: Any, align_corners: Any, *scales: Any) -> Any:
-    from torch.onnx import symbolic_helper
-
-    if symbolic_helper._is_packed_list(size):
-        sides = [symbolic_helper._unsqueeze_helper(g, side, [0]) for side in symbolic_helper._unpack_list(size)]
-        size = g.op("Concat", *sides, axis_i=0)
-    before = symbolic_helper._slice_helper(g, g.op("Shape", x), axes=[0], starts=[0], ends=[2])
-    whole = g.op("Concat", before, g.op("Cast", size, to_i=7), axis_i=0)
+    before = onnx_slice(g, g.op("Shape", x), 0, 2)
+    whole = g.op("Concat", before, g.op("Cast", onnx_sides(g, size), to_i=7), axis_i=0)
     empty = g.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
     # torch leaves out what lies outside of the image, and has the remaining weights sum to 1
     settings = {"coordinate_transformation_mode_s": "half_pixel", "mode_s": "linear", "antialias_i": 1, "exclude_outside_i": 1}

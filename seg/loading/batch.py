@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from seg.core.private_torch import shared_storage
 from seg.data.labelmaps import boxes_of
 from seg.data.sample import IGNORE, Sample
 
@@ -104,5 +105,4 @@ def _empty(shape: tuple[int, ...]) -> Tensor:
     """A uint8 tensor that is to be filled; in a loading process in shared memory, where it would be copied to otherwise."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(int(np.prod(shape)))  # as torch's own collate function does
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+    return torch.empty(0, dtype=torch.uint8).set_(shared_storage(int(np.prod(shape)))).view(shape)

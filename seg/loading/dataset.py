@@ -11,7 +11,7 @@ from seg.core.errors import DataError
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
-from seg.loading.workers import Place, choose_workers
+from seg.loading.workers import RankPlacement, choose_workers
 
 Key = tuple[int, int]
 """(index of an image, seed of its augmentation)."""
@@ -85,14 +85,16 @@ class PreparedData:
 
     def split_dataloader(self, split: str) -> DataLoader[Sample]:
         """Batches of a split as it is stored (the loader yields a Batch each)."""
-        return in_stored_order(self.split_dataset(split), self.eval_batch_size, self.workers, Place(), self.with_instances)
+        return in_stored_order(self.split_dataset(split), self.eval_batch_size, self.workers, RankPlacement(), self.with_instances)
 
 
-def in_stored_order(dataset: SampleDataset, batch_size: int, workers: int | str, place: Place, with_instances: bool) -> DataLoader[Sample]:
+def in_stored_order(
+    dataset: SampleDataset, batch_size: int, workers: int | str, placement: RankPlacement, with_instances: bool
+) -> DataLoader[Sample]:
     """A loader of the rank's share of the images, in batches of one size."""
     sizes = dataset.sizes()
-    batches = EvaluationBatches(sizes, batch_size, place.rank, place.world_size)
-    return loader_of(dataset, batches, batch_size, sizes, workers, place, with_instances)
+    batches = EvaluationBatches(sizes, batch_size, placement.rank, placement.world_size)
+    return loader_of(dataset, batches, batch_size, sizes, workers, placement, with_instances)
 
 
 def loader_of(
@@ -101,13 +103,13 @@ def loader_of(
     batch_size: int,
     sizes: Sequence[Size],
     workers: int | str,
-    place: Place,
+    placement: RankPlacement,
     with_instances: bool,
 ) -> DataLoader[Sample]:
     """sizes: of images as the loader gives them, the largest among them."""
     size = max((height * width for height, width in sizes), default=0)
     layers = 2 if with_instances else 0  # of id maps, as a rule
-    count, ahead = choose_workers(workers, place, batch_size * size * (dataset.channels + 1 + 4 * layers))
+    count, ahead = choose_workers(workers, placement, batch_size * size * (dataset.channels + 1 + 4 * layers))
     if count:
         cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
     return DataLoader(
@@ -116,7 +118,7 @@ def loader_of(
         num_workers=count,
         prefetch_factor=ahead if count else None,
         collate_fn=collate,
-        pin_memory=place.on_gpu,
+        pin_memory=placement.on_gpu,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
         persistent_workers=count > 0,  # an epoch need not wait for them to start: it travels with the sampler's keys

@@ -1,4 +1,4 @@
-"""How samples are loaded on this machine: how many processes load, how much they load ahead, and which decoded samples are kept.
+"""How samples are loaded on this machine: how many processes load, how much they load ahead, and how much memory they take for it.
 
 None of it can change a result.
 """
@@ -19,7 +19,7 @@ OF_SHARED_MEMORY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankPlacement:
     """Where this process stands among those of a training. local_ranks: as many of them run on this machine."""
 
     rank: int = 0
@@ -30,7 +30,7 @@ class Place:
     on_gpu: bool = False
 
     @classmethod
-    def of(cls, trainer: pl.Trainer | None) -> "Place":
+    def of(cls, trainer: pl.Trainer | None) -> "RankPlacement":
         if trainer is None:
             return cls()
         on_gpu = trainer.strategy.root_device.type == "cuda"
@@ -38,17 +38,17 @@ class Place:
         return cls(trainer.global_rank, trainer.world_size, trainer.local_rank, local_ranks, trainer.node_rank, on_gpu)
 
 
-def choose_workers(setting: int | str, place: Place, batch_bytes: int) -> tuple[int, int]:
+def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: int) -> tuple[int, int]:
     """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch.
 
     Where /dev/shm is too small for their batches there are fewer, and a line says so: torch would end with a bus error, or "unable
     to allocate shared memory".
     """
-    wanted = auto_workers(place, batch_bytes) if setting == "auto" else int(setting)
-    count, ahead = fit_shared_memory(wanted, batch_bytes, place.local_ranks)
-    if count < wanted and place.local_rank == 0:
+    wanted = auto_workers(placement, batch_bytes) if setting == "auto" else int(setting)
+    count, ahead = fit_shared_memory(wanted, batch_bytes, placement.local_ranks)
+    if count < wanted and placement.local_rank == 0:
         left = (shared_memory_left() or 0) / 1e6
-        needed = _in_shared_memory(wanted, 1, batch_bytes) * place.local_ranks / 1e6
+        needed = _in_shared_memory(wanted, 1, batch_bytes) * placement.local_ranks / 1e6
         loads = "no process loads beside the training" if not count else f"{count} load{'s' * (count == 1)}"
         print(
             f"/dev/shm has {left:.0f} MB left, {wanted} loading process{'es' * (wanted > 1)} would need {needed:.0f} MB for their batches: "
@@ -60,16 +60,16 @@ def choose_workers(setting: int | str, place: Place, batch_bytes: int) -> tuple[
     return count, ahead
 
 
-def auto_workers(place: Place, batch_bytes: int = 0) -> int:
+def auto_workers(placement: RankPlacement, batch_bytes: int = 0) -> int:
     """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed.
 
     Each rank has its share of the machine's cores, one of which is its own, and of a quarter of the memory that is available.
     """
-    if not place.on_gpu:
+    if not placement.on_gpu:
         return 0
     own = "SLURM_CPUS_PER_TASK" in os.environ  # then each rank is bound to cores of its own
-    cores = num_cores() // (1 if own else place.local_ranks)
-    by_memory = available_memory() // 4 // place.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)
+    cores = num_cores() // (1 if own else placement.local_ranks)
+    by_memory = available_memory() // 4 // placement.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)
     return max(1, min(MOST_WORKERS, cores - 1, by_memory))
 
 

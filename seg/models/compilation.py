@@ -7,14 +7,14 @@ made again without compilation.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""Words of the RuntimeErrors with which allocators of other devices than CUDA's end."""
+from seg.core.private_torch import Call, calls_of, cause_in_compiler, compiling_backward_first, is_recompile_limit, replace_compiled_call
+from seg.models.memory import is_out_of_memory
 
 
 def compile_in_place(
@@ -32,16 +32,18 @@ def compile_in_place(
     for name in ("torch._dynamo", "torch._inductor", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they would say it too, in many lines
     network.compile(fullgraph=True, backend=backend)
-    network._compiled_call_impl = _Fallback(network, key, say)
+    replace_compiled_call(network, _Fallback(network, key, say))
 
 
 class _Fallback:
     """Calls the compiled network, or the network where that fails for any reason but a lack of memory."""
 
     def __init__(self, network: nn.Module, key: str, say: Callable[[str], None]) -> None:
-        self.plain, self.compiled = network._call_impl, network._compiled_call_impl
+        self.plain: Call
+        self.compiled: Call | None
+        self.plain, self.compiled = calls_of(network)
         self.key, self.say = key, say
-        self.stance: Callable[[], AbstractContextManager[Any]] = _compiling
+        self.stance: Callable[[], AbstractContextManager[Any]] = compiling_backward_first
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.compiled is None:
@@ -50,25 +52,17 @@ class _Fallback:
             with self.stance():
                 return self.compiled(*args, **kwargs)
         except Exception as error:
-            if _lacks_memory(error):
+            if any(is_out_of_memory(cause) for cause in _causes(error)):
                 raise
             failed = error
         given = self.plain(*args, **kwargs)  # a mistake of the network itself is raised here, as ever
-        if type(failed).__name__ == "FailOnRecompileLimitHit":
+        if is_recompile_limit(failed):
             self.say(f"{self.key}: the network was compiled for as many cases as torch allows; others run uncompiled")
             self.stance = _compiled_before
         else:
             self.say(f"{self.key}: the network cannot be compiled and runs uncompiled ({_reason(failed)})")
             self.compiled = None
         return given
-
-
-def _compiling() -> AbstractContextManager[Any]:
-    """The backward pass is compiled with the forward pass, so that its failure, too, is met before anything has run."""
-    from torch._functorch import config
-
-    known = hasattr(config, "force_non_lazy_backward_lowering")  # of newer versions
-    return config.patch(force_non_lazy_backward_lowering=True) if known else nullcontext()
 
 
 def _compiled_before() -> AbstractContextManager[Any]:
@@ -81,15 +75,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
-
-
-def _lacks_memory(error: BaseException) -> bool:
-    return any(
-        isinstance(cause, torch.OutOfMemoryError | MemoryError)
-        or (isinstance(cause, RuntimeError) and any(words in str(cause) for words in OUT_OF_MEMORY))
-        for cause in _causes(error)
-    )
+        error = cause_in_compiler(error) or error.__cause__ or error.__context__
 
 
 def _reason(error: BaseException) -> str:

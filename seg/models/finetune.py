@@ -6,11 +6,12 @@ Gradual unfreezing and discriminative learning rates are those of Howard and Rud
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from seg.core.errors import ConfigError
 from seg.models.encoder_stages import find_encoder, stages_of
 from seg.models.settings import Finetune
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channe
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(stage_of.get(name, 0) > settings.frozen_stages and parameter.requires_grad)
     for module in encoder.modules() if settings.frozen_norms else ():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, BATCH_NORMS):
             module.requires_grad_(False)
     inside = {id(p) for p in encoder.parameters()}
     head = [p for p in rest.parameters() if p.requires_grad and id(p) not in inside]

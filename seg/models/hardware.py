@@ -2,6 +2,8 @@
 
 import torch
 
+from seg.core.private_torch import has_bf16_instructions
+
 
 def best_device() -> torch.device:
     """A CUDA GPU, else Apple's, else the CPU."""
@@ -38,5 +40,5 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return any(getattr(torch.cpu, f"_is_{name}_supported", lambda: False)() for name in ("avx512_bf16", "amx_tile"))
+        return has_bf16_instructions()
     return False

@@ -51,7 +51,7 @@ class Console(Callback):
         spent, steps = time.monotonic() - self.start, trainer.global_step - self.first_step
         total = int(trainer.estimated_stepping_batches)
         parts += [duration(spent), f"{duration(spent / max(1, steps) * (total - trainer.global_step))} left"]
-        self.speed.settle()
+        self.speed.synchronize()
         line = "  ".join(parts + pace(self.speed))
         if self.bar:
             self.bar.console.print(line, highlight=False)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from seg.settings.section import Count, Positive, Section, Share
 
@@ -24,7 +24,8 @@ class Pruner(Section):
 
 class Runtime(Section):
     workers: Count | Literal["auto"]
-    cache: Literal["auto", "none", "memory", "memmap"]
+    cache: Annotated[Literal["auto", "none", "memory"], BeforeValidator(lambda kind: "memory" if kind == "memmap" else kind)]
+    """`memmap`, a file on disk, was a kind of its own in files of former versions."""
     cache_gb: Annotated[float, Field(gt=0)]
     progress: Literal["auto", "bar", "lines", "none"]
     save_minutes: Annotated[float, Field(ge=0)] | None

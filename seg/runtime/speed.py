@@ -23,13 +23,13 @@ class HostWaits:
         self.seconds: list[float] = []
 
     def arrived(self, waited: float) -> None:
-        """The batch of the next step is on the device; the program waited so many seconds for it."""
+        """The batch of the next step has been loaded; the program waited so many seconds for it."""
         self.seconds.append(waited)
 
     def stepped(self) -> None:
         """A step's work has been handed to the device."""
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait for what is not known yet."""
 
 
@@ -37,7 +37,7 @@ class DeviceWaits(HostWaits):
     """The same for a CUDA device, which works on while the program already waits for the next batch.
 
     Between two steps the device idles from the end of the first one's work to the next one's batch. Two events on its stream mark the
-    two moments; they are read once they have passed, so nothing ever waits for the device but `settle`. A step's wait is that gap,
+    two moments; they are read once they have passed, so nothing ever waits for the device but `synchronize`. A step's wait is that gap,
     but at most the program's own wait, as other work between steps delays the device, too.
     """
 
@@ -61,7 +61,7 @@ class DeviceWaits(HostWaits):
         self.last = self.new_event()
         self.last.record()
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         if self.pending:
             self.pending[-1][2].synchronize()
         while self.pending:
@@ -104,9 +104,9 @@ class Speed(Callback):
         self.epoch.ends.append(self.clock())
         self.epoch.images += len(batch)
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Have the figures hold the whole epoch."""
-        self.epoch.waits.settle()
+        self.epoch.waits.synchronize()
 
     @property
     def counted(self) -> int:

@@ -67,7 +67,7 @@ class Starvation(Callback):
             self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
-        self.speed.settle()
+        self.speed.synchronize()
         if self.speed.counted < ENOUGH or self.speed.data_wait <= self.limit or not trainer.is_global_zero:
             return
         self.said = True

@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from seg.core.environment import keep_freed_memory
 from seg.core.errors import ConfigError, InputError
 from seg.loading.batch import Batch
-from seg.loading.workers import Place, auto_workers
+from seg.loading.workers import RankPlacement, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.runtime.progress import track
@@ -18,8 +18,8 @@ from seg.stages.train import load_data
 from seg.training.build import build_module, check_network, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData, TrainingBatches
 from seg.training.settings import LrFinder, TrainingSettings
-from seg.training.step.accumulation import named_losses
 from seg.training.step.limits import check_batch_sizes
+from seg.training.step.step import named_losses
 from seg.training.trainer import quiet
 
 
@@ -40,7 +40,7 @@ def run(cfg: Settings, out: Path) -> float:
     data = load_data(cfg)
     device = device_of(cfg.trainer.accelerator)
     if data.workers == "auto":
-        data.workers = auto_workers(Place(on_gpu=device.type == "cuda"))
+        data.workers = auto_workers(RankPlacement(on_gpu=device.type == "cuda"))
     step = training_step(cfg, data, device)
     curve = range_test(counted(step, cfg), cfg.lr_finder)
     if len(curve.rates) < cfg.lr_finder.steps:

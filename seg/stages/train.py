@@ -18,20 +18,19 @@ from seg.models.hardware import choose_precision, device_of
 from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
-from seg.training.loading.cache_choice import CacheSettings
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.loading.sample_cache import CacheSettings
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal
 from seg.training.ranks.strategies import Sharded
 from seg.training.resume.history import History
 from seg.training.resume.outputs import write_outputs
-from seg.training.resume.within_epoch import Place, place_in
+from seg.training.resume.within_epoch import ResumePoint, resume_point_of
 from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.step import learning_rate
 from seg.training.step.acceleration import accelerate, check_acceleration
-from seg.training.step.accumulation import check_strategy
-from seg.training.step.limits import check_batch_sizes, images_per_device
+from seg.training.step.limits import check_batch_sizes, check_strategy, images_per_device
 from seg.training.trainer import build_trainer, quiet
 from seg.training.watch.loggers import check_installed
 from seg.training.watch.trial import end_if_pruned
@@ -80,9 +79,9 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
     resumed = last if last.exists() else None
     callbacks = callbacks_of(cfg, data, folder, history, limits, signals)
     trainer = build_trainer(cfg, callbacks, folder, device, precision)
-    place = place_in(resumed) if resumed else Place()
-    place.check(folder, trainer.world_size)
-    data.first = place.epoch, place.step
+    start = resume_point_of(resumed) if resumed else ResumePoint()
+    start.check(folder, trainer.world_size)
+    data.first = start.epoch, start.step
     check_strategy(trainer, cfg.trainer)
     data.batch_size = images_per_device(cfg.trainer, trainer.world_size)
     torch.manual_seed(cfg.seed)
@@ -100,7 +99,7 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
         for line in module.plan.table(lr and lr * lr_factor):
             print(line)
         if resumed:
-            print(f"resuming an interrupted run from {last}, epoch {place.epoch + 1}, after step {place.step}")
+            print(f"resuming an interrupted run from {last}, epoch {start.epoch + 1}, after step {start.step}")
     with ending_together(trainer):
         with ended_by_signal(trainer, signals):
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
@@ -156,5 +155,5 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
-        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb, scratch_root(Path.cwd()) / "cache"),
+        cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb),
     )

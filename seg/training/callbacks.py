@@ -19,7 +19,7 @@ from seg.training.resume.within_epoch import SaveWithin
 from seg.training.settings import TrainingSettings
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
-from seg.training.watch.guard import Guard, Kept
+from seg.training.watch.guard import Guard, WeightsContext
 from seg.training.watch.log import Log
 from seg.training.watch.pictures import PredictionPictures
 from seg.training.watch.trial import reporters
@@ -54,7 +54,7 @@ def watchers(cfg: TrainingSettings, data: SegmentationData, scratch: Path, histo
     speed = Speed()
     chosen: list[Callback] = [speed]
     if cfg.runtime.divergence:
-        chosen.append(Guard(cfg.runtime.divergence, scratch, Kept(kept_settings(cfg), data.info)))
+        chosen.append(Guard(cfg.runtime.divergence, scratch, WeightsContext(kept_settings(cfg), data.info)))
     chosen.append(history)
     if cfg.logger.name != "none":
         log = Log(cfg, scratch, history, speed)

@@ -16,9 +16,8 @@ from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
 from seg.training.ranks.strategies import clip_by_norm
 from seg.training.resume.means import RunningMeans
-from seg.training.step.accumulation import Accumulation, named_losses, predict
-from seg.training.step.limits import Limits
-from seg.training.step.memory import ADVICE, is_out_of_memory, summary
+from seg.training.step.limits import Limits, predict
+from seg.training.step.step import Step, named_losses, to_device
 
 
 class SegmentationModule(pl.LightningModule):
@@ -27,7 +26,7 @@ class SegmentationModule(pl.LightningModule):
 
     make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
     loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None. sharded: whether
-    each process holds a part of the network: then a step is one pass, and Lightning's own.
+    each rank holds only a part of the network: then a step is one pass, and Lightning's own.
     """
 
     last_losses: dict[str, Tensor]
@@ -55,45 +54,31 @@ class SegmentationModule(pl.LightningModule):
         )
         self.means = RunningMeans()
         self.limits, self.gradient_clip = limits, gradient_clip
-        self.automatic_optimization = sharded  # else a step repeats itself with smaller micro-batches
+        self.automatic_optimization = sharded  # else `Step` takes the steps
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)
         scheduler = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """By norm. Lightning's own refuses fused optimizers under bf16 too, where no scaler stands in the way."""
-        if not gradient_clip_val:
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients by norm. Lightning's own clipping refuses fused optimizers even where no scaler of 16-mixed is in use."""
+        if not self.gradient_clip:
             return
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if scaled and getattr(optimizer, "_step_supports_amp_scaling", False):
+        if scaled and any(group.get("fused") for group in optimizer.param_groups):  # these take off the scale only in their step
             raise ConfigError(
                 "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped; set optimizer.fused=false"
             )
-        clip_by_norm(self.trainer.strategy.model, [p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.configure_gradient_clipping(optimizer, self.gradient_clip)  # Lightning leaves it to modules that call their optimizer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        clip_by_norm(self.trainer.strategy.model, parameters, self.gradient_clip)
 
     def on_fit_start(self) -> None:
-        self.accumulation = Accumulation(self.trainer, self.model, self.limits, self.device, self._backward)
+        self.step = Step(self.trainer, self.model, self.limits, self.device, self._backward)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """A batch that the device sees at once, to the device. Others, and those that do not fit, follow in parts."""
-        if len(batch) > (self.limits.training if self.trainer.training else self.limits.evaluation):
-            return batch
-        try:
-            return batch.to(device, non_blocking=device.type == "cuda")
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return batch
+        """Keep the batch on the host: `Step` and `predict` copy as many images to the device as it takes at once."""
+        return batch
 
     def on_train_start(self) -> None:
         self.on_train_epoch_start()  # where a training goes on within an epoch, that does not start
@@ -107,31 +92,22 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """An optimizer step. Lightning calls it under autocast, which is for forward passes alone."""
-        shown = named_losses(self.model, batch) if self.automatic_optimization else self._step(batch)
-        self.last_losses = {name: value.detach() for name, value in shown.items()}
-        for name, value in shown.items():
+        """An optimizer step; where the strategy shards the network, its losses, and Lightning does the rest."""
+        if self.automatic_optimization:
+            losses = named_losses(self.model, to_device(batch, self.device))
+        else:
+            with torch.autocast(self.device.type, enabled=False):  # Lightning calls this method under autocast
+                optimizer = self.optimizers()
+                assert isinstance(optimizer, LightningOptimizer)
+                losses = self.step.take(batch, optimizer)
+        self.last_losses = {name: value.detach() for name, value in losses.items()}
+        for name, value in losses.items():
             self.means.add(f"train_{name}", value, len(batch))
-        return shown["loss"]
+        return losses["loss"]
 
     def _backward(self, losses: dict[str, Tensor], share: float) -> None:
         self.last_losses = {name: value.detach() for name, value in losses.items()}
         self.manual_backward(losses["loss"] * share)
-
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, enabled=False):
-            optimizer = self.optimizers()
-            assert isinstance(optimizer, LightningOptimizer)
-            shown = self.accumulation.gradients(batch, optimizer)
-            try:
-                optimizer.step()
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                problem = summary(error)
-                raise ConfigError(f"out of memory in the optimizer, whatever the number of images at once ({problem}); {ADVICE}") from None
-        self.lr_scheduler_step(self.trainer.lr_scheduler_configs[0].scheduler, None)
-        return shown
 
     def on_validation_epoch_start(self) -> None:
         self.metrics = self.make_metrics()

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from seg.core.errors import ConfigError
 from seg.data.sample import Sample
 from seg.loading.dataset import SampleDataset, Size, in_stored_order
-from seg.loading.workers import Place
+from seg.loading.workers import RankPlacement
 from seg.training.loading.datamodule import SegmentationData, TrainingBatches
 from seg.training.settings import TrainingSettings
 
@@ -43,7 +43,7 @@ class FewImages(SegmentationData):
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        return in_stored_order(self.few(), self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
+        return in_stored_order(self.few(), self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
 
 def refuse_pipeline(cfg: TrainingSettings, out: Path) -> None:

@@ -111,3 +111,4 @@ def quiet() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(lightning|torch|segmentation_models_pytorch|timm)\b.*")
     warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|lr_scheduler\.step).*")
+    warnings.filterwarnings("default", message=r"You have overridden .* in both")  # a hook of ours that is never called

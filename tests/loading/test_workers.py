@@ -9,8 +9,7 @@ import pytest
 from conftest import ROOT
 
 import seg.loading.workers as loading
-from seg.core import environment, machine
-from seg.loading.workers import Place, auto_workers, choose_workers, fit_shared_memory
+from seg.loading.workers import RankPlacement, auto_workers, choose_workers, fit_shared_memory
 
 MB = 1 << 20
 
@@ -30,22 +29,22 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, ranks: int, workers: int) -> None:
     monkeypatch.setattr(loading, "num_cores", lambda: cores)
-    assert auto_workers(Place(local_ranks=ranks, on_gpu=True)) == workers
-    assert auto_workers(Place(local_ranks=ranks)) == 0
+    assert auto_workers(RankPlacement(local_ranks=ranks, on_gpu=True)) == workers
+    assert auto_workers(RankPlacement(local_ranks=ranks)) == 0
 
 
 def test_ranks_that_are_bound_to_cores_of_their_own_have_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "num_cores", lambda: 6)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
-    assert auto_workers(Place(local_ranks=8, on_gpu=True)) == 5
+    assert auto_workers(RankPlacement(local_ranks=8, on_gpu=True)) == 5
 
 
 def test_processes_fit_into_a_quarter_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """8 GB, of which two ranks may have 1 GB each: two processes of 300 MB with two batches of 50 MB ahead."""
     monkeypatch.setattr(loading, "available_memory", lambda: 8000 * MB)
-    assert auto_workers(Place(local_ranks=2, on_gpu=True), 50 * MB) == 2
-    assert auto_workers(Place(local_ranks=1, on_gpu=True), 50 * MB) == 5
-    assert auto_workers(Place(on_gpu=True), 10_000 * MB) == 1
+    assert auto_workers(RankPlacement(local_ranks=2, on_gpu=True), 50 * MB) == 2
+    assert auto_workers(RankPlacement(local_ranks=1, on_gpu=True), 50 * MB) == 5
+    assert auto_workers(RankPlacement(on_gpu=True), 10_000 * MB) == 1
 
 
 @pytest.mark.parametrize(
@@ -68,58 +67,16 @@ def test_batches_fit_into_shared_memory(monkeypatch: pytest.MonkeyPatch, left: i
 
 def test_what_does_not_fit_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(loading, "shared_memory_left", lambda: 64_000_000)
-    assert choose_workers(4, Place(), 10_000_000) == (3, 1)
+    assert choose_workers(4, RankPlacement(), 10_000_000) == (3, 1)
     assert capsys.readouterr().out == (
         "/dev/shm has 64 MB left, 4 loading processes would need 60 MB for their batches: 3 load; "
         "give the container more (docker run --shm-size=8g, or --ipc=host), or set runtime.workers=3\n"
     )
-    assert choose_workers(4, Place(local_rank=1), 10_000_000) == (3, 1)
-    assert choose_workers(2, Place(), 10_000_000) == (2, 1)
+    assert choose_workers(4, RankPlacement(local_rank=1), 10_000_000) == (3, 1)
+    assert choose_workers(2, RankPlacement(), 10_000_000) == (2, 1)
     assert capsys.readouterr().out == ""
-    assert choose_workers(1, Place(), 40_000_000) == (0, 2)
+    assert choose_workers(1, RankPlacement(), 40_000_000) == (0, 2)
     assert "1 loading process would need 120 MB for their batches: no process loads beside the training" in capsys.readouterr().out
-
-
-def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, membership: str, **files: str) -> None:
-    """Control groups as files; a file's name has `__` for `/`."""
-    for name, text in files.items():
-        path = tmp_path / "cgroup" / name.replace("__", "/").replace("-", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "of_process").write_text(membership)
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "_OF_PROCESS", tmp_path / "of_process")
-
-
-def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 2: the own group has no limit, the one above it 1000 bytes, of which 600 are used, 100 of these by idle files."""
-    files = {"a__b__memory-max": "max\n", "a__b__memory-current": "500\n", "a__memory-max": "1000\n", "a__memory-current": "600\n"}
-    quotas = {"a__b__cpu-max": "250000 100000\n", "a__cpu-max": "max 100000\n"}
-    groups(tmp_path, monkeypatch, "0::/a/b\n", **files, **quotas, **{"a__memory-stat": "anon 400\ninactive_file 100\n"})
-    assert machine.available_memory() == 500
-    assert machine.processor_quota() == 2.5
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
-    assert environment.num_cores() == 2
-
-
-def test_limits_of_version_1_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "memory__x__memory-limit_in_bytes": "2000\n",
-        "memory__x__memory-usage_in_bytes": "500\n",
-        "memory__memory-limit_in_bytes": f"{(1 << 63) - 4096}\n",
-        "memory__memory-usage_in_bytes": "1\n",
-        "cpu__cpu-cfs_quota_us": "-1\n",
-        "cpu__cpu-cfs_period_us": "100000\n",
-    }
-    groups(tmp_path, monkeypatch, "5:memory:/x\n4:cpu,cpuacct:/\n", **files)
-    assert machine.available_memory() == 1500
-    assert machine.processor_quota() is None
-
-
-def test_without_limits_the_system_says_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    groups(tmp_path, monkeypatch, "0::/\n")
-    free = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-    assert abs(machine.available_memory() / (free << 10) - 1) < 0.2
 
 
 SMALL = """

@@ -102,7 +102,7 @@ def test_a_device_that_still_computes_does_not_wait(load: float, compute: float,
         Event.device = max(Event.device, Event.program) + compute
         waits.stepped()
     assert len(waits.seconds) + len(waits.pending) == 6
-    waits.settle()
+    waits.synchronize()
     assert waits.seconds[0] == load  # nothing ran before it
     assert waits.seconds[1:] == pytest.approx([wait] * 5)
 
@@ -114,7 +114,7 @@ def test_what_else_delays_the_device_is_no_wait_for_data() -> None:
     waits.stepped()
     Event.program += 5  # a checkpoint is written, say
     waits.arrived(0.2)
-    waits.settle()
+    waits.synchronize()
     assert waits.seconds == [0.1, 0.2]
 
 

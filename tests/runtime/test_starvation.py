@@ -29,7 +29,7 @@ class Measured:
     def __init__(self, share: float, counted: int) -> None:
         self.data_wait, self.counted = share, counted
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         pass
 
 

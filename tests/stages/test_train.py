@@ -1,8 +1,5 @@
 """What `train` decides before Lightning starts; and parts of a network that learn later, on several ranks."""
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, MakeConfig, MakeInfo
+from conftest import MakeConfig, MakeInfo
+from scripts import lines_of
 
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
@@ -126,19 +124,8 @@ trainer.fit(Module(), torch.utils.data.DataLoader(images, batch_size=2))
 @pytest.mark.slow
 def test_ranks_stay_alike_while_stages_thaw(tmp_path: Path, base: Config) -> None:
     """Each rank sees other images: without averaged gradients their weights would part."""
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    strategy = strategy_of(changed(base, {"strategy": "ddp"}, LATER))
-    done = subprocess.run(
-        [sys.executable, str(script), strategy],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    sums = {tuple(line.split()[1:4]): line.split()[4] for line in done.stdout.splitlines() if line.startswith("sum ")}
+    lines = lines_of(tmp_path, RANKS, strategy_of(changed(base, {"strategy": "ddp"}, LATER)))
+    sums = {tuple(line.split()[1:4]): line.split()[4] for line in lines if line.startswith("sum ")}
     assert len(sums) == 2 * 3 * 3
     for stage, thawed in (("layer2", 3), ("layer3", 2), ("layer4", 1)):
         first, second = ([sums[rank, str(epoch), stage] for epoch in range(3)] for rank in "01")

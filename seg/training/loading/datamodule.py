@@ -1,11 +1,9 @@
 """The splits of a training, and augmented copies, as Batches. What is drawn depends on seed, epoch and image alone: not on the number of
 worker processes, and not on where a run was interrupted."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,11 +13,9 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.batch import Batch
 from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
-from seg.loading.workers import Place
-from seg.training.loading.cache_choice import CacheSettings, open_cache
-from seg.training.loading.cache_file import SampleCache
+from seg.loading.workers import RankPlacement
+from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
 
 class DrawnDataset(SampleDataset):
@@ -93,10 +89,10 @@ class TrainingBatches(Sampler[list[Key]]):
             yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
 
 
-class SegmentationData(pl.LightningDataModule, PreparedData):
+class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
-    cache: whether decoded samples of training and validation are kept, and where; None: no cache.
+    cache: of decoded samples of training and validation; None: no cache.
     """
 
     def __init__(
@@ -153,32 +149,24 @@ class SegmentationData(pl.LightningDataModule, PreparedData):
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
         dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
-        return in_stored_order(dataset, self.eval_batch_size, self.workers, Place.of(self.trainer), self.with_instances)
-
-    def transfer_batch_to_device(self, batch: Batch, device: Any, dataloader_idx: int) -> Batch:
-        """Lightning calls this; from page-locked memory a GPU copies while it computes."""
-        return batch.to(device, non_blocking=batch.images.is_pinned())
+        return in_stored_order(dataset, self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
         if self.cache_settings and not self._cache_is_open:
             folders = [*self.training_folders, self.prepared / "val"]
             rows = [entry for folder in folders for entry in read_entries(folder)]
-            content = [self.info.digest, str(self.with_instances), *(_digest(folder / "manifest.csv") for folder in folders)]
-            if self.augmented_train:
-                content.append(_digest(self.augmented_train.parent / "augmented.json"))
-            place, name = Place.of(self.trainer), str(self.prepared)
-            self._cache = open_cache(self.cache_settings, place, name, content, rows, self.info.channels, self.with_instances)
+            self._cache = open_cache(self.cache_settings, RankPlacement.of(self.trainer), rows, self.info.channels, self.with_instances)
             self._cache_is_open = True
         return self._cache
 
     def _rank(self) -> tuple[int, int]:
-        place = Place.of(self.trainer)
-        return place.rank, place.world_size
+        placement = RankPlacement.of(self.trainer)
+        return placement.rank, placement.world_size
 
     def _loader(self, dataset: SampleDataset, batches: TrainingBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
         """sizes: of images as the loader gives them, the largest among them."""
-        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, Place.of(self.trainer), self.with_instances)
+        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:
@@ -187,7 +175,3 @@ def _extremes(sizes: Sequence[Size]) -> list[Size]:
         return []
     area, shape = (lambda s: (s[0] * s[1], s)), (lambda s: (s[0] / s[1], s))
     return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

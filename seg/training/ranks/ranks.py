@@ -18,11 +18,10 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
-from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from seg.core.errors import ConfigError, InputError
+from seg.training.private_lightning import SubprocessLauncher
 
 RANK_0 = "SEG_RANK_0"  # the variable that tells a rank the process that started it
 SAID = 3  # exit code of a rank that has said itself what is wrong
@@ -33,7 +32,7 @@ DEADLINE = 25.0  # seconds for what a signal asks for; a rank may hang in a call
 GOES_ON = "the same command goes on from the last checkpoint"
 
 
-class Launcher(_SubprocessScriptLauncher):
+class Launcher(SubprocessLauncher):
     """Starts the further ranks of this machine, and looks after them in a thread. They do not hear Ctrl-C: rank 0 ends them."""
 
     ending = False  # by rank 0's own doing
@@ -45,12 +44,12 @@ class Launcher(_SubprocessScriptLauncher):
             os.environ[RANK_0] = str(os.getpid())
             heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits what is blocked
             try:
-                self._call_children_scripts()
+                self.start_ranks()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, heard)
                 del os.environ[RANK_0]
             threading.Thread(target=self._look_out, name="look-out", daemon=True).start()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
+        self.limit_threads()
         return function(*args, **kwargs)
 
     def kill(self, signum: Any) -> None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from seg.training.private_lightning import SubprocessLauncher
 from seg.training.ranks.ranks import started_by_rank_0
 
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
@@ -43,7 +43,7 @@ class StopSignals:
 
 @contextmanager
 def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]:
-    """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the processes of further devices with this one.
+    """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the further ranks with this one.
 
     Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
     """
@@ -56,7 +56,7 @@ def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]
         yield
     except BaseException:
         launcher = trainer.strategy.launcher
-        if isinstance(launcher, _SubprocessScriptLauncher):
+        if isinstance(launcher, SubprocessLauncher):
             launcher.kill(signal.SIGKILL)
         if signals.code:
             sys.exit(signals.code)

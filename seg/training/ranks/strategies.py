@@ -10,39 +10,27 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.precision import FSDPPrecision
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
-from lightning.pytorch.strategies.parallel import ParallelStrategy
-from torch import distributed, nn
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 from torch.distributed.fsdp import FullOptimStateDictConfig, FullStateDictConfig, FullyShardedDataParallel, OptimStateKeyType, StateDictType
 
+from seg.training.private_lightning import WithLauncher, WrappedFSDP
 from seg.training.ranks.ranks import Launcher
+from seg.training.step.step import share_buffers
 
 
-def _share_buffers(strategy: ParallelStrategy) -> None:
-    """Give all ranks rank 0's buffers, such as batch norms' statistics: those of the model that is kept."""
-    assert strategy.lightning_module is not None
-    for buffer in strategy.lightning_module.buffers():
-        distributed.broadcast(buffer, src=0)
+class _Ranks(WithLauncher):
+    """What DDP and FSDP have in common: the ranks end together, and each validates by itself."""
 
+    launcher_class = Launcher
 
-def _launcher_of(strategy: DDPStrategy | FSDPStrategy, num_nodes: int) -> Launcher:
-    assert strategy.cluster_environment is not None
-    return Launcher(strategy.cluster_environment, strategy.num_processes, num_nodes)
-
-
-class Replicated(DDPStrategy):
-    """A copy of the model on each device, whose gradients are averaged."""
-
-    def _configure_launcher(self) -> None:
-        self._launcher = _launcher_of(self, self.num_nodes)
-
-    def on_validation_start(self) -> None:
-        _share_buffers(self)
-
-    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        assert self.lightning_module is not None
+    def validation_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         with self.precision_plugin.val_step_context():
             return self.lightning_module.validation_step(*args, **kwargs)
+
+
+class Replicated(_Ranks, DDPStrategy):
+    """A copy of the model on each device. `Step` averages their gradients and shares rank 0's buffers in each step."""
 
 
 class ShardedPrecision(FSDPPrecision):
@@ -58,7 +46,7 @@ class ShardedPrecision(FSDPPrecision):
         return super().forward_context()
 
 
-class Sharded(FSDPStrategy):
+class Sharded(_Ranks, WrappedFSDP):
     """Parameters, gradients and the optimizer's state are spread over the devices; a step gathers the parameters as a whole.
 
     Not in layers: networks reach for the parameters of their parts, and are predicted with in inference mode, in which FSDP cannot gather.
@@ -73,15 +61,13 @@ class Sharded(FSDPStrategy):
     def mixed_precision_config(self) -> None:
         return None
 
-    def _configure_launcher(self) -> None:
-        self._launcher = _launcher_of(self, self.num_nodes)
-
-    def _setup_model(self, model: nn.Module) -> nn.Module:
+    def wrap(self, model: nn.Module) -> nn.Module:
         return FullyShardedDataParallel(model, sharding_strategy=self.sharding_strategy, device_id=self.root_device, **self.kwargs)
 
     def on_validation_start(self) -> None:
-        _share_buffers(self)
+        assert self.lightning_module is not None
         assert self.model is not None
+        share_buffers(self.lightning_module)
         self._whole = FullyShardedDataParallel.summon_full_params(self.model, writeback=False)
         self._whole.__enter__()
 
@@ -89,11 +75,6 @@ class Sharded(FSDPStrategy):
         if self._whole:
             self._whole.__exit__(None, None, None)
             self._whole = None
-
-    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        assert self.lightning_module is not None
-        with self.precision_plugin.val_step_context():
-            return self.lightning_module.validation_step(*args, **kwargs)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Lightning's own unpickles."""

@@ -6,10 +6,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from seg.core.scratch import VARIABLE
 from seg.models.checkpoint import write_whole
+from seg.training.private_lightning import has_stopped
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -41,7 +41,7 @@ class Patience(EarlyStopping):
     """An EarlyStopping that stays stopped where a run is resumed after it stopped, and before its outputs were written."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+        if has_stopped(self):
             trainer.should_stop = True
 
 

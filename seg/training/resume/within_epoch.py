@@ -1,7 +1,7 @@
 """Checkpoints within an epoch, from which an interrupted training goes on at the very step.
 
 Random numbers are drawn anew from (seed, epoch, step, rank) in each step, and the order of the images from (seed, epoch), so that
-a place is two numbers: the epoch and the steps of it that are done.
+a resume point is two numbers: the epoch and the steps of it that are done.
 """
 
 import sys
@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from seg.core.errors import ConfigError
+from seg.training.private_lightning import epochs_done, set_steps_done
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.means import means_of
 
@@ -23,7 +24,7 @@ KEY = "within_epoch"
 
 
 @dataclass(frozen=True)
-class Place:
+class ResumePoint:
     """Where a training goes on. epoch: from 0. step: those of the epoch that are done. ranks: None at an epoch's start."""
 
     epoch: int = 0
@@ -39,12 +40,11 @@ class Place:
             )
 
 
-def place_in(path: Path) -> Place:
-    """The place of a checkpoint of the scratch folder; no tensor is read."""
+def resume_point_of(path: Path) -> ResumePoint:
+    """The resume point of a checkpoint of the scratch folder; no tensor is read."""
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    epoch = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     within = content.get(KEY, {"step": 0, "ranks": None})
-    return Place(epoch, within["step"], within["ranks"])
+    return ResumePoint(epochs_done(content), within["step"], within["ranks"])
 
 
 class SaveWithin(Callback):
@@ -103,26 +103,9 @@ class SaveWithin(Callback):
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.writing is not None:
-            set_place(checkpoint["loops"]["fit_loop"], self.writing)
+            set_steps_done(checkpoint, self.writing)
             checkpoint[KEY] = {"step": self.writing, "ranks": trainer.world_size, "means": means_of(pl_module).state(trainer)}
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if KEY in checkpoint:
             means_of(pl_module).load(checkpoint[KEY]["means"], trainer.global_rank, trainer.strategy.root_device)
-
-
-def set_place(loops: dict[str, Any], step: int) -> None:
-    """Write into the state of Lightning's fit loop that `step` steps of the epoch under way are done, and its validation not begun.
-
-    Lightning's own state, taken at the end of the last step, skips the validation when it is restored: `_FitLoop.reset`
-    (loops/fit_loop.py) takes the epoch for done. A validation that stopped in its first batch is begun anew
-    (`_TrainingEpochLoop.advance`, `restarted_mid_evaluation`).
-    """
-    done = dict.fromkeys(("ready", "started", "processed", "completed"), step)
-    batches = loops["epoch_loop.batch_progress"]
-    batches["total"] |= dict.fromkeys(done, batches["total"]["ready"])
-    batches["current"] |= done
-    validation = loops["epoch_loop.val_loop.batch_progress"]
-    for count in ("total", "current"):
-        validation[count] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-    validation["is_last_batch"] = False

@@ -29,7 +29,7 @@ def check_acceleration(settings: Trainer, device: torch.device) -> None:
         )
     if settings.average != "none" and settings.strategy.startswith(("fsdp", "deepspeed")):
         raise ConfigError(
-            f"trainer.average={settings.average}: needs the whole network in each process, which trainer.strategy={settings.strategy} "
+            f"trainer.average={settings.average}: needs the whole network in each rank, which trainer.strategy={settings.strategy} "
             "does not have; set trainer.strategy=ddp, or trainer.average=none"
         )
 

@@ -10,25 +10,26 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
+from seg.core.private_torch import copy_all
 from seg.loading.batch import Batch
+from seg.models.finetune import BATCH_NORMS
 from seg.training.loading.datamodule import TrainingBatches
+from seg.training.private_lightning import AveragingBase
 from seg.training.settings import Trainer
 from seg.training.step.limits import Limits
 
 
-def averaging_of(settings: Trainer, seed: int, limits: Limits) -> list[WeightAveraging]:
+def averaging_of(settings: Trainer, seed: int, limits: Limits) -> list[AveragingBase]:
     """The callback that `trainer.average` asks for, or none."""
     if settings.average == "ema":
         return [MovingAverage(settings.ema.decay, settings.ema.start)]
     return [TailAverage(settings.swa.start, seed, limits)] if settings.average == "swa" else []
 
 
-class Average(WeightAveraging, ABC):
+class Average(AveragingBase, ABC):
     """An average from a share `start` of the steps on; until then the weights themselves are validated and kept.
 
     Buffers of whole numbers (indices, counters) are copied; others are averaged like weights.
@@ -41,13 +42,13 @@ class Average(WeightAveraging, ABC):
     @property
     def count(self) -> int:
         """Sets of weights that the average is of."""
-        return int(self._average_model.n_averaged) if self._average_model else 0
+        return int(self.average_model.n_averaged) if self.average_model else 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._device = trainer.strategy.root_device  # the module itself is moved there later
+        self.keep_on(trainer.strategy.root_device)  # the module itself is moved there later
         super().setup(trainer, pl_module, stage)
-        if self._average_model:
-            _keep_count_on_cpu(self._average_model)
+        if self.average_model:
+            self.average_model.n_averaged = self.average_model.n_averaged.cpu()  # it is asked for each step: a GPU would be waited for
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.first_step = int(self.start * trainer.estimated_stepping_batches)
@@ -59,7 +60,7 @@ class Average(WeightAveraging, ABC):
         if averaged[0].is_floating_point():
             self.mean(averaged, current)
         else:
-            torch._foreach_copy_(averaged, current)
+            copy_all(current, averaged)
 
     @abstractmethod
     def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
@@ -83,11 +84,10 @@ class Average(WeightAveraging, ABC):
         if self.count:
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
             if self.shown:
-                names = "state_dict", "current_model_state"
-                checkpoint |= dict(zip(names, (checkpoint[name] for name in reversed(names)), strict=True))
+                checkpoint[self.STATE], checkpoint[self.TRAINED] = checkpoint[self.TRAINED], checkpoint[self.STATE]
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        if "averaging_state" in checkpoint:
+        if self.AVERAGING in checkpoint:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
@@ -127,15 +127,15 @@ class TailAverage(Average):
         before = self.count
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.count > before:
-            self._swap_models(pl_module)
+            self.swap(pl_module)
             renew_norms(trainer, pl_module, self.seed, self.limits)
-            self._swap_models(pl_module)
+            self.swap(pl_module)
 
 
 def renew_norms(trainer: pl.Trainer, pl_module: pl.LightningModule, seed: int, limits: Limits) -> None:
     """Give the batch norms that learn the mean of their statistics over the epoch's batches, of all ranks."""
     model: Any = pl_module.model
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.training and m.running_mean is not None]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -171,8 +171,3 @@ def _mean_of_ranks(trainer: pl.Trainer, norm: nn.Module) -> None:
     for value in (norm.running_mean, norm.running_var):
         if trainer.world_size > 1 and isinstance(value, Tensor):
             value.copy_(torch.as_tensor(trainer.strategy.reduce(value.clone(), reduce_op="mean")))
-
-
-def _keep_count_on_cpu(model: AveragedModel) -> None:
-    """AveragedModel asks for its count each step, and a GPU would have to be waited for."""
-    model.n_averaged = model.n_averaged.cpu()

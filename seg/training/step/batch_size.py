@@ -13,11 +13,11 @@ from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
+from seg.models.memory import empty_cache, is_out_of_memory, recover
 from seg.training.loading.datamodule import DrawnDataset, SegmentationData
-from seg.training.step.accumulation import Snapshot, named_losses
-from seg.training.step.exchange import Exchange
-from seg.training.step.memory import ADVICE, empty_cache, is_out_of_memory, recover
+from seg.training.step.limits import ADVICE
 from seg.training.step.meters import Meter, meter_of
+from seg.training.step.step import Exchange, Snapshot, named_losses, to_device
 
 SHARED = ("cpu",)
 """Devices whose memory is the machine's: a trial that fails would have driven it into swap."""
@@ -35,13 +35,13 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
     device = trainer.strategy.root_device
     optimizer = trainer.optimizers[0]
     meter = meter_of(device, trainer.num_devices)
-    with Trial(trainer, model, optimizer, largest_sample(data)) as trial:
+    with TrialSteps(trainer, model, optimizer, largest_sample(data)) as trial:
         least = trial.least(meter)
         if device.type in SHARED:
             found = extrapolated(growths(lambda n: trial.peak(meter, n), meter.limit, least, most), meter.limit, most)
         else:
             found = largest(lambda n: trial.peak(meter, n) <= meter.limit, least, most)
-    found = Exchange().least(found)
+    found = Exchange().smallest(found)
     if found < least:
         raise ConfigError(f"trainer.batch_size=auto: {least} image(s) of this size do not fit into the memory of {device}; {ADVICE}")
     if most // -(-most // found) < least:
@@ -99,7 +99,7 @@ def extrapolated(found: Mapping[int, float], limit: float, most: int) -> int:
     return min(most, too_many - 1, counts[-1] + int((limit - found[counts[-1]]) / max(*costs, 1.0)))
 
 
-class Trial:
+class TrialSteps:
     """Steps of copies of one image. Within the `with` the weights move; after it all is as it was."""
 
     def __init__(self, trainer: pl.Trainer, model: SegmentationModel, optimizer: torch.optim.Optimizer, sample: Sample) -> None:
@@ -107,7 +107,7 @@ class Trial:
         self.device = trainer.strategy.root_device
         self.before = Snapshot(model, self.device)
 
-    def __enter__(self) -> "Trial":
+    def __enter__(self) -> "TrialSteps":
         if self.optimizer.state:
             raise ValueError("a trial belongs before the first step: the optimizer has a state already")
         self.before.take()
@@ -148,7 +148,7 @@ class Trial:
 
     def _step(self, batch: Batch) -> None:
         with self.trainer.precision_plugin.forward_context():
-            loss: Tensor = named_losses(self.model, batch.to(self.device))["loss"]
+            loss: Tensor = named_losses(self.model, to_device(batch, self.device))["loss"]
         loss.backward()
         del loss
         self.optimizer.step()

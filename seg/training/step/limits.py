@@ -1,14 +1,22 @@
-"""How many images a device sees at once."""
+"""How many images a device sees at once, in training and in validation."""
 
 from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
 
 from seg.core.errors import ConfigError
+from seg.data.sample import Prediction
+from seg.models.base import SegmentationModel
+from seg.models.memory import is_out_of_memory, recover, summary
 from seg.training.settings import Trainer
-from seg.training.step.memory import ADVICE
+
+ADVICE = "use smaller images or crops (augment), a smaller model.scale, trainer.precision=bf16-mixed, or a smaller encoder or model"
+"""What helps where memory runs out even with a single image at once."""
 
 
 def images_per_device(trainer: Trainer, world_size: int) -> int:
@@ -33,6 +41,16 @@ def check_batch_sizes(trainer: Trainer) -> None:
             "trainer.batch_size=auto: the images of an optimizer step, and the result with them, would depend on the machine's memory; "
             "set trainer.effective_batch_size to the number of images that a step is made of, over all devices"
         )
+
+
+def check_strategy(trainer: pl.Trainer, settings: Trainer) -> None:
+    """Raise ConfigError where steps of micro-batches are asked for, and each rank holds only a part of the network."""
+    if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy) or settings.effective_batch_size is None:
+        return
+    raise ConfigError(
+        f"trainer.effective_batch_size={settings.effective_batch_size}: trainer.strategy={settings.strategy} splits the network, which a "
+        "step of micro-batches cannot; set trainer.effective_batch_size=null, or trainer.strategy=ddp"
+    )
 
 
 class Limits(Callback):
@@ -79,3 +97,22 @@ def _half(tried: int, problem: str, where: str) -> int:
     if tried <= 1:
         raise ConfigError(f"out of memory in {where} with a single image at once ({problem}); {ADVICE}")
     return tried // 2
+
+
+def predict(model: SegmentationModel, images: Tensor, limits: Limits, device: torch.device) -> list[Prediction]:
+    """Predictions of a batch of any size: at most `limits.evaluation` images are on the device at once, and half as many where memory
+    runs out."""
+    done: list[Prediction] = []
+    while len(done) < len(images):
+        part = images[len(done) : len(done) + limits.evaluation]
+        try:
+            done += model.predict(part.to(device, non_blocking=device.type == "cuda"))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = summary(error)
+        else:
+            continue
+        recover(device)
+        print(limits.halve_evaluation(len(part), problem), flush=True)
+    return done

@@ -4,19 +4,18 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import psutil
 import torch
+
+from seg.core.machine import available_memory
 
 GPU_MARGIN = 0.1
 """Share of the memory that stays free: fragments, and images of instances that are fuller than the one that was tried."""
 
 CPU_MARGIN = 0.25
 """The same of main memory, which other programs want too, and which is extrapolated into."""
-
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Meter(Protocol):
@@ -28,10 +27,10 @@ class Meter(Protocol):
         """Take the step -> the bytes that were in use at its fullest."""
 
 
-def meter_of(device: torch.device, processes: int) -> Meter:
-    """processes: of this training on this machine, which share a CPU's memory."""
+def meter_of(device: torch.device, ranks: int) -> Meter:
+    """ranks: of this training on this machine, which share a CPU's memory."""
     if device.type == "cpu":
-        return CpuMeter(processes)
+        return CpuMeter(ranks)
     return CudaMeter(device) if device.type == "cuda" else MpsMeter()
 
 
@@ -63,13 +62,13 @@ class MpsMeter:
 
 
 class CpuMeter:
-    """Growth of this process, against what is available without swapping, shared by `processes`."""
+    """Growth of this process, against what is available without swapping, shared by `ranks`."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, ranks: int) -> None:
         trim()  # what was freed and kept would be used again, and growth go unseen
         self.process = psutil.Process()
         self.start: int = self.process.memory_info().rss
-        self.limit = (1 - CPU_MARGIN) * available() / processes
+        self.limit = (1 - CPU_MARGIN) * available_memory() / ranks
 
     def peak(self, step: Callable[[], None]) -> float:
         done, highest = threading.Event(), [self.start]
@@ -78,26 +77,14 @@ class CpuMeter:
             while not done.wait(0.002):
                 highest.append(max(highest.pop(), self.process.memory_info().rss))
 
-        watching = threading.Thread(target=watch, daemon=True)
-        watching.start()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
         try:
             step()
         finally:
             done.set()
-            watching.join()
+            watcher.join()
         return float(max(highest[0], self.process.memory_info().rss) - self.start)
-
-
-def available(cgroup: Path = CGROUP) -> int:
-    """Bytes of main memory that can be had without swapping: of the machine, or of the container (cgroup v2) that limits it."""
-    free: int = psutil.virtual_memory().available
-    try:
-        most = (cgroup / "memory.max").read_text().strip()
-        held = int((cgroup / "memory.current").read_text())
-        cached = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return free
-    return free if most == "max" else max(0, min(free, int(most) - held + int(cached.get("inactive_file", 0))))
 
 
 def trim() -> None:

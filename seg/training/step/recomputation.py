@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing, checkpoint_wrapper
 
 from seg.core.errors import ConfigError
+from seg.core.private_torch import apply_activation_checkpointing, changes_in_place, checkpoint_wrapper
 
 SHARE = 0.125
 """Of the network's activations: what a block may hold while it runs again. Smaller ones would keep more inputs, larger ones run in more
@@ -45,22 +45,22 @@ def find_blocks(network: nn.Module, images: Tensor) -> list[str]:
 
     Only those that are called once, give one tensor, and whose input nobody changes in place.
     """
-    trial = _Trial(network, images)
+    trace = _ForwardTrace(network, images)
 
     def choose(module: nn.Module, prefix: str) -> list[str]:
         found: list[str] = []
         for name, child in module.named_children():
             path = f"{prefix}{name}"
-            if trial.fits(child) and trial.held(child) <= SHARE * trial.held(network):
+            if trace.fits(child) and trace.held(child) <= SHARE * trace.held(network):
                 found.append(path)
             else:
-                found += choose(child, f"{path}.") or [path] * trial.fits(child)
+                found += choose(child, f"{path}.") or [path] * trace.fits(child)
         return found
 
     return choose(network, "")
 
 
-class _Trial:
+class _ForwardTrace:
     """What the modules of a network are called with and give, found by one forward pass in evaluation mode."""
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
@@ -77,13 +77,13 @@ class _Trial:
                 hook.remove()
             for module, mode in modes.items():
                 module.training = mode
-        self.changed = {m for m, inputs in self.seen.items() if any(t._version != version for t, version in inputs)}
+        self.changed = {m for m, inputs in self.seen.items() if any(changes_in_place(t) != count for t, count in inputs)}
         self.elements = {m: sum(t.numel() for t in _tensors(given)) for m, given in self.given.items()}
         self.plain = {m for m, given in self.given.items() if isinstance(given, Tensor)}
         self.seen, self.given = {}, {}
 
     def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.seen[module] = [(t, t._version) for t in _tensors(inputs)]
+        self.seen[module] = [(t, changes_in_place(t)) for t in _tensors(inputs)]
 
     def _after(self, module: nn.Module, _: Any, output: Any) -> None:
         self.calls[module] += 1
@@ -118,11 +118,11 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractCo
 @contextmanager
 def _buffers_kept(block: nn.Module) -> Iterator[None]:
     """What a second run does to buffers is lost: a batch norm's running statistics follow each batch once."""
-    own = [(module, dict(module._buffers)) for module in block.modules() if module._buffers]
+    own = [(m, name, value) for m in block.modules() for name, value in m.named_buffers(recurse=False, remove_duplicate=False)]
     try:
-        for module, buffers in own:
-            module._buffers.update({name: value.clone() for name, value in buffers.items() if value is not None})
+        for module, name, value in own:
+            setattr(module, name, value.clone())
         yield
     finally:
-        for module, buffers in own:
-            module._buffers.update(buffers)
+        for module, name, value in own:
+            setattr(module, name, value)

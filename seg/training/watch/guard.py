@@ -27,7 +27,7 @@ Rates = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class WeightsContext:
     """What weights.ckpt needs beside the weights."""
 
     config: Params
@@ -42,8 +42,8 @@ class Guard(Callback):
     skips such steps by itself.
     """
 
-    def __init__(self, settings: Divergence, folder: Path, kept: Kept) -> None:
-        self.settings, self.folder, self.kept = settings, folder, kept
+    def __init__(self, settings: Divergence, folder: Path, context: WeightsContext) -> None:
+        self.settings, self.folder, self.context = settings, folder, context
         self.watch = LossWatch(settings)
         self.steps: list[tuple[int, Rates, Tensor]] = []  # (place in the epoch, rates, losses on the device) since the last look
         self.rates: Rates = {}  # of the latest step
@@ -79,7 +79,7 @@ class Guard(Callback):
         values = torch.stack([losses for *_, losses in self.steps]).tolist()
         verdict = self.watch.look([losses[0] for losses in values])
         if verdict is None and trainer.is_last_batch and not _finite(pl_module.model):
-            verdict = Verdict(len(values) - 1, "was finite, but its gradient was not: the weights no longer are")
+            verdict = LossVerdict(len(values) - 1, "was finite, but its gradient was not: the weights no longer are")
         if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(verdict is not None, all=False) and verdict is None:
             trainer.strategy.barrier()
             raise InputError("another device's training stopped, and this one with it")
@@ -119,8 +119,9 @@ class Guard(Callback):
         keys = list(loader.batch_sampler.whole_epoch())[place]
         batch = loader.collate_fn([loader.dataset[key] for key in keys]).to("cpu")
         now = {name: value.detach().cpu() for name, value in pl_module.model.state_dict().items()}
-        weights = Checkpoint(now | {k: v for k, v in self.state.items() if k in now}, self.kept.config, self.kept.data, facts["epoch"], {})
-        save_bad_batch(folder, batch, keys, facts, self.kept.data.classes, weights)
+        before = {name: value for name, value in self.state.items() if name in now}
+        weights = Checkpoint(now | before, self.context.config, self.context.data, facts["epoch"], {})
+        save_bad_batch(folder, batch, keys, facts, self.context.data.classes, weights)
 
 
 def _finite(model: torch.nn.Module) -> bool:
@@ -133,7 +134,7 @@ def _json(value: float) -> float | str:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LossVerdict:
     """index: of the loss among those that were looked at. reason: what is wrong with it."""
 
     index: int
@@ -154,16 +155,16 @@ class LossWatch:
         self.first: list[float] = []
         self.high = 0
 
-    def look(self, losses: Sequence[float]) -> Verdict | None:
+    def look(self, losses: Sequence[float]) -> LossVerdict | None:
         """The first divergence among the next losses, None where there is none."""
         for index, loss in enumerate(losses):
             if not math.isfinite(loss):
-                return Verdict(index, f"is {loss}")
+                return LossVerdict(index, f"is {loss}")
             reference = self.reference()
             self.high = self.high + 1 if reference > 0 and loss > self.settings.factor * reference else 0
             if self.high >= self.settings.steps:
                 times = f"{self.settings.factor:g} times its running median of {reference:.3g}"
-                return Verdict(index, f"is {loss:.3g}, for {self.high} steps more than {times}")
+                return LossVerdict(index, f"is {loss:.3g}, for {self.high} steps more than {times}")
             if not self.high:
                 self.recent.append(loss)
                 if len(self.first) < self.settings.window:

@@ -20,7 +20,7 @@ from seg.training.watch.loggers import TRACKERS, RunLog
 
 
 class Log(Callback):
-    """Writes to one tracker, in the first process alone. A tracker that fails is left with a warning: the training goes on.
+    """Writes to one tracker, in rank 0 alone. A tracker that fails is left with a warning: the training goes on.
 
     scratch: the training's own folder, where the run's name stays while it is interrupted, so that it goes on in the same log.
     """
@@ -55,7 +55,7 @@ class Log(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self.logger is not None:
-            self.speed.settle()
+            self.speed.synchronize()
             row = self.history.rows[-1] | self.speed.figures()
             self._attempt(lambda: self.logger.log_metrics(row, trainer.global_step))
             self._attempt(lambda: self.logger.save())

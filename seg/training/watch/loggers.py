@@ -63,7 +63,7 @@ def _describe_tensorboard(logger: Any, settings: Settings, figure: str) -> None:
     logger.log_hyperparams(settings)
     logger.save()
     for summary in hparams(settings, {figure: 0}):
-        logger.experiment._get_file_writer().add_summary(summary)
+        logger.experiment.file_writer.add_summary(summary)
 
 
 def _mlflow(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:

@@ -14,7 +14,7 @@ from seg.training.watch.study import PRUNED, open_study, trial_of
 
 
 class Reporter(Callback):
-    """Reports from the first process; all end together. Optuna keeps the first report of an epoch that a resumed training repeats."""
+    """Reports from rank 0; all ranks end together. Optuna keeps the first report of an epoch that a resumed training repeats."""
 
     def __init__(self, cfg: TrainingSettings) -> None:
         self.key, self.pruned = f"val_{cfg.task.monitor}", False
@@ -48,4 +48,4 @@ def end_if_pruned(trainer: pl.Trainer, scratch: Scratch) -> None:
         print(f"pruned after epoch {trainer.current_epoch}: other trials of the sweep were better by then", flush=True)
         scratch.clear()
     trainer.strategy.barrier()
-    sys.exit(PRUNED if trainer.is_global_zero else 0)  # Lightning would end the first process, had another one failed
+    sys.exit(PRUNED if trainer.is_global_zero else 0)  # Lightning would end rank 0, had another rank failed

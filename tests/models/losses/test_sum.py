@@ -18,7 +18,7 @@ from seg.models.losses import CrossEntropy, Dice, Sum
 from seg.models.losses.sum import Term
 from seg.models.semantic import SemanticModel
 from seg.settings.targets import build
-from seg.training.step.accumulation import named_losses
+from seg.training.step.step import named_losses
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 1}
 

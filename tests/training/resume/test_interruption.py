@@ -59,11 +59,6 @@ def started(other: Project) -> Iterator[list[Running]]:
         one.kill_all()
 
 
-def test_two_clones_give_the_same_bytes(unbroken: Project, other: Project) -> None:
-    other.dvc("repro")
-    assert other.bytes_of(*RESULTS) == unbroken.bytes_of(*RESULTS)
-
-
 def test_killed_at_once_and_resumed_equals_unbroken(unbroken: Project, other: Project, started: list[Running]) -> None:
     run = Running(other, sys.executable, "-m", "dvc", "repro")
     started.append(run)
@@ -78,27 +73,6 @@ def test_killed_at_once_and_resumed_equals_unbroken(unbroken: Project, other: Pr
     assert not list((other.folder / ".scratch/train").glob("*")), "the scratch folder is removed on success"
 
 
-def test_other_settings_start_afresh(unbroken: Project, other: Project, started: list[Running]) -> None:
-    run = Running(other, sys.executable, "-m", "dvc", "repro")
-    started.append(run)
-    run.wait_for(f"epoch 2/{EPOCHS}")
-    run.kill_all()
-    other.edit("conf/optimizer/sgd.yaml", "momentum: 0.9", "momentum: 0.8")
-    afresh = other.dvc("repro")
-    assert "resuming" not in afresh.stdout
-    assert f"epoch 1/{EPOCHS}" in afresh.stdout
-
-
-def test_sigterm_ends_with_143_and_nothing_is_recorded(other: Project, started: list[Running]) -> None:
-    run = Running(other, sys.executable, "-m", "seg", "train", "-cn", "pipeline")
-    started.append(run)
-    run.wait_for(f"epoch 1/{EPOCHS}")
-    run.process.send_signal(signal.SIGTERM)
-    assert run.process.wait(timeout=60) == 143
-    assert not any((other.folder / f).exists() for f in TRAINED)
-    assert "train" not in recorded(other)
-
-
 def test_sigterm_under_dvc_fails_the_stage(other: Project, started: list[Running]) -> None:
     run = Running(other, sys.executable, "-m", "dvc", "repro")
     started.append(run)
@@ -109,17 +83,6 @@ def test_sigterm_under_dvc_fails_the_stage(other: Project, started: list[Running
     assert run.process.wait(timeout=60) != 0
     assert "train" not in recorded(other)
     assert "resuming an interrupted run" in other.dvc("repro").stdout
-
-
-def test_an_orphaned_training_keeps_its_successor_out(other: Project, started: list[Running]) -> None:
-    run = Running(other, sys.executable, "-m", "seg", "train", "-cn", "pipeline")
-    started.append(run)
-    run.wait_for(f"epoch 1/{EPOCHS}")
-    os.kill(run.process.pid, signal.SIGSTOP)  # it stands still, so that it cannot end before its successor asks
-    refused = other.seg("train", "-cn", "pipeline", ok=False)
-    os.kill(run.process.pid, signal.SIGCONT)
-    assert "a training with the same settings is still running" in refused.stderr
-    assert "Traceback" not in refused.stderr
 
 
 def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project, other: Project, started: list[Running]) -> None:

@@ -23,7 +23,7 @@ from seg.prepare.run import prepare
 from seg.sources.shapes import Shapes
 from seg.stages import augment
 from seg.training.module import step_seed
-from seg.training.resume.within_epoch import Place
+from seg.training.resume.within_epoch import ResumePoint
 
 STEPS, EPOCHS = 4, 3
 NETWORK = {"_target_": "seg.models.unet.UNet", "depth": 1, "width": 2, "padding": "same", "batch_norm": True, "dropout": 0.5}
@@ -76,7 +76,6 @@ def kept(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("name", "count", "goes_on"),
     [
-        ("step", 2, "epoch 1, after step 1"),
         ("step", 7, "epoch 2, after step 2"),
         ("validation step", 1, "epoch 1, after step 4"),
         ("validation's end", 3, "epoch 3, after step 4"),
@@ -209,10 +208,10 @@ def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig
 
 
 def test_an_epoch_that_was_begun_on_other_devices_is_refused() -> None:
-    Place(2, 5, 2).check(Path("scratch"), 2)
-    Place(2, 0, None).check(Path("scratch"), 3)
+    ResumePoint(2, 5, 2).check(Path("scratch"), 2)
+    ResumePoint(2, 0, None).check(Path("scratch"), 3)
     with pytest.raises(ConfigError, match=r"trainer\.devices: scratch holds .* on 2 devices, and now there are 3; go on with 2, or remove"):
-        Place(2, 5, 2).check(Path("scratch"), 3)
+        ResumePoint(2, 5, 2).check(Path("scratch"), 3)
 
 
 def test_every_step_of_every_rank_has_a_seed_of_its_own() -> None:

@@ -1,6 +1,5 @@
-"""What a device or strategy cannot do is said before training; fused optimizers; float32 on GPUs."""
+"""What a device or strategy cannot do is said before training; fused optimizers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from conftest import MakeConfig
 
 from seg.core.errors import ConfigError
-from seg.models.hardware import set_float32_matmul
 from seg.stages.train import run
 from seg.training.step.acceleration import check_acceleration, chosen_fused
 
@@ -67,24 +65,3 @@ def test_fused_is_chosen_by_device_and_precision(base: Any, name: str, precision
 def test_fused_stays_as_it_is_set(base: Any, value: bool | None) -> None:
     given = base.optimizer.model_validate({"_target_": "torch.optim.SGD", "name": "x", "lr": 0.1, "fused": value})
     assert chosen_fused(given, "16-mixed", CUDA) is given
-
-
-@pytest.fixture
-def float32() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    yield
-    torch.set_float32_matmul_precision(before[0])
-    torch.backends.cudnn.allow_tf32 = before[1]
-
-
-@pytest.mark.parametrize(("setting", "tf32"), [("highest", False), ("high", True), ("medium", True)])
-def test_float32_is_multiplied_as_set_in_convolutions_too(setting: str, tf32: bool, float32: None) -> None:
-    set_float32_matmul(setting, CUDA)
-    assert torch.get_float32_matmul_precision() == setting
-    assert torch.backends.cudnn.allow_tf32 is tf32
-
-
-def test_a_cpu_stays_exact(float32: None) -> None:
-    torch.set_float32_matmul_precision("highest")
-    set_float32_matmul("medium", CPU)
-    assert torch.get_float32_matmul_precision() == "highest"

@@ -1,17 +1,14 @@
 """Averaged weights: against recursions and means by hand, torch's update_bn, and a training that was cut off."""
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import ROOT
 from lightning.pytorch.callbacks import ModelCheckpoint
+from scripts import lines_of
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -203,13 +200,12 @@ import hashlib, os, sys
 from pathlib import Path
 import torch
 import test_averaging as t
-from seg.training.step.averaging import MovingAverage, TailAverage
+from seg.training.step.averaging import TailAverage
 
 rank = int(os.environ.get("LOCAL_RANK", 0))
 alone = t.batches
 t.batches = lambda: [t.Images([batch[0] * (1 + rank)]) for batch in alone()]  # each rank sees other images
-average = MovingAverage(0.7, 0.3) if sys.argv[1] == "ema" else TailAverage(0.25, 0, t.LIMITS)
-learner = t.fit(Path(sys.argv[2]), average, devices=2, strategy="ddp")
+learner = t.fit(Path(sys.argv[1]), TailAverage(0.25, 0, t.LIMITS), devices=2, strategy="ddp")
 for place, state in (("average", learner.validated[-1]), ("statistics", learner.validated[-1])):
     chosen = [value for name, value in sorted(state.items()) if ("running" in name) == (place == "statistics")]
     digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in chosen)).hexdigest()
@@ -219,16 +215,9 @@ for place, state in (("average", learner.validated[-1]), ("statistics", learner.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["swa"])
-def test_ranks_have_the_same_average(kind: str, tmp_path: Path) -> None:
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/training")])
-    command = [sys.executable, str(script), kind, str(tmp_path / "kept")]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    sums = {tuple(line.split()[1:3]): line.split()[3] for line in done.stdout.splitlines() if line.startswith("sum ")}
+def test_ranks_have_the_same_average(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path, RANKS, str(tmp_path / "kept"))
+    sums = {tuple(line.split()[1:3]): line.split()[3] for line in lines if line.startswith("sum ")}
     assert len(sums) == 4
     assert sums["0", "average"] == sums["1", "average"]
-    if kind == "swa":
-        assert sums["0", "statistics"] == sums["1", "statistics"]
+    assert sums["0", "statistics"] == sums["1", "statistics"]

@@ -19,8 +19,8 @@ from seg.core.errors import ConfigError
 from seg.models.semantic import SemanticModel
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.step import batch_size
-from seg.training.step.batch_size import Trial, extrapolated, find_batch_size, growths, largest, largest_sample
-from seg.training.step.meters import CpuMeter, available
+from seg.training.step.batch_size import TrialSteps, extrapolated, find_batch_size, growths, largest, largest_sample
+from seg.training.step.meters import CpuMeter
 
 GIB = 2**30
 
@@ -100,7 +100,7 @@ def by_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search as on a GPU: doubling and bisecting until memory errors come."""
     monkeypatch.setattr(batch_size, "meter_of", Endless)
     monkeypatch.setattr(batch_size, "SHARED", ())
-    monkeypatch.setattr("seg.training.step.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
 
 
 @pytest.mark.usefixtures("by_errors")
@@ -129,7 +129,7 @@ def test_nothing_moves_in_the_search(prepared: Path) -> None:
 def test_a_trial_holds_the_optimizers_state(prepared: Path) -> None:
     model = model_of(Limited(3, 6, 5))
     trainer = trainer_of(model)
-    with Trial(trainer, model, trainer.optimizers[0], largest_sample(data_of(prepared))) as trial:
+    with TrialSteps(trainer, model, trainer.optimizers[0], largest_sample(data_of(prepared))) as trial:
         assert trial.least(Endless()) == 1
         assert len(trainer.optimizers[0].state) == len(list(model.parameters()))
 
@@ -167,14 +167,3 @@ def test_growth_on_a_cpu_is_seen_though_it_lasts_a_moment() -> None:
     meter = CpuMeter(1)
     assert 150 * 2**20 < meter.peak(step) < 400 * 2**20
     assert 0 < meter.limit < psutil.virtual_memory().total
-
-
-def test_a_container_has_less_than_its_machine(tmp_path: Path) -> None:
-    free = available(tmp_path)
-    assert free > 64 * 2**20
-    (tmp_path / "memory.current").write_text("1000000\n")
-    (tmp_path / "memory.stat").write_text("anon 600000\ninactive_file 300000\n")
-    (tmp_path / "memory.max").write_text("2000000\n")
-    assert available(tmp_path) == 2_000_000 - 1_000_000 + 300_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available(tmp_path) > 64 * 2**20

@@ -16,7 +16,7 @@ from seg.prepare.run import prepare
 from seg.sources.shapes import Shapes
 from seg.stages import augment
 from seg.stages.train import run
-from seg.training.step.accumulation import Accumulation
+from seg.training.step.step import Step
 
 pytestmark = pytest.mark.slow
 
@@ -82,16 +82,6 @@ def assert_alike(one: Path, other: Path) -> None:
     assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
 
 
-def test_a_training_that_runs_out_of_memory_goes_on(command: Train, tmp_path: Path) -> None:
-    """In training and in validation."""
-    assert "out of memory" not in command("smaller", "at_most: 1000", "trainer.batch_size=4", STEP)
-    halved = command("halved", "at_most: 4, evaluation: 1", "trainer.batch_size=8")
-    assert halved.count("repeated") == 1
-    assert LINE.format(4, 8, "CUDA out of memory", 4) in halved
-    assert "out of memory in validation: 1 images at once" in halved
-    assert_alike(tmp_path / "smaller", tmp_path / "halved")
-
-
 def test_auto_finds_what_fits(train: Train, tmp_path: Path) -> None:
     """On a CPU, the most below the first trial that fails: of 4."""
     found = train("found", {"at_most": 3}, "trainer.batch_size=auto", STEP)
@@ -107,7 +97,7 @@ def test_ranks_repeat_a_step_together(command: Train, tmp_path: Path) -> None:
     command("smaller", "at_most: 1000", *ddp, "trainer.batch_size=2", STEP)
     halved = command("halved", "at_most: 3, rank: 1", *ddp, "trainer.batch_size=4")
     assert halved.count("repeated") == 1
-    assert LINE.format(2, 4, "in another process", 2) in halved
+    assert LINE.format(2, 4, "in another rank", 2) in halved
     assert_alike(tmp_path / "smaller", tmp_path / "halved")
 
 
@@ -122,15 +112,15 @@ def test_a_resumed_run_keeps_what_was_found_and_halved(train: Train, tmp_path: P
     unbroken = train("unbroken", network, *auto)
     assert "trainer.batch_size=auto: " in unbroken
     assert "out of memory in validation" in unbroken
-    gradients, steps = Accumulation.gradients, iter(range(100))
+    gradients, steps = Step.gradients, iter(range(100))
 
-    def cut(self: Accumulation, *given: object) -> object:
+    def cut(self: Step, *given: object) -> object:
         if next(steps) == 3:
             raise RuntimeError("cut off")
         return gradients(self, *given)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Accumulation, "gradients", cut)
+        patch.setattr(Step, "gradients", cut)
         with pytest.raises(RuntimeError, match="cut off"):
             train("resumed", network, *auto)
     resumed = train("resumed", network, *auto)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from conftest import MakeConfig
 from lightning.pytorch.plugins import MixedPrecision
 from limited import MESSAGE, Limited
 from torch import Tensor, nn
@@ -20,10 +22,13 @@ from seg.data.sample import Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.semantic import SemanticModel
+from seg.training.build import build_module, make_limits, make_model
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
 from seg.training.resume.means import EpochMeans
-from seg.training.step import accumulation
-from seg.training.step.limits import Limits
+from seg.training.step import step
+from seg.training.step.limits import Limits, images_per_device
+from seg.training.trainer import build_trainer
 
 CLASSES = ["ground", "house", "tree"]
 LR = 0.3
@@ -31,7 +36,7 @@ LR = 0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.training.step.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
 
 
 def batches(*sizes: int) -> list[Batch]:
@@ -221,9 +226,9 @@ def test_a_failure_between_micro_batches_drops_the_gradients_that_are_there(caps
     expected = model_of(partial(Limited, 3, 3, 100, dropout=0.0))
     optimizer = torch.optim.SGD(expected.parameters(), LR, momentum=0.9)
     schedule = decayed(optimizer, 4)
-    for step, batch in enumerate(given * 2):
+    for number, batch in enumerate(given * 2):
         optimizer.zero_grad()
-        for part in batch.split(2 if step else 4):
+        for part in batch.split(2 if number else 4):
             (expected.losses(part)["main"] * len(part) / 8).backward()
         optimizer.step()
         schedule.step()
@@ -234,14 +239,9 @@ def test_other_errors_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(accumulation, "named_losses", broken)
+    monkeypatch.setattr(step, "named_losses", broken)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         train(model_of(plain), batches(4), 4)
-
-
-def test_one_image_too_many_is_said_with_advice() -> None:
-    with pytest.raises(ConfigError, match=r"^out of memory in training with a single image at once \(CUDA out of memory\); use smaller"):
-        train(model_of(partial(Limited, 3, 3, 0)), batches(4), 4)
 
 
 def test_a_batch_norm_that_needs_more_images_than_fit_is_said() -> None:
@@ -273,10 +273,39 @@ def test_validation_goes_on_in_halves(capsys: pytest.CaptureFixture[str]) -> Non
     assert trainer.callback_metrics["val_miou"].item() == pytest.approx(whole.figures()["miou"])
 
 
-def test_a_batch_that_does_not_fit_whole_stays_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is on the device is a micro-batch."""
-    moved: list[int] = []
+@pytest.fixture
+def whole_training(prepared: Path, make_config: MakeConfig, tmp_path: Path) -> Callable[[], None]:
+    """Trains an epoch with the DataModule, the module and the trainer of `seg train`: steps of ten images, two at once."""
+    settings = ["trainer.batch_size=2", "trainer.effective_batch_size=10", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    cfg = make_config(*settings, "trainer.precision=32-true", network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
+    data = SegmentationData(prepared, None, None, images_per_device(cfg.trainer, 1), 2, 0, 0, with_instances=False)
+
+    def train() -> None:
+        limits = make_limits(cfg, data)
+        trainer = build_trainer(cfg, [EpochMeans(), limits], tmp_path, torch.device("cpu"), "32-true")
+        trainer.fit(build_module(cfg, data, make_model(cfg, data), limits), data)
+
+    return train
+
+
+def test_the_device_never_has_more_images_than_fit_at_once(monkeypatch: pytest.MonkeyPatch, whole_training: Callable[[], None]) -> None:
+    copied: list[int] = []
     real = Batch.to
-    monkeypatch.setattr(Batch, "to", lambda self, *a, **k: moved.append(len(self)) or real(self, *a, **k))
-    train(model_of(plain), batches(8), 3)
-    assert set(moved) == {2, 3}
+    monkeypatch.setattr(Batch, "to", lambda self, *a, **k: copied.append(len(self)) or real(self, *a, **k))
+    whole_training()
+    assert max(copied) == 2
+    assert sum(copied) > 6
+
+
+def test_a_copy_that_runs_out_of_memory_is_repeated_as_a_step_is(
+    monkeypatch: pytest.MonkeyPatch, whole_training: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def copy(batch: Batch, *_: Any, **__: Any) -> Batch:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError(MESSAGE)
+        return batch
+
+    monkeypatch.setattr(Batch, "to", copy)
+    whole_training()
+    said = capsys.readouterr().out
+    assert said.startswith("out of memory in step 1, which is repeated: 1 images at once from now on, not 2 (CUDA out of memory); ")

@@ -3,17 +3,20 @@
 import gc
 
 import torch
-from lightning.pytorch.utilities.memory import is_oom_error
 
-SIGNS = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory", "not enough memory")
-"""In the messages of CUDA, ROCm and Apple's Metal; of cuBLAS and cuDNN; of torch's allocator on a CPU."""
-
-ADVICE = "use smaller images or crops (augment), a smaller model.scale, trainer.precision=bf16-mixed, or a smaller encoder or model"
+SIGNS = (
+    "out of memory",  # CUDA, ROCm and Apple's Metal
+    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "CUDNN_STATUS_NOT_SUPPORTED",  # cuDNN, where its workspace does not fit
+    "can't allocate memory",  # torch's allocator on a CPU
+    "not enough memory",  # the same on Windows
+)
+"""Words of the RuntimeErrors that mean a lack of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: the device's, or the host's."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or is_oom_error(error):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
