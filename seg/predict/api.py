@@ -87,13 +87,13 @@ def load(*paths: str | Path, **settings: Any) -> Predictor:
     Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
     answer together.
     """
-    return predictor_of([Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()]))
+    return predictor_of([Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()], Path.cwd()))
 
 
-def composed(overrides: Sequence[str]) -> Config:
-    """The configuration that predicting is done with: that of the folder one stands in, or else of the installed project."""
+def composed(overrides: Sequence[str], project: Path) -> Config:
+    """The configuration that predicting is done with: that of the project, or else of the installed one."""
     try:
-        conf = conf_folder(Path.cwd())
+        conf = conf_folder(project)
     except ConfigError:
         conf = own_conf_folder()
     return checked(compose(conf, list(overrides))[0])

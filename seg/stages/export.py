@@ -1,6 +1,7 @@
 """`export`: a checkpoint -> a file that holds the way from stored pixels to the network's outputs, compared with the checkpoint."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder
-from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
+from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export
@@ -27,6 +28,14 @@ AS_THEY_ARE = ("out", "images", "size")
 
 
 @dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. overrides: KEY=VALUE, keys of `export`, or paths.prepare."""
+
+    checkpoint: Path
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """What was written: the file, its description, how it differs from the checkpoint, and its size in bytes."""
 
@@ -36,9 +45,9 @@ class Exported:
     weight: int
 
 
-def run(project: Path, arguments: list[str]) -> Exported:
-    """Write the file and compare it. `arguments`: as on the command line. Raises InputError where it cannot be."""
-    path, cfg = _parsed(project, arguments)
+def run(project: Path, given: Arguments) -> Exported:
+    """Write the file and compare it. Raises InputError where it cannot be."""
+    path, cfg = given.checkpoint, _configuration(project, given.overrides)
     settings = cfg.export
     out = _out(path, settings)
     size = _size(settings.size)
@@ -83,25 +92,19 @@ def run(project: Path, arguments: list[str]) -> Exported:
     return Exported(out, description, found, weight)
 
 
-def _parsed(project: Path, arguments: list[str]) -> tuple[Path, Config]:
-    """The checkpoint, and the configuration with the given keys of `export`."""
-    paths = [a for a in arguments if "=" not in a]
-    if len(paths) != 1 or paths[0].startswith("-"):
-        got = f"unknown option {paths[0]}" if paths and paths[0].startswith("-") else f"expected one checkpoint, got {len(paths)}"
-        raise UsageError(f"export: {got}; see seg export --help")
+def _configuration(project: Path, overrides: Sequence[str]) -> Config:
+    """The configuration with the given keys of `export`, which may be written with or without `export.` before them."""
     params, _ = compose(conf_folder(project), [])
     known = [key for key in leaves(params["export"]) if key != "name"]
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        if not equals:
-            continue
+    for override in overrides:
+        key, _, text = override.removeprefix("export.").partition("=")
         if key == "paths.prepare":
             params["paths"]["prepare"] = text
         elif key in known:
-            _set(params["export"], key, text if key in AS_THEY_ARE else _value(argument, text))
+            _set(params["export"], key, text if key in AS_THEY_ARE else _value(override, text))
         else:
             raise ConfigError(f"export: unknown key {key}: {did_you_mean(key, [*known, 'paths.prepare'], 'keys')}")
-    return Path(paths[0]), checked(params)
+    return checked(params)
 
 
 def _set(node: dict[str, Any], key: str, value: Any) -> None:
