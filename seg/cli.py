@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg.commands.help import help_of, overview
-from seg.commands.parser import Parsed, parse, values_of, wrong
+from seg.commands.parser import Parsed, parse, values_of
 from seg.commands.table import COMMANDS, Command
 from seg.core.environment import conf_folder, in_first_process, prepare_environment, processes_started
 from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
@@ -64,10 +64,17 @@ def start(words: Sequence[str]) -> None:
     parsed = parse(command, given)
     if parsed.help:
         print(help_of(command))
+        if not command.composed:
+            return
+        print()
+        if not (Path.cwd() / "conf/config.yaml").is_file():
+            print("Groups and keys of settings are those of a project: change into its folder to see them here.")
+            return
+        sys.stdout.flush()
     if command.composed:
         run_stage(command, parsed)
-    elif not parsed.help:
-        import_module(f"seg.stages.{name}").run(Path.cwd(), arguments_of(command, parsed))
+    else:
+        run_plain(command, parsed, Path.cwd())
 
 
 def _no_command(name: str, given: Sequence[str]) -> UsageError:
@@ -84,10 +91,11 @@ def _no_command(name: str, given: Sequence[str]) -> UsageError:
     return UsageError(f"no command '{name}': {did_you_mean(name, COMMANDS, 'commands')}")
 
 
-def arguments_of(command: Command, parsed: Parsed) -> Any:
-    """What the stage's `run` takes: its own Arguments."""
+def run_plain(command: Command, parsed: Parsed, project: Path) -> Any:
+    """Run `seg.stages.<command>.run(project, arguments)`; what it gives."""
     values = values_of(command, parsed)  # a mistake is told before the stage's imports, which may take seconds
-    return import_module(f"seg.stages.{command.name}").Arguments(**values)
+    stage = import_module(f"seg.stages.{command.name}")
+    return stage.run(project, stage.Arguments(**values))
 
 
 def run_stage(command: Command, parsed: Parsed) -> None:

@@ -21,8 +21,7 @@ With other settings:           dvc exp run -S model=fcn -S optimizer.lr=1e-3
 One stage by hand:             seg train model=fcn optimizer.lr=1e-3
 Help of a command:             seg COMMAND --help
 Groups and keys of settings:   seg train --help
-Version:                       seg --version
-"""
+Version:                       seg --version"""
 
 
 def usage(command: Command) -> str:
@@ -32,10 +31,10 @@ def usage(command: Command) -> str:
     shown = [option for option in command.options if option.text]
     for option in shown:
         if option.apart is None:
-            parts.append(f"[{_option(option, -1 if not command.composed else 0)}]")
+            parts.append(f"[{option.names[0]}{_value(option)}]")
         elif option.apart in [later.attribute for later in shown[shown.index(option) :]]:
             other = next(later for later in shown if later.attribute == option.apart)
-            parts.append(f"[{_option(option)} | {_option(other)}]")
+            parts.append(f"[{option.names[0]}{_value(option)} | {other.names[0]}{_value(other)}]")
     return " ".join(parts)
 
 
@@ -43,12 +42,14 @@ def help_of(command: Command) -> str:
     """What `seg COMMAND --help` shows; groups and keys of settings follow where Hydra composes them."""
     arguments = [(one.name, one.text) for one in command.positionals]
     arguments += [("OVERRIDE", command.overrides)] if command.overrides else []
-    options = [(_names(option), _text(option)) for option in (*command.options, HELP) if option.text]
-    first = textwrap.fill(f"usage: {usage(command)}", WIDTH, subsequent_indent=" " * len(f"usage: seg {command.name} "), break_on_hyphens=False)
+    options = [(", ".join(option.names) + _value(option), _text(option)) for option in (*command.options, HELP) if option.text]
+    first = textwrap.fill(
+        f"usage: {usage(command)}", WIDTH, subsequent_indent=" " * len(f"usage: seg {command.name} "), break_on_hyphens=False
+    )
     summary = textwrap.fill(f"{command.summary[0].upper()}{command.summary[1:]}.", WIDTH)
     blocks = [first, f"{summary}\n{textwrap.fill(command.about, WIDTH)}", _rows(arguments + options)]
     blocks.append("Examples\n" + _rows(list(command.examples), "  # "))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(blocks)
 
 
 def markdown() -> str:
@@ -67,15 +68,10 @@ def _positional(positional: Positional) -> str:
     return f"{positional.name}..." if positional.least == 1 else f"{positional.name} {positional.name} ..."
 
 
-def _option(option: Option, name: int = -1) -> str:
+def _value(option: Option) -> str:
     if option.value is None:
-        return option.names[name]
-    value = option.value if option.lone is None else f"[{option.value}]"
-    return f"{option.names[name]} {value}"
-
-
-def _names(option: Option) -> str:
-    return ", ".join(option.names) + _option(option).removeprefix(option.names[-1])
+        return ""
+    return f" {option.value}" if option.lone is None else f" [{option.value}]"
 
 
 def _text(option: Option) -> str:

@@ -76,9 +76,11 @@ HYDRA = (
         "with `pipeline`, take the settings of params.yaml and write to the pipeline's folders",
         value="NAME",
     ),
-    Option("cfg", ("-c", "--cfg"), "print the settings instead of running: job, hydra or all", value="PART"),
+    Option("cfg", ("--cfg", "-c"), "print the settings instead of running: job, hydra or all", value="PART"),
     Option("resolve", ("--resolve",), "with --cfg, print values in place of the references to them"),
-    Option("info", ("-i", "--info"), "print how Hydra composes: all, config, defaults, defaults-tree, plugins, searchpath", "PART", lone="all"),
+    Option(
+        "info", ("--info", "-i"), "print how Hydra composes: all, config, defaults, defaults-tree, plugins, searchpath", "PART", lone="all"
+    ),
     Option("hydra_help", ("--hydra-help",), "show all options of Hydra"),
     Option("config_path", ("-cp", "--config-path"), value="FOLDER"),
     Option("config_dir", ("-cd", "--config-dir"), value="FOLDER"),
@@ -91,8 +93,8 @@ HYDRA = (
 """The options of Hydra's command line."""
 
 OVERRIDE = (
-    "an option of a group (model=fcn) or a key (optimizer.lr=1e-3); +KEY=VALUE adds a key, ~KEY removes one, and with -m commas make a sweep "
-    "(model=unet,fcn)"
+    "an option of a group (model=fcn) or a key (optimizer.lr=1e-3); +KEY=VALUE adds a key, ~KEY removes one, and with -m commas make a "
+    "sweep (model=unet,fcn)"
 )
 
 
@@ -175,8 +177,8 @@ _COMMANDS = (
             ("seg sweep sweep=sgd", "learning rate, weight decay and warm-up of SGD"),
             ("seg sweep sweep.trials=50 trainer.max_epochs=20", "50 trainings of 20 epochs"),
         ),
-        overrides="sweep=NAME, an option of conf/sweep, which names study, trials, space, sampler, pruner and jobs; sweep.KEY=VALUE, one of these "
-        "keys; every other override holds for all trainings",
+        overrides="sweep=NAME, an option of conf/sweep, which names study, trials, space, sampler, pruner and jobs; sweep.KEY=VALUE, one "
+        "of these keys; every other override holds for all trainings",
     ),
     _stage(
         "evaluate",
@@ -188,10 +190,10 @@ _COMMANDS = (
     Command(
         "compare",
         "set evaluations side by side: figures with intervals of their differences, classes, images",
-        "Compares evaluations of the same images with the first one: figures with a paired bootstrap of their differences, the classes, and the "
-        "images on which they differ most. Writes compare.html, differences.csv and per_image.csv.",
+        "Compares evaluations of the same images with the first one: figures with a paired bootstrap of their differences, the classes, "
+        "and the images on which they differ most. Writes compare.html, differences.csv and per_image.csv.",
         (
-            ("seg compare main workspace", "the evaluation of the branch main, and the one in artifacts/evaluate"),
+            ("seg compare main workspace", "a branch, and artifacts/evaluate"),
             ("seg compare baseline/ artifacts/evaluate --out compared", "two folders"),
         ),
         positionals=(
@@ -222,7 +224,7 @@ _COMMANDS = (
         "Several models answer together, as an ensemble. The outputs lie in a folder for each kind.",
         (
             ("seg predict artifacts/train/best.ckpt scans/", "all images below scans/, to predictions/"),
-            ("seg predict best.ckpt 'scans/*.tif' film.mp4 --out out", "a pattern in quotes, and the frames of a video"),
+            ("seg predict best.ckpt 'scans/*.tif' film.mp4 --out out", "a pattern, and a video's frames"),
             ("seg predict best.ckpt scans/ predict.outputs=[classes,overlay]", "which files are written"),
         ),
         positionals=(

@@ -87,7 +87,9 @@ def load(*paths: str | Path, **settings: Any) -> Predictor:
     Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
     answer together.
     """
-    return predictor_of([Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()], Path.cwd()))
+    return predictor_of(
+        [Path(path) for path in paths], composed([f"predict.{key}={_written(value)}" for key, value in settings.items()], Path.cwd())
+    )
 
 
 def composed(overrides: Sequence[str], project: Path) -> Config:
