@@ -84,7 +84,7 @@ def _no_command(name: str, given: Sequence[str]) -> UsageError:
     if later and (name.startswith("-") or "=" in name):
         return UsageError(f"{name}: the command comes first, as in seg {later} {name}; see seg --help")
     if name.startswith("-"):
-        hint = f"did you mean seg {owners[0]} {name}?" if owners else "the command comes first"
+        hint = f"write seg {owners[0]} {name}" if owners else "the command comes first"
         return UsageError(f"{name}: is no option of seg itself; {hint}; see seg --help")
     if "=" in name:
         return UsageError(f"{name}: the command comes first, as in seg train {name}; see seg --help")
@@ -104,14 +104,19 @@ def run_stage(command: Command, parsed: Parsed) -> None:
 
     conf = conf_folder(Path.cwd())
     overrides = parsed.words
-    pipeline = parsed.options.get("config_name") == "pipeline"
+    root = parsed.options.get("config_name", "config")
+    if not (conf / f"{root}.yaml").is_file() and not {"config_path", "config_dir"} & parsed.options.keys():
+        raise UsageError(
+            f"-cn {root}: there is no conf/{root}.yaml; {did_you_mean(root, [p.stem for p in conf.glob('*.yaml')], 'there are')}"
+        )
+    pipeline = root == "pipeline"
     if pipeline and not Path("params.yaml").exists():
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
     if not parsed.help and "hydra_help" not in parsed.options:
         from seg.configure.compose import explain, explain_recorded
 
         if not pipeline:
-            explain(conf, overrides)
+            explain(conf, overrides, sweep="multirun" in parsed.options or "hydra.mode=MULTIRUN" in overrides)
         elif overrides:
             explain_recorded(conf, Path("params.yaml"), overrides)
     if command.name != "train" and not in_first_process():

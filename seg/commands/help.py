@@ -75,7 +75,8 @@ def _value(option: Option) -> str:
 
 
 def _text(option: Option) -> str:
-    return option.text if option.default is None else f"{option.text} (default: {option.default})"
+    choices = f": {', '.join(option.choices)}" if option.choices else ""
+    return option.text + choices + ("" if option.default is None else f" (default: {option.default})")
 
 
 def _rows(rows: Sequence[tuple[str, str]], gap: str = "  ") -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.commands.table import HELP, Command, Option, Positional
-from seg.core.errors import UsageError, nearest
+from seg.core.errors import UsageError, did_you_mean, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ def parse(command: Command, given: Sequence[str]) -> Parsed:
         if option is None:
             raise _unknown(command, word, words)
         value = _value(command, option, name, text if equals else None, words)
+        if option.choices and value not in option.choices:
+            raise wrong(command, f"{name} {value}: {did_you_mean(value, option.choices, 'expected one of')}")
         parsed.options[option.attribute] = True if option.value is None else value
         parsed.typed.extend([name] if option.value is None else [name, value])
     for option in command.options:
@@ -116,12 +118,15 @@ def _hint(command: Command, given: Mapping[str, Any], word: str) -> str:
     option = next((one for one in command.options if one.lone is not None), None)
     if option is None:
         return ""
-    return "; write a pattern in quotes" if option.attribute in given else f"; did you mean {option.names[-1]} {word}?"
+    if option.attribute in given:
+        return "; write a pattern in quotes"
+    return f"; did you mean {option.names[-1]}{'' if nearest(word, [option.attribute]) else f' {word}'}?"
 
 
 def _expected(positional: Positional, own: Sequence[str]) -> str:
-    name = f"a {positional.name}" if positional.least == 1 else f"{positional.least} or more of {positional.name}"
-    got = f", got {' '.join(own)}" if own else ""
+    article = "an" if positional.name[0] in "AEIO" else "a"
+    name = f"{article} {positional.name}" if positional.least == 1 else f"{positional.least} or more of {positional.name}"
+    got = f", got {len(own)} ({' '.join(own)})" if own else ""
     return f"expected {name}{got}: {positional.text}"
 
 
@@ -138,10 +143,10 @@ def _unknown(command: Command, word: str, following: Sequence[str]) -> UsageErro
         )
     hints = [f"did you mean '{next(one for one in names if one.lstrip('-') == near)}'?"] if near else []
     if command.overrides:
-        hints.append(f"settings are written without dashes, as in {bare}={value or 'VALUE'}")
+        hints.append(f"{'S' if near else 's'}ettings are written without dashes, as in {bare}={value or 'VALUE'}")
     elif not near:
         hints.append(f"options: {', '.join(names)}")
-    return wrong(command, f"unknown option {name}: {' or else '.join(hints)}")
+    return wrong(command, f"unknown option {name}: {' '.join(hints)}")
 
 
 def wrong(command: Command, message: str) -> UsageError:

@@ -38,7 +38,8 @@ class Positional:
 class Option:
     """Words with dashes. attribute: of the stage's Arguments. value: the name of its value in the help; None for a switch.
 
-    lone: what the option means without a value; None where it needs one. apart: the attribute of an option that excludes this one.
+    lone: what the option means without a value; None where it needs one. choices: its values; empty for any. apart: the attribute of an
+    option that excludes this one.
     An option without text is taken, and left out of the help.
     """
 
@@ -48,6 +49,7 @@ class Option:
     value: str | None = None
     default: Any = None
     lone: str | None = None
+    choices: tuple[str, ...] = ()
     convert: Callable[[str], Any] = str
     apart: str | None = None
 
@@ -76,10 +78,15 @@ HYDRA = (
         "with `pipeline`, take the settings of params.yaml and write to the pipeline's folders",
         value="NAME",
     ),
-    Option("cfg", ("--cfg", "-c"), "print the settings instead of running: job, hydra or all", value="PART"),
+    Option("cfg", ("--cfg", "-c"), "print the settings instead of running", value="PART", choices=("job", "hydra", "all")),
     Option("resolve", ("--resolve",), "with --cfg, print values in place of the references to them"),
     Option(
-        "info", ("--info", "-i"), "print how Hydra composes: all, config, defaults, defaults-tree, plugins, searchpath", "PART", lone="all"
+        "info",
+        ("--info", "-i"),
+        "print how Hydra composes the settings",
+        value="PART",
+        lone="all",
+        choices=("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
     ),
     Option("hydra_help", ("--hydra-help",), "show all options of Hydra"),
     Option("config_path", ("-cp", "--config-path"), value="FOLDER"),
@@ -107,7 +114,7 @@ _COMMANDS = (
     Command(
         "init",
         "look at a folder of labelled images, and write the configuration that reads it",
-        "Says which format it takes the folder for and why, and writes conf/data/<name>.yaml. The images are left as they are.",
+        "Says which format it takes the folder for and why, and writes `conf/data/<name>.yaml`. The images are left as they are.",
         (
             ("seg init /path/to/mydata", "writes conf/data/mydata.yaml"),
             ("seg init /path/to/mydata --as folders --name cells", "takes it for another format"),
@@ -135,7 +142,7 @@ _COMMANDS = (
     _stage(
         "prepare",
         "read, check and split the raw data set into data/prepared",
-        "By hand it writes below outputs/prepare; with -cn pipeline to `paths.prepare`.",
+        "By hand it writes below outputs/prepare; with `-cn pipeline` to `paths.prepare`.",
         ("seg prepare data=mydata", "one data set, below outputs/prepare"),
         ("seg prepare -cn pipeline", "with the settings of params.yaml, into data/prepared"),
     ),
@@ -143,14 +150,14 @@ _COMMANDS = (
         "doctor",
         "look through the raw data set, and show on a page what is wrong with it",
         "Reads and checks the raw data as `prepare` does, and prepares nothing. doctor.html shows the findings, doctor.json lists them. "
-        "The exit code is 1 if there are errors. With -cn pipeline it writes to `paths.doctor`.",
+        "The exit code is 1 if there are errors. With `-cn pipeline` it writes to `paths.doctor`.",
         ("seg doctor data=mydata", "the page is below outputs/doctor"),
         ("seg doctor -cn pipeline", "with the settings of params.yaml"),
     ),
     _stage(
         "augment",
         "compile the augmentation policy, draw its preview and copies",
-        "Reads `paths.prepare`. By hand it writes below outputs/augment; with -cn pipeline to `paths.augment`.",
+        "Reads `paths.prepare`. By hand it writes below outputs/augment; with `-cn pipeline` to `paths.augment`.",
         ("seg augment augment=heavy", "see the preview below outputs/augment"),
     ),
     _stage(
@@ -171,8 +178,8 @@ _COMMANDS = (
         "sweep",
         "search for settings: train with many, and keep the best as an experiment",
         "A sampler draws settings from sweep.space. Each training is a process of its own, and one that lags behind is ended early. "
-        "The settings with the best validation figure become conf/experiment/<study>.yaml. The same command goes on with a study that was "
-        "interrupted. It needs optuna: pip install -e '.[sweep]'.",
+        "The settings with the best validation figure become `conf/experiment/<study>.yaml`. The same command goes on with a study that "
+        "was interrupted. It needs optuna: `pip install -e '.[sweep]'`.",
         (
             ("seg sweep sweep=sgd", "learning rate, weight decay and warm-up of SGD"),
             ("seg sweep sweep.trials=50 trainer.max_epochs=20", "50 trainings of 20 epochs"),

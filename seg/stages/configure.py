@@ -39,8 +39,8 @@ def run(project: Path, given: Arguments) -> None:
     """Bring params.yaml and data/raw up to date."""
     if given.clear and given.overrides:
         raise UsageError(
-            f"configure: --clear forgets the recorded overrides, and {given.overrides[0]} is one to record; give one of them: "
-            "overrides replace the recorded ones by themselves"
+            f"configure: --clear forgets the recorded overrides, and {given.overrides[0]} is one to record; leave --clear out, as "
+            "overrides replace those that were recorded before"
         )
     overrides = list(given.overrides) if given.overrides or given.clear else None
     conf, path = conf_folder(project), project / PARAMS
