@@ -71,6 +71,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     """Build the model, and export it as each of the formats."""
     import torch
 
+    from seg.catalogue.options import facts
     from seg.configure.compose import compose
     from seg.configure.config import checked
     from seg.core.errors import InputError
@@ -81,7 +82,6 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
     from seg.predict.network import Facts
-    from seg.stages.models import facts
 
     instances = task == "instance"
     overrides = [f"task={task}", f"model={name}", *(SMALLER if instances and name != "mask_rcnn_small" else [])]

@@ -140,11 +140,11 @@ def describe(overrides: list[str]) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from seg.catalogue.options import facts
     from seg.configure.compose import compose
     from seg.configure.config import checked
     from seg.models.build import build_model
     from seg.models.dry_run import freeze_unused
-    from seg.stages.models import facts
 
     config = checked(compose(ROOT / "conf", overrides)[0])
     model = build_model(config, facts(config), pretrained=False).eval()

@@ -227,12 +227,12 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
     """unet_small as a checkpoint of `train` would have it. plain: float32 with contiguous channels."""
     import torch
 
+    from seg.catalogue.options import facts
     from seg.configure.compose import compose
     from seg.configure.config import checked
     from seg.models.build import build_model
     from seg.models.checkpoint import LoadedCheckpoint
     from seg.predict.network import CheckpointNetwork
-    from seg.stages.models import facts
 
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

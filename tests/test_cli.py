@@ -44,7 +44,8 @@ def test_help_lists_the_commands() -> None:
 
 def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
     shown = seg("train", "--help").stdout
-    assert "usage: seg train [OVERRIDE ...] [-m]" in shown
+    assert "usage: seg train [OVERRIDE ...] [-m] [-cn NAME]" in shown
+    assert shown.count("usage") == 1
     assert "optimizer: adamw, sgd" in shown
     assert "max_epochs: " in shown
     assert "segmentation_models_pytorch.Unet" in shown
@@ -59,7 +60,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, export, init, "
             "lr, models, predict, prepare, sweep, train)",
         ),
-        (["train", "--model=fcn"], 2, "error: unknown option --model=fcn: settings are written without dashes, as in model=VALUE"),
+        (["train", "--model=fcn"], 2, "error: train: unknown option --model: settings are written without dashes, as in model=fcn"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
         (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
@@ -75,7 +76,17 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (["prepare", "data=folders", "data.root=data"], 1, "error: data.root=data: data/raw is kept for a link to the data set"),
         (["prepare", "data.split.ratios.train=0.9"], 1, "expected train, val and test that sum to 1, got 1.15"),
         (["prepare", "data=folders", "data.root=/nowhere"], 1, "error: data.root=/nowhere: there is no such folder"),
-        pytest.param(["export"], 2, "error: export: expected one checkpoint, got 0; see seg export --help", marks=pytest.mark.slow),
+        (["export"], 2, "error: export: expected a CHECKPOINT: a checkpoint of training, such as artifacts/train/best.ckpt; see seg"),
+        (["model=fcn", "train"], 2, "error: model=fcn: the command comes first, as in seg train model=fcn"),
+        (["--encoders"], 2, "error: --encoders: is no option of seg itself; write seg models --encoders"),
+        (
+            ["train", "model=unet,fcn"],
+            1,
+            "error: model=unet,fcn: gives several values, where one is expected",
+        ),
+        (["train", "unet"], 1, "error: 'unet' is not an override: write key=value; did you mean model=unet?"),
+        (["train", "a=b=c"], 1, "error: a=b=c: cannot be read as key=value (mismatched input '=' expecting <EOF>)"),
+        (["train", "-cn", "pipelin"], 2, "error: -cn pipelin: there is no conf/pipelin.yaml; did you mean 'pipeline'?"),
         pytest.param(["evaluate", "paths.train=/nowhere"], 1, "error: /nowhere/best.ckpt: cannot be read", marks=pytest.mark.slow),
         pytest.param(["train", "paths.augment=/nowhere"], 1, "error: /nowhere", marks=pytest.mark.slow),
     ],

@@ -1,7 +1,7 @@
 """conf/ and overrides -> plain data; every mistake becomes one line with the nearest right name."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,16 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     return plain(config), choices
 
 
-def explain(conf: Path, overrides: list[str]) -> None:
-    """Raise ConfigError for the first override that names no group, option or key there is; sweeps are looked through."""
-    parsed, groups, selected = _parse(overrides), _groups(conf), []
+def explain(conf: Path, overrides: list[str], sweep: bool = False) -> None:
+    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values."""
+    groups, selected = _groups(conf), list[str]()
+    parsed = _parse(overrides, groups)
     for override in parsed:
+        if override.is_sweep_override() and not sweep:
+            raise ConfigError(
+                f"{override.input_line}: gives several values, where one is expected; to run once for each, write seg train -m "
+                f"{override.input_line}; a value with a comma is written in quotes or brackets"
+            )
         key = override.get_key_element()
         if key in groups and not override.is_delete():
             for option in _values(override):
@@ -41,7 +47,8 @@ def explain(conf: Path, overrides: list[str]) -> None:
 
 def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
     """The same for overrides of `recorded`, a params.yaml, whose options were chosen when it was written."""
-    parsed, groups = _parse(overrides), _groups(conf)
+    groups = _groups(conf)
+    parsed = _parse(overrides, groups)
     for override, text in zip(parsed, overrides, strict=True):
         if override.get_key_element() in groups:
             raise ConfigError(f"{text}: params.yaml, which -cn pipeline reads, has no options; run `seg configure {text}` first")
@@ -74,14 +81,22 @@ def _unknown_key(key: str, keys: list[str], groups: list[str]) -> str:
     return f"unknown key {key}: {hint}{added}"
 
 
-def _parse(overrides: list[str]) -> list[Override]:
+def _parse(overrides: list[str], groups: Mapping[str, Collection[str]]) -> list[Override]:
+    parser, parsed = OverridesParser.create(), list[Override]()
     for text in overrides:
         if "=" not in text and not text.startswith("~"):
-            raise ConfigError(f"{text!r} is not an override: write key=value")
-    try:
-        return OverridesParser.create().parse_overrides(overrides)
-    except HydraException as error:
-        raise ConfigError(_one_line(error)) from None
+            meant = [f"{group}={text}" for group, options in groups.items() if text in options]
+            hint = f"; did you mean {' or '.join(meant)}?" if meant else f", as in data.root={text}" if Path(text).is_dir() else ""
+            raise ConfigError(f"{text!r} is not an override: write key=value{hint}")
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException as error:
+            why = _one_line(error).partition(" See https")[0]
+            raise ConfigError(
+                f"{text}: cannot be read as key=value ({why}); write no spaces around the first =, and put a value with one of =,:()[]{{}} "
+                "into quotes within the shell's, as in 'key=\"a=b\"'"
+            ) from None
+    return parsed
 
 
 def _values(override: Override) -> list[str]:

@@ -35,7 +35,7 @@ def origin(project: Path) -> Path:
     return Path(before) if found else path
 
 
-NO_EFFECT = ("seg.cli", "seg.__main__", "seg.configure", "seg.runtime")
+NO_EFFECT = ("seg.cli", "seg.__main__", "seg.commands", "seg.configure", "seg.runtime")
 """Modules and rooms that cannot change what a training makes: an edit of theirs throws no interrupted training away."""
 
 

@@ -89,7 +89,8 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), or set paths.train"
+            f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), or name another checkpoint: its file, "
+            "or for `seg evaluate` its folder, paths.train"
         ) from None
     except Exception as error:
         raise DataError(f"{path}: is not a checkpoint of seg ({' '.join(str(error).split())[:200]})") from None

@@ -121,48 +121,6 @@ def encoder_names() -> list[str]:
     return [*smp.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
 
 
-def describe(name: str) -> tuple[int, list[int]]:
-    """The number of an encoder's parameters, and the strides at which it gives features.
-
-    Strides are found with an image of 224 x 224 pixels; none where the encoder does not take it, or gives no maps of features.
-    """
-    register()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with torch.device("meta"):  # nothing is allocated or computed
-                return _described(name)
-        except RuntimeError:  # some look at values while they are built
-            return _described(name)
-
-
-def _described(name: str) -> tuple[int, list[int]]:
-    try:
-        encoder = _deepest(name)
-    except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):  # timm's without maps of features
-        return sum(p.numel() for p in timm.create_model(name[3:]).parameters()), []
-    count = sum(p.numel() for p in encoder.parameters())
-    try:
-        with torch.no_grad():
-            given = encoder.eval()(torch.zeros(1, 3, 224, 224))
-    except (RuntimeError, AssertionError, ValueError):
-        return count, []
-    features = given[0] if isinstance(given, tuple) else given[1:]  # a vision transformer also gives its class tokens
-    return count, [224 // f.shape[-1] for f in features if f.numel()]
-
-
-def _deepest(name: str) -> nn.Module:
-    for depth in (5, 4, 3):
-        try:
-            return smp.get_encoder(name, depth=depth, weights=None)
-        except ValueError as error:
-            if name.startswith("tu-") and "downsampling pattern" in str(error):
-                return smp.TimmViTEncoder(name[3:], pretrained=False, dynamic_img_size=True)
-            if "stages" not in str(error):
-                raise
-    raise ValueError(name)
-
-
 def check_encoder(name: str, weights: str | None) -> None:
     """Raise ConfigError where there is no encoder `name`, or none with such weights; from scratch where `weights` is None."""
     register()

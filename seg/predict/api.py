@@ -86,12 +86,12 @@ def load(*paths: str | Path, **settings: Any) -> Predictor:
     answer together.
     """
     given = [f"predict.{key}={_written(value)}" for key, value in settings.items()]
-    return predictor_of([Path(path) for path in paths], settings_of(given))
+    return predictor_of([Path(path) for path in paths], settings_of(given, Path.cwd()))
 
 
-def settings_of(overrides: Sequence[str]) -> PredictSettings:
-    """What predicting is done with: conf/predict of the project that one stands in, or of the package."""
-    return PredictSettings.of(read_group(Path.cwd(), "predict", overrides, "predict"))
+def settings_of(overrides: Sequence[str], project: Path) -> PredictSettings:
+    """What predicting is done with: conf/predict of the project, or, in a folder that is none, of the package."""
+    return PredictSettings.of(read_group(project, "predict", overrides, "predict"))
 
 
 def predictor_of(paths: Sequence[Path], cfg: PredictSettings) -> Predictor:

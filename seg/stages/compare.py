@@ -1,12 +1,11 @@
 """`compare`: two or more evaluations of the same images -> compare.html, differences.csv and per_image.csv, and a table on the console."""
 
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -34,9 +33,14 @@ from seg.settings.task import Task
 OWN = ("compare.html", "differences.csv", "per_image.csv")
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"compare: {message}; see seg compare --help")
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. data: the prepared data that were evaluated. images: how many of each kind are shown."""
+
+    runs: Sequence[str]
+    out: Path = Path("artifacts/compare")
+    data: Path | None = None
+    images: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,12 @@ class Settings:
             raise DataError(f"{found.name}: {RECORD}: {explain(error, Task)}; evaluate again") from None
 
 
-def run(project: Path, arguments: list[str]) -> None:
-    """Compare. `arguments`: as on the command line."""
-    given = _parse(arguments)
+def run(project: Path, given: Arguments) -> None:
+    """Compare."""
+    if twice := next((name for name in given.runs if given.runs.count(name) > 1), None):
+        raise UsageError(f"compare: {twice} is named twice; see seg compare --help")
     params = compose(conf_folder(project), [])[0]
-    prepared = Path(given.data or params["paths"]["prepare"])
+    prepared = given.data or Path(params["paths"]["prepare"])
     with ExitStack() as open_folders:
         scratch = Path(open_folders.enter_context(TemporaryDirectory(prefix="seg-compare-")))
         runs = []
@@ -76,29 +81,13 @@ def run(project: Path, arguments: list[str]) -> None:
             _refuse_others(runs[0], other)
         info = read_info(prepared)
         _refuse_other_data(runs[0], prepared, info)
-        with replaced_folder(Path(given.out), OWN) as partial:
+        with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
             write_rows(partial / "differences.csv", difference_rows(comparison))
             write_rows(partial / "per_image.csv", image_rows(comparison))
     _print(comparison)
-    print(f"see {Path(given.out) / 'compare.html'}")
-
-
-def _parse(arguments: list[str]) -> Any:
-    parser = _Parser(add_help=False)
-    parser.add_argument("runs", nargs="*", metavar="RUN")
-    parser.add_argument("--out", default="artifacts/compare")
-    parser.add_argument("--data")
-    parser.add_argument("--images", type=int, default=8)
-    given = parser.parse_args(arguments)
-    if len(given.runs) < 2:
-        parser.error(f"expected two runs or more, got {', '.join(given.runs) or 'none'}")
-    if twice := next((name for name in given.runs if given.runs.count(name) > 1), None):
-        parser.error(f"{twice} is named twice")
-    if given.images < 0:
-        parser.error(f"--images: expected 0 or more, got {given.images}")
-    return given
+    print(f"see {given.out / 'compare.html'}")
 
 
 def _refuse_others(first: FoundRun, other: FoundRun) -> None:

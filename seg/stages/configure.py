@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -15,7 +17,7 @@ from omegaconf import OmegaConf
 from seg.configure.compose import compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.core.environment import conf_folder
-from seg.core.errors import ConfigError
+from seg.core.errors import ConfigError, UsageError
 from seg.project.code import SECTION, digests, tracks_code
 from seg.settings.inputs import RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.settings.section import Params, leaves
@@ -26,8 +28,22 @@ HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `ove
 OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
 
 
-def run(project: Path, overrides: list[str] | None = None) -> None:
-    """Bring params.yaml and data/raw up to date; `overrides`, when given, replace the recorded ones."""
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. overrides: they replace the recorded ones, if there are any. clear: forget the recorded ones."""
+
+    overrides: Sequence[str] = ()
+    clear: bool = False
+
+
+def run(project: Path, given: Arguments) -> None:
+    """Bring params.yaml and data/raw up to date."""
+    if given.clear and given.overrides:
+        raise UsageError(
+            f"configure: --clear forgets the recorded overrides, and {given.overrides[0]} is one to record; leave --clear out, as "
+            "overrides replace those that were recorded before"
+        )
+    overrides = list(given.overrides) if given.overrides or given.clear else None
     conf, path = conf_folder(project), project / PARAMS
     old = read(path) if path.exists() else None
     in_experiment = old is not None and "DVC_EXP_NAME" in os.environ and overrides is None

@@ -1,11 +1,12 @@
 """`export`: a checkpoint -> a file that holds the way from stored pixels to the network's outputs, compared with the checkpoint."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seg.configure.read import read_group
-from seg.core.errors import ConfigError, DataError, UsageError
+from seg.core.errors import ConfigError, DataError
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
@@ -21,6 +22,14 @@ AS_THEY_ARE = ("out", "images", "size")
 
 
 @dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. overrides: KEY=VALUE, keys of `export`, or paths.prepare."""
+
+    checkpoint: Path
+    overrides: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """What was written: the file, its description, how it differs from the checkpoint, and its size in bytes."""
 
@@ -30,9 +39,9 @@ class Exported:
     weight: int
 
 
-def run(project: Path, arguments: list[str]) -> Exported:
-    """Write the file and compare it. `arguments`: as on the command line. Raises InputError where it cannot be."""
-    path, cfg = _parsed(project, arguments)
+def run(project: Path, given: Arguments) -> Exported:
+    """Write the file and compare it. Raises InputError where it cannot be."""
+    path, cfg = given.checkpoint, ExportSettings.of(read_group(project, "export", [_override(o) for o in given.overrides], "export"))
     settings = cfg.export
     out = _out(path, settings)
     size = _size(settings.size)
@@ -75,16 +84,6 @@ def run(project: Path, arguments: list[str]) -> Exported:
     print(f"compared with PyTorch on {len(images)} {kind} and {len(batches) - len(images)} random batches:")
     print(f"  {found.line()}")
     return Exported(out, description, found, weight)
-
-
-def _parsed(project: Path, arguments: list[str]) -> tuple[Path, ExportSettings]:
-    """The checkpoint, and the configuration with the given keys of `export`."""
-    paths = [a for a in arguments if "=" not in a]
-    if len(paths) != 1 or paths[0].startswith("-"):
-        got = f"unknown option {paths[0]}" if paths and paths[0].startswith("-") else f"expected one checkpoint, got {len(paths)}"
-        raise UsageError(f"export: {got}; see seg export --help")
-    given = [_override(a) for a in arguments if "=" in a]
-    return Path(paths[0]), ExportSettings.of(read_group(project, "export", given, "export"))
 
 
 def _override(argument: str) -> str:

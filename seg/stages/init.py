@@ -2,14 +2,13 @@
 
 import os
 import re
-from argparse import ArgumentParser
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.core.environment import conf_folder
-from seg.core.errors import ConfigError, DataError, UsageError, did_you_mean
+from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.recognise.formats import formats_of, image_facts
 from seg.recognise.guess import Guess
 from seg.recognise.listing import list_folder
@@ -18,26 +17,25 @@ from seg.recognise.write import as_yaml
 OTHERS = 4  # further guesses that are named
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"init: {message}; see seg init --help")
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. name: of conf/data/<name>.yaml. format: the option of conf/data to take the folder for. force: replace."""
+
+    folder: Path
+    name: str | None = None
+    format: str | None = None
+    force: bool = False
 
 
-def run(project: Path, arguments: list[str]) -> None:
-    """Write the configuration. `arguments`: as on the command line."""
-    parser = _Parser(prog="seg init", description="Look at a folder of labelled images and write the configuration that reads it.")
-    parser.add_argument("folder", type=Path, help="the folder that holds images and labels")
-    parser.add_argument("--name", help="of the option: conf/data/<name>.yaml; the folder's own name if left out")
-    parser.add_argument("--as", dest="option", metavar="FORMAT", help="an option of conf/data to take it for, where several fit")
-    parser.add_argument("--force", action="store_true", help="replace conf/data/<name>.yaml")
-    given = parser.parse_args(arguments)
+def run(project: Path, given: Arguments) -> None:
+    """Write the configuration."""
     conf = conf_folder(project)
     name = _name(given.name, given.folder)
     path = conf / "data" / f"{name}.yaml"
     if path.exists() and not given.force:
         raise ConfigError(f"{path}: is there already; give another name, as in --name my_{name}, or replace it with --force")
     listing = list_folder(given.folder)
-    guess, others = _chosen(formats_of(listing), given.option, given.folder)
+    guess, others = _chosen(formats_of(listing), given.format, given.folder)
     channels, data_range = image_facts(listing, guess)
     text = as_yaml(guess, conf / "data" / f"{guess.option}.yaml", name, _root(project, given.folder), channels, data_range)
     before = path.read_text() if path.exists() else None

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -28,8 +29,16 @@ A segmentation project of [seg](https://pypi.org/project/seg/). All settings lie
 HEAD = "# The pipeline. `params:` names the sections of params.yaml that a stage reads; code.<stage> is a digest of the package's code.\n"
 
 
-def run(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. folder: of the project."""
+
+    folder: Path
+
+
+def run(project: Path, given: Arguments) -> None:
     """Write the project. InputError where the folder holds something already."""
+    folder = given.folder
     if folder.exists() and (not folder.is_dir() or any(p.name != ".git" for p in folder.iterdir())):
         raise InputError(f"{folder}: is there already, and not empty; name a folder that is new")
     _write(folder)

@@ -1,13 +1,13 @@
 """`predict`: a model and images that nobody labelled -> class maps or instances, as files."""
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from seg.core.errors import DataError, UsageError, plural
+from seg.core.errors import DataError, plural
 from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:
@@ -18,42 +18,29 @@ if TYPE_CHECKING:
     from seg.predict.write.writers import Writers
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
-MODEL_SUFFIXES = (".ckpt", ".onnx", ".pt2", ".xml")
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"predict: {message}; see seg predict --help")
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. inputs: files, folders, patterns. overrides: of conf/predict. force: replace outputs. skip: leave them."""
+
+    models: Sequence[Path]
+    inputs: Sequence[str]
+    overrides: Sequence[str] = ()
+    out: Path = Path("predictions")
+    force: bool = False
+    skip: bool = False
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Predict. `arguments`: as on the command line. Raises DataError at the end where an image could not be read."""
-    parser = _Parser(
-        prog="seg predict",
-        description="Predict images with a trained model. Overrides are keys of conf/predict, such as predict.outputs=[classes,overlay] "
-        "or predict.score_threshold=0.3.",
-    )
-    parser.add_argument(
-        "words",
-        nargs="+",
-        metavar="MODEL INPUT",
-        help="a checkpoint of training, such as artifacts/train/best.ckpt, or a file of seg export, "
-        "or several as an ensemble; then images, folders, patterns in quotes, videos; and KEY=VALUE",
-    )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder of the outputs (%(default)s)")
-    there = parser.add_mutually_exclusive_group()
-    there.add_argument("--force", action="store_true", help="replace outputs that are there already")
-    there.add_argument("--skip", action="store_true", help="leave images out whose outputs are there already")
-    given = parser.parse_intermixed_args(list(arguments))
-    overrides = [word for word in given.words if "=" in word and not Path(word).exists()]
-    models = [word for word in given.words if Path(word).suffix in MODEL_SUFFIXES]
+def run(project: Path, given: Arguments) -> None:
+    """Predict. Raises DataError at the end where an image could not be read."""
     from seg.predict.api import predictor_of, settings_of  # these import torch, which takes seconds
     from seg.predict.inputs import inputs_of
     from seg.predict.write.writers import Writers
 
-    cfg = settings_of(overrides)
-    inputs = inputs_of([word for word in given.words if word not in overrides + models], given.out)
-    predictor = predictor_of([Path(model) for model in models], cfg)
+    cfg = settings_of(given.overrides, project)
+    inputs = inputs_of(given.inputs, given.out)
+    predictor = predictor_of(given.models, cfg)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     todo = _not_there(inputs, writers, given.force, given.skip)
     bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)

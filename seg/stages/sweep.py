@@ -29,9 +29,16 @@ ROOT = Path("outputs/sweeps")
 POLL = 0.2  # seconds between looks at the trainings
 
 
-def run(project: Path, overrides: Sequence[str]) -> None:
-    """Sweep. `overrides`: as on the command line; they hold for every trial. ConfigError where not one trial has a value at the end."""
-    conf = conf_folder(project)
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Of the command line. overrides: they hold for every trial."""
+
+    overrides: Sequence[str] = ()
+
+
+def run(project: Path, given: Arguments) -> None:
+    """Sweep. ConfigError where no trial has a value at the end."""
+    conf, overrides = conf_folder(project), given.overrides
     library()
     params, _ = compose(conf, list(overrides))
     cfg = checked(params)

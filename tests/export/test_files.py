@@ -10,13 +10,13 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+from typed import typed
 from untrained import CLASSES, CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import ConfigError, DataError
 from seg.models.checkpoint import LoadedCheckpoint
 from seg.predict.exported import ExportedNetwork, open_exported
 from seg.predict.network import CheckpointNetwork
-from seg.stages import export
 
 pytestmark = pytest.mark.slow
 
@@ -46,13 +46,15 @@ def checkpoint(folder: Path) -> LoadedCheckpoint:
 
 @pytest.fixture(scope="module")
 def files(folder: Path, checkpoint: LoadedCheckpoint) -> dict[str, Path]:
-    return {form: export.run(ROOT, [str(folder / "best.ckpt"), f"format={form}", NONE]).path for form in FORMATS}
+    return {form: typed("export", ROOT, [str(folder / "best.ckpt"), f"format={form}", NONE]).path for form in FORMATS}
 
 
 @pytest.fixture(scope="module")
 def classes(folder: Path, checkpoint: LoadedCheckpoint) -> Path:
     """A file that gives classes."""
-    return export.run(ROOT, [str(folder / "best.ckpt"), "argmax=true", "format=torch_export", f"out={folder / 'classes.pt2'}", NONE]).path
+    return typed(
+        "export", ROOT, [str(folder / "best.ckpt"), "argmax=true", "format=torch_export", f"out={folder / 'classes.pt2'}", NONE]
+    ).path
 
 
 def test_each_library_alone_gives_the_logits_of_any_size(files: dict[str, Path], checkpoint: LoadedCheckpoint) -> None:
@@ -106,7 +108,7 @@ def test_all_formats_say_the_same(files: dict[str, Path]) -> None:
 @pytest.mark.parametrize("form", ["torch_export", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_the_same_checkpoint_gives_the_same_bytes(files: dict[str, Path], folder: Path, form: str) -> None:
     out = folder / f"again{files[form].suffix}"
-    export.run(ROOT, [str(folder / "best.ckpt"), f"format={form}", f"out={out}", NONE])
+    typed("export", ROOT, [str(folder / "best.ckpt"), f"format={form}", f"out={out}", NONE])
     assert out.read_bytes() == files[form].read_bytes()
 
 
@@ -122,7 +124,7 @@ def test_classes_come_without_scores(classes: Path, checkpoint: LoadedCheckpoint
 
 
 def test_a_file_of_one_size_takes_no_other(folder: Path, checkpoint: LoadedCheckpoint) -> None:
-    made = export.run(ROOT, [str(folder / "best.ckpt"), "size=40x48", "format=torch_export", f"out={folder / 'one.pt2'}", NONE])
+    made = typed("export", ROOT, [str(folder / "best.ckpt"), "size=40x48", "format=torch_export", f"out={folder / 'one.pt2'}", NONE])
     network = open_exported(made.path, "cpu")
     assert (network.description.size, network.description.minimum) == ((40, 48), (40, 48))
     assert json.loads(network.description.to_text()["dynamic"]) == ["batch"]
@@ -144,6 +146,6 @@ def test_five_channels_and_gray_images(folder: Path) -> None:
     for channels in (5, 1):
         path = folder / f"channels{channels}.ckpt"
         loaded = untrained(path, "model.stride=8", network=CONVOLUTION, channels=channels)
-        network: ExportedNetwork = open_exported(export.run(ROOT, [str(path), "format=torch_export", NONE]).path, "cpu")
+        network: ExportedNetwork = open_exported(typed("export", ROOT, [str(path), "format=torch_export", NONE]).path, "cpu")
         images = noise(1, 33, 21, channels)
         torch.testing.assert_close(network.logits(images), reference(loaded).logits(images), atol=2e-5, rtol=0)

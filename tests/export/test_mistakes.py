@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import ConfigError, DataError, InputError, UsageError
@@ -39,9 +40,13 @@ def folder(tmp_path: Path, checkpoint: bytes) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "kind", "answer"),
     [
-        ([], UsageError, "export: expected one checkpoint, got 0; see seg export --help"),
-        (["a.ckpt", "b.ckpt"], UsageError, "export: expected one checkpoint, got 2"),
-        (["--format", "onnx"], UsageError, "export: unknown option --format; see seg export --help"),
+        ([], UsageError, "export: expected a CHECKPOINT: a checkpoint of training, such as"),
+        (["a.ckpt", "b.ckpt"], UsageError, "export: expected one CHECKPOINT, got 2: a.ckpt b.ckpt; see seg export --help"),
+        (
+            ["--format", "onnx"],
+            UsageError,
+            "export: unknown option --format: settings are written without dashes, as in format=VALUE",
+        ),
         (["best.ckpt", "formt=onnx"], ConfigError, "export: unknown key formt: did you mean 'format'?"),
         (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx', 'torch_export' or 'openvino'"),
         (["best.ckpt", "check.tolerance=two"], ConfigError, "export.check.tolerance='two': expected number"),
@@ -57,7 +62,7 @@ def test_a_mistake_is_said_in_one_line(
 ) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(kind) as error:
-        export.run(ROOT, arguments)
+        typed("export", ROOT, arguments)
     assert type(error.value) is kind
     assert answer in str(error.value)
     assert "\n" not in str(error.value)
@@ -72,7 +77,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(ConfigError, match=f"^format={form}: needs the package {package}; pip install {command}$"):
-        export.run(ROOT, [str(folder / "best.ckpt"), f"format={form}"])
+        typed("export", ROOT, [str(folder / "best.ckpt"), f"format={form}"])
 
 
 def test_instances_are_refused_before_any_work_where_they_cannot_be_exported(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_instances_are_refused_before_any_work_where_they_cannot_be_exported(tmp
         ("argmax=true", "task is instance; leave it out"),
     ):
         with pytest.raises(ConfigError, match=answer):
-            export.run(ROOT, [str(tmp_path / "best.ckpt"), argument, "images=nowhere"])
+            typed("export", ROOT, [str(tmp_path / "best.ckpt"), argument, "images=nowhere"])
 
 
 def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +103,9 @@ def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_s
     with pytest.raises(
         DataError, match=r"best\.pt2: not written, since it does not do what .*best\.ckpt does: a difference of .* of the logits'"
     ):
-        export.run(ROOT, [str(folder / "best.ckpt"), *PT2])
+        typed("export", ROOT, [str(folder / "best.ckpt"), *PT2])
     assert {path.name: path.read_bytes() for path in folder.glob("*.pt2")} == {"best.pt2": b"before"}
-    export.run(ROOT, [str(folder / "best.ckpt"), *PT2, "check.tolerance=0.5", "check.differing=1.0"])
+    typed("export", ROOT, [str(folder / "best.ckpt"), *PT2, "check.tolerance=0.5", "check.differing=1.0"])
     assert len((folder / "best.pt2").read_bytes()) > 1000
 
 
@@ -142,7 +147,7 @@ class Trap:
 
 def test_nothing_in_a_program_is_unpickled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    good = export.run(ROOT, ["best.ckpt", *PT2]).path
+    good = typed("export", ROOT, ["best.ckpt", *PT2]).path
     load_program(good)
 
     def changed(record: str, content: bytes | None = None, key: str | None = None) -> Path:
@@ -178,7 +183,7 @@ def test_what_a_library_says_of_images_it_cannot_run_is_one_line(folder: Path) -
         def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
             raise RuntimeError("shapes\ndo not fit")
 
-    network = Failing(export.run(ROOT, [str(folder / "best.ckpt"), *PT2]).path, "cpu")
+    network = Failing(typed("export", ROOT, [str(folder / "best.ckpt"), *PT2]).path, "cpu")
     with pytest.raises(DataError, match=r"best\.pt2: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
         network.predict(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 from torch import nn
+from typed import typed
 from untrained import ROOT, untrained
 
 from seg.export.check import Instances, Pixels
 from seg.export.graph import BinnedMean
 from seg.predict.exported import open_exported
 from seg.predict.network import CheckpointNetwork
-from seg.stages import export
 
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=64"]
 DRAWN = ["paths.prepare=none", "check.images=1"]
@@ -41,7 +41,7 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
 )
 def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], form: str) -> None:
     loaded = untrained(tmp_path / "best.ckpt", *overrides)
-    made = export.run(ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
+    made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
     assert isinstance(made.found, Pixels)
     assert made.found.logits is not None
     assert made.found.logits <= 1e-4 * made.found.span
@@ -63,7 +63,7 @@ def test_bins_have_the_means_of_torchs_adaptive_pooling(size: tuple[int, int]) -
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
     loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model.scale=[96,144]")
-    made = export.run(ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
+    made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
     assert isinstance(made.found, Instances)
     assert made.found.instances > 50
     network, reference = open_exported(made.path, "cpu"), CheckpointNetwork(loaded, "cpu", "32-true")
@@ -81,6 +81,6 @@ def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
 @pytest.mark.slow
 def test_an_image_without_instances_has_none(tmp_path: Path) -> None:
     untrained(tmp_path / "best.ckpt", "task=instance", "model.network.box_score_thresh=0.9999")
-    network = open_exported(export.run(ROOT, [str(tmp_path / "best.ckpt"), *DRAWN]).path, "cpu")
+    network = open_exported(typed("export", ROOT, [str(tmp_path / "best.ckpt"), *DRAWN]).path, "cpu")
     (prediction,) = network.predict(torch.zeros(1, 3, 50, 60, dtype=torch.uint8))
     assert (len(prediction.scores), prediction.boxes.shape, prediction.masks) == (0, (0, 4), [])

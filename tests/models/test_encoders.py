@@ -9,7 +9,7 @@ from models.test_contract import noise, quadrants
 from seg.core.errors import ConfigError
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
-from seg.models.encoders import TORCHVISION, TorchvisionEncoder, check_encoder, describe
+from seg.models.encoders import TORCHVISION, TorchvisionEncoder, check_encoder
 
 SMALL = {  # family: encoder
     "ResNet": "tu-resnet10t",
@@ -130,22 +130,6 @@ def test_gray_images_change_the_first_convolution_alone(make_config: MakeConfig,
 )
 def test_known_encoders_are_known(name: str) -> None:
     check_encoder(name, None)
-
-
-@pytest.mark.parametrize(
-    ("name", "strides"),
-    [
-        ("resnet18", [2, 4, 8, 16, 32]),
-        ("tv-squeezenet1_0", [2, 4, 8, 16]),
-        ("mit_b0", [4, 8, 16, 32]),
-        ("tu-vit_tiny_patch16_224", [16] * 4),
-    ],
-)
-def test_an_encoder_is_described(name: str, strides: list[int]) -> None:
-    count, found = describe(name)
-    assert found == strides
-    if name == "resnet18":  # He et al. 2016 has 11,689,512 with its classifier of 512 x 1000 + 1000
-        assert count == 11_689_512 - 513_000
 
 
 def test_squeeze_and_excitation_in_the_decoder(make_config: MakeConfig, make_info: MakeInfo) -> None:

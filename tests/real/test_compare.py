@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from compared import samples_of, write_evaluation
 from sklearn.metrics import jaccard_score
+from typed import typed
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.data.sample import Prediction, Sample
-from seg.stages import compare, prepare
+from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
@@ -37,7 +38,7 @@ def test_the_labels_of_a_nearer_frame_are_the_better_guess(tmp_path: Path, monke
         write_evaluation(tmp_path / name, prepared, config, lambda sample, by=by: Prediction(ahead(by, sample)), "val")  # type: ignore[misc]
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     monkeypatch.chdir(tmp_path)
-    compare.run(tmp_path, ["far", "near", "--data", "prepared"])
+    typed("compare", tmp_path, ["far", "near", "--data", "prepared"])
     with open("artifacts/compare/differences.csv", newline="") as file:
         row = next(r for r in csv.DictReader(file) if r["figure"] == "miou")
     true = np.concatenate([s.semantic[s.semantic != 255] for s in samples])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from typed import typed
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
@@ -14,7 +15,7 @@ from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, save
 from seg.predict.exported import open_exported
 from seg.predict.network import CheckpointNetwork, Network
-from seg.stages import export, prepare
+from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"
@@ -42,7 +43,7 @@ def test_the_miou_of_camvid_is_the_checkpoints(tmp_path: Path) -> None:
         optimizer.step()
     path = tmp_path / "best.ckpt"
     save(path, Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
-    made = export.run(ROOT, [str(path), f"paths.prepare={prepared}"])
+    made = typed("export", ROOT, [str(path), f"paths.prepare={prepared}"])
     networks: list[Network] = [CheckpointNetwork(load(path, config.targets.allow), "cpu", "32-true"), open_exported(made.path, "cpu")]
     names = [c.name for c in info.classes]
     metrics = [SemanticMetrics(names) for _ in networks]

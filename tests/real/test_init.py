@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from typed import typed
 
 from seg.configure.config import Config, checked
 from seg.core.errors import DataError
@@ -75,7 +76,7 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 def initialised(raw: Path, arguments: list[str], composed: list[Config], capsys: pytest.CaptureFixture[str]) -> tuple[str, Config]:
     """The option that a folder is taken for, and its configuration."""
     capsys.readouterr()
-    init.run(Path.cwd(), [str(raw), "--name", "sample", "--force", *arguments])
+    typed("init", Path.cwd(), [str(raw), "--name", "sample", "--force", *arguments])
     first = capsys.readouterr().out.splitlines()[0]
     return first.rpartition(" ")[2], composed[-1]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typed import typed
 
 from seg.configure.compose import compose, explain
 from seg.configure.config import check_signatures, checked
 from seg.core.errors import ConfigError, DataError
-from seg.stages import configure
 from seg.stages.configure import OVERRIDES, checksum, derive, read
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
 def test_a_slip_is_answered_with_the_nearest_right_name(tmp_path: Path, override: str, answer: str) -> None:
     (tmp_path / "conf").symlink_to(CONF)
     with pytest.raises((ConfigError, DataError)) as caught:
-        configure.run(tmp_path, override.split())
+        typed("configure", tmp_path, override.split())
     assert answer in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "params.yaml").exists()
@@ -187,11 +187,11 @@ def test_every_option_composes() -> None:
 
 def test_overrides_given_by_hand_are_recorded_and_cleared(tmp_path: Path) -> None:
     (tmp_path / "conf").symlink_to(CONF)
-    configure.run(tmp_path, ["optimizer.lr=0.5"])
+    typed("configure", tmp_path, ["optimizer.lr=0.5"])
     assert read(tmp_path / "params.yaml")[OVERRIDES] == ["optimizer.lr=0.5"]
-    configure.run(tmp_path)
+    typed("configure", tmp_path, [])
     assert read(tmp_path / "params.yaml")["optimizer"]["lr"] == 0.5
-    configure.run(tmp_path, [])
+    typed("configure", tmp_path, ["--clear"])
     assert read(tmp_path / "params.yaml")["optimizer"]["lr"] != 0.5
 
 
@@ -203,15 +203,15 @@ def test_data_raw_stands_for_the_data_set(tmp_path: Path) -> None:
     outside.mkdir()
     inside.mkdir(parents=True)
     link = project / "data" / "raw"
-    configure.run(project, ["data=folders", f"data.root={outside}"])
+    typed("configure", project, ["data=folders", f"data.root={outside}"])
     assert link.readlink() == outside
-    configure.run(project, ["data=folders", "data.root=data/mine"])
+    typed("configure", project, ["data=folders", "data.root=data/mine"])
     assert str(link.readlink()) == "mine", "relative, so that it holds in a copy of the project"
-    configure.run(project, [])
+    typed("configure", project, ["--clear"])
     assert str(link.readlink()) == "none.txt"
     assert "no such input" in link.read_text()
     with pytest.raises(DataError, match=r"data.root=/nowhere: there is no such folder; set data.root .* to be had from github.com"):
-        configure.run(project, ["data=camvid", "data.root=/nowhere"])
+        typed("configure", project, ["data=camvid", "data.root=/nowhere"])
     assert read(project / "params.yaml")["data"]["name"] == "shapes", "a refused configuration leaves the last one"
 
 
@@ -221,6 +221,6 @@ def test_weights_that_train_writes_are_not_its_input(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     with pytest.raises(ConfigError, match=r"artifacts/train/best\.ckpt: is what `train` writes.*set model\.weights=weights/best\.ckpt"):
-        configure.run(tmp_path, ["model.weights=artifacts/train/best.ckpt"])
-    configure.run(tmp_path, ["model.weights=weights/best.ckpt"])
+        typed("configure", tmp_path, ["model.weights=artifacts/train/best.ckpt"])
+    typed("configure", tmp_path, ["model.weights=weights/best.ckpt"])
     assert str((tmp_path / "data/weights").readlink()) == "../weights/best.ckpt"

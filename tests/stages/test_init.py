@@ -26,6 +26,7 @@ from formats import (
     write_yolo_splits,
 )
 from tiny import picture, read_back, tree, write
+from typed import typed
 
 from seg import cli
 from seg.configure.config import Config, checked
@@ -145,7 +146,7 @@ def test_what_is_written_is_read_as_it_was_drawn(
     raw, out = tmp_path / "raw", tmp_path / "out"
     write_set(raw)
     before = tree(raw)
-    init.run(project, [str(raw)])
+    typed("init", project, [str(raw)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{raw}: taken for {option}"
     assert lines[1].startswith("  because ")
@@ -168,11 +169,11 @@ def test_of_several_formats_the_likeliest_is_taken_and_the_others_are_named(
     write_coco(tmp_path / "raw")
     write_yolo_set(tmp_path / "raw")
     write_masks(tmp_path / "raw")
-    init.run(project, [str(tmp_path / "raw")])
+    typed("init", project, [str(tmp_path / "raw")])
     shown = capsys.readouterr().out
     assert "taken for coco\n" in shown
     assert [line.split(":")[0] for line in shown.splitlines() if "or else" in line] == ["  or else --as yolo", "  or else --as folders"]
-    init.run(project, [str(tmp_path / "raw"), "--as", "folders", "--name", "other"])
+    typed("init", project, [str(tmp_path / "raw"), "--as", "folders", "--name", "other"])
     assert "taken for folders\n" in capsys.readouterr().out
     assert (composed[-1].data.name, composed[-1].data.source.target) == ("other", "seg.sources.folders.Folders")
     assert sorted(tree(project / "conf").keys() - tree(ROOT / "conf").keys()) == ["data/other.yaml", "data/raw.yaml"]
@@ -180,19 +181,19 @@ def test_of_several_formats_the_likeliest_is_taken_and_the_others_are_named(
 
 def test_a_folder_within_the_project_is_named_from_there(project: Path, composed: list[Config]) -> None:
     write_masks(project / "data/My cells (1)")
-    init.run(project, ["data/My cells (1)"])
+    typed("init", project, ["data/My cells (1)"])
     assert (composed[-1].data.name, composed[-1].data.root) == ("my_cells_1", "data/My cells (1)")
 
 
 def test_a_name_that_is_taken_needs_force(project: Path, tmp_path: Path, refused: Refused) -> None:
     raw = write_masks(tmp_path / "raw")
-    init.run(project, [str(raw)])
+    typed("init", project, [str(raw)])
     path = project / "conf/data/raw.yaml"
     first = path.read_text()
     path.write_text("edited")
     refused([str(raw)], f"{path}: is there already; give another name, as in --name my_raw, or replace it with --force")
     assert path.read_text() == "edited"
-    init.run(project, [str(raw), "--force"])
+    typed("init", project, [str(raw), "--force"])
     assert path.read_text() == first
 
 
@@ -221,8 +222,8 @@ def a_file(root: Path) -> None:
 @pytest.mark.parametrize(
     ("write_set", "arguments", "said"),
     [
-        (write_masks, [], "init: the following arguments are required: folder; see seg init --help"),
-        (write_masks, ["RAW", "--nmae", "x"], "init: unrecognized arguments: --nmae x; see seg init --help"),
+        (write_masks, [], "init: expected a FOLDER: the folder that holds images and labels; see seg init --help"),
+        (write_masks, ["RAW", "--nmae", "x"], "init: unknown option --nmae: did you mean '--name'?; see seg init --help"),
         (write_masks, ["RAW", "--name", "a-b"], "--name a-b: expected letters, digits and underscores"),
         (write_masks, ["RAW", "--name", "../x"], "--name ../x: expected letters, digits and underscores"),
         (write_masks, ["RAW", "--as", "floders"], "raw: does not look like floders; did you mean 'folders'?"),
@@ -245,4 +246,4 @@ def test_a_mistake_is_one_line(
 
 def test_outside_of_a_project(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="change into the project's folder first"):
-        init.run(tmp_path, [str(write_masks(tmp_path / "raw"))])
+        typed("init", tmp_path, [str(write_masks(tmp_path / "raw"))])

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typed import typed
 
 from seg.core.errors import ConfigError
-from seg.stages.models import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_models_and_losses_of_conf_are_listed_with_their_size(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(project, [])
+    typed("models", project, [])
     shown = capsys.readouterr().out
     rows = {line.split()[0]: re.split(r"  +", line) for line in shown.splitlines() if line}
     assert rows["pixel"] == ["pixel", "semantic", "24", "A linear classifier"], "3 channels and a bias for each of 6 classes"
@@ -41,27 +41,14 @@ def test_models_and_losses_of_conf_are_listed_with_their_size(project: Path, cap
 
 
 def test_encoders_are_found_by_a_part_of_the_name_or_a_pattern(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(project, ["--encoders", "squeezenet1"])
+    typed("models", project, ["--encoders", "squeezenet1"])
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[0] for row in rows] == ["tv-squeezenet1_0", "tv-squeezenet1_1"]
     assert rows[1] == ["tv-squeezenet1_1", "722,496", "2 4 8 16"]  # torchvision: 1,235,496 with a last convolution of 512 x 1000 + 1000
-    run(project, ["--encoders", "tu-resnet10*"])
+    typed("models", project, ["--encoders", "tu-resnet10*"])
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[3:]} >= {"tu-resnet10t"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "answer"),
-    [
-        (["--encoder"], r"models: unknown argument --encoder; did you mean '--encoders'\?"),
-        (["--encoders", "a", "b"], r"expected one pattern, got 2"),
-        (["--encoders", "resnett18"], r"no encoder's name matches; did you mean resnet18 or"),
-    ],
-)
-def test_a_wrong_argument_is_one_line(project: Path, arguments: list[str], answer: str) -> None:
-    with pytest.raises(ConfigError, match=answer):
-        run(project, arguments)
 
 
 def test_outside_of_a_project_it_says_where_to_stand(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="change into the project's folder first"):
-        run(tmp_path, [])
+        typed("models", tmp_path, [])

@@ -13,6 +13,7 @@ import torch
 from conftest import MakeConfig
 from PIL import Image
 from pycocotools import mask as coco_mask
+from typed import typed
 
 import seg
 from seg.core.errors import ConfigError, DataError, UsageError
@@ -22,7 +23,7 @@ from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, save
 from seg.predict.api import Predictor
 from seg.predict.write.writers import id_map
-from seg.stages import evaluate, export, predict
+from seg.stages import evaluate
 
 QUIET = ["runtime.progress=none"]
 
@@ -49,7 +50,7 @@ def test_files_hold_what_the_evaluation_predicts(semantic: Path, prepared: Path,
     settings = [f"paths.prepare={prepared}", f"paths.train={semantic.parent}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0"]
     evaluate.run(make_config(*settings, *QUIET, "runtime.workers=0"), tmp_path / "evaluated")
     wanted = "predict.outputs=[classes,overlay,confidence,probabilities]"
-    predict.run([str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), wanted, *QUIET])
+    typed("predict", Path.cwd(), [str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), wanted, *QUIET])
     files = sorted((tmp_path / "evaluated/predictions").glob("*.png"))
     assert files
     colors = [c.color for c in read_info(prepared).classes]
@@ -73,7 +74,7 @@ def test_files_hold_what_the_evaluation_predicts(semantic: Path, prepared: Path,
 def test_instances_are_files_that_agree(instance: Path, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["predict.outputs=[coco,ids,overlay]", "predict.score_threshold=0.2", *QUIET]
-    predict.run([str(instance), str(prepared / "test/images"), "--out", str(out), *options])
+    typed("predict", Path.cwd(), [str(instance), str(prepared / "test/images"), "--out", str(out), *options])
     coco = json.loads((out / "coco.json").read_text())
     assert [c["name"] for c in coco["categories"]] == ["disc", "rectangle", "triangle", "rod", "ring"]
     assert [a["id"] for a in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
@@ -93,7 +94,11 @@ def test_instances_are_files_that_agree(instance: Path, prepared: Path, tmp_path
 
 def test_polygons_are_read_again_as_what_was_predicted(semantic: Path, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    predict.run([str(semantic), str(prepared / "test/images"), "--out", str(out), "predict.outputs=[classes,labelme,geojson]", *QUIET])
+    typed(
+        "predict",
+        Path.cwd(),
+        [str(semantic), str(prepared / "test/images"), "--out", str(out), "predict.outputs=[classes,labelme,geojson]", *QUIET],
+    )
     info = read_info(prepared)
     files = sorted((out / "labelme").glob("*.json"))
     assert files
@@ -126,11 +131,13 @@ def test_views_and_several_models_are_merged(semantic: Path, prepared: Path, tmp
         each.append((network.logits(batch).softmax(1) + flipped) / 2)
     expected = torch.stack(each).mean(0)[0].numpy()
     command = [str(semantic), str(other), str(prepared / "test/images"), "--out", str(tmp_path / "out"), *QUIET]
-    predict.run([*command, "predict.outputs=[probabilities]", "predict.views=[identity,hflip]", "predict.precision=32-true"])
+    typed(
+        "predict", Path.cwd(), [*command, "predict.outputs=[probabilities]", "predict.views=[identity,hflip]", "predict.precision=32-true"]
+    )
     name = next((prepared / "test/images").iterdir()).stem
     np.testing.assert_allclose(np.load(tmp_path / f"out/probabilities/{name}.npy"), expected, atol=1e-4)
     with pytest.raises(ConfigError, match=r"hflp"):
-        predict.run([*command, "predict.views=[hflp]"])
+        typed("predict", Path.cwd(), [*command, "predict.views=[hflp]"])
 
 
 def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: Path, tmp_path: Path) -> None:
@@ -138,8 +145,8 @@ def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: 
     tifffile.imwrite(tmp_path / "scan.tif", image, tile=(64, 64), photometric="rgb")
     options = ["predict.tile=64", "predict.tiling.overlap=0.5", "predict.precision=32-true", *QUIET]
     command = [str(semantic), str(tmp_path / "scan.tif"), "--out", str(tmp_path / "out"), *options]
-    predict.run([*command, "predict.outputs=[classes]"])
-    predict.run([*command, "predict.outputs=[tiff]"])
+    typed("predict", Path.cwd(), [*command, "predict.outputs=[classes]"])
+    typed("predict", Path.cwd(), [*command, "predict.outputs=[tiff]"])
     with Image.open(tmp_path / "out/classes/scan.png") as picture:
         whole = np.asarray(picture)
     with tifffile.TiffFile(tmp_path / "out/classes/scan.tif") as file:
@@ -154,16 +161,16 @@ def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: 
         (["predict.tile=50"], "expected a multiple of the network's stride 16"),
     ):
         with pytest.raises(ConfigError, match=message):
-            predict.run([*command, *words, "--force"])
+            typed("predict", Path.cwd(), [*command, *words, "--force"])
 
 
 def test_an_exported_file_predicts_as_its_checkpoint(semantic: Path, prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra export")
-    export.run(Path.cwd(), [str(semantic), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
+    typed("export", Path.cwd(), [str(semantic), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
     images = str(prepared / "test/images")
-    predict.run([str(tmp_path / "net.onnx"), images, "--out", str(tmp_path / "a"), "predict.outputs=[classes]", *QUIET])
+    typed("predict", Path.cwd(), [str(tmp_path / "net.onnx"), images, "--out", str(tmp_path / "a"), "predict.outputs=[classes]", *QUIET])
     options = ["predict.outputs=[classes]", "predict.precision=32-true", *QUIET]
-    predict.run([str(semantic), images, "--out", str(tmp_path / "b"), *options])
+    typed("predict", Path.cwd(), [str(semantic), images, "--out", str(tmp_path / "b"), *options])
     for file in (tmp_path / "a/classes").iterdir():
         one, other = (cv2.imread(str(folder / file.name)) for folder in (file.parent, tmp_path / "b/classes"))
         assert (one != other).mean() < 1e-3
@@ -187,19 +194,19 @@ def test_what_is_there_is_not_overwritten_unless_asked(
     shutil.copytree(prepared / "test/images", images)
     first, second = sorted(images.iterdir())[:2]
     command = [str(semantic), str(images), "--out", str(tmp_path / "out"), "predict.outputs=[classes]", *QUIET]
-    predict.run(command)
+    typed("predict", Path.cwd(), command)
     one, two = (tmp_path / f"out/classes/{path.stem}.png" for path in (first, second))
     one.write_bytes(b"mine")
     two.unlink()
     message = f"^{one}: is there already; predict to another folder with --out, replace with --force, or leave out with --skip$"
     with pytest.raises(DataError, match=message):
-        predict.run(command)
+        typed("predict", Path.cwd(), command)
     assert not two.exists()
     capsys.readouterr()
-    predict.run([*command, "--skip"])
+    typed("predict", Path.cwd(), [*command, "--skip"])
     assert "left out, as their outputs are there: 1 image" in capsys.readouterr().out
     assert (one.read_bytes(), two.exists()) == (b"mine", True)
-    predict.run([*command, "--force"])
+    typed("predict", Path.cwd(), [*command, "--force"])
     assert one.read_bytes() != b"mine"
 
 
@@ -211,7 +218,7 @@ def test_a_bad_image_is_told_and_the_rest_goes_on(
     (images / "0000_bad.png").write_bytes(b"no image")
     good = len(list(images.iterdir())) - 1
     with pytest.raises(DataError, match=f"^1 of {good + 1} images could not be predicted; what is wrong with each is said above$"):
-        predict.run([str(semantic), str(images), "--out", str(tmp_path / "out"), *QUIET])
+        typed("predict", Path.cwd(), [str(semantic), str(images), "--out", str(tmp_path / "out"), *QUIET])
     told = capsys.readouterr()
     assert told.err.startswith(f"error: {images}/0000_bad.png: ")
     assert f"{good} images in {tmp_path / 'out'}: classes, overlay" in told.out
@@ -225,23 +232,23 @@ def test_a_bad_image_is_told_and_the_rest_goes_on(
         (["predict.outputs=[coco]"], ConfigError, "predict.outputs: coco: .*outputs of task=semantic: classes, confidence"),
         (["predict.outputs=[]"], ConfigError, "nothing would be written"),
         (["predict.outptus=[classes]"], ConfigError, "unknown key predict.outptus: did you mean 'outputs'"),
-        (["--oout=x"], UsageError, "unrecognized arguments"),
-        (["--force", "--skip"], UsageError, "not allowed with"),
+        (["--oout=x"], UsageError, "unknown option --oout: did you mean '--out'"),
+        (["--force", "--skip"], UsageError, "--force and --skip exclude each other"),
         (["nowhere.png"], UsageError, "nowhere.png: there is no such file"),
     ],
 )
 def test_slips_are_said_in_a_line(semantic: Path, prepared: Path, tmp_path: Path, words: list[str], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        predict.run([str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), *words, *QUIET])
+        typed("predict", Path.cwd(), [str(semantic), str(prepared / "test/images"), "--out", str(tmp_path / "out"), *words, *QUIET])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"no.ckpt: cannot be read"):
-        predict.run([str(tmp_path / "no.ckpt"), str(tmp_path / "a.png"), *QUIET])
-    with pytest.raises(UsageError, match=r"name a model"):
-        predict.run([str(tmp_path / "a.png"), *QUIET])
+        typed("predict", Path.cwd(), [str(tmp_path / "no.ckpt"), str(tmp_path / "a.png"), *QUIET])
+    with pytest.raises(UsageError, match=r"expected a MODEL"):
+        typed("predict", Path.cwd(), [str(tmp_path / "a.png"), *QUIET])
 
 
 def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from project import Project
+from typed import typed
 
 from seg.configure.compose import compose
 
@@ -61,12 +62,11 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_line(overrides: list[str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from seg.core.errors import InputError
-    from seg.stages import sweep
 
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        sweep.run(tmp_path, overrides)
+        typed("sweep", tmp_path, overrides)
     assert answer.removeprefix("error: ") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
