@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from seg.core.errors import DataError, DiskFullError
 
+ADVICE = "free some space, then run the command again"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -36,6 +37,14 @@ def whole_file(path: Path, needed: int, advice: str) -> Iterator[IO[bytes]]:
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str, advice: str = ADVICE) -> None:
+    """Write a file, text as UTF-8, as `whole_file` does; its folder is made where it is missing."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, len(data), advice) as file:
+        file.write(data)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.doctor.page import MOST_PICTURES, Page, write_page
+from seg.doctor.page import MOST_PICTURES, Page, write_doctor
 from seg.doctor.pictures import SIDE, Album
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Division
@@ -49,7 +49,7 @@ class Outline(HTMLParser):
 def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Outline, Examination]:
     examination = examine(source, CLASSES, Division(split(), None), None, 0, "none", None)
     diagnosis = Diagnosis([*extra, *examination.diagnosis.findings], examination.diagnosis.summary)
-    write_page(out, Page("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
+    write_doctor(out, Page("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
     outline = Outline()
     outline.feed(out.read_text())
     return outline, examination
@@ -111,7 +111,7 @@ def test_many_findings_give_few_pictures(tmp_path: Path) -> None:
 
 
 def test_a_page_without_findings_says_so(tmp_path: Path) -> None:
-    write_page(tmp_path / "doctor.html", Page("x", None, CLASSES, Diagnosis([], {}), {}, Blobs()))
+    write_doctor(tmp_path / "doctor.html", Page("x", None, CLASSES, Diagnosis([], {}), {}, Blobs()))
     assert "Nothing found." in (tmp_path / "doctor.html").read_text()
 
 

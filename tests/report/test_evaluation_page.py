@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from evaluations import SIZE, classes_of, discs, instance_evaluation, semantic_evaluation
 from PIL import Image
+from seg.report.html import number
 
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation_page import write_evaluation
-from seg.report.html import number
 from seg.report.layers import VERDICTS, WRONG, layers_of
 from seg.report.page_data import Evaluation, GalleryEntry, Outlines
 

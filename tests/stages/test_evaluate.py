@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import MakeConfig
 from models.test_contract import SMALLER
+from seg.report.html import number
 
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
@@ -20,7 +21,6 @@ from seg.evaluation.record import read_run
 from seg.metrics.semantic import confusion_matrix
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, save
-from seg.report.html import number
 from seg.stages.evaluate import run
 
 
