@@ -22,31 +22,31 @@ from pydantic import TypeAdapter, ValidationError
 from seg.core.errors import DataError
 from seg.data.imagefile import decode_index, encode_png
 from seg.data.sample import Prediction
-from seg.data.store import Entry, numbers_of
+from seg.data.store import ManifestEntry, numbers_of
 
 MASKS, BOXES = "instances.json", "boxes.json"
 
 T = TypeVar("T")
 
 
-class Written(Protocol):
+class PredictionWriter(Protocol):
     """Predictions that are being written."""
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         """Write one image's, of at least its size (more where its batch was padded at the right and bottom)."""
         ...
 
 
-class Stored(Protocol):
+class StoredPredictions(Protocol):
     """Predictions that were written."""
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         """One image's, without confidence. Raises DataError where it is missing or of another size."""
         ...
 
 
 @contextmanager
-def written(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Iterator[Written]:
+def written(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
     What is left of a run that ends before its time is refused by `stored`, or by its `read`. entries: the whole split's.
@@ -63,7 +63,7 @@ def written(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Ite
         into.boxes.close()
 
 
-def stored(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Stored:
+def stored(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
@@ -74,7 +74,7 @@ class _WrittenMaps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         if prediction.semantic is None:
             raise ValueError(f"{entry.image_id}: the prediction has no class map")
         path = _map(self.folder, entry)
@@ -86,7 +86,7 @@ class _StoredMaps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         path = _map(self.folder, entry)
         semantic = decode_index(_bytes(path), path, "evaluate again")
         if semantic.shape != (entry.height, entry.width) or semantic.dtype != np.uint8:
@@ -134,10 +134,10 @@ class _List:
 
 
 class _WrittenInstances:
-    def __init__(self, masks: _List, boxes: _List, entries: Sequence[Entry]) -> None:
+    def __init__(self, masks: _List, boxes: _List, entries: Sequence[ManifestEntry]) -> None:
         self.masks, self.boxes, self.numbers = masks, boxes, numbers_of(entries)
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         for score, category, box, mask in zip(prediction.scores, prediction.categories, prediction.boxes, prediction.masks, strict=True):
             x1, y1, x2, y2 = (float(v) for v in box)
             row = {"image_id": self.numbers[entry.image_id], "category_id": int(category), "score": float(score)}
@@ -146,7 +146,7 @@ class _WrittenInstances:
 
 
 class _StoredInstances:
-    def __init__(self, folder: Path, entries: Sequence[Entry]) -> None:
+    def __init__(self, folder: Path, entries: Sequence[ManifestEntry]) -> None:
         self.path, self.numbers = folder / MASKS, numbers_of(entries)
         masks, boxes = _rows(self.path, list[_Mask]), _rows(folder / BOXES, list[_Box])
         if [(m.image_id, m.category_id, m.score) for m in masks] != [(b.image_id, b.category_id, b.score) for b in boxes]:
@@ -157,7 +157,7 @@ class _StoredInstances:
                 raise DataError(f"{self.path}: has predictions of image {mask.image_id}, but the split has {len(entries)}; evaluate again")
             self.rows[mask.image_id].append((mask, box))
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         rows = self.rows[self.numbers[entry.image_id]]
         for mask, _ in rows:
             if mask.segmentation.size != [entry.height, entry.width]:
@@ -192,5 +192,5 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); evaluate again") from None
 
 
-def _map(folder: Path, entry: Entry) -> Path:
+def _map(folder: Path, entry: ManifestEntry) -> Path:
     return folder / f"{entry.image_id}.png"

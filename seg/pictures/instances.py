@@ -19,7 +19,7 @@ FOUND, MISSED, MADE_UP = (0, 114, 178), (213, 40, 30), (240, 160, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlines:
+class ColoredMasks:
     """Masks of one image, each with its colour and its label; filled: the share of its colour within."""
 
     masks: Sequence[Rle]
@@ -38,13 +38,13 @@ def instance_panels(sample: Sample, prediction: Prediction, classes: Sequence[Cl
     image, pale = rgb(sample.image), _pale(sample.image)
     of_class = [c.color for c in classes]
     gray = (128, 128, 128)
-    true = Outlines(truth, [gray if c else of_class[k] for k, c in zip(categories, crowd, strict=True)], ["" for _ in truth], 0.35)
+    true = ColoredMasks(truth, [gray if c else of_class[k] for k, c in zip(categories, crowd, strict=True)], ["" for _ in truth], 0.35)
     scores = [f"{score:.2f}" for score in prediction.scores[kept]]
-    found = Outlines(masks, [of_class[k] for k in kinds], scores, 0.35)
+    found = ColoredMasks(masks, [of_class[k] for k in kinds], scores, 0.35)
     hit, made_up = match(truth, categories, crowd, masks, kinds)
     missed = [i for i in range(len(truth)) if not hit[i] and not crowd[i]]
     hits = [i for i in range(len(truth)) if hit[i]]
-    verdict = Outlines(
+    verdict = ColoredMasks(
         [truth[i] for i in hits] + [truth[i] for i in missed] + [masks[i] for i in made_up],
         [FOUND] * len(hits) + [MISSED] * len(missed) + [MADE_UP] * len(made_up),
         [""] * (len(hits) + len(missed) + len(made_up)),
@@ -81,7 +81,7 @@ def match(
     return hit, made_up
 
 
-def outlined(name: str, image: np.ndarray, outlines: Outlines) -> Panel:
+def outlined(name: str, image: np.ndarray, outlines: ColoredMasks) -> Panel:
     """The image (H, W, 3), enlarged where it is small, with outlines over it."""
     height, width = image.shape[:2]
     factor = max(1, round(SIDE / max(height, width)))

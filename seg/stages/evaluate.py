@@ -12,9 +12,9 @@ import torch
 from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
-from seg.evaluation.detail import Rows, detail_of
+from seg.evaluation.detail import Tables, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
-from seg.evaluation.predictions import Stored, stored, written
+from seg.evaluation.predictions import StoredPredictions, stored, written
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import PreparedData, SampleDataset
@@ -72,7 +72,7 @@ def run(cfg: Settings, out: Path) -> float:
     absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
     summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
     write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent})
-    tables: Rows = {**metrics.tables(), **detail.tables()}
+    tables: Tables = {**metrics.tables(), **detail.tables()}
     tables |= resampling_tables(metrics, detail, entries, figures, trained.task.monitor, settings)
     tables["per_class"] = [{"class": name, **row} for name, row in per_class.items()]
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in scores])
@@ -125,7 +125,7 @@ def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
 
 def save_overlays(
     folder: Path,
-    predictions: Stored,
+    predictions: StoredPredictions,
     network: CheckpointNetwork,
     dataset: SampleDataset,
     classes: list[ClassInfo],

@@ -12,14 +12,14 @@ from random_instances import batch_of, box, random_scenes, rle_of
 
 from seg.core.errors import DataError
 from seg.data.sample import Prediction
-from seg.data.store import Entry
+from seg.data.store import ManifestEntry
 from seg.evaluation.predictions import BOXES, MASKS, stored, written
 
 SIZE = (7, 9)
 
 
-def entry(image_id: str, height: int = SIZE[0], width: int = SIZE[1]) -> Entry:
-    return Entry(image_id, f"{image_id}.jpg", height, width, 0, "0" * 64, "0" * 16)
+def entry(image_id: str, height: int = SIZE[0], width: int = SIZE[1]) -> ManifestEntry:
+    return ManifestEntry(image_id, f"{image_id}.jpg", height, width, 0, "0" * 64, "0" * 16)
 
 
 def class_map(seed: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:

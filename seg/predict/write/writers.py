@@ -16,7 +16,7 @@ from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 from seg.pictures.draw import overlay, rgb
-from seg.pictures.instances import Outlines, outlined
+from seg.pictures.instances import ColoredMasks, outlined
 from seg.predict.inputs import Input
 from seg.predict.network import Facts
 from seg.predict.settings import Predict
@@ -229,7 +229,7 @@ def _overlay(predicted: Predicted, target: Target) -> bytes:
         return encode_png(overlay(image, prediction.semantic, classes))
     kept = above(prediction, target.settings.score_threshold)
     colors = [classes[k].color for k in kept.categories]
-    panel = outlined("", rgb(image), Outlines(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
+    panel = outlined("", rgb(image), ColoredMasks(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
     picture = Image.fromarray(panel.picture)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
     for x, y, text in panel.texts:

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from seg.data.labelmaps import mask_of
 from seg.data.rle import Rle
 from seg.data.sample import Sample
-from seg.storing.write import Stored
+from seg.storing.write import StoredRecord
 
 MIN_OVERLAP = 0.5
 """IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
@@ -69,7 +69,7 @@ class Examined:
 
     split: str
     path: str
-    stored: Stored
+    stored: StoredRecord
     facts: Facts
 
     @property
@@ -78,7 +78,7 @@ class Examined:
         return f"{self.split}/{self.stored.entry.file}"
 
 
-def facts_of(sample: Sample, stored: Stored) -> Facts:
+def facts_of(sample: Sample, stored: StoredRecord) -> Facts:
     """The facts of one sample and of what was stored of it."""
     annotations = stored.annotations
     areas = np.array([a["area"] for a in annotations], np.int64)

@@ -11,7 +11,7 @@ import cv2
 import torch.distributed
 
 from seg.core.machine import available_memory
-from seg.data.store import Entry
+from seg.data.store import ManifestEntry
 from seg.loading.workers import Place
 from seg.training.loading.cache_file import SampleCache, begin_run, create, initialise, least_size, locked, open_shared
 
@@ -31,7 +31,7 @@ class CacheSettings:
     folder: Path
 
 
-def choose_kind(settings: CacheSettings, rows: Sequence[Entry], channels: int, with_instances: bool) -> tuple[str, int]:
+def choose_kind(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> tuple[str, int]:
     """`none`, `memory` or `memmap`, and the bytes it may have: all samples' where they are known before they are read.
 
     auto is memory where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
@@ -49,7 +49,7 @@ def choose_kind(settings: CacheSettings, rows: Sequence[Entry], channels: int, w
     return kind, most if with_instances else min(most, needed)
 
 
-def decoded_size(rows: Sequence[Entry], channels: int, with_instances: bool) -> int:
+def decoded_size(rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
     """Bytes of the decoded samples of `rows`; beside instances about so many, as the layers of their id maps are not known yet."""
     layer = 1 if with_instances else 0
     return sum(row.height * row.width * (channels + 1 + layer) + 5 * row.num_instances + 64 for row in rows)
@@ -124,7 +124,13 @@ def _remove_unused(path: Path) -> bool:
 
 
 def open_cache(
-    settings: CacheSettings, place: Place, name: str, content: Sequence[str], rows: Sequence[Entry], channels: int, with_instances: bool
+    settings: CacheSettings,
+    place: Place,
+    name: str,
+    content: Sequence[str],
+    rows: Sequence[ManifestEntry],
+    channels: int,
+    with_instances: bool,
 ) -> SampleCache | None:
     """The cache of the samples of `rows`; the ranks on one machine share it. name, content: as `kept_cache` has them."""
     kind, capacity = choose_kind(settings, rows, channels, with_instances) if place.local_rank == 0 else ("", 0)
