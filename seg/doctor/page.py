@@ -19,7 +19,7 @@ LISTED = 200  # findings of a kind that are listed in words; doctor.json has all
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DoctorPage:
     """What the page shows. items: as in `seg.prepare.run.Examination`; source reads them again for their pictures."""
 
     name: str
@@ -41,7 +41,7 @@ class Group:
     rest: Sequence[Finding]
 
 
-def write_doctor(path: Path, page: Page) -> None:
+def write_doctor(path: Path, page: DoctorPage) -> None:
     """Write the page, whole or not at all; its pictures are read from the raw data."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in page.diagnosis.findings:

@@ -69,8 +69,8 @@ def test_filters_leave_the_images_of_a_run_that_gain_or_lose(browser: Any, three
 
     comparison, page = three
     show(browser, page)
-    Select(one(browser, "[data-of=other]")).select_by_value("2")
-    Select(one(browser, "[data-of=kind]")).select_by_value("loss")
+    Select(one(browser, "[data-of=other]")).select_by_value(NAMES[2])
+    Select(one(browser, "[data-of=kind]")).select_by_value(f"worse than {NAMES[0]}")
     left = [card.text for card in every(browser, ".entry .id") if card.is_displayed()]
     wanted = [entry.scores.image_id for entry in comparison.gallery if entry.other == 2 and entry.scores.difference(2) < 0]
     assert left == wanted
