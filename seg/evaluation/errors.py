@@ -96,7 +96,7 @@ def judge(image: ImageInstances, score_threshold: float) -> list[Verdict]:
     same = categories[:, None] == predicted_categories
     match, touch = overlaps.reach(MATCH), overlaps.reach(TOUCH)
     any_overlap = overlaps.intersections > 0
-    matched = _matched(overlaps, categories, predicted_categories)
+    matched = matched_pairs(overlaps, categories, predicted_categories)
     merged = _parts((2 * overlaps.intersections > overlaps.truth_areas[:, None]) & same, overlaps.intersections, truth, predicted)
     split = _parts(((2 * overlaps.intersections > overlaps.areas) & same).T, overlaps.intersections.T, predicted, truth).T
     in_crowd = _in_crowd(image, predicted_categories, predicted)
@@ -131,8 +131,8 @@ def tally(verdicts: Sequence[Verdict]) -> Counter[tuple[int, str, str]]:
     return Counter((v.category, v.which, v.kind) for v in verdicts)
 
 
-def _matched(overlaps: Overlaps, categories: np.ndarray, predicted_categories: np.ndarray) -> np.ndarray:
-    """(G, P) bool: the pairs of the best matching of each class, the very same as of the headline figures."""
+def matched_pairs(overlaps: Overlaps, categories: np.ndarray, predicted_categories: np.ndarray) -> np.ndarray:
+    """(G, P) bool: the pairs of the best matching of each class at an IoU of 0.5, the very same as of the headline figures."""
     pairs = np.zeros(overlaps.iou.shape, bool)
     eligible = overlaps.reach(MATCH)
     for category in np.intersect1d(categories, predicted_categories):

@@ -8,18 +8,18 @@ Masks and boxes are two files because pycocotools takes a prediction's area from
 boxes beside them would be counted as small, medium and large by their boxes.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
+from seg.core.outputs import JsonList, whole_file
 from seg.data.imagefile import decode_index, encode_png
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry, numbers_of
@@ -56,11 +56,12 @@ def written(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool
     if not with_instances:
         yield _WrittenMaps(folder)
         return
-    with open(folder / MASKS, "w") as masks, open(folder / BOXES, "w") as boxes:
-        into = _WrittenInstances(_List(masks), _List(boxes), entries)
-        yield into
-        into.masks.close()
-        into.boxes.close()
+    with whole_file(folder / MASKS) as masks, whole_file(folder / BOXES) as boxes:
+        lists = JsonList(masks), JsonList(boxes)
+        yield _WrittenInstances(*lists, entries)
+        for each in lists:
+            each.close()
+            each.file.write(b"\n")
 
 
 def stored(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
@@ -119,22 +120,8 @@ class _Box:
     bbox: tuple[float, float, float, float]
 
 
-class _List:
-    """A list in JSON that is written row by row, as all of it may be too much for the memory."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.before = file, "[\n"
-
-    def append(self, row: dict[str, object]) -> None:
-        self.file.write(f"{self.before}{json.dumps(row, allow_nan=False)}")
-        self.before = ",\n"
-
-    def close(self) -> None:
-        self.file.write("[]\n" if self.before == "[\n" else "\n]\n")
-
-
 class _WrittenInstances:
-    def __init__(self, masks: _List, boxes: _List, entries: Sequence[ManifestEntry]) -> None:
+    def __init__(self, masks: JsonList, boxes: JsonList, entries: Sequence[ManifestEntry]) -> None:
         self.masks, self.boxes, self.numbers = masks, boxes, numbers_of(entries)
 
     def add(self, entry: ManifestEntry, prediction: Prediction) -> None:

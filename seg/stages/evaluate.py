@@ -20,11 +20,11 @@ from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
-from seg.pictures.instances import instance_panels
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
+from seg.report.panels import instance_panels
 from seg.report.tables import write_metrics, write_rows
 from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from seg.core.outputs import JsonList
 from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
@@ -111,12 +112,14 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
         "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
         "categories": categories,
     }
-    with open(folder / "instances.json", "w") as file:  # part by part, as all of it may be too much for the memory
+    with open(folder / "instances.json", "wb") as file:
         for start, (name, members) in zip(("{", ", ", ", "), parts.items(), strict=True):
-            file.write(f'{start}"{name}": [')
-            file.writelines(f"{', ' if number else ''}{json.dumps(member)}" for number, member in enumerate(members))
-            file.write("]")
-        file.write("}")
+            file.write(f'{start}"{name}": '.encode())
+            written = JsonList(file, lines=False)
+            for member in members:
+                written.append(member)
+            written.close()
+        file.write(b"}")
 
 
 def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[StoredRecord]]) -> DatasetInfo:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
@@ -114,7 +116,7 @@ class Writers:
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)))
+            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)), sync=False)
         if self.coco:
             self.coco.add(predicted)
 
@@ -133,26 +135,29 @@ class Coco:
     def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
         self.path, self.classes = path, classes
         self.images: list[Mapping[str, Any]] = []
-        self.partial = path.with_name(f"{path.name}.partial")
-        self.count = 0
+        self.open = ExitStack()  # the file, from the first image on
 
     def add(self, predicted: Predicted) -> None:
+        if not self.images:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.open.enter_context(whole_file(self.path))
+            self.file.write(b'{"annotations": ')
+            self.annotations = JsonList(self.file)
         height, width = predicted.image.shape[:2]
         self.images.append({"id": len(self.images) + 1, "file_name": predicted.name, "height": height, "width": width})
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.partial, "a" if len(self.images) > 1 else "w") as file:  # one after another: all may be too many for the memory
-            if len(self.images) == 1:
-                file.write('{"annotations": [')
+        try:
             for annotation in self._annotations(predicted.prediction):
-                file.write(f"{',' if self.count else ''}\n{json.dumps(annotation)}")
-                self.count += 1
+                self.annotations.append(annotation)
+        except OSError as error:
+            self.open.__exit__(type(error), error, error.__traceback__)  # removes the file, and says where there is no room
+            raise
 
     def close(self) -> None:
-        if self.images:
-            categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
-            with open(self.partial, "a") as file:
-                file.write(f'],\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n')
-            os.replace(self.partial, self.path)
+        with self.open:
+            if self.images:
+                self.annotations.close()
+                categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
+                self.file.write(f',\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n'.encode())
 
     def _annotations(self, prediction: Prediction) -> list[dict[str, Any]]:
         rows = zip(prediction.scores.tolist(), prediction.categories.tolist(), prediction.boxes.tolist(), prediction.masks, strict=True)
@@ -166,16 +171,8 @@ class Coco:
                 "iscrowd": 0,
                 "segmentation": mask,
             }
-            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.count + 1)
+            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.annotations.count + 1)
         ]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside, then put in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def above(prediction: Prediction, score_threshold: float) -> Prediction:
