@@ -28,7 +28,7 @@ from seg.data.store import ManifestEntry
 from seg.evaluation.bootstrap import intervals
 from seg.evaluation.detail import PixelDetail
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
-from seg.evaluation.predictions import written
+from seg.evaluation.predictions import write_predictions
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 
@@ -110,7 +110,7 @@ def gather(figures: SemanticMetrics | PixelDetail, images: Sequence[Image]) -> d
 
 
 def write(folder: Path, images: Sequence[Image]) -> None:
-    with written(folder, [image.entry for image in images], False) as into:
+    with write_predictions(folder, [image.entry for image in images], False) as into:
         for image in images:
             into.add(image.entry, image.prediction)
 

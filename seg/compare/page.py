@@ -44,17 +44,16 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     sections = {
         "summary": ("Summary", True),
         "settings": ("Settings that differ", True),
-        "classes": ("Classes", bool(figures)),
-        "images": ("Images", bool(scatters)),
-        "gallery": ("Where they differ most", gallery is not None),
+        "classes": ("Classes", figures),
+        "images": ("Images", scatters),
+        "gallery": ("Where they differ most", gallery),
     }
     apart = sorted((i for i in comparison.images if math.isfinite(i.largest)), key=lambda i: (-abs(i.largest), i.image_id))
     write_page(
         path,
         "compare/compare.html.j2",
         title=comparison.title,
-        skip=("summary", "Skip to the summary"),
-        sections={key: heading for key, (heading, there) in sections.items() if there},
+        sections=sections,
         comparison=comparison,
         class_rows=[_class_rows(comparison, figure) for figure in figures],
         colors={info.name: info.color for info in comparison.classes},

@@ -31,7 +31,7 @@ class DoctorPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FindingGroup:
     """The findings of a kind. cards: those that are shown, each with its pictures as JPEG; rest: those that are listed in words."""
 
     key: str
@@ -54,12 +54,12 @@ def write_doctor(path: Path, page: DoctorPage) -> None:
             pictures = [(jpeg(shown.picture), shown) for shown in album.of(finding)[:left]]
             left -= len(pictures)
             cards.append((finding, pictures))
-        groups.append(Group(f"{kind}-{severity}", severity, kind.replace("-", " ").capitalize(), cards, findings[PICTURED:]))
+        groups.append(FindingGroup(f"{kind}-{severity}", severity, kind.replace("-", " ").capitalize(), cards, findings[PICTURED:]))
     write_page(
         path,
         "doctor/doctor.html.j2",
         title=f"{page.name}: what the doctor found",
-        skip=("findings", "Skip to the findings"),
+        skip="findings",
         page=page,
         groups=groups,
         verdict=_verdict(page.diagnosis),

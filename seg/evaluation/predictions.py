@@ -46,10 +46,10 @@ class StoredPredictions(Protocol):
 
 
 @contextmanager
-def written(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
-    What is left of a run that ends before its time is refused by `stored`, or by its `read`. entries: the whole split's.
+    What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -64,7 +64,7 @@ def written(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool
             each.file.write(b"\n")
 
 
-def stored(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
+def read_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")

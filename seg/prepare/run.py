@@ -21,7 +21,7 @@ from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
 from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
-from seg.prepare.checks.facts import Examined, Facts, facts_of
+from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.findings import Finding, counted, finding_of
 from seg.raw.record import Item, Source
@@ -118,7 +118,7 @@ def examine(
 
 def _read_all(
     source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
-) -> list[tuple[StoredRecord, Facts] | list[Finding]]:
+) -> list[tuple[StoredRecord, RecordFacts] | list[Finding]]:
     """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     jobs = list(zip(plan.items, plan.places, strict=True))
     what = "images read" if folder is None else "images prepared"
@@ -129,7 +129,7 @@ def _read_all(
 
 def _results(
     source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
-) -> Iterator[tuple[StoredRecord, Facts] | list[Finding]]:
+) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
         _start_worker(source, folder, classes)
@@ -156,7 +156,7 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _store(job: tuple[Item, str]) -> tuple[StoredRecord, Facts] | list[Finding]:
+def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:
     item, place = job
     folder, known = _worker["folder"], _worker["facts"]
     try:

@@ -36,23 +36,22 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     scores, gallery = _scores(evaluation), evaluation_gallery(evaluation)
     sections = {
         "summary": ("Summary", True),
-        "learning": ("Learning curves", bool(evaluation.history)),
-        "classes": ("Classes", bool(evaluation.per_class)),
+        "learning": ("Learning curves", evaluation.history),
+        "classes": ("Classes", evaluation.per_class),
         "confusions": ("Confusions", evaluation.confusion is not None),
-        "images": ("Images", scores is not None),
-        "gallery": ("Gallery", gallery is not None),
-        "calibration": ("Calibration", evaluation.calibration is not None),
+        "images": ("Images", scores),
+        "gallery": ("Gallery", gallery),
+        "calibration": ("Calibration", evaluation.calibration),
         "tables": ("More figures", any(table.rows for table in evaluation.tables)),
-        "augmentation": ("Augmentation", evaluation.preview is not None),
-        "data": ("The data set", bool(evaluation.splits)),
+        "augmentation": ("Augmentation", evaluation.preview),
+        "data": ("The data set", evaluation.splits),
     }
     matrix, calibration = evaluation.confusion, evaluation.calibration
     write_page(
         path,
         "report/evaluation.html.j2",
         title=evaluation.title,
-        skip=("summary", "Skip to the summary"),
-        sections={key: heading for key, (heading, there) in sections.items() if there},
+        sections=sections,
         evaluation=evaluation,
         curves=learning_curves(evaluation.history, evaluation.best_epoch),
         colors={info.name: info.color for info in evaluation.classes},

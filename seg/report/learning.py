@@ -8,7 +8,7 @@ from seg.report.charts import Chart, Line, line_chart
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class LearningCurve:
     """A chart of a figure. key: what its lines are."""
 
     name: str
@@ -16,7 +16,7 @@ class Curve:
     key: str
 
 
-def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[Curve]:
+def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[LearningCurve]:
     """A chart a figure; those of training and validation that share a name share a chart. rows: one an epoch; best: the epoch evaluated."""
     names = [name for name in rows[0] if name != "epoch"] if rows else []
     groups: dict[str, list[Line]] = {}
@@ -30,7 +30,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> li
     return [_curve(name, epochs, lines, best) for name, lines in groups.items()]
 
 
-def _curve(name: str, epochs: Sequence[float], lines: Sequence[Line], best: int | None) -> Curve:
+def _curve(name: str, epochs: Sequence[float], lines: Sequence[Line], best: int | None) -> LearningCurve:
     key = "solid: train; dashed: val" if len(lines) > 1 else lines[0].name
     said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in lines)
-    return Curve(name, line_chart(said, "epoch", epochs, lines, best), key if key != name else "")
+    return LearningCurve(name, line_chart(said, "epoch", epochs, lines, best), key if key != name else "")

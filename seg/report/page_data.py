@@ -80,7 +80,7 @@ class GalleryEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FigureTable:
     """Rows with the keys of the first as columns. text: what the table says; percent signs and units are its columns' affair."""
 
     title: str
@@ -129,7 +129,7 @@ class Evaluation:
     confusion: np.ndarray | None = None
     confusion_unit: str = "pixels"
     gallery: Sequence[GalleryEntry] | InTurn[GalleryEntry] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[FigureTable] = ()
     calibration: Calibration | None = None
     preview: bytes | None = None
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

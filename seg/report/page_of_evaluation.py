@@ -20,7 +20,7 @@ from seg.metrics.base import ImageScore, Metrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.gallery_entries import class_map_entry, outlines_entry
-from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, ImageRow, InTurn, Table
+from seg.report.page_data import Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
 from seg.settings.section import leaves
 
 TABLES = {
@@ -73,7 +73,7 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
         per_class=evaluated.per_class,
         confusion=evaluated.metrics.matrix if isinstance(evaluated.metrics, SemanticMetrics) else None,
         gallery=_gallery(evaluated, chosen),
-        tables=[Table(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
+        tables=[FigureTable(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
         calibration=_calibration(tables),
         preview=preview.read_bytes() if preview.is_file() else None,
         splits=evaluated.info.splits,

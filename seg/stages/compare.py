@@ -20,7 +20,7 @@ from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
-from seg.evaluation.predictions import StoredPredictions, stored
+from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData
 from seg.metrics.base import ImageScore, Metrics
@@ -129,7 +129,9 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], with_instances)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
-    predictions: list[StoredPredictions] = [stored(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs]
+    predictions: list[StoredPredictions] = [
+        read_predictions(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs
+    ]
     metrics = [_metrics(own, first.classes, params["targets"]["allow"]) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):

@@ -14,7 +14,7 @@ from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.evaluation.detail import Tables, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
-from seg.evaluation.predictions import StoredPredictions, stored, written
+from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import PreparedData, SampleDataset
@@ -58,7 +58,7 @@ def run(cfg: Settings, out: Path) -> float:
     detail = detail_of(metrics, names, settings)
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
-    with written(out / "predictions", entries, with_instances) as kept:
+    with write_predictions(out / "predictions", entries, with_instances) as kept:
         for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
             predictions = network.predict(batch.images)
             own = metrics.update(batch, predictions)
@@ -80,7 +80,7 @@ def run(cfg: Settings, out: Path) -> float:
         shutil.rmtree(out / folder, ignore_errors=True)
     for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
-    found = stored(out / "predictions", entries, with_instances)
+    found = read_predictions(out / "predictions", entries, with_instances)
     chosen = choose(scores, settings.num_overlays)
     save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, settings.score_threshold)
     record = run_of(checkpoint, cfg, data.info)

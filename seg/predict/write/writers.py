@@ -45,7 +45,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class OutputFile:
     """Where one of an image's files is written, and how."""
 
     path: Path
@@ -59,7 +59,7 @@ class Kind:
 
     suffix: str
     tasks: tuple[str, ...]
-    encode: Callable[[Predicted, Target], bytes]
+    encode: Callable[[Predicted, OutputFile], bytes]
     probabilities: bool = False
 
 
@@ -86,7 +86,7 @@ class Writers:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings = out, facts, settings
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
-        self.coco = Coco(out / "coco.json", facts.classes) if "coco" in outputs else None
+        self.coco = CocoWriter(out / "coco.json", facts.classes) if "coco" in outputs else None
 
     @property
     def streamed(self) -> bool:
@@ -116,7 +116,7 @@ class Writers:
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)), sync=False)
+            write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings)), sync=False)
         if self.coco:
             self.coco.add(predicted)
 
@@ -126,7 +126,7 @@ class Writers:
             self.coco.close()
 
 
-class Coco:
+class CocoWriter:
     """coco.json: images, categories and every predicted instance as an annotation with its score.
 
     A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
@@ -197,7 +197,7 @@ def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
     return found
 
 
-def _classes(predicted: Predicted, target: Target) -> bytes:
+def _classes(predicted: Predicted, target: OutputFile) -> bytes:
     assert predicted.prediction.semantic is not None
     picture = Image.fromarray(predicted.prediction.semantic).convert("P")
     palette = np.full((256, 3), 160, np.uint8)
@@ -208,19 +208,19 @@ def _classes(predicted: Predicted, target: Target) -> bytes:
     return file.getvalue()
 
 
-def _confidence(predicted: Predicted, _: Target) -> bytes:
+def _confidence(predicted: Predicted, _: OutputFile) -> bytes:
     file = BytesIO()
     Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _probabilities(predicted: Predicted, _: Target) -> bytes:
+def _probabilities(predicted: Predicted, _: OutputFile) -> bytes:
     file = BytesIO()
     np.save(file, predicted.probabilities, allow_pickle=False)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _overlay(predicted: Predicted, target: Target) -> bytes:
+def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     image, prediction, classes = predicted.image, predicted.prediction, target.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
@@ -234,7 +234,7 @@ def _overlay(predicted: Predicted, target: Target) -> bytes:
     return encode_png(np.asarray(picture))
 
 
-def _ids(predicted: Predicted, target: Target) -> bytes:
+def _ids(predicted: Predicted, target: OutputFile) -> bytes:
     kept = above(predicted.prediction, target.settings.score_threshold)
     if len(kept.scores) > 65535:
         raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
@@ -243,7 +243,7 @@ def _ids(predicted: Predicted, target: Target) -> bytes:
     return file.getvalue()
 
 
-def _labelme(predicted: Predicted, target: Target) -> bytes:
+def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
     image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
@@ -252,7 +252,7 @@ def _labelme(predicted: Predicted, target: Target) -> bytes:
     return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
-def _geojson(predicted: Predicted, target: Target) -> bytes:
+def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
     polygons = target.settings.polygons
     kept = above(predicted.prediction, target.settings.score_threshold)
     return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))

@@ -40,7 +40,7 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RecordFacts:
     """Of one image, small enough to be kept for all.
 
     gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
@@ -70,7 +70,7 @@ class Examined:
     split: str
     path: str
     stored: StoredRecord
-    facts: Facts
+    facts: RecordFacts
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class Examined:
         return f"{self.split}/{self.stored.entry.file}"
 
 
-def facts_of(sample: Sample, stored: StoredRecord) -> Facts:
+def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     """The facts of one sample and of what was stored of it."""
     annotations = stored.annotations
     areas = np.array([a["area"] for a in annotations], np.int64)
@@ -87,7 +87,7 @@ def facts_of(sample: Sample, stored: StoredRecord) -> Facts:
     rles = [a["segmentation"] for a in annotations]
     apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
     pixels = np.asarray(stored.class_pixels)
-    return Facts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
+    return RecordFacts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
 
 
 def is_gray(image: np.ndarray) -> bool:
