@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
-from seg.core.outputs import JsonList, whole_file
+from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import decode_index, encode_png
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry, numbers_of
@@ -78,9 +78,8 @@ class _WrittenMaps:
     def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         if prediction.semantic is None:
             raise ValueError(f"{entry.image_id}: the prediction has no class map")
-        path = _map(self.folder, entry)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(np.ascontiguousarray(prediction.semantic[: entry.height, : entry.width])))
+        pixels = np.ascontiguousarray(prediction.semantic[: entry.height, : entry.width])
+        write_whole(_map(self.folder, entry), encode_png(pixels), sync=False)
 
 
 class _StoredMaps:
