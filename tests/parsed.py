@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+HOSTILE = """</script><b onclick="x">'" onload='y' &amp; {{ 7 * 7 }} {% raw %} \\u003c</style>"""
+"""A name that would break out of a page's text, attributes, scripts and templates, where one of these let it."""
+
 VOID = {"meta", "img", "input"}
 
 
@@ -51,14 +54,19 @@ class Page(HTMLParser):
         return " ".join(self.root.text.split())
 
     @property
+    def shape(self) -> list[tuple[str, list[str]]]:
+        """The tags with the names of their attributes."""
+        return [(tag.name, list(tag.attributes)) for tag in self.tags]
+
+    @property
     def sections(self) -> list[str]:
         return [tag.attributes["id"] for tag in self.all("section")]
 
-    def all(self, name: str, section: str | None = None, **attributes: str) -> list[Tag]:
+    def all(self, tag_name: str, section: str | None = None, **attributes: str) -> list[Tag]:
         """The tags of a name, in a section or anywhere, with these attributes; `kind` is the class."""
         wanted = {{"kind": "class"}.get(key, key).replace("_", "-"): value for key, value in attributes.items()}
         return [
-            tag for tag in self.tags if tag.name == name and section in (None, tag.section) and wanted.items() <= tag.attributes.items()
+            tag for tag in self.tags if tag.name == tag_name and section in (None, tag.section) and wanted.items() <= tag.attributes.items()
         ]
 
     def rows(self, section: str) -> list[list[str]]:

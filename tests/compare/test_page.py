@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from comparisons import NAMES, instance_comparison, semantic_comparison
 from evaluations import SIZE
-from parsed import Page, check_sound
+from parsed import HOSTILE, Page, check_sound
 from report.test_evaluation_page import decoded
 
 from seg.compare.comparison import Difference
@@ -34,6 +34,17 @@ def test_the_page_is_one_sound_file(comparison: Comparison, tmp_path: Path) -> N
     assert page.sections == ["summary", "settings", "classes", "images", "gallery"]
     assert [tag.text for tag in page.all("h1")] == [comparison.title]
     assert page_of(comparison, tmp_path).source == page.source
+
+
+def test_no_name_breaks_out_of_its_text(tmp_path: Path) -> None:
+    comparison = semantic_comparison()
+    classes = [replace(info, name=f"{HOSTILE}{k}") for k, info in enumerate(comparison.classes)]
+    renamed = replace(comparison, runs=(HOSTILE, f"{HOSTILE}2"), classes=classes, split=HOSTILE, score_name=HOSTILE)
+    page = page_of(replace(renamed, settings={HOSTILE: [HOSTILE, {"a": HOSTILE}]}, images=[], per_class=[{}, {}]), tmp_path)
+    check_sound(page)
+    harmless = replace(comparison, runs=("x", "y"), settings={"x": ["x", "y"]}, images=[], per_class=[{}, {}])
+    assert page.shape == page_of(harmless, tmp_path).shape
+    assert [radio.attributes["data-word"] for radio in page.all("input", name="layer")][2:4] == [HOSTILE, f"{HOSTILE}2"]
 
 
 def test_figures_stand_side_by_side_with_their_difference(tmp_path: Path) -> None:

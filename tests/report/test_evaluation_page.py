@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from evaluations import SIZE, classes_of, discs, instance_evaluation, semantic_evaluation
-from parsed import Page, Tag, check_sound
+from parsed import HOSTILE, Page, Tag, check_sound
 from PIL import Image
 
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation_page import write_evaluation
 from seg.report.layers import VERDICTS, WRONG, layers_of
-from seg.report.page_data import Evaluation, InTurn, Outlines
+from seg.report.page_data import Evaluation, FigureTable, InTurn, Outlines
 from seg.report.rendering import number
 
 
@@ -46,6 +46,41 @@ def test_the_page_is_one_sound_file(evaluation: Evaluation, tmp_path: Path) -> N
     assert [tag.text for tag in page.all("h1")] == ["Evaluation of <drawn> scenes"]
     assert page.all("wall") == page.all("drawn") == [], "a name is text, whatever it holds"
     assert page_of(evaluation, tmp_path).source == page.source
+
+
+def named(word: str) -> Evaluation:
+    """An evaluation of which all that a user or a file names is called so."""
+    evaluation = semantic_evaluation(2, 2)
+    classes = [replace(info, name=f"{word}{k}") for k, info in enumerate(evaluation.classes)]
+    gallery = [replace(entry, row=replace(entry.row, image_id=word), errors={word: word}) for entry in evaluation.gallery]
+    return replace(
+        evaluation,
+        title=word,
+        split=word,
+        classes=classes,
+        score_name=word,
+        intervals=word,
+        images=[entry.row for entry in gallery],
+        headline=[replace(evaluation.headline[0], name=word, text=word)],
+        settings={word: word},
+        history=[{"epoch": 1.0, word: 1.0}, {"epoch": 2.0, word: 2.0}],
+        per_class={info.name: {word: 0.5} for info in classes},
+        confusion_unit=word,
+        gallery=gallery,
+        tables=[FigureTable(word, [{word: word}], word)],
+        calibration=replace(evaluation.calibration, unit=word),
+        splits={word: evaluation.splits["test"]},
+    )
+
+
+def test_no_name_breaks_out_of_its_text(tmp_path: Path) -> None:
+    harmless, hostile = page_of(named("x"), tmp_path), page_of(named(HOSTILE), tmp_path)
+    check_sound(hostile)
+    assert hostile.shape == harmless.shape
+    assert hostile.all("h1")[0].text == HOSTILE
+    assert json.loads(hostile.all("li", kind="entry")[0].attributes["data-errors"]) == [HOSTILE]
+    assert f"{HOSTILE}0" in json.loads(hostile.all("script", id="names")[0].text)["classes"].values()
+    assert [tag.text for tag in hostile.all("th", "classes")][:2] == ["class", HOSTILE]
 
 
 def test_figures_stand_with_their_intervals(evaluation: Evaluation, tmp_path: Path) -> None:
