@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from comparisons import NAMES, instance_comparison, semantic_comparison
-from report.test_evaluation_browser import PHONE, WIDE, _no_errors, browser, every, one, press, pytestmark, show
+from report.test_evaluation_browser import PHONE, WIDE, _no_errors, browser, check_fits, every, one, press, pytestmark, show
 
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
 from seg.compare.page import write_comparison
@@ -83,11 +83,6 @@ def test_pointing_at_a_pixel_names_every_runs_class(browser: Any, tmp_path: Path
 def test_no_page_is_wider_than_its_window(browser: Any, tmp_path: Path, size: tuple[int, int], dark: bool) -> None:
     for number, comparison in enumerate((semantic_comparison(3, 150), instance_comparison())):
         write_comparison(tmp_path / f"{number}.html", comparison)
-        show(browser, tmp_path / f"{number}.html", size, dark=dark)
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        one(browser, ".entry .stack").click()
-        one(browser, ".large [data-layer=all]").click()
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        assert one(browser, "[data-close]").is_displayed()
+        check_fits(browser, tmp_path / f"{number}.html", size, dark)
         narrow = min(pane.size["width"] for pane in every(browser, ".pane .stack"))
         assert narrow > 60, "each is large enough to be seen"
