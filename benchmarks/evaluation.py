@@ -24,11 +24,11 @@ import torch
 from metrics import jaccard, show, shuffled
 
 from seg.data.sample import CERTAIN, IGNORE, Prediction, Sample, no_instances
-from seg.data.store import Entry
+from seg.data.store import ManifestEntry
 from seg.evaluation.bootstrap import intervals
 from seg.evaluation.detail import PixelDetail
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
-from seg.evaluation.predictions import written
+from seg.evaluation.predictions import write_predictions
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 
@@ -81,7 +81,7 @@ def main() -> None:
 class Image:
     truth: np.ndarray
     predicted: np.ndarray
-    entry: Entry
+    entry: ManifestEntry
     batch: Batch
     prediction: Prediction
 
@@ -99,7 +99,7 @@ def make_image(seed: int, size: int, classes: int) -> Image:
     truth[ignored] = IGNORE
     confidence = (CERTAIN * (1 - 0.5 * rng.random((size, size)) ** 3)).astype(np.uint16)
     sample = Sample(f"{seed:06d}", np.zeros((size, size, 3), np.uint8), truth, *no_instances(size, size))
-    entry = Entry(sample.image_id, f"{sample.image_id}.png", size, size, 0, "", "")
+    entry = ManifestEntry(sample.image_id, f"{sample.image_id}.png", size, size, 0, "", "")
     return Image(truth, predicted, entry, collate([sample]), Prediction(predicted, confidence))
 
 
@@ -110,7 +110,7 @@ def gather(figures: SemanticMetrics | PixelDetail, images: Sequence[Image]) -> d
 
 
 def write(folder: Path, images: Sequence[Image]) -> None:
-    with written(folder, [image.entry for image in images], False) as into:
+    with write_predictions(folder, [image.entry for image in images], False) as into:
         for image in images:
             into.add(image.entry, image.prediction)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.data.sample import ClassInfo
 from seg.report.confusions import kinds_of_errors
-from seg.report.page_data import KINDS, Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Outlines, Table
+from seg.report.page_data import KINDS, Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, Outlines
 
 SIZE = (60, 80)
 
@@ -81,7 +81,7 @@ def semantic_evaluation(num_classes: int = 6, num_images: int = 12, size: tuple[
         per_class=per_class,
         confusion=total,
         gallery=gallery,
-        tables=[Table("By site", [{"site": "a", "miou": 0.5}, {"site": "b", "miou": float("nan")}], "Figures by the column site.")],
+        tables=[FigureTable("By site", [{"site": "a", "miou": 0.5}, {"site": "b", "miou": float("nan")}], "Figures by the column site.")],
         calibration=calibration,
         preview=bytes(cv2.imencode(".png", photo(rng, (40, 60)))[1]),
         splits={"test": counts},

@@ -6,9 +6,9 @@ import numpy as np
 
 from seg.data.sample import IGNORE
 from seg.evaluation.classmaps import comparable
-from seg.evaluation.errors import MATCH, judge
+from seg.evaluation.errors import judge, matched_pairs
 from seg.metrics.coco import ImageInstances
-from seg.metrics.matching import assign, measure_overlaps
+from seg.metrics.matching import measure_overlaps
 
 ALIKE, FIRST_RIGHT, OTHER_RIGHT, BOTH_WRONG = range(4)
 """Of a pixel: predicted alike; right in the first alone; right in the other alone; wrong in both, but not alike."""
@@ -63,5 +63,5 @@ def compare_instances(first: ImageInstances, other: ImageInstances, thresholds: 
 def _alike(first: ImageInstances, other: ImageInstances, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The places in a and b of predictions of the two runs that are one and the same mistake: of one class, with an IoU of 0.5 or more."""
     overlaps = measure_overlaps([first.rle(first.predicted_counts[i]) for i in a], [], [other.rle(other.predicted_counts[i]) for i in b])
-    same = first.predicted_categories[a][:, None] == other.predicted_categories[b]
-    return assign(overlaps.reach(MATCH) & same, overlaps.iou)
+    rows, columns = np.nonzero(matched_pairs(overlaps, first.predicted_categories[a], other.predicted_categories[b]))
+    return rows, columns

@@ -1,7 +1,7 @@
 """The images that the page of a comparison shows, made one after another from the prepared data and the stored predictions."""
 
 from collections.abc import Sequence
-from typing import overload
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,45 +11,33 @@ from seg.compare.gallery import words_of
 from seg.compare.page_data import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, ComparedImage
 from seg.data.labelmaps import decode
 from seg.data.sample import Prediction, Sample
-from seg.evaluation.predictions import Stored
+from seg.evaluation.predictions import StoredPredictions
 from seg.loading.batch import collate
 from seg.loading.dataset import SampleDataset
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import instances_of
-from seg.report.page_data import Outlines
+from seg.report.page_data import InTurn, Outlines
+from seg.report.rendering import percent
 
 
-class ComparedImages(Sequence[ComparedImage]):
-    """runs: names. predictions: of each run. thresholds: of each run, the score from which an instance counts.
+def compared_images(runs: "StoredRuns", chosen: Sequence[tuple[ImageScores, int]]) -> InTurn[ComparedImage]:
+    """chosen: images, each with the place of the run that is compared with the first."""
+    place_of = {entry.image_id: place for place, (_, entry) in enumerate(runs.dataset.rows)}
+    return InTurn(lambda one: runs.compared(place_of[one[0].image_id], *one), chosen)
 
-    chosen: images, each with the place of the run that is compared with the first.
-    """
 
-    def __init__(
-        self,
-        runs: Sequence[str],
-        predictions: Sequence[Stored],
-        thresholds: Sequence[float],
-        dataset: SampleDataset,
-        num_classes: int,
-        chosen: Sequence[tuple[ImageScores, int]],
-    ) -> None:
-        self.runs, self.predictions, self.thresholds, self.dataset = runs, predictions, thresholds, dataset
-        self.num_classes, self.chosen = num_classes, chosen
-        self.index_of = {entry.image_id: index for index, (_, entry) in enumerate(dataset.rows)}
+@dataclass(frozen=True, slots=True)
+class StoredRuns:
+    """names, predictions: of each run. thresholds: of each run, the score from which an instance counts. dataset: of their images."""
 
-    def __len__(self) -> int:
-        return len(self.chosen)
+    names: Sequence[str]
+    predictions: Sequence[StoredPredictions]
+    thresholds: Sequence[float]
+    dataset: SampleDataset
+    num_classes: int
 
-    @overload
-    def __getitem__(self, index: int) -> ComparedImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ComparedImage]: ...
-    def __getitem__(self, index: int | slice) -> ComparedImage | list[ComparedImage]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        scores, other = self.chosen[index]
-        place = self.index_of[scores.image_id]
+    def compared(self, place: int, scores: ImageScores, other: int) -> ComparedImage:
+        """An image by its place, on which the run at `other` is compared with the first."""
         sample, entry = self.dataset.read(place), self.dataset.rows[place][1]
         predictions = [stored.read(entry) for stored in self.predictions]
         if predictions[0].semantic is None:
@@ -60,9 +48,9 @@ class ComparedImages(Sequence[ComparedImage]):
         apart = compare_maps(sample.semantic, predicted[0], predicted[other], self.num_classes)
         counts = np.bincount(apart.ravel(), minlength=256)
         total = max(1, int(counts[:255].sum()))
-        words = words_of(self.runs[0], self.runs[other], outlined=False)
+        words = words_of(self.names[0], self.names[other], outlined=False)
         numbers = dict(zip(words, (FIRST_RIGHT, OTHER_RIGHT, BOTH_WRONG), strict=True))
-        kinds = {word: f"{100 * counts[number] / total:.2f}\N{NO-BREAK SPACE}%" for word, number in numbers.items()}
+        kinds = {word: percent(int(counts[number]) / total) for word, number in numbers.items()}
         return ComparedImage(scores, other, sample.image, sample.semantic, predicted, apart, kinds)
 
     def _of_instances(self, scores: ImageScores, other: int, sample: Sample, predictions: Sequence[Prediction]) -> ComparedImage:
@@ -80,7 +68,7 @@ class ComparedImages(Sequence[ComparedImage]):
         apart = _outlines(first, [m for members in parts.values() for m in members], verdicts)
         truth = Outlines(_drawn(first, first.counts), first.categories, first.crowd, [""] * len(first.crowd))
         said = [_said(image, threshold) for image, threshold in zip(images, self.thresholds, strict=True)]
-        words = words_of(self.runs[0], self.runs[other], outlined=True)
+        words = words_of(self.names[0], self.names[other], outlined=True)
         kinds = {word: str(len(members)) for word, members in zip(words, parts.values(), strict=True)}
         return ComparedImage(scores, other, sample.image, truth, said, apart, kinds)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from seg.compare.comparison import Difference, ImageScores, Paired
 from seg.data.sample import ClassInfo
-from seg.report.page_data import Outlines
+from seg.report.page_data import InTurn, Outlines
 
 FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER = (
     "found by first",
@@ -45,7 +45,7 @@ class Comparison:
     runs: their names, the first being that with which the others are compared. monitor: the figure that the training watched. level,
     resamples: of the intervals. epochs: of each run's checkpoint. settings: those that differ, by dotted keys, with each run's value.
     per_class: of each run, {class: its figures}, NaN where undefined. score_name: of the images' scores. gallery: asked for one entry
-    after another, once each, so that a sequence may make them as they are asked for.
+    after another, once each.
     """
 
     runs: Sequence[str]
@@ -60,7 +60,7 @@ class Comparison:
     per_class: Sequence[Mapping[str, Mapping[str, float]]]
     score_name: str
     images: Sequence[ImageScores]
-    gallery: Sequence[ComparedImage] = ()
+    gallery: Sequence[ComparedImage] | InTurn[ComparedImage] = ()
 
     @property
     def title(self) -> str:

@@ -1,41 +1,74 @@
 """Outputs that are written beside, then put in their place as a whole, or not at all: a file, some of a folder's files, a folder."""
 
 import errno
+import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from seg.core.errors import DataError, DiskFullError
 
+ADVICE = "free some space, then run the command again"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def whole_file(path: Path, needed: int, advice: str) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file to write beside `path`; it takes its place when it is on the disk: a power cut leaves the old file or the new one.
 
-    needed: bytes that it will have, about; advice: how to go on. DiskFullError says both where there is no room; nothing is left then.
+    needed: bytes that it will have, about, where that is known; advice: how to go on. DiskFullError says both where there is no room;
+    nothing is left then. sync: without it the file is not waited for, which takes some 10 ms: a kill leaves the old file or the new one,
+    a power cut may not.
     """
     beside = path.with_name(f"{path.name}.partial")
     try:
         with open(beside, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     except Exception as error:
         beside.unlink(missing_ok=True)  # before the free space is read
         if reason := _full(error):
             free = shutil.disk_usage(path.parent).free
-            raise DiskFullError(
-                f"{path}: cannot be written ({reason}): it needs {_megabytes(needed)}, and its disk has {_megabytes(free)} free; {advice}"
-            ) from None
+            room = f"{'' if needed is None else f'it needs {_megabytes(needed)}, and '}its disk has {_megabytes(free)} free"
+            raise DiskFullError(f"{path}: cannot be written ({reason}): {room}; {advice}") from None
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
+    """Write a file, text as UTF-8, as `whole_file` does; its folder is made where it is missing."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, len(data), sync=sync) as file:
+        file.write(data)
+
+
+class JsonList:
+    """A list in a JSON file that is written member by member, as all of it may be too much for the memory.
+
+    lines: each member has a line of its own.
+    """
+
+    def __init__(self, file: IO[bytes], lines: bool = True) -> None:
+        self.file, self.count, self.end = file, 0, "\n" if lines else ""
+        self._between = ",\n" if lines else ", "
+        file.write(b"[")
+
+    def append(self, member: Mapping[str, Any]) -> None:
+        """Write a member; ValueError for a number that JSON does not have."""
+        self.file.write(f"{self._between if self.count else self.end}{json.dumps(member, allow_nan=False)}".encode())
+        self.count += 1
+
+    def close(self) -> None:
+        """End the list; the file stays open for what comes behind it."""
+        self.file.write(f"{self.end if self.count else ''}]".encode())
 
 
 @contextmanager

@@ -28,7 +28,7 @@ SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
 
     sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's
@@ -45,7 +45,7 @@ class Entry:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-OWN_COLUMNS = tuple(f.name for f in fields(Entry) if f.name != "columns")
+OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name != "columns")
 """Of a manifest; those of a table come behind."""
 
 
@@ -79,7 +79,7 @@ class DatasetInfo:
         return ClassCounts(pixels, list(counts.get("class_image_pixels", [sum(pixels)] * len(pixels))))
 
 
-def numbers_of(entries: Iterable[Entry]) -> dict[str, int]:
+def numbers_of(entries: Iterable[ManifestEntry]) -> dict[str, int]:
     """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1.
 
     Where scores are equal, COCO's tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same.
@@ -102,13 +102,13 @@ def read_info(folder: Path) -> DatasetInfo:
     return DatasetInfo(classes=classes, **content)
 
 
-def read_entries(folder: Path) -> list[Entry]:
+def read_entries(folder: Path) -> list[ManifestEntry]:
     """The manifest of a split's folder."""
     path = folder / "manifest.csv"
     try:
         with open(path, newline="") as file:
             return [
-                Entry(
+                ManifestEntry(
                     r["image_id"],
                     r["file"],
                     int(r["height"]),
@@ -124,7 +124,7 @@ def read_entries(folder: Path) -> list[Entry]:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None
 
 
-def read_sample(folder: Path, entry: Entry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
+def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
     """One sample of a split's folder, with the instances that `annotations` hold."""
     image_path, label_path = folder / "images" / entry.file, folder / "semantic" / f"{entry.image_id}.png"
     image = decode_image(read_bytes(image_path), channels, image_path)

@@ -40,7 +40,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     DataError for a file that is cut or damaged, and for images of several sizes or with more than one axis beside height and width.
     """
     refuse_cut(data, path)
-    with told_of(path), tifffile.TiffFile(BytesIO(data)) as file:
+    with one_line_errors(path), tifffile.TiffFile(BytesIO(data)) as file:
         series = only_series(file, len(data), path)
         page = series.keyframe
         by_opencv = is_left_to_opencv(page)
@@ -49,7 +49,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def one_line_errors(path: Path) -> Iterator[None]:
     """Whatever goes wrong with a TIFF, as a DataError of one line."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is raised here
     try:

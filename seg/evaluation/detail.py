@@ -14,7 +14,7 @@ from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics
 
-Rows = dict[str, list[Mapping[str, Any]]]
+Tables = dict[str, list[Mapping[str, Any]]]
 
 
 class Detail(Protocol):
@@ -36,7 +36,7 @@ class Detail(Protocol):
         """Further figures of each class; NaN where undefined."""
         ...
 
-    def tables(self) -> Rows:
+    def tables(self) -> Tables:
         """{file stem: rows} of further tables; one without rows is left out."""
         ...
 
@@ -75,7 +75,7 @@ class PixelDetail:
     def per_class(self) -> dict[str, dict[str, float]]:
         return self.pixels.per_class()
 
-    def tables(self) -> Rows:
+    def tables(self) -> Tables:
         return self.pixels.tables()
 
 
@@ -99,5 +99,5 @@ class InstanceDetail:
     def per_class(self) -> dict[str, dict[str, float]]:
         return {}
 
-    def tables(self) -> Rows:
+    def tables(self) -> Tables:
         return {name: rows for name, rows in self.errors.tables().items() if rows}

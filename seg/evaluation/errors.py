@@ -67,7 +67,7 @@ PREDICTED_KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class InstanceVerdict:
     """What became of one instance.
 
     which: truth or predicted. index: its place among the image's true instances, crowds counted, or among its predictions, those
@@ -87,7 +87,7 @@ class Verdict:
     score: float
 
 
-def judge(image: ImageInstances, score_threshold: float) -> list[Verdict]:
+def judge(image: ImageInstances, score_threshold: float) -> list[InstanceVerdict]:
     """A verdict for each true instance that is no crowd, then for each prediction that scores `score_threshold` or more."""
     true, found = np.flatnonzero(~image.crowd), np.flatnonzero(image.scores >= np.float32(score_threshold))
     truth, predicted = [image.rle(image.counts[i]) for i in true], [image.rle(image.predicted_counts[i]) for i in found]
@@ -96,7 +96,7 @@ def judge(image: ImageInstances, score_threshold: float) -> list[Verdict]:
     same = categories[:, None] == predicted_categories
     match, touch = overlaps.reach(MATCH), overlaps.reach(TOUCH)
     any_overlap = overlaps.intersections > 0
-    matched = _matched(overlaps, categories, predicted_categories)
+    matched = matched_pairs(overlaps, categories, predicted_categories)
     merged = _parts((2 * overlaps.intersections > overlaps.truth_areas[:, None]) & same, overlaps.intersections, truth, predicted)
     split = _parts(((2 * overlaps.intersections > overlaps.areas) & same).T, overlaps.intersections.T, predicted, truth).T
     in_crowd = _in_crowd(image, predicted_categories, predicted)
@@ -117,22 +117,22 @@ def judge(image: ImageInstances, score_threshold: float) -> list[Verdict]:
     for i, kind in enumerate(truth_kinds.tolist()):
         partner, iou = _best(truth_links[kind][i], overlaps.iou[i], found)
         own = (int(true[i]), int(categories[i]), TRUTH_KINDS[kind])
-        verdicts.append(Verdict(image.image_id, "truth", *own, iou, partner, int(overlaps.truth_areas[i]), math.nan))
+        verdicts.append(InstanceVerdict(image.image_id, "truth", *own, iou, partner, int(overlaps.truth_areas[i]), math.nan))
     for i, kind in enumerate(predicted_kinds.tolist()):
         partner, iou = _best(predicted_links[kind][:, i], overlaps.iou[:, i], true)
         own = (int(found[i]), int(predicted_categories[i]), PREDICTED_KINDS[kind])
         score = float(image.scores[found[i]])
-        verdicts.append(Verdict(image.image_id, "predicted", *own, iou, partner, int(overlaps.areas[i]), score))
+        verdicts.append(InstanceVerdict(image.image_id, "predicted", *own, iou, partner, int(overlaps.areas[i]), score))
     return verdicts
 
 
-def tally(verdicts: Sequence[Verdict]) -> Counter[tuple[int, str, str]]:
+def tally(verdicts: Sequence[InstanceVerdict]) -> Counter[tuple[int, str, str]]:
     """How many verdicts there are of each (category, which, kind); those of several images add up."""
     return Counter((v.category, v.which, v.kind) for v in verdicts)
 
 
-def _matched(overlaps: Overlaps, categories: np.ndarray, predicted_categories: np.ndarray) -> np.ndarray:
-    """(G, P) bool: the pairs of the best matching of each class, the very same as of the headline figures."""
+def matched_pairs(overlaps: Overlaps, categories: np.ndarray, predicted_categories: np.ndarray) -> np.ndarray:
+    """(G, P) bool: the pairs of the best matching of each class at an IoU of 0.5, the very same as of the headline figures."""
     pairs = np.zeros(overlaps.iou.shape, bool)
     eligible = overlaps.reach(MATCH)
     for category in np.intersect1d(categories, predicted_categories):

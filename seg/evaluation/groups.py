@@ -9,9 +9,9 @@ import numpy as np
 
 from seg.core.errors import ConfigError, did_you_mean
 from seg.core.natural import natural_key
-from seg.data.store import Entry
+from seg.data.store import ManifestEntry
 from seg.evaluation.bootstrap import Resampled, intervals
-from seg.evaluation.detail import Detail, Rows
+from seg.evaluation.detail import Detail, Tables
 from seg.evaluation.settings import Evaluate
 from seg.metrics.base import Metrics
 
@@ -50,8 +50,8 @@ def group_rows(
 
 
 def resampling_tables(
-    metrics: Metrics, detail: Detail, entries: Sequence[Entry], figures: Mapping[str, float], monitor: str, settings: Evaluate
-) -> Rows:
+    metrics: Metrics, detail: Detail, entries: Sequence[ManifestEntry], figures: Mapping[str, float], monitor: str, settings: Evaluate
+) -> Tables:
     """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
     image_ids = [entry.image_id for entry in entries]
 
@@ -64,7 +64,7 @@ def resampling_tables(
         {"figure": name, "value": value, "num_images": len(entries)} | dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))
         for name, value in figures.items()
     ]
-    tables: Rows = {"figures": rows}
+    tables: Tables = {"figures": rows}
     if settings.groups:
         tables["groups"] = [
             row

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, Verdict, judge, tally
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
 from seg.evaluation.sizes import SizeBin, bin_sizes, quantile_edges
 from seg.metrics.coco import ImageInstances
 
@@ -24,9 +24,9 @@ class InstanceErrors:
 
     def __init__(self, names: Mapping[int, str], score_threshold: float, sizes: int | Sequence[int]) -> None:
         self.names, self.score_threshold, self.sizes = dict(names), score_threshold, sizes
-        self.verdicts: dict[str, list[Verdict]] = {}
+        self.verdicts: dict[str, list[InstanceVerdict]] = {}
 
-    def update(self, image: ImageInstances) -> list[Verdict]:
+    def update(self, image: ImageInstances) -> list[InstanceVerdict]:
         """Judge an image's instances. Raises ValueError where it came before, or has an instance of an unknown category."""
         if image.image_id in self.verdicts:
             raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")

@@ -8,62 +8,63 @@ Masks and boxes are two files because pycocotools takes a prediction's area from
 boxes beside them would be counted as small, medium and large by their boxes.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
+from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import decode_index, encode_png
 from seg.data.sample import Prediction
-from seg.data.store import Entry, numbers_of
+from seg.data.store import ManifestEntry, numbers_of
 
 MASKS, BOXES = "instances.json", "boxes.json"
 
 T = TypeVar("T")
 
 
-class Written(Protocol):
+class PredictionWriter(Protocol):
     """Predictions that are being written."""
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         """Write one image's, of at least its size (more where its batch was padded at the right and bottom)."""
         ...
 
 
-class Stored(Protocol):
+class StoredPredictions(Protocol):
     """Predictions that were written."""
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         """One image's, without confidence. Raises DataError where it is missing or of another size."""
         ...
 
 
 @contextmanager
-def written(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Iterator[Written]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
-    What is left of a run that ends before its time is refused by `stored`, or by its `read`. entries: the whole split's.
+    What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if not with_instances:
         yield _WrittenMaps(folder)
         return
-    with open(folder / MASKS, "w") as masks, open(folder / BOXES, "w") as boxes:
-        into = _WrittenInstances(_List(masks), _List(boxes), entries)
-        yield into
-        into.masks.close()
-        into.boxes.close()
+    with whole_file(folder / MASKS) as masks, whole_file(folder / BOXES) as boxes:
+        lists = JsonList(masks), JsonList(boxes)
+        yield _WrittenInstances(*lists, entries)
+        for each in lists:
+            each.close()
+            each.file.write(b"\n")
 
 
-def stored(folder: Path, entries: Sequence[Entry], with_instances: bool) -> Stored:
+def read_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
@@ -74,19 +75,18 @@ class _WrittenMaps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         if prediction.semantic is None:
             raise ValueError(f"{entry.image_id}: the prediction has no class map")
-        path = _map(self.folder, entry)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(np.ascontiguousarray(prediction.semantic[: entry.height, : entry.width])))
+        pixels = np.ascontiguousarray(prediction.semantic[: entry.height, : entry.width])
+        write_whole(_map(self.folder, entry), encode_png(pixels), sync=False)
 
 
 class _StoredMaps:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         path = _map(self.folder, entry)
         semantic = decode_index(_bytes(path), path, "evaluate again")
         if semantic.shape != (entry.height, entry.width) or semantic.dtype != np.uint8:
@@ -119,25 +119,11 @@ class _Box:
     bbox: tuple[float, float, float, float]
 
 
-class _List:
-    """A list in JSON that is written row by row, as all of it may be too much for the memory."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.before = file, "[\n"
-
-    def append(self, row: dict[str, object]) -> None:
-        self.file.write(f"{self.before}{json.dumps(row, allow_nan=False)}")
-        self.before = ",\n"
-
-    def close(self) -> None:
-        self.file.write("[]\n" if self.before == "[\n" else "\n]\n")
-
-
 class _WrittenInstances:
-    def __init__(self, masks: _List, boxes: _List, entries: Sequence[Entry]) -> None:
+    def __init__(self, masks: JsonList, boxes: JsonList, entries: Sequence[ManifestEntry]) -> None:
         self.masks, self.boxes, self.numbers = masks, boxes, numbers_of(entries)
 
-    def add(self, entry: Entry, prediction: Prediction) -> None:
+    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         for score, category, box, mask in zip(prediction.scores, prediction.categories, prediction.boxes, prediction.masks, strict=True):
             x1, y1, x2, y2 = (float(v) for v in box)
             row = {"image_id": self.numbers[entry.image_id], "category_id": int(category), "score": float(score)}
@@ -146,7 +132,7 @@ class _WrittenInstances:
 
 
 class _StoredInstances:
-    def __init__(self, folder: Path, entries: Sequence[Entry]) -> None:
+    def __init__(self, folder: Path, entries: Sequence[ManifestEntry]) -> None:
         self.path, self.numbers = folder / MASKS, numbers_of(entries)
         masks, boxes = _rows(self.path, list[_Mask]), _rows(folder / BOXES, list[_Box])
         if [(m.image_id, m.category_id, m.score) for m in masks] != [(b.image_id, b.category_id, b.score) for b in boxes]:
@@ -157,7 +143,7 @@ class _StoredInstances:
                 raise DataError(f"{self.path}: has predictions of image {mask.image_id}, but the split has {len(entries)}; evaluate again")
             self.rows[mask.image_id].append((mask, box))
 
-    def read(self, entry: Entry) -> Prediction:
+    def read(self, entry: ManifestEntry) -> Prediction:
         rows = self.rows[self.numbers[entry.image_id]]
         for mask, _ in rows:
             if mask.segmentation.size != [entry.height, entry.width]:
@@ -192,5 +178,5 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); evaluate again") from None
 
 
-def _map(folder: Path, entry: Entry) -> Path:
+def _map(folder: Path, entry: ManifestEntry) -> Path:
     return folder / f"{entry.image_id}.png"

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
+from seg.core.outputs import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -31,8 +32,8 @@ class Run:
 
 
 def write_run(path: Path, run: Run) -> None:
-    """Write the file."""
-    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(run)}, indent=1) + "\n")
+    """Write the file, whole or not at all."""
+    write_whole(path, json.dumps({"schema_version": SCHEMA_VERSION, **asdict(run)}, indent=1) + "\n")
 
 
 def read_run(path: Path) -> Run:

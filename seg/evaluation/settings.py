@@ -13,7 +13,7 @@ class Bootstrap(Section):
     seed: Count
 
 
-class Boundary(Section):
+class BoundarySettings(Section):
     width: Annotated[float, Field(gt=0, le=1)]
     tolerance: Annotated[float, Field(ge=0, lt=1000)]
 
@@ -32,7 +32,7 @@ class Evaluate(Named):
     score_threshold: Share
     bootstrap: Bootstrap
     groups: list[str]
-    boundary: Boundary | None
+    boundary: BoundarySettings | None
     surface: bool
     calibration_bins: Positive | None
     size_bins: Positive

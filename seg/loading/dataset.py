@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg.core.errors import DataError
 from seg.data.sample import Sample
-from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
+from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
 from seg.loading.workers import RankPlacement, choose_workers
 
@@ -23,7 +23,7 @@ class SampleDataset(Dataset[Sample]):
     """The images of one or more splits' folders as they are stored; indexed by a Key."""
 
     def __init__(self, folders: Sequence[Path], channels: int, with_instances: bool) -> None:
-        self.rows: list[tuple[Path, Entry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
+        self.rows: list[tuple[Path, ManifestEntry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
         self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
         self.channels = channels
         for folder in self.annotations:
@@ -125,7 +125,7 @@ def loader_of(
     )
 
 
-def size_of(entry: Entry) -> Size:
+def size_of(entry: ManifestEntry) -> Size:
     """(height, width) of a stored image."""
     return entry.height, entry.width
 

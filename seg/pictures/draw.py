@@ -97,8 +97,13 @@ def heat_map(image: np.ndarray, values: np.ndarray, strength: float = 0.65) -> n
 
 def error_map(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """The image in pale gray, wrong pixels in red, ignored ones white."""
-    gray = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)
-    picture = np.repeat((gray // 3 + 140)[..., None].astype(np.uint8), 3, axis=2)
+    picture = pale(image)
     picture[(truth != predicted) & (truth != IGNORE)] = (213, 40, 30)
     picture[truth == IGNORE] = 255
     return picture
+
+
+def pale(image: np.ndarray) -> np.ndarray:
+    """The image (H, W, C) in pale gray (H, W, 3), on which colours stand out."""
+    gray = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)
+    return np.repeat((gray // 3 + 140)[..., None].astype(np.uint8), 3, axis=2)

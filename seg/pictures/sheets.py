@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 
+from seg.core.outputs import whole_file
 from seg.data.sample import IGNORE, ClassInfo, Sample
 from seg.pictures.draw import IGNORED_GRAY, INSTANCE_COLORS, error_map, heat_map, outlined_at, overlay, rgb
 
@@ -109,5 +110,11 @@ def _finish(figure: Figure, path: Path, handles: Sequence[Patch], title: str) ->
     rows = -(-len(handles) // 8)
     inches = figure.get_size_inches()[1]
     figure.tight_layout(rect=(0, 0.26 * rows / inches, 1, 1))
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all; it does not name matplotlib's version, so the same picture has the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})  # without the version, so the same picture has the same bytes
+    with whole_file(path, sync=False) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})

@@ -10,29 +10,29 @@ from torch import Tensor
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, check_merge, fuse
+from seg.predict.fusion import RunningMean, check_blend, fuse
 from seg.predict.network import Facts, Network
 
 
 class Ensemble:
     """The mean of what several networks say of an image.
 
-    files: where each network comes from, for errors. merge: `probabilities` or `logits`, which the mean is taken of
+    files: where each network comes from, for errors. blend: `probabilities` or `logits`, which the mean is taken of
     (semantic). iou_threshold: of the fusion of instances (see `seg.predict.fusion.fuse`). ConfigError where the networks differ
     in task, classes or channels.
     """
 
-    def __init__(self, networks: Sequence[Network], files: Sequence[str], merge: str, iou_threshold: float) -> None:
-        check_merge(merge)
+    def __init__(self, networks: Sequence[Network], files: Sequence[str], blend: str, iou_threshold: float) -> None:
+        check_blend(blend)
         for network, file in zip(networks, files, strict=True):
             refuse_others(networks[0].facts, files[0], network.facts, file)
-        self.networks, self.merge, self.iou_threshold = list(networks), merge, iou_threshold
+        self.networks, self.blend, self.iou_threshold = list(networks), blend, iou_threshold
         first = networks[0].facts
         self.facts = replace(first, stride=lcm(*(network.facts.stride for network in networks)))
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        mean = RunningMean(self.merge)
+        mean = RunningMean(self.blend)
         for network in self.networks:
             mean.add(network.logits(images))
         return mean.logits()

@@ -18,27 +18,27 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 
-MERGES = ("probabilities", "logits")
+BLENDS = ("probabilities", "logits")
 """What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""
 
 
-def check_merge(merge: str) -> None:
-    """ConfigError where `merge` is none of MERGES."""
-    if merge not in MERGES:
-        raise ConfigError(f"merge={merge}: {did_you_mean(merge, MERGES, 'expected')}")
+def check_blend(blend: str) -> None:
+    """ConfigError where `blend` is none of BLENDS."""
+    if blend not in BLENDS:
+        raise ConfigError(f"blend={blend}: {did_you_mean(blend, BLENDS, 'expected')}")
 
 
 class RunningMean:
     """The mean of logits (B, K, H, W), or of their probabilities, that come one after another: a sum is all that is kept."""
 
-    def __init__(self, merge: str) -> None:
-        check_merge(merge)
-        self.merge, self.count = merge, 0
+    def __init__(self, blend: str) -> None:
+        check_blend(blend)
+        self.blend, self.count = blend, 0
         self.sum: Tensor | None = None
 
     @torch.inference_mode()
     def add(self, logits: Tensor) -> None:
-        values = logits.softmax(dim=1) if self.merge == "probabilities" else logits
+        values = logits.softmax(dim=1) if self.blend == "probabilities" else logits
         self.sum = values.clone() if self.sum is None else self.sum.add_(values.to(self.sum.device))
         self.count += 1
 
@@ -52,7 +52,7 @@ class RunningMean:
         if self.sum is None:
             raise ValueError("there is no mean of nothing")
         mean = self.sum / self.count
-        return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if self.merge == "probabilities" else mean
+        return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if self.blend == "probabilities" else mean
 
 
 class Instance(NamedTuple):

@@ -13,7 +13,7 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, check_merge, fuse
+from seg.predict.fusion import RunningMean, check_blend, fuse
 from seg.predict.network import Facts, Network
 
 Size = tuple[int, int]
@@ -137,16 +137,16 @@ def views_of(names: Sequence[str]) -> list[View]:
 class Views:
     """A network that sees each image in several views, and gives the mean of what it says of them.
 
-    names: as `views_of` takes them. merge: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
+    names: as `views_of` takes them. blend: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
     the logarithm of the mean probability, as `RunningMean.logits` says. iou_threshold: of the fusion of instances (see
     `seg.predict.fusion.fuse`). batch_size: views of one size go through the network together up to this number of images, so
     memory does not grow with the number of views; a batch that is larger by itself goes through it view by view.
     """
 
-    def __init__(self, network: Network, names: Sequence[str], merge: str, iou_threshold: float, batch_size: int) -> None:
-        check_merge(merge)
+    def __init__(self, network: Network, names: Sequence[str], blend: str, iou_threshold: float, batch_size: int) -> None:
+        check_blend(blend)
         self.network, self.views = network, views_of(names)
-        self.merge, self.iou_threshold, self.batch_size = merge, iou_threshold, batch_size
+        self.blend, self.iou_threshold, self.batch_size = blend, iou_threshold, batch_size
 
     @property
     def facts(self) -> Facts:
@@ -154,7 +154,7 @@ class Views:
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        size, mean = (images.shape[-2], images.shape[-1]), RunningMean(self.merge)
+        size, mean = (images.shape[-2], images.shape[-1]), RunningMean(self.blend)
         for views in self._together(images):
             found = self.network.logits(torch.cat([view.of(images) for view in views]))
             for view, logits in zip(views, found.split(len(images)), strict=True):

@@ -25,7 +25,7 @@ from seg.sources.splits import (
     group_of,
     presence_of,
 )
-from seg.storing.write import Stored
+from seg.storing.write import StoredRecord
 
 UNSPLIT = "unsplit"
 """The place of an image whose split is known only when all are read."""
@@ -158,7 +158,7 @@ def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> lis
     return [found[item.image_id] for item in items]
 
 
-def divided(plan: Plan, sound: Sequence[int], stored: Sequence[Stored], division: Division, num_classes: int) -> list[str]:
+def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], division: Division, num_classes: int) -> list[str]:
     """The split of each image that was read. sound: their places in the plan."""
     places, split = [plan.places[index] for index in sound], division.split
     if UNSPLIT not in places and division.fold is None:

@@ -18,17 +18,17 @@ from seg.core.environment import keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
-from seg.data.store import DatasetInfo, Entry
+from seg.data.store import DatasetInfo, ManifestEntry
 from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
-from seg.prepare.checks.facts import Examined, Facts, facts_of
-from seg.prepare.spool import Spool, SpooledStored
+from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
+from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.findings import Finding, counted, finding_of
 from seg.raw.record import Item, Source
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
 from seg.storing.statistics import background_index
-from seg.storing.write import Stored, measure_record, write_info, write_record, write_split
+from seg.storing.write import StoredRecord, measure_record, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
@@ -60,7 +60,7 @@ def prepare(
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
         examination = examine(source, classes, division, root, workers, progress, partial)
         refuse(examination.diagnosis.errors)
-        stored: dict[str, list[Stored]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
+        stored: dict[str, list[StoredRecord]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
         with_instances = any(e.stored.entry.num_instances for e in examination.examined)
         for split, members in stored.items():
             write_split(partial / split, members, classes, with_instances)
@@ -118,18 +118,18 @@ def examine(
 
 def _read_all(
     source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
-) -> list[tuple[Stored, Facts] | list[Finding]]:
+) -> list[tuple[StoredRecord, RecordFacts] | list[Finding]]:
     """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     jobs = list(zip(plan.items, plan.places, strict=True))
     what = "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
     results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
-    return [result if isinstance(result, list) else (SpooledStored(result[0], spool), result[1]) for result in results]
+    return [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in results]
 
 
 def _results(
     source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
-) -> Iterator[tuple[Stored, Facts] | list[Finding]]:
+) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
         _start_worker(source, folder, classes)
@@ -156,7 +156,7 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _store(job: tuple[Item, str]) -> tuple[Stored, Facts] | list[Finding]:
+def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:
     item, place = job
     folder, known = _worker["folder"], _worker["facts"]
     try:
@@ -175,7 +175,7 @@ def _file_of(item: Item) -> str:
     return item.files[0] if item.files and "/" in item.files[0] else item.image_id
 
 
-def _move(folder: Path, moves: Iterable[tuple[Entry, str, str]]) -> None:
+def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None:
     """Bring the files of each entry from the place where they were stored to their split."""
     made: set[str] = set()
     for entry, origin, split in moves:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seg.storing.statistics import Counts
-from seg.storing.write import Stored
+from seg.storing.write import StoredRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Spool:
         return self.file.read(piece.length)
 
 
-class SpooledStored(Stored):
-    """A Stored whose counts and annotations lie in a Spool, so that memory does not grow with them."""
+class SpooledRecord(StoredRecord):
+    """A StoredRecord whose counts and annotations lie in a Spool, so that memory does not grow with them."""
 
     _rows: Piece
     _annotations: Piece | None
 
-    def __init__(self, stored: Stored, spool: Spool) -> None:
+    def __init__(self, stored: StoredRecord, spool: Spool) -> None:
         counts = stored.counts
         names = ("entry", "labels_sha256", "thumbnail", "findings", "spacing")
         light = {name: getattr(stored, name) for name in names}

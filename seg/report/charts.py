@@ -1,15 +1,35 @@
-"""Charts of a page as inline SVG, drawn in the page's own colours, so that they are read in light and dark."""
+"""Charts of a page, as shapes in SVG's coordinates; assets/charts.css draws them in the page's own colours, light or dark."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 import numpy as np
 
 WIDTH, HEIGHT = 300, 190  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 36  # around the plot
 TITLED = 2000  # points of a scatter chart, at most, that say what they are
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An element of a drawing. title: what it says when it is pointed at; text: what is written."""
+
+    tag: str
+    attributes: Mapping[str, Any]
+    title: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """label: what the chart says, for who cannot see it."""
+
+    label: str
+    shapes: Sequence[Shape]
+    height: float = HEIGHT
+    width: float = WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,109 +54,106 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Numbers over the x axis; NaN breaks the line. style: a class of STYLE."""
+    """Numbers over the x axis; NaN breaks the line. style: its class in the style."""
 
     name: str
     values: Sequence[float]
     style: str = "first"
 
 
-def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Line], mark: float | None = None) -> str:
-    """Lines over xs. label: what the chart says, for who cannot see it; mark: where a dashed line stands."""
+def line_chart(label: str, x_name: str, xs: Sequence[float], lines: Sequence[Line], mark: float | None = None) -> Chart:
+    """Lines over xs. mark: where a dashed line stands."""
     values = [v for line in lines for v in line.values if math.isfinite(v)]
     frame = Frame(_apart(min(xs), max(xs)), _nice(min(values, default=0.0), max(values, default=1.0)))
-    parts = [_axes(frame, x_name, whole="x")]
-    parts += _mark(frame, mark)
+    shapes = [*_axes(frame, x_name, whole="x"), *_mark(frame, mark)]
     for line in lines:
         for run in _runs(xs, line.values):
-            points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in run)
-            parts.append(f'<polyline class="{line.style}" points="{points}"/>')
+            shapes.append(_polyline(frame, run, line.style))
             if len(xs) <= 60:
-                parts += [_dot(frame, x, y, f"{line.name}, {x_name} {x:g}: {y:.4g}", line.style) for x, y in run]
-    return _drawing(label, parts)
+                shapes += [_dot(frame, x, y, f"{line.name}, {x_name} {x:g}: {y:.4g}", line.style) for x, y in run]
+    return Chart(label, shapes)
 
 
-def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[int], noun: str, mark: float | None = None) -> str:
+def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[int], noun: str, mark: float | None = None) -> Chart:
     """Bars between B + 1 edges. noun: what is counted; mark: where a dashed line stands."""
     frame = Frame((edges[0], edges[-1]), _nice(0, max(1, *counts)))
-    parts = [_axes(frame, x_name, whole="y")]
+    shapes = [*_axes(frame, x_name, whole="y")]
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, top = frame.x(low) + 0.5, frame.y(count)
-        size = f'width="{frame.x(high) - left - 0.5:.1f}" height="{frame.bottom - top:.1f}"'
-        title = f"<title>{low:.3g} to {high:.3g}: {count} {escape(noun)}</title>"
-        parts.append(f'<rect class="column" x="{left:.1f}" y="{top:.1f}" {size}>{title}</rect>')
-    parts += _mark(frame, mark)
-    return _drawing(label, parts)
+        title = f"{low:.3g} to {high:.3g}: {count} {noun}"
+        shapes.append(_shape("rect", "column", title, x=left, y=top, width=frame.x(high) - left - 0.5, height=frame.bottom - top))
+    return Chart(label, [*shapes, *_mark(frame, mark)])
 
 
-def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, unit: str) -> str:
+def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, unit: str) -> Chart:
     """Accuracy over confidence, the diagonal of perfect calibration beside it; the area of a dot grows with its count."""
     frame = Frame((0.0, 1.0), (0.0, 1.0))
-    parts = [_axes(frame, "confidence"), _diagonal(frame)]
     there = [(float(c), float(a), int(n)) for c, a, n in zip(confidence, accuracy, counts, strict=True) if n]
-    points = " ".join(f"{frame.x(c):.1f},{frame.y(a):.1f}" for c, a, _ in there)
-    parts.append(f'<polyline class="first" points="{points}"/>')
+    shapes = [*_axes(frame, "confidence"), _diagonal(frame), _polyline(frame, [(c, a) for c, a, _ in there], "first")]
     most = max((n for _, _, n in there), default=1)
     for c, a, n in there:
         title = f"confidence {c:.3f}, {a:.3f} right, {n:,} {unit}"
-        parts.append(_dot(frame, c, a, title, "first", 2.5 + 6 * math.sqrt(n / most)))
-    return _drawing(label, parts)
+        shapes.append(_dot(frame, c, a, title, "first", 2.5 + 6 * math.sqrt(n / most)))
+    return Chart(label, shapes)
 
 
-def scatter_chart(label: str, x_name: str, y_name: str, points: Sequence[tuple[float, float, str]]) -> str:
+def scatter_chart(label: str, x_name: str, y_name: str, points: Sequence[tuple[float, float, str]]) -> Chart:
     """A dot a point (x, y, what it is), both axes alike, and the diagonal on which x and y are equal."""
     values = [v for x, y, _ in points for v in (x, y)]
     axis = _nice(min(values, default=0.0), max(values, default=1.0))
     frame = Frame(axis, axis, WIDTH - LEFT - RIGHT + TOP + BOTTOM)
-    parts = [_axes(frame, x_name), _upright(frame, y_name), _diagonal(frame)]
+    x, y = 11.0, (TOP + frame.bottom) / 2
+    upright = _text(y_name, x, y, "middle", transform=f"rotate(-90 {x} {y:.1f})")
+    shapes = [*_axes(frame, x_name), upright, _diagonal(frame)]
     if len(points) <= TITLED:
-        parts += [_dot(frame, x, y, text, "point", 3) for x, y, text in points]
+        shapes += [_dot(frame, x, y, text, "point", 3) for x, y, text in points]
     else:
-        dots = "".join(f"M{frame.x(x):.1f} {frame.y(y):.1f}h0" for x, y, _ in points)
-        parts.append(f'<path class="point" d="{dots}"/>')
-    return _drawing(label, parts, frame.height)
+        shapes.append(_shape("path", "point", d="".join(f"M{frame.x(x):.1f} {frame.y(y):.1f}h0" for x, y, _ in points)))
+    return Chart(label, shapes, frame.height)
 
 
-def _upright(frame: Frame, name: str) -> str:
-    """The name of the y axis, read from below."""
-    x, y = 11, (TOP + frame.bottom) / 2
-    return f'<text x="{x}" y="{y:.1f}" text-anchor="middle" transform="rotate(-90 {x} {y:.1f})">{escape(name)}</text>'
+def _shape(tag: str, style: str | None, title: str = "", text: str = "", **attributes: float | str) -> Shape:
+    """An element of a class of the style; coordinates in tenths of a pixel."""
+    rounded = {key.replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else value for key, value in attributes.items()}
+    return Shape(tag, {"class": style, **rounded}, title, text)
 
 
-def _diagonal(frame: Frame) -> str:
-    (low, high) = frame.xs
-    return f'<line class="mark" x1="{frame.x(low):.1f}" y1="{frame.y(low):.1f}" x2="{frame.x(high):.1f}" y2="{frame.y(high):.1f}"/>'
+def _line(style: str, start: tuple[float, float], stop: tuple[float, float]) -> Shape:
+    return _shape("line", style, x1=start[0], y1=start[1], x2=stop[0], y2=stop[1])
 
 
-def _mark(frame: Frame, at: float | None) -> list[str]:
-    if at is None:
-        return []
-    x = frame.x(at)
-    return [f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{frame.bottom}"/>']
+def _polyline(frame: Frame, points: Sequence[tuple[float, float]], style: str) -> Shape:
+    return _shape("polyline", style, points=" ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in points))
 
 
-def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float = 2.5) -> str:
-    place = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="{radius:.1f}"'
-    return f'<circle class="{style}" {place}><title>{escape(title)}</title></circle>'
+def _diagonal(frame: Frame) -> Shape:
+    start, stop = ((frame.x(v), frame.y(v)) for v in frame.xs)
+    return _line("mark", start, stop)
 
 
-def _drawing(label: str, parts: Sequence[str], height: float = HEIGHT) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+def _mark(frame: Frame, at: float | None) -> list[Shape]:
+    return [] if at is None else [_line("mark", (frame.x(at), TOP), (frame.x(at), frame.bottom))]
 
 
-def _axes(frame: Frame, x_name: str, whole: str = "") -> str:
+def _dot(frame: Frame, x: float, y: float, title: str, style: str, radius: float = 2.5) -> Shape:
+    return _shape("circle", style, title, cx=frame.x(x), cy=frame.y(y), r=radius)
+
+
+def _text(text: str, x: float, y: float, anchor: str, **more: str) -> Shape:
+    return _shape("text", None, "", text, x=x, y=y, text_anchor=anchor, **more)
+
+
+def _axes(frame: Frame, x_name: str, whole: str = "") -> Iterator[Shape]:
     """Grid, numbers and the name of the x axis. whole: the axis, x or y, of whole numbers alone."""
-    parts = []
     for value in _ticks(*frame.ys, 5, whole == "y"):
         y = frame.y(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>')
+        yield _line("grid", (LEFT, y), (WIDTH - RIGHT, y))
+        yield _text(_number(value), LEFT - 5, y + 3.5, "end")
     for value in _ticks(*frame.xs, 6, whole == "x"):
         x = frame.x(value)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom}" y2="{frame.bottom + 4}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 15}" text-anchor="middle">{_number(value)}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{frame.height - 4:g}" text-anchor="middle">{escape(x_name)}</text>')
-    return "".join(parts)
+        yield _line("grid", (x, frame.bottom), (x, frame.bottom + 4))
+        yield _text(_number(value), x, frame.bottom + 15, "middle")
+    yield _text(x_name, (LEFT + WIDTH - RIGHT) / 2, frame.height - 4, "middle")
 
 
 def _runs(xs: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
@@ -175,23 +192,3 @@ def _ticks(low: float, high: float, most: int, whole: bool) -> list[float]:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) > 1e-12 else "0"
-
-
-STYLE = """
-svg { display: block; width: 100%; height: auto; max-width: 27rem; }
-svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-svg .grid { stroke: var(--line); stroke-width: .7; }
-svg .mark { stroke: var(--ink); stroke-dasharray: 4 3; }
-svg polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
-svg .first { stroke: var(--bar); }
-svg .second { stroke: var(--wrong); stroke-dasharray: 6 3; }
-svg circle { stroke-dasharray: none !important; fill: var(--paper); stroke-width: 1.5; }
-svg circle.first { fill: var(--bar); }
-svg .column { fill: var(--bar); }
-svg circle.point { fill: var(--bar); fill-opacity: .45; stroke: var(--bar); stroke-width: .8; }
-svg circle.point:hover { fill: var(--wrong); fill-opacity: 1; stroke: var(--ink); }
-svg path.point { stroke: var(--bar); stroke-width: 4; stroke-linecap: round; stroke-opacity: .45; fill: none; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
-.charts h3 { margin: .2rem 0; font-size: .95rem; overflow-wrap: anywhere; }
-.key { color: var(--soft); font-size: .85rem; margin: 0; }
-"""

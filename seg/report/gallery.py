@@ -1,138 +1,131 @@
-"""The gallery of an evaluation: images with their truth, prediction and errors to toggle, filter and enlarge."""
+"""A gallery as all pages have it: cards of images whose layers are toggled, filters, and what the colours mean."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from seg.data.sample import IGNORE, ClassInfo, Color
 from seg.pictures.draw import IGNORED_GRAY
-from seg.report.gallery_frame import (
-    IMAGE,
-    NAMED,
-    TRUTH,
-    Gallery,
-    Layer,
-    bytes_of_an_entry,
-    card,
-    color_key,
-    gallery_html,
-    items,
-    keys_hint,
-    legend,
-    select,
-    stack,
-)
-from seg.report.html import class_name
-from seg.report.layers import OTHER_VERDICT, VERDICTS, WRONG, layers_of
-from seg.report.page_data import KINDS, GalleryEntry, Outlines
+from seg.report.page_data import Outlines
 
-PREDICTED, ERRORS = Layer("predicted", "Prediction", "prediction"), Layer("errors", "Errors", "errors", "errors")
-LAYERS = (IMAGE, TRUTH, PREDICTED, ERRORS)
+PAGE = 20_000_000  # bytes of pictures in a page, which base64 makes a third larger
+ENTRY = 300_000  # bytes of an image's pictures, at most
+GRAY: Color = (IGNORED_GRAY,) * 3
+WHITE: Color = (255, 255, 255)
 
 
-@dataclass(slots=True)
-class Seen:
-    """What the entries so far hold: how many images of each kind, with each class, with each kind of error."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What can be seen of an image. key: its class in the style. name: on its button. word: what it is within a sentence.
 
-    kinds: Counter[str] = field(default_factory=Counter)
-    classes: Counter[int] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    verdicts: set[str] = field(default_factory=set)
-    outlined: bool = False
+    colors: which table of `Gallery.names` tells what its colours mean, `classes` or `errors`; None: the image itself.
+    """
 
-    def add(self, entry: GalleryEntry, classes: Sequence[int]) -> None:
-        self.kinds[entry.kind] += 1
-        self.classes.update(classes)
-        self.errors.update(entry.errors.keys())
-        for labels in (entry.truth, entry.predicted):
-            if isinstance(labels, Outlines):
-                self.outlined = True
-                self.verdicts.update(verdict for verdict, crowd in zip(labels.verdicts, labels.crowd, strict=True) if not crowd)
-
-    def number(self, error: str) -> int:
-        """Of a kind of error, in the order in which they came."""
-        return list(self.errors).index(error)
+    key: str
+    name: str
+    word: str
+    colors: str | None = "classes"
 
 
-def gallery_section(gallery: Sequence[GalleryEntry], classes: Sequence[ClassInfo], score_name: str) -> str:
-    """Each entry of the gallery is asked for once, and let go before the next."""
-    most = bytes_of_an_entry(len(gallery))
-    seen = Seen()
-    cards = [_card(gallery[index], classes, score_name, most, seen) for index in range(len(gallery))]
-    selects = (
-        select("kind", "images", {kind: (kind, seen.kinds[kind]) for kind in KINDS if seen.kinds[kind]}),
-        select("classes", "with the class", {str(c): (classes[c].name, n) for c, n in sorted(seen.classes.items())}),
-        select("errors", "with the error", {str(seen.number(e)): (e, n) for e, n in seen.errors.most_common()}),
-    )
-    above = _intro(seen, score_name) + _legend(classes, seen)
-    return gallery_html(Gallery(LAYERS, PREDICTED.key, above, selects, cards, _names(classes, seen), seen.outlined))
+IMAGE = Layer("image", "Image", "image", None)
+TRUTH = Layer("truth", "Truth", "truth")
 
 
-def _intro(seen: Seen, score_name: str) -> str:
-    kinds = ", ".join(f"{seen.kinds[kind]} {kind}" for kind in KINDS if seen.kinds[kind])
-    shares = "" if seen.outlined else " Percentages beside an image are shares of its pixels."
-    return f"<p>Images by their {escape(score_name)}: {kinds}.{shares} {keys_hint(LAYERS)}</p>"
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An image of the gallery.
+
+    why: it is shown. found_by: the words by which each filter finds it. size: (height, width). files: a JPEG, then a PNG of each further
+    layer. figures, errors: lines beside the image; of errors and classes the first are named, the others counted.
+    """
+
+    image_id: str
+    why: str
+    found_by: Mapping[str, Sequence[str]]
+    size: tuple[int, int]
+    files: Sequence[bytes]
+    figures: Sequence[str]
+    errors: Sequence[str]
+    classes: Sequence[tuple[str, Color]]
 
 
-def _card(entry: GalleryEntry, classes: Sequence[ClassInfo], score_name: str, most: int, seen: Seen) -> str:
-    if entry.kind not in KINDS:
-        raise ValueError(f"{entry.row.image_id}: a gallery's image must be one of {', '.join(KINDS)}, got {entry.kind}")
-    present = classes_in(entry.truth, entry.predicted)
-    seen.add(entry, present)
-    layers = layers_of(entry, classes, most)
-    maps = ((TRUTH, layers.truth), (PREDICTED, layers.predicted), (ERRORS, layers.errors))
-    pictures = stack(layers.image, maps, entry.row.image_id, (entry.image.shape[0], entry.image.shape[1]))
-    figures = {score_name: entry.row.score, **{key: value for key, value in entry.row.figures.items() if value == value}}
-    errors = [f"{escape(kind)} {escape(text)}" if text else escape(kind) for kind, text in entry.errors.items()]
-    lists = (
-        items("facts", [f"{escape(key)} {value:.4g}" for key, value in figures.items()]),
-        items("mistakes", errors, NAMED),
-        items("facts", [class_name(classes[c].name, classes[c].color) for c in present], NAMED),
-    )
-    data: dict[str, Sequence[int | str]] = {"kind": [entry.kind], "classes": present, "errors": [seen.number(e) for e in entry.errors]}
-    return card(data, pictures, entry.kind, entry.row.image_id, lists)
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A choice of images. counts: how many images each word of it finds."""
+
+    key: str
+    label: str
+    counts: Mapping[str, int]
 
 
-def classes_in(*labels: np.ndarray | Outlines) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """layers: IMAGE first, what is wrong last. chosen: the key of the one that is seen at first. intro, legend: sentences.
+
+    classes: those in the images. error_words: what the colours of the last layer mean. errors_kind: the style of the cards' errors.
+    outlined: objects are outlined, instead of laid over the image.
+    """
+
+    layers: Sequence[Layer]
+    chosen: str
+    intro: str
+    legend: str
+    cards: Sequence[Card]
+    filters: Sequence[Filter]
+    classes: Sequence[ClassInfo]
+    error_words: Mapping[str, Color]
+    errors_kind: str
+    outlined: bool
+
+    @property
+    def class_colors(self) -> list[tuple[str, Color]]:
+        """What the legend says of classes."""
+        crowd = [("hatched: a crowd, which is not counted", GRAY)] if self.outlined else []
+        return [(info.name, info.color) for info in self.classes] + crowd
+
+    @property
+    def error_colors(self) -> list[tuple[str, Color]]:
+        """What the legend says of the last layer."""
+        return [*self.error_words.items(), *([] if self.outlined else [("ignored", WHITE)])]
+
+    @property
+    def names(self) -> dict[str, dict[str, str]]:
+        """What a colour `r,g,b` means, on the layers of classes and on the last."""
+        ignored = {_key(GRAY): "ignored"} if self.outlined else {}
+        classes: dict[str, str] = {}
+        for info in self.classes:  # a colour that classes share is each of them
+            classes[_key(info.color)] = " or ".join(filter(None, (classes.get(_key(info.color)), info.name)))
+        return {"classes": classes | ignored, "errors": {_key(color): word for word, color in self.error_colors} | ignored}
+
+
+def bytes_of_an_entry(count: int) -> int:
+    """What the pictures of one of `count` images may take at most."""
+    return min(ENTRY, PAGE // max(1, count))
+
+
+def filters_of(cards: Sequence[Card], classes: Sequence[ClassInfo], labels: Mapping[str, str]) -> list[Filter]:
+    """Filters with these labels by their keys, without those that every image passes; of words the most frequent comes first.
+
+    classes: the order of the words of `classes`.
+    """
+    filters = []
+    for key, label in labels.items():
+        counts = Counter(word for card in cards for word in card.found_by[key])
+        words = [info.name for info in classes if info.name in counts] if key == "classes" else [word for word, _ in counts.most_common()]
+        if any(counts[word] < len(cards) for word in words):
+            filters.append(Filter(key, label, {word: counts[word] for word in words}))
+    return filters
+
+
+def classes_in(classes: Sequence[ClassInfo], *labels: np.ndarray | Outlines) -> list[ClassInfo]:
     """The classes in the truth and the predictions of an image."""
     found: set[int] = set()
     for each in labels:
         found |= set(each.categories.tolist()) if isinstance(each, Outlines) else set(np.unique(each).tolist()) - {IGNORE}
-    return sorted(found)
+    return [classes[index] for index in sorted(found)]
 
 
-def _legend(classes: Sequence[ClassInfo], seen: Seen) -> str:
-    own = [class_name(classes[c].name, classes[c].color) for c in sorted(seen.classes)]
-    if seen.outlined:
-        text = "Truth and prediction outline each object in the colour of its class, errors in the colour of what it was found to be."
-        own.append(class_name("hatched: a crowd, which is not counted", (IGNORED_GRAY,) * 3))
-        return legend(text, own, items("facts", [class_name(verdict, color) for verdict, color in _verdicts(seen).items()]))
-    text = "Truth and prediction lay each class over the image in its colour; errors are the pixels that are wrong."
-    return legend(text, [*own, class_name("wrong", WRONG), class_name("ignored, among the errors", (255, 255, 255))])
-
-
-def _verdicts(seen: Seen) -> dict[str, Color]:
-    """What objects of the gallery were found to be, and the colours of it."""
-    known = {verdict: color for verdict, color in VERDICTS.items() if verdict in seen.verdicts}
-    return known | dict.fromkeys(sorted(seen.verdicts - known.keys()), OTHER_VERDICT)
-
-
-def _names(classes: Sequence[ClassInfo], seen: Seen) -> dict[str, dict[str, str]]:
-    """What a colour means on the layers of classes and of errors."""
-    by_color = names_of_colors(classes, sorted(seen.classes))
-    if seen.outlined:
-        gray = {color_key((IGNORED_GRAY,) * 3): "ignored"}
-        return {"classes": by_color | gray, "errors": {color_key(color): verdict for verdict, color in _verdicts(seen).items()} | gray}
-    return {"classes": by_color, "errors": {color_key(WRONG): "wrong", color_key((255, 255, 255)): "ignored"}}
-
-
-def names_of_colors(classes: Sequence[ClassInfo], present: Sequence[int]) -> dict[str, str]:
-    """The classes by their colours; a colour that classes share is each of them."""
-    by_color: dict[str, str] = {}
-    for index in present:
-        key = color_key(classes[index].color)
-        by_color[key] = f"{by_color[key]} or {classes[index].name}" if key in by_color else classes[index].name
-    return by_color
+def _key(color: Color) -> str:
+    return ",".join(map(str, color))

@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.data.labelmaps import decode, measure
 from seg.data.sample import ClassInfo, Prediction, Sample
-from seg.evaluation.errors import Verdict, judge
+from seg.evaluation.errors import InstanceVerdict, judge
 from seg.metrics.coco import ImageInstances
 from seg.metrics.semantic import confusion_matrix
 from seg.report.confusions import kinds_of_errors
@@ -51,7 +51,7 @@ def outlines_entry(
     return GalleryEntry(kind, row, sample.image, true, said, _errors(verdicts))
 
 
-def _words(verdicts: Sequence[Verdict], which: str, places: np.ndarray, count: int) -> list[str]:
+def _words(verdicts: Sequence[InstanceVerdict], which: str, places: np.ndarray, count: int) -> list[str]:
     """Of `count` instances, what each was found to be; places: where the verdicts' indices lie among them."""
     words = ["found"] * count
     for verdict in verdicts:
@@ -60,7 +60,7 @@ def _words(verdicts: Sequence[Verdict], which: str, places: np.ndarray, count: i
     return words
 
 
-def _errors(verdicts: Sequence[Verdict]) -> dict[str, str]:
+def _errors(verdicts: Sequence[InstanceVerdict]) -> dict[str, str]:
     """How many instances there are of each kind of error; of truths and predictions that tell of the same, the larger number."""
     sides = [Counter(WORDS[v.kind] for v in verdicts if v.which == which) for which in ("truth", "predicted")]
     most = sides[0] | sides[1]  # the larger count of each

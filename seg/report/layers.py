@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from seg.data.labelmaps import boxes_of
 from seg.data.sample import IGNORE, ClassInfo, Color
 from seg.pictures.draw import IGNORED_GRAY, borders, resized
-from seg.report.html import jpeg
 from seg.report.page_data import GalleryEntry, Outlines
+from seg.report.rendering import jpeg
 
 LARGEST, SMALLEST = 1024, 192  # pixels of the longer side
 OUTLINED = 512  # pixels at least, to which instances are enlarged before their outlines are drawn
@@ -40,29 +39,14 @@ Size = tuple[int, int]
 """(width, height) in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Files: the image as JPEG, and truth, prediction and errors as PNG with transparent ground."""
-
-    image: bytes
-    truth: bytes
-    predicted: bytes
-    errors: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return len(self.image) + len(self.truth) + len(self.predicted) + len(self.errors)
-
-
-def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> Layers:
-    """Of an entry of an evaluation, as `fitted` makes them."""
+def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> list[bytes]:
+    """The image as JPEG, then truth, prediction and errors as PNG with transparent ground; see `fitted`."""
     if isinstance(entry.truth, Outlines) and isinstance(entry.predicted, Outlines):
         outlines = entry.truth, entry.predicted
-        return Layers(*fitted(entry.image, most, lambda size: _outline_maps(*outlines, classes, enlarged(size))))
+        return fitted(entry.image, most, lambda size: _outline_maps(*outlines, classes, enlarged(size)))
     if isinstance(entry.truth, np.ndarray) and isinstance(entry.predicted, np.ndarray):
         labels = entry.truth, entry.predicted
-        return Layers(*fitted(entry.image, most, lambda size: _class_maps(*labels, classes, size)))
+        return fitted(entry.image, most, lambda size: _class_maps(*labels, classes, size))
     raise ValueError(f"{entry.row.image_id}: truth and prediction must both be class maps or both be outlines")
 
 

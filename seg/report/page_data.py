@@ -1,8 +1,8 @@
 """All that the page of an evaluation shows, as plain data: who fills it computes, the page only draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,22 @@ from seg.data.sample import ClassInfo
 
 KINDS = ("worst", "median", "best", "random")
 """Why an image is in the gallery, by its own score."""
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class InTurn(Generic[T]):
+    """Things of which one at a time is in memory: each is made of its source when the loop comes to it."""
+
+    def __init__(self, make: Callable[[S], T], sources: Sequence[S]) -> None:
+        self._made, self._count = lambda: map(make, sources), len(sources)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        return self._made()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ class GalleryEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FigureTable:
     """Rows with the keys of the first as columns. text: what the table says; percent signs and units are its columns' affair."""
 
     title: str
@@ -95,8 +111,8 @@ class Evaluation:
     intervals: what low and high of the headline figures are, in words. settings: of the run, by their dotted keys.
     history: a row an epoch, as history.csv, NaN where blank; best_epoch: the one evaluated. per_class: {class: its figures}, NaN where
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
-    scores. gallery: asked for one entry after another, once each, so that a sequence may make them as they are asked for.
-    preview: a PNG file. splits: as the prepared data keep them (`seg.report.dataset_summary.Splits`).
+    scores. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
+    (`seg.report.data_set.Splits`).
     """
 
     title: str
@@ -112,8 +128,8 @@ class Evaluation:
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     confusion: np.ndarray | None = None
     confusion_unit: str = "pixels"
-    gallery: Sequence[GalleryEntry] = ()
-    tables: Sequence[Table] = ()
+    gallery: Sequence[GalleryEntry] | InTurn[GalleryEntry] = ()
+    tables: Sequence[FigureTable] = ()
     calibration: Calibration | None = None
     preview: bytes | None = None
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

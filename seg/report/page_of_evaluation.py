@@ -3,17 +3,17 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from seg.data.store import DatasetInfo
 from seg.evaluation.bootstrap import FEW
-from seg.evaluation.detail import Rows
-from seg.evaluation.predictions import Stored
+from seg.evaluation.detail import Tables
+from seg.evaluation.predictions import StoredPredictions
 from seg.evaluation.record import Run
 from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import SampleDataset
@@ -21,7 +21,7 @@ from seg.metrics.base import ImageScore, Metrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.gallery_entries import class_map_entry, outlines_entry
-from seg.report.page_data import Calibration, Evaluation, Figure, GalleryEntry, ImageRow, Table
+from seg.report.page_data import Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
 from seg.settings.section import leaves
 
 TABLES = {
@@ -45,11 +45,11 @@ class Evaluated:
     run: Run
     info: DatasetInfo
     dataset: SampleDataset
-    predictions: Stored
+    predictions: StoredPredictions
     metrics: Metrics
     per_class: Mapping[str, Mapping[str, float]]
     scores: Sequence[ImageScore]
-    tables: Rows
+    tables: Tables
     settings: Evaluate
 
 
@@ -73,8 +73,8 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
         best_epoch=run.epoch,
         per_class=evaluated.per_class,
         confusion=evaluated.metrics.matrix if isinstance(evaluated.metrics, SemanticMetrics) else None,
-        gallery=Gallery(evaluated, chosen),
-        tables=[Table(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
+        gallery=_gallery(evaluated, chosen),
+        tables=[FigureTable(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
         calibration=_calibration(tables),
         preview=preview.read_bytes() if preview.is_file() else None,
         splits=evaluated.info.splits,
@@ -96,25 +96,13 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(text) if text else math.nan for key, text in row.items()} for row in csv.DictReader(file)]
 
 
-class Gallery(Sequence[GalleryEntry]):
-    """The entries of chosen images, each made when it is asked for."""
+def _gallery(found: Evaluated, chosen: Chosen) -> InTurn[GalleryEntry]:
+    """The entries of chosen images."""
+    places = {entry.image_id: place for place, (_, entry) in enumerate(found.dataset.rows)}
 
-    def __init__(self, evaluated: Evaluated, chosen: Chosen) -> None:
-        self.evaluated, self.chosen = evaluated, chosen
-        self.places = {entry.image_id: index for index, (_, entry) in enumerate(evaluated.dataset.rows)}
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    @overload
-    def __getitem__(self, index: int) -> GalleryEntry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[GalleryEntry]: ...
-    def __getitem__(self, index: int | slice) -> GalleryEntry | list[GalleryEntry]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        kind, score = self.chosen[index]
-        found, place = self.evaluated, self.places[score.image_id]
+    def entry(one: tuple[str, ImageScore]) -> GalleryEntry:
+        kind, score = one
+        place = places[score.image_id]
         sample, prediction = found.dataset.read(place), found.predictions.read(found.dataset.rows[place][1])
         if isinstance(found.metrics, InstanceMetrics):
             known = found.metrics.images[score.image_id]
@@ -122,8 +110,7 @@ class Gallery(Sequence[GalleryEntry]):
         assert prediction.semantic is not None
         return class_map_entry(kind, row_of(score), sample, prediction.semantic, found.info.classes, found.settings.gallery.least_share)
 
-    def __iter__(self) -> Iterator[GalleryEntry]:
-        return (self[index] for index in range(len(self)))
+    return InTurn(entry, chosen)
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:
@@ -136,7 +123,7 @@ def _titled(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence
     return heading, rows, text
 
 
-def _calibration(tables: Rows) -> Calibration | None:
+def _calibration(tables: Tables) -> Calibration | None:
     rows = tables.get("reliability")
     if not rows:
         return None

@@ -4,25 +4,27 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from seg.core.outputs import write_whole
 
 
 def write_metrics(path: Path, content: Mapping[str, Any]) -> None:
     """Nested figures as JSON, six digits; NaN (an absent class) becomes null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(content), indent=2) + "\n")
+    write_whole(path, json.dumps(_rounded(content), indent=2) + "\n")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A CSV with the keys of the first row as columns; NaN is left blank. Raises ValueError without a row, which names no columns."""
     if not rows:
         raise ValueError(f"{path}: a table needs a row to tell its columns; leave an empty one out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: "" if v is None else v for k, v in _rounded(row).items()} for row in rows)
+    file = StringIO(newline="")
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in _rounded(row).items()} for row in rows)
+    write_whole(path, file.getvalue())
 
 
 def _rounded(value: Any) -> Any:

@@ -17,14 +17,14 @@ from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo, Sample
-from seg.data.store import DatasetInfo, Entry, read_annotations, read_entries, read_info, read_sample
+from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.pictures.sheets import save_preview
 from seg.raw.record import Record
 from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Count, Sections, Targets
 from seg.settings.task import Task
-from seg.storing.write import Stored, write_record, write_split
+from seg.storing.write import StoredRecord, write_record, write_split
 
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
 
@@ -75,8 +75,8 @@ def run(cfg: Settings, out: Path) -> None:
 
 
 def store_copies(
-    folder: Path, draw: Draw, entries: Sequence[Entry], cfg: Settings, classes: Sequence[ClassInfo], with_instances: bool
-) -> list[Stored]:
+    folder: Path, draw: Draw, entries: Sequence[ManifestEntry], cfg: Settings, classes: Sequence[ClassInfo], with_instances: bool
+) -> list[StoredRecord]:
     """Write `augment.copies` draws of every image as a split's folder."""
     copies = augmented(draw, [e.image_id for e in entries], cfg.augment.copies, cfg.seed)
     tracked = track(copies, len(entries) * cfg.augment.copies, "augmented copies", cfg.runtime.progress)
@@ -98,7 +98,7 @@ def augmented(draw: Draw, image_ids: Sequence[str], copies: int, seed: int) -> I
             yield replace(draw(index, int(drawn_seed)), image_id=f"{image_id}_copy{number}")
 
 
-def digest(info: DatasetInfo, policy: Policy, stored: list[Stored]) -> str:
+def digest(info: DatasetInfo, policy: Policy, stored: list[StoredRecord]) -> str:
     """Of everything that training takes from this stage."""
     content = hashlib.sha256((info.digest + policy.to_json()).encode())
     for s in stored:

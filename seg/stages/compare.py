@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seg.compare.comparison import ImageScores, extremes, paired, scores_by_image
-from seg.compare.images import ComparedImages
+from seg.compare.images import StoredRuns, compared_images
 from seg.compare.page import write_comparison
 from seg.compare.page_data import Comparison, sentence, signed
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
@@ -20,7 +20,7 @@ from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.bootstrap import few_images
-from seg.evaluation.predictions import Stored, stored
+from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData
 from seg.metrics.base import ImageScore, Metrics
@@ -119,7 +119,9 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], with_instances)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
-    predictions: list[Stored] = [stored(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs]
+    predictions: list[StoredPredictions] = [
+        read_predictions(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs
+    ]
     metrics = [_metrics(own, first.classes, params["targets"]["allow"]) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):
@@ -128,7 +130,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
             found |= {score.image_id: score for score in own.update(batch, said)}
     images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
     thresholds = [own.score_threshold for own in settings]
-    gallery = ComparedImages(names, predictions, thresholds, dataset, len(first.classes), _chosen(images, len(runs), most))
+    stored_runs = StoredRuns(names, predictions, thresholds, dataset, len(first.classes))
     return Comparison(
         runs=names,
         split=first.split,
@@ -142,7 +144,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         per_class=[own.per_class() for own in metrics],
         score_name=next(iter(scores[0].values())).by,
         images=images,
-        gallery=gallery,
+        gallery=compared_images(stored_runs, _chosen(images, len(runs), most)),
     )
 
 

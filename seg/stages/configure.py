@@ -18,6 +18,7 @@ from seg.configure.compose import compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, UsageError
+from seg.core.outputs import write_whole
 from seg.project.code import SECTION, digests, tracks_code
 from seg.settings.inputs import RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.settings.section import Params, leaves
@@ -86,9 +87,7 @@ def read(path: Path) -> Params:
 
 def write(path: Path, params: Params) -> None:
     """Write params.yaml whole, or not at all."""
-    beside = path.with_suffix(".partial")
-    beside.write_text(f"{HEADER}{checksum(params)}\n{OmegaConf.to_yaml(OmegaConf.create(params))}")
-    beside.replace(path)
+    write_whole(path, f"{HEADER}{checksum(params)}\n{OmegaConf.to_yaml(OmegaConf.create(params))}")
 
 
 def checksum(params: Params) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seg.core.errors import DataError, plural
-from seg.doctor.page import Page, write_page
+from seg.doctor.page import DoctorPage, write_doctor
 from seg.prepare.assignment import Division
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
@@ -21,7 +21,7 @@ def run(cfg: Settings, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_diagnosis(out / "doctor.json", diagnosis, classes, root)
     page = out / "doctor.html"
-    write_page(page, Page(cfg.data.name, root, classes, diagnosis, examination.items, source))
+    write_doctor(page, DoctorPage(cfg.data.name, root, classes, diagnosis, examination.items, source))
     print_findings(diagnosis.findings)
     print(f"see {page}")
     if diagnosis.errors:

@@ -13,19 +13,19 @@ from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.evaluation.bootstrap import few_images
-from seg.evaluation.detail import Rows, detail_of
+from seg.evaluation.detail import Tables, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
-from seg.evaluation.predictions import Stored, stored, written
+from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
-from seg.pictures.instances import instance_panels
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
+from seg.report.panels import instance_panels
 from seg.report.tables import write_metrics, write_rows
 from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
@@ -59,7 +59,7 @@ def run(cfg: Settings, out: Path) -> float:
     detail = detail_of(metrics, names, settings)
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
-    with written(out / "predictions", entries, with_instances) as kept:
+    with write_predictions(out / "predictions", entries, with_instances) as kept:
         for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
             predictions = network.predict(batch.images)
             own = metrics.update(batch, predictions)
@@ -73,7 +73,7 @@ def run(cfg: Settings, out: Path) -> float:
     absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
     summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
     write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent})
-    tables: Rows = {**metrics.tables(), **detail.tables()}
+    tables: Tables = {**metrics.tables(), **detail.tables()}
     tables |= resampling_tables(metrics, detail, entries, figures, trained.task.monitor, settings)
     tables["per_class"] = [{"class": name, **row} for name, row in per_class.items()]
     write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in scores])
@@ -81,7 +81,7 @@ def run(cfg: Settings, out: Path) -> float:
         shutil.rmtree(out / folder, ignore_errors=True)
     for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
-    found = stored(out / "predictions", entries, with_instances)
+    found = read_predictions(out / "predictions", entries, with_instances)
     chosen = choose(scores, settings.num_overlays)
     save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, settings.score_threshold)
     record = run_of(checkpoint, cfg, data.info)
@@ -128,7 +128,7 @@ def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
 
 def save_overlays(
     folder: Path,
-    predictions: Stored,
+    predictions: StoredPredictions,
     network: CheckpointNetwork,
     dataset: SampleDataset,
     classes: list[ClassInfo],

@@ -1,7 +1,6 @@
 """The learning-rate range test (Smith 2017, https://arxiv.org/abs/1506.01186): the rate rises each step, and the loss tells where it falls
 fastest. Suggesting the place of the steepest descent of the smoothed loss is fastai's rule."""
 
-import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from seg.core.outputs import write_whole
+from seg.pictures.sheets import save_figure
 from seg.training.settings import LrFinder
 
 
@@ -66,10 +67,8 @@ def suggestion(curve: Curve) -> int | None:
 
 def write_curve(folder: Path, curve: Curve, best: int | None) -> None:
     """lr.csv (a row a step) and lr.png."""
-    with open(folder / "lr.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["lr", "loss", "smoothed"])
-        writer.writerows([f"{v:.6g}" for v in row] for row in zip(curve.rates, curve.losses, curve.smoothed, strict=True))
+    rows = ([f"{v:.6g}" for v in row] for row in zip(curve.rates, curve.losses, curve.smoothed, strict=True))
+    write_whole(folder / "lr.csv", "".join(f"{','.join(row)}\n" for row in (["lr", "loss", "smoothed"], *rows)))
     figure = Figure(figsize=(7, 4.2))
     axis = figure.subplots()
     axis.plot(curve.rates, curve.losses, color="0.75", linewidth=1, label="loss of each step")
@@ -85,4 +84,4 @@ def write_curve(folder: Path, curve: Curve, best: int | None) -> None:
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(folder / "lr.png", dpi=110, metadata={"Software": None})
+    save_figure(figure, folder / "lr.png")

@@ -61,7 +61,7 @@ def _write(folder: Path) -> None:
         text = yaml.safe_dump(pipeline, sort_keys=False, allow_unicode=True, width=120)
         (partial / "dvc.yaml").write_text(HEAD + text, encoding="utf-8")
         (partial / "README.md").write_text(README.format(name=folder.resolve().name), encoding="utf-8")
-        configure.run(partial)
+        configure.run(partial, configure.Arguments())
         folder.mkdir(parents=True, exist_ok=True)  # where it is there it holds at most .git
         for path in partial.iterdir():
             path.rename(folder / path.name)

@@ -12,6 +12,7 @@ import torch
 from seg.augment.policy import load_policy
 from seg.core.environment import in_first_process, keep_freed_memory
 from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.outputs import write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
@@ -119,8 +120,7 @@ def write_verdict(cfg: TrainingSettings, data: SegmentationData, out: Path, hist
     """overfit.json and history.csv of images that were learned by heart, and what they mean."""
     assert cfg.trainer.overfit
     found = verdict(history.rows, cfg.task.monitor, cfg.trainer.overfit.figure, data.num_training_images())
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "overfit.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_whole(out / "overfit.json", json.dumps(found, indent=1) + "\n")
     history.write(out / "history.csv")
     print(found["said"])
 

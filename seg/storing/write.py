@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from seg.core.outputs import JsonList
 from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
-from seg.data.store import OWN_COLUMNS, SCHEMA_VERSION, DatasetInfo, Entry, numbers_of
+from seg.data.store import OWN_COLUMNS, SCHEMA_VERSION, DatasetInfo, ManifestEntry, numbers_of
 from seg.raw.findings import Finding
 from seg.raw.record import Record
 from seg.storing.duplicates import perceptual_hash, thumbnail
@@ -22,7 +23,7 @@ from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summar
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRecord:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
@@ -30,7 +31,7 @@ class Stored:
     the histogram of the foreground. spacing: height and width of a pixel in micrometres, where known.
     """
 
-    entry: Entry
+    entry: ManifestEntry
     class_pixels: np.ndarray
     histogram: np.ndarray
     annotations: list[dict[str, Any]]
@@ -46,7 +47,7 @@ class Stored:
         return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
 
 
-def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> Stored:
+def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
     """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
 
     background: the index of the class that is no foreground, where there is one.
@@ -58,7 +59,7 @@ def write_record(folder: Path, record: Record, num_classes: int, background: int
     return stored
 
 
-def measure_record(record: Record, num_classes: int, background: int | None = None) -> Stored:
+def measure_record(record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
     """What writing one record finds out, without writing it. Raises DataError where the sample is not sound."""
     sample = record.sample
     validate(sample, num_classes)
@@ -71,9 +72,9 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     sha256.update(np.ascontiguousarray(sample.image).data)
     small = thumbnail(sample.image)
     phash = f"{perceptual_hash(small):016x}"
-    entry = Entry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
+    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
     counts, annotations = count(sample, background), _annotations(sample) if number else []
-    return Stored(
+    return StoredRecord(
         entry,
         counts.class_pixels,
         counts.histogram,
@@ -86,7 +87,7 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     )
 
 
-def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassInfo], with_instances: bool) -> None:
+def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[ClassInfo], with_instances: bool) -> None:
     """Write a split's manifest.csv, and instances.json for a data set that has instances.
 
     A category's id there is its class's index; `background`, of which no instance is, is not listed.
@@ -111,15 +112,17 @@ def write_split(folder: Path, stored: Sequence[Stored], classes: Sequence[ClassI
         "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
         "categories": categories,
     }
-    with open(folder / "instances.json", "w") as file:  # part by part, as all of it may be too much for the memory
+    with open(folder / "instances.json", "wb") as file:
         for start, (name, members) in zip(("{", ", ", ", "), parts.items(), strict=True):
-            file.write(f'{start}"{name}": [')
-            file.writelines(f"{', ' if number else ''}{json.dumps(member)}" for number, member in enumerate(members))
-            file.write("]")
-        file.write("}")
+            file.write(f'{start}"{name}": '.encode())
+            written = JsonList(file, lines=False)
+            for member in members:
+                written.append(member)
+            written.close()
+        file.write(b"}")
 
 
-def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[Stored]]) -> DatasetInfo:
+def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[StoredRecord]]) -> DatasetInfo:
     """Write dataset.json from what was stored."""
     digest = hashlib.sha256()
     for split in sorted(splits):
@@ -146,7 +149,7 @@ def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: di
     return info
 
 
-def count_images(members: Sequence[Stored], num_classes: int) -> dict[str, Any]:
+def count_images(members: Sequence[StoredRecord], num_classes: int) -> dict[str, Any]:
     """The counts of a split, as dataset.json has them."""
     return _counts(members, _gathered(members), num_classes)
 
@@ -166,14 +169,14 @@ def _annotations(sample: Sample) -> list[dict[str, Any]]:
     ]
 
 
-def _gathered(members: Iterable[Stored]) -> Gathered:
+def _gathered(members: Iterable[StoredRecord]) -> Gathered:
     gathered = Gathered()
     for s in members:
         gathered.add(s.counts, (s.entry.height, s.entry.width), s.spacing, s.annotations)
     return gathered
 
 
-def _counts(members: Sequence[Stored], gathered: Gathered, num_classes: int) -> dict[str, Any]:
+def _counts(members: Sequence[StoredRecord], gathered: Gathered, num_classes: int) -> dict[str, Any]:
     pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
     sizes: dict[str, int] = {}
     for height, width in gathered.sizes:

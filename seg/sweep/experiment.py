@@ -9,6 +9,7 @@ import yaml
 
 from seg.configure.compose import compose
 from seg.core.errors import ConfigError
+from seg.core.outputs import write_whole
 from seg.settings.section import Params
 
 MARK = "# Written by seg sweep, which replaces it as long as it is as written. check="
@@ -46,9 +47,7 @@ def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: st
     text = "\n".join(lines) + "\n"
     before = path.read_text() if path.exists() else None
     if text != before:
-        beside = path.with_suffix(".partial")
-        beside.write_text(text)
-        beside.replace(path)
+        write_whole(path, text)
     if not _gives(conf, study, overrides):
         path.unlink() if before is None else path.write_text(before)
         raise ConfigError(f"{path}: cannot say what {' '.join(overrides)} give; take these overrides themselves")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from seg.pictures.sheets import save_figure
 from seg.sweep.space import Choice, Dimension
 from seg.sweep.trials import Trials
 
@@ -36,7 +37,7 @@ def save_plot(path: Path, trials: Trials) -> None:
     for row in axes:
         row[0].set_ylabel(trials.monitor)
     figure.suptitle(f"{trials.folder.name}: {len(done)} trials; the best in orange", fontsize=11)
-    figure.savefig(path, dpi=110, metadata={"Software": None})  # without the version, so the same picture has the same bytes
+    save_figure(figure, path)
 
 
 def _history(axis: Axes, done: "list[optuna.trial.FrozenTrial]") -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from comparisons import NAMES, instance_comparison, semantic_comparison
-from report.test_evaluation_browser import PHONE, WIDE, _no_errors, browser, every, one, press, pytestmark, show
+from report.test_evaluation_browser import PHONE, WIDE, _no_errors, browser, check_fits, every, one, press, pytestmark, show
 
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
 from seg.compare.page import write_comparison
@@ -27,17 +27,6 @@ def seen(browser: Any) -> list[str]:
     return [layer.get_attribute("alt") for layer in layers if layer.value_of_css_property("display") != "none"]
 
 
-@pytest.mark.parametrize("script", [True, False])
-def test_layers_toggle_with_a_script_and_without(browser: Any, three: tuple[Comparison, Path], script: bool) -> None:
-    show(browser, three[1], script=script)
-    assert seen(browser) == ["disagreement"]
-    for value, layer in (("truth", ["truth"]), ("run0", [NAMES[0]]), ("run2", [NAMES[2]]), ("image", []), ("apart", ["disagreement"])):
-        one(browser, f".controls [value={value}]").click()
-        assert seen(browser) == layer
-        gray = one(browser, ".entry .photo").value_of_css_property("filter") != "none"
-        assert gray == (value == "apart")
-
-
 def test_keys_choose_the_layer_and_step_in_the_close_up(browser: Any, three: tuple[Comparison, Path]) -> None:
     from selenium.webdriver import Keys
 
@@ -46,6 +35,8 @@ def test_keys_choose_the_layer_and_step_in_the_close_up(browser: Any, three: tup
     for key, layer in (("2", ["truth"]), ("3", [NAMES[0]]), ("5", [NAMES[2]]), ("6", ["disagreement"]), ("1", [])):
         press(browser, key)
         assert seen(browser) == layer
+        gray = one(browser, ".entry .photo").value_of_css_property("filter") != "none"
+        assert gray == (layer == ["disagreement"])
     browser.execute_script("document.querySelector('.entry').scrollIntoView({block: 'center'})")
     one(browser, ".entry .stack").click()
     press(browser, "4")
@@ -62,20 +53,6 @@ def test_keys_choose_the_layer_and_step_in_the_close_up(browser: Any, three: tup
     assert one(browser, "#large-name").text == comparison.gallery[1].scores.image_id
     press(browser, Keys.ESCAPE)
     assert not one(browser, "dialog").is_displayed()
-
-
-def test_filters_leave_the_images_of_a_run_that_gain_or_lose(browser: Any, three: tuple[Comparison, Path]) -> None:
-    from selenium.webdriver.support.ui import Select
-
-    comparison, page = three
-    show(browser, page)
-    Select(one(browser, "[data-of=other]")).select_by_value("2")
-    Select(one(browser, "[data-of=kind]")).select_by_value("loss")
-    left = [card.text for card in every(browser, ".entry .id") if card.is_displayed()]
-    wanted = [entry.scores.image_id for entry in comparison.gallery if entry.other == 2 and entry.scores.difference(2) < 0]
-    assert left == wanted
-    assert 0 < len(left) < 4
-    assert one(browser, "#shown").text == f"{len(left)} of 8 images"
 
 
 def test_pointing_at_a_pixel_names_every_runs_class(browser: Any, tmp_path: Path) -> None:
@@ -106,11 +83,6 @@ def test_pointing_at_a_pixel_names_every_runs_class(browser: Any, tmp_path: Path
 def test_no_page_is_wider_than_its_window(browser: Any, tmp_path: Path, size: tuple[int, int], dark: bool) -> None:
     for number, comparison in enumerate((semantic_comparison(3, 150), instance_comparison())):
         write_comparison(tmp_path / f"{number}.html", comparison)
-        show(browser, tmp_path / f"{number}.html", size, dark=dark)
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        one(browser, ".entry .stack").click()
-        one(browser, ".large [data-layer=all]").click()
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        assert one(browser, "[data-close]").is_displayed()
+        check_fits(browser, tmp_path / f"{number}.html", size, dark)
         narrow = min(pane.size["width"] for pane in every(browser, ".pane .stack"))
         assert narrow > 60, "each is large enough to be seen"

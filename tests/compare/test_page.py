@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 from comparisons import NAMES, instance_comparison, semantic_comparison
 from evaluations import SIZE
-from report.test_evaluation_page import Page, check_sound, decoded
+from parsed import HOSTILE, Page, check_sound
+from report.test_evaluation_page import decoded
 
 from seg.compare.comparison import Difference
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
@@ -30,45 +30,51 @@ def page_of(comparison: Comparison, folder: Path) -> Page:
 def test_the_page_is_one_sound_file(comparison: Comparison, tmp_path: Path) -> None:
     page = page_of(comparison, tmp_path)
     check_sound(page)
-    assert "<one>" not in page.source.replace("\\u003cone>", "")
-    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
-    assert sections == ["summary", "settings", "classes", "images", "gallery"]
-    assert comparison.title in page.text
-    first = (tmp_path / "compare.html").read_bytes()
-    write_comparison(tmp_path / "compare.html", comparison)
-    assert (tmp_path / "compare.html").read_bytes() == first
+    assert page.all("one") == page.all("b", "settings") == [], "a name is text, whatever it holds"
+    assert page.sections == ["summary", "settings", "classes", "images", "gallery"]
+    assert [tag.text for tag in page.all("h1")] == [comparison.title]
+    assert page_of(comparison, tmp_path).source == page.source
+
+
+def test_no_name_breaks_out_of_its_text(tmp_path: Path) -> None:
+    comparison = semantic_comparison()
+    classes = [replace(info, name=f"{HOSTILE}{k}") for k, info in enumerate(comparison.classes)]
+    renamed = replace(comparison, runs=(HOSTILE, f"{HOSTILE}2"), classes=classes, split=HOSTILE, score_name=HOSTILE)
+    page = page_of(replace(renamed, settings={HOSTILE: [HOSTILE, {"a": HOSTILE}]}, images=[], per_class=[{}, {}]), tmp_path)
+    check_sound(page)
+    harmless = replace(comparison, runs=("x", "y"), settings={"x": ["x", "y"]}, images=[], per_class=[{}, {}])
+    assert page.shape == page_of(harmless, tmp_path).shape
+    assert [radio.attributes["data-word"] for radio in page.all("input", name="layer")][2:4] == [HOSTILE, f"{HOSTILE}2"]
 
 
 def test_figures_stand_side_by_side_with_their_difference(tmp_path: Path) -> None:
     page = page_of(semantic_comparison(), tmp_path)
-    rows = {row[0]: row[1:] for row in page.rows["summary"]}
-    space = "\N{NO-BREAK SPACE}"
+    rows = {row[0]: row[1:] for row in page.rows("summary")}
+    space, dash = "\N{NO-BREAK SPACE}", "\N{EN DASH}"
     assert rows["miou"] == ["0.5000", "0.6000", "+0.1000", "+0.0600 to +0.1500", "", "yes", f"99.0{space}%"]
     assert rows["mean_dice"] == ["0.6000", "0.5800", "-0.0200", "-0.0600 to +0.0100", "", "no", f"20.0{space}%"]
-    dash = "\N{EN DASH}"
     assert rows["hd95"] == ["12.50", dash, "undefined", "", "", dash, dash]
     assert rows[NAMES[1]] == ["12", "0.6000", "0.5500 to 0.6500"]
-    scales = re.findall(
-        r'class="scale around"><span style="left:([\d.]+)%;width:([\d.]+)%"></span><b></b><i style="left:([\d.]+)%', page.source
-    )
+    scales = page.all("span", "summary", kind="scale around")
     # the scale reaches 0.15, the farthest end of an interval, to both sides of its middle
-    expected = [
-        [50 + 50 * low / 0.15, 50 * (high - low) / 0.15, 50 + 50 * at / 0.15] for low, high, at in ((0.06, 0.15, 0.1), (-0.06, 0.01, -0.02))
-    ]
-    assert np.array(scales[:2], float) == pytest.approx(np.array(expected), abs=0.006)
+    for scale, (low, high, at) in zip(scales, ((0.06, 0.15, 0.1), (-0.06, 0.01, -0.02)), strict=True):
+        styles = [tag.attributes.get("style") for tag in scale.children]
+        band = f"left:{50 + 50 * low / 0.15:.2f}%;width:{50 * (high - low) / 0.15:.2f}%"
+        assert styles == [band, None, f"left:{50 + 50 * at / 0.15:.2f}%"]
     assert f"{NAMES[1]}: miou is higher than that of {NAMES[0]} by 0.1000; the interval of the difference excludes 0." in page.text
-    assert page.rows["settings"] == [["key", *NAMES[:2]], ["optimizer.lr", "0.1", "0.5"], ["model.name", "unet", "<b>"]]
+    assert page.rows("settings") == [["key", *NAMES[:2]], ["optimizer.lr", "0.1", "0.5"], ["model.name", "unet", "<b>"]]
 
 
 def test_every_further_run_is_compared_with_the_first(tmp_path: Path) -> None:
     page = page_of(semantic_comparison(3), tmp_path)
-    assert [row[1:4] for row in page.rows["summary"] if row[0] == "miou"] == [
+    assert [row[1:4] for row in page.rows("summary") if row[0] == "miou"] == [
         ["0.5000", "0.6000", "+0.1000"],
         ["0.5000", "0.7000", "+0.2000"],
     ]
-    assert page.rows["settings"][1] == ["optimizer.lr", "0.1", "0.5", ""]
-    assert page.source.count("<svg") == 2
-    assert len(re.findall(r'data-other="1"', page.source)) == len(re.findall(r'data-other="2"', page.source)) == 4
+    assert page.rows("settings")[1] == ["optimizer.lr", "0.1", "0.5", ""]
+    assert len(page.all("svg")) == 2
+    others = [json.loads(tag.attributes["data-other"]) for tag in page.all("li", kind="entry")]
+    assert others == [[NAMES[1]]] * 4 + [[NAMES[2]]] * 4
 
 
 def test_classes_are_sorted_by_their_difference(tmp_path: Path) -> None:
@@ -76,28 +82,25 @@ def test_classes_are_sorted_by_their_difference(tmp_path: Path) -> None:
     page = page_of(comparison, tmp_path)
     first, other = ({name: row["iou"] for name, row in per_class.items()} for per_class in comparison.per_class)
     known = sorted((name for name in first if other[name] == other[name]), key=lambda name: first[name] - other[name])
-    rows = page.rows["classes"][1:7]
+    rows = page.rows("classes")[1:7]
     assert [row[0] for row in rows] == [*known, "class 5"]
     assert [row[3] for row in rows[:-1]] == [f"{other[name] - first[name]:+.4f}" for name in known]
     assert rows[-1] == ["class 5", f"{first['class 5']:.4f}", "\N{EN DASH}", "\N{EN DASH}"]
-    assert page.rows["classes"][7][0] == "class", "the table of dice comes next"
+    assert page.rows("classes")[7][0] == "class", "the table of dice comes next"
     whole = page_of(instance_comparison(), tmp_path)
-    assert ["cell", "1,200", "1,200", "0"] in whole.rows["classes"]
+    assert ["cell", "1,200", "1,200", "0"] in whole.rows("classes")
 
 
 def test_dots_of_the_scatter_lie_where_the_scores_are(tmp_path: Path) -> None:
     comparison = semantic_comparison(num_images=9)
     page = page_of(comparison, tmp_path)
     known = comparison.images[:-1]
-    dots = re.findall(r'<circle class="point" cx="([\d.]+)" cy="([\d.]+)" r="3.0"><title>([^<]*)</title>', page.source)
-    assert [title for _, _, title in dots] == [
-        f"folder/scene&lt;{n}&gt;: {i.scores[0]:.4g}, {i.scores[1]:.4g}" for n, i in enumerate(known)
-    ]
-    x1, y1, x2, y2 = (
-        float(v) for v in re.findall(r'<line class="mark" x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)"/>', page.source)[0]
-    )
+    dots = page.all("circle", kind="point")
+    assert [dot.text for dot in dots] == [f"folder/scene<{n}>: {i.scores[0]:.4g}, {i.scores[1]:.4g}" for n, i in enumerate(known)]
+    (diagonal,) = page.all("line", kind="mark")
+    x1, y1, x2, y2 = (float(diagonal.attributes[key]) for key in ("x1", "y1", "x2", "y2"))
     assert x2 - x1 == pytest.approx(y1 - y2), "the diagonal rises as much as it runs"
-    placed = np.array([dot[:2] for dot in dots], float)
+    placed = np.array([[float(dot.attributes[key]) for key in ("cx", "cy")] for dot in dots])
     shares = np.array([i.scores for i in known])
     line = np.polyfit(shares[:, 0], (placed[:, 0] - x1) / (x2 - x1), 1)
     upright = np.polyfit(shares[:, 1], (y1 - placed[:, 1]) / (y1 - y2), 1)
@@ -105,11 +108,10 @@ def test_dots_of_the_scatter_lie_where_the_scores_are(tmp_path: Path) -> None:
     above = sum(i.scores[1] > i.scores[0] for i in known)
     assert f"is better in {above}, worse in {9 - above} and equal in 0 of 9 images" in page.text
     assert "Without a score in one of the two: 1 image." in page.text
-    for name in (f"miou, {NAMES[0].replace('<', '&lt;').replace('>', '&gt;')}", f"miou, {NAMES[1]}"):
-        assert f"{name}</text>" in page.source
-    many = scatter_chart("many", "x", "y", [(0.5, 0.25, "dot")] * (TITLED + 1))
-    assert many.count("h0") == TITLED + 1
-    assert "<circle" not in many
+    assert {f"miou, {NAMES[0]}", f"miou, {NAMES[1]}"} <= {tag.text for tag in page.all("text")}
+    many = scatter_chart("many", "x", "y", [(0.5, 0.25, "dot")] * (TITLED + 1)).shapes
+    assert [shape.attributes["d"].count("h0") for shape in many if shape.tag == "path"] == [TITLED + 1]
+    assert "circle" not in {shape.tag for shape in many}
 
 
 def test_layers_of_pixels_are_in_the_colours_of_what_they_mean() -> None:
@@ -162,15 +164,14 @@ def test_outlines_hide_what_lies_below_and_fills_show_it() -> None:
 def test_the_files_in_the_page_are_the_layers_of_each_image(tmp_path: Path) -> None:
     comparison = semantic_comparison(3)
     page = page_of(comparison, tmp_path)
-    found = [base64.b64decode((a["src"] or "").partition(",")[2]) for tag, a in page.tags if tag == "img"]
-    layers = [file for entry in comparison.gallery for file in compared_layers(entry, comparison.classes, 10**6)]
-    assert found == layers
-    kinds = [a["class"] for tag, a in page.tags if tag == "img"][:6]
+    found = [base64.b64decode(tag.attributes["src"].partition(",")[2]) for tag in page.all("img")]
+    assert found == [file for entry in comparison.gallery for file in compared_layers(entry, comparison.classes, 10**6)]
+    kinds = [tag.attributes["class"] for tag in page.all("img")][:6]
     assert kinds == ["photo", "layer truth", "layer run0", "layer run1", "layer run2", "layer apart"]
-    cards = [a for tag, a in page.tags if tag == "li" and a.get("class") == "entry"]
-    gains = ["gain" if entry.scores.difference(entry.other) > 0 else "loss" for entry in comparison.gallery]
-    assert [card["data-kind"] for card in cards] == gains
-    names = json.loads(page.source.split('id="names">')[1].split("</script>")[0])
+    cards = [json.loads(tag.attributes["data-kind"]) for tag in page.all("li", kind="entry")]
+    ways = ["better" if entry.scores.difference(entry.other) > 0 else "worse" for entry in comparison.gallery]
+    assert cards == [[f"{way} than {NAMES[0]}"] for way in ways]
+    names = json.loads(page.all("script", id="names")[0].text)
     assert names["errors"]["0,114,178"] == f"right in {NAMES[0]} alone"
     assert names["classes"][",".join(map(str, comparison.classes[0].color))] == "<wall> & co"
 
@@ -178,7 +179,7 @@ def test_the_files_in_the_page_are_the_layers_of_each_image(tmp_path: Path) -> N
 def test_a_comparison_without_differences_makes_a_page(tmp_path: Path) -> None:
     page = page_of(replace(instance_comparison(), gallery=[], images=[], per_class=[{}, {}]), tmp_path)
     check_sound(page)
-    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == ["summary", "settings", "classes"][:2]
+    assert page.sections == ["summary", "settings"]
     assert "None: the runs have the same settings." in page.text
     assert "there are no intervals" in page.text
 

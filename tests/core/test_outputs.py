@@ -1,13 +1,15 @@
 """Files are written whole or not at all, also where there is no room for them."""
 
 import errno
+import json
+import math
 import os
 from pathlib import Path
 
 import pytest
 
 from seg.core.errors import DiskFullError
-from seg.core.outputs import replaced_files, whole_file
+from seg.core.outputs import JsonList, replaced_files, whole_file, write_whole
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=["disk", "quota", "limit"])
@@ -70,3 +72,33 @@ def test_some_files_of_a_folder_are_replaced_together(tmp_path: Path) -> None:
     with replaced_files(tmp_path) as partial:
         (partial / "a").write_text("new")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "new", "b": "old", "other": "old"}
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_text_is_written_whole_and_waits_for_the_disk_when_it_should(tmp_path: Path, sync: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_whole(tmp_path / "made/a", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n", sync=sync)
+    assert (tmp_path / "made/a").read_bytes() == b"gr\xc3\xbcn"
+    assert len(synced) == sync
+
+
+@pytest.mark.parametrize(
+    ("lines", "count", "expected"),
+    [
+        (True, 0, b"[]"),
+        (True, 2, b'[\n{"n": 0},\n{"n": 1}\n]'),
+        (False, 0, b"[]"),
+        (False, 2, b'[{"n": 0}, {"n": 1}]'),
+    ],
+)
+def test_a_list_is_written_member_by_member(tmp_path: Path, lines: bool, count: int, expected: bytes) -> None:
+    with open(tmp_path / "list.json", "wb") as file:
+        members = JsonList(file, lines)
+        for n in range(count):
+            members.append({"n": n})
+        with pytest.raises(ValueError, match="JSON"):
+            members.append({"n": math.nan})
+        members.close()
+    assert (tmp_path / "list.json").read_bytes() == expected
+    assert json.loads(expected) == [{"n": n} for n in range(count)]

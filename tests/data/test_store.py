@@ -16,7 +16,7 @@ from seg.data.sample import Sample, no_instances
 from seg.data.store import SCHEMA_VERSION, ClassCounts, read_annotations, read_entries, read_info, read_sample
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
-from seg.prepare.spool import Spool, SpooledStored
+from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.storing.duplicates import perceptual_hash, thumbnail
@@ -226,7 +226,7 @@ def test_large_images_are_counted_exactly(tmp_path: Path) -> None:
 def test_what_is_put_aside_is_as_it_was(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     stored = [write_record(tmp_path, Blobs().read(item), len(CLASSES), 0) for item in Blobs().items()]
-    for before, after in zip(stored, [SpooledStored(s, spool) for s in stored], strict=True):
+    for before, after in zip(stored, [SpooledRecord(s, spool) for s in stored], strict=True):
         for name in ("entry", "annotations", "labels_sha256", "findings", "spacing"):
             assert getattr(after, name) == getattr(before, name)
         for name in ("class_pixels", "histogram", "foreground"):

@@ -1,58 +1,30 @@
 """The page of findings: one valid file without network or script, whose pictures show what they should."""
 
 import base64
-import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from parsed import Page, check_sound
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.doctor.page import MOST_PICTURES, Page, write_page
+from seg.doctor.page import LISTED, MOST_PICTURES, DoctorPage, write_doctor
 from seg.doctor.pictures import SIDE, Album
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Division
 from seg.prepare.checks.check import Diagnosis
-from seg.prepare.run import Examination, examine
+from seg.prepare.run import examine
 from seg.raw.findings import Finding
 from seg.raw.record import Source
 
-VOID = {"meta", "img", "link", "br"}
 
-
-class Outline(HTMLParser):
-    """Tags, and those that were not closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.wrong: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Outline, Examination]:
+def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Page, Diagnosis]:
     examination = examine(source, CLASSES, Division(split(), None), None, 0, "none", None)
     diagnosis = Diagnosis([*extra, *examination.diagnosis.findings], examination.diagnosis.summary)
-    write_page(out, Page("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
-    outline = Outline()
-    outline.feed(out.read_text())
-    return outline, examination
+    write_doctor(out, DoctorPage("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
+    return Page(out), diagnosis
 
 
 @pytest.fixture
@@ -67,52 +39,48 @@ def source(tmp_path: Path) -> Source:
 
 def test_the_page_is_one_sound_file(source: Source, tmp_path: Path) -> None:
     extra = [Finding(f"kind-{n // 5}", f"/raw/<b>{n}", "is & was <odd>", "mend 'it'", "error") for n in range(600)]
-    outline, examination = page_of(source, tmp_path / "doctor.html", extra)
-    assert (outline.wrong, outline.open) == ([], [])
-    counts = Counter(tag for tag, _ in outline.tags)
-    assert (counts["h1"], counts["main"], counts["script"], counts["link"], counts["b"]) == (1, 1, 0, 0, 0)
-    ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    for tag, attributes in outline.tags:
-        if tag == "img":
-            assert attributes["src"].startswith("data:image/jpeg;base64,")
-            assert attributes["alt"]
-        if tag == "a":
-            assert attributes["href"][1:] in ids
-    assert "http" not in (tmp_path / "doctor.html").read_text()
-    assert "url(" not in (tmp_path / "doctor.html").read_text()
-    assert "<tiny> & co: what the doctor found" in outline.text
-    assert "<b>0: is & was <odd>" not in outline.text, "files below the root are named from there"
-    assert "is & was <odd>" in outline.text
-    errors, warnings = 600 + len(examination.diagnosis.errors), len(examination.diagnosis.warnings)
-    assert f"{errors} errors, {warnings} warnings. Training cannot start" in outline.text
+    page, diagnosis = page_of(source, tmp_path / "doctor.html", extra)
+    check_sound(page)
+    assert page.all("script") == page.all("b") == page.all("odd") == []
+    assert [tag.text for tag in page.all("h1")] == ["<tiny> & co: what the doctor found"]
+    first = page.all("article")[0]
+    assert [tag.text for tag in first.children] == ["<b>0", "is & was <odd>.", "To do: mend 'it'."], (
+        "files below the root are named from there"
+    )
+    assert f"{len(diagnosis.errors)} errors, {len(diagnosis.warnings)} warnings. Training cannot start" in page.text
 
 
 def test_kinds_are_grouped_errors_first_and_shown_with_pictures(source: Source, tmp_path: Path) -> None:
-    outline, examination = page_of(source, tmp_path / "doctor.html", [])
-    found = Counter(f.kind for f in examination.diagnosis.findings)
+    page, diagnosis = page_of(source, tmp_path / "doctor.html", [])
+    found = Counter(f.kind for f in diagnosis.findings)
     assert (found["size-mismatch"], found["unreadable-file"], found["size-outlier"]) == (1, 1, 0)
-    sections = [attributes["id"] for tag, attributes in outline.tags if tag == "section" and "id" in attributes]
+    sections = [tag.attributes["id"] for tag in page.all("section") if "id" in tag.attributes]
     assert len(sections) == len(found)
     severities = [name.rpartition("-")[2] for name in sections]
     assert severities == sorted(severities)
     assert severities[:2] == ["error", "error"]
-    alt = [attributes["alt"] for tag, attributes in outline.tags if tag == "img"]
+    alt = [tag.attributes["alt"] for tag in page.all("img")]
     assert "scene3, whose labels could not be read" in alt
     assert not any("scene5" in text for text in alt)
+    files = [np.frombuffer(base64.b64decode(tag.attributes["src"].partition(",")[2]), np.uint8) for tag in page.all("img")]
+    assert all(max(cv2.imdecode(file, cv2.IMREAD_COLOR_RGB).shape) == SIDE for file in files)
 
 
-def test_many_findings_give_few_pictures(tmp_path: Path) -> None:
-    source = Blobs()
+def test_many_findings_give_few_pictures_and_long_lists_end(tmp_path: Path) -> None:
     extra = [Finding(f"kind-{n // 10}", "x", "is odd", "", "warning", f"blobs{n % 12}", (2, 2, 6, 6), None) for n in range(400)]
-    outline, _ = page_of(source, tmp_path / "doctor.html", extra)
-    assert sum(tag == "img" for tag, _ in outline.tags) == MOST_PICTURES
-    assert outline.text.count("7 more") == 40
+    extra += [Finding("many", "x", f"is {n}", "", "warning") for n in range(LISTED + 5)]
+    page, _ = page_of(Blobs(), tmp_path / "doctor.html", extra)
+    assert len(page.all("img")) == MOST_PICTURES
+    assert page.text.count(" 7 more") == 40
+    assert [row.text for row in page.all("li", "many-warning")] == [f"x: is {n}" for n in range(3, LISTED)]
+    assert "5 more are in doctor.json." in page.text
 
 
 def test_a_page_without_findings_says_so(tmp_path: Path) -> None:
-    write_page(tmp_path / "doctor.html", Page("x", None, CLASSES, Diagnosis([], {}), {}, Blobs()))
-    assert "Nothing found." in (tmp_path / "doctor.html").read_text()
+    write_doctor(tmp_path / "doctor.html", DoctorPage("x", None, CLASSES, Diagnosis([], {}), {}, Blobs()))
+    page = Page(tmp_path / "doctor.html")
+    check_sound(page)
+    assert "Nothing found." in page.text
 
 
 def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
@@ -137,11 +105,3 @@ def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
     assert other.text == "train/blobs2, the other image"
     assert album.of(Finding("x", "x", "y", image_id="gone", split="train")) == []
     assert album.of(Finding("x", "x", "y")) == []
-
-
-def test_pictures_are_the_datas(source: Source, tmp_path: Path) -> None:
-    page_of(source, tmp_path / "doctor.html", [])
-    data = re.findall(r"base64,([^\"]+)", (tmp_path / "doctor.html").read_text())
-    decoded = [cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR_RGB) for text in data]
-    assert decoded
-    assert all(max(image.shape) == SIDE for image in decoded)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
-from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, Verdict, judge, tally
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import InstanceMetrics, instances_of
 
@@ -35,9 +35,9 @@ def scene() -> Scene:
 
 def test_a_match_and_nothing_else() -> None:
     (true, found) = judge(image_of(scene().add(part(0, 0, 4, 5), 2).predict(part(0, 0, 4, 4), 2, 0.75)), 0.5)
-    assert true == Verdict("a", "truth", 0, 2, "matched", 0.8, 0, 20, true.score)
+    assert true == InstanceVerdict("a", "truth", 0, 2, "matched", 0.8, 0, 20, true.score)
     assert math.isnan(true.score)
-    assert found == Verdict("a", "predicted", 0, 2, "matched", 0.8, 0, 16, 0.75)
+    assert found == InstanceVerdict("a", "predicted", 0, 2, "matched", 0.8, 0, 16, 0.75)
 
 
 def test_an_iou_of_one_half_matches_and_of_one_tenth_is_a_poor_mask() -> None:

@@ -12,14 +12,14 @@ from random_instances import batch_of, box, random_scenes, rle_of
 
 from seg.core.errors import DataError
 from seg.data.sample import Prediction
-from seg.data.store import Entry
-from seg.evaluation.predictions import BOXES, MASKS, stored, written
+from seg.data.store import ManifestEntry
+from seg.evaluation.predictions import BOXES, MASKS, read_predictions, write_predictions
 
 SIZE = (7, 9)
 
 
-def entry(image_id: str, height: int = SIZE[0], width: int = SIZE[1]) -> Entry:
-    return Entry(image_id, f"{image_id}.jpg", height, width, 0, "0" * 64, "0" * 16)
+def entry(image_id: str, height: int = SIZE[0], width: int = SIZE[1]) -> ManifestEntry:
+    return ManifestEntry(image_id, f"{image_id}.jpg", height, width, 0, "0" * 64, "0" * 16)
 
 
 def class_map(seed: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:
@@ -41,23 +41,23 @@ def test_class_maps_of_any_size_and_in_folders_are_read_as_they_were(tmp_path: P
     sizes = {"a": (7, 9), "b/c.d/e": (1, 1), "b/c.d": (30, 2), "b": (2, 30), "ü ß": (7, 9)}
     entries = [entry(name, *size) for name, size in sizes.items()]
     maps = [class_map(seed, e.height, e.width) for seed, e in enumerate(entries)]
-    with written(tmp_path / "made/predictions", entries, False) as into:
+    with write_predictions(tmp_path / "made/predictions", entries, False) as into:
         for e, semantic in reversed(list(zip(entries, maps, strict=True))):
             into.add(e, Prediction(semantic, semantic.astype(np.uint16)))
     assert sorted(p.relative_to(tmp_path / "made/predictions").as_posix() for p in tmp_path.rglob("*.png")) == sorted(
         f"{name}.png" for name in sizes
     )
-    found = stored(tmp_path / "made/predictions", entries, False)
+    found = read_predictions(tmp_path / "made/predictions", entries, False)
     for e, semantic in zip(entries, maps, strict=True):
         assert_same(found.read(e), Prediction(semantic))
 
 
 def test_class_maps_lose_the_padding_of_their_batch_and_are_gray_pngs(tmp_path: Path) -> None:
     whole = class_map(0, 16, 32)
-    with written(tmp_path / "p", [entry("a")], False) as into:
+    with write_predictions(tmp_path / "p", [entry("a")], False) as into:
         into.add(entry("a"), Prediction(whole))
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "p/a.png"), cv2.IMREAD_UNCHANGED), whole[: SIZE[0], : SIZE[1]])
-    assert_same(stored(tmp_path / "p", [entry("a")], False).read(entry("a")), Prediction(whole[: SIZE[0], : SIZE[1]].copy()))
+    assert_same(read_predictions(tmp_path / "p", [entry("a")], False).read(entry("a")), Prediction(whole[: SIZE[0], : SIZE[1]].copy()))
 
 
 def test_instances_are_read_as_they_were_and_in_their_order(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_instances_are_read_as_they_were_and_in_their_order(tmp_path: Path) -> N
         prediction.scores = np.where(rng.random(len(prediction.scores)) < 0.5, prediction.scores, rng.random(len(prediction.scores)))
         prediction.scores = prediction.scores.astype(np.float32)
     entries = [entry(s.image_id, *s.size) for s in scenes]
-    with written(tmp_path / "p", entries, True) as into:
+    with write_predictions(tmp_path / "p", entries, True) as into:
         for e in sorted(entries, key=lambda e: e.width):
             into.add(e, predictions[e.image_id])
     assert any(not len(p.scores) for p in predictions.values())
     assert sum(len(p.scores) for p in predictions.values()) > 50
-    found = stored(tmp_path / "p", entries, True)
+    found = read_predictions(tmp_path / "p", entries, True)
     for e in entries:
         assert_same(found.read(e), predictions[e.image_id])
 
@@ -83,7 +83,7 @@ def test_instances_are_cocos_two_formats_of_results(tmp_path: Path) -> None:
     mask = rle_of(box(*SIZE, 1, 2, 5, 6))
     prediction = Prediction(None, None, np.float32([0.1]), np.int32([2]), np.float32([[1.5, 0.25, 6, 5]]), [mask])
     entries = [entry("image9"), entry("image10")]
-    with written(tmp_path / "p", entries, True) as into:
+    with write_predictions(tmp_path / "p", entries, True) as into:
         into.add(entries[0], prediction)
     row = {"image_id": 2, "category_id": 2, "score": float(np.float32(0.1))}
     assert json.loads((tmp_path / "p" / MASKS).read_text()) == [row | {"segmentation": mask}]
@@ -91,11 +91,11 @@ def test_instances_are_cocos_two_formats_of_results(tmp_path: Path) -> None:
 
 
 def test_no_image_has_an_instance(tmp_path: Path) -> None:
-    with written(tmp_path / "p", [entry("a"), entry("b")], True) as into:
+    with write_predictions(tmp_path / "p", [entry("a"), entry("b")], True) as into:
         into.add(entry("a"), Prediction())
         into.add(entry("b"), Prediction())
     assert [json.loads((tmp_path / "p" / name).read_text()) for name in (MASKS, BOXES)] == [[], []]
-    found = stored(tmp_path / "p", [entry("a"), entry("b")], True)
+    found = read_predictions(tmp_path / "p", [entry("a"), entry("b")], True)
     assert_same(found.read(entry("a")), Prediction())
     assert_same(found.read(entry("b")), Prediction())
 
@@ -111,7 +111,7 @@ def test_the_same_predictions_have_the_same_bytes_and_former_ones_are_removed(tm
 
     seen = []
     for _ in range(2):
-        with written(tmp_path / "p", entries, with_instances) as into:
+        with write_predictions(tmp_path / "p", entries, with_instances) as into:
             for e, prediction in zip(entries, predictions, strict=True):
                 into.add(e, prediction)
         seen.append(files())
@@ -120,7 +120,10 @@ def test_the_same_predictions_have_the_same_bytes_and_former_ones_are_removed(tm
 
 
 def test_a_class_map_must_be_there_to_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^a: the prediction has no class map"), written(tmp_path / "p", [entry("a")], False) as into:
+    with (
+        pytest.raises(ValueError, match=r"^a: the prediction has no class map"),
+        write_predictions(tmp_path / "p", [entry("a")], False) as into,
+    ):
         into.add(entry("a"), Prediction())
 
 
@@ -133,13 +136,13 @@ def refusal(path: Path, read: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("with_instances", [False, True])
 def test_a_missing_folder_is_named(tmp_path: Path, with_instances: bool) -> None:
-    assert refusal(tmp_path / "p", lambda: stored(tmp_path / "p", [], with_instances)) == ": there are no predictions"
+    assert refusal(tmp_path / "p", lambda: read_predictions(tmp_path / "p", [], with_instances)) == ": there are no predictions"
 
 
 def test_class_maps_that_are_missing_or_of_another_size_are_named(tmp_path: Path) -> None:
-    with written(tmp_path / "p", [entry("a")], False) as into:
+    with write_predictions(tmp_path / "p", [entry("a")], False) as into:
         into.add(entry("a"), Prediction(class_map(0)))
-    found = stored(tmp_path / "p", [entry("a")], False)
+    found = read_predictions(tmp_path / "p", [entry("a")], False)
     said = refusal(tmp_path / "p/b/c.png", lambda: found.read(entry("b/c")))
     assert said == ": cannot be read (No such file or directory)"
     said = refusal(tmp_path / "p/a.png", lambda: found.read(entry("a", SIZE[1], SIZE[0])))
@@ -159,7 +162,7 @@ def test_instances_that_are_missing_or_of_something_else_are_named(tmp_path: Pat
     prediction = Prediction(None, None, np.float32([0.5]), np.int32([1]), np.float32([[0, 0, 2, 2]]), [rle_of(box(*SIZE, 0, 0, 2, 2))])
 
     def write() -> None:
-        with written(folder, entries, True) as into:
+        with write_predictions(folder, entries, True) as into:
             into.add(entries[0], prediction)
             into.add(entries[1], prediction)
 
@@ -168,14 +171,16 @@ def test_instances_that_are_missing_or_of_something_else_are_named(tmp_path: Pat
         (folder / name).unlink()
         if content is not None:
             (folder / name).write_text(content)
-        return refusal(folder / name, lambda: stored(folder, entries, True))
+        return refusal(folder / name, lambda: read_predictions(folder, entries, True))
 
     write()
     wide = [entry("a"), entry("b", 7, 10)]
-    assert_same(stored(folder, wide, True).read(wide[0]), prediction)
+    assert_same(read_predictions(folder, wide, True).read(wide[0]), prediction)
     expected = ": has a mask of 9x7 in b, expected 10x7 like the image"
-    assert refusal(folder / MASKS, lambda: stored(folder, wide, True).read(wide[1])) == expected
-    assert refusal(folder / MASKS, lambda: stored(folder, entries[:1], True)) == ": has predictions of image 2, but the split has 1"
+    assert refusal(folder / MASKS, lambda: read_predictions(folder, wide, True).read(wide[1])) == expected
+    assert (
+        refusal(folder / MASKS, lambda: read_predictions(folder, entries[:1], True)) == ": has predictions of image 2, but the split has 1"
+    )
     masks, boxes = ((folder / name).read_text() for name in (MASKS, BOXES))
     for name, whole in ((MASKS, masks), (BOXES, boxes)):
         assert said(name, None) == ": cannot be read (No such file or directory)"
@@ -191,11 +196,11 @@ def test_instances_that_are_missing_or_of_something_else_are_named(tmp_path: Pat
 
 def test_an_evaluation_that_is_cut_short_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     def cut_short() -> None:
-        with written(tmp_path / "p", [entry("a")], True) as into:
+        with write_predictions(tmp_path / "p", [entry("a")], True) as into:
             into.add(entry("a"), Prediction())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         cut_short()
     with pytest.raises(DataError, match=re.escape(str(tmp_path / "p" / MASKS))):
-        stored(tmp_path / "p", [entry("a")], True)
+        read_predictions(tmp_path / "p", [entry("a")], True)

@@ -41,7 +41,7 @@ IMAGES = torch.randint(256, (2, 3, 9, 14), generator=torch.Generator().manual_se
 def test_class_maps_are_those_of_the_mean() -> None:
     networks = [Pixels(), Other(), Pixels(lopsided=True)]
     each = torch.stack([network.logits(IMAGES) for network in networks]).double()
-    by_logits, by_probabilities = (Ensemble(networks, ["a", "b", "c"], merge, 0.5) for merge in ("logits", "probabilities"))
+    by_logits, by_probabilities = (Ensemble(networks, ["a", "b", "c"], blend, 0.5) for blend in ("logits", "probabilities"))
     torch.testing.assert_close(by_logits.logits(IMAGES).double(), each.mean(0), rtol=1e-6, atol=1e-6)
     mean = each.softmax(2).mean(0)
     torch.testing.assert_close(by_probabilities.logits(IMAGES).double().exp(), mean, rtol=1e-5, atol=1e-7)

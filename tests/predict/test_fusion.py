@@ -43,10 +43,10 @@ def test_a_crop_is_what_the_box_of_a_mask_holds() -> None:
             assert crop.size == 0
 
 
-@pytest.mark.parametrize("merge", ["probabilities", "logits"])
-def test_a_running_mean_is_the_mean_of_all(merge: str) -> None:
+@pytest.mark.parametrize("blend", ["probabilities", "logits"])
+def test_a_running_mean_is_the_mean_of_all(blend: str) -> None:
     logits = [3 * torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]
-    mean = RunningMean(merge)
+    mean = RunningMean(blend)
     for one in logits:
         before = one.clone()
         mean.add(one)
@@ -54,7 +54,7 @@ def test_a_running_mean_is_the_mean_of_all(merge: str) -> None:
     found = mean.logits()
     assert (found.shape, found.dtype) == (logits[0].shape, torch.float32)
     all_ = torch.stack(logits).double()
-    if merge == "logits":
+    if blend == "logits":
         torch.testing.assert_close(found.double(), all_.mean(0), rtol=1e-6, atol=1e-6)
     else:
         torch.testing.assert_close(found.softmax(1).double(), all_.softmax(2).mean(0), rtol=1e-6, atol=1e-7)
@@ -66,7 +66,7 @@ def test_a_probability_of_zero_has_a_finite_logit() -> None:
     found = mean.logits().flatten()
     assert found[0] == 0
     assert found[1].item() == pytest.approx(np.log(np.finfo(np.float32).tiny))
-    with pytest.raises(ConfigError, match=r"merge=probability: did you mean 'probabilities'"):
+    with pytest.raises(ConfigError, match=r"blend=probability: did you mean 'probabilities'"):
         RunningMean("probability")
 
 

@@ -1,7 +1,6 @@
 """`seg compare` as a user runs it, on evaluations that were made without a network: what it leaves, prints and refuses."""
 
 import csv
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 from compared import blurred, moved, write_evaluation
 from conftest import MakeConfig
+from parsed import Page
 from tiny import Blobs, prepare_tiny, tree
 
 from seg import cli
@@ -87,10 +87,10 @@ def test_two_runs_leave_a_page_and_tables(project: Path, compare: Compare) -> No
     assert few == f"from {len(images)} images: the figures are rough, and an interval is wide and itself uncertain"
     assert {row["num_images"] for row in rows} == {str(len(images))}
     assert last == "see artifacts/compare/compare.html"
-    page = (out / "compare.html").read_text()
-    assert f"F{few[1:]}." in page
-    assert "<code>optimizer.lr</code></th><td>0.25</td><td>0.5</td>" in page
-    assert '<td class="number">7</td>' in page
+    page = Page(out / "compare.html")
+    assert f"F{few[1:]}." in page.text
+    assert ["optimizer.lr", "0.25", "0.5"] in page.rows("settings")
+    assert "7" in [row[1] for row in page.rows("summary")]
     first_bytes = tree(out)
     compare("old", "new")
     assert tree(out) == first_bytes, "the same runs give the same bytes"
@@ -104,9 +104,9 @@ def test_a_run_and_its_copy_are_the_same(project: Path, compare: Compare) -> Non
         assert [float(row[key]) for key in ("difference", "low", "high", "above")] == [0, 0, 0, 0]
     assert {row["largest_difference"] for row in rows_of(Path("same/per_image.csv"))} == {"0.0"}
     assert "copy: miou is the same as that of old; the interval of the difference includes 0" in printed
-    page = Path("same/compare.html").read_text()
-    assert 'id="gallery"' not in page, "there is no image on which they differ"
-    assert "the runs have the same settings" in page
+    page = Page(Path("same/compare.html"))
+    assert "gallery" not in page.sections, "there is no image on which they differ"
+    assert "the runs have the same settings" in page.text
 
 
 def test_the_workspace_is_a_run_and_more_than_two_compare_with_the_first(
@@ -119,8 +119,8 @@ def test_the_workspace_is_a_run_and_more_than_two_compare_with_the_first(
     assert float(rows[0]["difference"]) < 0 < float(rows[5]["difference"])
     assert "workspace: miou is lower than that of old" in printed
     assert list(rows_of(Path("artifacts/compare/per_image.csv"))[0])[1:] == ["miou_old", "miou_workspace", "miou_new", "largest_difference"]
-    page = Path("artifacts/compare/compare.html").read_text()
-    assert set(re.findall(r'data-other="(\d)"', page)) == {"1", "2"}
+    cards = Page(Path("artifacts/compare/compare.html")).all("li", kind="entry")
+    assert {card.attributes["data-other"] for card in cards} == {'["workspace"]', '["new"]'}
 
 
 def test_instances_are_compared_too(tmp_path: Path, project: Path, compare: Compare, make_config: MakeConfig) -> None:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.semantic import most_probable
+from seg.predict.fusion import check_blend
 from seg.predict.network import Network
 from seg.predict.tiles.batches import batches, read_ahead
 from seg.predict.tiles.grid import Grid, Tiling, grid
 from seg.predict.tiles.rows import Rows
 
-BLENDS = ("logits", "probabilities")
 AT_ONCE = 1 << 22  # values whose classes are decided at once
 
 
@@ -38,8 +38,7 @@ def predict_bands(network: Network, rows: Rows, tiling: Tiling, batch_size: int,
     blend: "logits" or "probabilities", of which overlapping tiles are averaged, weighed as `tiling` says. keep_values: whether bands have
     them. ArgumentError, at the first band, where `tiling` does not go with the network's stride.
     """
-    if blend not in BLENDS:
-        raise ValueError(f"blend: expected one of {', '.join(BLENDS)}, got {blend}")
+    check_blend(blend)
     height, width, _ = rows.shape
     tiles = grid(tiling, height, width, network.facts.stride)
     ring: _Ring | None = None

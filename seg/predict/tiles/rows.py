@@ -12,7 +12,7 @@ import tifffile
 from seg.core.errors import DataError
 from seg.data.decoders import NPY, Decoded, cut_off, is_tiff
 from seg.data.imagefile import to_channels
-from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, only_series, refuse_cut, told_of
+from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, one_line_errors, only_series, refuse_cut
 from seg.raw.intensity import to_8_bit
 from seg.sources.images import ImageReader
 
@@ -120,7 +120,7 @@ def as_stored(decoded: Decoded, reader: ImageReader, path: Path) -> np.ndarray:
     return pixels
 
 
-class Stored(Protocol):
+class SeriesRows(Protocol):
     """The array of a series as the file holds it, read by rows of its height."""
 
     def read(self, start: int, stop: int) -> np.ndarray: ...
@@ -129,12 +129,12 @@ class Stored(Protocol):
 class TiffRows:
     """The image of a series."""
 
-    def __init__(self, stored: Stored, series: Any, height: int, width: int, path: Path, reader: ImageReader) -> None:
+    def __init__(self, stored: SeriesRows, series: Any, height: int, width: int, path: Path, reader: ImageReader) -> None:
         self.stored, self.series, self.path, self.reader = stored, series, path, reader
         self.shape = (height, width, reader.channels)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        with told_of(self.path):
+        with one_line_errors(self.path):
             pixels = channels_last(self.stored.read(start, stop), self.series, None, self.path)
             return as_stored(as_decoded(pixels, self.series.keyframe, None), self.reader, self.path)
 
@@ -186,7 +186,7 @@ class PageRows:
 
 def tiff_rows(file: BinaryIO, path: Path, reader: ImageReader, stack: ExitStack) -> Rows | None:
     """The image of a TIFF; None where its rows cannot be had without the whole. `stack` closes what is opened."""
-    with told_of(path):
+    with one_line_errors(path):
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             refuse_cut(content, path)
             length = len(content)
@@ -202,7 +202,7 @@ def tiff_rows(file: BinaryIO, path: Path, reader: ImageReader, stack: ExitStack)
             return None  # an array (H, W, C), a row a page
         axis = axes.index("Y")
         height, width = series.shape[axis], series.shape[axes.index("X")]
-        stored: Stored
+        stored: SeriesRows
         if series.dataoffset is not None:
             order = page.parent.byteorder
             stored = FileRows(file, path, series.dataoffset, series.dtype.newbyteorder(order), series.shape, axis)

@@ -21,7 +21,7 @@ NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class TileInstance:
     """What one tile shows of an object.
 
     box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its tile, so that there may be more.
@@ -40,14 +40,14 @@ def predict_instances(network: Network, rows: Rows, tiling: Tiling, batch_size: 
     """The instances of an image of any size, best first; tiles and margin as `stitch` takes them."""
     height, width, _ = rows.shape
     tiles = grid(tiling, height, width, network.facts.stride)
-    views: list[View] = []
+    views: list[TileInstance] = []
     for places, images in read_ahead(batches(rows, tiles, tiling.padding, batch_size)):
         for place, prediction in zip(places, network.predict(images), strict=True):
             views += views_of(prediction, place, tiles, tiling.margin)
     return stitch(views, tiles, min_iou)
 
 
-def views_of(prediction: Prediction, place: Place, tiles: Grid, margin: int) -> Iterator[View]:
+def views_of(prediction: Prediction, place: Place, tiles: Grid, margin: int) -> Iterator[TileInstance]:
     """The instances of a tile's prediction, where they lie in the image. margin: pixels from an inner side that count as reaching it."""
     top, left = tiles.rows.starts[place[0]], tiles.columns.starts[place[1]]
     inner = _inner(tiles.columns, place[1]), _inner(tiles.rows, place[0])
@@ -60,10 +60,10 @@ def views_of(prediction: Prediction, place: Place, tiles: Grid, margin: int) -> 
                 (before and low - start <= margin) or (after and stop - high <= margin)
                 for (before, after), (start, stop, low, high) in zip(inner, sides, strict=True)
             )
-            yield View(place, category, score, mask, area, box, cut)
+            yield TileInstance(place, category, score, mask, area, box, cut)
 
 
-def stitch(views: Sequence[View], tiles: Grid, min_iou: float) -> Prediction:
+def stitch(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Prediction:
     """The objects that the views are of, best first.
 
     Views of one class from two tiles are of one object where their masks, within what the tiles have in common, have an IoU of `min_iou`
@@ -84,7 +84,7 @@ def stitch(views: Sequence[View], tiles: Grid, min_iou: float) -> Prediction:
     )
 
 
-def _matches(views: Sequence[View], tiles: Grid, min_iou: float) -> Iterator[tuple[int, int]]:
+def _matches(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Iterator[tuple[int, int]]:
     """Pairs of views of one object."""
     of_tile: dict[Place, list[int]] = {}
     for number, view in enumerate(views):
@@ -131,7 +131,7 @@ def _shared(side: Side, one: int, other: int, length: int) -> tuple[int, int]:
     return last, min(first + side.tile, length)
 
 
-def _are_one(a: View, b: View, common: Rle, min_iou: float) -> bool:
+def _are_one(a: TileInstance, b: TileInstance, common: Rle, min_iou: float) -> bool:
     both = _intersection(a.mask, b.mask)
     if not both:
         return False
@@ -158,16 +158,16 @@ def _groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _needed(views: list[View]) -> list[View]:
+def _needed(views: list[TileInstance]) -> list[TileInstance]:
     """The views whose union is the object: those that are whole, and what they do not cover."""
-    whole: list[View] = []
+    whole: list[TileInstance] = []
     for view in sorted((v for v in views if not v.cut), key=lambda v: (-v.score, -v.area)):
         if not _is_covered(view, whole):
             whole.append(view)
     return whole + [view for view in views if view.cut and not _is_covered(view, whole)]
 
 
-def _is_covered(view: View, others: list[View]) -> bool:
+def _is_covered(view: TileInstance, others: list[TileInstance]) -> bool:
     return bool(others) and _intersection(view.mask, _united([other.mask for other in others])) >= NEEDLESS * view.area
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 from seg.pictures.draw import overlay, rgb
-from seg.pictures.instances import Outlines, outlined
+from seg.pictures.instances import ColoredMasks, outlined
 from seg.predict.inputs import Input
 from seg.predict.network import Facts
 from seg.predict.settings import Predict
@@ -43,7 +45,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class OutputFile:
     """Where one of an image's files is written, and how."""
 
     path: Path
@@ -57,7 +59,7 @@ class Kind:
 
     suffix: str
     tasks: tuple[str, ...]
-    encode: Callable[[Predicted, Target], bytes]
+    encode: Callable[[Predicted, OutputFile], bytes]
     probabilities: bool = False
 
 
@@ -84,7 +86,7 @@ class Writers:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings = out, facts, settings
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
-        self.coco = Coco(out / "coco.json", facts.classes) if "coco" in outputs else None
+        self.coco = CocoWriter(out / "coco.json", facts.classes) if "coco" in outputs else None
 
     @property
     def streamed(self) -> bool:
@@ -114,7 +116,7 @@ class Writers:
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, Target(path, self.facts.classes, self.settings)))
+            write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings)), sync=False)
         if self.coco:
             self.coco.add(predicted)
 
@@ -124,7 +126,7 @@ class Writers:
             self.coco.close()
 
 
-class Coco:
+class CocoWriter:
     """coco.json: images, categories and every predicted instance as an annotation with its score.
 
     A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
@@ -133,26 +135,29 @@ class Coco:
     def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
         self.path, self.classes = path, classes
         self.images: list[Mapping[str, Any]] = []
-        self.partial = path.with_name(f"{path.name}.partial")
-        self.count = 0
+        self.open = ExitStack()  # the file, from the first image on
 
     def add(self, predicted: Predicted) -> None:
+        if not self.images:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.open.enter_context(whole_file(self.path))
+            self.file.write(b'{"annotations": ')
+            self.annotations = JsonList(self.file)
         height, width = predicted.image.shape[:2]
         self.images.append({"id": len(self.images) + 1, "file_name": predicted.name, "height": height, "width": width})
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.partial, "a" if len(self.images) > 1 else "w") as file:  # one after another: all may be too many for the memory
-            if len(self.images) == 1:
-                file.write('{"annotations": [')
+        try:
             for annotation in self._annotations(predicted.prediction):
-                file.write(f"{',' if self.count else ''}\n{json.dumps(annotation)}")
-                self.count += 1
+                self.annotations.append(annotation)
+        except OSError as error:
+            self.open.__exit__(type(error), error, error.__traceback__)  # removes the file, and says where there is no room
+            raise
 
     def close(self) -> None:
-        if self.images:
-            categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
-            with open(self.partial, "a") as file:
-                file.write(f'],\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n')
-            os.replace(self.partial, self.path)
+        with self.open:
+            if self.images:
+                self.annotations.close()
+                categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
+                self.file.write(f',\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n'.encode())
 
     def _annotations(self, prediction: Prediction) -> list[dict[str, Any]]:
         rows = zip(prediction.scores.tolist(), prediction.categories.tolist(), prediction.boxes.tolist(), prediction.masks, strict=True)
@@ -166,16 +171,8 @@ class Coco:
                 "iscrowd": 0,
                 "segmentation": mask,
             }
-            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.count + 1)
+            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.annotations.count + 1)
         ]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside, then put in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def above(prediction: Prediction, score_threshold: float) -> Prediction:
@@ -200,7 +197,7 @@ def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
     return found
 
 
-def _classes(predicted: Predicted, target: Target) -> bytes:
+def _classes(predicted: Predicted, target: OutputFile) -> bytes:
     assert predicted.prediction.semantic is not None
     picture = Image.fromarray(predicted.prediction.semantic).convert("P")
     palette = np.full((256, 3), 160, np.uint8)
@@ -211,25 +208,25 @@ def _classes(predicted: Predicted, target: Target) -> bytes:
     return file.getvalue()
 
 
-def _confidence(predicted: Predicted, _: Target) -> bytes:
+def _confidence(predicted: Predicted, _: OutputFile) -> bytes:
     file = BytesIO()
     Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _probabilities(predicted: Predicted, _: Target) -> bytes:
+def _probabilities(predicted: Predicted, _: OutputFile) -> bytes:
     file = BytesIO()
     np.save(file, predicted.probabilities, allow_pickle=False)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _overlay(predicted: Predicted, target: Target) -> bytes:
+def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     image, prediction, classes = predicted.image, predicted.prediction, target.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
     kept = above(prediction, target.settings.score_threshold)
     colors = [classes[k].color for k in kept.categories]
-    panel = outlined("", rgb(image), Outlines(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
+    panel = outlined("", rgb(image), ColoredMasks(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
     picture = Image.fromarray(panel.picture)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
     for x, y, text in panel.texts:
@@ -237,7 +234,7 @@ def _overlay(predicted: Predicted, target: Target) -> bytes:
     return encode_png(np.asarray(picture))
 
 
-def _ids(predicted: Predicted, target: Target) -> bytes:
+def _ids(predicted: Predicted, target: OutputFile) -> bytes:
     kept = above(predicted.prediction, target.settings.score_threshold)
     if len(kept.scores) > 65535:
         raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
@@ -246,7 +243,7 @@ def _ids(predicted: Predicted, target: Target) -> bytes:
     return file.getvalue()
 
 
-def _labelme(predicted: Predicted, target: Target) -> bytes:
+def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
     image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
@@ -255,7 +252,7 @@ def _labelme(predicted: Predicted, target: Target) -> bytes:
     return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
-def _geojson(predicted: Predicted, target: Target) -> bytes:
+def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
     polygons = target.settings.polygons
     kept = above(predicted.prediction, target.settings.score_threshold)
     return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seg.core.outputs import write_whole
 from seg.data.sample import ClassInfo
 from seg.prepare.checks import copies, images, instances, splits
 from seg.prepare.checks.facts import Examined
@@ -70,7 +71,7 @@ def write_diagnosis(path: Path, diagnosis: Diagnosis, classes: Sequence[ClassInf
         "splits": diagnosis.summary,
         "findings": [asdict(f) | {key: below(getattr(f, key), root) for key in ("file", "what", "fix")} for f in diagnosis.findings],
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def below(text: str, root: Path | None) -> str:

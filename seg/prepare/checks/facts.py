@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from seg.data.labelmaps import mask_of
 from seg.data.rle import Rle
 from seg.data.sample import Sample
-from seg.storing.write import Stored
+from seg.storing.write import StoredRecord
 
 MIN_OVERLAP = 0.5
 """IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
@@ -40,7 +40,7 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RecordFacts:
     """Of one image, small enough to be kept for all.
 
     gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
@@ -69,8 +69,8 @@ class Examined:
 
     split: str
     path: str
-    stored: Stored
-    facts: Facts
+    stored: StoredRecord
+    facts: RecordFacts
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class Examined:
         return f"{self.split}/{self.stored.entry.file}"
 
 
-def facts_of(sample: Sample, stored: Stored) -> Facts:
+def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     """The facts of one sample and of what was stored of it."""
     annotations = stored.annotations
     areas = np.array([a["area"] for a in annotations], np.int64)
@@ -87,7 +87,7 @@ def facts_of(sample: Sample, stored: Stored) -> Facts:
     rles = [a["segmentation"] for a in annotations]
     apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
     pixels = np.asarray(stored.class_pixels)
-    return Facts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
+    return RecordFacts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
 
 
 def is_gray(image: np.ndarray) -> bool:

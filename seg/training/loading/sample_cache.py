@@ -24,7 +24,7 @@ import torch.distributed
 
 from seg.core.machine import available_memory
 from seg.data.sample import Sample
-from seg.data.store import Entry
+from seg.data.store import ManifestEntry
 from seg.loading.workers import RankPlacement
 
 GIGABYTE = 10**9
@@ -161,7 +161,7 @@ def open_shared(path: str) -> SampleCache:
     return SampleCache(path, os.open(path, os.O_RDWR))
 
 
-def room_for(settings: CacheSettings, rows: Sequence[Entry], channels: int, with_instances: bool) -> int:
+def room_for(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
     """The bytes that a cache of the samples of `rows` may have; 0: no cache.
 
     auto is a cache where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
@@ -177,14 +177,14 @@ def room_for(settings: CacheSettings, rows: Sequence[Entry], channels: int, with
     return most if with_instances else min(most, needed)
 
 
-def decoded_size(rows: Sequence[Entry], channels: int, with_instances: bool) -> int:
+def decoded_size(rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
     """Bytes of the decoded samples of `rows`; beside instances about so many, as the layers of their id maps are not known yet."""
     layer = 1 if with_instances else 0
     return sum(row.height * row.width * (channels + 1 + layer) + 5 * row.num_instances + 64 for row in rows)
 
 
 def open_cache(
-    settings: CacheSettings, placement: RankPlacement, rows: Sequence[Entry], channels: int, with_instances: bool
+    settings: CacheSettings, placement: RankPlacement, rows: Sequence[ManifestEntry], channels: int, with_instances: bool
 ) -> SampleCache | None:
     """The cache of the samples of `rows`, which the ranks on one machine share; None without one."""
     cache: SampleCache | None = None

@@ -16,7 +16,7 @@ from tiny import Blobs, augment, prepare_tiny
 
 from seg.augment.policy import compile_policy
 from seg.data.sample import Sample, no_instances
-from seg.data.store import Entry, read_entries, read_sample
+from seg.data.store import ManifestEntry, read_entries, read_sample
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings, SampleCache, create, decoded_size, least_size, room_for
 
@@ -120,7 +120,7 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     prepare_tiny(Blobs(8), tmp_path / "data")
     read: list[str] = []
 
-    def counted(folder: Path, entry: Entry, *more: Any) -> Sample:
+    def counted(folder: Path, entry: ManifestEntry, *more: Any) -> Sample:
         read.append(entry.image_id)
         return read_sample(folder, entry, *more)
 

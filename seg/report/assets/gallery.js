@@ -1,71 +1,3 @@
-"""How a gallery looks and what its controls do, as CSS and plain JavaScript; layers toggle without the script, too."""
-
-from collections.abc import Sequence
-
-
-def layer_style(layers: Sequence[str], verdicts: str, chosen: str) -> str:
-    """The rules that show the layers of these keys, beside STYLE. verdicts: the key of the one that lies over the image in gray.
-
-    chosen: the key of the one that is seen where the browser knows no :has.
-    """
-    shown = ", ".join(f".gallery:has([value={key}]:checked) .entry .{key}, .pane.{key} .layer.{key}" for key in layers)
-    gray = f".gallery:has([value={verdicts}]:checked) .entry .photo, .pane.{verdicts} .photo"
-    return (
-        f"{shown} {{ display: block; }}\n.stack .layer.{verdicts} {{ opacity: 1; }}\n"
-        f"{gray} {{ filter: grayscale(1) contrast(.45) brightness(1.35); }}\n"
-        f"@supports not selector(:has(a)) {{ .entry .{chosen} {{ display: block; }} }}\n"
-    )
-
-
-STYLE = """
-.gallery { --strength: 1; }
-.gallery.filled { --strength: .6; }
-.controls { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); padding: .4rem 0; }
-.legend { margin: 0 0 1rem; }
-.controls, .filters { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; }
-.controls fieldset { border: 0; padding: 0; margin: 0; display: flex; flex-wrap: wrap; gap: .2rem .8rem; }
-.controls legend { float: left; font-weight: 600; padding: 0; margin-right: .8rem; }
-.controls label, .filters label { white-space: nowrap; max-width: 100%; }
-.filters select, .bar-of-buttons button { font: inherit; background: var(--card); color: var(--ink);
-  border: 1px solid var(--line); border-radius: .3rem; }
-.filters select { max-width: 14rem; }
-.controls input[type=range] { width: 6rem; vertical-align: middle; }
-.controls input { accent-color: var(--bar); }
-kbd { border: 1px solid var(--line); border-radius: .2rem; padding: 0 .3rem; font-size: .75rem; color: var(--soft); }
-@media (pointer: coarse) { kbd { display: none; } }
-.entries { list-style: none; padding: 0; display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.entry { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem; min-width: 0;
-  content-visibility: auto; contain-intrinsic-size: auto 26rem; }
-.entry[hidden] { display: none; }
-.entry p { margin: .4rem 0 .1rem; }
-.id { overflow-wrap: anywhere; }
-.why { border: 1px solid var(--soft); border-radius: .3rem; padding: 0 .4rem; font-size: .8rem; }
-.facts, .mistakes { list-style: none; padding: 0; margin: .2rem 0; font-size: .85rem; }
-.facts { display: flex; flex-wrap: wrap; gap: 0 .9rem; color: var(--soft); }
-.mistakes li:not(.more)::before { content: "\\2716\\00a0"; color: var(--wrong); }
-.stack { display: block; position: relative; width: 100%; padding: 0; border: 0; background: none; overflow: hidden; cursor: zoom-in; }
-.stack img { position: absolute; inset: 0; width: 100%; height: 100%; border: 0; }
-.stack .layer { display: none; opacity: var(--strength); }
-.large { width: 100vw; max-width: 100vw; height: 100vh; height: 100dvh; max-height: 100vh; padding: .5rem; border: 0;
-  background: var(--paper); color: var(--ink); }
-.large[open] { display: flex; flex-direction: column; gap: .3rem; }
-.bar-of-buttons { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
-.bar-of-buttons button { padding: .2rem .6rem; cursor: pointer; }
-.bar-of-buttons [aria-pressed=true] { background: var(--ink); color: var(--paper); }
-.large #large-name { margin-right: .5rem; overflow-wrap: anywhere; }
-.pixel { margin: 0; min-height: 1.5em; }
-.panes { flex: 1; min-height: 0; display: grid; gap: .5rem; grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
-.panes.all { grid-template: repeat(var(--rows), minmax(0, 1fr)) / repeat(var(--columns), minmax(0, 1fr)); }
-.framed { display: flex; flex-direction: column; min-height: 0; border: 1px solid var(--line); }
-.framed > b { padding: 0 .4rem; }
-.pane { overflow: auto; flex: 1; min-height: 0; }
-html:has(.large[open]) { overflow: hidden; }
-.pane .stack { cursor: crosshair; margin: 0 auto; }
-.pane .layer { image-rendering: pixelated; }
-""" + layer_style(["truth", "predicted", "errors"], "errors", "predicted")
-
-SCRIPT = """
 (() => {
   const root = document.querySelector('.gallery');
   if (!root) return;
@@ -79,7 +11,7 @@ SCRIPT = """
 
   const filter = () => {
     for (const entry of entries)
-      entry.hidden = !selects.every(s => !s.value || entry.dataset[s.dataset.of].split(' ').includes(s.value));
+      entry.hidden = !selects.every(s => !s.value || JSON.parse(entry.dataset[s.dataset.of]).includes(s.value));
     shown.textContent = `${entries.filter(e => !e.hidden).length} of ${entries.length} images`;
   };
   for (const select of selects) select.addEventListener('change', filter);
@@ -223,4 +155,3 @@ SCRIPT = """
     if (zoom <= 1 && (event.key === 'ArrowRight' || event.key === 'ArrowLeft')) step(event.key === 'ArrowRight' ? 1 : -1);
   });
 })();
-"""
