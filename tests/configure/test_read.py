@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT, MakeConfig
 
 from seg.configure.read import read_group
+from seg.configure.template import template
 from seg.core.errors import ConfigError
 from seg.predict.settings import PredictSettings
-from seg.project.template import template
 
 
 def test_a_folder_without_conf_has_the_packages_settings(tmp_path: Path, make_config: MakeConfig) -> None:

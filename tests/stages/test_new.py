@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seg.configure import code
 from seg.core.errors import InputError
-from seg.project import code
 from seg.stages import configure, new
 
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from seg.project import code
-from seg.project.template import PACKAGE
+from seg.configure import code
+from seg.configure.template import PACKAGE
 
 STAGES = {"configure", "prepare", "augment", "train", "evaluate"}
 
