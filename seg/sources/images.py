@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from seg.data.decoders import Decoded
 from seg.data.imagefile import decode, read_bytes, to_channels
 from seg.data.sample import Range, Sample
 from seg.raw.findings import Finding
 from seg.raw.intensity import to_8_bit
 from seg.raw.record import Record
+
+TURNS = dict(
+    enumerate(("mirrored", "180 degrees", "mirrored and 180 degrees", "on its side", "90 degrees", "on its side", "90 degrees"), 2)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,25 @@ class ImageReader:
         """The same of a file's bytes, of which `path` is the name."""
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
-        pixels, findings = to_8_bit(stored, self.range, path)
+        pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata)
         if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
             findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
+        findings += _turned(decoded, path)
         unchanged = pixels is stored or (stored.dtype == np.uint8 and np.array_equal(pixels, stored))
         return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings))
+
+
+def _turned(decoded: Decoded, path: Path) -> list[Finding]:
+    """That labels may lie otherwise than the image, where sizes would not tell."""
+    height, width = decoded.pixels.shape[:2]
+    if decoded.orientation == 1 or (decoded.orientation > 4 and height != width):
+        return []
+    what = (
+        f"is turned upright by its Orientation tag ({TURNS[decoded.orientation]}), and its size does not tell whether its labels are, too"
+    )
+    fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
+    return [Finding("turned-image", str(path), what, fix)]
 
 
 def _transparent(alpha: np.ndarray) -> float:

@@ -1,22 +1,23 @@
 """Raw files on disk: folders and files below data.root, the splits that a layout names, images and masks paired by name."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
+from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding, finding_of
 from seg.raw.record import Item
+from seg.sources.listing import Names, by_stem, no_images, pictures
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
 
 SHOWN = 12  # names of what a folder holds that an error lists
-ARRAY_SUFFIX = ".npy"
-MASK_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ARRAY_SUFFIX)
-PICTURE_SUFFIXES = (*MASK_SUFFIXES, ARRAY_SUFFIX)
+FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Part:
 class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
-    images, masks: folders; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave images
-    without a mask out, do not refuse them. parts: as `parts_of` gives them.
+    images, masks: folders, which may be one; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave
+    images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files hold further masks, too.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Layout:
     mask_suffix: str
     skip_unlabelled: bool
     parts: tuple[Part, ...]
+    join: bool = False
 
 
 def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
@@ -54,6 +56,11 @@ def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
     if not all("{split}" in place for place in places.values()):
         keys = " and .".join(places)
         raise ConfigError(f"data.split.by=folders: data.source.{keys} must hold {{split}}, as in '{example}'")
+    return split_folders(split)
+
+
+def split_folders(split: Split) -> tuple[Part, ...]:
+    """The folders of data.split.folders, by split; a split that is not named there has a folder of its own name."""
     named = split.folders or {}
     if unknown := sorted(named.keys() - set(SPLITS)):
         raise ConfigError(f"data.split.folders.{unknown[0]}: {did_you_mean(unknown[0], SPLITS, 'splits')}")
@@ -88,28 +95,8 @@ def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     return path
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is an image by its name."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def is_mask(path: Path) -> bool:
-    """Whether a file is a mask by its name: an image, but no array."""
-    return path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith(".")
-
-
-def pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Every image file below a folder, in natural order, by its relative name without `ending` and suffix."""
-    return _by_name(folder, ending, PICTURE_SUFFIXES)
-
-
-def mask_files(folder: Path, ending: str) -> dict[str, Path]:
-    """Every mask file below a folder, as `pictures` gives images."""
-    return _by_name(folder, ending, MASK_SUFFIXES)
-
-
 def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
-    """Every image with its mask as an Item, whose files are the two paths; what is left out is added to `findings`.
+    """Every image with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
 
     An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
     share a name.
@@ -130,13 +117,13 @@ def unique(items: list[Item]) -> list[Item]:
 
 
 def images_of(layout: Layout, part: Part) -> dict[str, Path]:
-    """The images of a part by name; DataError where there are none."""
+    """The images of a part by name; DataError where there are none. Masks in the same folder, known by their suffix, are none."""
     folder = folder_below(layout.root, layout.images, part, "data.source.images")
     found = pictures(folder, layout.image_suffix)
+    if layout.mask_suffix:
+        found = {name: path for name, path in found.items() if not _is_mask(path, folder, layout, part)}
     if not found:
-        ending = f" whose name ends with '{layout.image_suffix}'" if layout.image_suffix else ""
-        key = "data.source.image_suffix" if layout.image_suffix and pictures(folder, "") else "data.source.images"
-        raise DataError(f"{folder}: holds no images{ending} ({', '.join(PICTURE_SUFFIXES)}); set {key}", kind="missing-file")
+        raise no_images(folder, layout.image_suffix)
     return found
 
 
@@ -170,50 +157,94 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
         )
 
 
+def _is_mask(path: Path, folder: Path, layout: Layout, part: Part) -> bool:
+    """Whether a file in the folder of images is a mask there by its name, such as scene_mask.png or scene_mask_2.png."""
+    if layout.image_suffix.endswith(layout.mask_suffix):
+        return False
+    stem = composed(path.stem)
+    ending = composed(layout.mask_suffix)
+    named = any(name.endswith(ending) and name != ending for name in (stem, FURTHER.sub("", stem)))
+    return named and path.resolve().is_relative_to(_placed(layout.root, layout.masks, part).resolve())
+
+
 def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
     found = images_of(layout, part)
     images = folder_below(layout.root, layout.images, part, "data.source.images")
     labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
-    drawn = mask_files(labels, layout.mask_suffix)
-    missing = [name for name in found if name not in drawn]
+    drawn = by_stem(labels, IMAGE_SUFFIXES, layout.mask_suffix)
+    masks = _masks_of(found, images, drawn)
+    if same := next((name for name, path in masks.items() if path == found[name]), None):
+        raise DataError(
+            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
+            kind="bad-data",
+        )
+    further = _further(found, labels, layout, set(masks.values()) | set(found.values()))
+    missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
-        stems = list(mask_files(labels, ""))
-        errors = [_no_mask(found[name], labels, name, layout.mask_suffix, stems) for name in missing]
+        stems = list(by_stem(labels, IMAGE_SUFFIXES))
+        errors = [_no_mask(found[name], labels, name, layout.mask_suffix, stems, found) for name in missing]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
         missing = []
-    unused = [path for name, path in drawn.items() if name not in found]
-    note_left_out(findings, images, [found[name] for name in missing], labels, unused)
-    return [image_item(name, part, images, path, [str(drawn[name])]) for name, path in found.items() if name in drawn]
+    taken = {*masks.values(), *found.values(), *(path for paths in further.values() for path in paths)}
+    note_left_out(findings, images, [found[name] for name in missing], labels, [p for p in drawn.values() if p not in taken])
+    if further:
+        _note_further(findings, labels, further, layout.join)
+    files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}
+    return [image_item(name, part, images, path, files[name]) for name, path in found.items() if name in masks]
 
 
-def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[str]) -> DataError:
-    """stems: the names of all masks; where one starts with the image's, that tells the suffix."""
-    near = next((stem for stem in stems if stem.startswith(name)), None)
-    other = f"={near.removeprefix(name)}" if near else ""
+def _masks_of(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
+    """Each image's mask: of its own name, of the name with its suffix (scene.jpg.png), or the only one that differs in case alone."""
+    names, masks = Names(drawn), dict[str, Path]()
+    for name, path in found.items():
+        mask = drawn.get(name)
+        if mask is None:
+            whole = os.path.relpath(path, images)
+            other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
+            mask = None if other is None or (other != whole and other in found) else drawn[other]
+        if mask is not None:
+            masks[name] = mask
+    return masks
+
+
+def _further(found: dict[str, Path], labels: Path, layout: Layout, taken: set[Path]) -> dict[str, list[Path]]:
+    """The masks of each image beside its first: those whose names go on with a number."""
+    further: dict[str, list[Path]] = {}
+    ending = composed(layout.mask_suffix)
+    for stem, path in by_stem(labels, IMAGE_SUFFIXES).items():
+        base = FURTHER.sub("", stem)
+        if path in taken or base == stem or not base.endswith(ending):
+            continue
+        name = base[: len(base) - len(ending)]
+        if name in found and (ending or not stem[len(base)].isdigit()):
+            further.setdefault(name, []).append(path)
+    return further
+
+
+def _note_further(findings: list[Finding], labels: Path, further: dict[str, list[Path]], join: bool) -> None:
+    first = next(iter(further.values()))[0].name
+    number = sum(map(len, further.values()))
+    if join:
+        what = f"{number} further masks of {len(further)} images, such as {first}, are united with the first one of each"
+        findings.append(Finding("further-mask", str(labels), what))
+    else:
+        what = f"{number} further masks of {len(further)} images are not read, such as {first}, and what they show counts as absent"
+        findings.append(Finding("further-mask", str(labels), what, "unite them with data.source.join=true, or remove them"))
+
+
+def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[str], found: dict[str, Path]) -> DataError:
+    """stems: the names of all masks; where most images have one of the same other suffix, that one is named."""
+    near = next((stem for stem in stems if stem.startswith(name) and stem not in found), None)
+    other = near.removeprefix(name) if near else suffix
+    known = set(stems)
+    there = near is not None and 2 * sum(f"{image}{other}" in known for image in found) > len(found)
+    named = f", set data.source.mask_suffix={other} (if the values there are those of data.classes)" if there else ", set data.source.masks"
     return DataError(
-        f"{image}: has no mask {labels / name}{suffix}.*; add it, set data.source.mask_suffix{other}, "
-        "or leave such images out with data.source.skip_unlabelled=true",
+        f"{image}: has no mask {labels / name}{suffix}.*; add it{named}, or leave such images out with data.source.skip_unlabelled=true",
         kind="image-without-label",
     )
-
-
-def _by_name(folder: Path, ending: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """By strings, not paths: while the main process lists files, the others have nothing to do."""
-    root, files, found = str(folder), list[str](), dict[str, Path]()
-    for place, folders, names in os.walk(root):  # a folder that is named like an image is an error when it is read
-        above = "" if place == root else os.path.relpath(place, root) + os.sep
-        files += [f"{above}{name}" for name in (*folders, *names) if name.lower().endswith(suffixes) and not name.startswith(".")]
-    for file in sorted(files, key=natural_key):
-        stem = os.path.splitext(file)[0]
-        if not os.path.basename(stem).endswith(ending):
-            continue
-        name = stem[: len(stem) - len(ending)].rstrip(os.sep)
-        if name in found:
-            raise DataError(f"{folder / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-        found[name] = folder / file
-    return found
 
 
 def _folders(named: str | list[str] | None) -> list[str]:
