@@ -85,7 +85,7 @@ def items_of(
     for place, image in sorted(zip(places, images, strict=True), key=lambda one: natural_key(one[0])):
         image_id = composed(PurePosixPath(place).with_suffix("").as_posix())
         labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
-        names = dict.fromkeys((image_id, image.name, place, PurePosixPath(place).name))
+        names = dict.fromkeys((image_id, PurePosixPath(image.name).as_posix(), place, PurePosixPath(place).name))
         items.append(Item(image_id, image.split or part.split, (str(folder / place), str(path)), tuple(names), labels))
     return items
 
@@ -140,7 +140,7 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
         place: str | None = tidy if _is_below(tidy) and (folder / tidy).is_file() else None
         if place is None:
             there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
-            place = there.get(tidy)
+            place = there.get(tidy) or there.by_stem(tidy)
         if place is None and there is not None and (place := there.by_last(tidy)) is not None:
             apart.append((name, place))
         if place is None:

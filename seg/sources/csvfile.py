@@ -8,6 +8,8 @@ from pathlib import Path
 from seg.core.errors import DataError, did_you_mean
 from seg.core.textfile import read_text
 
+LONGEST = 1 << 30
+
 Row = tuple[int, dict[str, str]]
 """(line number, {column: value})."""
 
@@ -18,6 +20,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Row]:
     DataError where the file is unreadable, has not all of `columns`, or a row has no value in one of them.
     """
     try:
+        csv.field_size_limit(LONGEST)  # run lengths of an image are a single field
         with StringIO(read_text(path), newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or ()]

@@ -1,6 +1,7 @@
 """Files below a folder by their names. Hidden ones are passed over, links to folders are followed, and Unicode is compared composed."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from seg.core.natural import natural_key
 from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
 
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
 
 
@@ -71,18 +73,29 @@ class Names:
         self.exact = {composed(name): name for name in names}
         self._folded: dict[str, list[str]] = {}
         self._last: dict[str, list[str]] = {}
+        self._stem: dict[str, list[str]] = {}
         for name in self.exact.values():
             self._folded.setdefault(composed(name).casefold(), []).append(name)
-            self._last.setdefault(composed(name).rpartition("/")[2].casefold(), []).append(name)
+            self._last.setdefault(_last(name), []).append(name)
+            self._stem.setdefault(os.path.splitext(composed(name))[0].casefold(), []).append(name)
 
     def get(self, name: str) -> str | None:
         """The name itself, or the only one that differs from it in case alone."""
         name = composed(name)
         return self.exact.get(name) or _only(self._folded.get(name.casefold()))
 
+    def by_stem(self, name: str) -> str | None:
+        """The only name that is this one without its suffix."""
+        return _only(self._stem.get(composed(name).casefold()))
+
     def by_last(self, name: str) -> str | None:
-        """The only name with the same last part."""
-        return _only(self._last.get(composed(name).rpartition("/")[2].casefold()))
+        """The only name with the same last part, or with this one but for the digits that Label Studio puts before it."""
+        last = _last(name)
+        return _only(self._last.get(last)) or _only(self._last.get(UPLOADED.sub("", last)))
+
+
+def _last(name: str) -> str:
+    return composed(name).rpartition("/")[2].casefold()
 
 
 def _only(found: list[str] | None) -> str | None:

@@ -157,6 +157,23 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
         )
 
 
+def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
+    """Each image's mask, or file: of its own name, of that with its suffix (scene.jpg.png), or the only one that differs in case alone.
+
+    found: images by name, below the folder `images`. drawn: masks by name.
+    """
+    names, masks = Names(drawn), dict[str, Path]()
+    for name, path in found.items():
+        mask = drawn.get(name)
+        if mask is None:
+            whole = os.path.relpath(path, images)
+            other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
+            mask = None if other is None or (other != whole and other in found) else drawn[other]
+        if mask is not None:
+            masks[name] = mask
+    return masks
+
+
 def _is_mask(path: Path, folder: Path, layout: Layout, part: Part) -> bool:
     """Whether a file in the folder of images is a mask there by its name, such as scene_mask.png or scene_mask_2.png."""
     if layout.image_suffix.endswith(layout.mask_suffix):
@@ -172,7 +189,7 @@ def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
     images = folder_below(layout.root, layout.images, part, "data.source.images")
     labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
     drawn = by_stem(labels, IMAGE_SUFFIXES, layout.mask_suffix)
-    masks = _masks_of(found, images, drawn)
+    masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):
         raise DataError(
             f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
@@ -193,20 +210,6 @@ def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
         _note_further(findings, labels, further, layout.join)
     files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}
     return [image_item(name, part, images, path, files[name]) for name, path in found.items() if name in masks]
-
-
-def _masks_of(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
-    """Each image's mask: of its own name, of the name with its suffix (scene.jpg.png), or the only one that differs in case alone."""
-    names, masks = Names(drawn), dict[str, Path]()
-    for name, path in found.items():
-        mask = drawn.get(name)
-        if mask is None:
-            whole = os.path.relpath(path, images)
-            other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
-            mask = None if other is None or (other != whole and other in found) else drawn[other]
-        if mask is not None:
-            masks[name] = mask
-    return masks
 
 
 def _further(found: dict[str, Path], labels: Path, layout: Layout, taken: set[Path]) -> dict[str, list[Path]]:
