@@ -51,7 +51,7 @@ def slice_advice(name: str) -> str:
     load = f"v = pydicom.dcmread('{name}').pixel_array" if name.lower().endswith(".dcm") else f"v = nibabel.load('{name}').get_fdata()"
     return (
         f"save each slice of images and labels as a file of its own, as in Python: {load}; "
-        "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z]); and keep a patient's slices together with data.split.group"
+        "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
     )
 
 
@@ -110,8 +110,7 @@ def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
         whole = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)
         if (odd := (whole != np.rint(whole)) | (np.abs(whole) > MAX_WHOLE)).any():
             raise DataError(
-                f"{path}: has {values.dtype} pixels such as {values[odd][0]:g}, expected whole numbers; save the label maps with 8 or 16 bit "
-                "integers",
+                f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; save the label maps with 8 or 16 bit",
                 kind="pixel-type",
             )
         values = whole.astype(np.int32)

@@ -16,7 +16,8 @@ from defusedxml import ElementTree
 from seg.core.errors import DataError
 from seg.data.decoders import MEND, Decoded, cut_off, unreadable, upright
 
-WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 2, 3, 5, 6, 8
+WHITE_IS_ZERO, GRAY, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
+SEPARATE = 2  # of the tag PlanarConfiguration
 JPEG = (6, 7)
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes
 PRIVATE = 32768  # the first of the tags that programs may use as they like
@@ -65,7 +66,16 @@ def only_series(file: Any, length: int, path: Path) -> Any:
     """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
     series = _only_series(file.series, path)
     _refuse_missing(series, length, path)
+    _decode_planes_as_gray(series.keyframe)
     return series
+
+
+def _decode_planes_as_gray(page: Any) -> None:
+    """Let tifffile take each JPEG of a plane for gray, which it is: of an image in RGB it would look for three colours in it."""
+    if page.planarconfig == SEPARATE and page.compression in JPEG and page.photometric == RGB:
+        page.photometric = GRAY
+        _ = page.decode  # made of the tags when it is first used, and kept
+        page.photometric = RGB
 
 
 def is_left_to_opencv(page: Any) -> bool:

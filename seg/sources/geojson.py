@@ -45,10 +45,11 @@ class Geojson(FilePerImage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.shared: set[str] = set()  # files of all images of a part
         check_choice("data.source.coordinates", self.coordinates, ("geo", "pixels"))
         if (self.label is None) == (self.category is None):
             raise ConfigError(
-                f"data.source.label={self.label} and data.source.category={self.category}: one must name the property that holds the label, "
+                f"data.source.label={self.label} and data.source.category={self.category}: one must name the property of the label, "
                 "or the label of all features, and the other must be null"
             )
 
@@ -70,18 +71,18 @@ class Geojson(FilePerImage):
         found = pictures(images, "")
         if not found:
             raise no_images(images)
+        self.shared.add(str(path))
         return [image_item(name, part, images, image, [str(path)]) for name, image in found.items()]
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         content = _features(path)
         move = _pixels if self.coordinates == "pixels" else _to_pixels(path, content, image)
-        shared = Path(self.root) / self.annotations == path or (path.suffix and not (Path(self.root) / self.annotations).is_dir())
         regions: list[Region] = []
         for number, feature in enumerate(content["features"]):
             with faults.entry():
                 where = f"{path}, feature {number}"
                 parts = [part for part in _parts(feature, where, move, self.line_width, self.point_radius) if part]
-                if not shared or any(_touches(part, size) for part in parts):
+                if str(path) not in self.shared or any(_touches(part, size) for part in parts):
                     regions.append(Region(f"feature {number}", self._label(feature, where), parts))
         return Described(regions)
 
@@ -94,7 +95,7 @@ class Geojson(FilePerImage):
         if value is None or isinstance(value, dict | list) or not str(value).strip():
             there = ", ".join(map(str, feature.get("properties") or {})) or "none"
             raise DataError(
-                f"{where}: has no property '{self.label}' (properties: {there}); set data.source.label, or give all features one label with "
+                f"{where}: has no property '{self.label}' (properties: {there}); set data.source.label, or give all one label with "
                 "data.source.category (and label=null)",
                 kind="bad-annotation",
             )
