@@ -56,7 +56,7 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
     except (ValueError, EOFError, OSError) as error:
         if "Object arrays" in str(error):
             raise DataError(
-                f"{path}: holds Python objects, which are not read, as they may hold programs; save it as an array of a numeric type "
+                f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
                 "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)",
                 kind="pixel-type",
             ) from None

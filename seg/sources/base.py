@@ -45,7 +45,11 @@ class Masks(RawData):
         self.layout = Layout(Path(self.root), self.images, self.masks, *ends, self.skip_unlabelled, parts)
 
     def items(self) -> list[Item]:
-        return paired(self.layout, self.findings)
+        return paired(self.layout, self.findings, self.read_mask)
+
+    def read_mask(self, path: Path) -> object:
+        """Read a mask alone; DataError where it does not fit the settings."""
+        raise NotImplementedError
 
 
 @dataclass(kw_only=True, eq=False)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import IGNORE, Label
 from seg.raw.record import Item, Record
@@ -40,10 +42,13 @@ class CityscapesInstances(Masks):
         self.counted = {self.segments.categories[name] for name in self.things}
         self.class_map = ClassMap(self.classes, int, self.ignore, (), self.others)
 
+    def read_mask(self, path: Path) -> np.ndarray:
+        return gray_values(read_mask(path), path, "save class ids and numbers of instances as a gray PNG of 16 bit")
+
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        values = gray_values(read_mask(map_path), map_path, "save class ids and numbers of instances as a gray PNG of 16 bit")
+        values = self.read_mask(map_path)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         segments, unknown = [], {}

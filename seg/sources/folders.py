@@ -52,6 +52,9 @@ class Folders(Masks):
         class_map = ClassMap(self.classes, tuple if self.labels == "color" else int, self.ignore, (), self.others)
         self.pixel_classes = PixelClasses(self.labels, class_map, self.threshold, self.transparent)
 
+    def read_mask(self, path: Path) -> np.ndarray:
+        return self.pixel_classes.read(path)
+
     def read(self, item: Item) -> Record:
         image_path, *mask_paths = (Path(f) for f in item.files)
         raw = self.reader.read(image_path)

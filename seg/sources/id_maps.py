@@ -61,16 +61,16 @@ class IdMaps(Masks):
 
     def items(self) -> list[Item]:
         if self.categories is None:
-            return paired(self.layout, self.findings)
+            return super().items()
         if "{split}" not in self.categories:
-            return self._with_classes(paired(self.layout, self.findings), None)
-        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings)) for part in self.layout.parts]
+            return self._with_classes(super().items(), None)
+        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings, self.read_mask)) for part in self.layout.parts]
         return [item for part, items in parts for item in self._with_classes(items, part)]
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        values = self._values(map_path)
+        values = self.read_mask(map_path)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         if present[0] < 0:
@@ -79,7 +79,7 @@ class IdMaps(Masks):
         segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments), findings)
 
-    def _values(self, path: Path) -> np.ndarray:
+    def read_mask(self, path: Path) -> np.ndarray:
         """The ids (H, W) of a file."""
         data = read_mask(path)
         if self.ids == "rgb":

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from seg.sources.listing import Names, by_stem, no_images, pictures
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
 
+TRIED = 3  # masks that are read before an error proposes them
 SHOWN = 12  # names of what a folder holds that an error lists
 FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
@@ -95,13 +96,13 @@ def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     return path
 
 
-def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
+def paired(layout: Layout, findings: list[Finding], read: Callable[[Path], object] | None = None) -> list[Item]:
     """Every image with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
 
     An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
-    share a name.
+    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
     """
-    return unique([item for part in layout.parts for item in _paired(layout, part, findings)])
+    return unique([item for part in layout.parts for item in _paired(layout, part, findings, read or (lambda path: path))])
 
 
 def unique(items: list[Item]) -> list[Item]:
@@ -184,7 +185,7 @@ def _is_mask(path: Path, folder: Path, layout: Layout, part: Part) -> bool:
     return named and path.resolve().is_relative_to(_placed(layout.root, layout.masks, part).resolve())
 
 
-def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
+def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:
     found = images_of(layout, part)
     images = folder_below(layout.root, layout.images, part, "data.source.images")
     labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
@@ -198,8 +199,8 @@ def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
     further = _further(found, labels, layout, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
-        stems = list(by_stem(labels, IMAGE_SUFFIXES))
-        errors = [_no_mask(found[name], labels, name, layout.mask_suffix, stems, found) for name in missing]
+        fix = _other_suffix(found, missing, by_stem(labels, IMAGE_SUFFIXES), read)
+        errors = [_no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
@@ -237,17 +238,28 @@ def _note_further(findings: list[Finding], labels: Path, further: dict[str, list
         findings.append(Finding("further-mask", str(labels), what, "unite them with data.source.join=true, or remove them"))
 
 
-def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[str], found: dict[str, Path]) -> DataError:
-    """stems: the names of all masks; where most images have one of the same other suffix, that one is named."""
-    near = next((stem for stem in stems if stem.startswith(name) and stem not in found), None)
-    other = near.removeprefix(name) if near else suffix
-    known = set(stems)
-    there = near is not None and 2 * sum(f"{image}{other}" in known for image in found) > len(found)
-    named = f", set data.source.mask_suffix={other} (if the values there are those of data.classes)" if there else ", set data.source.masks"
+def _no_mask(image: Path, mask: Path, fix: str) -> DataError:
     return DataError(
-        f"{image}: has no mask {labels / name}{suffix}.*; add it{named}, or leave such images out with data.source.skip_unlabelled=true",
+        f"{image}: has no mask {mask}.*; add it, {fix}, or leave such images out with data.source.skip_unlabelled=true",
         kind="image-without-label",
     )
+
+
+def _other_suffix(found: dict[str, Path], missing: Sequence[str], masks: dict[str, Path], read: Callable[[Path], object]) -> str:
+    """What to set: the suffix of masks that are there for most images, and of which the first ones can be read."""
+    near = next((stem for stem in masks if stem.startswith(missing[0]) and stem not in found), None)
+    suffix = near.removeprefix(missing[0]) if near else ""
+    there = [masks[f"{name}{suffix}"] for name in found if f"{name}{suffix}" in masks]
+    if not suffix or 2 * len(there) <= len(found):
+        return "set data.source.masks"
+    if suffix.endswith("_labelTrainIds"):
+        return "read the train ids that are there (*_labelTrainIds, numbers other than the ids of *_labelIds) with data=cityscapes_trainids"
+    try:
+        for path in there[:TRIED]:
+            read(path)
+    except DataError as error:
+        return f"set data.source.masks (masks end with '{suffix}' there, but {error.args[0].partition(': ')[2].partition('; ')[0]})"
+    return f"set data.source.mask_suffix={suffix} (if the values there are those of data.classes)"
 
 
 def _folders(named: str | list[str] | None) -> list[str]:

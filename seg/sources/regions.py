@@ -165,7 +165,7 @@ def _without_slivers(region: Region, file: str, image_id: str, findings: list[Fi
     if not kept or len(kept) == len(region.parts):
         return region
     slivers = len(region.parts) - len(kept)
-    what = f"{slivers} of its {len(region.parts)} polygons have fewer than 3 points and are left out; the others are kept"
+    what = f"{slivers} of its {len(region.parts)} polygons left out, as a polygon needs 3 points; the others are kept"
     findings.append(Finding("sliver", file, what, image_id=image_id))
     return replace(region, parts=kept)
 
