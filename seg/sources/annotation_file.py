@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -108,7 +108,8 @@ def read_item(item: Item, reader: ImageReader, rules: Rules) -> Record:
     size, _, regions = item.labels.partition("\n")
     if (expected := json.loads(size)) is not None:
         refuse_other_size(path, raw.pixels, expected, annotations)
-    return record_of(item.image_id, raw, unpacked(regions), annotations, rules)
+    findings = [replace(raw.turned, image_id=item.image_id)] if raw.turned and expected is None else []
+    return record_of(item.image_id, raw, unpacked(regions), annotations, rules, findings)
 
 
 def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annotations: str) -> None:

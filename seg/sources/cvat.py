@@ -86,7 +86,7 @@ def _images(path: Path) -> list[Any]:
         root = Xml.parse(path).getroot()
     except DefusedXmlException:
         raise DataError(f"{path}: declares entities, which are not read; export it again as {FORMAT}", kind="bad-annotation") from None
-    except (Xml.ParseError, ValueError) as error:
+    except (Xml.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: is not XML ({error}); export it again as {FORMAT}", kind="bad-annotation") from None
     if root.tag != "annotations":
         raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}", kind="bad-annotation")

@@ -65,7 +65,7 @@ def points_of(part: Part) -> tuple[np.ndarray | None, int]:
         x, y = part["left"], part["top"]
         return np.array([(x, y), (x + part["width"], y + part["height"])], float), 2
     points = part.get("line", (part.get("rings") or [None])[0]) if isinstance(part, dict) else part
-    if not isinstance(points, list) or len(points) % 2 or not all(isinstance(p, int | float) for p in points):
+    if not isinstance(points, list) or len(points) % 2 or not all(type(p) in (int, float) for p in points):
         return None, 0
     return np.array(points, float).reshape(-1, 2), 3 if isinstance(part, list) or "rings" in part else 2
 

@@ -100,6 +100,10 @@ class PixelClasses:
         if self.labels == "palette":
             return self.of(decode_palette(data, path)[0], path)
         decoded = self._opaque(decode(data, path, 3 if self.labels == "color" else None), path, findings)
+        if decoded.orientation != 1:
+            findings.append(
+                Finding("turned-image", str(path), "is turned upright by its own Orientation tag", "see that its image is, too")
+            )
         if self.labels == "color":
             if _has_palette(data):
                 findings += _merged(data, path)

@@ -83,7 +83,7 @@ def _union(rings: list[list[float]], height: int, width: int, even_odd: bool) ->
 
 
 def _checked(points: object, name: str, fewest: int, height: int, width: int) -> list[float]:
-    if not isinstance(points, list) or not all(isinstance(p, int | float) and isfinite(p) for p in points):
+    if not isinstance(points, list) or not all(type(p) in (int, float) and isfinite(p) for p in points):
         raise ValueError(f"{name} is {_short(points)}, expected numbers [x1, y1, x2, y2, ...] in pixels")
     if len(points) % 2 or len(points) < 2 * fewest:
         raise ValueError(f"{name} has {len(points)} numbers, expected x and y of at least {fewest} points; correct or remove it")

@@ -54,7 +54,7 @@ class Yolo(Regions):
         path, labels = Path(item.files[0]), item.files[1]
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
-        findings: list[Finding] = []
+        findings = [raw.turned] if raw.turned else []
         faults, regions, boxed = Faults(self.rules.skip, findings), list[Region](), list[int]()
         for number, line in enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1):
             if line.strip():

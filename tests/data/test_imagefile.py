@@ -125,7 +125,7 @@ def test_indices_and_palette(bits: int) -> None:
 
 def test_fractions_are_no_class_indices() -> None:
     data = encoded(np.array([[0.0, 0.5], [1.0, 2.0]], np.float32), ".tif")
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: has float32 pixels, expected whole numbers; save the label maps with"):
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has float32 pixels, expected whole numbers, not "):
         decode_index(data, FILE)
 
 

@@ -288,7 +288,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "an image that is not there": (
         lambda c: [c["images"][i].update(file_name=f"none{i}.png") for i in (2, 3)],
-        "{json}: there is no image {raw}/images/none2.png (and 1 more images), nor a single one of this last name; add it, set data.source.images, or correct its file_name",
+        "{json}: there is no image {raw}/images/none2.png (and 1 more images), nor a single one of ",
     ),
     "no image at all": (lambda c: c.update(images=[], annotations=[]), "{json}: names no images; set data.source.annotations"),
     "an annotation without id": (lambda c: c["annotations"][1].pop("id"), "{json}, annotations[1]: has no 'id'"),
@@ -321,7 +321,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "no segmentation": (
         lambda c: c["annotations"][1].pop("segmentation"),
-        "{json}, annotation 502: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make a rectangle of it with data.source.boxes=true, or",
+        "{json}, annotation 502: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make",
     ),
     "an empty segmentation": (lambda c: c["annotations"][1].update(segmentation=[]), "{json}, annotation 502: has no 'segmentation'"),
     "a crowd of two": (lambda c: c["annotations"][1].update(iscrowd=2), "{json}, annotation 502: has iscrowd=2, expected 0 or 1"),
