@@ -74,9 +74,9 @@ def planned(source: Source, division: Division, root: Path | None) -> Plan:
             findings.append(Finding("unlisted-image", "data.split.lists", what))
         items = [item for item in items if item.image_id in listed]
     if not items:
-        left_out = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])
+        why = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])
         raise DataError(
-            f"data.source: no image with labels is left{left_out}; correct the folders and suffixes of data.source, or data.split.lists",
+            f"data.source: no image with labels is left{why}; correct the folders and suffixes of data.source, or data.split.lists",
             kind="empty-split",
         )
     if split.table is not None and root is not None:

@@ -129,7 +129,8 @@ def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float,
     geometry = feature.get("geometry")
     if geometry is None:  # RFC 7946, 3.2: a feature of no place
         return
-    kind, given = (geometry.get("type"), geometry.get("coordinates")) if isinstance(geometry, dict) else (None, None)
+    kind: Any = geometry.get("type") if isinstance(geometry, dict) else None
+    given: Any = geometry.get("coordinates") if isinstance(geometry, dict) else None
     polygons = {"Polygon": [given], "MultiPolygon": given}.get(str(kind))
     lines = {"LineString": [given], "MultiLineString": given}.get(str(kind))
     points = {"Point": [given], "MultiPoint": given}.get(str(kind))
@@ -209,7 +210,7 @@ def _placed(image: Path) -> tuple[np.ndarray, int | None]:
     """The matrix (3, 3) from pixels, whose corner is (0, 0), to coordinates, and their EPSG number, of a GeoTIFF."""
     try:
         with tifffile.TiffFile(image) as file:
-            tags = file.pages[0].tags  # type: ignore[union-attr]
+            tags = file.pages[0].tags
             scale, tie, matrix, keys = (tags.valueof(tag, None) for tag in (SCALE, TIE_POINT, MATRIX, KEYS))
     except (tifffile.TiffFileError, OSError, ValueError, IndexError):
         scale = tie = matrix = keys = None

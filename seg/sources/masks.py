@@ -115,24 +115,30 @@ class PixelClasses:
         return self._by_value(data, decoded, path, findings)
 
     def _by_value(self, data: bytes, decoded: Decoded, path: Path, findings: list[Finding]) -> np.ndarray:
-        void: np.ndarray | None = None
-        if decoded.nodata is not None and (void := _is(decoded.pixels, decoded.nodata)).any():
-            note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
-            if decoded.nodata in self.class_map.lookup:
-                what, void = f"{note}, and data.classes or data.source.ignore a label; they are read as the label", None
-            else:
-                what, decoded = f"{note}; they are ignored", replace(decoded, pixels=np.where(void, 0, decoded.pixels))
-            findings.append(Finding("nodata", str(path), what))
+        void, decoded = self._void(decoded, path, findings)
         values = gray_values(data, path, BY_COLOR_OR_PALETTE, decoded)
         if decoded.step == 255 and 1 not in self.class_map.lookup and 255 in self.class_map.lookup:
             values = values * 255  # the white of one bit
-        if void is None or not void.any():
+        if void is None:
             return self.of(values, path)
-        known = values[~void[..., 0]]
         found = np.full(values.shape, IGNORE, np.uint8)
-        if known.size:
-            found[~void[..., 0]] = self.of(known[None], path)[0]
+        if not void.all():
+            found[~void] = self.of(values[~void][None], path)[0]
         return found
+
+    def _void(self, decoded: Decoded, path: Path, findings: list[Finding]) -> tuple[np.ndarray | None, Decoded]:
+        """Where (H, W) a file says that nothing was measured, if its value is no label; and the image with 0 there."""
+        if decoded.nodata is None:
+            return None, decoded
+        void = _is(decoded.pixels, decoded.nodata)
+        if not void.any():
+            return None, decoded
+        note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
+        if decoded.nodata in self.class_map.lookup:
+            findings.append(Finding("nodata", str(path), f"{note}, and the settings a label; they are read as the label"))
+            return None, decoded
+        findings.append(Finding("nodata", str(path), f"{note}; they are ignored"))
+        return void.all(axis=2), replace(decoded, pixels=np.where(void, 0, decoded.pixels))
 
     def _opaque(self, decoded: Decoded, path: Path, findings: list[Finding]) -> Decoded:
         """Without alpha; DataError where pixels are transparent, and no colour is set for them."""

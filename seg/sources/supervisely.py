@@ -63,8 +63,8 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
     kind = entry.get("geometryType", entry.get("shape"))
     if kind == "bitmap":
         return [_bitmap(entry.get("bitmap"), where)]
-    points = entry.get("points")
-    exterior = _points(points.get("exterior") if isinstance(points, dict) else None, where)
+    points: Mapping[str, Any] = entry["points"] if isinstance(entry.get("points"), dict) else {}
+    exterior = _points(points.get("exterior"), where)
     flat = [value for point in exterior for value in point]
     if kind == "polygon":
         holes = [_points(ring, where) for ring in points.get("interior") or []]

@@ -46,7 +46,7 @@ def much_foreground(images: Sequence[Examined], classes: Sequence[ClassInfo]) ->
     """Nearly all pixels of another class than background."""
     if classes[0].name != BACKGROUND or not images:
         return
-    pixels = sum(image.facts.class_pixels for image in images)[:IGNORE]
+    pixels = np.sum([image.facts.class_pixels for image in images], axis=0)[:IGNORE]
     share = 1 - pixels[0] / max(1, pixels.sum())
     if share > FOREGROUND:
         what = f"{share:.0%} of the labelled pixels are not {BACKGROUND}: were the two taken for each other, or is this the field of view?"
