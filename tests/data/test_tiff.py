@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image, ImageOps
 from tiny import picture
@@ -206,3 +207,17 @@ def test_damaged_strips_are_refused() -> None:
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(DataError, match=r"^folder/photo.tif: is not a readable TIFF \(.*\); restore it or remove it with its label"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize(("compression", "interleave"), [("JPEG", "BAND"), ("JPEG", "PIXEL"), ("WEBP", "PIXEL"), ("ZSTD", "BAND")])
+def test_what_gdal_writes_is_read_as_gdal_reads_it(tmp_path: Path, compression: str, interleave: str, tiled: bool) -> None:
+    bands = np.moveaxis(picture(1, (64, 96), 4 if compression == "WEBP" else 3), -1, 0)
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32} if tiled else {}
+    options = {"compress": compression, "interleave": interleave, **tiles}
+    with rasterio.open(tmp_path / "a.tif", "w", "GTiff", 96, 64, len(bands), dtype="uint8", **options) as file:
+        file.write(bands)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        expected = np.moveaxis(file.read(), 0, -1)
+    found = decode_tiff((tmp_path / "a.tif").read_bytes(), FILE, None)
+    assert (np.array_equal(found.pixels, expected), found.color) == (True, True)
