@@ -138,7 +138,7 @@ class PixelClasses:
             findings.append(Finding("nodata", str(path), f"{note}, and the settings a label; they are read as the label"))
             return None, decoded
         findings.append(Finding("nodata", str(path), f"{note}; they are ignored"))
-        return void.all(axis=2), replace(decoded, pixels=np.where(void, 0, decoded.pixels))
+        return np.asarray(void.all(axis=2)), replace(decoded, pixels=np.where(void, 0, decoded.pixels))
 
     def _opaque(self, decoded: Decoded, path: Path, findings: list[Finding]) -> Decoded:
         """Without alpha; DataError where pixels are transparent, and no colour is set for them."""
@@ -228,17 +228,16 @@ def _between(data: bytes, gray: np.ndarray, threshold: int, path: Path) -> list[
 def _merged(data: bytes, path: Path) -> list[Finding]:
     """That indices of a palette have one colour, and become one class."""
     indices, palette = decode_palette(data, path)
-    used = [int(index) for index in np.unique(indices)]
     by_color: dict[tuple[int, ...], list[int]] = {}
-    for index in used:
+    for index in np.unique(indices).tolist():
         color = tuple(palette[index].tolist()) if index < len(palette) else (0, 0, 0)
         by_color.setdefault(color, []).append(index)
-    found = []
-    for color, same in by_color.items():
-        if len(same) > 1:
-            what = f"the indices {', '.join(map(str, same))} of its palette have one colour, {list(color)}, and are read as one label"
-            found.append(Finding("merged-indices", str(path), what, "set data.source.labels=palette to read classes by their indices"))
-    return found
+    merged = {color: ", ".join(map(str, same)) for color, same in by_color.items() if len(same) > 1}
+    fix = "set data.source.labels=palette to read classes by their indices"
+    told = {
+        f"the indices {same} of its palette have one colour, {list(color)}, and are read as one label" for color, same in merged.items()
+    }
+    return [Finding("merged-indices", str(path), what, fix) for what in sorted(told)]
 
 
 def _num_pages(data: bytes, path: Path) -> int:

@@ -1,7 +1,6 @@
 """Raw files on disk: folders and files below data.root, the splits that a layout names, images and masks paired by name."""
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from seg.raw.record import Item
 from seg.sources.listing import Names, by_stem, no_images, pictures
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
+from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix
 
-TRIED = 3  # masks that are read before an error proposes them
 SHOWN = 12  # names of what a folder holds that an error lists
-FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +194,11 @@ def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[
             f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
             kind="bad-data",
         )
-    further = _further(found, labels, layout, set(masks.values()) | set(found.values()))
+    further = further_masks(found, labels, layout.mask_suffix, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
-        fix = _other_suffix(found, missing, by_stem(labels, IMAGE_SUFFIXES), read)
-        errors = [_no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
+        fix = other_suffix(found, missing, by_stem(labels, IMAGE_SUFFIXES), read)
+        errors = [no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
@@ -208,58 +206,9 @@ def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[
     taken = {*masks.values(), *found.values(), *(path for paths in further.values() for path in paths)}
     note_left_out(findings, images, [found[name] for name in missing], labels, [p for p in drawn.values() if p not in taken])
     if further:
-        _note_further(findings, labels, further, layout.join)
+        note_further(findings, labels, further, layout.join)
     files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}
     return [image_item(name, part, images, path, files[name]) for name, path in found.items() if name in masks]
-
-
-def _further(found: dict[str, Path], labels: Path, layout: Layout, taken: set[Path]) -> dict[str, list[Path]]:
-    """The masks of each image beside its first: those whose names go on with a number."""
-    further: dict[str, list[Path]] = {}
-    ending = composed(layout.mask_suffix)
-    for stem, path in by_stem(labels, IMAGE_SUFFIXES).items():
-        base = FURTHER.sub("", stem)
-        if path in taken or base == stem or not base.endswith(ending):
-            continue
-        name = base[: len(base) - len(ending)]
-        if name in found and (ending or not stem[len(base)].isdigit()):
-            further.setdefault(name, []).append(path)
-    return further
-
-
-def _note_further(findings: list[Finding], labels: Path, further: dict[str, list[Path]], join: bool) -> None:
-    first = next(iter(further.values()))[0].name
-    number = sum(map(len, further.values()))
-    if join:
-        what = f"{number} further masks of {len(further)} images, such as {first}, are united with the first one of each"
-        findings.append(Finding("further-mask", str(labels), what))
-    else:
-        what = f"{number} further masks of {len(further)} images are not read, such as {first}, and what they show counts as absent"
-        findings.append(Finding("further-mask", str(labels), what, "unite them with data.source.join=true, or remove them"))
-
-
-def _no_mask(image: Path, mask: Path, fix: str) -> DataError:
-    return DataError(
-        f"{image}: has no mask {mask}.*; add it, {fix}, or leave such images out with data.source.skip_unlabelled=true",
-        kind="image-without-label",
-    )
-
-
-def _other_suffix(found: dict[str, Path], missing: Sequence[str], masks: dict[str, Path], read: Callable[[Path], object]) -> str:
-    """What to set: the suffix of masks that are there for most images, and of which the first ones can be read."""
-    near = next((stem for stem in masks if stem.startswith(missing[0]) and stem not in found), None)
-    suffix = near.removeprefix(missing[0]) if near else ""
-    there = [masks[f"{name}{suffix}"] for name in found if f"{name}{suffix}" in masks]
-    if not suffix or 2 * len(there) <= len(found):
-        return "set data.source.masks"
-    if suffix.endswith("_labelTrainIds"):
-        return "read the train ids that are there (*_labelTrainIds, numbers other than the ids of *_labelIds) with data=cityscapes_trainids"
-    try:
-        for path in there[:TRIED]:
-            read(path)
-    except DataError as error:
-        return f"set data.source.masks (masks end with '{suffix}' there, but {error.args[0].partition(': ')[2].partition('; ')[0]})"
-    return f"set data.source.mask_suffix={suffix} (if the values there are those of data.classes)"
 
 
 def _folders(named: str | list[str] | None) -> list[str]:
