@@ -1,6 +1,6 @@
-"""Bytes of PNG, JPEG, WebP, BMP (through OpenCV) and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
+"""Bytes of PNG, JPEG, WebP, BMP (through OpenCV), GIF and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from zlib import crc32
@@ -22,7 +22,8 @@ class Decoded:
 
     pixels: (H, W, C) of whole numbers or floats; values of 1, 2 or 4 bits are spread over 0..255. color: the first three
     channels are red, green, blue. alpha: the last channel is opacity. step: what lies between one stored value and the next.
-    spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white.
+    spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white. orientation: the
+    file's Orientation tag, by which the pixels were turned; 1 is upright. nodata: the value that stands for no measurement.
     """
 
     pixels: np.ndarray
@@ -31,6 +32,8 @@ class Decoded:
     step: int = 1
     spacing: tuple[float, float] | None = None
     inverted: bool = False
+    orientation: int = 1
+    nodata: float | None = None
 
 
 def cut_off(path: Path) -> DataError:
@@ -53,7 +56,9 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
     except (ValueError, EOFError, OSError) as error:
         if "Object arrays" in str(error):
             raise DataError(
-                f"{path}: holds Python objects, expected numbers; save it as an array of a numeric type", kind="pixel-type"
+                f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
+                "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)",
+                kind="pixel-type",
             ) from None
         raise cut_off(path) from None
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
@@ -77,9 +82,11 @@ def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
         plain = data[24] <= 8 and data[25] in (0, 2, 3) and b"tRNS" not in data[: data.find(b"IDAT")]
     elif data[:4] == b"RIFF":
         plain = not (data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and data[20] & 0x10))
+    orientation = _orientation(data)
     if channels in (1, 3) and plain:
         flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
-        return Decoded(np.atleast_3d(_imdecode(data, cv2.IMREAD_ANYDEPTH | flag, path)), color=channels == 3, step=step)
+        pixels = np.atleast_3d(_imdecode(data, cv2.IMREAD_ANYDEPTH | flag, path))
+        return Decoded(pixels, color=channels == 3, step=step, orientation=orientation)
     pixels = _imdecode(data, cv2.IMREAD_UNCHANGED, path)
     if pixels.ndim == 2:
         decoded = Decoded(pixels[:, :, None], step=step)
@@ -89,9 +96,24 @@ def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
         decoded = Decoded(np.ascontiguousarray(pixels[..., [0, 3]]), alpha=True)
     else:
         decoded = Decoded(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), color=True, alpha=True)
-    if orientation := _orientation(data):  # OpenCV leaves an unchanged image as it lies in the file
-        return Decoded(upright(decoded.pixels, orientation), decoded.color, decoded.alpha, decoded.step)
-    return decoded
+    if orientation == 1:
+        return decoded
+    # OpenCV leaves an unchanged image as it lies in the file
+    return replace(decoded, pixels=upright(decoded.pixels, orientation), orientation=orientation)
+
+
+def decode_gif(data: bytes, path: Path) -> Decoded:
+    """A GIF of one frame: (H, W, 3) RGB, or (H, W, 4) where it has transparent pixels."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise DataError(
+                    f"{path}: has {frames} frames, expected one; save each as a PNG of its own, with its labels", kind="pixel-type"
+                )
+            alpha = "transparency" in image.info
+            return Decoded(np.array(image.convert("RGBA" if alpha else "RGB")), color=True, alpha=alpha)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        raise cut_off(path) from None
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -118,13 +140,15 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
 
 
 def _orientation(data: bytes) -> int:
-    if not (data[:2] == b"\xff\xd8" or b"eXIf" in data or b"EXIF" in data):
-        return 0
+    head = data[: _jpeg_header(data)] if data[:2] == b"\xff\xd8" else data
+    if not (b"Exif\0" in head or b"eXIf" in head or b"EXIF" in head):
+        return 1
     try:
         with Image.open(BytesIO(data)) as image:
-            return int(image.getexif().get(EXIF_ORIENTATION, 0))
+            found = int(image.getexif().get(EXIF_ORIENTATION, 1))
+            return found if 1 <= found <= 8 else 1
     except (OSError, ValueError, SyntaxError, TypeError):
-        return 0
+        return 1
 
 
 def _refuse_cut(data: bytes, path: Path) -> None:

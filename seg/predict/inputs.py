@@ -10,10 +10,10 @@ import numpy as np
 
 from seg.core.errors import DataError, UsageError
 from seg.core.natural import natural_key
-from seg.data.imagefile import read_bytes
+from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader
-from seg.sources.pairing import PICTURE_SUFFIXES, is_picture, pictures
+from seg.sources.listing import files_below, is_picture, pictures
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
@@ -101,15 +101,14 @@ def _inputs(named: str) -> list[Input]:
         found = [Input(name, file) for name, file in pictures(path, "").items()]
         found += [
             frame
-            for file in sorted(path.rglob("*"))
-            if _is_video(file)
+            for file in (path / name for name in files_below(path, VIDEO_SUFFIXES))
             for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
         ]
         if not found:
             model = next(iter(sorted(path.glob("*.ckpt"))), None)
             hint = f"; if the model is meant, name its file, such as {model}" if model else ""
             raise DataError(
-                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
+                f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
                 kind="missing-file",
             )
         return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from seg.recognise.guess import Guess
 from seg.recognise.listing import SPLIT_WORDS, Listing, families, is_division, split_of
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 
 PROBED = 50  # names of images that are looked for
 SHOWN = 4  # names that a doubt lists

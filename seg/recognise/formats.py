@@ -15,7 +15,7 @@ from seg.recognise import cvat, json_files, labelme, layouts, masks, yolo
 from seg.recognise.files import made_of_train, words_of
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 
 PROBED = 40  # images that are opened
 SHOWN = 8

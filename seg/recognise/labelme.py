@@ -9,7 +9,7 @@ from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import Split, by_folders, common_folder, home_of, names_in, split_of_folders, with_split
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 
 
 def guesses(listing: Listing, contents: Mapping[PurePosixPath, Any]) -> Iterator[Guess]:

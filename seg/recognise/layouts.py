@@ -9,7 +9,7 @@ from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import completing
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing, is_division
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 
 ROOM = PurePosixPath("JPEGImages")
 

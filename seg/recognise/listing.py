@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trn"),

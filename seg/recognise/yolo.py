@@ -10,7 +10,7 @@ from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import PROBED, Split, by_folders, common_folder, home_of, names_in, split_of_folders, with_split
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
-from seg.sources.pairing import is_picture
+from seg.sources.listing import is_picture
 from seg.sources.yolo import NAMES, read_names
 
 LINE = re.compile(r"\d+(\s+-?[\d.]+([eE]-?\d+)?){4,}")
