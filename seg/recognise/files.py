@@ -27,9 +27,10 @@ def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, 
     for pattern, members in sorted(patterns.items(), key=lambda item: -len(item[1])):
         places = {split: PurePosixPath(name) for split, name in members.items()}
         if is_division(places) and left >= set(places.values()):
-            found.append((places["train"], by_folders(names_in(pattern, places)), list(places.values())))
+            found.append((places["train"], by_folders(names_in(pattern, places)), [places[split] for split in SPLIT_WORDS if split in places]))
             left -= set(places.values())
-    return found + [(file, {}, [file]) for file in files if file in left]
+    alone = sorted((file for file in files if file in left), key=lambda file: split_of(file.as_posix())[0] != "train")
+    return found + [(file, {}, [file]) for file in alone]
 
 
 def names_in(pattern: str, members: dict[str, PurePosixPath]) -> dict[str, str]:

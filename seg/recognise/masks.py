@@ -25,6 +25,7 @@ def guesses(listing: Listing, wanted: Wanted) -> list[Guess]:
     for same in _grouped(families(listing, wanted)):
         best = best_of(listing, same)
         likely = [best] if best else [family for family in same if is_labels(family.role)]
+        likely = [family for family in likely if family.role not in ("scores", "tiles")]
         names = _names(same)
         for family in likely:
             made = _guesses(listing, family, wanted.option)

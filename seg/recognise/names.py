@@ -47,7 +47,7 @@ def _all(listing: Listing) -> Iterator[Names]:
             values, colors = reader(read_text(listing.path(file)))
         except (DataError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        if len(values) + len(colors) > 1:
+        if max(len(values), len(colors)) > 1:
             yield Names(file, values, colors)
 
 

@@ -33,9 +33,11 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     if boxes is None or (relation := _relation(listing, texts)) is None:
         return
     places = places_of({(p.before, p.after) for p in relation.pairs}, [relation.change.place[0]], [relation.change.place[1]])
+    afters = {pair.after for pair in relation.pairs}
+    below = afters.pop() if len(afters) == 1 else ""
     file = _names_file(listing, places.masks)
     stated = _stated(listing, file)
-    places, split, doubts = _divided(listing, places, stated, file)
+    places, split, doubts = _divided(listing, places, below, stated, file)
     guess = Guess("yolo", "instance", [f"{len(texts)} text files in {places.masks}/ hold YOLO's lines"], split=split, doubts=doubts)
     guess.source = {"images": places.images, "annotations": places.masks}
     guess.labels = frozenset(texts)
@@ -103,9 +105,14 @@ def _found(listing: Listing, home: PurePosixPath, above: str, value: str) -> str
     return None
 
 
-def _divided(listing: Listing, places: Places, stated: Stated, file: PurePosixPath | None) -> tuple[Places, Split, list[str]]:
-    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it."""
+def _divided(listing: Listing, places: Places, below: str, stated: Stated, file: PurePosixPath | None) -> tuple[Places, Split, list[str]]:
+    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it.
+
+    below: what follows what differs in the paths of both folders, where that is the same everywhere.
+    """
     by_name = by_folders(places.words) if places.words else {}
+    if not places.words:  # folders below those that differ are parts of one set, and images without a text file belong to it
+        places = Places(*(folder.removesuffix(after) or "." for folder, after in zip((places.images, places.masks), (below, below), strict=True)))
     if not is_division(stated):
         return places, by_name, []
     told = "; ".join(f"{split}: {', '.join(names)}" for split, names in stated.items())
