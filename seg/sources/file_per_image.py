@@ -9,8 +9,8 @@ from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
 from seg.sources.annotation_file import refuse_other_size
 from seg.sources.base import Drawn
-from seg.sources.listing import by_stem, no_images, pictures
-from seg.sources.pairing import Part, folder_below, image_item, matched, parts_of, unique
+from seg.sources.listing import no_images
+from seg.sources.pairing import Part, image_item, matched, parts_of, place_below, unique
 from seg.sources.regions import Faults, Region, record_of
 
 
@@ -26,7 +26,8 @@ class Described:
 class FilePerImage(Drawn):
     """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
 
-    Both may be one folder. `{split}` in them stands for train, val and test where the split is given by folders. skip_unlabelled: leave
+    Both may be one folder. `{split}` in them stands for train, val and test where the split is given by folders; other patterns
+    are as `Place` has them. skip_unlabelled: leave
     images without a file out, do not refuse them. The other arguments are as for `Drawn`.
     """
 
@@ -67,12 +68,13 @@ class FilePerImage(Drawn):
         return record_of(item.image_id, raw, described.regions, str(path), self.rules, findings)
 
     def _part(self, part: Part) -> list[Item]:
-        images = folder_below(Path(self.root), self.images, part, "data.source.images")
-        folder = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
-        found = {key: path for name, path in pictures(images, "").items() if (key := self.image_key(name)) is not None}
+        place = place_below(Path(self.root), self.images, part, "data.source.images")
+        labels = place_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        images, folder = place.base, labels.base
+        found = {key: path for name, path in place.files().items() if (key := self.image_key(name)) is not None}
         if not found:
             raise no_images(images)
-        files = {key: path for name, path in by_stem(folder, self.SUFFIXES).items() if (key := self.file_key(name)) is not None}
+        files = {key: path for name, path in labels.files(suffixes=self.SUFFIXES).items() if (key := self.file_key(name)) is not None}
         pairs = self._matched(found, images, files)
         if not pairs:
             raise DataError(

@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
 from seg.core.textfile import composed
-from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding, finding_of
 from seg.raw.record import Item
-from seg.sources.listing import Names, by_stem, no_images, pictures
+from seg.sources.listing import Names, no_images
+from seg.sources.places import Place
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
 from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix
@@ -31,8 +32,9 @@ class Part:
 class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
-    images, masks: folders, which may be one; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave
-    images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files hold further masks, too.
+    images, masks: folders, which may be one, or patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their
+    files. skip_unlabelled: leave images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files
+    hold further masks, too.
     """
 
     root: Path
@@ -117,13 +119,27 @@ def unique(items: list[Item]) -> list[Item]:
 
 def images_of(layout: Layout, part: Part) -> dict[str, Path]:
     """The images of a part by name; DataError where there are none. Masks in the same folder, known by their suffix, are none."""
-    folder = folder_below(layout.root, layout.images, part, "data.source.images")
-    found = pictures(folder, layout.image_suffix)
-    if layout.mask_suffix:
-        found = {name: path for name, path in found.items() if not _is_mask(path, folder, layout, part)}
+    place, labels = place_of(layout, part, "images"), place_of(layout, part, "masks")
+    found = place.files(layout.image_suffix)
+    below = place.base != labels.base and labels.base.resolve().is_relative_to(place.base.resolve())
+    if layout.mask_suffix or below or labels.rest:
+        masks = set(labels.files().values())
+        named = set(labels.files(layout.mask_suffix).values()) if labels.rest or "*" in layout.mask_suffix else None
+        found = {n: path for n, path in found.items() if not (path in masks and (below or _is_mask(path, layout, named)))}
     if not found:
-        raise no_images(folder, layout.image_suffix)
+        raise no_images(place.base, layout.image_suffix)
     return found
+
+
+def place_of(layout: Layout, part: Part, which: Literal["images", "masks"]) -> Place:
+    """Where the images of a part lie, or its masks; DataError where there is no such folder."""
+    return place_below(layout.root, layout.images if which == "images" else layout.masks, part, f"data.source.{which}")
+
+
+def place_below(root: Path, pattern: str, part: Part, key: str) -> Place:
+    """Where the files of a pattern lie for a part; DataError where there is no such folder. key: the setting's."""
+    fixed, rest = Place.fixed(pattern)
+    return Place(folder_below(root, fixed, part, key), rest.replace("{split}", part.folder))
 
 
 def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[str], labels: str = "") -> Item:
@@ -165,7 +181,7 @@ def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dic
     for name, path in found.items():
         mask = drawn.get(name)
         if mask is None:
-            whole = os.path.relpath(path, images)
+            whole = os.path.join(os.path.dirname(name), path.name)
             other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
             mask = None if other is None or (other != whole and other in found) else drawn[other]
         if mask is not None:
@@ -173,31 +189,31 @@ def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dic
     return masks
 
 
-def _is_mask(path: Path, folder: Path, layout: Layout, part: Part) -> bool:
-    """Whether a file in the folder of images is a mask there by its name, such as scene_mask.png or scene_mask_2.png."""
+def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
+    """Whether a file in the folder of masks is one by its name, such as scene_mask.png or scene_mask_2.png. named: those by pattern."""
+    if named is not None:
+        return path in named
     if layout.image_suffix.endswith(layout.mask_suffix):
         return False
     stem = composed(path.stem)
     ending = composed(layout.mask_suffix)
-    named = any(name.endswith(ending) and name != ending for name in (stem, FURTHER.sub("", stem)))
-    return named and path.resolve().is_relative_to(_placed(layout.root, layout.masks, part).resolve())
+    return any(name.endswith(ending) and name != ending for name in (stem, FURTHER.sub("", stem)))
 
 
 def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:
     found = images_of(layout, part)
-    images = folder_below(layout.root, layout.images, part, "data.source.images")
-    labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
-    drawn = by_stem(labels, IMAGE_SUFFIXES, layout.mask_suffix)
+    images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
+    labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()
     masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):
         raise DataError(
             f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
             kind="bad-data",
         )
-    further = further_masks(found, labels, layout.mask_suffix, set(masks.values()) | set(found.values()))
+    further = further_masks(found, stems, layout.mask_suffix, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
-        fix = other_suffix(found, missing, by_stem(labels, IMAGE_SUFFIXES), read)
+        fix = other_suffix(found, missing, stems, read)
         errors = [no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]

@@ -5,7 +5,7 @@ Ratios and folds are seeded, keep groups together, and are stratified by class p
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
             name = composed(line.strip())
             if not name or name.startswith("#"):
                 continue
-            if name not in known and name.split()[0] in known:  # further columns say what else is known of the image
-                name = name.split()[0]
+            name = listed(name, known)
             if name not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
@@ -56,6 +55,16 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
                 raise DataError(f"{path}, line {number}: '{name}' is also in the list of {assigned[image_id]}; keep it in one")
             assigned[image_id] = split
     return assigned
+
+
+def listed(line: str, known: Container[str]) -> str:
+    """The image that a line of a list names: the whole line, its first word (further columns say what else is known of the image), or
+    the end of a path that starts elsewhere; the line itself where that is no image."""
+    for word in (line, line.split()[0]):
+        parts = word.replace("\\", "/").split("/")
+        if name := next((tail for start in range(len(parts)) if (tail := "/".join(parts[start:])) in known), None):
+            return name
+    return line
 
 
 def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:

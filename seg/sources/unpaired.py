@@ -6,19 +6,17 @@ from pathlib import Path
 
 from seg.core.errors import DataError
 from seg.core.textfile import composed
-from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding
-from seg.sources.listing import by_stem
 
 TRIED = 3  # masks that are read before an error proposes them
 FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
-def further_masks(found: dict[str, Path], labels: Path, suffix: str, taken: set[Path]) -> dict[str, list[Path]]:
-    """The masks of each image beside its first: those whose names go on with a number. taken: files that are something else."""
+def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, taken: set[Path]) -> dict[str, list[Path]]:
+    """The masks of each image beside its first: those whose names go on with a number. stems: all files there by name. taken: files that are something else."""
     further: dict[str, list[Path]] = {}
     ending = composed(suffix)
-    for stem, path in by_stem(labels, IMAGE_SUFFIXES).items():
+    for stem, path in stems.items():
         base = FURTHER.sub("", stem)
         if path in taken or base == stem or not base.endswith(ending):
             continue

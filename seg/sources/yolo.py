@@ -12,9 +12,9 @@ from seg.core.textfile import read_text
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
 from seg.sources.base import Regions
-from seg.sources.listing import by_stem, no_images, pictures
+from seg.sources.listing import no_images
 from seg.sources.outlines import rectangle
-from seg.sources.pairing import Part, file_below, folder_below, parts_of
+from seg.sources.pairing import Part, file_below, parts_of, place_below
 from seg.sources.regions import Faults, Region, record_of
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
@@ -27,7 +27,7 @@ class Yolo(Regions):
     names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
     with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
     width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
-    train, val and test where the split is given by folders. The other arguments are as for `Regions`.
+    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for `Regions`.
     """
 
     images: str
@@ -67,12 +67,12 @@ class Yolo(Regions):
         return record_of(item.image_id, raw, regions, labels, self.rules, [replace(f, image_id=item.image_id) for f in findings])
 
     def _part(self, part: Part) -> list[Item]:
-        images = folder_below(Path(self.root), self.images, part, "data.source.images")
-        labels = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
-        found = pictures(images, "")
+        place = place_below(Path(self.root), self.images, part, "data.source.images")
+        texts = place_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        images, labels, found = place.base, texts.base, place.files()
         if not found:
             raise no_images(images)
-        files = {name: path for name, path in by_stem(labels, (".txt",)).items() if path.name not in NOT_LABELS}
+        files = {name: path for name, path in texts.files(suffixes=(".txt",)).items() if path.name not in NOT_LABELS}
         if lost := sorted(files.keys() - found.keys()):
             what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
             self.findings.append(Finding("label-without-image", str(labels), what))

@@ -17,7 +17,7 @@ LEAST = {"new": ["cells"], "init": ["raw"], "compare": ["a", "b"], "predict": ["
 
 MOST = {
     "new": ["cells"],
-    "init": ["raw", "--name", "a", "--as", "coco", "--force"],
+    "init": ["raw", "--name", "a", "--as", "coco", "--images", "i", "--labels", "l", "--set", "a=1", "--set", "b=2", "--force"],
     "configure": ["--clear", "a=1"],
     "sweep": ["a=1"],
     "compare": ["a", "b", "--out", "o", "--data", "d", "--images", "3"],
