@@ -36,7 +36,7 @@ def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None
     if wanted is not None:
         if void is not None and void.any():
             what = f"{void.mean():.1%} of its values are {nodata:g}, which its tag GDAL_NODATA calls no measurement; they become 0"
-            findings.append(Finding("nodata", str(path), what, "see whether the labels ignore these pixels"))
+            findings.append(Finding("no-data", str(path), what, "see whether the labels ignore these pixels"))
         if measured.dtype.kind == "f" and (odd := int((~np.isfinite(measured)).sum())):
             what = f"{odd} of its values are not finite: NaN becomes 0, infinity the nearer end"
             findings.append(Finding("not-finite", str(path), what, "replace them if they mean something else"))

@@ -135,9 +135,9 @@ class PixelClasses:
             return None, decoded
         note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
         if decoded.nodata in self.class_map.lookup:
-            findings.append(Finding("nodata", str(path), f"{note}, and the settings a label; they are read as the label"))
+            findings.append(Finding("no-data", str(path), f"{note}, and the settings a label; they are read as the label"))
             return None, decoded
-        findings.append(Finding("nodata", str(path), f"{note}; they are ignored"))
+        findings.append(Finding("no-data", str(path), f"{note}; they are ignored"))
         return np.asarray(void.all(axis=2)), replace(decoded, pixels=np.where(void, 0, decoded.pixels))
 
     def _opaque(self, decoded: Decoded, path: Path, findings: list[Finding]) -> Decoded:

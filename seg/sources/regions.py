@@ -166,7 +166,7 @@ def _without_slivers(region: Region, file: str, image_id: str, findings: list[Fi
         return region
     slivers = len(region.parts) - len(kept)
     what = f"{slivers} of its {len(region.parts)} polygons left out, as a polygon needs 3 points; the others are kept"
-    findings.append(Finding("sliver", file, what, image_id=image_id))
+    findings.append(Finding("sliver-polygon", file, what, image_id=image_id))
     return replace(region, parts=kept)
 
 

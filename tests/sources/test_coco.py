@@ -470,7 +470,7 @@ def test_segmentations_as_programs_write_them(tmp_path: Path, form: str) -> None
     source = coco(write_coco(tmp_path, [region(11, CAT, FORMS[form](box(2, 3, 8, 9)))]))
     record = source.read(source.items()[0])
     assert np.array_equal(record.sample.semantic == 1, area(2, 3, 8, 9))
-    assert [(f.kind, f.severity) for f in record.findings] == ([("sliver", "warning")] if "sliver" in form else [])
+    assert [(f.kind, f.severity) for f in record.findings] == ([("sliver-polygon", "warning")] if "sliver" in form else [])
 
 
 def test_null_flags_ids_as_text_sides_that_are_missing_and_a_byte_order_mark(tmp_path: Path) -> None:

@@ -411,7 +411,7 @@ def test_nodata_of_gdal_is_ignored_and_told(tmp_path: Path, dtype: type, nodata:
     record = source.read(source.items()[0])
     assert (record.sample.semantic[:, :5] == 255).all()
     assert np.array_equal(record.sample.semantic[:, 5:], classes[:, 5:])
-    assert [(f.kind, f.what.endswith("they are ignored")) for f in record.findings] == [("nodata", True)]
+    assert [(f.kind, f.what.endswith("they are ignored")) for f in record.findings] == [("no-data", True)]
 
 
 def test_nodata_that_is_a_label_is_the_label(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_nodata_of_gdal_counts_in_no_range(tmp_path: Path) -> None:
     expected = np.clip((values[:, 4:] - low) * 255 / (high - low), 0, 255)
     assert np.abs(raw.pixels[:, 4:, 0] - expected).max() <= 0.51
     assert not raw.pixels[:, :4].any()
-    assert [(f.kind, f.what[:5]) for f in raw.findings] == [("nodata", "12.5%")]
-    assert [f.kind for f in ImageReader(1, [0, 3000]).read(tmp_path / "a.tif").findings] == ["nodata"], "what is void is not clipped"
+    assert [(f.kind, f.what[:5]) for f in raw.findings] == [("no-data", "12.5%")]
+    assert [f.kind for f in ImageReader(1, [0, 3000]).read(tmp_path / "a.tif").findings] == ["no-data"], "what is void is not clipped"
     with pytest.raises(DataError, match=r"has int16 pixels from 2\d\d to 2240, "):
         ImageReader(1).read(tmp_path / "a.tif")

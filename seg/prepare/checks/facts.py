@@ -17,6 +17,8 @@ MIN_OVERLAP = 0.5
 
 LARGEST = 20  # areas of ignored pixels that are looked at
 COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of its sides, from which on it is no border
+AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count
+ALIKE = 0.9  # share of those that are of one class, from which on the area lies within that
 MANY = 60  # classes in an image from which on their areas are not counted
 
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
@@ -125,10 +127,12 @@ def _blobs(semantic: np.ndarray, pixels: np.ndarray) -> int:
             continue
         if x == 0 or y == 0 or x + width == semantic.shape[1] or y + height == semantic.shape[0]:
             continue
-        rows, columns = slice(y - 1, y + height + 1), slice(x - 1, x + width + 1)
+        top, left = max(0, y - AROUND), max(0, x - AROUND)
+        rows, columns = slice(top, y + height + AROUND), slice(left, x + width + AROUND)
         inside = (places[rows, columns] == number).astype(np.uint8)
-        ring = semantic[rows, columns][(cv2.dilate(inside, np.ones((3, 3), np.uint8)) > inside)]
-        if (ring == ring[0]).all():
+        near, beyond = (cv2.dilate(inside, np.ones((2 * r + 1, 2 * r + 1), np.uint8)) for r in (AROUND - 1, AROUND))
+        ring = semantic[rows, columns][beyond > near]
+        if len(ring) and np.bincount(ring).max() >= ALIKE * len(ring):
             found += area
     return found
 

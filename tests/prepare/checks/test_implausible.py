@@ -63,6 +63,12 @@ def test_areas_of_an_ignored_class_are_told_from_borders(tmp_path: Path) -> None
         disc(classes, 30, 24, 9, 255)
         disc(classes, 10, 10, 4, 1)
 
+    def soft(number: int, classes: np.ndarray) -> None:
+        for ring in range(3):
+            disc(classes, 30, 24, 12 - ring, 3 + ring)
+        disc(classes, 30, 24, 9, 255)
+        disc(classes, 10, 10, 4, 1)
+
     def border(number: int, classes: np.ndarray) -> None:
         disc(classes, 30, 24, 9, 1)
         cv2.circle(classes, (30, 24), 10, 255, 2)
@@ -70,6 +76,7 @@ def test_areas_of_an_ignored_class_are_told_from_borders(tmp_path: Path) -> None
 
     kinds = [(f.kind, f.image_id is not None) for f in found(tmp_path / "blobs", ignored_class)]
     assert kinds == [("ignored-blobs", True)]
+    assert [f.kind for f in found(tmp_path / "soft", soft)] == ["ignored-blobs"]
     assert found(tmp_path / "border", border) == []
 
 
