@@ -10,6 +10,7 @@ from seg.recognise.trial import Trial
 
 LONG = 120  # letters of an error
 ROWS = 8  # folders that are listed, those of most files
+ALIKE = 3  # folders that are listed one by one
 
 
 def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Collection[PurePosixPath]) -> list[str]:
@@ -44,9 +45,20 @@ def relative(listing: Listing, file: str) -> PurePosixPath:
 
 
 def _folders(files: Collection[PurePosixPath]) -> str:
-    places = Counter(file.parent for file in files)
-    shown = ", ".join(f"{place}/" if str(place) != "." else "./" for place, _ in sorted(places.items())[:ROWS])
-    return shown + (f" and {len(places) - ROWS} more folders" if len(places) > ROWS else "")
+    """Where files lie; folders that differ in one part of their path are one line, with a star in its place."""
+    families: dict[tuple[str, ...], list[PurePosixPath]] = {}
+    for place in sorted({file.parent for file in files}):
+        parts = place.parts
+        families.setdefault((str(len(parts)), parts[0], parts[-1]) if len(parts) > 2 else (str(len(parts)), *parts[:-1]), []).append(place)
+    shown = []
+    for members in families.values():
+        if len(members) > ALIKE:
+            first = members[0].parts
+            starred = ["*" if len({member.parts[i] for member in members}) > 1 else part for i, part in enumerate(first)]
+            shown.append(f"{'/'.join(starred)}/ ({len(members)} folders)")
+        else:
+            shown += ["./" if str(place) == "." else f"{place}/" for place in members]
+    return ", ".join(shown[:ROWS]) + (f" and {len(shown) - ROWS} more" if len(shown) > ROWS else "")
 
 
 def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Trial], listing: Listing) -> list[tuple[str, int, str]]:
