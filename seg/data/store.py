@@ -31,8 +31,8 @@ SCHEMA_VERSION = 4
 class ManifestEntry:
     """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
 
-    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's
-    table says of the image, by column.
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. spacing: height and width of
+    a pixel in micrometres, as `0.25 0.5`; empty where the file does not say. columns: what the user's table says of the image, by column.
     """
 
     image_id: str
@@ -42,7 +42,16 @@ class ManifestEntry:
     num_instances: int
     sha256: str
     phash: str
+    spacing: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in micrometres, where known."""
+        if not self.spacing:
+            return None
+        height, width = map(float, self.spacing.split())
+        return height, width
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name != "columns")
@@ -116,6 +125,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
                     int(r["num_instances"]),
                     r["sha256"],
                     r["phash"],
+                    r["spacing"],
                     {name: value for name, value in r.items() if name not in OWN_COLUMNS},
                 )
                 for r in csv.DictReader(file)

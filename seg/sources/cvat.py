@@ -42,12 +42,13 @@ class Cvat(AnnotationFile, Drawn):
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         splits = {p.folder.lower(): p.split for p in split_folders(self.split)} if self.by_subset else {}
         left: dict[str, int] = {}
+        folder = Path(self.root) / self.images.replace("{split}", part.folder)
         for element in _images(path):
             subset = element.get("subset", "")
             if not self.by_subset:
-                yield self._image(path, element, None)
+                yield self._image(path, folder, element, None)
             elif (split := splits.get(subset.lower())) is not None:
-                yield self._image(path, element, split)
+                yield self._image(path, folder, element, split)
             else:
                 left[subset] = left.get(subset, 0) + 1
         if left:
@@ -55,11 +56,13 @@ class Cvat(AnnotationFile, Drawn):
             what = f"images of no split are left out: {told}"
             self.findings.append(Finding("unlisted-image", str(path), what, "name the subsets in data.split.folders, as {train: Train}"))
 
-    def _image(self, path: Path, element: Any, split: str | None) -> AnnotatedImage:
+    def _image(self, path: Path, folder: Path, element: Any, split: str | None) -> AnnotatedImage:
         where = f"{path}, image {element.get('id', '?')}"
         if not element.get("name"):
             raise DataError(f"{where}: has no name; export it again", kind="bad-annotation")
-        name = element.get("name")
+        name, subset = element.get("name"), element.get("subset")
+        if subset and (folder / subset / name).is_file():  # so a project is exported, whose tasks may share names
+            name = f"{subset}/{name}"
         regions = []
         for number, shape in enumerate(s for s in element if s.tag != "tag"):
             with self.faults.entry():

@@ -56,7 +56,7 @@ def run(cfg: Settings, out: Path) -> float:
     given = {"class_names": names, "score_threshold": settings.score_threshold}
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
-    detail = detail_of(metrics, names, settings)
+    detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
     with write_predictions(out / "predictions", entries, with_instances) as kept:

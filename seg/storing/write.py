@@ -72,7 +72,8 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     sha256.update(np.ascontiguousarray(sample.image).data)
     small = thumbnail(sample.image)
     phash = f"{perceptual_hash(small):016x}"
-    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
+    spacing = " ".join(f"{side:.9g}" for side in record.spacing or ())
+    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash, spacing)
     counts, annotations = count(sample, background), _annotations(sample) if number else []
     return StoredRecord(
         entry,

@@ -311,7 +311,7 @@ def test_the_columns_of_a_table_stand_in_the_manifest(raw: Path, tmp_path: Path)
         name: {"scanner": f"{number}, a", "kind": str(number % 2)} for number, name in enumerate(NAMES)
     }
     assert {e.height for e in entries} == {24}
-    header = "image_id,file,height,width,num_instances,sha256,phash,scanner,kind"
+    header = "image_id,file,height,width,num_instances,sha256,phash,spacing,scanner,kind"
     assert (tmp_path / "out/val/manifest.csv").read_text().splitlines()[0] == header
     prepare_tiny(folders(raw), tmp_path / "plain", split(), raw)
     assert all(not e.columns for e in read_entries(tmp_path / "plain/train"))

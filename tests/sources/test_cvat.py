@@ -80,3 +80,13 @@ def test_subsets_of_a_project_are_its_splits(tmp_path: Path) -> None:
         "images of no split are left out: 1 of the subset 'default', 1 of the subset ''"
     ]
     assert [item.split for item in cvat(tmp_path).items()] == [None] * 4
+
+
+def test_images_of_a_project_lie_in_folders_of_their_subsets(tmp_path: Path) -> None:
+    write_cvat(tmp_path, {"Train/a.png": CVAT_SQUARE, "Test/a.png": ""})
+    path = tmp_path / "annotations.xml"
+    text = path.read_text()
+    for subset in ("Train", "Test"):
+        text = text.replace(f'name="{subset}/a.png"', f'name="a.png" subset="{subset}"')
+    path.write_text(text)
+    assert {name: areas(sample) for name, sample in read_all(cvat(tmp_path)).items()} == {"Test/a": [], "Train/a": [36]}

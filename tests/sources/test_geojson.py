@@ -25,6 +25,7 @@ def write_tile(path: Path, left: float = 500000, top: float = 5800000, size: flo
     transform = more.pop("transform", from_origin(left, top, size, size))
     with rasterio.open(path, "w", "GTiff", SIZE[1], SIZE[0], 3, crs, transform, "uint8") as file:
         file.write(np.moveaxis(picture(len(path.name)), -1, 0))
+        file.update_tags(**({"AREA_OR_POINT": "Point"} if more.get("point") else {}))
     return transform
 
 
@@ -89,6 +90,15 @@ def test_one_file_for_all_tiles_and_what_lies_on_none_is_left_out(tmp_path: Path
     assert [(s.categories.tolist(), areas(s)) for s in samples] == [([1], [36]), ([2], [32])]
     column, row = rowcol(second, *moved(second, SQUARE)[0])[::-1]
     assert np.argwhere(samples[1].semantic == 2)[0].tolist() == [row, column]
+
+
+def test_coordinates_of_the_middle_of_a_pixel(tmp_path: Path) -> None:
+    """GTRasterTypeGeoKey 2, PixelIsPoint, which GDAL turns to corners on reading."""
+    transform = write_tile(tmp_path / "images" / "a.tif", point=True)
+    write_labels(tmp_path / "labels" / "a.geojson", [feature([moved(transform, SQUARE)])])
+    source = geojson(tmp_path)
+    sample = source.read(source.items()[0]).sample
+    assert (areas(sample), np.argwhere(sample.semantic == 1)[0].tolist()) == ([36], [3, 2])
 
 
 def test_other_coordinate_systems_are_refused_with_the_command(tmp_path: Path) -> None:

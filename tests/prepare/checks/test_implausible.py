@@ -56,6 +56,7 @@ def test_numbers_of_objects_are_told_from_classes(tmp_path: Path) -> None:
     assert [f.kind for f in found(tmp_path / "ids", several)] == ["ids-as-classes"]
     assert found(tmp_path / "cells", cells) == []
     assert found(tmp_path / "few", several, count=3) == [], "three images are chance"
+    assert found(tmp_path / "gaps", lambda n, classes: several(n, classes) if n else disc(classes, 20, 20, 5, 4)) == [], "4 without 1 to 3"
 
 
 def test_areas_of_an_ignored_class_are_told_from_borders(tmp_path: Path) -> None:
@@ -76,7 +77,13 @@ def test_areas_of_an_ignored_class_are_told_from_borders(tmp_path: Path) -> None
 
     kinds = [(f.kind, f.image_id is not None) for f in found(tmp_path / "blobs", ignored_class)]
     assert kinds == [("ignored-blobs", True)]
+
+    def between(number: int, classes: np.ndarray) -> None:
+        classes[:, 30:] = 1
+        disc(classes, 30, 24, 9, 255)
+
     assert [f.kind for f in found(tmp_path / "soft", soft)] == ["ignored-blobs"]
+    assert found(tmp_path / "between", between) == [], "what may be of either class is void"
     assert found(tmp_path / "border", border) == []
 
 
