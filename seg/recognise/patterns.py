@@ -28,8 +28,8 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
         said = [split_of(context[side]) for context in known]
         if all(split for split, _ in said) and is_division({str(split) for split, _ in said}):
             for (split, pattern), context in zip(said, known, strict=True):
-                before = pattern.index("{split}")
-                word = context[side][before : len(context[side]) - (len(pattern) - before - len("{split}"))]
+                start = pattern.index("{split}")
+                word = context[side][start : len(context[side]) - (len(pattern) - start - len("{split}"))]
                 words.setdefault(str(split), []).append(word)
             known = sorted({(p, c[1]) if side == 0 else (c[0], p) for (_, p), c in zip(said, known, strict=True)})
             break
@@ -44,13 +44,11 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
         else:
             before, folders = _generalised(befores)
     if len(afters) > 1:
-        common = _common_folder(afters) if all(a == "" or a.startswith("/") for a in afters) else None
-        if common is None or (words and "{split}" not in before + common):
-            if folders:
-                raise ValueError("two parts vary")
-            after, folders = _generalised(afters)
+        below = _common_folder(afters) if all(a == "" or a.startswith("/") for a in afters) else None
+        if below is None or (words and "{split}" not in before + below):
+            after, folders = _generalised(afters) if not folders else (_glob(afters), folders)
         else:
-            after = common
+            after = below
     return Places(_named(before + image + after), _named(before + mask + after), words, folders)
 
 

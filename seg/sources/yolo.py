@@ -27,7 +27,7 @@ class Yolo(Regions):
     names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
     with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
     width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
-    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for `Regions`.
+    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments: as for `Regions`.
     """
 
     images: str
