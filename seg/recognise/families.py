@@ -9,7 +9,7 @@ from seg.recognise.guess import Wanted, lies_in
 from seg.recognise.kinds import Role, determines, is_labels, role_of
 from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
-from seg.recognise.patterns import Places, places_of
+from seg.recognise.patterns import Places, alike, places_of
 from seg.recognise.relations import Pair, Relation, relations
 
 LOOKED_AT = 6  # pairs of a relation, evenly chosen
@@ -140,18 +140,14 @@ def _continues(family: Family, other: Family) -> bool:
 
 def _alike(one: str, other: str) -> bool:
     """Whether two words are the same but for their ends, as label and labels, or image and images."""
-    shared = 0
-    while shared < min(len(one), len(other)) and one[shared].lower() == other[shared].lower():
-        shared += 1
+    shared = alike([one.lower(), other.lower()])
     return one == other or (shared >= 3 and max(len(one), len(other)) - shared <= 3)
 
 
 def _starred(ends: Sequence[str]) -> str:
     if len(set(ends)) == 1:
         return ends[0]
-    start = 0
-    while all(start < len(end) and end[start] == ends[0][start] for end in ends):
-        start += 1
+    start = alike(ends)
     while start and ends[0][start - 1].isalnum():  # whole words
         start -= 1
     return f"{ends[0][:start]}*"

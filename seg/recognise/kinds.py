@@ -28,6 +28,7 @@ ALIKE, SAME = 0.8, 0.95  # share of equal pixels of the fields of view of two im
 FOLLOWS = 0.9  # share of pixels that are what others say that they are
 MANY = 10  # values of one piece each, from which on they are ids though each image has as many
 TILES = 20  # values at least that cover an image wholly
+ONE_PIECE = 0.9  # share of values that are one piece each, from which they number pieces
 DOMINANT = 0.3  # share of the pixels that none of them has
 
 
@@ -137,7 +138,10 @@ def _are_fields(looks: Sequence[Look]) -> bool:
 
 
 def _are_tiles(looks: Sequence[Look]) -> bool:
-    return _most(looks, lambda one: one.num_labels > TILES and max(one.labels.values()) < DOMINANT * sum(one.labels.values()))
+    return _most(
+        looks,
+        lambda one: one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values()),
+    )
 
 
 def _share(one: Look) -> float:

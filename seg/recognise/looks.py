@@ -128,7 +128,7 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
         values = values[..., :-1]
     if values.shape[2] == 3 and (decoded.color or values.dtype == np.uint8):
         if values.dtype == np.uint16 and not (values % 257).any():
-            values = values // 257
+            values = (values // 257).astype(np.uint8)
         spread = int(np.ptp(values[:: max(1, len(values) // 64)], axis=2).max())
         if spread > 0 or not (values[..., :1] == values[..., 1:]).all():
             if data[:2] == b"\xff\xd8" and spread <= NEAR:  # a gray JPEG of three channels

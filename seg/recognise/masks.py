@@ -25,7 +25,7 @@ def guesses(listing: Listing, wanted: Wanted) -> list[Guess]:
     for same in _grouped(families(listing, wanted)):
         best = best_of(listing, same)
         likely = [best] if best else [family for family in same if is_labels(family.role)]
-        likely = [family for family in likely if family.role not in ("scores", "tiles")]
+        likely = [family for family in likely if family.role != "scores"]
         names = _names(same)
         for family in likely:
             made = _guesses(listing, family, wanted.option)
@@ -115,7 +115,7 @@ def _guesses(listing: Listing, family: Family, option: str | None) -> list[Guess
     ids.source |= {"category": "object", "categories": None}
     ids.classes = instance_classes(["object"])
     unsure = not named and family.role == "classes" and may_be_ids(family.looks)
-    made = [ids] if family.role == "ids" else [classes, ids] if unsure else [classes]
+    made = [ids] if family.role in ("ids", "tiles") else [classes, ids] if unsure else [classes]
     made = [ids] if option == "id_maps" else [classes] if option == "folders" else made
     for guess in made:
         guess.labels = frozenset(family.labels)

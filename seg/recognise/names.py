@@ -29,7 +29,7 @@ class Names:
 def names_for(listing: Listing, labels: Collection[Label]) -> Names | None:
     """The names of a file that names all of these values or colours; of several the one nearest to the top."""
     for names in sorted(_all(listing), key=lambda found: len(found.file.parts)):
-        known: dict[Any, str] = names.values | names.colors  # type: ignore[operator]
+        known: dict[Any, str] = {**names.values, **names.colors}
         if labels and all(label in known for label in labels):
             return names
     return None

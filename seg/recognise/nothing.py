@@ -26,7 +26,7 @@ def nothing_found(listing: Listing, wanted: Wanted) -> str:
         return f"{len(volumes)} files are {kind} volumes, such as {volumes[0]}, which are not read; {slice_advice(volumes[0].name)}"
     if others := [f for f in listing.files if f.suffix.lower() in OTHERS]:
         kind = OTHERS[others[0].suffix.lower()]
-        return f"{head}: {len(others)} files are {kind}, such as {others[0]}, which are not read; save images and labels as PNG, or unpack them"
+        return f"{head}: {len(others)} files are {kind}, such as {others[0]}, which are not read; save them as PNG, or unpack them"
     if not listing.pictures:
         return f"{head}: there are no images; {tail}"
     found = [relation for relation in relations(listing.pictures) if len(relation.pairs) > 1]

@@ -1,6 +1,5 @@
 """Folders of images and labels in many places -> the two patterns that stand for them all, with {split} and {folder}."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,8 +27,8 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
         said = [split_of(context[side]) for context in known]
         if all(split for split, _ in said) and is_division({str(split) for split, _ in said}):
             for (split, pattern), context in zip(said, known, strict=True):
-                before = pattern.index("{split}")
-                word = context[side][before : len(context[side]) - (len(pattern) - before - len("{split}"))]
+                start = pattern.index("{split}")
+                word = context[side][start : len(context[side]) - (len(pattern) - start - len("{split}"))]
                 words.setdefault(str(split), []).append(word)
             known = sorted({(p, c[1]) if side == 0 else (c[0], p) for (_, p), c in zip(said, known, strict=True)})
             break
@@ -44,14 +43,20 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
         else:
             before, folders = _generalised(befores)
     if len(afters) > 1:
-        common = _common_folder(afters) if all(a == "" or a.startswith("/") for a in afters) else None
-        if common is None or (words and "{split}" not in before + common):
-            if folders:
-                raise ValueError("two parts vary")
-            after, folders = _generalised(afters)
+        below = _common_folder(afters) if all(a == "" or a.startswith("/") for a in afters) else None
+        if below is None or (words and "{split}" not in before + below):
+            after, folders = _generalised(afters) if not folders else (_glob(afters), folders)
         else:
-            after = common
+            after = below
     return Places(_named(before + image + after), _named(before + mask + after), words, folders)
+
+
+def alike(sequences: Sequence[Sequence[str]]) -> int:
+    """How many of their first elements all have in common."""
+    count = 0
+    while all(count < len(one) and one[count] == sequences[0][count] for one in sequences):
+        count += 1
+    return count
 
 
 def _named(path: str) -> str:
@@ -61,8 +66,7 @@ def _named(path: str) -> str:
 def _common_folder(paths: Sequence[str]) -> str:
     """The folder that all of these lie in, or are."""
     parts = [path.split("/") for path in paths]
-    shared = os.path.commonprefix(parts)
-    return "/".join(shared)
+    return "/".join(parts[0][: alike(parts)])
 
 
 def _glob(texts: Iterable[str]) -> str:
@@ -70,18 +74,18 @@ def _glob(texts: Iterable[str]) -> str:
     known = sorted(set(texts))
     if len(known) == 1:
         return known[0]
-    start = os.path.commonprefix(known)
-    end = os.path.commonprefix([text[len(start) :][::-1] for text in known])[::-1]
-    return f"{start}*{end}"
+    start = alike(known)
+    end = alike([text[start:][::-1] for text in known])
+    return f"{known[0][:start]}*{known[0][len(known[0]) - end :]}"
 
 
 def _generalised(paths: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """One path for all, with {folder} for what differs, in whole words; and what that is in each."""
-    start = len(os.path.commonprefix(list(paths)))
+    start = alike(paths)
     while start and not all(_border(path, start) for path in paths):
         start -= 1
     rests = [path[start:] for path in paths]
-    end = len(os.path.commonprefix([rest[::-1] for rest in rests]))
+    end = alike([rest[::-1] for rest in rests])
     while end and not all(_border(rest, len(rest) - end) for rest in rests):
         end -= 1
     varying = tuple(rest[: len(rest) - end].strip("/") for rest in rests)

@@ -74,8 +74,18 @@ def relations(files: Sequence[PurePosixPath]) -> list[Relation]:
     votes = _votes(known)
     most = max(votes.values(), default=0)
     likely = [change for change, count in votes.most_common(MOST_CHANGES) if count >= RARE * most]
-    found = [Relation(change, tuple(_pairs(change, known, index))) for change in likely]
+    found = [relation for change in likely for relation in _by_kind(Relation(change, tuple(_pairs(change, known, index))))]
     return sorted((r for r in found if r.pairs), key=lambda r: (-len(r.pairs), sum(map(len, (*r.change.place, *r.change.label)))))
+
+
+def _by_kind(relation: Relation) -> list[Relation]:
+    """Of files that differ by their suffixes alone, as a.jpg and a.png, a relation for each kind of label."""
+    if relation.change != Change(("", ""), ("", ""), ("", "")):
+        return [relation]
+    suffixes = dict.fromkeys(pair.label.suffix for pair in relation.pairs)
+    return [
+        Relation(relation.change, tuple(p for p in relation.pairs if p.label.suffix == suffix != p.image.suffix)) for suffix in suffixes
+    ]
 
 
 def stem_of(path: PurePosixPath) -> str:

@@ -10,6 +10,7 @@ from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import common_folder, home_of, place
 from seg.recognise.guess import Guess, Seen
 from seg.recognise.listing import Listing
+from seg.recognise.patterns import alike
 
 Contents = Mapping[PurePosixPath, Any]
 
@@ -86,7 +87,7 @@ def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) ->
         return ".", {}
     most = places.most_common(1)[0][0]
     names = [file.stem for file in listing.pictures if file.parent == most]
-    starts = {"image_prefix": os.path.commonprefix(names), "annotation_prefix": os.path.commonprefix(list(stems))}
+    starts = {key: each[0][: alike(each)] for key, each in (("image_prefix", names), ("annotation_prefix", list(stems)))}
     return most.as_posix(), {key: start.rstrip("0123456789") for key, start in starts.items()} if len(stems) > 1 else {}
 
 

@@ -1,5 +1,6 @@
 """A guess, tried on the data by the source that it names: what it reads, and what it refuses."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ class Trial:
 
     @property
     def images(self) -> set[str]:
-        return {item.files[0] for item in self.items}
+        return {os.path.normpath(item.files[0]) for item in self.items}
 
 
 def tried(guess: Guess, build: Build) -> Trial:

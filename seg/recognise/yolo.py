@@ -12,9 +12,12 @@ import yaml
 from seg.core.errors import DataError
 from seg.core.textfile import read_text
 from seg.recognise.classes import instance_classes, void_of
+from seg.recognise.families import LOOKED_AT, RIVAL
 from seg.recognise.files import PROBED, Split, by_folders, completing
 from seg.recognise.guess import Guess, Seen
+from seg.recognise.kinds import role_of
 from seg.recognise.listing import SPLIT_WORDS, Listing, is_division
+from seg.recognise.looks import look
 from seg.recognise.patterns import Places, places_of
 from seg.recognise.relations import Relation, relations
 from seg.sources.yolo import NAMES, read_names
@@ -52,7 +55,15 @@ def _relation(listing: Listing, texts: Sequence[PurePosixPath]) -> Relation | No
     """Images and text files of one name, in folders that differ in the same way everywhere."""
     kept = set(texts)
     found = [r for r in relations([*listing.pictures, *texts]) if r.change.image == ("", "") and r.change.label == ("", ".txt")]
-    return next((r for r in found if all(p.label in kept for p in r.pairs)), None)
+    fitting = [r for r in found if all(p.label in kept for p in r.pairs)]
+    likely = [r for r in fitting if len(r.pairs) >= RIVAL * len(fitting[0].pairs)]
+    return min(likely, key=lambda r: (not _are_pictures(listing, r), r.change.place != ("images", "labels")), default=None)
+
+
+def _are_pictures(listing: Listing, relation: Relation) -> bool:
+    pairs = relation.pairs[:: max(1, len(relation.pairs) // LOOKED_AT)]
+    looked = [found for pair in pairs if (found := look(listing.path(pair.image)))]
+    return bool(looked) and role_of(looked) == "pictures"
 
 
 def _boxes(listing: Listing, texts: Sequence[PurePosixPath]) -> int | None:
@@ -112,9 +123,7 @@ def _divided(listing: Listing, places: Places, below: str, stated: Stated, file:
     """
     by_name = by_folders(places.words) if places.words else {}
     if not places.words:  # folders below those that differ are parts of one set, and images without a text file belong to it
-        places = Places(
-            *(folder.removesuffix(after) or "." for folder, after in zip((places.images, places.masks), (below, below), strict=True))
-        )
+        places = Places(places.images.removesuffix(below) or ".", places.masks.removesuffix(below) or ".")
     if not is_division(stated):
         return places, by_name, []
     told = "; ".join(f"{split}: {', '.join(names)}" for split, names in stated.items())

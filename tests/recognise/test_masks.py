@@ -40,7 +40,7 @@ def classes(found: Guess) -> list[tuple[Any, ...]]:
         ("img/{}.jpg", "gt/{}.tif", ("img", "gt", "", "")),
         ("images/sub/{}.png", "masks/sub/{}.bmp", ("images/sub", "masks/sub", "", "")),
         ("img/img_{}.png", "lab/lab_{}.png", ("img/img_{image}", "lab/lab_{image}", "", "")),
-        ("{}.jpg", "labels/{}.png", ("{image}", "labels", "", "")),
+        ("{}.jpg", "labels/{}.png", (".", "labels", "", "")),
         ("all/{}.jpg", "all/{}.png", ("all", "all", ".jpg", ".png")),
         ("images/{}.png", "masks/{}_P.png", ("images", "masks", "", "_P")),
         ("left/{}_leftImg8bit.png", "fine/{}_gtFine_labelIds.png", ("left", "fine", "_leftImg8bit", "_gtFine_labelIds")),
@@ -130,27 +130,29 @@ def test_soft_borders_have_a_threshold(tmp_path: Path) -> None:
     """0 and 255 within, everything in between along the edges."""
 
     def soft(number: int) -> np.ndarray:
-        hard = np.zeros(SIZE, np.uint8)
-        hard[4 : 15 + number, 6:26] = 255
-        return cv2.GaussianBlur(hard, (3, 3), 0.8)
+        hard = np.zeros((96, 128), np.uint8)
+        hard[20 : 60 + number, 30:90] = 255
+        return cv2.GaussianBlur(hard, (5, 5), 1)
 
-    found = guess(write_masks(tmp_path, soft))
+    write_masks(tmp_path, soft)
+    for number, name in enumerate(NAMES):
+        write(tmp_path / "images" / f"{name}.png", picture(number, (96, 128)))
+    found = guess(tmp_path)
     assert (classes(found), found.source["ignore"]) == ([("background", 0), ("foreground", 255)], [])
     assert found.source["threshold"] == 128
     assert "a mask's pixels are white from 128 on, else black (source.threshold)" in found.doubts
 
 
 def test_of_many_values_the_commonest_are_listed(tmp_path: Path) -> None:
-    """Two thirds of the values are of a column, the others of a single pixel in two columns."""
+    """45 values in each of two kinds of images; those up to 64 fill larger areas."""
 
     def many(number: int) -> np.ndarray:
-        columns = np.repeat(np.arange(1, 91, dtype=np.uint8), 8)[None].repeat(4, axis=0)
-        columns[:2, 480:] = 1
-        return np.concatenate([columns, columns], axis=1)
+        values = np.arange(1 + 45 * (number % 2), 46 + 45 * (number % 2), dtype=np.uint8)
+        return np.repeat(values, np.where(values <= 64, 8, 6))[None].repeat(4, axis=0)
 
-    write_masks(tmp_path, many)
     for number, name in enumerate(NAMES):
-        write(tmp_path / "images" / f"{name}.png", picture(number, many(0).shape))
+        write(tmp_path / "images" / f"{name}.png", picture(number, many(number).shape))
+        write(tmp_path / "masks" / f"{name}.png", many(number))
     found = masks.guesses(list_folder(tmp_path), Wanted(option="folders"))[0]
     assert classes(found) == [(f"class{value}", value) for value in range(1, 65)]
     assert any(doubt.startswith("90 values are many: soft borders, or ids of instances? the 64 commonest") for doubt in found.doubts)

@@ -78,7 +78,7 @@ def test_yolo_with_parts_of_train_beside_each_other(tmp_path: Path, parts: bool)
 
 def test_two_pairs_of_folders_of_the_same_names_are_a_question(tmp_path: Path) -> None:
     trees.prepared(tmp_path)
-    with pytest.raises(DataError, match="--images train .*--images data/images"):
+    with pytest.raises(DataError, match=r"--images train .*--images data/images"):
         taken(tmp_path)
     trial = taken(tmp_path, images="train")
     assert (trial.guess.source["masks"], names(trial)) == ("mask_prep", ["background", "foreground"])
@@ -174,7 +174,7 @@ def test_few_numbers_of_one_piece_each_are_a_question(tmp_path: Path) -> None:
     for number in range(6):
         trees.save(tmp_path / f"images/{number}.png", trees.photo())
         trees.save(tmp_path / f"masks/{number}_mask.png", trees.shapes(number, tuple(range(1, 2 + number % 3))))
-    with pytest.raises(DataError, match="--as folders .* or --as id_maps "):
+    with pytest.raises(DataError, match=r"--as folders .* or --as id_maps "):
         taken(tmp_path)
     assert taken(tmp_path, option="id_maps").guess.task == "instance"
 
