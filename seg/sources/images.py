@@ -22,10 +22,10 @@ TURNS = dict(
 class RawImage:
     """An image as read.
 
-    pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
-    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
-    Orientation tag turned it to another size, of which labels that do not name a size may not know.
-    """
+            pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
+        spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
+        Orientation tag turned it to another size, of which labels that do not name a size may not know.
+        """
 
     pixels: np.ndarray
     encoded: bytes | None
@@ -35,24 +35,46 @@ class RawImage:
     turned: Finding | None = None
 
     def record(self, sample: Sample, findings: Iterable[Finding] = ()) -> Record:
-        """The Record of a sample of this image. findings: what is odd about its labels."""
+        """The Record of a sample of this image.
+
+        Args:
+            sample: The sample. Its image is `pixels`.
+            findings: Everything odd about its labels.
+        """
         own = (replace(finding, image_id=sample.image_id) for finding in self.findings)
         return Record(sample, self.encoded, self.suffix, (*own, *findings), self.spacing)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReader:
-    """How raw images become a sample's: RGB for 3 channels, gray for 1, others as stored; deeper than 8 bit by `range`."""
+    """Reads image files of any format to the channels and the 8 bits that the data set is configured to have.
+
+    Attributes:
+        channels: 3 gives RGB, 1 gives gray, any other number gives the channels as stored.
+        range: data.range, by which images deeper than 8 bit become 0 to 255.
+    """
 
     channels: int
     range: Range = None
 
     def read(self, path: Path) -> RawImage:
-        """Decode a file; DataError where it is unreadable, or is not as configured."""
+        """Read and decode a file.
+
+        Raises:
+            DataError: The file is missing or unreadable, or it is not as configured.
+        """
         return self.decode(read_bytes(path), path)
 
     def decode(self, data: bytes, path: Path) -> RawImage:
-        """The same of a file's bytes, of which `path` is the name."""
+        """Decode the bytes of a file.
+
+        Args:
+            data: The bytes.
+            path: The name for messages.
+
+        Raises:
+            DataError: The bytes are no image, or it is not as configured.
+        """
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
         pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata)
