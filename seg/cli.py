@@ -148,8 +148,12 @@ def _run(command: str, config: "DictConfig") -> float | None:
     try:
         job = HydraConfig.get()
         params, stage = plain(config), import_module(f"seg.stages.{command}")
-        if job.job.config_name != "pipeline":  # whose values `configure` has checked
+        if job.job.config_name != "pipeline":  # whose values `configure` has checked, and whose stages DVC keeps in step
             checked(params)
+            if made := getattr(stage, "MADE", ()):
+                from seg.configure.made import as_made  # the stage has imported what takes long
+
+                params = as_made(conf_folder(Path.cwd()), params, made)
         typed = stage.Settings.of(params)
         if job.mode == RunMode.MULTIRUN and hasattr(typed, "trainer") and several_processes(typed.trainer):
             raise ConfigError(

@@ -1,6 +1,6 @@
 """The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split. `seg.storing.write` writes it.
 
-dataset.json                     schema version, task, classes, channels, counts, statistics, digest
+dataset.json                     schema version, task, classes, channels, counts, statistics, digest, settings
 {train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
 {train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
@@ -22,9 +22,9 @@ from seg.core.errors import DataError
 from seg.data.imagefile import decode_image, decode_index, read_bytes
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
-from seg.data.sample import ClassInfo, Sample, no_instances
+from seg.data.sample import ClassInfo, Range, Sample, no_instances
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ClassCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """dataset.json. mean, std: a channel's, 0..255, in the training split."""
+    """dataset.json. mean, std: a channel's, 0..255, in the training split. settings: the section `data` that it was prepared with."""
 
     name: str
     task: str
@@ -79,6 +79,12 @@ class DatasetInfo:
     splits: dict[str, dict[str, Any]]
     digest: str
     statistics: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def range(self) -> Range:
+        """The values of images deeper than 8 bit that became 0 and 255."""
+        return self.settings.get("range")
 
     @property
     def class_counts(self) -> ClassCounts:

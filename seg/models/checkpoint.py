@@ -99,6 +99,7 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
         raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
     facts = {f.name: content["data"][f.name] for f in fields(DatasetInfo) if f.name in content["data"]}
     facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
+    facts.setdefault("settings", content["config"].get("data", {}))  # which older checkpoints tell there alone
     config, info = content["config"], DatasetInfo(**facts)
     return LoadedCheckpoint(content["state_dict"], config, info, content["epoch"], content["figures"], _settings(path, config, allow))
 

@@ -32,6 +32,9 @@ from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
 
+MADE = ("data",)
+"""Sections that must be those that earlier stages ran with."""
+
 
 class Settings(Sections):
     """What the stage reads."""

@@ -128,8 +128,7 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
-    data_range = checkpoint.config.get("data", {}).get("range")
-    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data_range)
+    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range)
     return Description(
         facts=facts,
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
