@@ -22,10 +22,10 @@ TURNS = dict(
 class RawImage:
     """An image as read.
 
-            pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
-        spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
-        Orientation tag turned it to another size, of which labels that do not name a size may not know.
-        """
+        pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
+    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
+    Orientation tag turned it to another size, of which labels that do not name a size may not know.
+    """
 
     pixels: np.ndarray
     encoded: bytes | None
