@@ -22,9 +22,13 @@ TURNS = dict(
 class RawImage:
     """An image as read.
 
-        pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
-    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
-    Orientation tag turned it to another size, of which labels that do not name a size may not know.
+    Attributes:
+        pixels: (H, W, C) uint8.
+        encoded: The bytes of the file, if `seg.data.imagefile.decode_image` gives exactly these pixels for them; else None.
+        suffix: The suffix of the file, in lower case.
+        spacing: Height and width of a pixel in micrometres, where the file says it.
+        findings: Everything odd about the image.
+        turned: The finding that the image's Orientation tag turned it to another size. Labels that name no size may not know that.
     """
 
     pixels: np.ndarray
