@@ -18,7 +18,7 @@ from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
 from seg.models.build import assemble, build_network
 from seg.models.declared import DataRange, DeclaredData, DeclaredTraining, Side, Stride, classes_of, declared
-from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_name, check_plain, without_hub
+from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_plain, check_uncalled, without_hub
 from seg.models.settings import TrainedSettings
 from seg.models.tensor_file import read_tensors
 from seg.settings.section import Params
@@ -133,7 +133,7 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     declared(list[Side], scale if isinstance(scale, list) else [], f"{said}: model.scale", AGAIN)
     declared(DataRange, data.get("range") if isinstance(data, dict) else None, f"{said}: data.range", AGAIN)
     check_aside(settings.loss, "loss", allow)
-    check_name(settings.task.metrics.target, allow, "task.metrics", METRICS)
+    check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
     check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)
     check_file_target(settings.model.network, allow, "model.network", NETWORKS)
     model = settings.model.model_copy(update={"network": without_hub(settings.model.network)})

@@ -39,7 +39,7 @@ MODELS = frozenset({"seg.models.semantic.SemanticModel", "seg.models.instance.In
 METRICS = frozenset({"seg.metrics.semantic.SemanticMetrics", "seg.metrics.instance.InstanceMetrics"})
 
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
-"""Packages in which a user's word means one class or function, named in full: each holds functions that run what they are given."""
+"""Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""
 
 WEIGHTS = ("encoder_weights", "weights_backbone", "weights")
 """The arguments by which networks ask a hub for weights. A checkpoint brings its own."""
@@ -50,7 +50,7 @@ FURTHER = {"drop_rate", "drop_path_rate", "img_size", "dynamic_img_size", "patch
     *(f"box_{n}" for n in ("score_thresh", "nms_thresh", "detections_per_img", "fg_iou_thresh", "bg_iou_thresh")),
     *("box_batch_size_per_image", "box_positive_fraction", "min_size", "max_size"),
 }
-"""Arguments that a library hands on to an encoder or to Mask R-CNN, and which are numbers. timm takes the path of a file in the same way."""
+"""Numbers that a library hands on to an encoder or to Mask R-CNN. timm takes the path of a file in the same way."""
 
 MOST, DEEPEST, LONGEST = 100_000, 32, 10_000  # values, levels, characters
 WIDEST = 2**16  # the largest whole number that an argument of a network may be: of channels, of pixels, of an image's side
@@ -79,7 +79,7 @@ def check_plain(content: Any, name: str) -> None:
 
 
 def check_file_target(target: Target, allow: Sequence[str], key: str, known: Collection[str], base: type = nn.Module) -> None:
-    """Raise ConfigError where a `_target_` of a file is neither in `known` nor a user's own, or its arguments are not plain.
+    """Raise ConfigError where a file's `_target_` is neither in `known` nor a user's own, or its arguments are not plain.
 
     allow: the user's `targets.allow`. A module in it that is of no LIBRARIES is the user's word for what lies below; an entry that is
     the full name of a class or function is one for that, wherever it lies. base: of what a class must be.
@@ -97,6 +97,13 @@ def check_file_target(target: Target, allow: Sequence[str], key: str, known: Col
         for place, one in inner:
             check_file_target(one, allow, place, NETWORKS)
         _check_bounds(value, at)
+
+
+def check_uncalled(target: Target, allow: Sequence[str], key: str, known: Collection[str]) -> None:
+    """Raise ConfigError as `check_file_target` does, by the name alone; nothing is imported, and no argument may be a call."""
+    check_name(target.target, allow, key, known)
+    for place, inner in nested(target.arguments, key):
+        raise ConfigError(f"{place}._target_={inner.target}: a file may give only a value here, not a call")
 
 
 def check_aside(value: Any, key: str, allow: Sequence[str]) -> None:
