@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from seg.models.base import SegmentationModel
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
+from seg.models.known import WEIGHTS
 from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
 from seg.models.weights import RGB, Loaded, WeightsFile, load_weights, read_weights, take_channels
 from seg.settings.inputs import local_weights
@@ -52,6 +53,13 @@ def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True
         if file.mean and cfg.model.normalization != "checkpoint":
             say(f"  normalisation: {cfg.model.normalization}; model.normalization=checkpoint keeps the one that these weights learned with")
     loss = build(cfg.loss, cfg.targets.allow, "loss", {"class_counts": data.class_counts})
+    return assemble(cfg, data, network, loss, mean, std)
+
+
+def assemble(
+    cfg: NetworkSettings, data: DatasetInfo, network: nn.Module, loss: Any, mean: Sequence[float], std: Sequence[float]
+) -> SegmentationModel:
+    """The model of the task around a network. loss: None where the model is only used."""
     given = {
         "network": network,
         "loss": loss,
@@ -77,7 +85,7 @@ def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> n
         raise ConfigError(
             f"{key}._target_={target.target}: takes none of classes, num_classes, out_channels; wrap it in a function that does"
         )
-    slots = [name for name in ("encoder_weights", "weights_backbone") if name in signature] or ["weights"] * ("weights" in signature)
+    slots = [name for name in WEIGHTS[:2] if name in signature] or [name for name in WEIGHTS[2:] if name in signature]
     if hub is not None and not slots:
         raise ConfigError(f"model.weights={hub}: {target.target} has no weights by name; set model.weights=null, or to a local file")
     for slot in slots:

@@ -3,7 +3,9 @@
 Plain data and tensors alone, so that it loads with `weights_only=True`.
 """
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,17 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError, DataError
 from seg.core.outputs import whole_file
-from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
-from seg.models.build import build_model
+from seg.models.build import assemble, build_network
+from seg.models.declared import DataRange, DeclaredData, DeclaredTraining, Side, Stride, classes_of, declared
+from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_plain, check_uncalled, without_hub
 from seg.models.settings import TrainedSettings
+from seg.models.tensor_file import read_tensors
 from seg.settings.section import Params
-from seg.settings.targets import check_allowed, nested
 
 FORMAT = 1
+AGAIN = "obtain the file again, or train again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint(Checkpoint):
-    """typed_config: SECTIONS as they were trained with; the others, which do not concern the network, as they are now. So are keys of
-    `trainer` that were not known then.
-    """
+    """settings: what the configuration says of the network, checked. path: of the file."""
 
     settings: TrainedSettings
+    path: Path
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -83,25 +86,42 @@ def bytes_of(content: Any) -> int:
 def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     """Read a checkpoint; DataError where it is missing, not one of ours, or of settings that this version does not take.
 
-    allow: the modules below which its `_target_`s may lie. The file's own list is not trusted.
+    allow: the user's `targets.allow`; see `seg.models.known` for what a file may build. The file's own list is not trusted.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), or name another checkpoint: its file, "
             "or for `seg evaluate` its folder, paths.train"
         ) from None
-    except Exception as error:
-        raise DataError(f"{path}: is not a checkpoint of seg ({' '.join(str(error).split())[:200]})") from None
+    except DataError as error:
+        raise DataError(f"{path}: is not a checkpoint of seg ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {found}); train again with this version")
-    facts = {f.name: content["data"][f.name] for f in fields(DatasetInfo) if f.name in content["data"]}
-    facts["classes"] = [ClassInfo(c["name"], tuple(c["color"])) for c in facts["classes"]]
-    facts.setdefault("settings", content["config"].get("data", {}))  # which older checkpoints tell there alone
-    config, info = content["config"], DatasetInfo(**facts)
-    return LoadedCheckpoint(content["state_dict"], config, info, content["epoch"], content["figures"], _settings(path, config, allow))
+        raise DataError(f"{path}: is not a checkpoint of format {FORMAT} (found {str(found)[:50]}); train again with this version")
+    state, config = content.get("state_dict"), content.get("config")
+    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
+        raise DataError(f"{path}: holds no weights; {AGAIN}")
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: holds no settings; {AGAIN}")
+    try:
+        check_plain({key: value for key, value in content.items() if key != "state_dict"}, str(path))
+        settings = _settings(path, config, allow)
+    except ConfigError as error:
+        raise ConfigError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    facts = declared(DeclaredData, content.get("data"), f"{path}: its facts of the data are damaged", AGAIN)
+    if not len(facts.mean) == len(facts.std) == facts.channels:
+        raise DataError(f"{path}: has {len(facts.mean)} means and {len(facts.std)} deviations for {facts.channels} channels; {AGAIN}")
+    told = facts.model_dump(exclude={"classes", "settings"})
+    trained_on = config.get("data")
+    prepared = facts.settings or (
+        trained_on if isinstance(trained_on, dict) else {}
+    )  # older checkpoints tell there alone how the data were prepared
+    declared(DataRange, prepared.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
+    info = DatasetInfo(**told, classes=classes_of(facts.classes), settings=prepared)
+    training = declared(DeclaredTraining, content, f"{path}: is damaged", AGAIN)
+    return LoadedCheckpoint(state, config, info, training.epoch, training.figures, settings, path)
 
 
 def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
@@ -111,15 +131,45 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
         raise DataError(
             f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
         ) from None
-    built = {"task.model": settings.task.model, "task.metrics": settings.task.metrics, "model.network": settings.model.network}
-    for start, outer in (built | {"loss": settings.loss}).items():
-        for key, target in nested(outer, start):
-            check_allowed(target.target, allow, key)
-    return settings
+    said = f"{path}: its settings are damaged"
+    declared(Stride, settings.model.stride, f"{said}: model.stride", AGAIN)
+    scale = settings.model.scale
+    declared(list[Side], scale if isinstance(scale, list) else [], f"{said}: model.scale", AGAIN)
+    check_aside(settings.loss, "loss", allow)
+    check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
+    check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)
+    check_file_target(settings.model.network, allow, "model.network", NETWORKS)
+    model = settings.model.model_copy(update={"network": without_hub(settings.model.network)})
+    return settings.model_copy(update={"model": model})
 
 
 def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:
-    """The model of a checkpoint, built from its own settings, in evaluation mode."""
-    model = build_model(checkpoint.settings, checkpoint.data, pretrained=False)
-    model.load_state_dict(checkpoint.state_dict)
+    """The model of a checkpoint, built from its own settings without a loss, in evaluation mode. DataError where its weights do not fit."""
+    path = checkpoint.path
+    state = {name: tensor for name, tensor in checkpoint.state_dict.items() if not name.startswith("loss.")}
+    try:
+        with suppress(ConfigError), torch.device("meta"):  # what cannot be built there is built in memory below
+            _refuse_misfits(path, _model(checkpoint).state_dict(), state)
+        model = _model(checkpoint)
+        _refuse_misfits(path, model.state_dict(), state)
+        model.load_state_dict(state)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except (RuntimeError, MemoryError) as error:
+        raise DataError(f"{path}: its network cannot be built ({' '.join(str(error).split())[:200]}); {AGAIN}") from None
     return model.eval()
+
+
+def _model(checkpoint: LoadedCheckpoint) -> SegmentationModel:
+    settings, data = checkpoint.settings, checkpoint.data
+    return assemble(settings, data, build_network(settings, data, None), None, data.mean, data.std)
+
+
+def _refuse_misfits(path: Path, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    for name in sorted(own.keys() | given.keys()):
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (own, given)]
+        if shapes[0] != shapes[1]:
+            there, needed = ("nothing" if shape is None else f"a tensor {shape}" for shape in (shapes[1], shapes[0]))
+            raise DataError(
+                f"{path}: its weights do not fit the network that it names: {name[:100]} is {there}, expected {needed}; {AGAIN}"
+            )

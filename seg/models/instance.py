@@ -48,7 +48,7 @@ class InstanceModel(SegmentationModel):
     def __init__(
         self,
         network: nn.Module,
-        loss: nn.Module,
+        loss: nn.Module | None,
         class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
@@ -58,7 +58,7 @@ class InstanceModel(SegmentationModel):
         super().__init__(mean, std, stride, scale)
         if not isinstance(network, MaskRCNN):
             raise ConfigError(f"model.network: gave a {type(network).__name__}, expected torchvision's MaskRCNN")
-        if not isinstance(loss, TermWeights):
+        if not isinstance(loss, TermWeights | None):
             raise ConfigError("loss: Mask R-CNN brings its own losses; set loss=mask_rcnn, which holds their weights")
         self.network, self.loss = network, loss
         self.first_label = first_label(class_names)
@@ -74,6 +74,7 @@ class InstanceModel(SegmentationModel):
         features = self.network.backbone(x)
         proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
         terms |= self._head_losses(features, proposals, sizes, targets)
+        assert self.loss, "a model that was built to be used alone has no loss"
         weighted: dict[str, Tensor] = self.loss(terms)
         return weighted
 

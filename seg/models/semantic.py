@@ -48,7 +48,7 @@ class SemanticModel(SegmentationModel):
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
+        loss: Loss | None,
         class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
@@ -58,7 +58,7 @@ class SemanticModel(SegmentationModel):
     ) -> None:
         super().__init__(mean, std, stride, scale)
         try:
-            inspect.signature(getattr(loss, "forward", loss)).bind(None, None)
+            inspect.signature(getattr(loss, "forward", loss)).bind(None, None) if loss else None
         except TypeError:
             raise ConfigError(f"loss: {type(loss).__name__} is no loss of logits and class map; choose another, such as loss=ce") from None
         self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
@@ -118,6 +118,7 @@ class SemanticModel(SegmentationModel):
         return terms
 
     def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        assert self.loss, "a model that was built to be used alone has no loss"
         given = self.loss(logits, labels)
         return dict(given) if isinstance(given, dict) else {"main": given}
 

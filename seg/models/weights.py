@@ -9,8 +9,9 @@ import torch
 from segmentation_models_pytorch.encoders._utils import patch_first_conv
 from torch import Tensor, nn
 
-from seg.core.errors import ConfigError
+from seg.core.errors import ConfigError, DataError
 from seg.models.encoder_stages import find_encoder
+from seg.models.tensor_file import read_tensors
 
 WRAPPERS = ("", "module.", "model.", "network.", "model.network.")
 PARTS = ("", "encoder.", "backbone.", "backbone.encoder.", "backbone.body.")
@@ -67,11 +68,11 @@ class Loaded:
 def read_weights(path: Path) -> WeightsFile:
     """A state dict, alone or as `state_dict` or `model`, or one of our checkpoints. ConfigError where it is neither."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except OSError as error:
         raise ConfigError(f"model.weights={path}: cannot be read ({error.strerror})") from None
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"model.weights={path}: expected a file of tensors alone, as torch.save writes a state dict ({reason})") from None
     tensors = _tensors(content)
     if not (isinstance(content, dict) and "format" in content and {"mean", "std"} <= tensors.keys()):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from seg.core.errors import DataError
-from seg.data.sample import ClassInfo
+from seg.models.declared import DeclaredExport, classes_of, declared
 from seg.predict.network import Facts
 
 FORMAT = "1"
+AGAIN = "export the checkpoint again"
+AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size")
 
 Gives = Literal["scores", "classes", "instances"]
 
@@ -73,21 +75,21 @@ class Description:
         """What `to_text` gave; DataError where the file has no such keys, or is of another version."""
         if text.get("seg_format") != FORMAT:
             raise DataError(f"{path}: is not a file that `seg export` of this version wrote; export the checkpoint again")
+        said = f"{path}: its description is damaged"
         try:
-            classes = tuple(ClassInfo(c["name"], tuple(c["color"])) for c in json.loads(text["classes"]))
-            size, minimum = json.loads(text["size"]), json.loads(text["minimum_size"])
-            gives = text["gives"]
-            if gives not in OUTPUTS:
-                raise ValueError(gives)
-            return cls(
-                facts=Facts(text["task"], classes, int(text["channels"]), int(text["stride"]), json.loads(text["data_range"])),
-                gives=gives,
-                size=(int(size[0]), int(size[1])) if size else None,
-                minimum=(int(minimum[0]), int(minimum[1])),
-                model=text["model"],
-                data=text["data"],
-                digest=text["data_digest"],
-                version=text["seg_version"],
-            )
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise DataError(f"{path}: its description is damaged ({type(error).__name__}: {error}); export the checkpoint again") from None
+            content = {key: json.loads(value) if key in AS_JSON else value for key, value in text.items()}
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{said} ({type(error).__name__}: {str(error)[:100]}); {AGAIN}") from None
+        found = declared(DeclaredExport, content, said, AGAIN)
+        if (found.gives == "instances") != (found.task == "instance"):
+            raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
+        return cls(
+            facts=Facts(found.task, tuple(classes_of(found.classes)), found.channels, found.stride, found.data_range),
+            gives=found.gives,
+            size=found.size,
+            minimum=found.minimum_size,
+            model=found.model,
+            data=found.data,
+            digest=found.data_digest,
+            version=found.seg_version,
+        )

@@ -21,6 +21,7 @@ from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
+from seg.models.known import METRICS, check_file_target
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
@@ -57,6 +58,7 @@ def run(cfg: Settings, out: Path) -> float:
     check_columns(settings.groups, [entry.columns for entry in entries])
     names = [c.name for c in data.info.classes]
     given = {"class_names": names, "score_threshold": settings.score_threshold}
+    check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
