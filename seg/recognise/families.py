@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from seg.recognise.guess import Wanted, lies_in
-from seg.recognise.kinds import Role, determines, is_labels, role_of
+from seg.recognise.kinds import Role, are_numbered, determines, is_labels, role_of
 from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
 from seg.recognise.patterns import Places, alike, places_of
@@ -164,6 +164,9 @@ def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
     most = max(len(family.pairs) for family in maps)
     maps = [family for family in maps if len(family.pairs) >= RIVAL * most]
     best = [one for one in maps if all(one is other or _follows(listing, other, one) for other in maps)]
+    classes = [family for family in maps if not are_numbered(family.looks)]
+    if not best and len(classes) == 1:
+        best = classes
     if not best and len({_unnumbered(family) for family in maps}) == 1:
         best = [min(maps, key=lambda family: family.relations[0].change.label[1] + family.relations[0].change.place[1])]
     best.sort(key=lambda family: (family.role == "soft", family.looks[0].kind != "gray", -len(family.pairs)))

@@ -81,6 +81,15 @@ def may_be_ids(looks: Sequence[Look]) -> bool:
     return numbered and len({len(v) for v in values}) > 1 and max(map(len, values)) > 1 and _mean(looks, lambda one: one.single) > 0.95
 
 
+def are_numbered(looks: Sequence[Look]) -> bool:
+    """Whether the values of each image are 1 to n, beside 0 and the void 255, and n differs, as where objects are numbered.
+
+    One may be missing: of an object that others hide.
+    """
+    values = [sorted(v for v in one.labels if isinstance(v, int) and 0 < v < 255) for one in looks]
+    return all(not v or (v[0] == 1 and v[-1] <= len(v) + 1) for v in values) and len({len(v) for v in values}) > 1
+
+
 def determines(one: Sequence[Look], other: Sequence[Look]) -> bool:
     """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`.
 
