@@ -1,6 +1,6 @@
 """How often intervals of figures hold the truth, and how often a comparison of two equally good networks decides between them.
 
-    python benchmarks/intervals.py --sets 1000 --seed 0
+    python benchmarks/intervals.py --sets 400 --seed 0
 
 Images are drawn from a large population of which the figures are known, and two networks see them that are as good as each other: an
 image that is hard for one is hard for the other, too. Of each set of images an interval of 95 % is made as `seg evaluate` does, and one of
@@ -24,7 +24,7 @@ Figure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", type=int, default=1000)
+    parser.add_argument("--sets", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, nargs="+", default=[5, 10, 20, 30])
     parser.add_argument("--figures", nargs="+", default=list(POPULATIONS), choices=list(POPULATIONS), metavar="FIGURE")

@@ -76,5 +76,5 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) 
     data = make_config().data
     classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
     out = tmp_path_factory.mktemp("data") / "prepared"
-    prepare(Shapes(12, 48, 0, classes), "shapes", classes, Division.of(data), None, out, 1, "none")
+    prepare(Shapes(12, 48, 0, classes), "shapes", classes, Division.of(data), None, out, 1, "none", data.plain())
     return out

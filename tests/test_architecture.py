@@ -17,7 +17,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 FLOORS = (
     {"core"},
-    {"settings", "project"},
+    {"settings"},
     {"data", "runtime"},
     {"raw", "loading"},
     {"augment", "metrics", "models", "sources"},

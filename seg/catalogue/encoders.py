@@ -58,7 +58,7 @@ def _described(names: Sequence[str], known: dict[str, Description]) -> Iterator[
     until = time.monotonic() + TOGETHER
     started = False
     for name in names:
-        if name in known:
+        if name in known and (known[name].remark != NO_TIME or len(names) > 1):
             yield known[name]
         elif started and time.monotonic() > until:
             yield Description(name, None, (), NO_TIME)

@@ -76,7 +76,7 @@ def _value(option: Option) -> str:
 
 def _text(option: Option) -> str:
     choices = f": {', '.join(option.choices)}" if option.choices else ""
-    return option.text + choices + ("" if option.default is None else f" (default: {option.default})")
+    return option.text + choices + ("" if option.default in (None, ()) else f" (default: {option.default})")
 
 
 def _rows(rows: Sequence[tuple[str, str]], gap: str = "  ") -> str:

@@ -38,11 +38,14 @@ def parse(command: Command, given: Sequence[str]) -> Parsed:
         option = next((one for one in (HELP, *command.options) if name in one.names), None)
         if option is None:
             raise _unknown(command, word, words)
-        value = _value(command, option, name, text if equals else None, words)
-        if option.choices and value not in option.choices:
-            raise wrong(command, f"{name} {value}: {did_you_mean(value, option.choices, 'expected one of')}")
+        text = _value(command, option, name, text if equals else None, words)
+        if option.choices and text not in option.choices:
+            raise wrong(command, f"{name} {text}: {did_you_mean(text, option.choices, 'expected one of')}")
+        value: Any = text
+        if option.many:
+            value = [*parsed.options.get(option.attribute, ()), value]
         parsed.options[option.attribute] = True if option.value is None else value
-        parsed.typed.extend([name] if option.value is None else [name, value])
+        parsed.typed.extend([name] if option.value is None else [name, text])
     for option in command.options:
         if option.apart and {option.attribute, option.apart} <= parsed.options.keys():
             other = next(one for one in command.options if one.attribute == option.apart)
@@ -77,7 +80,7 @@ def values_of(command: Command, parsed: Parsed) -> dict[str, Any]:
             values[option.attribute] = True
         else:
             try:
-                values[option.attribute] = option.convert(given)
+                values[option.attribute] = [option.convert(one) for one in given] if option.many else option.convert(given)
             except ValueError as error:
                 raise wrong(command, f"{option.names[-1]} {given}: expected {error}") from None
     return values | _positionals(command, words, parsed.options)

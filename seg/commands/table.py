@@ -39,7 +39,7 @@ class Option:
     """Words with dashes. attribute: of the stage's Arguments. value: the name of its value in the help; None for a switch.
 
     lone: what the option means without a value; None where it needs one. choices: its values; empty for any. apart: the attribute of an
-    option that excludes this one.
+    option that excludes this one. many: it may be given several times, and its values are a list.
     An option without text is taken, and left out of the help.
     """
 
@@ -52,6 +52,7 @@ class Option:
     choices: tuple[str, ...] = ()
     convert: Callable[[str], Any] = str
     apart: str | None = None
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,16 @@ _COMMANDS = (
         options=(
             Option("name", ("--name",), "the name of conf/data/<name>.yaml; the folder's own name if left out", value="NAME"),
             Option("format", ("--as",), "the option of conf/data to take it for, where several fit", value="FORMAT"),
+            Option("images", ("--images",), "the folder of the images, below FOLDER, where several fit; may hold *", value="PLACE"),
+            Option("labels", ("--labels",), "the folder or file of the labels, below FOLDER, where several fit; may hold *", value="PLACE"),
+            Option(
+                "settings",
+                ("--set",),
+                "a key of data.source or data.split, as in --set source.boxes=true; may be given several times",
+                value="KEY=VALUE",
+                default=(),
+                many=True,
+            ),
             Option("force", ("--force",), "replace conf/data/<name>.yaml"),
         ),
     ),

@@ -1,12 +1,14 @@
 """conf/ and overrides -> plain data; every mistake becomes one line with the nearest right name."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -110,10 +112,21 @@ def _values(override: Override) -> list[str]:
 
 def _composed(conf: Path, overrides: list[str]) -> DictConfig:
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
+        with _hydra_of_its_own(), initialize_config_dir(str(conf), version_base="1.3"):
             return hydra_compose("config", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from None
+
+
+@contextmanager
+def _hydra_of_its_own() -> Iterator[None]:
+    """Without the one that the process has, as within a command that Hydra started, or in somebody's notebook; it comes back."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def plain(config: DictConfig, resolve: bool = True) -> Params:

@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from seg.configure.template import conf_of
 from seg.core.errors import ConfigError, did_you_mean
-from seg.project.template import conf_of
 from seg.settings.section import Params, leaves
 
 BESIDE = ("targets", "paths", "runtime.progress")

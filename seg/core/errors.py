@@ -28,7 +28,9 @@ class DiskFullError(InputError):
 class DataError(InputError):
     """A mistake in the data: a file that is missing, unreadable, or contradicts another.
 
-    kind: the slug by which the doctor groups it; docs/reference.md lists all.
+    Args:
+        message: One line that names the file.
+        kind: The slug by which the doctor groups it. docs/reference.md lists all.
     """
 
     def __init__(self, message: str, *, kind: str = "bad-data") -> None:

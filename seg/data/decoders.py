@@ -1,6 +1,6 @@
-"""Bytes of PNG, JPEG, WebP, BMP (through OpenCV) and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
+"""Bytes of PNG, JPEG, WebP, BMP (through OpenCV), GIF and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from zlib import crc32
@@ -13,6 +13,8 @@ from seg.core.errors import DataError
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
+MOST_PIXELS = 2**29
+"""Of an image that is read at once. A PNG of one megabyte may have a thousand million of them."""
 PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
 
 
@@ -22,7 +24,8 @@ class Decoded:
 
     pixels: (H, W, C) of whole numbers or floats; values of 1, 2 or 4 bits are spread over 0..255. color: the first three
     channels are red, green, blue. alpha: the last channel is opacity. step: what lies between one stored value and the next.
-    spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white.
+    spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white. orientation: the
+    file's Orientation tag, by which the pixels were turned; 1 is upright. nodata: the value that stands for no measurement.
     """
 
     pixels: np.ndarray
@@ -31,6 +34,8 @@ class Decoded:
     step: int = 1
     spacing: tuple[float, float] | None = None
     inverted: bool = False
+    orientation: int = 1
+    nodata: float | None = None
 
 
 def cut_off(path: Path) -> DataError:
@@ -39,6 +44,42 @@ def cut_off(path: Path) -> DataError:
 
 def unreadable(path: Path) -> DataError:
     return DataError(f"{path}: is not a readable image; {MEND}", kind="unreadable-file")
+
+
+def refuse_large(height: int, width: int, path: Path) -> None:
+    """DataError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
+    most = int(os.environ.get("SEG_MAX_PIXELS", "").strip() or MOST_PIXELS)
+    if height * width > most:
+        raise DataError(
+            f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; cut it into tiles, or, if it is meant, "
+            f"set the environment variable SEG_MAX_PIXELS={height * width}",
+            kind="pixel-type",
+        )
+
+
+def _declared_size(data: bytes) -> tuple[int, int]:
+    """Height and width as the header has them; (0, 0) where it does not say."""
+    if data[:8] == PNG:
+        return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+    if data[:2] == b"BM":
+        width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
+        return height, width
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data)
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[27:30], "little"), 1 + int.from_bytes(data[24:27], "little")
+    return 0, 0
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Of the frame header (ITU T.81, B.2.2)."""
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[position + 5 : position + 7]), int.from_bytes(data[position + 7 : position + 9])
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return 0, 0
 
 
 def is_tiff(data: bytes) -> bool:
@@ -50,10 +91,12 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
     """An array (H, W) or (H, W, C) of numbers that numpy.save wrote."""
     try:
         pixels = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # of the header's grammar, of the memory that it declares, of what is missing behind it
         if "Object arrays" in str(error):
             raise DataError(
-                f"{path}: holds Python objects, expected numbers; save it as an array of a numeric type", kind="pixel-type"
+                f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
+                "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)",
+                kind="pixel-type",
             ) from None
         raise cut_off(path) from None
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
@@ -68,8 +111,9 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
 
 
 def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """PNG, JPEG, WebP or BMP. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
+    """PNG, JPEG, WebP or BMP, of a size that is looked at before anything is decoded. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
     _refuse_cut(data, path)
+    refuse_large(*_declared_size(data), path)
     step = 1
     plain = True  # 8 bit without alpha
     if data[:8] == PNG:
@@ -77,9 +121,11 @@ def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
         plain = data[24] <= 8 and data[25] in (0, 2, 3) and b"tRNS" not in data[: data.find(b"IDAT")]
     elif data[:4] == b"RIFF":
         plain = not (data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and data[20] & 0x10))
+    orientation = _orientation(data)
     if channels in (1, 3) and plain:
         flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
-        return Decoded(np.atleast_3d(_imdecode(data, cv2.IMREAD_ANYDEPTH | flag, path)), color=channels == 3, step=step)
+        pixels = np.atleast_3d(_imdecode(data, cv2.IMREAD_ANYDEPTH | flag, path))
+        return Decoded(pixels, color=channels == 3, step=step, orientation=orientation)
     pixels = _imdecode(data, cv2.IMREAD_UNCHANGED, path)
     if pixels.ndim == 2:
         decoded = Decoded(pixels[:, :, None], step=step)
@@ -89,9 +135,24 @@ def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
         decoded = Decoded(np.ascontiguousarray(pixels[..., [0, 3]]), alpha=True)
     else:
         decoded = Decoded(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA), color=True, alpha=True)
-    if orientation := _orientation(data):  # OpenCV leaves an unchanged image as it lies in the file
-        return Decoded(upright(decoded.pixels, orientation), decoded.color, decoded.alpha, decoded.step)
-    return decoded
+    if orientation == 1:
+        return decoded
+    # OpenCV leaves an unchanged image as it lies in the file
+    return replace(decoded, pixels=upright(decoded.pixels, orientation), orientation=orientation)
+
+
+def decode_gif(data: bytes, path: Path) -> Decoded:
+    """A GIF of one frame: (H, W, 3) RGB, or (H, W, 4) where it has transparent pixels."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise DataError(
+                    f"{path}: has {frames} frames, expected one; save each as a PNG of its own, with its labels", kind="pixel-type"
+                )
+            alpha = "transparency" in image.info
+            return Decoded(np.array(image.convert("RGBA" if alpha else "RGB")), color=True, alpha=alpha)
+    except (OSError, ValueError, SyntaxError, EOFError):
+        raise cut_off(path) from None
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -118,13 +179,15 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
 
 
 def _orientation(data: bytes) -> int:
-    if not (data[:2] == b"\xff\xd8" or b"eXIf" in data or b"EXIF" in data):
-        return 0
+    head = data[: _jpeg_header(data)] if data[:2] == b"\xff\xd8" else data
+    if not (b"Exif\0" in head or b"eXIf" in head or b"EXIF" in head):
+        return 1
     try:
         with Image.open(BytesIO(data)) as image:
-            return int(image.getexif().get(EXIF_ORIENTATION, 0))
+            found = int(image.getexif().get(EXIF_ORIENTATION, 1))
+            return found if 1 <= found <= 8 else 1
     except (OSError, ValueError, SyntaxError, TypeError):
-        return 0
+        return 1
 
 
 def _refuse_cut(data: bytes, path: Path) -> None:

@@ -8,18 +8,18 @@ import numpy as np
 from PIL import Image
 
 from seg.core.errors import DataError
-from seg.data.decoders import MEND, NPY, Decoded, decode_npy, decode_opencv, is_tiff, unreadable
+from seg.core.textfile import read_file
+from seg.data.decoders import MEND, NPY, Decoded, decode_gif, decode_npy, decode_opencv, is_tiff, unreadable
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".npy")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
+VOLUMES = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".dcm": "DICOM", ".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD"}
+MAX_WHOLE = 2**31 - 1
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow have it
 
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; DataError where it is missing or empty."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+    data = read_file(path)
     if not data:
         raise DataError(f"{path}: is an empty file; {MEND}", kind="unreadable-file")
     return data
@@ -36,7 +36,21 @@ def decode(data: bytes, path: Path, channels: int | None) -> Decoded:
         from seg.data.tiff import decode_tiff  # takes a while to import, and few data sets need it
 
         return decode_tiff(data, path, channels)
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return decode_gif(data, path)
+    if data[128:132] == b"DICM" or data[344:347] in (b"n+1", b"ni1"):
+        kind = "DICOM" if data[128:132] == b"DICM" else "NIfTI"
+        raise DataError(f"{path}: is a {kind} file, expected an image; {slice_advice(path.name)}", kind="pixel-type")
     return decode_opencv(data, path, channels)
+
+
+def slice_advice(name: str) -> str:
+    """How a volume becomes images."""
+    load = f"v = pydicom.dcmread('{name}').pixel_array" if name.lower().endswith(".dcm") else f"v = nibabel.load('{name}').get_fdata()"
+    return (
+        f"save each slice of images and labels as a file of its own, as in Python: {load}; "
+        "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
+    )
 
 
 def to_channels(decoded: Decoded, channels: int, path: Path) -> np.ndarray:
@@ -71,7 +85,11 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
     A palette image is refused: its indices are lost on decoding, and palettes differ from file to file; see `decode_palette`. fix:
     what the error of such a file advises.
     """
-    decoded = decode(data, path, None)
+    return index_of(decode(data, path, None), path, fix)
+
+
+def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
+    """The same of a decoded image; whole numbers that are stored as floats become integers."""
     values = decoded.pixels
     if decoded.alpha and (values[..., -1] == np.iinfo(values.dtype).max).all():
         values = values[..., :-1]
@@ -87,15 +105,22 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
     if decoded.inverted:
         values = np.iinfo(values.dtype).max - values
     if values.dtype.kind == "f":
-        raise DataError(
-            f"{path}: has {values.dtype} pixels, expected whole numbers; save the label maps with 8 or 16 bit integers", kind="pixel-type"
-        )
+        whole = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)
+        if (odd := (whole != np.rint(whole)) | (np.abs(whole) > MAX_WHOLE)).any():
+            raise DataError(
+                f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; save the label maps with 8 or 16 bit",
+                kind="pixel-type",
+            )
+        values = whole.astype(np.int32)
     return values // decoded.step if decoded.step > 1 else values
 
 
-def decode_color(data: bytes, path: Path) -> np.ndarray:
-    """Encoded bytes -> (H, W, 3) uint8 RGB colours; palettes are resolved, gray becomes a colour, 16 bits that hold 8 become 8."""
-    colors = to_channels(decode(data, path, 3), 3, path)
+def decode_color(data: bytes, path: Path, decoded: Decoded | None = None) -> np.ndarray:
+    """Encoded bytes -> (H, W, 3) uint8 RGB colours; palettes are resolved, gray becomes a colour, 16 bits that hold 8 become 8.
+
+    decoded: of the data, where it is known already.
+    """
+    colors = to_channels(decoded or decode(data, path, 3), 3, path)
     if colors.dtype == np.uint8:
         return colors
     if colors.dtype == np.uint16 and not (colors % 257).any():  # 8 bit, spread over 16

@@ -30,7 +30,13 @@ Label = int | str | Color
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
-    """A class as people name and draw it; its index is its place in the list. labels: what raw data calls it, if not the usual."""
+    """A class, as people name it and draw it. Its index is its place in the class list.
+
+    Attributes:
+        name: The name in tables and pictures.
+        color: Red, green and blue, 0 to 255 each.
+        labels: The values, names or colours that raw data has for the class. Empty: the class index, the name or the colour.
+    """
 
     name: str
     color: Color
@@ -45,11 +51,13 @@ Range = Sequence[float] | str | None
 class Sample:
     """An image with its label maps; boxes, masks and RLE are derived from the maps (see `seg.data.labelmaps`).
 
-    image: (H, W, C) uint8; RGB when C == 3.
-    semantic: (H, W) uint8 class index; 255 = ignore.
-    instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
-    categories: (N,) int32 class index of instance id i + 1.
-    crowd: (N,) bool, True for a region of uncounted instances.
+    Attributes:
+        image_id: The name of the image. It is unique in its split.
+        image: (H, W, C) uint8; RGB when C == 3.
+        semantic: (H, W) uint8 class index; 255 = ignore.
+        instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
+        categories: (N,) int32 class index of instance id i + 1.
+        crowd: (N,) bool, True for a region of uncounted instances.
     """
 
     image_id: str
@@ -95,11 +103,17 @@ def validate(sample: Sample, num_classes: int) -> None:
 
 @dataclass(slots=True)
 class Prediction:
-    """What a model says of one image, at the image's own size.
+    """The answer of a model for one image, at the image's own size.
 
-    semantic: (H, W) uint8 class index, or None. confidence: (H, W) uint16, that class's probability in 1/65535, or None.
-    Instances, best first: scores (N,) float32, categories (N,) int32, boxes (N, 4) float32 xyxy half-open pixels,
-    masks N times COCO RLE.
+    A semantic model fills the class map, an instance model the instances, which come best first.
+
+    Attributes:
+        semantic: (H, W) uint8 class index of each pixel, or None.
+        confidence: (H, W) uint16, the probability of that class in 1/65535, or None.
+        scores: (N,) float32 in 0..1, from high to low.
+        categories: (N,) int32 class index of each instance.
+        boxes: (N, 4) float32 xyxy, half-open, in pixels.
+        masks: N masks as compressed COCO RLE: `{"size": [H, W], "counts": bytes}`.
     """
 
     semantic: np.ndarray | None = None

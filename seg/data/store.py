@@ -1,6 +1,6 @@
 """The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split. `seg.storing.write` writes it.
 
-dataset.json                     schema version, task, classes, channels, counts, statistics, digest
+dataset.json                     schema version, task, classes, channels, counts, statistics, digest, settings
 {train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
 {train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
@@ -13,7 +13,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,17 @@ from seg.core.errors import DataError
 from seg.data.imagefile import decode_image, decode_index, read_bytes
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
-from seg.data.sample import ClassInfo, Sample, no_instances
+from seg.data.sample import ClassInfo, Range, Sample, no_instances
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
     """A row of a manifest: an image that is stored. `file` is relative to the split's images/.
 
-    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. columns: what the user's
-    table says of the image, by column.
+    sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. spacing: height and width of
+    a pixel in micrometres, as `0.25 0.5`; empty where the file does not say. columns: what the user's table says of the image, by column.
     """
 
     image_id: str
@@ -42,7 +42,16 @@ class ManifestEntry:
     num_instances: int
     sha256: str
     phash: str
+    spacing: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in micrometres, where known."""
+        if not self.spacing:
+            return None
+        height, width = map(float, self.spacing.split())
+        return height, width
 
 
 OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name != "columns")
@@ -59,7 +68,7 @@ class ClassCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """dataset.json. mean, std: a channel's, 0..255, in the training split."""
+    """dataset.json. mean, std: a channel's, 0..255, in the training split. settings: the section `data` that it was prepared with."""
 
     name: str
     task: str
@@ -70,6 +79,12 @@ class DatasetInfo:
     splits: dict[str, dict[str, Any]]
     digest: str
     statistics: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def range(self) -> Range:
+        """The values of images deeper than 8 bit that became 0 and 255."""
+        return self.settings.get("range")
 
     @property
     def class_counts(self) -> ClassCounts:
@@ -107,7 +122,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     path = folder / "manifest.csv"
     try:
         with open(path, newline="") as file:
-            return [
+            entries = [
                 ManifestEntry(
                     r["image_id"],
                     r["file"],
@@ -116,12 +131,26 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
                     int(r["num_instances"]),
                     r["sha256"],
                     r["phash"],
+                    r["spacing"],
                     {name: value for name, value in r.items() if name not in OWN_COLUMNS},
                 )
                 for r in csv.DictReader(file)
             ]
     except OSError:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}: {str(error)[:100]}); run `seg prepare` again") from None
+    _refuse_outside(entries, path)
+    return entries
+
+
+def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:
+    """DataError where an id or a file's name leads out of the folder: a manifest may have been made by someone else."""
+    for entry in entries:
+        for name in (entry.image_id, entry.file):
+            place = PurePosixPath(name)
+            if not name or place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name or len(name) > 1000:
+                raise DataError(f"{path}: names the image {name[:100]!r}, which is no place in this folder; run `seg prepare` again")
 
 
 def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:

@@ -14,14 +14,16 @@ import tifffile
 from defusedxml import ElementTree
 
 from seg.core.errors import DataError
-from seg.data.decoders import MEND, Decoded, cut_off, unreadable, upright
+from seg.data.decoders import MEND, Decoded, cut_off, refuse_large, unreadable, upright
 
-WHITE_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 2, 3, 5, 6, 8
+WHITE_IS_ZERO, GRAY, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
+SEPARATE = 2  # of the tag PlanarConfiguration
 JPEG = (6, 7)
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes
 PRIVATE = 32768  # the first of the tags that programs may use as they like
 UNSPECIFIED = 0  # of the tag ExtraSamples
-ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, GDAL_NODATA = 274, 282, 283, 296, 42113
+PRINTED = 10.0  # micrometres from which on a pixel by the resolution tags alone is one of a print, of 72 to 2400 dots an inch
 MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns"), 1.0) | {
     "nm": 1e-3,
     "mm": 1e3,
@@ -43,6 +45,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     with one_line_errors(path), tifffile.TiffFile(BytesIO(data)) as file:
         series = only_series(file, len(data), path)
         page = series.keyframe
+        refuse_large(int(np.prod(series.shape, dtype=object)) // 4, 1, path)  # as many as an image of four channels has
         by_opencv = is_left_to_opencv(page)
         pixels = _by_opencv(data, path) if by_opencv else channels_last(series.asarray(maxworkers=1), series, channels, path)
         return as_decoded(pixels, page, _spacing(file, page))
@@ -64,7 +67,16 @@ def only_series(file: Any, length: int, path: Path) -> Any:
     """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
     series = _only_series(file.series, path)
     _refuse_missing(series, length, path)
+    _decode_planes_as_gray(series.keyframe)
     return series
+
+
+def _decode_planes_as_gray(page: Any) -> None:
+    """Let tifffile take each JPEG of a plane for gray, which it is: of an image in RGB it would look for three colours in it."""
+    if page.planarconfig == SEPARATE and page.compression in JPEG and page.photometric == RGB:
+        page.photometric = GRAY
+        _ = page.decode  # made of the tags when it is first used, and kept
+        page.photometric = RGB
 
 
 def is_left_to_opencv(page: Any) -> bool:
@@ -126,7 +138,7 @@ def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | Non
     if orientation in (5, 6, 7, 8) and spacing:
         spacing = spacing[::-1]
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return Decoded(upright(pixels, orientation), color, alpha, step, spacing, inverted)
+    return Decoded(upright(pixels, orientation), color, alpha, step, spacing, inverted, orientation, _nodata(page))
 
 
 def _has_alpha(page: Any, pixels: np.ndarray) -> bool:
@@ -137,6 +149,14 @@ def _has_alpha(page: Any, pixels: np.ndarray) -> bool:
     if page.photometric != RGB or pixels.shape[2] != 4 or pixels.dtype.kind != "u":
         return False
     return bool((pixels[..., 3] == np.iinfo(pixels.dtype).max).all())
+
+
+def _nodata(page: Any) -> float | None:
+    """The value that GDAL wrote for no measurement; it is text."""
+    try:
+        return float(str(page.tags.valueof(GDAL_NODATA, "")).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _by_opencv(data: bytes, path: Path) -> np.ndarray:
@@ -196,7 +216,7 @@ def _spacing(file: Any, page: Any) -> tuple[float, float] | None:
     if unit not in MICROMETRES or not all(r and all(r) for r in resolutions):
         return None
     height, width = (MICROMETRES[unit] * below / above for above, below in resolutions)
-    return height, width
+    return (height, width) if file.is_imagej or max(height, width) < PRINTED else None
 
 
 def _length(element: Any, name: str) -> float | None:

@@ -41,26 +41,31 @@ class Detail(Protocol):
         ...
 
 
-def detail_of(metrics: Metrics, class_names: Sequence[str], settings: Evaluate) -> Detail:
-    """The detail of the task whose figures `metrics` are."""
+def detail_of(
+    metrics: Metrics, class_names: Sequence[str], settings: Evaluate, spacings: Mapping[str, tuple[float, float] | None] | None = None
+) -> Detail:
+    """The detail of the task whose figures `metrics` are. spacings: of each image, height and width of a pixel in micrometres, where known;
+    distances are in micrometres where all have one, else in pixels."""
     if isinstance(metrics, InstanceMetrics):
         return InstanceDetail(metrics, settings.score_threshold, settings.size_bins)
     boundary = BoundaryOptions(settings.boundary.width, settings.boundary.tolerance) if settings.boundary else None
-    return PixelDetail(class_names, PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins))
+    known = {image_id: size for image_id, size in (spacings or {}).items() if size is not None}
+    pixels = PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins)
+    return PixelDetail(class_names, pixels, known if len(known) == len(spacings or {}) else {})
 
 
 class PixelDetail:
     """Boundaries, surfaces and calibration of class maps."""
 
-    def __init__(self, class_names: Sequence[str], pixels: PixelMetrics) -> None:
-        self.class_names, self.pixels = class_names, pixels
+    def __init__(self, class_names: Sequence[str], pixels: PixelMetrics, spacings: Mapping[str, tuple[float, float]]) -> None:
+        self.class_names, self.pixels, self.spacings = class_names, pixels, spacings
         self.order: dict[str, int] = {}
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
         rows = []
         for truth, (height, width), image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
             self.order[image_id] = len(self.order)
-            rows.append(self.pixels.update(truth[:height, :width].cpu().numpy(), prediction))
+            rows.append(self.pixels.update(truth[:height, :width].cpu().numpy(), prediction, self.spacings.get(image_id)))
         return rows
 
     def figures(self) -> dict[str, float]:

@@ -21,9 +21,15 @@ from seg.data.sample import IGNORE, Sample
 class Batch:
     """Samples as tensors, padded at the right and bottom to one size.
 
-    images: (B, C, H, W) uint8. semantic: (B, H, W) uint8, 255 where padded. instances: B id maps (H, W, L) int32.
-    categories: B times (N,) int32. crowd: B times (N,) bool. boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an
-    id without a pixel; `collate` derives them from the id maps. sizes: B times (height, width) before padding.
+    Attributes:
+        images: (B, C, H, W) uint8 as stored, 0 where padded.
+        semantic: (B, H, W) uint8 class index, 255 where padded.
+        instances: B id maps (H, W, L) int32; 0 = none.
+        categories: B times (N,) int32 class index.
+        crowd: B times (N,) bool.
+        boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an id without a pixel. They come from the id maps.
+        sizes: B times (height, width) in pixels before padding.
+        image_ids: B names.
     """
 
     images: Tensor
@@ -39,7 +45,12 @@ class Batch:
         return len(self.image_ids)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on a device."""
+        """The same batch on a device.
+
+        Args:
+            device: A torch.device, or its name.
+            non_blocking: Whether to copy from pinned memory while the host goes on.
+        """
 
         def move(t: Tensor) -> Tensor:
             return t.to(device, non_blocking=non_blocking)
@@ -56,7 +67,14 @@ class Batch:
         )
 
     def split(self, most: int) -> list[Batch]:
-        """The same images in order, in parts of at most `most` whose sizes differ by one at most; they keep the batch's padding."""
+        """Cut the batch into parts, in order. The parts keep the padding of the batch.
+
+        Args:
+            most: The largest number of images of a part.
+
+        Returns:
+            The parts. Their numbers of images differ by one at most.
+        """
         count = -(-len(self) // most)
         bounds = [len(self) * i // count for i in range(count + 1)]
         return [Batch(*(getattr(self, f.name)[start:stop] for f in fields(self))) for start, stop in pairwise(bounds)]

@@ -13,7 +13,13 @@ from seg.loading.batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class ImageScore:
-    """One image's figures, a table's columns. `by` names the one that orders images from worst to best (NaN: left out)."""
+    """The figures of one image.
+
+    Attributes:
+        image_id: The name of the image.
+        by: The figure that orders images from worst to best. An image where it is NaN is left out of the order.
+        figures: {figure: value}, the columns of per_image.csv.
+    """
 
     image_id: str
     by: str
@@ -25,18 +31,33 @@ class ImageScore:
 
 
 class Metrics(Protocol):
-    """Streaming figures of a task: a state that grows by batches, and that the states of all ranks make whole."""
+    """The figures of a task. The state grows batch by batch, and the states of several ranks can be joined."""
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
-        """Count a batch; returns each image's own score."""
+        """Count a batch.
+
+        Args:
+            batch: Images with their labels, on any device.
+            predictions: One for each image, in the same order.
+
+        Returns:
+            The figures of each image.
+
+        Raises:
+            ValueError: A prediction has no output of this task, or an image was counted before.
+        """
         ...
 
     def state(self) -> Tensor:
-        """Everything seen, as a tensor (n,) that another rank can be sent; n may differ from rank to rank."""
+        """Everything seen, as a tensor (n,) that can be sent to another rank. n may differ from rank to rank."""
         ...
 
     def load_states(self, states: Sequence[Tensor]) -> None:
-        """Take the states of all ranks, in their order, for one's own: the figures are then those of one process that saw all."""
+        """Replace the own state by the states of all ranks. The figures are then those of one process that saw all images.
+
+        Args:
+            states: What `state` gave on each rank, in the order of the ranks.
+        """
         ...
 
     def figures(self) -> dict[str, float]:
@@ -44,9 +65,17 @@ class Metrics(Protocol):
         ...
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The headline figures of R data sets in which image i of `image_ids` occurs weights[r, i] times: {name: (R,)}.
+        """The headline figures of R resampled data sets.
 
-        weights: (R, len(image_ids)) float64, whole numbers. All images must have been seen by this process. KeyError for another.
+        Args:
+            image_ids: Images that this process has seen.
+            weights: (R, len(image_ids)) float64, whole numbers: how often each data set holds each image.
+
+        Returns:
+            {figure: (R,) float64}, with the names of `figures`.
+
+        Raises:
+            KeyError: This process has not seen an image.
         """
         ...
 

@@ -17,11 +17,14 @@ Size = tuple[int, int]
 
 
 class SegmentationModel(nn.Module, ABC):
-    """A network behind the seam.
+    """The interface of all tasks: a network with normalisation, scaling and padding around it. Extend it for a task of your own.
 
-    mean, std: a channel's, in the units of the stored image (0..255). stride: the network takes multiples of it.
-    scale: the network sees images at this share of their size; or so that their shorter side has the first of two numbers
-    of pixels, but the longer side not more than the second.
+    Args:
+        mean: Mean of each channel, in the units of the stored image (0..255).
+        std: Standard deviation of each channel, in the same units.
+        stride: Pixels. The network receives images whose sides are multiples of it.
+        scale: The share of its size at which the network sees an image. Or two numbers of pixels (shorter, longer): the image is
+            scaled until its shorter side has the first or its longer side has the second, whichever comes first.
     """
 
     mean: Tensor
@@ -35,39 +38,74 @@ class SegmentationModel(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named terms, each a scalar; their sum is minimised."""
+        """The losses of a batch.
+
+        Args:
+            batch: A batch on the device of the model.
+
+        Returns:
+            Named terms, each a scalar float32. Training minimises their sum.
+        """
 
     @abstractmethod
     def predict(self, images: Tensor) -> list[Prediction]:
-        """Images (B, C, H, W) uint8, as stored -> one Prediction an image, of the same size."""
+        """Predict images.
+
+        Args:
+            images: (B, C, H, W) uint8 as stored, on the device of the model.
+
+        Returns:
+            One prediction for each image, of the same height and width.
+        """
 
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, C, H, W) uint8 -> what the network attends to, to be looked at: {name: (B, H, W) float in 0..1}.
+        """Maps that show where the network looks.
 
-        Empty for networks that have nothing to show.
+        Args:
+            images: (B, C, H, W) uint8 as stored.
+
+        Returns:
+            {name: (B, H, W) float in 0..1}; empty for a network without such maps.
         """
         return {}
 
     @property
     @abstractmethod
     def body(self) -> nn.Module:
-        """The part of the network that sees whole images: a batch of them, as `network_input` gives it, is all that it takes."""
+        """The part of the network that sees whole images. Its only argument is a batch as `network_input` gives it."""
 
     def check_body(self, given: Any, size: Size) -> None:
-        """Raise ConfigError where what `body` gives for images of `size` is not what the model goes on with."""
+        """Check the output of `body` before a training.
+
+        Args:
+            given: The output of `body`.
+            size: (height, width) in pixels of the images that `body` saw.
+
+        Raises:
+            ConfigError: The model cannot go on with this output.
+        """
 
     def start_epoch(self, epoch: int) -> None:
-        """What a training tells before each epoch, counted from 0."""
+        """Prepare for an epoch. The training calls it before each epoch.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+        """
 
     def learned(self, given: Any) -> Any:
-        """Of what `body` gives, that on which the losses depend."""
+        """The part of the output of `body` on which the losses depend."""
         return given
 
     def network_input(self, images: Tensor, sizes: Sequence[Size] | None = None) -> tuple[Tensor, list[Size]]:
-        """Images as stored -> float input, normalised, scaled, padded to the stride; and each one's size before padding.
+        """Normalise and scale images, and pad them at the right and bottom to multiples of the stride.
 
-        sizes: (height, width) of each image where the batch was padded; then each is scaled by itself, and what pads it is
-        0. Else all are whole, and the padding repeats the edge. Both pad at the right and bottom.
+        Args:
+            images: (B, C, H, W) uint8 as stored.
+            sizes: (height, width) of each image where the batch is padded. Then each image is scaled by itself and padded with 0.
+                None: all images are whole, and the padding repeats the edge.
+
+        Returns:
+            The input of the network (B, C, h, w) float32, and the (height, width) of each image in it without padding.
         """
         x = (images.float() - self.mean) / self.std
         full = (images.shape[-2], images.shape[-1])
@@ -92,9 +130,15 @@ class SegmentationModel(nn.Module, ABC):
 
 
 def scaled_size(height: Any, width: Any, scale: Scale) -> tuple[Any, Any]:
-    """The (height, width) at which a network with this `scale` sees an image, rounded half up, at least 1.
+    """The size at which a network with this `scale` sees an image.
 
-    The sides are ints, or stand for them while a network is exported: torch.SymInt, or tensors. So whole numbers are all that is used.
+    Args:
+        height: Pixels of the image: an int, or, while a network is exported, a torch.SymInt or a tensor.
+        width: As height.
+        scale: See `SegmentationModel`.
+
+    Returns:
+        (height, width), rounded half up, at least 1.
     """
     if isinstance(scale, Sequence):
         shorter, longer = scale

@@ -115,6 +115,9 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     facts = declared(DeclaredData, content.get("data"), f"{path}: its facts of the data are damaged", AGAIN)
     if not len(facts.mean) == len(facts.std) == facts.channels:
         raise DataError(f"{path}: has {len(facts.mean)} means and {len(facts.std)} deviations for {facts.channels} channels; {AGAIN}")
+    if facts.settings is None:
+        facts.settings = config.get("data") if isinstance(config.get("data"), dict) else {}  # where older checkpoints tell them
+    declared(DataRange, facts.settings.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
     info = DatasetInfo(**facts.model_dump(exclude={"classes"}), classes=classes_of(facts.classes))
     training = declared(DeclaredTraining, content, f"{path}: is damaged", AGAIN)
     return LoadedCheckpoint(state, config, info, training.epoch, training.figures, settings, path)
@@ -127,11 +130,10 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
         raise DataError(
             f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
         ) from None
-    said, data = f"{path}: its settings are damaged", config.get("data")
+    said = f"{path}: its settings are damaged"
     declared(Stride, settings.model.stride, f"{said}: model.stride", AGAIN)
     scale = settings.model.scale
     declared(list[Side], scale if isinstance(scale, list) else [], f"{said}: model.scale", AGAIN)
-    declared(DataRange, data.get("range") if isinstance(data, dict) else None, f"{said}: data.range", AGAIN)
     check_aside(settings.loss, "loss", allow)
     check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
     check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)

@@ -16,7 +16,8 @@ from seg.models.base import Scale, SegmentationModel, Size
 from seg.models.losses.sum import Sum
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
-"""Logits (B, K, H, W) float and class map (B, H, W) uint8, 255 = ignore -> a scalar, or named ones that are to be summed."""
+"""Takes logits (B, K, H, W) float and a class map (B, H, W) uint8 in which 255 counts nowhere. Gives a scalar, or named scalars, which
+training adds up. Where every pixel is 255, the loss is 0."""
 
 
 @runtime_checkable
@@ -27,9 +28,21 @@ class Attentive(Protocol):
 
 
 class SemanticModel(SegmentationModel):
-    """A network that gives logits, or a dict with them under "out" and those of auxiliary heads under other names.
+    """Any network that gives logits of classes, as a SegmentationModel.
 
-    aux_weight: of each auxiliary head's loss; 0: these heads are not trained.
+    Args:
+        network: Maps (B, C, h, w) float32 to logits (B, K, ...), or to a dict: logits under "out", logits of auxiliary heads under
+            other names.
+        loss: See `Loss`.
+        class_names: The names of the K classes.
+        mean: See `SegmentationModel`, as for std, stride and scale.
+        std: See mean.
+        stride: See mean.
+        scale: See mean.
+        aux_weight: The weight of the loss of each auxiliary head. 0: these heads are not trained.
+
+    Raises:
+        ConfigError: The loss does not take logits and a class map.
     """
 
     def __init__(
@@ -51,9 +64,13 @@ class SemanticModel(SegmentationModel):
         self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, C, H, W) uint8 -> {"out": (B, K, h, w) logits, and those of each auxiliary head}.
+        """The logits of all heads, at the size (h, w) at which the network sees the images.
 
-        (h, w) is the size at which the network sees the images.
+        Args:
+            images: (B, C, H, W) uint8 as stored.
+
+        Returns:
+            {"out": (B, K, h, w)}, and the logits of each auxiliary head under its name.
         """
         x, ((height, width), *_) = self.network_input(images)
         given = self.network(x)
@@ -109,7 +126,14 @@ class SemanticModel(SegmentationModel):
         return predictions_of(self.full_logits(images))
 
     def full_logits(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) uint8 -> logits (B, K, H, W) float32, of the same size."""
+        """The logits at the size of the images.
+
+        Args:
+            images: (B, C, H, W) uint8 as stored.
+
+        Returns:
+            (B, K, H, W) float32.
+        """
         logits = self.logits(images)["out"]
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")

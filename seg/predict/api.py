@@ -21,19 +21,24 @@ from seg.predict.views import View, Views, views_of
 
 
 class Predictor:
-    """What a file that holds a model says of images."""
+    """A trained model that predicts images. `seg.load` makes it.
+
+    Args:
+        network: The model, or several behind one interface.
+        settings: The section `predict` of the configuration.
+    """
 
     def __init__(self, network: Network, settings: Predict) -> None:
         self.network, self.settings = network, settings
 
     @property
     def task(self) -> str:
-        """semantic or instance."""
+        """The task: `semantic`, `instance`, or the name of your own."""
         return self.network.facts.task
 
     @property
     def classes(self) -> list[ClassInfo]:
-        """Names and colours by class index."""
+        """The classes, each with its name and colour. The place in the list is the class index."""
         return list(self.network.facts.classes)
 
     @overload
@@ -41,15 +46,37 @@ class Predictor:
     @overload
     def predict(self, image: Sequence[np.ndarray]) -> list[Prediction]: ...
     def predict(self, image: np.ndarray | Sequence[np.ndarray]) -> Prediction | list[Prediction]:
-        """An image (H, W, C) uint8, RGB where C is 3, or (H, W) for one channel -> its Prediction, of the same size; a list of
-        images, of any sizes -> a list. ValueError where an image is of another kind."""
+        """Predict one image, or a list of images.
+
+        Args:
+            image: An array (H, W, C) uint8, RGB where C is 3, values 0 to 255; or (H, W) for a model of one channel. Images of
+                a list may differ in size.
+
+        Returns:
+            The prediction, of the same height and width as its image. For a list of images, a list in the same order.
+
+        Raises:
+            ValueError: An image has another type, another shape, or another number of channels than the model.
+        """
         if isinstance(image, np.ndarray):
             return next(self.stream([self._checked(image)]))[0]
         return [prediction for prediction, _ in self.stream(self._checked(one) for one in image)]
 
     def stream(self, images: Iterable[np.ndarray], probabilities: bool = False) -> Iterator[tuple[Prediction, np.ndarray | None]]:
-        """Predictions of images (H, W, C) in turn, those of one size that follow each other in batches; with the classes'
-        probabilities (K, H, W) float32, if asked for."""
+        """Predict images one after another, without holding all of them in memory.
+
+        Images of one size that follow each other are predicted as a batch of at most `predict.batch_size`.
+
+        Args:
+            images: Arrays (H, W, C) uint8. They are not checked.
+            probabilities: Whether to give the probabilities of the classes. Only semantic models have them.
+
+        Yields:
+            The prediction of each image, and its probabilities (K, H, W) float32 in 0..1, or None.
+
+        Raises:
+            TypeError: Probabilities are asked of a model that has none.
+        """
         batch: list[np.ndarray] = []
         for image in images:
             if batch and (len(batch) == self.settings.batch_size or image.shape != batch[0].shape):
@@ -78,13 +105,7 @@ class Predictor:
 
 
 def load(*paths: str | Path, **settings: Any) -> Predictor:
-    """The model in a file that `train` or `export` has written, or those in several, as an ensemble.
-
-    settings: keys of conf/predict, such as score_threshold=0.3 or views=["flips"].
-
-    Raises DataError where a file is missing or none of ours, ConfigError for a setting that there is not and for models that cannot
-    answer together.
-    """
+    """As `seg.load`, which also prepares the process for it."""
     given = [f"predict.{key}={_written(value)}" for key, value in settings.items()]
     return predictor_of([Path(path) for path in paths], settings_of(given, Path.cwd()))
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from seg.core.errors import DataError, UsageError
 from seg.core.natural import natural_key
-from seg.data.imagefile import read_bytes
+from seg.core.outputs import is_memory_error
+from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader
-from seg.sources.pairing import PICTURE_SUFFIXES, is_picture, pictures
+from seg.sources.listing import files_below, is_picture, pictures
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
@@ -72,6 +73,15 @@ def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iter
             yield video.read(given.frame, channels)
         except DataError as error:
             yield error
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            yield too_large(given)
+
+
+def too_large(given: Input) -> DataError:
+    """What is said of an image for which the memory does not suffice."""
+    return DataError(f"{given.place}: the memory does not suffice for this image; set predict.tile, such as predict.tile=512, or cut it")
 
 
 class _Video:
@@ -101,15 +111,14 @@ def _inputs(named: str) -> list[Input]:
         found = [Input(name, file) for name, file in pictures(path, "").items()]
         found += [
             frame
-            for file in sorted(path.rglob("*"))
-            if _is_video(file)
+            for file in (path / name for name in files_below(path, VIDEO_SUFFIXES))
             for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
         ]
         if not found:
             model = next(iter(sorted(path.glob("*.ckpt"))), None)
             hint = f"; if the model is meant, name its file, such as {model}" if model else ""
             raise DataError(
-                f"{path}: holds no images ({', '.join(PICTURE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
+                f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
                 kind="missing-file",
             )
         return found

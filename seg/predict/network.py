@@ -66,7 +66,7 @@ class CheckpointNetwork:
             tuple(data.classes),
             data.channels,
             self.model.stride,
-            checkpoint.config.get("data", {}).get("range"),
+            data.range,
         )
 
     def logits(self, images: Tensor) -> Tensor:

@@ -73,6 +73,12 @@ def planned(source: Source, division: Division, root: Path | None) -> Plan:
             what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
             findings.append(Finding("unlisted-image", "data.split.lists", what))
         items = [item for item in items if item.image_id in listed]
+    if not items:
+        why = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])
+        raise DataError(
+            f"data.source: no image with labels is left{why}; correct the folders and suffixes of data.source, or data.split.lists",
+            kind="empty-split",
+        )
     if split.table is not None and root is not None:
         rows = _rows(items, split.table, root)
         items = [

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
@@ -52,8 +52,11 @@ def prepare(
     out: Path,
     workers: int | str,
     progress: str,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[DatasetInfo, list[Finding]]:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
+
+    settings: the section `data`, which dataset.json records.
 
     Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
     """
@@ -65,7 +68,7 @@ def prepare(
         for split, members in stored.items():
             write_split(partial / split, members, classes, with_instances)
         write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
-        return write_info(partial, name, classes, stored), examination.diagnosis.findings
+        return write_info(partial, name, classes, stored, settings), examination.diagnosis.findings
 
 
 def refuse(errors: Sequence[Finding]) -> None:

@@ -12,12 +12,18 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or odd, with a file.
+    """One thing that is wrong or odd in a data set.
 
-    kind: a slug such as `unknown-value`; docs/reference.md lists all. file: a path, or what else the finding is of. what: what
-    was found. fix: what to do about it. error: preparing stops at it; else it is listed. image_id: of the image that shows it,
-    where there is one. box: where in that image, xyxy half-open pixels. split: of that image; sources leave it to `prepare`.
-    other: split and image_id of a second image, where the finding is of a pair.
+    Attributes:
+        kind: A slug such as `unknown-value`. docs/reference.md lists all.
+        file: The path of the file, or the name of another subject.
+        what: The message.
+        fix: The remedy, or nothing.
+        severity: `error` stops `prepare`; `warning` is listed.
+        image_id: The image that shows it, where there is one.
+        box: The place in that image, xyxy half-open pixels.
+        split: The split of that image. Sources leave it None.
+        other: Split and image_id of a second image, where the finding is about a pair.
     """
 
     kind: str

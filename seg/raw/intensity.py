@@ -15,15 +15,18 @@ LOW = 255  # the largest value of 8 bit
 TABLED = 1 << 16
 
 
-def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path) -> tuple[np.ndarray, list[Finding]]:
+def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None = None) -> tuple[np.ndarray, list[Finding]]:
     """(H, W, C) of any number type -> uint8 and what is odd about it. DataError for deeper pixels than 8 bit without a range.
 
-    low becomes 0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0.
+    low becomes 0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0, and so does `nodata`,
+    the value for no measurement, which counts in no range.
     """
     findings = []
     if wanted is None and pixels.dtype == np.uint8 and _differs(pixels):
         return pixels, []
-    low, high = _ends(pixels)
+    void = None if nodata is None else pixels == nodata
+    measured = pixels if void is None or void.all() else pixels[~void]
+    low, high = _ends(measured)
     if wanted is None and pixels.dtype != np.uint8:
         raise DataError(
             f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; set data.range={_guess(pixels, low, high)} "
@@ -31,13 +34,18 @@ def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path) -> tuple[np.ndarray,
             kind="pixel-type",
         )
     if wanted is not None:
-        if pixels.dtype.kind == "f" and (odd := int((~np.isfinite(pixels)).sum())):
+        if void is not None and void.any():
+            what = f"{void.mean():.1%} of its values are {nodata:g}, which its tag GDAL_NODATA calls no measurement; they become 0"
+            findings.append(Finding("no-data", str(path), what, "see whether the labels ignore these pixels"))
+        if measured.dtype.kind == "f" and (odd := int((~np.isfinite(measured)).sum())):
             what = f"{odd} of its values are not finite: NaN becomes 0, infinity the nearer end"
             findings.append(Finding("not-finite", str(path), what, "replace them if they mean something else"))
-        findings += _on_range(pixels, high, wanted, path)
+        findings += _on_range(measured, high, wanted, path)
     if low == high:
         findings.append(Finding("constant-image", str(path), f"has the value {low:g} throughout", "remove it if it shows nothing"))
-    return (pixels if wanted is None else _scaled(pixels, wanted)), findings
+    if wanted is None:
+        return pixels, findings
+    return _scaled(pixels if void is None else np.where(void, np.nan, pixels), wanted), findings
 
 
 def _on_range(pixels: np.ndarray, high: float, wanted: Sequence[float] | str, path: Path) -> list[Finding]:

@@ -12,10 +12,13 @@ from seg.raw.findings import Finding
 class Item:
     """One image of a raw data set, not read yet.
 
-    image_id: its name without suffix; unique in its split. split: train, val or test where the layout says so.
-    files: paths or numbers that `Source.read` needs. names: what a list of a split, or a table, may call it. labels: its
-    labels as text, where one file holds those of all images; so that file is read once, and no worker process reads it. columns: what
-    a table says of it, which sources leave empty.
+    Attributes:
+        image_id: The name without suffix. It is unique in its split.
+        split: train, val or test, where the layout says it; else None.
+        files: Paths or numbers that `Source.read` needs.
+        names: The names that a list of a split, or a table, may use for the image.
+        labels: The labels of the image as text, where one file holds the labels of all images. That file is then read once.
+        columns: The row of the image in data.split.table. Sources leave it empty.
     """
 
     image_id: str
@@ -28,9 +31,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Sample as read, with the image's original bytes where `seg.data.imagefile.decode_image` makes exactly the sample's image of them.
+    """A sample as read.
 
-    findings: what `Source.read` left out of it, or found odd. spacing: height and width of a pixel in micrometres, where known.
+    Attributes:
+        sample: The image and its labels.
+        encoded: The bytes of the image file, if `seg.data.imagefile.decode_image` gives exactly the sample's image for them; else
+            None, and the image is written as PNG or .npy.
+        suffix: The suffix of the file that `encoded` comes from.
+        findings: Everything that `Source.read` left out or found odd.
+        spacing: Height and width of a pixel in micrometres, where known.
     """
 
     sample: Sample
@@ -43,16 +52,32 @@ class Record:
 class Source(Protocol):
     """A layout of raw data. It is sent to worker processes, so it holds plain values only.
 
-    findings: what `items` left out, or found odd. with_instances: whether it is a data set of instances, which must hold some.
+    The constructor takes the keys of `data.source`, and those of `root` (str), `classes` (list of ClassInfo), `reader` (ImageReader) and
+    `split` (the section data.split) that its signature names.
+
+    Attributes:
+        findings: Everything that `items` left out or found odd.
+        with_instances: Whether the data set has instances. Such a data set must hold at least one.
     """
 
     findings: list[Finding]
     with_instances: bool
 
     def items(self) -> list[Item]:
-        """Every image, in a fixed order. Raises DataError where the layout is not as configured."""
+        """All images, in a fixed order, without reading them.
+
+        Raises:
+            DataError: The layout is not as configured.
+        """
         ...
 
     def read(self, item: Item) -> Record:
-        """Read, decode and convert one image and its labels. Raises DataError naming the file."""
+        """Read, decode and convert one image and its labels.
+
+        Args:
+            item: One of `items`.
+
+        Raises:
+            DataError: A file cannot be read or contradicts another. The message names the file.
+        """
         ...

@@ -4,22 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seg.data.sample import BACKGROUND
-from seg.recognise.listing import Listing
 
 NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
-VOID_NAMES = frozenset(("void", "ignore", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare"))
+VOID_NAMES = frozenset(
+    ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
+)
 BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
-
-
-def names_beside(listing: Listing) -> tuple[str, list[str]] | None:
-    """A text file with a class name a line, and its names; None where there is none, or its lines are not names."""
-    for file in sorted(listing.having(".txt", ".names"), key=lambda f: len(f.parts)):
-        if file.name.lower() in NAME_FILES:
-            lines = [line.strip() for line in listing.path(file).read_text(encoding="utf-8", errors="replace").splitlines()]
-            names = [line for line in lines if line]
-            if 1 < len(names) <= 256 and all(len(name) < 60 for name in names):
-                return file.as_posix(), names
-    return None
 
 
 def is_void(name: str) -> bool:

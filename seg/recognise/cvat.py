@@ -1,4 +1,4 @@
-"""CVAT: an export 'CVAT for images'."""
+"""CVAT: exports 'CVAT for images' and 'Segmentation mask'."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,29 +6,39 @@ from pathlib import Path
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
-from seg.recognise.classes import instance_classes, void_of
-from seg.recognise.files import chosen, home_of, place
-from seg.recognise.guess import Guess
-from seg.recognise.listing import Listing
+from seg.core.errors import DataError
+from seg.core.textfile import read_text
+from seg.data.sample import BACKGROUND
+from seg.recognise.classes import entry, instance_classes, is_background, void_of
+from seg.recognise.files import by_folders, choices, home_of, place
+from seg.recognise.guess import Guess, Seen
+from seg.recognise.listing import SPLIT_WORDS, Listing, is_division, split_of
+from seg.recognise.names import labelmap
 
 
 def guesses(listing: Listing) -> Iterator[Guess]:
     known = {f: facts for f in listing.having(".xml") if (facts := _facts(listing.path(f)))}
-    if not known:
-        return
-    first, split, doubts = chosen(list(known))
-    names = known[first][0]
-    labels = sorted(set().union(*(labels for _, labels in known.values()))) if split else known[first][1]
-    guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
-    place(guess, listing, split, doubts, first, images=home_of(listing, names, first))
-    guess.source |= void_of(labels)
-    guess.classes = instance_classes(labels)
-    yield guess
+    for first, split, files in choices(list(known)):
+        names = known[first][0]
+        labels = sorted(set().union(*(known[file][1] for file in files)))
+        guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
+        place(guess, listing, split, files, images=home_of(listing, names, first))
+        subsets = {str(said): subset for subset in known[first][2] if (said := split_of(subset)[0])}
+        if not split and len(subsets) == len(known[first][2]) and is_division(subsets):
+            guess.split = by_folders(subsets)
+            guess.why.append(f"the subsets of its images say the split: {', '.join(subsets.values())}")
+        elif not split and len(known[first][2]) > 1:
+            named = ", ".join(SPLIT_WORDS)
+            guess.doubts.append(f"its subsets ({', '.join(known[first][2])}) are not used: data.split.folders says which is {named}")
+        guess.source |= void_of(labels)
+        guess.classes = instance_classes(labels)
+        yield guess
 
 
-def _facts(path: Path) -> tuple[list[str], list[str]] | None:
-    """The names of the images and the labels of their shapes, in a CVAT file; None where it is another."""
+def _facts(path: Path) -> tuple[list[str], list[str], list[str]] | None:
+    """The names of the images, the labels of their shapes, and the subsets, in a CVAT file; None where it is another."""
     names: list[str] = []
+    subsets: dict[str, None] = {}
     labels: set[str] = set()
     root = None
     try:
@@ -39,8 +49,31 @@ def _facts(path: Path) -> tuple[list[str], list[str]] | None:
                     return None
             if event == "end" and node.tag == "image":
                 names.append(str(node.get("name")))
+                subsets |= {str(node.get("subset")): None} if node.get("subset") else {}
                 labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
                 node.clear()
     except (ParseError, DefusedXmlException, OSError):
         return None
-    return (names, sorted(labels - {"None"})) if names else None
+    return (names, sorted(labels - {"None"}), list(subsets)) if names else None
+
+
+def masks(listing: Listing) -> Iterator[Guess]:
+    """An export 'Segmentation mask 1.1': labelmap.txt beside SegmentationClass/ and SegmentationObject/."""
+    for file in listing.files:
+        home = file.parent
+        if file.name != "labelmap.txt" or not {home / "SegmentationClass", home / "JPEGImages"} <= listing.folders:
+            continue
+        try:
+            _, colors = labelmap(read_text(listing.path(file)))
+        except (DataError, ValueError, IndexError):
+            continue
+        objects = home / "SegmentationObject" in listing.folders
+        guess = Guess("cvat_masks", "instance" if objects else "semantic", [f"{file} beside SegmentationClass/, as CVAT writes masks"])
+        guess.source = {key: (home / name).as_posix() for key, name in (("images", "JPEGImages"), ("masks", "SegmentationClass"))}
+        guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
+        named = sorted(colors.items(), key=lambda entry: not is_background(entry[1]))
+        guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in named]
+        folder = home / "SegmentationClass"
+        guess.labels = frozenset(f for f in listing.pictures if f.parent in (folder, home / "SegmentationObject"))
+        guess.seen = [Seen(folder.as_posix(), guess.labels, "maps of classes and of objects", "--as cvat_masks")]
+        yield guess

@@ -1,17 +1,16 @@
 """What formats share: which of several files of a kind is read, where its images lie, and how files and folders say the split."""
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
-from seg.recognise.guess import Guess
-from seg.recognise.listing import SPLIT_WORDS, Listing, families, is_division, split_of
-from seg.sources.pairing import is_picture
+from seg.core.textfile import composed
+from seg.recognise.guess import Guess, Seen
+from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, is_division, split_of
 
 PROBED = 50  # names of images that are looked for
-SHOWN = 4  # names that a doubt lists
 SHARE = 0.15  # of train's images, for a split that has none of its own
 IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
 LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
@@ -20,24 +19,20 @@ Split = dict[str, Any]
 """Keys of data.split; none where files and folders say nothing."""
 
 
-def chosen(files: Sequence[PurePosixPath]) -> tuple[PurePosixPath, Split, list[str]]:
-    """Of annotation files of one kind the one to look into, how they split the data, and doubts about those that are not read."""
-    by_pattern: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)
-    for file in files:
-        split, pattern = split_of(file.as_posix())
-        if split is not None:
-            by_pattern[pattern].setdefault(split, file)
-    for pattern, members in sorted(by_pattern.items(), key=lambda item: -len(item[1])):
-        if is_division(members):
-            others = [file for file in files if file not in members.values()]
-            return members["train"], by_folders(names_in(pattern, members)), _unread(others)
-    first = next((members["train"] for members in by_pattern.values() if "train" in members), files[0])
-    return first, {}, _unread([file for file in files if file != first])
-
-
-def _unread(files: Sequence[PurePosixPath]) -> list[str]:
-    shown = ", ".join(file.as_posix() for file in files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
-    return [f"not read, though of the same kind: {shown}; a split by files needs train, and val or test"] if files else []
+def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, list[PurePosixPath]]]:
+    """Of annotation files of one kind those that are read together: the one to look into, the split that they say, and all of them."""
+    found: list[tuple[PurePosixPath, Split, list[PurePosixPath]]] = []
+    left = set(files)
+    patterns = by_split([file.as_posix() for file in files])
+    for pattern, members in sorted(patterns.items(), key=lambda item: -len(item[1])):
+        places = {split: PurePosixPath(name) for split, name in members.items()}
+        if is_division(places) and left >= set(places.values()):
+            found.append(
+                (places["train"], by_folders(names_in(pattern, places)), [places[split] for split in SPLIT_WORDS if split in places])
+            )
+            left -= set(places.values())
+    alone = sorted((file for file in files if file in left), key=lambda file: split_of(file.as_posix())[0] != "train")
+    return found + [(file, {}, [file]) for file in alone]
 
 
 def names_in(pattern: str, members: dict[str, PurePosixPath]) -> dict[str, str]:
@@ -46,8 +41,9 @@ def names_in(pattern: str, members: dict[str, PurePosixPath]) -> dict[str, str]:
     return {split: place.as_posix()[len(before) :].removesuffix(after) for split, place in members.items()}
 
 
-def by_folders(names: dict[str, str]) -> Split:
+def by_folders(words: Mapping[str, str | list[str]]) -> Split:
     """The keys of data.split for what stands for {split}; a split that has none gets a share of train's images."""
+    names = {split: word[0] if isinstance(word, list) and len(word) == 1 else word for split, word in words.items()}
     plain = all(names.get(split) == split for split in SPLIT_WORDS)
     return {"by": "folders", **completing(names), "folders": None if plain else {split: names.get(split) for split in SPLIT_WORDS}}
 
@@ -73,10 +69,11 @@ def split_of_folders(folders: Iterable[PurePosixPath]) -> tuple[str, dict[str, P
     """The pattern with {split} that the folders, or those above them, share, and the folder of each split; None without one."""
     known = set(folders)
     cut = {PurePosixPath(*f.parts[:end]) for f in known for end in range(1, len(f.parts) + 1)}
-    for family in families(sorted(known)) + families(sorted(cut)):
-        places = family.folders.values()
-        if "{split}" in family.pattern and all(any(f.is_relative_to(place) for place in places) for f in known):
-            return family.pattern, dict(family.folders)
+    for some in (known, cut):
+        for pattern, members in by_split({f.as_posix() for f in some}).items():
+            places = {split: PurePosixPath(name) for split, name in members.items()}
+            if is_division(places) and all(any(f.is_relative_to(place) for place in places.values()) for f in known):
+                return pattern, places
     return None
 
 
@@ -91,7 +88,8 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
 
 def words_of(split: Split) -> list[str]:
     """What {split} stands for."""
-    return [word for word in (split.get("folders") or {name: name for name in SPLIT_WORDS}).values() if word is not None]
+    named = (split.get("folders") or {name: name for name in SPLIT_WORDS}).values()
+    return [word for words in named if words is not None for word in ([words] if isinstance(words, str) else words)]
 
 
 def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: str | None = None, stems: bool = False) -> str | None:
@@ -101,14 +99,13 @@ def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: 
     other has as many. Of several, the one that is not of another split, then the one that is called as folders of images
     are, then the uppermost.
     """
-    wanted = {name.replace("\\", "/") for name in names[:PROBED]}
+    wanted = {composed(name).replace("\\", "/").lower() for name in names[:PROBED]}
     folders: Counter[str] = Counter()
-    for file in listing.files:
-        if is_picture(Path(file)):
-            name = file.with_suffix("") if stems else file
-            for depth in range(len(name.parts)):
-                if "/".join(name.parts[depth:]) in wanted:
-                    folders["/".join(name.parts[:depth]) or "."] += 1
+    for file in listing.pictures:
+        parts = [composed(part) for part in (file.with_suffix("") if stems else file).parts]
+        for depth in range(len(parts)):
+            if "/".join(parts[depth:]).lower() in wanted:
+                folders["/".join(file.parts[:depth]) or "."] += 1
     if not folders:
         return None
     said = split_of(near.as_posix())[0]
@@ -126,17 +123,20 @@ def common_folder(folders: Collection[PurePosixPath]) -> PurePosixPath:
     return next(p for p in (first, *first.parents) if all(f.is_relative_to(p) for f in folders))
 
 
-def place(
-    guess: Guess, listing: Listing, split: dict[str, Any], doubts: list[str], annotations: PurePosixPath, **folders: str | None
-) -> None:
-    """Set annotations, folders and split of a guess; folders that the splits do not have alike leave train's alone."""
+def place(guess: Guess, listing: Listing, split: dict[str, Any], files: Sequence[PurePosixPath], **folders: str | None) -> None:
+    """Set annotations, folders, labels and split of a guess; folders that the splits do not have alike leave train's alone.
+
+    files: the annotation files, that of train first.
+    """
+    annotations, doubts = files[0], list[str]()
     placed = {key: with_split(folder, listing, split) for key, folder in folders.items() if folder is not None}
     if any(place is None for place in placed.values()):
         doubts = [*doubts, f"only {annotations} is read, as the folders of the other splits are called otherwise"]
-        split, placed = {}, {key: folder for key, folder in folders.items() if folder is not None}
+        split, files, placed = {}, files[:1], {key: folder for key, folder in folders.items() if folder is not None}
     name = annotations.as_posix()
     guess.source = {"annotations": split_of(name)[1] if split else name, **placed}
-    guess.split, guess.doubts = split, doubts
+    guess.split, guess.doubts, guess.labels = split, doubts, frozenset(files)
+    guess.seen = [Seen(file.as_posix(), frozenset([file]), f"annotations of the kind {guess.option}", f"--labels {file}") for file in files]
     for key, folder in folders.items():
         if folder is None:
             guess.doubts.append(f"none of the files that {annotations} names was found: set source.{key}")

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from seg.recognise.classes import color, entry, instance_classes, void_of
-from seg.recognise.files import LABEL_WORD, PROBED, chosen, home_of, place
+from seg.recognise.files import LABEL_WORD, PROBED, choices, home_of, place
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
 
@@ -17,20 +17,20 @@ USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
 
 
 def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
-    known = {f: c for f, c in contents.items() if _has(c, "segments_info")}
-    if not known:
-        return
-    first, split, doubts = chosen(list(known))
-    content = known[first]
-    things = [c for c in content["categories"] if c.get("isthing")]
-    guess = Guess("coco_panoptic", "instance", [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"])
-    pngs = [str(a.get("file_name")) for a in content["annotations"]]
-    masks = _home_of_pngs(listing, pngs, first)
-    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)
-    place(guess, listing, split, doubts, first, images=images, masks=masks)
-    if not _are_those_of(content["categories"], 133):
-        guess.classes = [entry(str(c["name"]), c.get("color") or color(k + 1)) for k, c in enumerate(content["categories"])]
-    yield guess
+    known = [f for f, c in contents.items() if _has(c, "segments_info")]
+    for first, split, files in choices(known):
+        content = contents[first]
+        things = [c for c in content["categories"] if c.get("isthing")]
+        guess = Guess(
+            "coco_panoptic", "instance", [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"]
+        )
+        pngs = [str(a.get("file_name")) for a in content["annotations"]]
+        masks = _home_of_pngs(listing, pngs, first)
+        images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)
+        place(guess, listing, split, files, images=images, masks=masks)
+        if not _are_those_of(content["categories"], 133):
+            guess.classes = [entry(str(c["name"]), c.get("color") or color(k + 1)) for k, c in enumerate(content["categories"])]
+        yield guess
 
 
 def _home_of_pngs(listing: Listing, names: list[str], annotations: PurePosixPath) -> str | None:
@@ -44,38 +44,46 @@ def _home_of_pngs(listing: Listing, names: list[str], annotations: PurePosixPath
 
 
 def coco(listing: Listing, contents: Contents) -> Iterator[Guess]:
-    known = {f: c for f, c in contents.items() if _has(c, "segmentation")}
-    if not known:
-        return
-    known = {f: c for f, c in known.items() if not _has(c, "keypoints")} or known
-    first, split, doubts = chosen(list(known))
-    content = known[first]
-    guess = Guess("coco", "instance", [f"{first} is a COCO instances file: {_counted(content)}"])
-    images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first)
-    place(guess, listing, split, doubts, first, images=images)
-    names = [str(c["name"]) for c in content["categories"]]
-    guess.source |= void_of(names)
-    if not _are_those_of(content["categories"], 80):
-        guess.classes = instance_classes(names)
-    yield guess
+    known = {f: c for f, c in contents.items() if _is_coco(c) and not _has(c, "segments_info")}
+    known = {f: c for f, c in known.items() if not _has(c, "keypoints") and not _has(c, "caption")} or known
+    for first, split, files in choices(list(known)):
+        content = known[first]
+        if not any(known[file]["annotations"] for file in files):
+            continue
+        guess = Guess("coco", "instance", [f"{first} is a COCO instances file: {_counted(content)}"])
+        images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first)
+        images = images or home_of(listing, [_last(str(i.get("file_name"))) for i in content["images"]], first)
+        place(guess, listing, split, files, images=images)
+        used = [str(a.get("category_id")) for file in files for a in known[file]["annotations"]]
+        names = [str(c["name"]) for c in content["categories"] if not _is_heading(c, content["categories"], used)]
+        if left_out := [str(c["name"]) for c in content["categories"] if str(c["name"]) not in names]:
+            guess.why.append(f"the category {left_out[0]} is a heading that no region has")
+        guess.source |= void_of(names)
+        if not _are_those_of(content["categories"], 80):
+            guess.classes = instance_classes(names)
+        yield guess
 
 
 def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
     known = {f: entries for f, c in contents.items() if (entries := _via_entries(c))}
-    if not known:
-        return
-    first, split, doubts = chosen(list(known))
-    entries = [entry for file in (known if split else (first,)) for entry in known[file]]
-    regions = [r for e in entries for r in (e["regions"].values() if isinstance(e["regions"], dict) else e["regions"])]
-    guess = Guess("via", "instance", [f"{first} is of the VGG Image Annotator: {len(entries)} images, {len(regions)} regions"])
-    images = home_of(listing, [str(entry["filename"]) for entry in known[first]], first)
-    place(guess, listing, split, doubts, first, images=images)
+    for first, split, files in choices(list(known)):
+        entries = [entry for file in files for entry in known[file]]
+        regions = [r for e in entries for r in (e["regions"].values() if isinstance(e["regions"], dict) else e["regions"])]
+        named = " and ".join(file.as_posix() for file in files)
+        guess = Guess("via", "instance", [f"{named}: of the VGG Image Annotator, {len(entries)} images, {len(regions)} regions"])
+        images = home_of(listing, [str(entry["filename"]) for entry in known[first]], first)
+        place(guess, listing, split, files, images=images)
+        _set_attribute(guess, regions)
+        yield guess
+
+
+def _set_attribute(guess: Guess, regions: Sequence[Any]) -> None:
+    """Set the region attribute that holds the labels, and the classes."""
     labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
     named = Counter(key for each in labels for key in each)
     if not named:
         guess.source |= {"attribute": None, "category": "object"}
         guess.classes = instance_classes(["object"])
-        yield guess
         return
     values = {key: sorted({each[key] for each in labels if key in each}) for key in named}
     key = max(named, key=lambda k: (named[k], k.lower() in USUAL_ATTRIBUTES, len(values[k]) > 1, -len(values[k])))
@@ -84,7 +92,22 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
     guess.classes = instance_classes(values[key])
     if named[key] < len(regions):
         guess.doubts.append(f"{len(regions) - named[key]} of {len(regions)} regions have no '{key}'")
-    yield guess
+
+
+def _is_heading(category: Any, categories: Sequence[Any], used: Sequence[str]) -> bool:
+    """Whether a category is the name of the project that Roboflow puts above the others, and nothing is of it."""
+    heads = {str(c.get("supercategory")) for c in categories if c is not category}
+    return category.get("supercategory") == "none" and str(category["id"]) not in used and str(category["name"]) in heads
+
+
+def _last(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _is_coco(content: Any) -> bool:
+    parts = [content.get(part) for part in ("images", "annotations", "categories")]
+    named = isinstance(parts[0], list) and all(isinstance(one, dict) and "file_name" in one for one in parts[0][:5])
+    return all(isinstance(part, list) for part in parts) and bool(parts[0]) and named
 
 
 def _text(value: Any) -> str:

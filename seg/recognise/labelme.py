@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import Split, by_folders, common_folder, home_of, names_in, split_of_folders, with_split
-from seg.recognise.guess import Guess
+from seg.recognise.guess import Guess, Seen
 from seg.recognise.listing import Listing
-from seg.sources.pairing import is_picture
 
 
 def guesses(listing: Listing, contents: Mapping[PurePosixPath, Any]) -> Iterator[Guess]:
@@ -27,6 +26,8 @@ def guesses(listing: Listing, contents: Mapping[PurePosixPath, Any]) -> Iterator
         guess.source = {"images": _images(listing, known, folder), "annotations": folder.as_posix()}
         if len(folders) > 1:
             guess.doubts.append(f"the files lie in {len(folders)} folders: {', '.join(sorted(f.as_posix() for f in folders)[:4])}")
+    guess.labels = frozenset(known)
+    guess.seen = [Seen(str(guess.source["annotations"]), guess.labels, "LabelMe's files, one an image", "--as labelme")]
     guess.source |= void_of(labels)
     guess.classes = instance_classes(sorted(labels))
     yield guess
@@ -46,7 +47,7 @@ def _by_split(listing: Listing, known: Mapping[PurePosixPath, Any]) -> tuple[dic
 
 def _images(listing: Listing, known: Mapping[PurePosixPath, Any], folder: PurePosixPath) -> str:
     """The folder of the images: where they have the JSON files' names, else the names that those tell, else that of the JSON files."""
-    pictures = {f.with_suffix("") for f in listing.files if is_picture(Path(f))}
+    pictures = {f.with_suffix("") for f in listing.pictures}
     if any(f.with_suffix("") in pictures for f in known):
         return folder.as_posix()
     home = home_of(listing, [f.relative_to(folder).with_suffix("").as_posix() for f in known], folder, stems=True)

@@ -3,22 +3,34 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from seg.recognise.classes import instance_classes, void_of
-from seg.recognise.files import completing
-from seg.recognise.guess import Guess
+from seg.recognise.files import by_folders, completing
+from seg.recognise.guess import Guess, Seen, lies_in
 from seg.recognise.listing import Listing, is_division
-from seg.sources.pairing import is_picture
 
 ROOM = PurePosixPath("JPEGImages")
 
 
 def guesses(listing: Listing) -> list[Guess]:
     """A guess for each layout that the folders have."""
-    folders = {place for file in listing.files for place in file.parents}
+    folders = listing.folders
     makers = (_voc, _cityscapes, _pet, _camvid, _a_file_an_object, _a_file_a_class)
-    return [guess for make in makers for guess in make(listing, folders)]
+    found = [guess for make in makers for guess in make(listing, folders)]
+    for guess in found:
+        places = {str(guess.source[key]).partition("{")[0].strip("/") for key in ("masks", "objects") if key in guess.source}
+        images = str(guess.source.get("images", "")).partition("{")[0].strip("/")
+        inside = [
+            f for f in listing.pictures if any(lies_in(f, place) for place in places) and (images in places or not lies_in(f, images))
+        ]
+        guess.labels = frozenset(inside)
+        guess.seen = (
+            [Seen(" and ".join(sorted(places)), guess.labels, f"labels as {guess.option} has them", f"--as {guess.option}")]
+            if places
+            else []
+        )
+    return found
 
 
 def _voc(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
@@ -45,6 +57,20 @@ def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess
         prefix = "" if home == PurePosixPath(".") else f"{home}/"
         source = {"images": f"{prefix}leftImg8bit/{{split}}", "masks": f"{prefix}gtFine/{{split}}"}
         why, doubt = "leftImg8bit/ beside gtFine/, as Cityscapes has them", "the classes and cities of Cityscapes are taken for granted"
+        train_ids = any(f.stem.endswith("_labelTrainIds") for f in listing.pictures)
+        if train_ids and not any(f.stem.endswith("_labelIds") for f in listing.pictures):
+            yield Guess(
+                "cityscapes_trainids", "semantic", [why, "the masks are of train ids (labelTrainIds)"], dict(source), doubts=[doubt]
+            )
+            split = by_folders({split: split for split in ("train", "val", "test") if home / f"gtFine/{split}" in folders})
+            if is_division(
+                [split for split, word in (split["folders"] or dict.fromkeys(("train", "val"), "")).items() if word is not None]
+            ):
+                doubt = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
+                yield Guess(
+                    "cityscapes_trainids", "semantic", [why, "the masks are of train ids"], dict(source), split=split, doubts=[doubt]
+                )
+            return
         for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
             yield Guess(option, task, [why], dict(source), doubts=[doubt])
 
@@ -69,7 +95,7 @@ def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator
     if not held:
         return
     home, count = held.most_common(1)[0]
-    files = Counter(file.parent for file in listing.files if is_picture(Path(file)))
+    files = Counter(file.parent for file in listing.pictures)
     if count < 2 or any(files[place / "images"] != 1 for place in images if place.parent == home):
         return
     masks = sum(files[place / "masks"] for place in images if place.parent == home)
@@ -89,8 +115,8 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     images = next((f for f in sorted(folders) if f.name.lower() in ("images", "image", "img", "imgs")), None)
     if masks is None or images is None or masks.is_relative_to(images) or images.is_relative_to(masks):
         return
-    names = {f.relative_to(images).with_suffix("").as_posix() for f in listing.files if f.is_relative_to(images) and is_picture(Path(f))}
-    inside = [f.relative_to(masks).with_suffix("").as_posix() for f in listing.files if f.is_relative_to(masks) and is_picture(Path(f))]
+    names = {f.relative_to(images).with_suffix("").as_posix() for f in listing.pictures if f.is_relative_to(images)}
+    inside = [f.relative_to(masks).with_suffix("").as_posix() for f in listing.pictures if f.is_relative_to(masks)]
     if not names or not inside or sum(name in names for name in inside) * 2 >= len(inside):
         return
     usual = Counter(label for name in inside for _, label in _cuts(name, names))
@@ -103,6 +129,11 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
         classes = Counter(label for _, label in found)
         if len(found) * 10 >= len(inside) * 9 and len(classes) >= 2 and max(classes.values()) > 1:
+            word = _shared_word(classes) if pattern == "{image}_{class}" else ""
+            pattern, classes = (
+                pattern.replace("{class}", f"{word}{{class}}"),
+                Counter({name[len(word) :]: n for name, n in classes.items()}),
+            )
             why = [f"the files in {masks}/ are named {pattern}: {len(classes)} classes, a file each"]
             source = {"images": images.as_posix(), "masks": f"{masks}/{pattern}"}
             if pattern == "{image}/{class}" and (objects := _numbered_objects(classes)):
@@ -112,6 +143,13 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
             else:
                 yield Guess("class_files", "semantic", why, source | void_of(classes), instance_classes(sorted(classes)))
             return
+
+
+def _shared_word(names: Iterable[str]) -> str:
+    """The word with which all names begin, and its separator, as class_ of class_chair and class_table."""
+    known = list(names)
+    starts = [known[0][: match.end()] for match in re.finditer(r"[-_. ]", known[0])]
+    return next((start for start in reversed(starts) if all(name.startswith(start) and name != start for name in known)), "")
 
 
 def _numbered_objects(names: Iterable[str]) -> str | None:

@@ -1,26 +1,27 @@
-"""What a folder holds: its files by folder, and the splits that the names of folders say."""
+"""What a folder holds: its files by folder, and the splits that names say."""
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError
-from seg.sources.pairing import is_picture
+from seg.sources.listing import files_below, is_picture
 
 SPLIT_WORDS = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "tst"),
 }
 """What a split's folder may be called."""
 
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
     """The files below `root`, relative to it, in order; none that is hidden."""
 
@@ -31,13 +32,15 @@ class Listing:
         """The files with one of these suffixes, in lower case."""
         return [file for file in self.files if file.suffix.lower() in suffixes]
 
-    def pictures(self) -> dict[PurePosixPath, list[PurePosixPath]]:
-        """The image files by folder."""
-        found: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-        for file in self.files:
-            if is_picture(Path(file)):
-                found[file.parent].append(file)
-        return dict(found)
+    @cached_property
+    def pictures(self) -> list[PurePosixPath]:
+        """The image files, and masks among them."""
+        return [file for file in self.files if is_picture(Path(file.name))]
+
+    @cached_property
+    def folders(self) -> set[PurePosixPath]:
+        """All folders that hold files, at any depth."""
+        return {place for file in {f.parent / "x" for f in self.files} for place in file.parents}
 
     def path(self, file: PurePosixPath) -> Path:
         return self.root / file
@@ -48,43 +51,10 @@ def list_folder(root: Path) -> Listing:
     if not root.is_dir():
         kind = "is a file; give the folder that holds images and labels" if root.exists() else "there is no such folder"
         raise DataError(f"{root}: {kind}")
-    files = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        files += [PurePosixPath(folder).relative_to(root.as_posix()) / name for name in sorted(names) if not name.startswith(".")]
+    files = files_below(root, ("",))
     if not files:
         raise DataError(f"{root}: holds no file; give the folder that holds images and labels")
-    return Listing(root, tuple(files))
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Folders whose names differ by the split alone. pattern: with {split}, or a plain name. folders: {split: folder}, or {"": folder}."""
-
-    pattern: str
-    folders: Mapping[str, PurePosixPath]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """{split: what stands for {split} in the folder's name}."""
-        before, _, after = self.pattern.partition("{split}")
-        return {split: folder.as_posix()[len(before) :].removesuffix(after) for split, folder in self.folders.items() if split}
-
-    def within(self, splits: Collection[str]) -> "Family":
-        """Without the folders of other splits."""
-        return Family(self.pattern, {split: folder for split, folder in self.folders.items() if split in splits})
-
-
-def families(folders: Iterable[PurePosixPath]) -> list[Family]:
-    """Folders gathered by split, where train and one more are there; then each folder by itself."""
-    grouped: dict[str, dict[str, PurePosixPath]] = defaultdict(dict)
-    known = sorted(folders)
-    for folder in known:
-        split, pattern = split_of(folder.as_posix())
-        if split is not None:
-            grouped[pattern].setdefault(split, folder)
-    found = [Family(pattern, members) for pattern, members in grouped.items() if is_division(members)]
-    return found + [Family(folder.as_posix(), {"": folder}) for folder in known]
+    return Listing(root, tuple(PurePosixPath(file.replace(os.sep, "/")) for file in files))
 
 
 def is_division(splits: Collection[str]) -> bool:
@@ -101,9 +71,11 @@ def split_of(name: str) -> tuple[str | None, str]:
     return None, name
 
 
-def common_end(names: Sequence[str]) -> str:
-    """The longest end that all names share."""
-    end = names[0]
-    while not all(name.endswith(end) for name in names):
-        end = end[1:]
-    return end
+def by_split(names: Collection[str]) -> dict[str, dict[str, str]]:
+    """{pattern: {split: name}} of the names that say a split and differ by nothing else."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in sorted(names):
+        split, pattern = split_of(name)
+        if split is not None:
+            found[pattern].setdefault(split, name)
+    return dict(found)

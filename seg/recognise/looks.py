@@ -1,46 +1,102 @@
-"""What stands in an image: how many different values or colours, how flat it is, and whether its values number objects."""
+"""What stands in an image: its values or colours, how flat it is, and what its pixels tell of its role. A few files say it of many."""
 
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.imagefile import decode_color, decode_index, decode_palette, read_bytes
+from seg.data.imagefile import decode, decode_palette, read_bytes
 from seg.data.sample import Color, Label
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
-PIECES = 200  # values of an image that are looked through for pieces
+PIECES = 100  # values of an image that are looked through for pieces
+LOOKED_AT = 400_000  # pixels of an image, whole rows evenly chosen, that a look takes in
+COLORS = 50_000  # pixels of these whose colours are counted
+SMALL = 96  # side of the grid of pixels that label images are compared by
+NEAR = 40  # gray values from black or white that an edge of a drawn mask, or a JPEG of it, does not leave
+PLENTY = 64  # values or colours, more than which are no classes
+
+CLEAR = 0xFE01FE  # of transparent pixels, a colour that nobody draws with
+
+Kind = Literal["gray", "palette", "color", "floats", "bands"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What an image holds. kind: gray, palette or color. labels: pixels by value, or by colour. flat: share of equal neighbours.
+    """What an image holds. size: height and width. labels: pixels by value, or by colour. palette: of the indices that occur, the colours.
 
-    single: share of the values above 0 that are one connected piece each, as ids of instances are.
+    flat: share of equal neighbours. single: share of the values above 0 that are one connected piece each, as ids of instances are.
+    ends: share of gray pixels near black or white. reach: height and width of what is not 0, as shares of the image's. whole: share of
+    what is not 0 that is one piece. small: codes at the points of a grid. lossy: a JPEG. clear: a part is transparent.
     """
 
-    kind: str
+    kind: Kind
+    size: tuple[int, int]
     labels: dict[Label, int]
+    palette: dict[int, Color]
     flat: float
     single: float
+    ends: float
+    reach: tuple[float, float]
+    whole: float
+    small: np.ndarray
+    lossy: bool
+    clear: bool
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.labels)
 
 
-@lru_cache(maxsize=4096)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pixels:
+    """kind; codes (H, W): gray values, indices, colours as 0xRRGGBB, or of more bands the first."""
+
+    kind: Kind
+    codes: np.ndarray
+    palette: dict[int, Color]
+    clear: bool
+
+
+@lru_cache(maxsize=2048)
 def look(path: Path) -> Look | None:
-    """What an image holds, read as `seg.sources` reads masks; None where it cannot be, or has no whole numbers."""
+    """What an image holds; None where it cannot be read."""
     try:
         data = read_bytes(path)
-        kind, codes = _codes(data, path)
+        pixels = _pixels(data, path)
     except DataError:
         return None
-    values, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    flat = float((codes[:, 1:] == codes[:, :-1]).mean()) if codes.shape[1] > 1 else 1.0
-    labels: dict[Label, int] = {int(v) if kind == "gray" else color_of(int(v)): int(n) for v, n in zip(values, counts, strict=True)}
-    return Look(kind, labels, flat, _single(inverse.reshape(codes.shape), values) if flat >= FLAT and kind == "gray" else 0.0)
+    height, width = pixels.codes.shape
+    rows = pixels.codes[:: max(1, height * width // LOOKED_AT)]
+    few = rows if pixels.kind != "color" else rows[:: max(1, rows.size // COLORS)]
+    labels = _counted(pixels.kind, few)
+    flat = float((rows[:, 1:] == rows[:, :-1]).mean()) if width > 1 else 1.0
+    small = cv2.resize(pixels.codes.astype(np.float64), (min(SMALL, width), min(SMALL, height)), interpolation=cv2.INTER_NEAREST_EXACT)
+    grid = small.astype(np.int64)
+    ends = ((rows <= NEAR) | (rows >= 255 - NEAR)).mean() if pixels.kind in ("gray", "palette") else 0.0
+    shrunk = _shrunk(pixels.codes)
+    above = (shrunk != 0) & ~((pixels.kind == "color") & (shrunk == CLEAR))
+    single = _single(shrunk) if flat >= FLAT and len(labels) <= PIECES * 4 else 0.0
+    lossy = data[:2] == b"\xff\xd8"
+    return Look(pixels.kind, (height, width), labels, pixels.palette, flat, single, float(ends), *_extent(above), grid, lossy, pixels.clear)
+
+
+def labels_of(paths: Sequence[Path]) -> tuple[Counter[Label], list[frozenset[Label]]]:
+    """The pixels of each value or colour over all files, and of each file what occurs in it: in threads, as decoding is most of it."""
+    total: Counter[Label] = Counter()
+    together: list[frozenset[Label]] = []
+    with ThreadPoolExecutor() as pool:
+        for found in pool.map(_labels, paths):
+            total.update(found)
+            together.append(frozenset(found))
+    return total, together
 
 
 def color_of(code: int) -> Color:
@@ -48,45 +104,81 @@ def color_of(code: int) -> Color:
     return code >> 16, code >> 8 & 255, code & 255
 
 
-def _codes(data: bytes, path: Path) -> tuple[str, np.ndarray]:
-    """The kind of an image, and its gray values (H, W), or its colours as 0xRRGGBB."""
+def _labels(path: Path) -> dict[Label, int]:
     try:
-        return "gray", decode_index(data, path).astype(np.int64)
+        pixels = _pixels(read_bytes(path), path)
     except DataError:
-        colors = decode_color(data, path).astype(np.int64)
-    try:
-        decode_palette(data, path)
-        kind = "palette"
-    except DataError:
-        kind = "color"
-    return kind, (colors << np.array([16, 8, 0])).sum(axis=2)
+        return {}
+    return {} if pixels.kind == "bands" else _counted(pixels.kind, pixels.codes)
 
 
-def _single(places: np.ndarray, values: np.ndarray) -> float:
+def _pixels(data: bytes, path: Path) -> _Pixels:
+    if (data[:8] == b"\x89PNG\r\n\x1a\n" and data[25] == 3) or data[:4] == b"GIF8":
+        indices, colors = decode_palette(data, path)
+        found = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
+        known = {int(i): tuple(int(c) for c in colors[i]) if i < len(colors) else (0, 0, 0) for i in found}
+        return _Pixels("palette", indices, known, False)  # type: ignore[arg-type]
+    decoded = decode(data, path, None)
+    values = decoded.pixels
+    clear = False
+    hidden = np.zeros(values.shape[:2], bool)
+    if decoded.alpha:
+        hidden = values[..., -1] <= np.iinfo(values.dtype).max // 2 if values.dtype.kind in "ui" else hidden
+        clear = bool(hidden.any())
+        values = values[..., :-1]
+    if values.shape[2] == 3 and (decoded.color or values.dtype == np.uint8):
+        if values.dtype == np.uint16 and not (values % 257).any():
+            values = (values // 257).astype(np.uint8)
+        spread = int(np.ptp(values[:: max(1, len(values) // 64)], axis=2).max())
+        if spread > 0 or not (values[..., :1] == values[..., 1:]).all():
+            if data[:2] == b"\xff\xd8" and spread <= NEAR:  # a gray JPEG of three channels
+                return _Pixels("gray", values[..., 1].astype(np.int64), {}, clear)
+            if values.dtype != np.uint8:
+                return _Pixels("bands", values[..., 0], {}, clear)
+            packed = values.astype(np.int32)
+            codes = packed[..., 0] << 16 | packed[..., 1] << 8 | packed[..., 2]
+            return _Pixels("color", np.where(hidden, CLEAR, codes) if clear else codes, {}, clear)
+        values = values[..., :1]
+    if values.shape[2] != 1:
+        return _Pixels("bands", values[..., 0], {}, clear)
+    codes = values[..., 0]
+    if decoded.inverted:
+        codes = np.iinfo(codes.dtype).max - codes
+    if codes.dtype.kind == "f":
+        whole = np.isfinite(codes).all() and (codes == np.round(codes)).all()
+        return _Pixels("gray" if whole else "floats", codes.astype(np.int64) if whole else (codes * 1000).astype(np.int64), {}, clear)
+    return _Pixels("gray", codes // decoded.step if decoded.step > 1 else codes, {}, clear)
+
+
+def _counted(kind: Kind, codes: np.ndarray) -> dict[Label, int]:
+    flat = codes.ravel()
+    if codes.dtype == np.uint8:
+        counts = np.bincount(flat, minlength=256)
+        values = np.flatnonzero(counts)
+        return {int(v): int(counts[v]) for v in values}
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])  # of runs, which labels have few of
+    values, places = np.unique(flat[starts], return_inverse=True)
+    counts = np.bincount(places, weights=np.diff(starts, append=flat.size))
+    return {color_of(int(v)) if kind == "color" else int(v): int(n) for v, n in zip(values, counts, strict=True)}
+
+
+def _shrunk(codes: np.ndarray) -> np.ndarray:
+    """Every n-th pixel, so that pieces are counted quickly."""
+    step = max(1, int((codes.size / LOOKED_AT) ** 0.5))
+    return codes[::step, ::step]
+
+
+def _extent(above: np.ndarray) -> tuple[tuple[float, float], float]:
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    if not len(rows):
+        return (0.0, 0.0), 0.0
+    reach = ((rows[-1] - rows[0] + 1) / above.shape[0], (columns[-1] - columns[0] + 1) / above.shape[1])
+    _, _, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8), connectivity=8)
+    return (float(reach[0]), float(reach[1])), float(stats[1:, cv2.CC_STAT_AREA].max() / above.sum())
+
+
+def _single(codes: np.ndarray) -> float:
     """Of the values above 0, the share that is one connected piece."""
-    above = [place for place, value in enumerate(values) if value > 0]
-    pieces = [cv2.connectedComponents((places == place).astype(np.uint8), connectivity=8)[0] - 1 for place in above[:PIECES]]
+    above = [value for value in np.unique(codes) if value > 0][:PIECES]
+    pieces = [cv2.connectedComponents((codes == value).astype(np.uint8), connectivity=8)[0] - 1 for value in above]
     return sum(number == 1 for number in pieces) / len(pieces) if pieces else 0.0
-
-
-def are_labels(looks: Sequence[Look]) -> bool:
-    """Whether images are label images: flat, most of them."""
-    return bool(looks) and float(np.median([one.flat for one in looks])) >= FLAT
-
-
-def are_richer(looks: Sequence[Look], others: Sequence[Look]) -> bool:
-    """Whether images have far more values than others, as dark or drawn pictures have beside their labels."""
-    here, there = (float(np.median([len(one.labels) for one in each])) for each in (looks, others))
-    return here >= 2 * there
-
-
-def are_ids(looks: Sequence[Look]) -> bool:
-    """Whether gray values number instances: each is one piece, they differ from image to image, and some images have many."""
-    if any(one.kind != "gray" for one in looks):
-        return False
-    values = [{v for v in one.labels if v != 0} for one in looks]
-    most, every = max(len(v) for v in values), set[Label]().union(*values)
-    if len(every) > 255 or max((v for v in every if isinstance(v, int)), default=0) > 255:
-        return True
-    singles = [one.single for one, v in zip(looks, values, strict=True) if v]
-    return most > 5 and float(np.mean(singles)) > 0.95 and len({len(v) for v in values}) > 1

@@ -9,8 +9,8 @@ from seg.evaluation.errors import judge
 from seg.loading.batch import collate
 from seg.metrics.instance import instances_of
 from seg.pictures.draw import pale, rgb
-from seg.pictures.instances import ColoredMasks, outlined
 from seg.pictures.sheets import Panel
+from seg.report.instance_pictures import ColoredMasks, outlined
 from seg.report.layers import VERDICTS
 
 CROWD: Color = (128, 128, 128)

@@ -2,44 +2,91 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
+from seg.core.textfile import composed, read_file
+from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
+from seg.sources.base import Regions
 from seg.sources.images import ImageReader
-from seg.sources.pairing import Part, is_picture
+from seg.sources.listing import Names, files_below
+from seg.sources.pairing import Part, file_below, folder_below, parts_of
 from seg.sources.regions import Region, Rules, packed, record_of, unpacked
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image that a file names. name: relative to the folder of images. size: (height, width), where the file has it."""
+    """An image that a file names. name: as the file has it. size: (height, width), where the file has it. split: where the file has it."""
 
     name: str
     size: tuple[int, int] | None
     regions: list[Region]
+    split: str | None = None
 
 
-def items_of(part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules) -> list[Item]:
+@dataclass(kw_only=True, eq=False)
+class AnnotationFile(Regions):
+    """The file `root`/`annotations` and the images that it names, below `root`/`images`.
+
+    An image that does not lie where its name says is the only one of this last name there. `{split}` in `annotations`, and in `images` if
+    they are apart, stands for train, val and test where the split is given by folders.
+    """
+
+    annotations: str
+    images: str
+
+    EXAMPLE: ClassVar[str] = "{split}.json"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = self.parts_of()
+
+    def parts_of(self) -> tuple[Part, ...]:
+        """The parts of the layout."""
+        return parts_of(self.split, self.EXAMPLE, annotations=self.annotations)
+
+    def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
+        """The images that a file names; what is invalid in it goes through `self.faults`."""
+        raise NotImplementedError
+
+    def items(self) -> list[Item]:
+        items: list[Item] = []
+        folders = []
+        for part in self.parts:
+            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
+            folder = folder_below(Path(self.root), self.images, part, "data.source.images")
+            items += items_of(part, path, folder, list(self.images_of(path, part)), self.rules, self.findings)
+            folders.append(folder)
+        note_unnamed(items, folders, self.findings)
+        return items
+
+    def read(self, item: Item) -> Record:
+        return read_item(item, self.reader, self.rules)
+
+
+def items_of(
+    part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding] | None = None
+) -> list[Item]:
     """The Items of all images that the file `path` names, by name, with their regions as text.
 
-    DataError where an image does not lie in `folder`, or a label is of no class.
+    DataError where an image does not lie in `folder`, stands twice, or a label is of no class.
     """
-    _find_images(path, folder, sorted(image.name for image in images))
+    places = _places(path, folder, [image.name for image in images], [] if findings is None else findings)
     rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
     items = []
-    for image in sorted(images, key=lambda one: natural_key(one.name)):
-        place = PurePosixPath(image.name)
-        image_id = place.with_suffix("").as_posix()
+    for place, image in sorted(zip(places, images, strict=True), key=lambda one: natural_key(one[0])):
+        image_id = composed(PurePosixPath(place).with_suffix("").as_posix())
         labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
-        items.append(Item(image_id, part.split, (str(folder / place), str(path)), (image_id, image.name, place.name), labels))
+        names = dict.fromkeys((image_id, PurePosixPath(image.name).as_posix(), place, PurePosixPath(place).name))
+        items.append(Item(image_id, image.split or part.split, (str(folder / place), str(path)), tuple(names), labels))
     return items
 
 
@@ -47,7 +94,7 @@ def note_unnamed(items: Sequence[Item], folders: Sequence[Path], findings: list[
     """Add the images in the folders that no annotation file names to the findings. items: those of `items_of`, of all splits."""
     named = {Path(item.files[0]) for item in items}
     for folder in dict.fromkeys(folders):
-        unused = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if is_picture(p) and p not in named)
+        unused = [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]
         if unused:
             files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
             what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
@@ -61,25 +108,8 @@ def read_item(item: Item, reader: ImageReader, rules: Rules) -> Record:
     size, _, regions = item.labels.partition("\n")
     if (expected := json.loads(size)) is not None:
         refuse_other_size(path, raw.pixels, expected, annotations)
-    return record_of(item.image_id, raw, unpacked(regions), annotations, rules)
-
-
-def place_of(name: str, where: str, seen: dict[str, str]) -> str:
-    """A file's name relative to the folder of images, with slashes; DataError where it leads out of it, or stands twice.
-
-    seen: {name without suffix: name} of those before, to which this one is added.
-    """
-    place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or not place.name:
-        raise DataError(f"{where}: has the file_name {name!r}, expected a file below data.source.images", kind="bad-annotation")
-    stem = place.with_suffix("").as_posix()
-    if stem in seen:
-        raise DataError(
-            f"{where}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files",
-            kind="name-collision",
-        )
-    seen[stem] = name
-    return place.as_posix()
+    findings = [replace(raw.turned, image_id=item.image_id)] if raw.turned and expected is None else []
+    return record_of(item.image_id, raw, unpacked(regions), annotations, rules, findings)
 
 
 def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annotations: str) -> None:
@@ -87,32 +117,75 @@ def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annota
     (h, w), (height, width) = image.shape[:2], size
     if (h, w) != (height, width):
         turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
+        mend = (
+            f"; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO, multiply "
+            f"x by {w}/{width}, y by {h}/{height} and swap width and height"
+            if turned
+            else ""
+        )
         raise DataError(
             f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
-            "use the image that was annotated, or correct width, height and annotations",
+            f"use the image that was annotated, or correct width, height and annotations{mend}",
             kind="size-mismatch",
         )
 
 
-def _find_images(path: Path, folder: Path, names: Sequence[str]) -> None:
-    """DataError where images that the file `path` names do not lie in `folder`."""
+def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> list[str]:
+    """Where the images lie below `folder` that the file `path` names; DataError where one does not, or two are one."""
     if not names:
         raise DataError(f"{path}: names no images; set data.source.annotations", kind="bad-annotation")
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    there: Names | None = None
+    places, apart, missing = [], [], []
+    for name in names:
+        tidy = name.replace("\\", "/")
+        place: str | None = tidy if _is_below(tidy) and (folder / tidy).is_file() else None
+        if place is None:
+            there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
+            place = there.get(tidy) or there.by_stem(tidy)
+        if place is None and there is not None and (place := there.by_last(tidy)) is not None:
+            apart.append((name, place))
+        if place is None:
+            missing.append(name)
+        places.append(PurePosixPath(place or "").as_posix())
+    if missing:
         more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
+        first = sorted(missing)[0]
         raise DataError(
-            f"{path}: there is no image {folder / missing[0]}{more}; add it, set data.source.images, or correct its file_name",
+            f"{path}: there is no image {folder / first}{more}, nor a single one of this last name; add it, set data.source.images, or "
+            "correct its file_name",
             kind="label-without-image",
         )
+    if apart:
+        what = f"{len(apart)} images do not lie where it says and are found by their last name, such as {apart[0][0]}: {apart[0][1]}"
+        findings.append(Finding("other-image-name", str(path), what, "see that it is the right one"))
+    _refuse_twice(path, names, places)
+    return places
+
+
+def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for name, place in zip(names, places, strict=True):
+        stem = composed(PurePosixPath(place).with_suffix("").as_posix())
+        if stem in seen:
+            raise DataError(
+                f"{path}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files",
+                kind="name-collision",
+            )
+        seen[stem] = name
+
+
+def _is_below(name: str) -> bool:
+    place = PurePosixPath(name)
+    return not place.is_absolute() and ".." not in place.parts and bool(place.name)
 
 
 def read_json(path: Path) -> Any:
     """The content of a file; DataError where it is no JSON."""
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
-    except ValueError as error:
+        return json.loads(read_file(path))
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
 
 

@@ -1,65 +1,54 @@
 """`cityscapes_instances`: images, and maps of class ids and of instances in one (Cordts et al. 2016; its instanceIds files)."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.sample import IGNORE, ClassInfo, Label
-from seg.raw.findings import Finding
+from seg.data.sample import IGNORE, Label
 from seg.raw.record import Item, Record
+from seg.sources.base import Masks
 from seg.sources.class_map import ClassMap
-from seg.sources.images import ImageReader
 from seg.sources.masks import gray_values, numbered, read_mask
-from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
+from seg.sources.pairing import refuse_other_size
 from seg.sources.segments import Segment, SegmentClasses
-from seg.sources.settings import Split
 
 FACTOR = 1000
 """A value from here on is class id * 1000 + number of the instance; one below is a class id."""
 
 
-class CityscapesInstances:
-    """Images under `root`/`images`, gray PNGs of 16 bit of the same relative name under `root`/`masks`, but for the suffixes.
+@dataclass(kw_only=True, eq=False)
+class CityscapesInstances(Masks):
+    """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`.
 
     A class has the ids that its entry in data.classes lists under `labels`. things: names of the classes that are counted; a
     value below 1000 of such a class is a region of several objects, a crowd. ignore, others: ids whose pixels count nowhere,
-    and what becomes of ids that are not listed. The other arguments are as for `seg.sources.folders.Folders`.
+    and what becomes of ids that are not listed.
     """
+
+    things: list[str]
+    ignore: list[int]
+    others: str
 
     with_instances = True
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        image_suffix: str,
-        mask_suffix: str,
-        things: list[str],
-        ignore: list[int],
-        others: str,
-        skip_unlabelled: bool,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        self.findings: list[Finding] = []
-        parts = parts_of(split, "{split}/images", images=images, masks=masks)
-        self.layout = Layout(Path(root), images, masks, image_suffix, mask_suffix, skip_unlabelled, parts)
-        self.segments = SegmentClasses(classes)
-        if unknown := [name for name in things if name not in self.segments.categories]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.segments = SegmentClasses(self.classes)
+        if unknown := [name for name in self.things if name not in self.segments.categories]:
             hint = did_you_mean(unknown[0], self.segments.categories, "classes")
             raise ConfigError(f"data.source.things: no class of data.classes has the name '{unknown[0]}'; {hint}")
-        self.things = {self.segments.categories[name] for name in things}
-        self.class_map, self.reader = ClassMap(classes, int, ignore, (), others), reader
+        self.counted = {self.segments.categories[name] for name in self.things}
+        self.class_map = ClassMap(self.classes, int, self.ignore, (), self.others)
 
-    def items(self) -> list[Item]:
-        return paired(self.layout, self.findings)
+    def read_mask(self, path: Path) -> np.ndarray:
+        return gray_values(read_mask(path), path, "save class ids and numbers of instances as a gray PNG of 16 bit")
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        values = gray_values(read_mask(map_path), map_path, "save class ids and numbers of instances as a gray PNG of 16 bit")
+        values = self.read_mask(map_path)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         segments, unknown = [], {}
@@ -70,7 +59,7 @@ class CityscapesInstances:
                 unknown[place] = label
                 continue
             own = value >= FACTOR
-            thing = index in self.things or (own and index == IGNORE)
+            thing = index in self.counted or (own and index == IGNORE)
             segments.append(Segment(index, thing, crowd=thing and not own))
         if unknown:
             counts: dict[Label, int] = {}

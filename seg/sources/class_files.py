@@ -4,75 +4,73 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.sample import IGNORE, ClassInfo, Label, Sample, no_instances
+from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.data.sample import IGNORE, Label, Sample, no_instances
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
-from seg.sources.class_map import DROP, ClassMap
-from seg.sources.images import ImageReader
+from seg.sources.base import RawData
+from seg.sources.class_map import DROP, ClassMap, check_choice
 from seg.sources.instance_sample import background_of
-from seg.sources.masks import binary_mask, check_choice
+from seg.sources.listing import by_stem
+from seg.sources.masks import binary_mask
 from seg.sources.pairing import (
     Layout,
     Part,
     folder_below,
     image_item,
     images_of,
-    mask_files,
     note_left_out,
     parts_of,
     refuse_other_size,
     unique,
 )
-from seg.sources.settings import Split
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
 
-class ClassFiles:
+@dataclass(kw_only=True, eq=False)
+class ClassFiles(RawData):
     """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
 
     {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is
     not there means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list
     starts with it, else ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of
     data.classes; ignored labels come after all. ignore, drop, others: labels whose pixels count nowhere, whose files are
-    passed over, and what becomes of files of labels that are not listed. The other arguments are as for
-    `seg.sources.folders.Folders`.
+    passed over, and what becomes of files of labels that are not listed. threshold: the gray value from which on a pixel is of the class,
+    for masks that are not black and one other value. The other arguments are as for `seg.sources.base.Masks`.
     """
+
+    images: str
+    masks: str
+    image_suffix: str
+    ignore: list[str]
+    drop: list[str]
+    others: str
+    overlap: str
+    skip_unlabelled: bool
+    threshold: int | None = None
 
     with_instances = False
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        image_suffix: str,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        overlap: str,
-        skip_unlabelled: bool,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
+    def __post_init__(self) -> None:
+        masks = self.masks
         if masks.count("{image}") != 1 or masks.count("{class}") != 1:
             raise ConfigError(f"data.source.masks={masks}: expected {{image}} and {{class}} in it, once each, as in {EXAMPLE}")
-        check_choice("data.source.overlap", overlap, ("refuse", "last"))
-        self.findings: list[Finding] = []
-        parts = parts_of(split, "{split}/images", images=images, masks=masks)
+        check_choice("data.source.overlap", self.overlap, ("refuse", "last"))
+        parts = parts_of(self.split, "{split}/images", images=self.images, masks=masks)
         # the folder that all masks lie below, and the rest of their names
         fixed = masks[: min(masks.index("{image}"), masks.index("{class}"))]
         folder, self.slash, _ = fixed.rpartition("/")
         self.pattern = masks.removeprefix(folder + self.slash)
-        self.layout = Layout(Path(root), images, folder or ".", image_suffix, "", skip_unlabelled, parts)
-        self.classes, self.class_map = list(classes), ClassMap(classes, str, ignore, drop, others)
-        self.background, self.overlap, self.reader = background_of(classes), overlap, reader
+        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled, parts)
+        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.background = background_of(self.classes)
 
     def items(self) -> list[Item]:
         return unique([item for part in self.layout.parts for item in self._part(part)])
@@ -88,7 +86,7 @@ class ClassFiles:
                 continue
             mask = np.zeros(semantic.shape, bool)
             for file in map(Path, files):
-                drawn = binary_mask(file)
+                drawn = binary_mask(file, self.threshold)
                 refuse_other_size(file, drawn.shape, path, semantic.shape)
                 mask |= drawn
             if self.overlap == "refuse" and (both := mask & claimed).any():
@@ -114,7 +112,7 @@ class ClassFiles:
         unknown: dict[str, Path] = {}
         unused = []
         own = set(images.values())
-        for name, path in mask_files(masks, "").items():
+        for name, path in by_stem(masks, IMAGE_SUFFIXES).items():
             if path in own:
                 continue
             parsed = self._parsed(name, images)

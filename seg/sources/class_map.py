@@ -91,6 +91,12 @@ class ClassMap:
         self.lookup[label] = target
 
 
+def check_choice(key: str, value: str, known: Sequence[str]) -> None:
+    """ConfigError where a setting is none of the known words."""
+    if value not in known:
+        raise ConfigError(f"{key}={value}: {did_you_mean(value, known, 'expected')}")
+
+
 def distance(a: Color, b: Color) -> float:
     """How far apart two colours are, as the eye sees it, in about 0..765 ("redmean", a weighted Euclidean distance in RGB)."""
     mean = (a[0] + b[0]) / 2

@@ -1,80 +1,92 @@
-"""`coco`: a COCO "instances" file and a folder of images (https://cocodataset.org/#format-data)."""
+"""`coco`: a COCO "instances" file and a folder of images (https://cocodataset.org/#format-data); LVIS is of this form, too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from seg.core.errors import ConfigError, did_you_mean
-from seg.data.sample import ClassInfo
+from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
-from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, read_item
-from seg.sources.coco_file import Annotation, Key, Picture, read_coco
-from seg.sources.images import ImageReader
-from seg.sources.pairing import file_below, folder_below, parts_of
-from seg.sources.regions import Region, rules_of
-from seg.sources.settings import Split
+from seg.raw.record import Item
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
+from seg.sources.class_map import check_choice
+from seg.sources.coco_file import Annotation, CocoFile, parts_of_segmentation, read_coco
+from seg.sources.pairing import Part
+from seg.sources.regions import Region
+
+FEW_CROWDS = 0.05  # share of a file's regions: COCO's own has 1 %
 
 
-class Coco:
-    """The file `root`/`annotations` and the images that it names, below `root`/`images`.
+@dataclass(kw_only=True, eq=False)
+class Coco(AnnotationFile):
+    """The labels of regions are the names of their categories. The other arguments are as for `AnnotationFile` and `Regions`.
 
-    The labels of regions are the names of their categories. ignore: categories whose regions count neither as instances nor
-    as background, as crowds do. drop, others: as for every source (see `seg.sources.class_map`). holes: polygons inside
-    others of the same annotation are holes; COCO adds them. `{split}` in `annotations`, and in `images` if they
-    are apart, stands for train, val and test where the split is given by folders. Crowds lie beneath an image's instances in
-    the class map.
+    crowds: what regions with iscrowd=1 are: "ignore", regions of uncounted things that count nowhere, as COCO has it; or "instances", one
+    object each, as CVAT writes its brush masks. boxes: whether regions of a box alone become rectangles, or are left out ("skip"); else
+    they are refused. holes: polygons inside others of the same annotation are holes; COCO adds them. Crowds lie beneath an image's
+    instances in the class map.
     """
 
-    with_instances = True
+    holes: bool
+    crowds: str = "ignore"
+    boxes: bool | Literal["skip"] = False
 
-    def __init__(
-        self,
-        root: str,
-        annotations: str,
-        images: str,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        holes: bool,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        self.findings: list[Finding] = []
-        self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.json", annotations=annotations)
-        self.rules, self.reader = rules_of(classes, ignore, drop, others, holes), reader
-        self.left_out = {"ignore": list(ignore), "drop": list(drop)}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("data.source.crowds", self.crowds, ("ignore", "instances"))
+        self.named: set[str] = set()
 
     def items(self) -> list[Item]:
-        items: list[Item] = []
-        folders = []
-        named: set[str] = set()
-        for part in self.parts:
-            path = file_below(self.root, self.annotations, part, "data.source.annotations")
-            folder = folder_below(self.root, self.images, part, "data.source.images")
-            content = read_coco(path)
-            named.update(content.categories.values())
-            images = [_image(picture, content.annotations[key], content.categories) for key, picture in content.pictures.items()]
-            items += items_of(part, path, folder, images, self.rules)
-            folders.append(folder)
-        note_unnamed(items, folders, self.findings)
-        for key, names in self.left_out.items():
-            if unknown := [name for name in names if name not in named]:
+        items = super().items()
+        for key, names in (("ignore", self.ignore), ("drop", self.drop)):
+            if unknown := [name for name in names if name not in self.named]:
                 raise ConfigError(
-                    f"data.source.{key}: there is no category '{unknown[0]}'; {did_you_mean(unknown[0], named, 'categories')}"
+                    f"data.source.{key}: there is no category '{unknown[0]}'; {did_you_mean(unknown[0], self.named, 'categories')}"
                 )
         return items
 
-    def read(self, item: Item) -> Record:
-        return read_item(item, self.reader, self.rules)
+    def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
+        content = read_coco(path, self.faults)
+        self.named.update(content.categories.values())
+        boxed: list[Annotation] = []
+        for key, picture in content.pictures.items():
+            regions = self._regions(path, content.annotations[key], content, boxed)
+            yield AnnotatedImage(picture.name, picture.size, regions)
+        if boxed:
+            kept = "become rectangles" if self.boxes is True else "are left out"
+            what = f"{len(boxed)} annotations are boxes alone, such as annotation {boxed[0].annotation_id}, and {kept}"
+            self.findings.append(Finding("box-alone", str(path), what))
+        if self.crowds == "ignore":
+            self._note_crowds(path, [a for annotations in content.annotations.values() for a in annotations])
 
+    def _regions(self, path: Path, annotations: Sequence[Annotation], content: CocoFile, boxed: list[Annotation]) -> list[Region]:
+        regions = []
+        for annotation in annotations:
+            where = f"{path}, annotation {annotation.annotation_id}"
+            with self.faults.entry():
+                if not annotation.segmentation:
+                    if annotation.box is None or self.boxes is False:
+                        raise DataError(
+                            f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make a rectangle of it with "
+                            "data.source.boxes=true, or leave such annotations out with data.source.boxes=skip",
+                            kind="bad-annotation",
+                        )
+                    boxed.append(annotation)
+                    if self.boxes == "skip":
+                        continue
+                parts = parts_of_segmentation(annotation)
+                crowd = annotation.crowd and self.crowds == "ignore"
+                regions.append(Region(f"annotation {annotation.annotation_id}", content.categories[annotation.category_id], parts, crowd))
+        return regions
 
-def _image(picture: Picture, annotations: Sequence[Annotation], categories: dict[Key, str]) -> AnnotatedImage:
-    regions = []
-    for annotation in annotations:
-        given: Any = annotation.segmentation  # looked into where it is read
-        parts = given if isinstance(given, list) else [given]
-        regions.append(Region(f"annotation {annotation.annotation_id}", categories[annotation.category_id], parts, annotation.crowd))
-    return AnnotatedImage(picture.name, (picture.height, picture.width), regions)
+    def _note_crowds(self, path: Path, annotations: Sequence[Annotation]) -> None:
+        crowds = [a for a in annotations if a.crowd]
+        if len(crowds) <= FEW_CROWDS * len(annotations):
+            return
+        share = "all" if len(crowds) == len(annotations) else f"{len(crowds)} of the"
+        what = (
+            f"{share} {len(annotations)} annotations have iscrowd=1, such as annotation {crowds[0].annotation_id}, and are ignored: "
+            "neither learned nor counted"
+        )
+        fix = "CVAT writes iscrowd=1 for each object that was drawn with the brush: then set data.source.crowds=instances"
+        self.findings.append(Finding("many-crowds", str(path), what, fix))

@@ -1,11 +1,16 @@
 """A COCO "instances" file: read and checked, its annotations sorted by image (https://cocodataset.org/#format-data)."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
 
 from seg.core.errors import DataError
-from seg.sources.annotation_file import place_of, read_json
+from seg.sources.annotation_file import read_json
+from seg.sources.outlines import rectangle
+from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]
 Key = int | str
@@ -14,34 +19,37 @@ Key = int | str
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of the file. name: relative to the folder of images."""
+    """An image of the file. name: relative to the folder of images. size: (height, width), where the file has both."""
 
     name: str
-    height: int
-    width: int
+    size: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A region of an image. segmentation: polygons or RLE, not looked into yet."""
+    """A region of an image. segmentation: polygons or RLE, not looked into yet. box: x, y, width, height, where it has one."""
 
     annotation_id: Key
     category_id: Key
     crowd: bool
     segmentation: object
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """pictures and annotations by the image's id; categories: the names by id. Bounding boxes and areas are not kept."""
+    """pictures and annotations by the image's id; categories: the names by id. Areas are not kept."""
 
     pictures: dict[Key, Picture]
     annotations: dict[Key, list[Annotation]]
     categories: dict[Key, str]
 
 
-def read_coco(path: Path) -> CocoFile:
-    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not."""
+def read_coco(path: Path, faults: Faults) -> CocoFile:
+    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not.
+
+    faults: what becomes of annotations that are invalid. An id that is text means the number that it spells, where only this one is there.
+    """
     content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
@@ -58,48 +66,127 @@ def read_coco(path: Path) -> CocoFile:
     annotations: dict[Key, list[Annotation]] = {image_id: [] for image_id in pictures}
     seen: set[Key] = set()
     for number, entry in enumerate(content["annotations"]):
-        annotation_id = _key(entry, "id", f"{path}, annotations[{number}]")
-        where = f"{path}, annotation {annotation_id}"
-        _refuse_twice(annotation_id, seen, where)
-        seen.add(annotation_id)
-        image_id, category_id = _key(entry, "image_id", where), _key(entry, "category_id", where)
-        if image_id not in pictures:
-            raise DataError(
-                f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation",
-                kind="bad-annotation",
-            )
-        if category_id not in categories:
-            raise DataError(
-                f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id",
-                kind="bad-annotation",
-            )
-        crowd = entry.get("iscrowd", 0)
-        if crowd not in (0, 1):
-            raise DataError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1", kind="bad-annotation")
-        if not entry.get("segmentation"):
-            raise DataError(
-                f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, or remove the annotation",
-                kind="bad-annotation",
-            )
-        annotations[image_id].append(Annotation(annotation_id, category_id, bool(crowd), entry["segmentation"]))
+        with faults.entry():
+            annotation_id = _key(entry, "id", f"{path}, annotations[{number}]")
+            where = f"{path}, annotation {annotation_id}"
+            _refuse_twice(annotation_id, seen, where)
+            seen.add(annotation_id)
+            image_id = _known(_key(entry, "image_id", where), pictures)
+            category_id = _known(_key(entry, "category_id", where), categories)
+            if image_id not in pictures:
+                raise DataError(
+                    f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation",
+                    kind="bad-annotation",
+                )
+            if category_id not in categories:
+                raise DataError(
+                    f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id",
+                    kind="bad-annotation",
+                )
+            crowd = entry.get("iscrowd") or 0
+            if crowd not in (0, 1, "0", "1"):
+                raise DataError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1", kind="bad-annotation")
+            found = Annotation(annotation_id, category_id, bool(int(crowd)), entry.get("segmentation"), _box(entry.get("bbox")))
+            annotations[image_id].append(found)
     return CocoFile(pictures, annotations, categories)
+
+
+def parts_of_segmentation(annotation: Annotation) -> Any:
+    """Polygons as a list of lists, or RLE, of the forms that programs write; what is none of them is left for drawing to refuse.
+
+    A box where there is no segmentation; a flat list [x1, y1, ...]; pairs [[x1, y1], ...]; lists that are nested once too often; and
+    counts of RLE that are the repr of bytes, as of str(counts).
+    """
+    given: Any = annotation.segmentation
+    if not given and annotation.box is not None:
+        x, y, width, height = annotation.box
+        return [rectangle(x, y, x + width, y + height)]
+    if isinstance(given, dict):
+        _refuse_inner([given])
+        return [{**given, "counts": _counts(given.get("counts"))}]
+    if not isinstance(given, list):
+        return [given]
+    if given and all(_is_number(value) for value in given):
+        return [given]
+    _refuse_inner(given)
+    while len(given) == 1 and _is_list_of_lists(given[0]) and not _is_points(given[0]):
+        given = given[0]
+    if _is_points(given):
+        given = [given]
+    return [[value for point in part for value in point] if _is_points(part) else part for part in given]
+
+
+def _refuse_inner(parts: Sequence[object]) -> None:
+    """ValueError for an object that is no RLE: the forms that `seg.sources.part_rle` has beside it are not for files."""
+    for part in parts:
+        if isinstance(part, dict) and not part.keys() >= {"size", "counts"}:
+            raise ValueError(
+                f"its segmentation has an object with the keys {', '.join(map(str, part))[:60]}, expected RLE with size and counts"
+            )
+
+
+def _counts(given: object) -> object:
+    if isinstance(given, str) and given[:2] in ("b'", 'b"'):
+        try:
+            return ast.literal_eval(given).decode("ascii")
+        except (ValueError, SyntaxError, UnicodeDecodeError, AttributeError):
+            return given
+    return given
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list_of_lists(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, list) for one in value)
+
+
+def _is_points(value: object) -> bool:
+    """Whether it is a list of three or more [x, y]."""
+    return (
+        isinstance(value, list)
+        and len(value) > 2
+        and all(isinstance(one, list) and len(one) == 2 and all(map(_is_number, one)) for one in value)
+    )
+
+
+def _box(value: object) -> tuple[float, float, float, float] | None:
+    if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):
+        return value[0], value[1], value[2], value[3]
+    return None
 
 
 def _pictures(path: Path, entries: Sequence[Entry]) -> dict[Key, Picture]:
     found: dict[Key, Picture] = {}
-    stems: dict[str, str] = {}
     for number, entry in enumerate(entries):
         where = f"{path}, images[{number}]"
-        image_id, name = _key(entry, "id", where), _text(entry, "file_name", where)
+        image_id = _key(entry, "id", where)
         _refuse_twice(image_id, found, where)
-        place = place_of(name, where, stems)
-        found[image_id] = Picture(place, _pixels(entry, "height", where), _pixels(entry, "width", where))
+        sides = [_pixels(entry, key, where) for key in ("height", "width")]
+        found[image_id] = Picture(_name(entry, where), (sides[0], sides[1]) if sides[0] and sides[1] else None)
     return found
+
+
+def _name(entry: Entry, where: str) -> str:
+    """The image's file; LVIS has its address alone."""
+    if "file_name" not in entry and isinstance(entry.get("coco_url"), str):
+        return urlparse(_text(entry, "coco_url", where)).path.lstrip("/")
+    return _text(entry, "file_name", where)
+
+
+def _known(key: Key, known: Mapping[Key, object]) -> Key:
+    """The known id that one of another type spells, or the id itself."""
+    if key in known:
+        return key
+    if isinstance(key, str) and key.strip().isdecimal() and int(key) in known:
+        return int(key)
+    return str(key) if str(key) in known else key
 
 
 def _value(entry: Entry, key: str, where: str) -> object:
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: is {entry!r}, expected an object with the key '{key}'", kind="bad-annotation")
+        raise DataError(f"{where}: is {str(entry)[:60]!r}, expected an object with the key '{key}'", kind="bad-annotation")
     if key not in entry:
         raise DataError(f"{where}: has no '{key}'; add it, or export the file again", kind="bad-annotation")
     return entry[key]
@@ -119,9 +206,16 @@ def _text(entry: Entry, key: str, where: str) -> str:
     return value
 
 
-def _pixels(entry: Entry, key: str, where: str) -> int:
-    value = _key(entry, key, where)
-    if isinstance(value, str) or value < 1:
+def _pixels(entry: Entry, key: str, where: str) -> int | None:
+    """A side of an image; None where the file does not have it."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise DataError(f"{where}: has {key}={value!r}, expected a number of pixels", kind="bad-annotation")
     return value
 

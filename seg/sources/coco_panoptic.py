@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,19 +10,18 @@ import numpy as np
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
 from seg.data.imagefile import decode_color
-from seg.data.sample import ClassInfo
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
+from seg.sources.base import RawData
 from seg.sources.class_map import ClassMap
-from seg.sources.images import ImageReader
 from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
 from seg.sources.panoptic_file import Annotation, PanopticFile, read_panoptic
 from seg.sources.segments import Segment, SegmentClasses
-from seg.sources.settings import Split
 
 
-class CocoPanoptic:
+@dataclass(kw_only=True, eq=False)
+class CocoPanoptic(RawData):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
     A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are
@@ -30,33 +30,27 @@ class CocoPanoptic:
     class `background`, or ignored without one. skip_unlabelled: leave images without an annotation out, do not refuse them.
     """
 
+    annotations: str
+    masks: str
+    images: str
+    ignore: list[str]
+    drop: list[str]
+    others: str
+    skip_unlabelled: bool
+
     with_instances = True
 
-    def __init__(
-        self,
-        root: str,
-        annotations: str,
-        masks: str,
-        images: str,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        skip_unlabelled: bool,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        self.findings: list[Finding] = []
-        self.root, self.annotations, self.masks, self.images = Path(root), annotations, masks, images
-        self.parts = parts_of(split, "panoptic_{split}.json", annotations=annotations)
-        self.segments, self.class_map = SegmentClasses(classes), ClassMap(classes, str, ignore, drop, others)
-        self.listed, self.skip_unlabelled, self.reader = [*ignore, *drop], skip_unlabelled, reader
+    def __post_init__(self) -> None:
+        self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)
+        self.segments = SegmentClasses(self.classes)
+        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.listed = [*self.ignore, *self.drop]
 
     def items(self) -> list[Item]:
         items: list[Item] = []
         named: set[str] = set()
         for part in self.parts:
-            path = file_below(self.root, self.annotations, part, "data.source.annotations")
+            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
             content = read_panoptic(path)
             named.update(category.name for category in content.categories)
             items += self._part(part, path, content)
@@ -77,8 +71,8 @@ class CocoPanoptic:
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))
 
     def _part(self, part: Part, path: Path, content: PanopticFile) -> list[Item]:
-        images = folder_below(self.root, self.images, part, "data.source.images")
-        masks = folder_below(self.root, self.masks, part, "data.source.masks")
+        images = folder_below(Path(self.root), self.images, part, "data.source.images")
+        masks = folder_below(Path(self.root), self.masks, part, "data.source.masks")
         known = self._categories(path, content)
         labels = {a.image_id: (a.file_name, _labels(a, known)) for a in content.annotations}
         pictures = sorted(content.images, key=lambda p: natural_key(p.file_name))

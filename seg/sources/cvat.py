@@ -1,6 +1,7 @@
 """`cvat`: an XML file "CVAT for images 1.1" and a folder of images (https://docs.cvat.ai/docs/manual/advanced/xml_format)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -9,90 +10,77 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
 from seg.core.errors import DataError
-from seg.data.sample import ClassInfo
 from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
-from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, place_of, read_item
-from seg.sources.images import ImageReader
-from seg.sources.outlines import ellipse, rectangle, refuse_no_width
-from seg.sources.pairing import file_below, folder_below, parts_of
-from seg.sources.part_rle import Part
-from seg.sources.regions import Region, rules_of
-from seg.sources.settings import Split
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
+from seg.sources.base import Drawn
+from seg.sources.outlines import ellipse, rectangle
+from seg.sources.pairing import Part, split_folders
+from seg.sources.part_rle import Part as Shape
+from seg.sources.regions import Region
 
 FORMAT = "'CVAT for images 1.1'"
 SHAPES = ("polygon", "box", "ellipse", "polyline", "points", "mask")
 
 
-class Cvat:
-    """The file `root`/`annotations` and the images that it names, below `root`/`images`.
+@dataclass(kw_only=True, eq=False)
+class Cvat(AnnotationFile, Drawn):
+    """The arguments are as for `AnnotationFile` and `Drawn`.
 
-    line_width, point_radius: pixels of polylines, and around points. Of shapes that overlap the one with the higher z_order
-    lies on top. Shapes of one label and group_id (0 is none) are one object; holes: polygons inside others of the same
-    object are holes. What is occluded is kept as drawn; tags of images are passed over. `{split}` in `annotations`,
-    and in `images` if they are apart, stands for train, val and test where the split is given by folders.
+    Of shapes that overlap the one with the higher z_order lies on top. Shapes of one label and group_id (0 is none) are one object;
+    holes: polygons inside others of the same object are holes. What is occluded is kept as drawn; tags of images are passed over. Where
+    the split is given by folders and `annotations` holds no `{split}`, the subset of each image is its split's folder.
     """
 
-    with_instances = True
+    holes: bool
 
-    def __init__(
-        self,
-        root: str,
-        annotations: str,
-        images: str,
-        line_width: float,
-        point_radius: float,
-        holes: bool,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        refuse_no_width(line_width=line_width, point_radius=point_radius)
-        self.findings: list[Finding] = []
-        self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.xml", annotations=annotations)
-        self.line_width, self.point_radius = line_width, point_radius
-        self.rules, self.reader = rules_of(classes, ignore, drop, others, holes), reader
+    EXAMPLE = "{split}.xml"
 
-    def items(self) -> list[Item]:
-        items: list[Item] = []
-        folders = []
-        for part in self.parts:
-            path = file_below(self.root, self.annotations, part, "data.source.annotations")
-            folder = folder_below(self.root, self.images, part, "data.source.images")
-            stems: dict[str, str] = {}
-            images = [self._image(path, element, stems) for element in _images(path)]
-            items += items_of(part, path, folder, images, self.rules)
-            folders.append(folder)
-        note_unnamed(items, folders, self.findings)
-        return items
+    def parts_of(self) -> tuple[Part, ...]:
+        self.by_subset = self.split.by == "folders" and "{split}" not in self.annotations
+        return (Part(),) if self.by_subset else super().parts_of()
 
-    def read(self, item: Item) -> Record:
-        return read_item(item, self.reader, self.rules)
+    def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
+        splits = {p.folder.lower(): p.split for p in split_folders(self.split)} if self.by_subset else {}
+        left: dict[str, int] = {}
+        folder = Path(self.root) / self.images.replace("{split}", part.folder)
+        for element in _images(path):
+            subset = element.get("subset", "")
+            if not self.by_subset:
+                yield self._image(path, folder, element, None)
+            elif (split := splits.get(subset.lower())) is not None:
+                yield self._image(path, folder, element, split)
+            else:
+                left[subset] = left.get(subset, 0) + 1
+        if left:
+            told = ", ".join(f"{count} of the subset '{name}'" for name, count in left.items())
+            what = f"images of no split are left out: {told}"
+            self.findings.append(Finding("unlisted-image", str(path), what, "name the subsets in data.split.folders, as {train: Train}"))
 
-    def _image(self, path: Path, element: Any, stems: dict[str, str]) -> AnnotatedImage:
+    def _image(self, path: Path, folder: Path, element: Any, split: str | None) -> AnnotatedImage:
         where = f"{path}, image {element.get('id', '?')}"
         if not element.get("name"):
             raise DataError(f"{where}: has no name; export it again", kind="bad-annotation")
-        name = place_of(element.get("name"), where, stems)
+        name, subset = element.get("name"), element.get("subset")
+        if subset and (folder / subset / name).is_file():  # so a project is exported, whose tasks may share names
+            name = f"{subset}/{name}"
         regions = []
         for number, shape in enumerate(s for s in element if s.tag != "tag"):
-            at = f"{name}, {shape.tag} {number}"
-            if shape.tag not in SHAPES:
-                raise DataError(
-                    f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it",
-                    kind="bad-annotation",
-                )
-            if not shape.get("label"):
-                raise DataError(f"{path}, {at}: has no label; give it one in CVAT, or remove it", kind="image-without-label")
-            parts = _parts(shape, f"{path}, {at}", self.line_width, self.point_radius)
-            group = shape.get("group_id", "0")
-            z = _whole(shape, "z_order", f"{path}, {at}", 0)
-            regions.append(Region(at, shape.get("label"), parts, group=None if group in ("", "0") else group, z=z))
-        return AnnotatedImage(name, (_whole(element, "height", where), _whole(element, "width", where)), regions)
+            with self.faults.entry():
+                regions.append(self._region(path, shape, f"{name}, {shape.tag} {number}"))
+        return AnnotatedImage(name, (_whole(element, "height", where), _whole(element, "width", where)), regions, split)
+
+    def _region(self, path: Path, shape: Any, at: str) -> Region:
+        if shape.tag not in SHAPES:
+            raise DataError(
+                f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it",
+                kind="bad-annotation",
+            )
+        if not shape.get("label"):
+            raise DataError(f"{path}, {at}: has no label; give it one in CVAT, or remove it", kind="image-without-label")
+        parts = _parts(shape, f"{path}, {at}", self.line_width, self.point_radius)
+        group = shape.get("group_id", "0")
+        z = _whole(shape, "z_order", f"{path}, {at}", 0)
+        return Region(at, shape.get("label"), parts, group=None if group in ("", "0") else group, z=z)
 
 
 def _images(path: Path) -> list[Any]:
@@ -101,7 +89,7 @@ def _images(path: Path) -> list[Any]:
         root = Xml.parse(path).getroot()
     except DefusedXmlException:
         raise DataError(f"{path}: declares entities, which are not read; export it again as {FORMAT}", kind="bad-annotation") from None
-    except (Xml.ParseError, ValueError) as error:
+    except (Xml.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: is not XML ({error}); export it again as {FORMAT}", kind="bad-annotation") from None
     if root.tag != "annotations":
         raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}", kind="bad-annotation")
@@ -114,7 +102,7 @@ def _images(path: Path) -> list[Any]:
     return list(root.findall("image"))
 
 
-def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> list[Part]:
+def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> list[Shape]:
     def value(key: str) -> float:
         return _number(shape.get(key), key, where)
 

@@ -1,61 +1,77 @@
 """`folders`: a folder of images and a folder of masks, paired by name. CamVid, Cityscapes and many other data sets come so."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seg.data.sample import ClassInfo, Sample, no_instances
+import numpy as np
+
+from seg.core.errors import ConfigError, DataError
+from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
-from seg.sources.class_map import ClassMap
-from seg.sources.images import ImageReader
-from seg.sources.masks import READINGS, PixelClasses, check_choice
-from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
-from seg.sources.settings import Split
+from seg.sources.base import Masks
+from seg.sources.class_map import ClassMap, check_choice
+from seg.sources.masks import READINGS, PixelClasses
+from seg.sources.pairing import refuse_other_size
 
 
-class Folders:
-    """Images under `root`/`images`, masks of the same relative name under `root`/`masks`, but for the two suffixes.
+@dataclass(kw_only=True, eq=False)
+class Folders(Masks):
+    """The arguments are as for `Masks`.
 
-    labels: what a class is known by in a mask: "index", a pixel's gray value as drawn; "color", its colour, also of a
-    palette PNG, whose palette may be another in each file; "palette", its index in the palette of a PNG. A class has the
-    value of its place in the list, or its colour, if its entry in data.classes lists no `labels`.
-    ignore: values, or [r, g, b] colours, that count nowhere. others: what becomes of those that are not listed at all:
-    "refuse" or "ignore". `{split}` in `images` and `masks` stands for the split's folder where the split is given by
-    folders. skip_unlabelled: leave images without a mask out, do not refuse them.
+    labels: what a class is known by in a mask: "index", a pixel's gray value as drawn; "color", its colour, also of a palette PNG, whose
+    palette may be another in each file; "palette", its index in the palette of a PNG. A class has the value of its place in the
+    list, or its colour, if its entry in data.classes lists no `labels`. ignore: values, or [r, g, b] colours, that count nowhere. others:
+    what becomes of those that are not listed at all: "refuse" or "ignore". threshold: of black and white masks the gray value (0 to 255)
+    from which on a pixel is white (255), below it is black (0), whatever kind of image the mask is; only then is JPEG read. transparent:
+    the colour that transparent pixels are read as; without one such masks are refused. join: unite an image's masks whose names go on
+    with a number (scene_mask_1.png beside scene_mask.png): a pixel has the class of the one in which it is not of the first class.
     """
+
+    labels: str
+    ignore: list[int] | list[list[int]]
+    others: str
+    threshold: int | None = None
+    transparent: list[int] | None = None
+    join: bool = False
 
     with_instances = False
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        image_suffix: str,
-        mask_suffix: str,
-        labels: str,
-        ignore: list[int] | list[list[int]],
-        others: str,
-        skip_unlabelled: bool,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        check_choice("data.source.labels", labels, READINGS)
-        check_choice("data.source.others", others, ("refuse", "ignore"))
-        self.findings: list[Finding] = []
-        parts = parts_of(split, "{split}/images", images=images, masks=masks)
-        self.layout = Layout(Path(root), images, masks, image_suffix, mask_suffix, skip_unlabelled, parts)
-        self.pixel_classes = PixelClasses(labels, ClassMap(classes, tuple if labels == "color" else int, ignore, (), others))
-        self.reader = reader
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("data.source.labels", self.labels, READINGS)
+        check_choice("data.source.others", self.others, ("refuse", "ignore"))
+        if self.threshold is not None and (self.labels != "index" or not 0 < self.threshold <= 255):
+            raise ConfigError(
+                f"data.source.threshold={self.threshold}: expected a gray value from 1 to 255, with data.source.labels=index; null reads "
+                "values as they are"
+            )
+        if self.transparent is not None and not (len(self.transparent) == 3 and all(0 <= value <= 255 for value in self.transparent)):
+            raise ConfigError(f"data.source.transparent={self.transparent}: expected a colour, as [0, 0, 0], or null")
+        self.layout = replace(self.layout, join=self.join)
+        class_map = ClassMap(self.classes, tuple if self.labels == "color" else int, self.ignore, (), self.others)
+        self.pixel_classes = PixelClasses(self.labels, class_map, self.threshold, self.transparent)
 
-    def items(self) -> list[Item]:
-        return paired(self.layout, self.findings)
+    def read_mask(self, path: Path) -> np.ndarray:
+        return self.pixel_classes.read(path)
 
     def read(self, item: Item) -> Record:
-        image_path, mask_path = (Path(f) for f in item.files)
+        image_path, *mask_paths = (Path(f) for f in item.files)
         raw = self.reader.read(image_path)
-        semantic = self.pixel_classes.read(mask_path)
-        refuse_other_size(mask_path, semantic.shape, image_path, raw.pixels.shape[:2])
+        findings: list[Finding] = []
+        semantic: np.ndarray | None = None
+        for path in mask_paths:
+            drawn = self.pixel_classes.read(path, findings)
+            refuse_other_size(path, drawn.shape, image_path, raw.pixels.shape[:2])
+            semantic = drawn if semantic is None else _united(semantic, drawn, path)
+        assert semantic is not None
         sample = Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape))
-        return raw.record(sample)
+        return raw.record(sample, [replace(finding, image_id=item.image_id) for finding in findings])
+
+
+def _united(semantic: np.ndarray, drawn: np.ndarray, path: Path) -> np.ndarray:
+    """Two class maps of one image: where one is of the first class, or ignored, the other counts; DataError where they contradict."""
+    shown, other = ((one != 0) & (one != IGNORE) for one in (semantic, drawn))
+    if both := int((shown & other & (semantic != drawn)).sum()):
+        raise DataError(f"{path}: gives {both} pixels another class than a mask of the same image before it; correct one of them")
+    return np.where(other, drawn, np.where(shown, semantic, np.maximum(semantic, drawn)))

@@ -30,7 +30,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
         points, fewest = points_of(part)
         if points is None:
             continue
-        noun = "polygon" if isinstance(part, list) else "line" if "line" in part else "mask"
+        noun = "polygon" if isinstance(part, list) or "rings" in part else "line" if "line" in part else "mask"
         name = f"its {noun} {number}" if len(parts) > 1 else f"its {noun}"
         if not np.isfinite(points).all():
             tell("nan-coordinate", f"{name} has a coordinate that is no number", "correct or remove it", "error")
@@ -64,10 +64,10 @@ def points_of(part: Part) -> tuple[np.ndarray | None, int]:
     if isinstance(part, dict) and "runs" in part:
         x, y = part["left"], part["top"]
         return np.array([(x, y), (x + part["width"], y + part["height"])], float), 2
-    points = part.get("line") if isinstance(part, dict) else part
-    if not isinstance(points, list) or len(points) % 2 or not all(isinstance(p, int | float) for p in points):
+    points = part.get("line", (part.get("rings") or [None])[0]) if isinstance(part, dict) else part
+    if not isinstance(points, list) or len(points) % 2 or not all(type(p) in (int, float) for p in points):
         return None, 0
-    return np.array(points, float).reshape(-1, 2), 3 if isinstance(part, list) else 2
+    return np.array(points, float).reshape(-1, 2), 3 if isinstance(part, list) or "rings" in part else 2
 
 
 def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, int, int] | None:

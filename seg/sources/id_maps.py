@@ -2,88 +2,75 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
-from seg.data.sample import ClassInfo
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
-from seg.sources.class_map import ClassMap
+from seg.sources.base import Masks
+from seg.sources.class_map import ClassMap, check_choice
 from seg.sources.csvfile import read_rows
-from seg.sources.images import ImageReader
-from seg.sources.masks import check_choice, gray_values, numbered, packed, read_mask
-from seg.sources.pairing import Layout, Part, file_below, paired, parts_of, refuse_other_size
+from seg.sources.masks import gray_values, numbered, packed, read_mask
+from seg.sources.pairing import Part, file_below, paired, refuse_other_size
 from seg.sources.segments import Segment, SegmentClasses
-from seg.sources.settings import Split
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"
 COLUMNS = ("image", "id", "class")
 
 
-class IdMaps:
-    """Images under `root`/`images`, id maps of the same relative name under `root`/`masks`; ids may have gaps.
+@dataclass(kw_only=True, eq=False)
+class IdMaps(Masks):
+    """Id maps, whose ids may have gaps. The arguments are as for `Masks`.
 
     ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
     "palette", its index in the palette of a PNG. category: the class of all instances; or categories: a CSV file below `root`
     with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is
     null. ignore, drop, others: what the column class has for instances that count nowhere, or that are as if they were not
-    there, and what becomes of names that are not listed. The other arguments are as for `seg.sources.folders.Folders`.
+    there, and what becomes of names that are not listed.
     """
+
+    ids: str
+    category: str | None
+    categories: str | None
+    ignore: list[str]
+    drop: list[str]
+    others: str
 
     with_instances = True
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        image_suffix: str,
-        mask_suffix: str,
-        ids: str,
-        skip_unlabelled: bool,
-        category: str | None,
-        categories: str | None,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        check_choice("data.source.ids", ids, ("index", "rgb", "palette"))
-        self.findings: list[Finding] = []
-        parts = parts_of(split, "{split}/images", images=images, masks=masks)
-        self.layout = Layout(Path(root), images, masks, image_suffix, mask_suffix, skip_unlabelled, parts)
-        self.segments, self.reader, self.ids = SegmentClasses(classes), reader, ids
-        self.class_map = ClassMap(classes, str, ignore, drop, others)
-        if (category is None) == (categories is None):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("data.source.ids", self.ids, ("index", "rgb", "palette"))
+        self.segments = SegmentClasses(self.classes)
+        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        if (self.category is None) == (self.categories is None):
             raise ConfigError(
-                f"data.source.category={category} and data.source.categories={categories}: one must name the class of all instances, "
-                "or a CSV file of their classes, and the other must be null"
+                f"data.source.category={self.category} and data.source.categories={self.categories}: one must name the class of all "
+                "instances, or a CSV file of their classes, and the other must be null"
             )
-        if category is not None and category not in self.segments.categories:
-            hint = did_you_mean(category, self.segments.categories, "classes")
-            raise ConfigError(f"data.source.category={category}: no class of data.classes has this name; {hint}")
-        self.category = None if category is None else self.segments.categories[category]
-        self.categories = categories
+        if self.category is not None and self.category not in self.segments.categories:
+            hint = did_you_mean(self.category, self.segments.categories, "classes")
+            raise ConfigError(f"data.source.category={self.category}: no class of data.classes has this name; {hint}")
+        self.index = None if self.category is None else self.segments.categories[self.category]
 
     def items(self) -> list[Item]:
         if self.categories is None:
-            return paired(self.layout, self.findings)
+            return super().items()
         if "{split}" not in self.categories:
-            return self._with_classes(paired(self.layout, self.findings), None)
-        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings)) for part in self.layout.parts]
+            return self._with_classes(super().items(), None)
+        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings, self.read_mask)) for part in self.layout.parts]
         return [item for part, items in parts for item in self._with_classes(items, part)]
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        values = self._values(map_path)
+        values = self.read_mask(map_path)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         if present[0] < 0:
@@ -92,7 +79,7 @@ class IdMaps:
         segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments), findings)
 
-    def _values(self, path: Path) -> np.ndarray:
+    def read_mask(self, path: Path) -> np.ndarray:
         """The ids (H, W) of a file."""
         data = read_mask(path)
         if self.ids == "rgb":
@@ -101,8 +88,8 @@ class IdMaps:
 
     def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], tuple[Finding, ...]]:
         """The class index (or IGNORE, or DROP) of each id that is present, and a finding on ids that only the table has."""
-        if self.category is not None:
-            return dict.fromkeys(present, self.category), ()
+        if self.index is not None:
+            return dict.fromkeys(present, self.index), ()
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
             more = f" (and {len(missing) - 1} more ids)" if len(missing) > 1 else ""
@@ -121,7 +108,7 @@ class IdMaps:
         tables: list[dict[int, int]] = [{} for _ in items]
         others = []
         for line, row in read_rows(path, COLUMNS):
-            where, name = f"{path}, line {line}", row["image"]
+            where, name = f"{path}, line {line}", composed(row["image"])
             index = self.class_map.get(row["class"])
             if index is None:
                 raise DataError(

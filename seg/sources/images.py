@@ -6,19 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
+from seg.data.decoders import Decoded
 from seg.data.imagefile import decode, read_bytes, to_channels
 from seg.data.sample import Range, Sample
 from seg.raw.findings import Finding
 from seg.raw.intensity import to_8_bit
 from seg.raw.record import Record
 
+TURNS = dict(
+    enumerate(("mirrored", "180 degrees", "mirrored and 180 degrees", "on its side", "90 degrees", "on its side", "90 degrees"), 2)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
     """An image as read.
 
-    pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
-    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it.
+        pixels: (H, W, C) uint8. encoded: the file's bytes, where `seg.data.imagefile.decode_image` makes exactly these of them; else None.
+    spacing: height and width of a pixel in micrometres, where the file says so. findings: what is odd about it. turned: that its
+    Orientation tag turned it to another size, of which labels that do not name a size may not know.
     """
 
     pixels: np.ndarray
@@ -26,34 +32,69 @@ class RawImage:
     suffix: str
     spacing: tuple[float, float] | None = None
     findings: tuple[Finding, ...] = ()
+    turned: Finding | None = None
 
     def record(self, sample: Sample, findings: Iterable[Finding] = ()) -> Record:
-        """The Record of a sample of this image. findings: what is odd about its labels."""
+        """The Record of a sample of this image.
+
+        Args:
+            sample: The sample. Its image is `pixels`.
+            findings: Everything odd about its labels.
+        """
         own = (replace(finding, image_id=sample.image_id) for finding in self.findings)
         return Record(sample, self.encoded, self.suffix, (*own, *findings), self.spacing)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReader:
-    """How raw images become a sample's: RGB for 3 channels, gray for 1, others as stored; deeper than 8 bit by `range`."""
+    """Reads image files of any format to the channels and the 8 bits that the data set is configured to have.
+
+    Attributes:
+        channels: 3 gives RGB, 1 gives gray, any other number gives the channels as stored.
+        range: data.range, by which images deeper than 8 bit become 0 to 255.
+    """
 
     channels: int
     range: Range = None
 
     def read(self, path: Path) -> RawImage:
-        """Decode a file; DataError where it is unreadable, or is not as configured."""
+        """Read and decode a file.
+
+        Raises:
+            DataError: The file is missing or unreadable, or it is not as configured.
+        """
         return self.decode(read_bytes(path), path)
 
     def decode(self, data: bytes, path: Path) -> RawImage:
-        """The same of a file's bytes, of which `path` is the name."""
+        """Decode the bytes of a file.
+
+        Args:
+            data: The bytes.
+            path: The name for messages.
+
+        Raises:
+            DataError: The bytes are no image, or it is not as configured.
+        """
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
-        pixels, findings = to_8_bit(stored, self.range, path)
+        pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata)
         if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
             findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
+        turned = _turned(decoded, path)
+        if turned and (decoded.orientation <= 4 or pixels.shape[0] == pixels.shape[1]):
+            findings, turned = [*findings, turned], None
         unchanged = pixels is stored or (stored.dtype == np.uint8 and np.array_equal(pixels, stored))
-        return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings))
+        return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings), turned)
+
+
+def _turned(decoded: Decoded, path: Path) -> Finding | None:
+    """That labels may lie otherwise than the image."""
+    if decoded.orientation == 1:
+        return None
+    what = f"is turned upright by its Orientation tag ({TURNS[decoded.orientation]}), and nothing tells whether its labels are, too"
+    fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
+    return Finding("turned-image", str(path), what, fix)
 
 
 def _transparent(alpha: np.ndarray) -> float:

@@ -1,26 +1,28 @@
 """`dsb2018`: a black and white mask file an instance, as the Data Science Bowl 2018 has its nuclei."""
 
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
+from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.labelmaps import layers_from_masks
-from seg.data.sample import IGNORE, ClassInfo
+from seg.data.sample import IGNORE
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
+from seg.sources.base import RawData
 from seg.sources.class_map import DROP, ClassMap
-from seg.sources.images import ImageReader
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
+from seg.sources.listing import files_below, is_hidden, is_picture, no_images, pictures
 from seg.sources.masks import binary_mask
-from seg.sources.pairing import Part, folder_below, image_item, is_mask, is_picture, parts_of, pictures, refuse_other_size, unique
-from seg.sources.settings import Split
+from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse_other_size, unique
 
 
-class InstanceFiles:
+@dataclass(kw_only=True, eq=False)
+class InstanceFiles(RawData):
     """Images, and for each a folder of mask files: black, and one other value where the instance is.
 
     images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
@@ -28,41 +30,36 @@ class InstanceFiles:
     of all instances; or category_pattern: a regular expression on the path of a mask below that folder, without suffix,
     whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null.
     `{split}` in `images` and `masks` stands for the split's folder where the split is given by folders. Masks that overlap
-    are kept whole. An image whose folder of masks holds no file has no instance.
+    are kept whole. An image whose folder of masks holds no file has no instance. threshold: the gray value from which on a pixel is of the
+    instance, for masks that are not black and one other value.
     """
+
+    images: str
+    masks: str
+    category: str | None
+    category_pattern: str | None
+    ignore: list[str]
+    drop: list[str]
+    others: str
+    threshold: int | None = None
 
     with_instances = True
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        category: str | None,
-        category_pattern: str | None,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        self.findings: list[Finding] = []
-        self.root, self.images, self.masks, self.reader = Path(root), images, masks, reader
-        if "{image}" not in masks:
-            raise ConfigError(f"data.source.masks={masks}: expected a folder an image, with {{image}} in its name, as masks/{{image}}")
-        self.parts = parts_of(split, "{split}/{image}/images", images=images, masks=masks)
-        self.categories, self.background = categories_of(classes), background_of(classes)
-        if (category is None) == (category_pattern is None):
+    def __post_init__(self) -> None:
+        if "{image}" not in self.masks:
+            raise ConfigError(f"data.source.masks={self.masks}: expected a folder an image, with {{image}} in its name, as masks/{{image}}")
+        self.parts = parts_of(self.split, "{split}/{image}/images", images=self.images, masks=self.masks)
+        self.categories, self.background = categories_of(self.classes), background_of(self.classes)
+        if (self.category is None) == (self.category_pattern is None):
             raise ConfigError(
-                f"data.source.category={category} and data.source.category_pattern={category_pattern}: one must name the class of all "
-                "instances, or find it in the files' names, and the other must be null"
+                f"data.source.category={self.category} and data.source.category_pattern={self.category_pattern}: one must name the class "
+                "of all instances, or find it in the files' names, and the other must be null"
             )
-        if category is not None and category not in self.categories:
-            hint = did_you_mean(category, self.categories, "classes")
-            raise ConfigError(f"data.source.category={category}: no class of data.classes has this name; {hint}")
-        self.category = None if category is None else self.categories[category]
-        self.pattern, self.class_map = _compiled(category_pattern), ClassMap(classes, str, ignore, drop, others)
+        if self.category is not None and self.category not in self.categories:
+            hint = did_you_mean(self.category, self.categories, "classes")
+            raise ConfigError(f"data.source.category={self.category}: no class of data.classes has this name; {hint}")
+        self.index = None if self.category is None else self.categories[self.category]
+        self.pattern, self.class_map = _compiled(self.category_pattern), ClassMap(self.classes, str, self.ignore, self.drop, self.others)
 
     def items(self) -> list[Item]:
         return unique([item for part in self.parts for item in self._part(part)])
@@ -71,11 +68,11 @@ class InstanceFiles:
         path, masks = (Path(f) for f in item.files)
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
-        files = sorted((p for p in masks.rglob("*") if is_mask(p)), key=lambda p: natural_key(p.relative_to(masks).as_posix()))
+        files = [masks / name for name in files_below(masks, IMAGE_SUFFIXES)]
         kept: list[tuple[np.ndarray, int]] = []
         empty = []
         for file in files:
-            mask = binary_mask(file)
+            mask = binary_mask(file, self.threshold)
             refuse_other_size(file, mask.shape, path, (height, width))
             index = self._index(file, masks)
             if not mask.any():
@@ -100,8 +97,8 @@ class InstanceFiles:
     def _index(self, file: Path, masks: Path) -> int:
         """The class index of a mask, IGNORE or DROP."""
         if self.pattern is None:
-            assert self.category is not None
-            return self.category
+            assert self.index is not None
+            return self.index
         name = file.relative_to(masks).with_suffix("").as_posix()
         match = self.pattern.search(name)
         label = match and match.group(1 if self.pattern.groups else 0)
@@ -118,7 +115,7 @@ class InstanceFiles:
         folder, found = self._images_of(part)
         items = []
         for name, path in found.items():
-            masks = self.root / self.masks.replace("{split}", part.folder).replace("{image}", name)
+            masks = Path(self.root) / self.masks.replace("{split}", part.folder).replace("{image}", name)
             if not masks.is_dir():
                 what = path.parent.parent if "{image}" in self.images else path
                 raise DataError(
@@ -131,14 +128,14 @@ class InstanceFiles:
     def _images_of(self, part: Part) -> tuple[Path, dict[str, Path]]:
         """The folder of a part, and its images by name."""
         before, inside, after = self.images.partition("{image}")
-        folder = folder_below(self.root, before.strip("/") or ".", part, "data.source.images")
+        folder = folder_below(Path(self.root), before.strip("/") or ".", part, "data.source.images")
         if not inside:
             found = pictures(folder, "")
         else:
-            places = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+            places = sorted((p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=lambda p: natural_key(p.name))
             found = {place.name: _only_image(place / after.strip("/"), place) for place in places}
         if not found:
-            raise DataError(f"{folder}: holds no {'folders of images' if inside else 'images'}; set data.source.images")
+            raise DataError(f"{folder}: holds no folders of images; set data.source.images") if inside else no_images(folder)
         return folder, found
 
 

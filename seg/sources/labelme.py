@@ -1,61 +1,45 @@
 """`labelme`: images, and a JSON file of LabelMe for each, beside it or in a folder of their own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os.path import normpath
 from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
+from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.sample import ClassInfo
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
 from seg.sources.annotation_file import refuse_other_size
-from seg.sources.images import ImageReader, RawImage
+from seg.sources.base import Drawn
+from seg.sources.images import RawImage
 from seg.sources.labelme_file import LabelmeFile, read_labelme, regions_of
-from seg.sources.outlines import refuse_no_width
-from seg.sources.pairing import Part, folder_below, is_picture, parts_of, pictures
-from seg.sources.regions import record_of, rules_of
-from seg.sources.settings import Split
+from seg.sources.listing import by_stem, is_picture, pictures
+from seg.sources.pairing import Part, folder_below, parts_of
+from seg.sources.regions import Faults, record_of
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 
 
-class Labelme:
+@dataclass(kw_only=True, eq=False)
+class Labelme(Drawn):
     """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`; both may be one folder.
 
     A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds
-    (imageData). skip_unlabelled: leave images without a JSON file out, do not refuse them. line_width, point_radius: pixels
-    of lines, and around points. Shapes of one label and group_id are one object; holes: polygons inside others of the same
-    object are holes. `{split}` in `images` and `annotations` stands for train, val and test where the split is given by
-    folders.
+    (imageData). skip_unlabelled: leave images without a JSON file out, do not refuse them. Shapes of one label and group_id are one
+    object; holes: polygons inside others of the same object are holes. `{split}` in `images` and `annotations` stands for train, val and
+    test where the split is given by folders. The other arguments are as for `Drawn`.
     """
 
-    with_instances = True
+    images: str
+    annotations: str
+    skip_unlabelled: bool
+    holes: bool
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        annotations: str,
-        skip_unlabelled: bool,
-        line_width: float,
-        point_radius: float,
-        holes: bool,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        refuse_no_width(line_width=line_width, point_radius=point_radius)
-        self.findings: list[Finding] = []
-        self.root, self.images, self.annotations, self.skip_unlabelled = Path(root), images, annotations, skip_unlabelled
-        self.parts = parts_of(split, "{split}", images=images, annotations=annotations)
-        self.line_width, self.point_radius = line_width, point_radius
-        self.rules, self.reader = rules_of(classes, ignore, drop, others, holes), reader
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = parts_of(self.split, "{split}", images=self.images, annotations=self.annotations)
 
     def items(self) -> list[Item]:
         return [item for part in self.parts for item in self._part(part)]
@@ -63,23 +47,24 @@ class Labelme:
     def read(self, item: Item) -> Record:
         image, path = item.files[0], Path(item.files[1])
         content = read_labelme(path)
-        regions = regions_of(path, content.shapes, self.line_width, self.point_radius)
+        found: list[Finding] = []
+        regions = regions_of(path, content.shapes, self.line_width, self.point_radius, Faults(self.rules.skip, found))
         raw = self.reader.read(Path(image)) if image else self._held(path, content)
         if content.size:
             refuse_other_size(Path(image or path), raw.pixels, content.size, str(path))
-        record = record_of(item.image_id, raw, regions, str(path), self.rules)
+        record = record_of(item.image_id, raw, regions, str(path), self.rules, [replace(f, image_id=item.image_id) for f in found])
         name = PurePosixPath(content.image_path).stem
-        if image and name and name != Path(image).stem:
+        if image and name and composed(name) != composed(Path(image).stem):
             what = f"names the image {content.image_path}, but is used for {Path(image).name}, whose name it has"
-            found = Finding("other-image-name", str(path), what, "rename one of them, or correct imagePath", image_id=item.image_id)
-            record = replace(record, findings=(*record.findings, found))
+            other = Finding("other-image-name", str(path), what, "rename one of them, or correct imagePath", image_id=item.image_id)
+            record = replace(record, findings=(*record.findings, other))
         return record
 
     def _part(self, part: Part) -> list[Item]:
-        images = folder_below(self.root, self.images, part, "data.source.images")
-        folder = folder_below(self.root, self.annotations, part, "data.source.annotations")
+        images = folder_below(Path(self.root), self.images, part, "data.source.images")
+        folder = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
         found = pictures(images, "")
-        files = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.json")) if p.name[0] != "."}
+        files = by_stem(folder, (".json",))
         if not files:
             raise DataError(f"{folder}: holds no JSON files; set data.source.annotations", kind="missing-file")
         pairs = {name: found.get(name) for name in sorted(files, key=natural_key)}
@@ -108,7 +93,7 @@ class Labelme:
         content = read_labelme(path)
         name = PurePosixPath(content.image_path)
         for place in (Path(normpath(path.parent / name)), images / name.name):
-            if is_picture(place) and place.is_file() and place.resolve().is_relative_to(self.root.resolve()):
+            if is_picture(place) and place.is_file() and place.resolve().is_relative_to(Path(self.root).resolve()):
                 return place, False
         return None, content.encoded is not None
 

@@ -12,9 +12,9 @@ from seg.data.imagefile import decode_index
 from seg.sources.annotation_file import read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.part_rle import Part, runs_of
-from seg.sources.regions import Region
+from seg.sources.regions import Faults, Region
 
-SHAPES = "polygon, rectangle, circle, line, linestrip, point, points or mask"
+SHAPES = "polygon, rectangle, rotation, quadrilateral, circle, line, linestrip, point, points or mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +44,48 @@ def read_labelme(path: Path) -> LabelmeFile:
     return LabelmeFile(str(name or "").replace("\\", "/"), encoded, size if known else None, content["shapes"])  # type: ignore[arg-type]
 
 
-def regions_of(path: Path, shapes: list[Any], line_width: float, point_radius: float) -> list[Region]:
-    """The shapes as regions. DataError where one is malformed, or of a type that LabelMe does not have."""
-    regions = []
+def regions_of(path: Path, shapes: list[Any], line_width: float, point_radius: float, faults: Faults) -> list[Region]:
+    """The shapes as regions. DataError where one is malformed, or of a type that LabelMe and X-AnyLabeling do not have.
+
+    faults: what becomes of such a shape.
+    """
+    regions: list[Region] = []
     for number, shape in enumerate(shapes):
-        where = f"{path}, shape {number}"
-        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
-            raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")
-        group = shape.get("group_id")
-        if group is not None and not isinstance(group, int | str):
-            raise DataError(f"{where}: has group_id={group!r}, expected a number or null", kind="bad-annotation")
-        parts = _parts(shape, where, line_width, point_radius)
-        regions.append(Region(f"shape {number}", shape["label"], parts, group=group))
+        with faults.entry():
+            regions.append(_region(shape, number, path, line_width, point_radius))
     return regions
+
+
+def _region(shape: Any, number: int, path: Path, line_width: float, point_radius: float) -> Region:
+    where = f"{path}, shape {number}"
+    if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
+        raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")
+    group = shape.get("group_id")
+    if group is not None and not isinstance(group, int | str):
+        raise DataError(f"{where}: has group_id={group!r}, expected a number or null", kind="bad-annotation")
+    parts = _parts(shape, where, line_width, point_radius)
+    return Region(f"shape {number}", shape["label"], parts, group=group)
 
 
 def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> list[Part]:
     kind = shape.get("shape_type") or "polygon"  # the oldest files name no type
     points = _points(shape, where)
     flat = [value for point in points for value in point]
-    if kind == "polygon" or (kind == "rectangle" and len(points) == 4):
+    if kind in ("polygon", "quadrilateral") or (kind in ("rectangle", "rotation") and len(points) == 4):
         return [flat]
     if kind in ("line", "linestrip"):
         return [{"line": flat, "width": line_width}]
     if kind in ("point", "points"):
         return [ellipse(x, y, point_radius, point_radius) for x, y in points]
-    if kind not in ("rectangle", "circle", "mask"):
+    if kind not in ("rectangle", "rotation", "circle", "mask"):
         raise DataError(
             f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it", kind="bad-annotation"
         )
-    if len(points) != 2:
-        raise DataError(f"{where}: is a {kind} of {len(points)} points, expected 2; redraw or remove it", kind="bad-annotation")
+    if len(points) != 2 or kind == "rotation":
+        raise DataError(
+            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it",
+            kind="bad-annotation",
+        )
     (x1, y1), (x2, y2) = points
     if kind == "rectangle":
         return [rectangle(x1, y1, x2, y2)]

@@ -1,15 +1,18 @@
 """Mask files: read where they keep labels exactly, and turned from values or colours into class indices."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.imagefile import decode_color, decode_index, decode_palette, read_bytes
-from seg.data.sample import Label
+from seg.core.errors import DataError
+from seg.data.decoders import Decoded, is_tiff
+from seg.data.imagefile import decode, decode_color, decode_palette, index_of, read_bytes, to_channels
+from seg.data.sample import IGNORE, Label
+from seg.raw.findings import Finding
 from seg.sources.class_map import ClassMap
 
 READINGS = ("index", "color", "palette")
@@ -19,35 +22,39 @@ BY_COLOR_OR_PALETTE = (
 UNKNOWN = 254  # should a class have this index, its masks are only looked at twice
 
 
-def read_mask(path: Path) -> bytes:
-    """The bytes of a mask file; DataError where its kind changes labels (JPEG, lossy WebP), or where it has several pages."""
+def read_mask(path: Path, lossy: bool = False) -> bytes:
+    """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
-    if data[:2] == b"\xff\xd8" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"VP8 " in data[12:64]):
-        kind = "JPEG" if data[0] == 0xFF else "lossy WebP"
+    if not lossy and (kind := _lossy(data)):
         raise DataError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
-            "compressed (saving this file as PNG does not bring them back)",
+            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128",
             kind="pixel-type",
         )
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and (pages := _num_pages(data, path)) != 1:
+    if is_tiff(data) and (pages := _num_pages(data, path)) != 1:
         raise DataError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image", kind="pixel-type")
     return data
 
 
-def gray_values(data: bytes, path: Path, fix: str) -> np.ndarray:
-    """(H, W) whole numbers of a gray image; DataError where it is in colour, or a palette PNG, which may mean indices or colours.
+def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = None) -> np.ndarray:
+    """(H, W) whole numbers of a gray image; DataError where it is in colour, or has a palette, which may mean indices or colours.
 
-    fix: what the error advises.
+    fix: what the error advises. decoded: of the data, where it is known already.
     """
-    if _is_palette_png(data):
+    if _has_palette(data):
         raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
-    return decode_index(data, path, fix)
+    return index_of(decoded or decode(data, path, None), path, fix)
 
 
-def binary_mask(path: Path) -> np.ndarray:
-    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them."""
-    data = read_mask(path)
-    if _is_palette_png(data):
+def binary_mask(path: Path, threshold: int | None = None) -> np.ndarray:
+    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them.
+
+    threshold: what has this gray value (1 to 255) or a higher one is True, and the file may be of any kind.
+    """
+    data = read_mask(path, threshold is not None)
+    if threshold is not None:
+        return _gray(decode(data, path, 1), path) >= threshold
+    if _has_palette(data):
         values = packed(decode_color(data, path))
     else:
         values = gray_values(data, path, "save the mask as a black and white or gray PNG")
@@ -57,8 +64,8 @@ def binary_mask(path: Path) -> np.ndarray:
         found = [int(v) for v in np.unique(values)]
         listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         raise DataError(
-            f"{path}: has the values {listed}, expected 0 and one other; save it without smoothing, or read files of many instances "
-            "with data=id_maps, of many classes with data=folders",
+            f"{path}: has the values {listed}, expected 0 and one other; save it without smoothing, set data.source.threshold=128, or read "
+            "files of many instances with data=id_maps, of many classes with data=folders",
             kind="unknown-value",
         )
     return mask
@@ -76,21 +83,80 @@ def numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class PixelClasses:
-    """From a mask's pixels to class indices. labels: "index", "color" or "palette", as `seg.sources.folders.Folders` has it."""
+    """From a mask's pixels to class indices. The arguments are as `seg.sources.folders.Folders` has them."""
 
-    def __init__(self, labels: str, class_map: ClassMap) -> None:
-        self.labels, self.class_map = labels, class_map
+    def __init__(self, labels: str, class_map: ClassMap, threshold: int | None = None, transparent: Sequence[int] | None = None) -> None:
+        self.labels, self.class_map, self.threshold, self.transparent = labels, class_map, threshold, transparent
         known = [UNKNOWN if index is None else index for index in map(class_map.get, range(256))]
         self.classes = np.array(known, np.int16).astype(np.uint8)
 
-    def read(self, path: Path) -> np.ndarray:
-        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one."""
-        data = read_mask(path)
-        if self.labels == "color":
-            return self.of(packed(decode_color(data, path)), path)
+    def read(self, path: Path, findings: list[Finding] | None = None) -> np.ndarray:
+        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one.
+
+        findings: to which is added what is odd about the file.
+        """
+        findings = [] if findings is None else findings
+        data = read_mask(path, self.threshold is not None)
         if self.labels == "palette":
             return self.of(decode_palette(data, path)[0], path)
-        return self.of(gray_values(data, path, BY_COLOR_OR_PALETTE), path)
+        decoded = self._opaque(decode(data, path, 3 if self.labels == "color" else None), path, findings)
+        if decoded.orientation != 1:
+            findings.append(
+                Finding("turned-image", str(path), "is turned upright by its own Orientation tag", "see that its image is, too")
+            )
+        if self.labels == "color":
+            if _has_palette(data):
+                findings += _merged(data, path)
+            return self.of(packed(decode_color(data, path, decoded)), path)
+        if self.threshold is not None:
+            gray = _gray(decoded, path)
+            findings += _between(data, gray, self.threshold, path)
+            return self.of(np.where(gray >= self.threshold, np.uint8(255), np.uint8(0)), path)
+        return self._by_value(data, decoded, path, findings)
+
+    def _by_value(self, data: bytes, decoded: Decoded, path: Path, findings: list[Finding]) -> np.ndarray:
+        void, decoded = self._void(decoded, path, findings)
+        values = gray_values(data, path, BY_COLOR_OR_PALETTE, decoded)
+        if decoded.step == 255 and 1 not in self.class_map.lookup and 255 in self.class_map.lookup:
+            values = values * 255  # the white of one bit
+        if void is None:
+            return self.of(values, path)
+        found = np.full(values.shape, IGNORE, np.uint8)
+        if not void.all():
+            found[~void] = self.of(values[~void][None], path)[0]
+        return found
+
+    def _void(self, decoded: Decoded, path: Path, findings: list[Finding]) -> tuple[np.ndarray | None, Decoded]:
+        """Where (H, W) a file says that nothing was measured, if its value is no label; and the image with 0 there."""
+        if decoded.nodata is None:
+            return None, decoded
+        void = _is(decoded.pixels, decoded.nodata)
+        if not void.any():
+            return None, decoded
+        note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
+        if decoded.nodata in self.class_map.lookup:
+            findings.append(Finding("no-data", str(path), f"{note}, and the settings a label; they are read as the label"))
+            return None, decoded
+        findings.append(Finding("no-data", str(path), f"{note}; they are ignored"))
+        return np.asarray(void.all(axis=2)), replace(decoded, pixels=np.where(void, 0, decoded.pixels))
+
+    def _opaque(self, decoded: Decoded, path: Path, findings: list[Finding]) -> Decoded:
+        """Without alpha; DataError where pixels are transparent, and no colour is set for them."""
+        if not decoded.alpha or decoded.pixels.dtype.kind not in "ui":
+            return decoded
+        clear = decoded.pixels[..., -1] <= np.iinfo(decoded.pixels.dtype).max // 2
+        bare = np.ascontiguousarray(decoded.pixels[..., :-1])
+        if clear.any():
+            if self.transparent is None:
+                raise DataError(
+                    f"{path}: {clear.mean():.1%} of its pixels are transparent, though they have colours, too; say what they are: "
+                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them",
+                    kind="pixel-type",
+                )
+            bare[clear] = self.transparent[: bare.shape[2]]
+            what = f"{clear.mean():.1%} of its pixels are transparent and are read as {list(self.transparent)}"
+            findings.append(Finding("transparent-mask", str(path), what))
+        return replace(decoded, pixels=bare, alpha=False)
 
     def of(self, values: np.ndarray, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of values, or of colours as `packed` gives them."""
@@ -112,12 +178,6 @@ class PixelClasses:
         return (value & 255, value >> 8 & 255, value >> 16) if self.class_map.kind is tuple else value
 
 
-def check_choice(key: str, value: str, known: Sequence[str]) -> None:
-    """ConfigError where a setting is none of the known words."""
-    if value not in known:
-        raise ConfigError(f"{key}={value}: {did_you_mean(value, known, 'expected')}")
-
-
 def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length.
 
@@ -129,9 +189,55 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return present, places, np.diff(starts, append=flat.size)
 
 
-def _is_palette_png(data: bytes) -> bool:
-    """Whether a PNG's pixels are indices of a palette: colour type 3 (PNG, Third Edition, 11.2.1)."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[25:26] == b"\x03"
+def _has_palette(data: bytes) -> bool:
+    """Whether pixels are indices of a palette: PNG of colour type 3 (PNG, Third Edition, 11.2.1), and GIF."""
+    return (data[:8] == b"\x89PNG\r\n\x1a\n" and data[25:26] == b"\x03") or data[:4] == b"GIF8"
+
+
+def _lossy(data: bytes) -> str | None:
+    """The name of a kind of file that changes values."""
+    if data[:2] == b"\xff\xd8":
+        return "JPEG"
+    return "lossy WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"VP8 " in data[12:64] else None
+
+
+def _is(pixels: np.ndarray, value: float) -> np.ndarray:
+    return np.isnan(pixels) if np.isnan(value) else pixels == value
+
+
+def _gray(decoded: Decoded, path: Path) -> np.ndarray:
+    """(H, W) gray values 0 to 255 of any image: colours by their luminance, 16 bit scaled where they use more than 8."""
+    gray = to_channels(decoded, 1, path)[..., 0]
+    if gray.dtype.kind == "f":
+        gray = index_of(replace(decoded, pixels=gray[..., None], alpha=False), path, "")
+    return gray / 257 if gray.dtype == np.uint16 and gray.max(initial=0) > 255 else gray
+
+
+def _between(data: bytes, gray: np.ndarray, threshold: int, path: Path) -> list[Finding]:
+    """That a mask is not black and white alone."""
+    kind = _lossy(data)
+    soft = float(((gray > 0) & (gray < 255)).mean())
+    if not soft and not kind:
+        return []
+    is_a = f"is a {kind} file, which does not keep labels exactly: " if kind else ""
+    middle = float(((gray >= 64) & (gray < 192)).mean())
+    what = f"{is_a}{soft:.1%} of its pixels are neither black nor white ({middle:.1%} from 64 to 191); from {threshold} on is white"
+    return [Finding("lossy-mask" if kind else "soft-mask", str(path), what)]
+
+
+def _merged(data: bytes, path: Path) -> list[Finding]:
+    """That indices of a palette have one colour, and become one class."""
+    indices, palette = decode_palette(data, path)
+    by_color: dict[tuple[int, ...], list[int]] = {}
+    for index in np.unique(indices).tolist():
+        color = tuple(palette[index].tolist()) if index < len(palette) else (0, 0, 0)
+        by_color.setdefault(color, []).append(index)
+    merged = {color: ", ".join(map(str, same)) for color, same in by_color.items() if len(same) > 1}
+    fix = "set data.source.labels=palette to read classes by their indices"
+    told = {
+        f"the indices {same} of its palette have one colour, {list(color)}, and are read as one label" for color, same in merged.items()
+    }
+    return [Finding("merged-indices", str(path), what, fix) for what in sorted(told)]
 
 
 def _num_pages(data: bytes, path: Path) -> int:

@@ -4,7 +4,7 @@ Coordinates are continuous: the pixel in the first row and column covers 0..1 on
 (8, 9) has 6 x 6 pixels.
 """
 
-from math import ceil, cos, pi, radians, sin, sqrt
+from math import ceil, cos, isfinite, nan, pi, radians, sin, sqrt
 
 import shapely
 
@@ -51,4 +51,5 @@ def refuse_no_width(**settings: float) -> None:
 
 
 def _turned(dx: float, dy: float, cx: float, cy: float, angle: float) -> tuple[float, float]:
+    angle = angle if isfinite(angle) else nan  # then all of it is not a number, which what looks at the outline refuses
     return cx + dx * cos(angle) - dy * sin(angle), cy + dx * sin(angle) + dy * cos(angle)

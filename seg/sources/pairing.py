@@ -1,22 +1,23 @@
 """Raw files on disk: folders and files below data.root, the splits that a layout names, images and masks paired by name."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
-from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.core.textfile import composed
 from seg.raw.findings import Finding, finding_of
 from seg.raw.record import Item
+from seg.sources.listing import Names, no_images
+from seg.sources.places import Place
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
+from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix
 
 SHOWN = 12  # names of what a folder holds that an error lists
-ARRAY_SUFFIX = ".npy"
-MASK_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ARRAY_SUFFIX)
-PICTURE_SUFFIXES = (*MASK_SUFFIXES, ARRAY_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Part:
 class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
-    images, masks: folders; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave images
-    without a mask out, do not refuse them. parts: as `parts_of` gives them.
+    images, masks: folders, which may be one, or patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their
+    files. skip_unlabelled: leave images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files
+    hold further masks, too.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class Layout:
     mask_suffix: str
     skip_unlabelled: bool
     parts: tuple[Part, ...]
+    join: bool = False
 
 
 def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
@@ -54,6 +57,11 @@ def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
     if not all("{split}" in place for place in places.values()):
         keys = " and .".join(places)
         raise ConfigError(f"data.split.by=folders: data.source.{keys} must hold {{split}}, as in '{example}'")
+    return split_folders(split)
+
+
+def split_folders(split: Split) -> tuple[Part, ...]:
+    """The folders of data.split.folders, by split; a split that is not named there has a folder of its own name."""
     named = split.folders or {}
     if unknown := sorted(named.keys() - set(SPLITS)):
         raise ConfigError(f"data.split.folders.{unknown[0]}: {did_you_mean(unknown[0], SPLITS, 'splits')}")
@@ -88,33 +96,13 @@ def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     return path
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is an image by its name."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def is_mask(path: Path) -> bool:
-    """Whether a file is a mask by its name: an image, but no array."""
-    return path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith(".")
-
-
-def pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Every image file below a folder, in natural order, by its relative name without `ending` and suffix."""
-    return _by_name(folder, ending, PICTURE_SUFFIXES)
-
-
-def mask_files(folder: Path, ending: str) -> dict[str, Path]:
-    """Every mask file below a folder, as `pictures` gives images."""
-    return _by_name(folder, ending, MASK_SUFFIXES)
-
-
-def paired(layout: Layout, findings: list[Finding]) -> list[Item]:
-    """Every image with its mask as an Item, whose files are the two paths; what is left out is added to `findings`.
+def paired(layout: Layout, findings: list[Finding], read: Callable[[Path], object] | None = None) -> list[Item]:
+    """Every image with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
 
     An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
-    share a name.
+    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
     """
-    return unique([item for part in layout.parts for item in _paired(layout, part, findings)])
+    return unique([item for part in layout.parts for item in _paired(layout, part, findings, read or (lambda path: path))])
 
 
 def unique(items: list[Item]) -> list[Item]:
@@ -130,14 +118,28 @@ def unique(items: list[Item]) -> list[Item]:
 
 
 def images_of(layout: Layout, part: Part) -> dict[str, Path]:
-    """The images of a part by name; DataError where there are none."""
-    folder = folder_below(layout.root, layout.images, part, "data.source.images")
-    found = pictures(folder, layout.image_suffix)
+    """The images of a part by name; DataError where there are none. Masks in the same folder, known by their suffix, are none."""
+    place, labels = place_of(layout, part, "images"), place_of(layout, part, "masks")
+    found = place.files(layout.image_suffix)
+    below = place.base != labels.base and labels.base.resolve().is_relative_to(place.base.resolve())
+    if layout.mask_suffix or below or labels.rest:
+        masks = set(labels.files().values())
+        named = set(labels.files(layout.mask_suffix).values()) if labels.rest or "*" in layout.mask_suffix else None
+        found = {n: path for n, path in found.items() if not (path in masks and (below or _is_mask(path, layout, named)))}
     if not found:
-        ending = f" whose name ends with '{layout.image_suffix}'" if layout.image_suffix else ""
-        key = "data.source.image_suffix" if layout.image_suffix and pictures(folder, "") else "data.source.images"
-        raise DataError(f"{folder}: holds no images{ending} ({', '.join(PICTURE_SUFFIXES)}); set {key}", kind="missing-file")
+        raise no_images(place.base, layout.image_suffix)
     return found
+
+
+def place_of(layout: Layout, part: Part, which: Literal["images", "masks"]) -> Place:
+    """Where the images of a part lie, or its masks; DataError where there is no such folder."""
+    return place_below(layout.root, layout.images if which == "images" else layout.masks, part, f"data.source.{which}")
+
+
+def place_below(root: Path, pattern: str, part: Part, key: str) -> Place:
+    """Where the files of a pattern lie for a part; DataError where there is no such folder. key: the setting's."""
+    fixed, rest = Place.fixed(pattern)
+    return Place(folder_below(root, fixed, part, key), rest.replace("{split}", part.folder))
 
 
 def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[str], labels: str = "") -> Item:
@@ -170,50 +172,59 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
         )
 
 
-def _paired(layout: Layout, part: Part, findings: list[Finding]) -> list[Item]:
+def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
+    """Each image's mask, or file: of its own name, of that with its suffix (scene.jpg.png), or the only one that differs in case alone.
+
+    found: images by name, below the folder `images`. drawn: masks by name.
+    """
+    names, masks = Names(drawn), dict[str, Path]()
+    for name, path in found.items():
+        mask = drawn.get(name)
+        if mask is None:
+            whole = os.path.join(os.path.dirname(name), path.name)
+            other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
+            mask = None if other is None or (other != whole and other in found) else drawn[other]
+        if mask is not None:
+            masks[name] = mask
+    return masks
+
+
+def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
+    """Whether a file in the folder of masks is one by its name, such as scene_mask.png or scene_mask_2.png. named: those by pattern."""
+    if named is not None:
+        return path in named
+    if layout.image_suffix.endswith(layout.mask_suffix):
+        return False
+    stem = composed(path.stem)
+    ending = composed(layout.mask_suffix)
+    return any(name.endswith(ending) and name != ending for name in (stem, FURTHER.sub("", stem)))
+
+
+def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:
     found = images_of(layout, part)
-    images = folder_below(layout.root, layout.images, part, "data.source.images")
-    labels = folder_below(layout.root, layout.masks, part, "data.source.masks")
-    drawn = mask_files(labels, layout.mask_suffix)
-    missing = [name for name in found if name not in drawn]
+    images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
+    labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()
+    masks = matched(found, images, drawn)
+    if same := next((name for name, path in masks.items() if path == found[name]), None):
+        raise DataError(
+            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
+            kind="bad-data",
+        )
+    further = further_masks(found, stems, layout.mask_suffix, set(masks.values()) | set(found.values()))
+    missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
-        stems = list(mask_files(labels, ""))
-        errors = [_no_mask(found[name], labels, name, layout.mask_suffix, stems) for name in missing]
+        fix = other_suffix(found, missing, stems, read)
+        errors = [no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
         missing = []
-    unused = [path for name, path in drawn.items() if name not in found]
-    note_left_out(findings, images, [found[name] for name in missing], labels, unused)
-    return [image_item(name, part, images, path, [str(drawn[name])]) for name, path in found.items() if name in drawn]
-
-
-def _no_mask(image: Path, labels: Path, name: str, suffix: str, stems: Sequence[str]) -> DataError:
-    """stems: the names of all masks; where one starts with the image's, that tells the suffix."""
-    near = next((stem for stem in stems if stem.startswith(name)), None)
-    other = f"={near.removeprefix(name)}" if near else ""
-    return DataError(
-        f"{image}: has no mask {labels / name}{suffix}.*; add it, set data.source.mask_suffix{other}, "
-        "or leave such images out with data.source.skip_unlabelled=true",
-        kind="image-without-label",
-    )
-
-
-def _by_name(folder: Path, ending: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """By strings, not paths: while the main process lists files, the others have nothing to do."""
-    root, files, found = str(folder), list[str](), dict[str, Path]()
-    for place, folders, names in os.walk(root):  # a folder that is named like an image is an error when it is read
-        above = "" if place == root else os.path.relpath(place, root) + os.sep
-        files += [f"{above}{name}" for name in (*folders, *names) if name.lower().endswith(suffixes) and not name.startswith(".")]
-    for file in sorted(files, key=natural_key):
-        stem = os.path.splitext(file)[0]
-        if not os.path.basename(stem).endswith(ending):
-            continue
-        name = stem[: len(stem) - len(ending)].rstrip(os.sep)
-        if name in found:
-            raise DataError(f"{folder / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-        found[name] = folder / file
-    return found
+    taken = {*masks.values(), *found.values(), *(path for paths in further.values() for path in paths)}
+    note_left_out(findings, images, [found[name] for name in missing], labels, [p for p in drawn.values() if p not in taken])
+    if further:
+        note_further(findings, labels, further, layout.join)
+    files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}
+    return [image_item(name, part, images, path, files[name]) for name, path in found.items() if name in masks]
 
 
 def _folders(named: str | list[str] | None) -> list[str]:

@@ -3,6 +3,8 @@
 A part is plain JSON:
 [x1, y1, x2, y2, ...]                       a polygon, in pixels
 {"line": [x1, y1, ...], "width": w}         a line of w pixels
+{"rings": [[x1, y1, ...], ...]}             a polygon and its holes: a pixel is inside where an odd number of rings is
+{"starts", "lengths", "order"}              runs of ones over the whole image, from place 0, down the "columns" or along the "rows"
 {"size": [h, w], "counts": text or list}    COCO's RLE of the whole image, down the columns
 {"left", "top", "width", "height", "runs"}  a mask of a part of the image: run lengths of zeros and ones in turn, along the rows
 """
@@ -41,6 +43,10 @@ def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = 
         elif "line" in part:
             points = _checked(part["line"], f"its line {number}", 2, height, width)
             rles += _union(band(points, part["width"]), height, width, True)
+        elif "rings" in part:
+            rles += _union([_checked(ring, f"its ring {n}", 3, height, width) for n, ring in enumerate(part["rings"])], height, width, True)
+        elif "starts" in part:
+            rles.append(_of_starts(part, height, width))
         elif "runs" in part:
             rles.append(_crop(part, height, width))
         else:
@@ -77,7 +83,7 @@ def _union(rings: list[list[float]], height: int, width: int, even_odd: bool) ->
 
 
 def _checked(points: object, name: str, fewest: int, height: int, width: int) -> list[float]:
-    if not isinstance(points, list) or not all(isinstance(p, int | float) and isfinite(p) for p in points):
+    if not isinstance(points, list) or not all(type(p) in (int, float) and isfinite(p) for p in points):
         raise ValueError(f"{name} is {_short(points)}, expected numbers [x1, y1, x2, y2, ...] in pixels")
     if len(points) % 2 or len(points) < 2 * fewest:
         raise ValueError(f"{name} has {len(points)} numbers, expected x and y of at least {fewest} points; correct or remove it")
@@ -93,6 +99,21 @@ def _crop(part: dict[str, Any], height: int, width: int) -> Rle:
     if not inside.size:
         inside, left, top = np.zeros((0, 0), bool), 0, 0
     return encode_crop(inside, max(0, left), max(0, top), height, width)
+
+
+def _of_starts(part: dict[str, Any], height: int, width: int) -> Rle:
+    starts, lengths = (np.array(part[key], np.int64) for key in ("starts", "lengths"))
+    ends = starts + lengths
+    if (starts < 0).any() or (lengths < 0).any() or (ends > height * width).any():
+        raise ValueError(
+            f"its runs reach from {starts.min()} to {ends.max()}, but the image has {height} x {width} = {height * width} pixels"
+        )
+    steps = np.zeros(height * width + 1, np.int32)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, ends, -1)
+    inside = np.cumsum(steps)[:-1] > 0
+    mask = inside.reshape(width, height).T if part["order"] == "columns" else inside.reshape(height, width)
+    return encode_crop(np.ascontiguousarray(mask), 0, 0, height, width)
 
 
 def _given(rle: dict[str, Any], height: int, width: int) -> Rle:

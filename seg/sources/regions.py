@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,9 +13,9 @@ from seg.core.errors import DataError
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
-from seg.raw.findings import Finding, Severity
+from seg.raw.findings import Finding, Severity, finding_of
 from seg.raw.record import Record
-from seg.sources.class_map import DROP, ClassMap
+from seg.sources.class_map import DROP, ClassMap, check_choice
 from seg.sources.geometry import box_of, examine
 from seg.sources.images import RawImage
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
@@ -43,7 +44,7 @@ class Rules:
     """What becomes of labels and shapes. ignored: labels whose regions are crowds, though a class has their name.
 
     first: the class index that ignored regions carry where they have no class. background: as `background_of` gives it.
-    holes: whether polygons inside others of the same object are holes.
+    holes: whether polygons inside others of the same object are holes. skip: leave invalid regions out, do not refuse them.
     """
 
     class_map: ClassMap
@@ -51,6 +52,7 @@ class Rules:
     first: int
     background: int
     holes: bool
+    skip: bool = False
 
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
@@ -72,13 +74,37 @@ class Rules:
         return index, region.crowd
 
 
-def rules_of(classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool) -> Rules:
+def rules_of(
+    classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
+) -> Rules:
     """The rules of a source's settings. A class that `ignore` names too keeps its name: its regions are crowds of that class."""
+    check_choice("data.source.invalid", invalid, ("refuse", "skip"))
     instances = categories_of(classes)
     by_name = {c.name for c in classes if not c.labels and c.name in instances}
     ignored = frozenset(ignore) & by_name
     class_map = ClassMap(classes, str, [label for label in ignore if label not in ignored], drop, others)
-    return Rules(class_map, ignored, min(instances.values()), background_of(classes), holes)
+    return Rules(class_map, ignored, min(instances.values()), background_of(classes), holes, invalid == "skip")
+
+
+class Faults:
+    """What becomes of an invalid entry of a file: it is raised, or left out with a finding."""
+
+    def __init__(self, skip: bool, findings: list[Finding]) -> None:
+        self.skip, self.findings = skip, findings
+
+    @contextmanager
+    def entry(self) -> Iterator[None]:
+        """Around what reads one entry; where it is left out, nothing else that the block does may remain."""
+        try:
+            yield
+        except DataError as error:
+            if not self.skip:
+                raise
+            self.findings.append(_left_out(finding_of(error)))
+
+
+def _left_out(finding: Finding) -> Finding:
+    return replace(finding, what=f"{finding.what}; it is left out, as data.source.invalid=skip says", severity="warning")
 
 
 def packed(regions: Sequence[Region]) -> str:
@@ -104,19 +130,21 @@ class _Place(NamedTuple):
     suffix: str  # of the image's file
 
 
-def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str, rules: Rules) -> Record:
+def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str, rules: Rules, findings: Sequence[Finding] = ()) -> Record:
     """The Record of an image and its regions: masks in layers, and the class map that follows from them.
 
     Regions that `rules` leave out vanish; of two of one label that cover the same pixels, the second; errors of geometry are
-    findings, and the region is left out. Crowds and ignored regions lie beneath the instances. file: the annotation file.
-    DataError for a label without class.
+    findings, and the region is left out, as are slivers of a sound one. Crowds and ignored regions lie beneath the instances. file: the
+    annotation file.
+    findings: those of reading the file. DataError for a label without class.
     """
     rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
-    findings: list[Finding] = []
+    findings = list(findings)
     sound: list[Region] = []
     for region in regions:
         if rules.target(region):
+            region = _without_slivers(region, f"{file}, {region.where}", image_id, findings)
             found = examine(region.parts, height, width, f"{file}, {region.where}", image_id, rules.holes)
             findings += found
             if all(f.severity != "error" for f in found):
@@ -126,7 +154,20 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
+    if rules.skip:
+        findings = [_left_out(f) if f.severity == "error" else f for f in findings]
     return raw.record(sample, findings)
+
+
+def _without_slivers(region: Region, file: str, image_id: str, findings: list[Finding]) -> Region:
+    """The region without polygons of one or two points, if it has others: contour tracers leave them, and they have no area."""
+    kept = [part for part in region.parts if not (isinstance(part, list) and len(part) in (2, 4))]
+    if not kept or len(kept) == len(region.parts):
+        return region
+    slivers = len(region.parts) - len(kept)
+    what = f"{slivers} of its {len(region.parts)} polygons left out, as a polygon needs 3 points; the others are kept"
+    findings.append(Finding("sliver-polygon", file, what, image_id=image_id))
+    return replace(region, parts=kept)
 
 
 def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of: _Place, findings: list[Finding]) -> list[_Object]:

@@ -1,6 +1,7 @@
 """The section `data`: where raw data lies, how it is read and split."""
 
-from typing import Annotated, Literal
+import json
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -58,6 +59,11 @@ class Data(Named):
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
+
+    def plain(self) -> dict[str, Any]:
+        """What decides the prepared data, as JSON reads it back."""
+        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain"})))
+        return found
 
 
 SOURCE_ARGUMENTS = ("root", "classes", "reader", "split")

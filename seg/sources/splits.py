@@ -5,13 +5,14 @@ Ratios and folds are seeded, keep groups together, and are stratified by class p
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean, nearest
 from seg.core.natural import natural_key
+from seg.core.textfile import composed, read_text
 from seg.sources.csvfile import read_rows
 
 SPLITS = ("train", "val", "test")
@@ -23,8 +24,8 @@ def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[st
     shared: dict[str, str] = {}
     for image_id, called in names.items():
         for name in called:
-            if known.setdefault(name, image_id) != image_id:
-                shared[name] = image_id
+            if known.setdefault(composed(name), image_id) != image_id:
+                shared[composed(name)] = image_id
     return known, shared
 
 
@@ -37,16 +38,14 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
     known, shared = by_name(names)
     assigned: dict[str, str] = {}
     for split, path in lists.items():
-        try:
-            lines = path.read_text().splitlines()
-        except OSError:
-            raise DataError(f"{path}: there is no such list; set data.split.lists.{split}", kind="missing-file") from None
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such list; set data.split.lists.{split}", kind="missing-file")
+        lines = read_text(path).splitlines()
         for number, line in enumerate(lines, start=1):
-            name = line.strip()
+            name = composed(line.strip())
             if not name or name.startswith("#"):
                 continue
-            if name not in known and name.split()[0] in known:  # further columns say what else is known of the image
-                name = name.split()[0]
+            name = listed(name, known)
             if name not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
@@ -58,6 +57,16 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
     return assigned
 
 
+def listed(line: str, known: Container[str]) -> str:
+    """The image that a line of a list names: the whole line, its first word (further columns say what else is known of the image), or
+    the end of a path that starts elsewhere; the line itself where that is no image."""
+    for word in (line, line.split()[0]):
+        parts = word.replace("\\", "/").split("/")
+        if name := next((tail for start in range(len(parts)) if (tail := "/".join(parts[start:])) in known), None):
+            return name
+    return line
+
+
 def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over.
 
@@ -67,7 +76,7 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
     known, shared = by_name(names)
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in read_rows(path, (id_column, *columns)):
-        name = row[id_column]
+        name = composed(row[id_column])
         if name not in known:
             continue
         image_id = known[name]

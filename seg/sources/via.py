@@ -1,95 +1,59 @@
 """`via`: a JSON file of the VGG Image Annotator 1 or 2, and a folder of images (https://www.robots.ox.ac.uk/~vgg/software/via)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import degrees
 from pathlib import Path
 from typing import Any
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.sample import ClassInfo
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
-from seg.sources.annotation_file import AnnotatedImage, items_of, note_unnamed, number_of, numbers_of, place_of, read_item, read_json
-from seg.sources.images import ImageReader
-from seg.sources.outlines import ellipse, rectangle, refuse_no_width
-from seg.sources.pairing import file_below, folder_below, parts_of
-from seg.sources.part_rle import Part
-from seg.sources.regions import Region, rules_of
-from seg.sources.settings import Split
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, numbers_of, read_json
+from seg.sources.base import Drawn
+from seg.sources.outlines import ellipse, rectangle
+from seg.sources.pairing import Part
+from seg.sources.part_rle import Part as Shape
+from seg.sources.regions import Region
 
 SHAPES = "polygon, polyline, rect, circle, ellipse or point"
 
 
-class Via:
-    """The file `root`/`annotations`, a project or exported annotations, and the images that it names, below `root`/`images`.
+@dataclass(kw_only=True, eq=False)
+class Via(AnnotationFile, Drawn):
+    """A project or exported annotations. The arguments are as for `AnnotationFile` and `Drawn`.
 
-    attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category:
-    the label of all regions instead, whatever their attributes; one of the two is null. line_width, point_radius: pixels of
-    polylines, and around points. Regions that overlap lie in the file's order, the last on top. `{split}` in
-    `annotations`, and in `images` if they are apart, stands for train, val and test where the split is given by folders.
+    attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category: the label of
+    all regions instead, whatever their attributes; one of the two is null. Regions that overlap lie in the file's order, the last on top.
     """
 
-    with_instances = True
+    attribute: str | None
+    category: str | None
 
-    def __init__(
-        self,
-        root: str,
-        annotations: str,
-        images: str,
-        attribute: str | None,
-        category: str | None,
-        line_width: float,
-        point_radius: float,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        refuse_no_width(line_width=line_width, point_radius=point_radius)
-        if (attribute is None) == (category is None):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.attribute is None) == (self.category is None):
             raise ConfigError(
-                f"data.source.attribute={attribute} and data.source.category={category}: one must name the attribute that holds the "
-                "label, or the label of all regions, and the other must be null"
+                f"data.source.attribute={self.attribute} and data.source.category={self.category}: one must name the attribute that holds "
+                "the label, or the label of all regions, and the other must be null"
             )
-        self.findings: list[Finding] = []
-        self.root, self.annotations, self.images = Path(root), annotations, images
-        self.parts = parts_of(split, "{split}.json", annotations=annotations)
-        self.attribute, self.category, self.line_width, self.point_radius = attribute, category, line_width, point_radius
-        self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
 
-    def items(self) -> list[Item]:
-        items: list[Item] = []
-        folders = []
-        for part in self.parts:
-            path = file_below(self.root, self.annotations, part, "data.source.annotations")
-            folder = folder_below(self.root, self.images, part, "data.source.images")
-            stems: dict[str, str] = {}
-            images = [self._image(path, key, entry, stems) for key, entry in _entries(path).items()]
-            items += items_of(part, path, folder, images, self.rules)
-            folders.append(folder)
-        note_unnamed(items, folders, self.findings)
-        return items
+    def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
+        return [self._image(path, key, entry) for key, entry in _entries(path).items()]
 
-    def read(self, item: Item) -> Record:
-        return read_item(item, self.reader, self.rules)
-
-    def _image(self, path: Path, key: str, entry: Any, stems: dict[str, str]) -> AnnotatedImage:
+    def _image(self, path: Path, key: str, entry: Any) -> AnnotatedImage:
         if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or not isinstance(entry.get("regions"), list | dict):
             raise DataError(
                 f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again",
                 kind="bad-annotation",
             )
-        name = place_of(entry["filename"], f"{path}, entry '{key}'", stems)
-        given = entry["regions"]
+        name, given = entry["filename"], entry["regions"]
         regions = []
         for number, region in given.items() if isinstance(given, dict) else enumerate(given):
             where = f"{name}, region {number}"
-            if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
-                raise DataError(f"{path}, {where}: has no shape_attributes; redraw or remove it", kind="bad-annotation")
-            part = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
-            regions.append(Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [part]))
+            with self.faults.entry():
+                if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+                    raise DataError(f"{path}, {where}: has no shape_attributes; redraw or remove it", kind="bad-annotation")
+                shape = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
+                regions.append(Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [shape]))
         return AnnotatedImage(name, None, regions)
 
     def _label(self, attributes: Mapping[str, Any], where: str) -> str:
@@ -132,7 +96,7 @@ def _entries(path: Path) -> dict[str, Any]:
     return content
 
 
-def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> Part:
+def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> Shape:
     kind = shape.get("name")
 
     def value(key: str) -> float:

@@ -1,61 +1,59 @@
 """`voc`: Pascal VOC's segmentation: JPEGImages, SegmentationClass and SegmentationObject (http://host.robots.ox.ac.uk/pascal/VOC)."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.data.imagefile import decode_palette, read_bytes
-from seg.data.sample import IGNORE, ClassInfo, Sample, no_instances
+from seg.core.errors import DataError
+from seg.data.imagefile import decode_color, decode_palette, read_bytes
+from seg.data.sample import IGNORE, Label, Sample, no_instances
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
-from seg.sources.class_map import DROP, ClassMap
-from seg.sources.images import ImageReader
+from seg.sources.base import RawData
+from seg.sources.class_map import DROP, ClassMap, check_choice
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
+from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
-from seg.sources.settings import Split
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
+RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
 
 
-class Voc:
-    """Images under `root`/`images`, index PNGs of the same name under `root`/`masks` (classes) and `root`/`objects`.
+@dataclass(kw_only=True, eq=False)
+class Voc(RawData):
+    """Images under `root`/`images`, label images of the same name under `root`/`masks` (classes) and `root`/`objects` (PNG).
 
-    A pixel is known by its index, palettes mean nothing. task: "semantic" reads the classes alone; "instance" reads the
+    labels: what a pixel is known by: "palette", its index, whatever the palette; or "color", its colour, as CVAT exports a "Segmentation
+    mask": then each object has a colour of its own, and black is none. task: "semantic" reads the classes alone; "instance" reads the
     objects, each of the class that most of its pixels have, and what is void in either file becomes a crowd: it counts
     neither as instance nor as background. Images without a class mask (they have boxes only) are left out. `{split}` in the
     folders stands for train, val and test where the split is given by folders; VOC's own lists are for data.split.by=lists.
     """
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        masks: str,
-        objects: str,
-        task: str,
-        ignore: list[int],
-        drop: list[int],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        if task not in ("semantic", "instance"):
-            raise ConfigError(f"data.source.task={task}: {did_you_mean(task, ('semantic', 'instance'), 'expected')}")
-        self.with_instances = task == "instance"
-        self.findings: list[Finding] = []
-        self.root, self.reader = Path(root), reader
-        self.layout = Layout(self.root, images, masks, "", "", True, parts_of(split, "{split}/JPEGImages", images=images, masks=masks))
-        self.objects, self.masks = objects, masks
-        self.class_map, self.background = ClassMap(classes, int, ignore, drop, others), background_of(classes)
-        self.first = min(categories_of(classes).values())
+    images: str
+    masks: str
+    objects: str
+    task: str
+    ignore: list[int] | list[list[int]]
+    drop: list[int] | list[list[int]]
+    others: str
+    labels: str = "palette"
+
+    def __post_init__(self) -> None:
+        check_choice("data.source.task", self.task, ("semantic", "instance"))
+        check_choice("data.source.labels", self.labels, ("palette", "color"))
+        self.with_instances = self.task == "instance"
+        parts = parts_of(self.split, "{split}/JPEGImages", images=self.images, masks=self.masks)
+        self.layout = Layout(Path(self.root), self.images, self.masks, "", "", True, parts)
+        kind = tuple if self.labels == "color" else int
+        self.class_map, self.background = ClassMap(self.classes, kind, self.ignore, self.drop, self.others), background_of(self.classes)
+        self.first = min(categories_of(self.classes).values())
 
     def items(self) -> list[Item]:
         items = paired(self.layout, self.findings)
         if not items:
-            raise DataError(f"{self.root / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
+            raise DataError(f"{Path(self.root) / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
 
     def read(self, item: Item) -> Record:
@@ -66,8 +64,8 @@ class Voc:
         if not self.with_instances:
             semantic = np.where(targets == DROP, self.background, targets).astype(np.uint8)
             return raw.record(Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape)))
-        object_path = self.root / self.objects.replace("{split}", item.split or "") / f"{item.image_id}.png"
-        objects = _indices(object_path)
+        object_path = Path(self.root) / self.objects.replace("{split}", item.split or "") / f"{item.image_id}.png"
+        objects = self._values(object_path)
         refuse_other_size(object_path, objects.shape, path, targets.shape)
         ids, categories, odd = instances_of(objects, targets, 0 if self.background == 0 else None)
         crowd = categories == IGNORE
@@ -78,17 +76,26 @@ class Voc:
 
     def _targets(self, path: Path) -> np.ndarray:
         """(H, W) int16 of a file of classes: class indices, IGNORE and DROP; DataError for a value without class."""
-        found, inverse, counts = np.unique(_indices(path), return_inverse=True, return_counts=True)
-        targets = [self.class_map.get(int(value)) for value in found]
-        known = [target for target in targets if target is not None]
-        if len(known) < len(targets):
-            unknown = [(int(v), int(n)) for v, n, target in zip(found, counts, targets, strict=True) if target is None]
-            value, count = unknown[0]
-            nearest = self.class_map.unknown(value, [v for v, _ in unknown])
-            raise DataError(
-                f"{path}: no class of data.classes has the value {value}, which {count} pixels have{nearest}", kind="unknown-value"
-            )
-        return np.array(known, np.int16)[inverse]
+        found, places = numbered(self._values(path))
+        labels = [_color(int(value)) if self.labels == "color" else int(value) for value in found]
+        targets = [self.class_map.get(label) for label in labels]
+        if None in targets:
+            pixels = np.bincount(places.ravel(), minlength=len(labels)).tolist()
+            counts = {label: count for label, target, count in zip(labels, targets, pixels, strict=True) if target is None}
+            kind = "unknown-color" if self.labels == "color" else "unknown-value"
+            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}", kind=kind)
+        return np.array(targets, np.int16)[places]
+
+    def _values(self, path: Path) -> np.ndarray:
+        """(H, W) of a label image: its indices, or its colours as numbers, of which none but black is 0, and none is VOID."""
+        if self.labels == "palette":
+            return decode_palette(read_bytes(path), path)[0]
+        colors = packed(decode_color(read_mask(path), path)).astype(np.int64)
+        return np.where(colors == VOID, RED, colors)
+
+
+def _color(value: int) -> Label:
+    return value & 255, value >> 8 & 255, value >> 16 & 255
 
 
 def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | None) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
@@ -121,8 +128,3 @@ def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | Non
             categories.append(index)
             ids[objects == value] = len(categories)
     return ids, np.array(categories, np.int32), odd
-
-
-def _indices(path: Path) -> np.ndarray:
-    """The indices (H, W) of a palette PNG, or the values of a gray one."""
-    return decode_palette(read_bytes(path), path)[0]

@@ -1,62 +1,53 @@
 """`yolo`: images and text files of polygons, as YOLO segmentation has them: a line an object, `class x1 y1 x2 y2 ...` in 0..1."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from seg.core.errors import DataError
-from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.sample import ClassInfo
+from seg.core.textfile import read_text
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
-from seg.sources.images import ImageReader
+from seg.sources.base import Regions
+from seg.sources.listing import no_images
 from seg.sources.outlines import rectangle
-from seg.sources.pairing import Part, file_below, folder_below, parts_of, pictures
-from seg.sources.regions import Region, record_of, rules_of
-from seg.sources.settings import Split
+from seg.sources.pairing import Part, file_below, parts_of, place_below
+from seg.sources.regions import Faults, Region, record_of
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 
 
-class Yolo:
+@dataclass(kw_only=True, eq=False)
+class Yolo(Regions):
     """Images under `root`/`images`, text files of the same relative name under `root`/`annotations`; no file, or an empty one: no object.
 
     names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
     with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
-    width, height) become rectangles; else they are refused. `{split}` in `images` and `annotations` stands for train, val and
-    test where the split is given by folders.
+    width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
+    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for
+    `Regions`.
     """
 
-    with_instances = True
+    images: str
+    annotations: str
+    names: str | None
+    boxes: bool | Literal["skip"]
 
-    def __init__(
-        self,
-        root: str,
-        images: str,
-        annotations: str,
-        names: str | None,
-        boxes: bool,
-        ignore: list[str],
-        drop: list[str],
-        others: str,
-        classes: Sequence[ClassInfo],
-        reader: ImageReader,
-        split: Split,
-    ) -> None:
-        self.findings: list[Finding] = []
-        self.root, self.images, self.annotations, self.boxes = Path(root), images, annotations, boxes
-        self.parts = parts_of(split, "images/{split}", images=images, annotations=annotations)
-        self.names_file, self.names_path = names, ""
-        self.names: dict[int, str] = {}  # read with the items
-        self.rules, self.reader = rules_of(classes, ignore, drop, others, False), reader
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = parts_of(self.split, "images/{split}", images=self.images, annotations=self.annotations)
+        self.by_id: dict[int, str] = {}  # read with the items, as is the path of their file
+        self.names_path = ""
 
     def items(self) -> list[Item]:
-        self.names, self.names_path = read_names(self.root, self.names_file)
+        self.by_id, self.names_path = read_names(Path(self.root), self.names)
         items = [item for part in self.parts for item in self._part(part)]
         if not any(item.files[1] for item in items):
             raise DataError(
-                f"{self.root / self.annotations}: no image has a label file there; set data.source.annotations", kind="bad-annotation"
+                f"{Path(self.root) / self.annotations}: no image has a label file there; set data.source.annotations", kind="bad-annotation"
             )
         return items
 
@@ -64,20 +55,25 @@ class Yolo:
         path, labels = Path(item.files[0]), item.files[1]
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
-        try:
-            lines = Path(labels).read_text("utf-8-sig").splitlines() if labels else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{labels}: cannot be read as text ({error}); export it again", kind="unreadable-file") from None
-        regions = [self._region(line.split(), number, labels, height, width) for number, line in enumerate(lines, start=1) if line.strip()]
-        return record_of(item.image_id, raw, regions, labels, self.rules)
+        findings = [raw.turned] if raw.turned else []
+        faults, regions, boxed = Faults(self.rules.skip, findings), list[Region](), list[int]()
+        for number, line in enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1):
+            if line.strip():
+                with faults.entry():
+                    region = self._region(line.split(), number, labels, height, width, boxed)
+                    regions += [] if region is None else [region]
+        if boxed:
+            kept = "become rectangles" if self.boxes is True else "are left out"
+            findings.append(Finding("box-alone", labels, f"{len(boxed)} lines are boxes alone, such as line {boxed[0]}, and {kept}"))
+        return record_of(item.image_id, raw, regions, labels, self.rules, [replace(f, image_id=item.image_id) for f in findings])
 
     def _part(self, part: Part) -> list[Item]:
-        images = folder_below(self.root, self.images, part, "data.source.images")
-        labels = folder_below(self.root, self.annotations, part, "data.source.annotations")
-        found = pictures(images, "")
+        place = place_below(Path(self.root), self.images, part, "data.source.images")
+        texts = place_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        images, labels, found = place.base, texts.base, place.files()
         if not found:
-            raise DataError(f"{images}: holds no images ({', '.join(IMAGE_SUFFIXES)}); set data.source.images", kind="missing-file")
-        files = {p.relative_to(labels).with_suffix("").as_posix(): p for p in sorted(labels.rglob("*.txt")) if p.name not in NAMES}
+            raise no_images(images)
+        files = {name: path for name, path in texts.files(suffixes=(".txt",)).items() if path.name not in NOT_LABELS}
         if lost := sorted(files.keys() - found.keys()):
             what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
             self.findings.append(Finding("label-without-image", str(labels), what))
@@ -89,13 +85,14 @@ class Yolo:
             for name, path in found.items()
         ]
 
-    def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int) -> Region:
+    def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int, boxed: list[int]) -> Region | None:
+        """The region of a line; None where it is a box that is left out."""
         where = f"{file}, line {number}"
         try:
             index, *values = (float(word) for word in words)
         except ValueError:
             raise DataError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again", kind="bad-annotation") from None
-        if index not in self.names:
+        if index not in self.by_id:
             raise DataError(
                 f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line", kind="bad-annotation"
             )
@@ -105,20 +102,25 @@ class Yolo:
                 kind="bad-annotation",
             )
         if len(values) == 4:
-            if not self.boxes:
+            if self.boxes is False:
                 raise DataError(
-                    f"{where}: is a box alone, which is no mask; export polygons, or make rectangles of boxes with data.source.boxes=true",
+                    f"{where}: is a box alone, which is no mask; export polygons, make rectangles of boxes with data.source.boxes=true, or "
+                    "leave them out with data.source.boxes=skip",
                     kind="bad-annotation",
                 )
+            boxed.append(number)
+            if self.boxes == "skip":
+                return None
             x, y, w, h = values
             values = rectangle(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         if len(values) % 2:
             raise DataError(
                 f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again", kind="bad-annotation"
             )
-        return Region(f"line {number}", self.names[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
+        return Region(f"line {number}", self.by_id[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
 
 
+NOT_LABELS = ("classes.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
 NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
 
 
@@ -135,11 +137,11 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
         name = there[0]
     path = file_below(root, name, None, "data.source.names")
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path)
         if path.suffix.lower() not in (".yaml", ".yml"):
             return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
         content = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); correct it", kind="unreadable-file") from None
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, list | dict) or not names:

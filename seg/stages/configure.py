@@ -14,12 +14,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from seg.configure.code import SECTION, digests, tracks_code
 from seg.configure.compose import compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, UsageError
 from seg.core.outputs import write_whole
-from seg.project.code import SECTION, digests, tracks_code
 from seg.settings.inputs import RAW, WEIGHTS, find_root, link_input, local_weights
 from seg.settings.section import Params, leaves
 

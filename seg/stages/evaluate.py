@@ -33,6 +33,9 @@ from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
 
+MADE = ("data",)
+"""Sections that must be those that earlier stages ran with."""
+
 
 class Settings(Sections):
     """What the stage reads."""
@@ -58,7 +61,7 @@ def run(cfg: Settings, out: Path) -> float:
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
-    detail = detail_of(metrics, names, settings)
+    detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
     with write_predictions(out / "predictions", entries, with_instances) as kept:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seg.configure.code import own_version
 from seg.configure.read import read_group
 from seg.core.errors import ConfigError, DataError
 from seg.export.check import Instances, Pixels, compare
@@ -15,7 +16,6 @@ from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.predict.network import Facts
-from seg.project.code import own_version
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -128,8 +128,7 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
-    data_range = checkpoint.config.get("data", {}).get("range")
-    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data_range)
+    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range)
     return Description(
         facts=facts,
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",

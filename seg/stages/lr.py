@@ -22,6 +22,9 @@ from seg.training.step.limits import check_batch_sizes
 from seg.training.step.step import named_losses
 from seg.training.trainer import quiet
 
+MADE = ("data", "augment")
+"""Sections that must be those that earlier stages ran with."""
+
 
 class Settings(TrainingSettings):
     """What the stage reads."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from seg.configure.code import for_projects
+from seg.configure.template import FILES, template
 from seg.core.errors import InputError, UsageError
-from seg.project.code import for_projects
-from seg.project.template import FILES, template
 from seg.stages import configure
 
 README = """# {name}

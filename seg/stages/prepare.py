@@ -27,7 +27,8 @@ class Settings(Sections):
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg)
     runtime = cfg.runtime
-    info, findings = prepare(source, cfg.data.name, classes, Division.of(cfg.data), root, out, runtime.workers, runtime.progress)
+    division, made_with = Division.of(cfg.data), cfg.data.plain()
+    info, findings = prepare(source, cfg.data.name, classes, division, root, out, runtime.workers, runtime.progress, made_with)
     print_findings(findings)
     if findings:
         print(SEE_ALL)

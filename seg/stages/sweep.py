@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seg.augment.policy import compile_policy
 from seg.configure.compose import compose
 from seg.configure.config import Config, checked
+from seg.configure.made import as_made
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, plural
 from seg.runtime.progress import duration
@@ -40,7 +40,7 @@ def run(project: Path, given: Arguments) -> None:
     """Sweep. ConfigError where no trial has a value at the end."""
     conf, overrides = conf_folder(project), given.overrides
     library()
-    params, _ = compose(conf, list(overrides))
+    params = as_made(conf, compose(conf, list(overrides))[0])
     cfg = checked(params)
     space = read_space(cfg.sweep.space)
     check_overrides(overrides, space)
@@ -51,24 +51,18 @@ def run(project: Path, given: Arguments) -> None:
             f"name, as in sweep.study={cfg.sweep.study}_2, or move the file"
         )
     check_space(conf, space, overrides)
-    facts = {"settings": {section: params[section] for section in SECTIONS}} | check_data(cfg)
+    facts = {"settings": {section: params[section] for section in SECTIONS}} | digests(cfg)
     trials = Trials(ROOT / cfg.sweep.study, cfg.sweep, space, facts, cfg.trainer.max_epochs, f"val_{cfg.task.monitor}")
     sweep = Sweep(conf, cfg, trials, list(overrides))
     sweep.work()
     sweep.close()
 
 
-def check_data(cfg: Config) -> dict[str, str]:
-    """The digests of what trials train on; InputError where it is missing, or was made with other settings than the sweep's."""
+def digests(cfg: Config) -> dict[str, str]:
+    """Of what trials train on; InputError where it is missing."""
     training = TrainingSettings.of(cfg.dump())
     data = load_data(training)
-    remedy = "run `seg configure` with the overrides of this sweep that are not of its own, then `dvc repro augment`"
-    if data.info.name != cfg.data.name:
-        raise ConfigError(f"data={cfg.data.name}: but {cfg.paths.prepare} holds {data.info.name}; {remedy}")
     summary = read_augmented(training, data)
-    if data.policy is None or data.policy.to_json() != compile_policy(cfg.augment, cfg.targets.allow).to_json():
-        made = "other settings of it" if summary["policy"] == cfg.augment.name else f"augment={summary['policy']}"
-        raise ConfigError(f"augment={cfg.augment.name}: but {cfg.paths.augment} was made with {made}; {remedy}")
     return {"data": data.info.digest, "augmentation": summary["digest"]}
 
 

@@ -36,6 +36,9 @@ from seg.training.trainer import build_trainer, quiet
 from seg.training.watch.loggers import check_installed
 from seg.training.watch.trial import end_if_pruned
 
+MADE = ("data", "augment")
+"""Sections that must be those that earlier stages ran with."""
+
 Settings = TrainingSettings
 
 

@@ -72,7 +72,8 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     sha256.update(np.ascontiguousarray(sample.image).data)
     small = thumbnail(sample.image)
     phash = f"{perceptual_hash(small):016x}"
-    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash)
+    spacing = " ".join(f"{side:.9g}" for side in record.spacing or ())
+    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash, spacing)
     counts, annotations = count(sample, background), _annotations(sample) if number else []
     return StoredRecord(
         entry,
@@ -122,8 +123,10 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
         file.write(b"}")
 
 
-def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[StoredRecord]]) -> DatasetInfo:
-    """Write dataset.json from what was stored."""
+def write_info(
+    folder: Path, name: str, classes: Sequence[ClassInfo], splits: dict[str, list[StoredRecord]], settings: Mapping[str, Any] | None = None
+) -> DatasetInfo:
+    """Write dataset.json from what was stored. settings: what it was made with, plain values."""
     digest = hashlib.sha256()
     for split in sorted(splits):
         for s in splits[split]:
@@ -144,6 +147,7 @@ def write_info(folder: Path, name: str, classes: Sequence[ClassInfo], splits: di
         splits={split: _counts(splits[split], found, len(classes)) for split, found in gathered.items()},
         digest=digest.hexdigest(),
         statistics=summarise(gathered["train"], classes),
+        settings=dict(settings or {}),
     )
     (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
     return info

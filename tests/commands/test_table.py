@@ -12,11 +12,12 @@ from seg.commands.parser import parse, values_of
 from seg.commands.table import COMMANDS, HELP, HYDRA
 
 ROOT = Path(__file__).parents[2]
-LEAST = {"init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}
+LEAST = {"new": ["cells"], "init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}
 """The fewest words that each command takes."""
 
 MOST = {
-    "init": ["raw", "--name", "a", "--as", "coco", "--force"],
+    "new": ["cells"],
+    "init": ["raw", "--name", "a", "--as", "coco", "--images", "i", "--labels", "l", "--set", "a=1", "--set", "b=2", "--force"],
     "configure": ["--clear", "a=1"],
     "sweep": ["a=1"],
     "compare": ["a", "b", "--out", "o", "--data", "d", "--images", "3"],

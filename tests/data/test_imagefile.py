@@ -76,7 +76,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
 def test_every_known_suffix_can_be_read(suffix: str) -> None:
     image = picture(4, (40, 48))
     error = np.abs(decode_image(encoded(image, suffix), 3, FILE).astype(int) - image).mean()
-    assert error < (8 if suffix in (".jpg", ".jpeg", ".webp") else 1e-9)
+    assert error < (8 if suffix in (".jpg", ".jpeg", ".webp") else 20 if suffix == ".gif" else 1e-9)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -125,7 +125,7 @@ def test_indices_and_palette(bits: int) -> None:
 
 def test_fractions_are_no_class_indices() -> None:
     data = encoded(np.array([[0.0, 0.5], [1.0, 2.0]], np.float32), ".tif")
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: has float32 pixels, expected whole numbers; save the label maps with"):
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has float32 pixels, expected whole numbers, not "):
         decode_index(data, FILE)
 
 

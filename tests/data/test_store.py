@@ -73,7 +73,7 @@ def test_the_manifest_says_what_there_is(folder: Path) -> None:
             assert entry.phash == f"{perceptual_hash(thumbnail(expected.image)):016x}"
             assert entry.sha256 == hashlib.sha256(str(expected.image.shape).encode() + expected.image.tobytes()).hexdigest()
     lines = [(folder / name / "manifest.csv").read_text().splitlines() for name in SPLITS]
-    assert [line[0] for line in lines] == ["image_id,file,height,width,num_instances,sha256,phash"] * 3
+    assert [line[0] for line in lines] == ["image_id,file,height,width,num_instances,sha256,phash,spacing"] * 3
     assert sum(len(line) - 1 for line in lines) == 12
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 from PIL import Image, ImageOps
 from tiny import picture
@@ -157,8 +158,11 @@ def test_orientation_is_applied(orientation: int) -> None:
 @pytest.mark.parametrize(
     ("options", "spacing"),
     [
-        ({"resolution": (2, 4), "resolutionunit": "CENTIMETER"}, (2500, 5000)),
-        ({"resolution": (100, 50), "resolutionunit": "INCH"}, (508, 254)),
+        ({"resolution": (20000, 40000), "resolutionunit": "CENTIMETER"}, (0.25, 0.5)),
+        ({"resolution": (100000, 50000), "resolutionunit": "INCH"}, (0.508, 0.254)),
+        ({"resolution": (72, 72), "resolutionunit": "INCH"}, None),
+        ({"resolution": (1200, 1200), "resolutionunit": "INCH"}, None),
+        ({"resolution": (28.35, 28.35), "resolutionunit": "CENTIMETER"}, None),
         ({"resolution": (100, 50), "resolutionunit": "NONE"}, None),
         ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "um"}}, (0.25, 0.5)),
         ({"imagej": True, "resolution": (2, 4), "metadata": {"unit": "\\u00B5m"}}, (0.25, 0.5)),
@@ -175,8 +179,8 @@ def test_the_size_of_a_pixel(options: dict, spacing: tuple[float, float] | None)
 
 
 def test_the_size_of_a_pixel_is_turned_with_the_image() -> None:
-    data = saved(Image.fromarray(picture(6)), tiffinfo={274: 6, 282: 2.0, 283: 4.0, 296: 3})
-    assert read(data).spacing == pytest.approx((5000, 2500))
+    data = saved(Image.fromarray(picture(6)), tiffinfo={274: 6, 282: 20000.0, 283: 40000.0, 296: 3})
+    assert read(data).spacing == pytest.approx((0.5, 0.25))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
@@ -203,3 +207,17 @@ def test_damaged_strips_are_refused() -> None:
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(DataError, match=r"^folder/photo.tif: is not a readable TIFF \(.*\); restore it or remove it with its label"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize(("compression", "interleave"), [("JPEG", "BAND"), ("JPEG", "PIXEL"), ("WEBP", "PIXEL"), ("ZSTD", "BAND")])
+def test_what_gdal_writes_is_read_as_gdal_reads_it(tmp_path: Path, compression: str, interleave: str, tiled: bool) -> None:
+    bands = np.moveaxis(picture(1, (64, 96), 4 if compression == "WEBP" else 3), -1, 0)
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32} if tiled else {}
+    options = {"compress": compression, "interleave": interleave, **tiles}
+    with rasterio.open(tmp_path / "a.tif", "w", "GTiff", 96, 64, len(bands), dtype="uint8", **options) as file:
+        file.write(bands)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        expected = np.moveaxis(file.read(), 0, -1)
+    found = decode_tiff((tmp_path / "a.tif").read_bytes(), FILE, None)
+    assert (np.array_equal(found.pixels, expected), found.color) == (True, True)

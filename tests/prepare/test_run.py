@@ -3,19 +3,18 @@
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CLASSES, Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
+from tiny import Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
 
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.store import read_entries
 from seg.prepare import run as preparation
 from seg.raw.record import Item, Record
 from seg.sources.folders import Folders
-from seg.sources.images import ImageReader
 from seg.sources.settings import Split
 
 NAMES = [f"scene{number}" for number in range(8)]
@@ -115,7 +114,9 @@ def test_an_image_without_a_mask_is_refused(raw: Path, tmp_path: Path) -> None:
     for name in NAMES:
         (raw / "masks" / f"{name}.png").rename(raw / "masks" / f"{name}_label.png") if name not in ("scene3", "scene4") else None
     message = refusal(lambda: folders(raw), tmp_path / "out")
-    assert message.startswith(f"{raw}/images/scene0.jpg: has no mask {raw}/masks/scene0.*; add it, set data.source.mask_suffix=_label, or")
+    assert message.startswith(
+        f"{raw}/images/scene0.jpg: has no mask {raw}/masks/scene0.*; add it, set data.source.mask_suffix=_label (if the"
+    )
 
 
 @pytest.mark.parametrize("key", ["images", "masks"])
@@ -310,7 +311,7 @@ def test_the_columns_of_a_table_stand_in_the_manifest(raw: Path, tmp_path: Path)
         name: {"scanner": f"{number}, a", "kind": str(number % 2)} for number, name in enumerate(NAMES)
     }
     assert {e.height for e in entries} == {24}
-    header = "image_id,file,height,width,num_instances,sha256,phash,scanner,kind"
+    header = "image_id,file,height,width,num_instances,sha256,phash,spacing,scanner,kind"
     assert (tmp_path / "out/val/manifest.csv").read_text().splitlines()[0] == header
     prepare_tiny(folders(raw), tmp_path / "plain", split(), raw)
     assert all(not e.columns for e in read_entries(tmp_path / "plain/train"))
@@ -350,7 +351,8 @@ def test_bad_settings_are_refused_before_anything_is_read(
     raw: Path, tmp_path: Path, changed: dict, kind: type[InputError], message: str
 ) -> None:
     write_kinds(raw)
-    source = Unread(str(raw), "images", "masks", "", "", "index", [255], "refuse", False, CLASSES, ImageReader(3), split())
+    given = folders(raw)
+    source = Unread(**{f.name: getattr(given, f.name) for f in fields(given) if f.init})
     with pytest.raises(kind, match=f"^{message.replace('{raw}', str(raw))}"):
         prepare_tiny(source, tmp_path / "out", split(**{"by": "ratios", **changed}), raw)
     assert not (tmp_path / "out").exists()

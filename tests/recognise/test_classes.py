@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.recognise.classes import color, entry, instance_classes, is_background, is_void, names_beside, void_of
-from seg.recognise.listing import list_folder
+from seg.recognise.classes import color, entry, instance_classes, is_background, is_void, void_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,20 +40,3 @@ def test_what_means_background_is_a_label_of_it() -> None:
     assert instance_classes(["_background_", "dog"])[0] == {"name": "background", "color": [0, 0, 0], "labels": ["_background_"]}
     assert instance_classes(["background", "bg", "dog"])[0]["labels"] == ["background", "bg"]
     assert "labels" not in instance_classes(["background", "dog"])[0]
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        ({"codes.txt": "sky\r\n\r\nroad\n"}, ("codes.txt", ["sky", "road"])),
-        ({"deep/classes.txt": "a\nb", "labels.txt": "c\nd"}, ("labels.txt", ["c", "d"])),
-        ({"classes.txt": "one"}, None),
-        ({"classes.txt": "x" * 80 + "\nroad"}, None),
-        ({"notes.txt": "a\nb"}, None),
-    ],
-)
-def test_a_file_of_names(tmp_path: Path, files: dict[str, str], found: tuple[str, list[str]] | None) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert names_beside(list_folder(tmp_path)) == found

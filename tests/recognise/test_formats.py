@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from formats import NAMES, PALETTE, scene, write_masks, write_object_files, write_palette_masks
+from recognised import built
 from tiny import SIZE, picture, write
 
-from seg.core.errors import DataError
 from seg.recognise.formats import formats_of, image_facts
+from seg.recognise.guess import Wanted
 from seg.recognise.listing import list_folder
 
 
 def facts(root: Path) -> tuple[int, object]:
-    listing = list_folder(root)
-    return image_facts(listing, formats_of(listing)[0])
+    guess = formats_of(list_folder(root), Wanted())[0]
+    return image_facts([Path(item.files[0]) for item in built(root)(guess)[0].items()])
 
 
 @pytest.mark.parametrize(
@@ -65,10 +66,3 @@ def test_images_of_folders_of_their_own_and_of_other_channels(tmp_path: Path) ->
 def test_unreadable_images_are_passed_over(tmp_path: Path) -> None:
     (write_masks(tmp_path) / "images/a.png").write_bytes(b"none")
     assert facts(tmp_path) == (3, None)
-
-
-def test_nothing_known_lists_what_there_is(tmp_path: Path) -> None:
-    for name in ("a.dcm", "b.dcm", "README", "c.txt"):
-        (tmp_path / name).write_text("")
-    with pytest.raises(DataError, match=r"among 4 files \(2 x .dcm, 1 x no suffix, 1 x .txt\); expected annotation files"):
-        formats_of(list_folder(tmp_path))

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from seg.core.errors import DataError
-from seg.recognise.files import by_folders, chosen, home_of, made_of_train, split_of_folders, with_split, words_of
-from seg.recognise.listing import Listing, common_end, families, list_folder, split_of
+from seg.recognise.files import by_folders, choices, home_of, made_of_train, split_of_folders, with_split, words_of
+from seg.recognise.listing import Listing, by_split, list_folder, split_of
 
 
 def paths(*names: str) -> list[PurePosixPath]:
@@ -40,14 +40,12 @@ def test_the_split_that_a_name_says(name: str, split: str | None, pattern: str) 
     assert split_of(name) == (split, pattern)
 
 
-def test_folders_are_a_family_where_train_and_one_more_are_there() -> None:
-    found = families(paths("training/img", "validation/img", "testing/img", "train/gt", "val/gt", "val/x", "test/x", "train/y"))
-    alone = ["test/x", "testing/img", "train/gt", "train/y", "training/img", "val/gt", "val/x", "validation/img"]
-    assert [f.pattern for f in found] == ["{split}/img", "{split}/gt", *alone]
-    assert found[1].names == {"train": "train", "val": "val"}
-    assert found[0].names == {"train": "training", "val": "validation", "test": "testing"}
-    assert found[0].within(["train", "test"]).names == {"train": "training", "test": "testing"}
-    assert [list(f.folders) for f in found[2:]] == [[""]] * 8, "each by itself, too"
+def test_names_that_differ_by_the_split_alone() -> None:
+    found = by_split(["training/img", "validation/img", "train/gt", "val/gt", "x"])
+    assert found == {
+        "{split}/img": {"train": "training/img", "val": "validation/img"},
+        "{split}/gt": {"train": "train/gt", "val": "val/gt"},
+    }
 
 
 def test_hidden_files_and_those_of_archives_are_passed_over(tmp_path: Path) -> None:
@@ -56,7 +54,8 @@ def test_hidden_files_and_those_of_archives_are_passed_over(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(b"")
     found = list_folder(tmp_path)
     assert found.files == tuple(paths("a.png", "b/x.png"))
-    assert found.pictures() == {PurePosixPath("."): paths("a.png"), PurePosixPath("b"): paths("b/x.png")}
+    assert found.pictures == paths("a.png", "b/x.png")
+    assert found.folders == {PurePosixPath("."), PurePosixPath("b")}
     assert found.having(".png") == paths("a.png", "b/x.png")
 
 
@@ -68,26 +67,26 @@ def test_a_file_and_nothing_are_no_folder(tmp_path: Path) -> None:
         list_folder(tmp_path / "none")
 
 
-def test_the_end_that_names_share() -> None:
-    assert common_end(["a_x_mask", "b_y_mask"]) == "_mask"
-    assert common_end(["a", "b"]) == ""
+def test_links_to_folders_are_followed_and_no_ring_is(tmp_path: Path) -> None:
+    (tmp_path / "store/deep").mkdir(parents=True)
+    (tmp_path / "store/deep/x.png").write_bytes(b"")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "store/deep")
+    (tmp_path / "set/self").symlink_to(tmp_path / "set")
+    assert list_folder(tmp_path / "set").files == tuple(paths("images/x.png"))
 
 
-def test_of_files_of_one_kind_those_of_all_splits_are_read_or_one() -> None:
+def test_files_of_one_kind_that_are_read_together() -> None:
     three = paths("x/instances_test.json", "x/instances_train.json", "x/instances_val.json")
-    first, split, doubts = chosen([*three, *paths("x/old.json")])
-    assert (first.name, split) == ("instances_train.json", {"by": "folders", "ratios": None, "stratify": False, "folders": None})
-    assert doubts == ["not read, though of the same kind: x/old.json; a split by files needs train, and val or test"]
-    first, split, doubts = chosen(
-        paths("instances_val2017.json", "instances_train2017.json", "x/test_y.json", "x/train_y.json", "x/val_y.json")
-    )
-    assert (first.name, split["folders"], len(doubts)) == ("train_y.json", None, 1), "the kind of most splits"
-    first, split, doubts = chosen(paths("instances_val2017.json", "instances_train2017.json"))
-    assert (first.name, doubts) == ("instances_train2017.json", [])
-    assert split == by_folders({"train": "train", "val": "val"})
-    first, split, doubts = chosen(paths("instances_val2017.json", "instances_test2017.json"))
-    assert (first.name, split, len(doubts)) == ("instances_val2017.json", {}, 1)
-    assert chosen(paths("b.json")) == (PurePosixPath("b.json"), {}, [])
+    plain = {"by": "folders", "ratios": None, "stratify": False, "folders": None}
+    old = PurePosixPath("x/old.json")
+    first, alone = choices([*three, old])
+    assert (first[0].name, first[1], set(first[2])) == ("instances_train.json", plain, set(three))
+    assert alone == (old, {}, [old])
+    two = paths("instances_val2017.json", "instances_train2017.json")
+    ((first_file, split, files),) = choices(two)
+    assert (first_file, split, set(files)) == (two[1], by_folders({"train": "train", "val": "val"}), set(two))
+    assert [choice[1] for choice in choices(paths("instances_val2017.json", "instances_test2017.json"))] == [{}, {}], "none is of train"
 
 
 def test_what_stands_for_a_split_is_listed_where_it_is_called_otherwise() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import SIZE, picture, write
 
 from seg.recognise import masks
-from seg.recognise.guess import Guess
+from seg.recognise.guess import Guess, Wanted
 from seg.recognise.listing import list_folder
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -20,7 +20,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 def guess(root: Path) -> Guess:
     """The best guess."""
-    return masks.guesses(list_folder(root))[0]
+    return masks.guesses(list_folder(root), Wanted())[0]
 
 
 def made(change: Change) -> Callable[[int], np.ndarray]:
@@ -38,7 +38,10 @@ def classes(found: Guess) -> list[tuple[Any, ...]]:
     [
         ("images/{}.png", "masks/{}.png", ("images", "masks", "", "")),
         ("img/{}.jpg", "gt/{}.tif", ("img", "gt", "", "")),
-        ("images/sub/{}.png", "masks/sub/{}.bmp", ("images", "masks", "", "")),
+        ("images/sub/{}.png", "masks/sub/{}.bmp", ("images/sub", "masks/sub", "", "")),
+        ("img/img_{}.png", "lab/lab_{}.png", ("img/img_{image}", "lab/lab_{image}", "", "")),
+        ("{}.jpg", "labels/{}.png", (".", "labels", "", "")),
+        ("all/{}.jpg", "all/{}.png", ("all", "all", ".jpg", ".png")),
         ("images/{}.png", "masks/{}_P.png", ("images", "masks", "", "_P")),
         ("left/{}_leftImg8bit.png", "fine/{}_gtFine_labelIds.png", ("left", "fine", "_leftImg8bit", "_gtFine_labelIds")),
         ("x/{}_7_photo.png", "y/{}_7_mask.png", ("x", "y", "_photo", "_mask")),
@@ -52,7 +55,6 @@ def test_folders_pair_by_names_but_for_their_endings(tmp_path: Path, images: str
     assert found.option == "folders"
     assert classes(found) == [("class0",), ("class1",), ("class2",)]
     assert (found.source["labels"], found.source["ignore"], found.split) == ("index", [], {})
-    assert found.source.get("skip_unlabelled", False) == (source[:3] == (".", ".", "")), "where masks lie among unsuffixed images"
     assert found.why[0].startswith("6 images in ")
 
 
@@ -124,29 +126,34 @@ def test_names_of_values(tmp_path: Path, lines: str, expected: list[Any], ignore
     assert any("ignored" in doubt for doubt in found.doubts) == bool(ignore)
 
 
-def test_soft_borders_are_ignored(tmp_path: Path) -> None:
+def test_soft_borders_have_a_threshold(tmp_path: Path) -> None:
     """0 and 255 within, everything in between along the edges."""
 
     def soft(number: int) -> np.ndarray:
         hard = np.zeros((96, 128), np.uint8)
         hard[20 : 60 + number, 30:90] = 255
-        return cv2.GaussianBlur(hard, (9, 9), 2)
+        return cv2.GaussianBlur(hard, (5, 5), 1)
 
-    found = guess(write_masks(tmp_path, soft))
+    write_masks(tmp_path, soft)
+    for number, name in enumerate(NAMES):
+        write(tmp_path / "images" / f"{name}.png", picture(number, (96, 128)))
+    found = guess(tmp_path)
     assert (classes(found), found.source["ignore"]) == ([("background", 0), ("foreground", 255)], [])
-    assert found.source["others"] == "ignore"
-    assert any("values lie between 0 and 255, as soft borders have" in doubt for doubt in found.doubts)
+    assert found.source["threshold"] == 128
+    assert "a mask's pixels are white from 128 on, else black (source.threshold)" in found.doubts
 
 
 def test_of_many_values_the_commonest_are_listed(tmp_path: Path) -> None:
-    """Two thirds of the values are of a column, the others of a single pixel in two columns."""
+    """45 values in each of two kinds of images; those up to 64 fill larger areas."""
 
     def many(number: int) -> np.ndarray:
-        columns = np.repeat(np.arange(1, 91, dtype=np.uint8), 8)[None].repeat(4, axis=0)
-        columns[:2, 480:] = 1
-        return np.concatenate([columns, columns], axis=1)
+        values = np.arange(1 + 45 * (number % 2), 46 + 45 * (number % 2), dtype=np.uint8)
+        return np.repeat(values, np.where(values <= 64, 8, 6))[None].repeat(4, axis=0)
 
-    found = guess(write_masks(tmp_path, many))
+    for number, name in enumerate(NAMES):
+        write(tmp_path / "images" / f"{name}.png", picture(number, many(number).shape))
+        write(tmp_path / "masks" / f"{name}.png", many(number))
+    found = masks.guesses(list_folder(tmp_path), Wanted(option="folders"))[0]
     assert classes(found) == [(f"class{value}", value) for value in range(1, 65)]
     assert any(doubt.startswith("90 values are many: soft borders, or ids of instances? the 64 commonest") for doubt in found.doubts)
 
@@ -200,7 +207,7 @@ def test_the_split_of_folders(tmp_path: Path, images: str, labels: str, words: t
         for place, name in enumerate("ab"):
             write(tmp_path / images.format(word) / f"{name}.png", picture(2 * number + place))
             write(tmp_path / labels.format(word) / f"{name}{ending}.png", scene(2 * number + place))
-    (found,) = masks.guesses(list_folder(tmp_path))  # each folder by itself is none besides
+    (found,) = masks.guesses(list_folder(tmp_path), Wanted())  # each folder by itself is none besides
     assert (found.source["images"], found.source["masks"]) == (images.format("{split}"), labels.format("{split}"))
     listed = names and dict(zip(("train", "val", "test"), names, strict=True))
     assert found.split == {"by": "folders", "ratios": None, "stratify": False, "folders": listed}
@@ -229,12 +236,13 @@ def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:
 
 def test_labels_without_those_of_train_are_read_as_one_and_it_says_so(tmp_path: Path) -> None:
     for number, place in enumerate(("val", "test")):
-        write_pictures(tmp_path / place / "images", NAMES[: 3 - number])
         for index in range(3 - number):
+            write(tmp_path / place / "images" / f"{NAMES[index]}.png", picture(index))
             write(tmp_path / place / "masks" / f"{NAMES[index]}.png", scene(index))
     found = guess(tmp_path)
-    assert (found.source["images"], found.source["masks"], found.split) == ("val/images", "val/masks", {})
-    assert any(doubt.startswith("test/images too has labels, and is not read: a split by folders needs train") for doubt in found.doubts)
+    assert (found.source["images"], found.source["masks"], found.split) == ("{folder}/images", "{folder}/masks", {})
+    assert found.why[0].startswith("5 images in ")
+    assert any(doubt.startswith("folders are called test and val, but images are split by ratios") for doubt in found.doubts)
 
 
 @pytest.mark.parametrize("other", ["train", "test"])
@@ -248,16 +256,6 @@ def test_two_splits_in_one_folder(tmp_path: Path, other: str) -> None:
         return
     assert (found.source["images"], found.source["masks"], found.split) == ("images", "masks", {})
     assert any(doubt.startswith("folders are called test and val, but images are split by ratios") for doubt in found.doubts)
-
-
-def test_some_images_may_have_no_labels(tmp_path: Path) -> None:
-    write_masks(tmp_path)
-    write_pictures(tmp_path / "images", [*NAMES, "g", "h"])
-    found = guess(tmp_path)
-    assert found.source["skip_unlabelled"] is True
-    assert "25% of the images have no label image and are left out (source.skip_unlabelled)" in found.doubts
-    write_pictures(tmp_path / "images", [*NAMES, *"ghijklmnopq"])
-    assert masks.guesses(list_folder(tmp_path)) == [], "most have none"
 
 
 def test_numbered_names_may_be_slices(tmp_path: Path) -> None:
@@ -290,7 +288,7 @@ def test_these_are_no_labels(tmp_path: Path, kind: str) -> None:
         else:
             (tmp_path / "masks").mkdir(exist_ok=True)
             Image.fromarray(scene(number) / np.float32(2)).save(tmp_path / "masks" / f"{name}.tif")
-    assert masks.guesses(list_folder(tmp_path)) == []
+    assert masks.guesses(list_folder(tmp_path), Wanted()) == []
 
 
 def test_labels_are_no_images_of_other_labels(tmp_path: Path) -> None:
@@ -299,4 +297,4 @@ def test_labels_are_no_images_of_other_labels(tmp_path: Path) -> None:
     for number, name in enumerate(NAMES):
         (tmp_path / "unused" / f"{name}.png").unlink()
         write(tmp_path / "object_masks" / f"{name}.png", _cells(number, 12))
-    assert masks.guesses(list_folder(tmp_path)) == []
+    assert masks.guesses(list_folder(tmp_path), Wanted()) == []

@@ -133,7 +133,7 @@ BAD: dict[str, Bad] = {
         shapes(square("cta", 2, 3, 8, 9)),
     ),
     "labelme: unknown shape": of_labelme(
-        f"{SHAPE}: has the shape_type 'star', expected polygon, rectangle, circle,", shapes(shape("cat", [[1, 1]], "star"))
+        f"{SHAPE}: has the shape_type 'star', expected polygon, rectangle, rotation,", shapes(shape("cat", [[1, 1]], "star"))
     ),
     "labelme: points that are none": of_labelme(
         f"{SHAPE}: has the points [1, 2, 3], expected a list of [x, y]", shapes(shape("cat", [1, 2, 3]))
@@ -196,13 +196,16 @@ BAD: dict[str, Bad] = {
         f"{REGION}: has no attribute 'label' (attributes: none)", entry(lambda e: e["regions"][0].update(region_attributes={}))
     ),
     "via: an image that is missing": of_via(
-        "{raw}/annotations.json: there is no image {raw}/images/a.png; add it", lambda root: (root / "images" / "a.png").unlink()
+        "{raw}/annotations.json: there is no image {raw}/images/a.png, nor a single one of this last name; add it",
+        lambda root: (root / "images" / "a.png").unlink(),
     ),
     "via: an image twice": of_via(
-        "{raw}/annotations.json, entry 'z': 'b.png' has the same name as 'b.png'",
+        "{raw}/annotations.json: 'b.png' has the same name as 'b.png'",
         edit(lambda c: c.update(z={"filename": "b.png", "regions": []}), "annotations.json"),
     ),
-    "via: a way out": of_via("{raw}/annotations.json, entry 'a.png", entry(lambda e: e.update(filename="../a.png"))),
+    "via: a way out": of_via(
+        "{raw}/annotations.json: there is no image {raw}/images/../c/z.png", entry(lambda e: e.update(filename="../c/z.png"))
+    ),
     "via: no such file": of_via(
         "{raw}/via.json: there is no such file; set data.source.annotations ({raw} holds: annotations.json)",
         lambda _: None,
@@ -218,9 +221,7 @@ BAD: dict[str, Bad] = {
     "yolo: half a class": of_yolo(f"{LINE}: the class 0.5 has no name", put("labels/a.txt", f"0.5 {YOLO_SQUARE}")),
     "yolo: pixels": of_yolo(f"{LINE}: has the coordinate 12, expected 0..1", put("labels/a.txt", "0 12 3 20 3 20 9")),
     "yolo: NaN": of_yolo(f"{LINE}: its polygon has a coordinate that is no number", put("labels/a.txt", "0 nan 0.1 0.5 0.1 0.5 0.5")),
-    "yolo: no text": of_yolo(
-        "{raw}/labels/a.txt: cannot be read as text", lambda root: (root / "labels/a.txt").write_bytes(b"\xff\xfe\x00")
-    ),
+    "yolo: no text": of_yolo("{raw}/labels/a.txt: is no text in UTF-8", lambda root: (root / "labels/a.txt").write_bytes(b"\xff\xfe\x00")),
     "yolo: no names": of_yolo(
         "{raw}: holds none of data.yaml, dataset.yaml,", lambda root: (root / "data.yaml").rename(root / "names.yaml")
     ),
@@ -269,10 +270,11 @@ BAD: dict[str, Bad] = {
         replace("annotations.xml", 'width="32" height="24"', 'width="24" height="32"'),
     ),
     "cvat: an image that is missing": of_cvat(
-        "{raw}/annotations.xml: there is no image {raw}/images/b.png; add it", lambda root: (root / "images" / "b.png").unlink()
+        "{raw}/annotations.xml: there is no image {raw}/images/b.png, nor a single one of this last name; add it",
+        lambda root: (root / "images" / "b.png").unlink(),
     ),
     "voc: an unknown index": of_voc(
-        "{raw}/SegmentationClass/0.png: no class of data.classes has the value 9, which 768 pixels have (the classes have 0, 1, 2)",
+        "{raw}/SegmentationClass/0.png: has the value 9 in 768 pixels, which no class has (the classes have 0, 1, 2)",
         indices(9, "SegmentationClass/0.png"),
     ),
     "voc: colours": of_voc(

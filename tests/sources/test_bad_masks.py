@@ -189,8 +189,8 @@ BAD: dict[str, tuple[Make, str]] = {
         "{raw}/masks/s0.png: has the colour [9, 9, 9] in 2 pixels (nearest: ground [10, 20, 30]), which no class has; add it to a class",
     ),
     "fractions": (
-        of_folders(lambda path: [path.unlink(), write(path.with_suffix(".tif"), labels(3).astype(np.float32))]),
-        "{raw}/masks/s3.tif: has float32 pixels, expected whole numbers; save",
+        of_folders(lambda path: [path.unlink(), write(path.with_suffix(".tif"), labels(3).astype(np.float32) / 2)]),
+        "{raw}/masks/s3.tif: has float32 pixels, expected whole numbers, not ",
     ),
     "a cut mask": (of_folders(cut), f"{MASK}: is cut off before its end"),
     "an empty mask": (of_folders(lambda path: path.write_bytes(b"")), f"{MASK}: is an empty file"),

@@ -29,7 +29,7 @@ def test_rows_have_the_columns_asked_for_and_their_lines(tmp_path: Path) -> None
         ("name,kinds\na,x\n", "has no column 'kind' in its first line; did you mean 'kinds'? (columns: kinds, name)"),
         ("name;kind\na;x\n", "has no column 'name' in its first line; did you mean 'name;kind'? (columns: name;kind)"),
         ("", "has no column 'name' in its first line; columns: none"),
-        (b"name,kind\n\xff\xfe,x\n", "is not a CSV file in UTF-8 ("),
+        (b"name,kind\n\xff\xfe,x\n", "is no text in UTF-8 ("),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from annotations import CVAT_SQUARE, areas, cvat, cvat_box, read_all, write_cvat
-from tiny import masks_of
+from tiny import masks_of, split
 
 
 def test_every_shape_has_its_area(tmp_path: Path) -> None:
@@ -64,3 +64,29 @@ def test_names_of_windows_are_read(tmp_path: Path) -> None:
     path = root / "annotations.xml"
     path.write_text(path.read_text().replace("night/a.png", "night\\a.png"))
     assert list(read_all(cvat(root))) == ["night/a"]
+
+
+def test_subsets_of_a_project_are_its_splits(tmp_path: Path) -> None:
+    write_cvat(tmp_path, {f"{name}.png": CVAT_SQUARE for name in "abcd"})
+    path = tmp_path / "annotations.xml"
+    text = path.read_text()
+    for number, subset in enumerate(("Train", "Validation", "default")):
+        text = text.replace(f'id="{number}"', f'id="{number}" subset="{subset}"')
+    path.write_text(text.replace('name="c.png"', 'name="../Test/c.png"'))
+    section = split("folders", folders={"train": "train", "val": "Validation", "test": None}, ratios={"train": 0.5, "val": 0, "test": 0.5})
+    source = cvat(tmp_path, split=section)
+    assert [(item.image_id, item.split) for item in source.items()] == [("a", "train"), ("b", "val")]
+    assert [f.what for f in source.findings if f.kind == "unlisted-image"] == [
+        "images of no split are left out: 1 of the subset 'default', 1 of the subset ''"
+    ]
+    assert [item.split for item in cvat(tmp_path).items()] == [None] * 4
+
+
+def test_images_of_a_project_lie_in_folders_of_their_subsets(tmp_path: Path) -> None:
+    write_cvat(tmp_path, {"Train/a.png": CVAT_SQUARE, "Test/a.png": ""})
+    path = tmp_path / "annotations.xml"
+    text = path.read_text()
+    for subset in ("Train", "Test"):
+        text = text.replace(f'name="{subset}/a.png"', f'name="a.png" subset="{subset}"')
+    path.write_text(text)
+    assert {name: areas(sample) for name, sample in read_all(cvat(tmp_path)).items()} == {"Test/a": [], "Train/a": [36]}

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from tiny import CLASSES, SIZE, colored, encoded, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
 
@@ -303,3 +304,167 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
         f"{tmp_path / 'masks'}: 1 masks have no image and are left out, such as c.png",
         f"{tmp_path / 'images'}: 1 images have no mask and are left out, such as b.png",
     ]
+
+
+def black_and_white(seed: int) -> np.ndarray:
+    """A mask (H, W) uint8 of 0 and 255."""
+    return np.where(np.isin(labels(seed), (1, 2)), 255, 0).astype(np.uint8)
+
+
+BINARY = [ClassInfo("background", (0, 0, 0), (0,)), ClassInfo("thing", (255, 255, 255), (255,))]
+
+
+def binary(root: Path, **changed: object) -> Folders:
+    return folders(root, **{"classes": BINARY, "ignore": [], "threshold": 128, **changed})
+
+
+SOFT = {
+    "one bit": (lambda mask: Image.fromarray(mask).convert("1"), ".png", None),
+    "gray": (Image.fromarray, ".png", None),
+    "colour": (lambda mask: Image.fromarray(np.dstack([mask] * 3)), ".png", None),
+    "opaque": (lambda mask: Image.fromarray(np.dstack([mask] * 3 + [np.full_like(mask, 255)])), ".png", None),
+    "palette": (lambda mask: Image.fromarray(mask).convert("P"), ".png", None),
+    "gif": (Image.fromarray, ".gif", None),
+    "deep": (lambda mask: Image.fromarray(mask.astype(np.uint16) * 257), ".png", None),
+    "soft edges": (
+        lambda mask: Image.fromarray(np.clip(mask.astype(int) + np.arange(32) % 3 * 20 - 20, 3, 250).astype(np.uint8)),
+        ".png",
+        "soft-mask",
+    ),
+    "jpeg": (Image.fromarray, ".jpg", "lossy-mask"),
+}
+
+
+@pytest.mark.parametrize("kind", SOFT)
+def test_black_and_white_masks_of_any_kind_by_a_threshold(tmp_path: Path, kind: str) -> None:
+    made, suffix, finding = SOFT[kind]
+    blocks = np.kron(black_and_white(3)[::8, ::8], np.ones((8, 8), np.uint8))
+    write(tmp_path / "images" / "a.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    made(blocks).save(tmp_path / "masks" / f"a{suffix}")
+    source = binary(tmp_path)
+    record = source.read(source.items()[0])
+    assert np.array_equal(record.sample.semantic, blocks // 255)
+    assert [f.kind for f in record.findings] == ([finding] if finding else [])
+    assert not finding or "from 128 on is white" in record.findings[0].what
+
+
+def test_the_white_of_one_bit_is_255(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(black_and_white(1)).convert("1").save(tmp_path / "masks" / "a.png")
+    source = binary(tmp_path, threshold=None)
+    assert np.array_equal(source.read(source.items()[0]).sample.semantic, black_and_white(1) // 255)
+
+
+def test_transparent_pixels_of_a_mask_are_what_the_settings_say(tmp_path: Path) -> None:
+    """A mask of one colour, which alpha draws; and one whose transparent pixels have the colour of a class."""
+    write(tmp_path / "images" / "a.png", picture(0))
+    alpha = black_and_white(1)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.dstack([np.full((*alpha.shape, 3), 200, np.uint8), alpha])).save(tmp_path / "masks" / "a.png")
+    classes = [ClassInfo("background", (0, 0, 0)), ClassInfo("thing", (200, 200, 200))]
+    source = folders(tmp_path, classes=classes, labels="color", ignore=[])
+    with pytest.raises(DataError, match=r"a.png: .* of its pixels are transparent, .*data.source.transparent=\[0,0,0\]"):
+        source.read(source.items()[0])
+    for color, expected in (([0, 0, 0], 0), ([1, 2, 3], 255)):
+        source = folders(tmp_path, classes=classes, labels="color", ignore=[[1, 2, 3]], transparent=color)
+        record = source.read(source.items()[0])
+        assert np.array_equal(record.sample.semantic, np.where(alpha, 1, expected))
+        assert [f.kind for f in record.findings] == ["transparent-mask"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_indices_that_share_a_colour_are_told(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / "images" / "a.png", picture(0))
+    image = Image.fromarray(np.where(labels(2) == 255, 0, labels(2)), mode="P")
+    image.putpalette([0, 0, 0, 9, 9, 9, 9, 9, 9, 0, 0, 0])
+    (tmp_path / "masks").mkdir()
+    image.save(tmp_path / "masks" / f"a{suffix}", optimize=False)
+    source = folders(tmp_path, labels="color", classes=[ClassInfo("a", (0, 0, 0)), ClassInfo("b", (9, 9, 9))], ignore=[])
+    found = source.read(source.items()[0]).findings
+    assert [f.kind for f in found] == ["merged-indices"] * len(found)
+    assert found
+    assert "set data.source.labels=palette" in found[0].fix
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, bool])
+def test_whole_numbers_of_any_type_and_arrays(tmp_path: Path, dtype: type) -> None:
+    classes = labels(1) % 2 if dtype is bool else np.where(labels(1) == 255, 0, labels(1))
+    for name in ("a", "b"):
+        write(tmp_path / "images" / f"{name}.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks" / "a.npy", classes.astype(dtype))
+    tifffile.imwrite(tmp_path / "masks" / "b.tif", classes.astype(np.uint8 if dtype is bool else dtype))
+    source = folders(tmp_path, ignore=[])
+    assert [np.array_equal(s.semantic, classes) for s in read_all(source).values()] == [True, True]
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(np.float32, "-9999"), (np.float32, "nan"), (np.uint8, "77"), (np.int16, "-1")])
+def test_nodata_of_gdal_is_ignored_and_told(tmp_path: Path, dtype: type, nodata: str) -> None:
+    write(tmp_path / "images" / "a.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    classes = np.where(labels(1) == 255, 0, labels(1)).astype(dtype)
+    classes[:, :5] = float(nodata)
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", classes, extratags=[(42113, 2, 0, nodata, False)])
+    source = folders(tmp_path, ignore=[])
+    record = source.read(source.items()[0])
+    assert (record.sample.semantic[:, :5] == 255).all()
+    assert np.array_equal(record.sample.semantic[:, 5:], classes[:, 5:])
+    assert [(f.kind, f.what.endswith("they are ignored")) for f in record.findings] == [("no-data", True)]
+
+
+def test_nodata_that_is_a_label_is_the_label(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.png", picture(0))
+    (tmp_path / "masks").mkdir()
+    classes = np.where(labels(1) == 255, 0, labels(1))
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", classes, extratags=[(42113, 2, 0, "0", False)])
+    source = folders(tmp_path, ignore=[])
+    record = source.read(source.items()[0])
+    assert np.array_equal(record.sample.semantic, classes)
+    assert [f.what.rpartition("; ")[2] for f in record.findings] == ["they are read as the label"]
+
+
+def halves(root: Path, second: int = 255) -> Path:
+    """Three images in a folder with their masks, a block each; the second has another block in a mask of its own."""
+    for seed, name in enumerate(("a (1)", "a (2)", "b")):
+        write(root / f"{name}.png", picture(seed))
+        mask = np.zeros((24, 32), np.uint8)
+        mask[2:6, 3:9] = 255
+        write(root / f"{name}_mask.png", mask)
+    write(root / "a (2)_mask_1.png", np.where(np.arange(32)[None] > 27, second, 0).repeat(24, 0).astype(np.uint8))
+    return root
+
+
+def test_further_masks_of_an_image_are_united_or_told(tmp_path: Path) -> None:
+    together = {"images": ".", "masks": ".", "mask_suffix": "_mask", "threshold": None}
+    source = binary(halves(tmp_path), **together)
+    assert [i.image_id for i in source.items()] == ["a (1)", "a (2)", "b"], "no mask is taken for an image"
+    assert [int(s.semantic.sum()) for s in read_all(source).values()] == [24, 24, 24]
+    assert [(f.kind, "are not read, such as a (2)_mask_1.png" in f.what) for f in source.findings][:1] == [("further-mask", True)]
+    source = binary(tmp_path, **together, join=True)
+    assert [int(s.semantic.sum()) for s in read_all(source).values()] == [24, 24 + 4 * 24, 24]
+    assert [(f.kind, "are united" in f.what) for f in source.findings][:1] == [("further-mask", True)]
+
+
+def test_further_masks_that_contradict_are_refused(tmp_path: Path) -> None:
+    classes = [*BINARY, ClassInfo("other", (1, 1, 1), (7,))]
+    source = folders(halves(tmp_path, 7), classes=classes, images=".", masks=".", mask_suffix="_mask", ignore=[], join=True)
+    assert np.unique(source.read(source.items()[1]).sample.semantic).tolist() == [0, 1, 2]
+    write(tmp_path / "a (2)_mask_1.png", np.full((24, 32), 7, np.uint8))
+    with pytest.raises(DataError, match=r"a \(2\)_mask_1.png: gives 24 pixels another class"):
+        source.read(source.items()[1])
+
+
+def test_an_image_is_not_its_own_mask(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture(0))
+    with pytest.raises(DataError, match="is taken for an image and for its own mask"):
+        folders(tmp_path, images=".", masks=".").items()
+
+
+def test_a_proposal_is_tried_first(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        write(tmp_path / "images" / f"{name}.png", picture(seed))
+        write(tmp_path / "masks" / f"{name}_color.png", picture(seed))
+    with pytest.raises(DataError, match=r"set data.source.masks \(masks end with '_color' there, but is a colour or palette image"):
+        folders(tmp_path).items()

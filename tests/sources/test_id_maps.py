@@ -179,7 +179,18 @@ def test_instances_go_through_coco_and_back(tmp_path: Path) -> None:
     prepare_tiny(maps(write_maps(tmp_path / "raw")), tmp_path / "out", classes=CLASSES)
     for name, expected in read_back(tmp_path / "out").items():
         part = next(p for p in (tmp_path / "out").iterdir() if (p / "images" / f"{name}.jpg").is_file())
-        source = Coco(str(part), "instances.json", "images", [], [], "refuse", False, CLASSES, ImageReader(3), split())
+        source = Coco(
+            root=str(part),
+            annotations="instances.json",
+            images="images",
+            ignore=[],
+            drop=[],
+            others="refuse",
+            holes=False,
+            classes=CLASSES,
+            reader=ImageReader(3),
+            split=split(),
+        )
         sample = next(source.read(i).sample for i in source.items() if i.image_id == name)
         assert np.array_equal(sample.semantic, expected.semantic)
         assert np.array_equal(sample.categories, expected.categories)
@@ -249,7 +260,10 @@ BROKEN = {
         palette,
         "{path}: is a colour or palette image, expected one gray value a pixel; set data.source.ids=rgb where an id is R +",
     ),
-    "fractions": (lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.float32)), "{path}: has float32 pixels, expected whole"),
+    "fractions": (
+        lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.float32) / 2),
+        "{path}: has float32 pixels, expected whole",
+    ),
     "negative": (
         lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.int32) - 1),
         "{path}: has the value -1, expected ids from 1",

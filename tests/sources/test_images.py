@@ -42,12 +42,12 @@ def test_8_bit_files_are_kept_as_they_are(tmp_path: Path, suffix: str, channels:
 
 def test_deep_files_are_not_kept_and_a_range_that_changes_nothing_keeps_them(tmp_path: Path) -> None:
     deep, plain = tmp_path / "deep.tif", tmp_path / "plain.png"
-    tifffile.imwrite(deep, picture(0)[..., 0].astype(np.uint16) * 16, resolution=(1000, 500), resolutionunit="CENTIMETER")
+    tifffile.imwrite(deep, picture(0)[..., 0].astype(np.uint16) * 16, resolution=(10000, 5000), resolutionunit="CENTIMETER")
     write(plain, picture(0)[..., :1])
     raw = ImageReader(1, [0, 4080]).read(deep)
     assert raw.encoded is None
     assert np.array_equal(raw.pixels, picture(0)[..., :1])
-    assert raw.spacing == pytest.approx((20, 10))
+    assert raw.spacing == pytest.approx((2, 1))
     assert ImageReader(1, [0, 255]).read(plain).encoded == plain.read_bytes()
     assert ImageReader(1, [0, 254]).read(plain).encoded is None
 
@@ -135,3 +135,30 @@ def test_an_image_with_other_channels_stops_preparing(tmp_path: Path) -> None:
     raw = write_folders(tmp_path / "raw", list("abcdef"))
     with pytest.raises(DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  of 6 errors"):
         prepare_tiny(folders(raw, reader=ImageReader(5)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("orientation", "size", "told"), [(1, SIZE, False), (3, SIZE, True), (6, SIZE, False), (6, (24, 24), True)])
+def test_an_image_that_its_tag_turned_is_told_where_its_size_does_not_tell(
+    tmp_path: Path, orientation: int, size: tuple[int, int], told: bool
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(picture(0, size)).save(tmp_path / "a.jpg", exif=exif)
+    raw = ImageReader(3).read(tmp_path / "a.jpg")
+    assert [f.kind for f in raw.findings] == ["turned-image"] * told
+    assert (raw.turned is not None) == (orientation == 6 and not told), "labels without a size tell it themselves"
+
+
+def test_nodata_of_gdal_counts_in_no_range(tmp_path: Path) -> None:
+    values = np.linspace(200, 2240, 24 * 32).reshape(SIZE).astype(np.int16)
+    values[:, :4] = -9999
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, 2, 0, "-9999", False)])
+    raw = ImageReader(1, "image").read(tmp_path / "a.tif")
+    low, high = np.percentile(values[:, 4:], [0.1, 99.9])
+    expected = np.clip((values[:, 4:] - low) * 255 / (high - low), 0, 255)
+    assert np.abs(raw.pixels[:, 4:, 0] - expected).max() <= 0.51
+    assert not raw.pixels[:, :4].any()
+    assert [(f.kind, f.what[:5]) for f in raw.findings] == [("no-data", "12.5%")]
+    assert [f.kind for f in ImageReader(1, [0, 3000]).read(tmp_path / "a.tif").findings] == ["no-data"], "what is void is not clipped"
+    with pytest.raises(DataError, match=r"has int16 pixels from 2\d\d to 2240, "):
+        ImageReader(1).read(tmp_path / "a.tif")

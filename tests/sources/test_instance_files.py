@@ -261,7 +261,7 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
             f"{raw}/stage1: there is no such folder; set data.source.images ({raw} holds: nothing, stage1_train)",
         ),
         ({"images": "nothing/{image}/images"}, f"{raw}/nothing: holds no folders of images; set data.source.images"),
-        ({"images": "nothing"}, f"{raw}/nothing: holds no images; set data.source.images"),
+        ({"images": "nothing"}, f"{raw}/nothing: holds no images (.jpg, .jpeg,"),
         ({"masks": "stage1_train"}, "data.source.masks=stage1_train: expected a folder an image, with {image} in its name"),
         ({"category": None}, "data.source.category=None and data.source.category_pattern=None: one must name the class of all"),
         ({"category_pattern": "^(.)"}, "data.source.category=nucleus and data.source.category_pattern=^(.): one must name the class"),

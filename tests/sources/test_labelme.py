@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from annotations import areas, labelme, png_text, read_all, shape, square, write_images, write_labelme
-from tiny import encoded, masks_of, picture, split
+from pycocotools import mask as coco_mask
+from tiny import SIZE, encoded, masks_of, picture, split
 
 from seg.core.errors import DataError
 
@@ -130,3 +131,16 @@ def test_folders_of_splits(tmp_path: Path) -> None:
         write_labelme(tmp_path / part / "a.json", [])
     source = labelme(tmp_path, split("folders"), images="{split}", annotations="{split}")
     assert [(i.split, i.image_id) for i in source.items()] == [("train", "a"), ("val", "a"), ("test", "a")]
+
+
+def test_rotated_rectangles_of_x_anylabeling(tmp_path: Path) -> None:
+    write_images(tmp_path, "a")
+    corners = [[10.0, 2.0], [14.0, 6.0], [8.0, 12.0], [4.0, 8.0]]
+    shapes = [shape("cat", corners, "rotation", direction=0.78), shape("dog", [[20, 2], [24, 2], [24, 8], [20, 8]], "rectangle")]
+    write_labelme(tmp_path / "a.json", [*shapes, shape("cat", [[20, 12], [28, 12], [28, 16], [20, 16]], "quadrilateral")])
+    source = labelme(tmp_path)
+    expected = int(coco_mask.area(coco_mask.frPyObjects([[v for p in corners for v in p]], *SIZE))[0])
+    assert areas(source.read(source.items()[0]).sample) == [expected, 24, 32]
+    write_labelme(tmp_path / "a.json", [shape("cat", corners[:2], "rotation")])
+    with pytest.raises(DataError, match="shape 0: is a rotation of 2 points, expected 4"):
+        source.read(source.items()[0])

@@ -37,13 +37,13 @@ def test_upper_case_suffixes_and_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "masks" / "d.npy", labels(3))
     source = folders(tmp_path)
     assert [Path(f).name for i in source.items() for f in i.files] == ["a.jpg", "a.PNG", "b.jpg", "b.png", "c.npy", "c.TIF"]
-    assert source.findings == [], "an array is no mask"
+    assert [f.what for f in source.findings] == ["1 masks have no image and are left out, such as d.npy"]
 
 
 def test_a_mask_of_another_suffix_is_pointed_at(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.png", picture(0))
     write(tmp_path / "masks" / "a_Mask.png", labels(0))
-    with pytest.raises(DataError, match=r"images/a.png: has no mask .*masks/a_mask\.\*; add it, set data.source.mask_suffix=_Mask, or"):
+    with pytest.raises(DataError, match=r"images/a.png: has no mask .*masks/a_mask\.\*; add it, set data.source.mask_suffix=_Mask \(if"):
         folders(tmp_path, mask_suffix="_mask").items()
 
 

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -349,3 +350,9 @@ def test_the_ratios_that_make_up_for_a_split_without_images() -> None:
         check_missing(["train"], {"train": 0.8, "val": 0.2, "test": 0.0}, "data.split.lists")
     with pytest.raises(ConfigError, match=r"that sum to 1, got 0\.9$"):
         check_missing(["val"], {"train": 0.8, "val": 0.1, "test": 0.0}, "data.split.lists")
+
+
+def test_lists_with_a_byte_order_mark_and_decomposed_names(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text(f"a\n{normalize('NFD', 'über')}\n", "utf-8-sig")
+    names = {"a": ("a",), "über": ("über",)}
+    assert by_lists(names, {"train": tmp_path / "train.txt"}) == {"a": "train", "über": "train"}

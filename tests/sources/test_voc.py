@@ -94,7 +94,22 @@ def test_slips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^data.source.task=semantics: did you mean 'semantic'\?"):
         voc(tmp_path, task="semantics")
     source = voc(tmp_path, classes=VOC_CLASSES[:2])
-    with pytest.raises(
-        DataError, match=r"0.png: no class of data.classes has the value 2, which 15 pixels have \(the classes have 0, 1\); "
-    ):
+    with pytest.raises(DataError, match=r"0.png: has the value 2 in 15 pixels, which no class has \(the classes have 0, 1\); "):
+        source.read(source.items()[0])
+
+
+def test_colours_of_a_segmentation_mask_of_cvat(tmp_path: Path) -> None:
+    """Classes and objects by colour: red alone is a colour like others, though its number is that of void."""
+    classes, objects = (np.where(found == 255, 0, found) for found in voc_scene())
+    colors = np.array([[0, 0, 0], [48, 112, 32], [176, 112, 32]], np.uint8)
+    write(tmp_path / "JPEGImages" / "a.png", picture(0))
+    write(tmp_path / "SegmentationClass" / "a.png", colors[classes])
+    write(tmp_path / "SegmentationObject" / "a.png", np.array([[0, 0, 0], [255, 0, 0], [0, 0, 0], [0, 200, 7]], np.uint8)[objects])
+    known = [ClassInfo("background", (0, 0, 0)), ClassInfo("Cat", (48, 112, 32)), ClassInfo("Dog", (176, 112, 32))]
+    source = voc(tmp_path, classes=known, labels="color", ignore=[])
+    sample = source.read(source.items()[0]).sample
+    assert np.array_equal(sample.semantic, classes)
+    assert (sorted(sample.categories.tolist()), sample.crowd.any()) == ([1, 2], False)
+    source = voc(tmp_path, classes=known[:2], labels="color", ignore=[])
+    with pytest.raises(DataError, match=r"has the colour \[176, 112, 32\] in 15 pixels"):
         source.read(source.items()[0])

@@ -43,7 +43,7 @@ def test_names_as_list_and_table_and_text(tmp_path: Path, file: str, names: str,
 
 def test_a_box_alone_is_refused_or_becomes_a_rectangle(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"a": f"0 {YOLO_SQUARE}\n1 0.5 0.5 0.25 0.5"})
-    with pytest.raises(DataError, match=r"a.txt, line 2: is a box alone, which is no mask; export polygons, or make rectangles of boxes"):
+    with pytest.raises(DataError, match=r"a.txt, line 2: is a box alone, which is no mask; export polygons, make rectangles of boxes"):
         read_all(yolo(root))
     mask = masks_of(read_all(yolo(root, boxes=True))["a"])[1]
     y, x = np.nonzero(mask)

@@ -93,7 +93,7 @@ def test_folds_on_disk(raw: Path, tmp_path: Path) -> None:
 
 def kinds_raised() -> set[str]:
     """The kinds that stand in the code: every text that is written as one, where data is read and checked."""
-    read = [path for room in ("sources", "prepare", "data", "core") for path in (ROOT / "seg" / room).rglob("*.py")]
+    read = [path for room in ("sources", "prepare", "data", "core", "raw") for path in (ROOT / "seg" / room).rglob("*.py")]
     texts = [n.value for path in read for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
     return {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text)} - {"utf-sig"}
 

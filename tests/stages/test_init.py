@@ -63,7 +63,7 @@ def refused(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
             cli.main()
         shown = capsys.readouterr()
         code = 2 if "see seg init --help" in said else 1
-        assert (ended.value.code, shown.out, tree(project / "conf")) == (code, "", before)
+        assert (ended.value.code, "wrote" in shown.out, tree(project / "conf")) == (code, False, before)
         assert shown.err.count("\n") == 1
         assert said in shown.err
 
@@ -148,8 +148,9 @@ def test_what_is_written_is_read_as_it_was_drawn(
     before = tree(raw)
     typed("init", project, [str(raw)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{raw}: taken for {option}"
-    assert lines[1].startswith("  because ")
+    assert lines[0].startswith(f"looking at {raw}: ")
+    assert lines[lines.index(f"{raw}: taken for {option}") + 1].startswith("  because ")
+    assert "files of images: 6 found, 6 taken, 0 left over" in lines
     assert "wrote conf/data/raw.yaml; edit it, then" in lines
     prepare.run(composed[-1], out)
     found = {name.rpartition("/")[2]: sample for name, sample in read_back(out).items()}
@@ -232,8 +233,13 @@ def a_file(root: Path) -> None:
         (lambda root: None, ["RAW"], "raw: there is no such folder"),
         (a_file, ["RAW"], "raw: is a file; give the folder that holds images and labels"),
         (nothing, ["RAW"], "raw: holds no file; give the folder that holds images and labels"),
-        (write_pictures, ["RAW"], "raw: no labels of a known kind were found among 6 files (6 x .png); expected annotation files"),
-        (jpegs, ["RAW"], "raw: no labels of a known kind were found among 12 files (12 x .jpg); expected annotation files"),
+        (write_pictures, ["RAW"], "raw: no labels of a known kind were found among 6 files (6 x .png): . has images alone"),
+        (
+            jpegs,
+            ["RAW"],
+            "raw: no labels of a known kind were found among 12 files (12 x .jpg); the nearest pairs are such as "
+            "images/a.jpg and masks/a.jpg, but both are pictures",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -15,9 +15,14 @@ ClassWeights = Literal["none", "inverse", "median"] | list[Annotated[float, Fiel
 
 
 class ClassLoss(nn.Module):
-    """A loss with a weight for each class: the buffer `weight` (K,) float32, or None.
+    """The base of losses with a weight for each class: the buffer `weight` (K,) float32, or None.
 
-    class_weights: see `weights_of`. class_counts: of the training split.
+    Args:
+        class_weights: `none`, `inverse` (frequency), `median` (frequency), or a list with a weight for each class.
+        class_counts: Pixels and images of each class in the training split.
+
+    Raises:
+        ArgumentError: The list does not have a weight for each class.
     """
 
     weight: Tensor | None
@@ -28,11 +33,26 @@ class ClassLoss(nn.Module):
         self.register_buffer("weight", None if weights is None else torch.tensor(weights, dtype=torch.float32))
 
     def mean_over_classes(self, losses: Tensor, actual: Tensor) -> Tensor:
-        """The weighted mean of `losses` (K,) over the classes that have pixels in the batch (`actual`, (K,)); 0 if none has."""
+        """The weighted mean over the classes that occur in the batch.
+
+        Args:
+            losses: (K,), one for each class.
+            actual: (K,), the pixels of each class in the batch.
+
+        Returns:
+            A scalar; 0 where no class occurs.
+        """
         return weighted_mean(losses, self.weights_where(actual > 0))
 
     def weights_where(self, present: Tensor) -> Tensor:
-        """Each class's weight (K,) float32, 0 where it is not `present` (K,) bool."""
+        """The weight of each class.
+
+        Args:
+            present: (K,) bool, whether the class occurs.
+
+        Returns:
+            (K,) float32; 0 for a class that does not occur.
+        """
         return present.float() if self.weight is None else present * self.weight
 
 

@@ -11,7 +11,13 @@ from seg.settings.section import Section
 
 
 class Term(Section):
-    """A loss of (logits, class map) and what it is multiplied by: the weight, to which `rise` is added after each epoch."""
+    """A loss in a `Sum`.
+
+    Attributes:
+        weight: The factor of the loss in the first epoch, 0 or more.
+        rise: The number that is added to the weight after each epoch.
+        loss: See `seg.models.semantic.Loss`.
+    """
 
     weight: Annotated[float, Field(ge=0)]
     rise: float = 0.0
@@ -19,7 +25,14 @@ class Term(Section):
 
 
 class Sum(nn.Module):
-    """The terms, each times its weight, which never falls below 0; those that never have one are left out."""
+    """A weighted sum of losses. A weight never falls below 0.
+
+    Args:
+        terms: {name: term}. Terms whose weight is always 0 are left out. history.csv has each as `train_<name>_term`.
+
+    Raises:
+        ArgumentError: No term has a weight above 0, or a term's loss is no single torch.nn.Module.
+    """
 
     def __init__(self, terms: dict[str, Term]) -> None:
         super().__init__()
@@ -34,9 +47,21 @@ class Sum(nn.Module):
         self.losses = nn.ModuleDict({name: term.loss for name, term in used.items()})  # type: ignore[misc]
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the weights of an epoch, counted from 0."""
+        """Take the weights of an epoch.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+        """
         self.weights = {name: max(0.0, weight + epoch * rise) for name, (weight, rise) in self.terms.items()}
 
     def forward(self, logits: Tensor, semantic: Tensor) -> dict[str, Tensor]:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> {term's name: scalar float32}, which are to be added."""
+        """The weighted losses.
+
+        Args:
+            logits: (B, K, H, W) float.
+            semantic: (B, H, W) uint8 class index; 255 = ignore.
+
+        Returns:
+            {name of the term: scalar float32}. Training adds them up.
+        """
         return {name: weight * self.losses[name](logits, semantic) for name, weight in self.weights.items()}

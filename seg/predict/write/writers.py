@@ -18,12 +18,12 @@ from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 from seg.pictures.draw import overlay, rgb
-from seg.pictures.instances import ColoredMasks, outlined
 from seg.predict.inputs import Input
 from seg.predict.network import Facts
 from seg.predict.settings import Predict
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
+from seg.report.instance_pictures import ColoredMasks, outlined
 
 STREAMED = "tiff"
 """The output that is made without holding an image in memory."""

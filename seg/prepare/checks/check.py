@@ -9,7 +9,7 @@ from typing import Any
 
 from seg.core.outputs import write_whole
 from seg.data.sample import ClassInfo
-from seg.prepare.checks import copies, images, instances, splits
+from seg.prepare.checks import copies, images, implausible, instances, splits
 from seg.prepare.checks.facts import Examined
 from seg.raw.findings import Finding
 from seg.sources.splits import SPLITS
@@ -49,6 +49,12 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
     findings += images.empty_labels(examined, classes, with_instances)
     findings += images.all_ignored(examined, with_instances)
     findings += images.far_sizes(examined)
+    findings += implausible.few_values(examined)
+    findings += implausible.shades_of_gray(classes)
+    if not with_instances:
+        findings += implausible.much_foreground(examined, classes)
+        findings += implausible.blobs_of_ignored(examined)
+        findings += implausible.ids_as_classes(examined, classes)
     findings += images.mixed_color(examined)
     findings += images.case_collisions(examined)
     findings += instances.in_pieces(examined, classes)

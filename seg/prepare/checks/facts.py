@@ -9,11 +9,17 @@ from pycocotools import mask as coco_mask
 
 from seg.data.labelmaps import mask_of
 from seg.data.rle import Rle
-from seg.data.sample import Sample
+from seg.data.sample import IGNORE, Sample
 from seg.storing.write import StoredRecord
 
 MIN_OVERLAP = 0.5
 """IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
+
+LARGEST = 20  # areas of ignored pixels that are looked at
+COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of its sides, from which on it is no border
+AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count
+ALIKE = 0.9  # share of those that are of one class, from which on the area lies within that
+MANY = 60  # classes in an image from which on their areas are not counted
 
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
 
@@ -45,7 +51,8 @@ class RecordFacts:
 
     gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
     the instances; crowd: (N,) bool; areas: (N,) pixels; boxes: (N, 4), xyxy half-open pixels. Crowds are neither in apart nor in
-    overlaps.
+    overlaps. values: how many different ones the image has, up to 3. blobs: pixels that are ignored in compact areas within one class.
+    pieces: connected areas of all classes but the first, whose number of classes is `present`.
     """
 
     gray: bool
@@ -56,6 +63,10 @@ class RecordFacts:
     boxes: np.ndarray
     apart: tuple[Apart, ...]
     overlaps: tuple[Overlap, ...]
+    values: int = 3
+    blobs: int = 0
+    pieces: int = 0
+    present: int = 0
 
     def box(self, instance: int) -> tuple[int, int, int, int]:
         """The box of an instance."""
@@ -87,7 +98,12 @@ def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     rles = [a["segmentation"] for a in annotations]
     apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
     pixels = np.asarray(stored.class_pixels)
-    return RecordFacts(is_gray(sample.image), pixels, sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
+    given = (sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
+    values = min(3, int(np.count_nonzero(stored.histogram.sum(axis=0))))
+    if len(sample.categories):
+        return RecordFacts(is_gray(sample.image), pixels, *given, values)
+    pieces, present = _pieces(sample.semantic, pixels)
+    return RecordFacts(is_gray(sample.image), pixels, *given, values, _blobs(sample.semantic, pixels), pieces, present)
 
 
 def is_gray(image: np.ndarray) -> bool:
@@ -97,6 +113,37 @@ def is_gray(image: np.ndarray) -> bool:
 
 def _equal(image: np.ndarray) -> bool:
     return all(np.array_equal(image[..., 0], image[..., channel]) for channel in range(1, image.shape[2]))
+
+
+def _blobs(semantic: np.ndarray, pixels: np.ndarray) -> int:
+    """Ignored pixels in areas that are no thin border, do not touch the image's edge, and lie within a single class."""
+    if not pixels[IGNORE] or pixels[IGNORE] == semantic.size:
+        return 0
+    _, places, stats, _ = cv2.connectedComponentsWithStats((semantic == IGNORE).astype(np.uint8), connectivity=8)
+    found = 0
+    for number in np.argsort(-stats[1:, 4])[:LARGEST] + 1:
+        x, y, width, height, area = stats[number].tolist()
+        if area < COMPACT * width * height or min(width, height) < THICK:
+            continue
+        if x == 0 or y == 0 or x + width == semantic.shape[1] or y + height == semantic.shape[0]:
+            continue
+        top, left = max(0, y - AROUND), max(0, x - AROUND)
+        rows, columns = slice(top, y + height + AROUND), slice(left, x + width + AROUND)
+        inside = (places[rows, columns] == number).astype(np.uint8)
+        near, beyond = (cv2.dilate(inside, np.ones((2 * r + 1, 2 * r + 1), np.uint8)) for r in (AROUND - 1, AROUND))
+        ring = semantic[rows, columns][beyond > near]
+        if len(ring) and np.bincount(ring).max() >= ALIKE * len(ring):
+            found += area
+    return found
+
+
+def _pieces(semantic: np.ndarray, pixels: np.ndarray) -> tuple[int, int]:
+    """How many connected areas the classes but the first have, and how many of those classes there are."""
+    there = [index for index in np.flatnonzero(pixels[:IGNORE]).tolist() if index]
+    if not 2 <= len(there) <= MANY:
+        return 0, len(there)
+    counts = [cv2.connectedComponents((semantic == index).astype(np.uint8), connectivity=8)[0] - 1 for index in there]
+    return sum(counts), len(there)
 
 
 def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from seg.project.template import PACKAGE, template
+from seg.configure.template import PACKAGE, template
 
 SECTION = "code"
 """Of params.yaml; dvc.yaml of such a project names code.<stage> among each stage's params."""

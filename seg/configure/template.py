@@ -3,7 +3,7 @@
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-COPIES = PACKAGE / "project" / "files"
+COPIES = PACKAGE / "configure" / "files"
 """Where setup.py puts the files of a wheel. A checkout has none: its own are the originals."""
 
 FILES = ("conf", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")

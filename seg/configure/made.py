@@ -1,0 +1,87 @@
+"""What `prepare` and `augment` made, beside the settings that a command typed by hand was composed with: they must be the same.
+
+In the pipeline DVC sees to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from seg.augment.policy import compile_policy
+from seg.configure.compose import compose
+from seg.configure.config import Config, checked
+from seg.core.errors import ConfigError
+from seg.data.store import read_info
+from seg.settings.section import Params, leaves
+
+PARAMS = "params.yaml"
+
+
+def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augment")) -> Params:
+    """`params`, which conf/ gave, where what their sections `data` and `augment` describe was made with them.
+
+    Where a command asks for no data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is
+    with the augmentation. ConfigError where something else was made. What is missing is left for the stage to say.
+    """
+    config = checked(params)
+    wrong = {section: said for section in sections if (said := OTHER[section](config))}
+    if not wrong:
+        return params
+    plain, recorded = compose(conf, [])[0], _recorded(conf)
+    for section, said in wrong.items():
+        if recorded is None or params[section] != plain[section]:
+            raise ConfigError(said)
+        params = {**params, section: recorded[section]}
+        if OTHER[section](checked(params)):
+            raise ConfigError(said)
+        print(f"{section}={params[section]['name']}: as params.yaml records it, and as it was made")
+    return params
+
+
+def _recorded(conf: Path) -> Params | None:
+    """conf/ with the overrides that params.yaml records."""
+    path = conf.parent / PARAMS
+    try:
+        content = OmegaConf.load(path)
+        return compose(conf, list(content.get("overrides") or []))[0]  # type: ignore[union-attr]
+    except Exception:  # it is missing or no file of `configure`, which says so where it is meant
+        return None
+
+
+def _other_data(cfg: Config) -> str | None:
+    """What to say where the prepared data were made with another section `data`; None where they were not, or there are none."""
+    folder = Path(cfg.paths.prepare)
+    if not (folder / "dataset.json").is_file():
+        return None
+    info, here = read_info(folder), cfg.data.plain()
+    if info.name != cfg.data.name:
+        said = f"data={cfg.data.name}: but {folder} holds {info.name}"
+    elif info.settings and (difference := _difference(here, info.settings)):
+        said = f"data.{difference[0]}={difference[1]}: but {folder} was made with {difference[2]}"
+    else:
+        return None
+    return f"{said}; record these data with `seg configure` and run `dvc repro augment`, or set paths.prepare to a folder that holds them"
+
+
+def _difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first key whose values differ, with both."""
+    a, b = leaves(dict(here)), leaves(dict(there))
+    return next(((key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)), None)
+
+
+def _other_augmentation(cfg: Config) -> str | None:
+    """The same of the augmentation."""
+    folder = Path(cfg.paths.augment)
+    if not (folder / "policy.json").is_file():
+        return None
+    if (folder / "policy.json").read_text(encoding="utf-8") == compile_policy(cfg.augment, cfg.targets.allow).to_json():
+        return None
+    return (
+        f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; record these with `seg configure` and run "
+        "`dvc repro augment`, or set paths.augment to a folder that was made with them"
+    )
+
+
+OTHER = {"data": _other_data, "augment": _other_augmentation}

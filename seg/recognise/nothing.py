@@ -1,0 +1,67 @@
+"""What to say of a folder in which no labels are recognised: the nearest pair and why it fell, or the kind of files that are not read."""
+
+from collections import Counter
+from pathlib import PurePosixPath
+
+from seg.data.imagefile import VOLUMES, slice_advice
+from seg.recognise.guess import Wanted
+from seg.recognise.kinds import WORDS, role_of
+from seg.recognise.listing import Listing
+from seg.recognise.looks import look
+from seg.recognise.relations import Relation, relations
+
+SHOWN = 8
+LOOKED_AT = 5
+OTHERS = {".mat": "MATLAB", ".npz": "NumPy archives", ".h5": "HDF5", ".hdf5": "HDF5", ".svs": "whole slides", ".zip": "archives"}
+
+
+def nothing_found(listing: Listing, wanted: Wanted) -> str:
+    """What a folder without labels of a known kind holds, and what is missing."""
+    kinds = Counter(file.suffix.lower() or "no suffix" for file in listing.files)
+    shown = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(SHOWN))
+    head = f"no labels of a known kind were found among {len(listing.files)} files ({shown})"
+    tail = "docs/data.md lists all formats"
+    if volumes := [f for f in listing.files if f.name.lower().endswith(tuple(VOLUMES))]:
+        kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].name.lower().endswith(suffix))
+        return f"{len(volumes)} files are {kind} volumes, such as {volumes[0]}, which are not read; {slice_advice(volumes[0].name)}"
+    if others := [f for f in listing.files if f.suffix.lower() in OTHERS]:
+        kind = OTHERS[others[0].suffix.lower()]
+        return f"{head}: {len(others)} files are {kind}, such as {others[0]}, which are not read; save them as PNG, or unpack them"
+    if not listing.pictures:
+        return f"{head}: there are no images; {tail}"
+    found = [relation for relation in relations(listing.pictures) if len(relation.pairs) > 1]
+    if found:
+        return f"{head}; {_why_not(listing, found[0])}; {tail}"
+    role = _role(listing, listing.pictures)
+    if role not in ("pictures", "no images that can be read"):
+        return (
+            f"all images that were looked at are labels ({role}), and there are no images of their names: add the images that they are of"
+        )
+    folders = sorted({file.parent.as_posix() for file in listing.pictures})
+    named = (
+        f"no two of its folders ({', '.join(folders[:SHOWN])}) have the same names"
+        if len(folders) > 1
+        else f"{folders[0]} has images alone"
+    )
+    return f"{head}: {named}; expected annotation files (COCO, LabelMe, VIA, YOLO, CVAT), or label images of the images' names; {tail}"
+
+
+def _why_not(listing: Listing, relation: Relation) -> str:
+    """Why the nearest pair is none."""
+    pairs = relation.pairs[:: max(1, len(relation.pairs) // LOOKED_AT)]
+    looked = [(one, two) for pair in pairs if (one := look(listing.path(pair.image))) and (two := look(listing.path(pair.label)))]
+    nearest = f"the nearest pairs are such as {pairs[0].image} and {pairs[0].label}"
+    if not looked:
+        return f"{nearest}, but one of the two cannot be read"
+    one, two = looked[0]
+    if all(a.size not in (b.size, b.size[::-1]) for a, b in looked):
+        return f"{nearest}, but the one has {one.size[1]}x{one.size[0]} pixels and the other {two.size[1]}x{two.size[0]}"
+    roles = [role_of([pair[side] for pair in looked]) for side in (0, 1)]
+    if roles[0] == roles[1]:
+        return f"{nearest}, but both are {WORDS[roles[0]]}"
+    return f"{nearest}, which are {WORDS[roles[0]]} and {WORDS[roles[1]]}"
+
+
+def _role(listing: Listing, files: list[PurePosixPath]) -> str:
+    looked = [found for file in files[:: max(1, len(files) // LOOKED_AT)] if (found := look(listing.path(file)))]
+    return WORDS[role_of(looked)] if looked else "no images that can be read"

@@ -1,0 +1,85 @@
+"""What init took of a folder, and what it left: a table of all image files and of all labels that it saw."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
+
+from seg.recognise.listing import Listing
+from seg.recognise.trial import Trial
+
+LONG = 120  # letters of an error
+ROWS = 8  # folders that are listed, those of most files
+ALIKE = 3  # folders that are listed one by one
+
+
+def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Collection[PurePosixPath]) -> list[str]:
+    """The lines of the table. known: all files that are labels of some guess."""
+    taken = {relative(listing, file) for file in chosen.images}
+    pictures = set(listing.pictures)
+    found = (pictures - set(known)) | (taken & pictures)
+    left = found - taken
+    reasons = _reasons(left, chosen, others, listing)
+    lines = [f"files of images: {len(found)} found, {len(taken)} taken, {len(left)} left over"]
+    rows = [(str(len(taken)), "taken", _folders(taken))] + [(str(count), "left over", f"{place}: {why}") for place, count, why in reasons]
+    lines += _aligned(rows)
+    labels = [seen for trial in (chosen, *others) for seen in trial.guess.seen]
+    rows = []
+    refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
+    for seen in {seen.place: seen for seen in labels[::-1]}.values():
+        own = seen.files <= chosen.guess.labels
+        why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
+        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(seen.files)} files)", seen.what + ("" if own else why)))
+    lines += ["labels:", *_aligned(sorted(rows))] if rows else []
+    return lines
+
+
+def _short(error: str) -> str:
+    """An error without the file that it names, as far as one reads in a table."""
+    told = error.partition(": ")[2] or error
+    return told if len(told) <= LONG else f"{told[:LONG].rpartition(' ')[0]} ..."
+
+
+def relative(listing: Listing, file: str) -> PurePosixPath:
+    return PurePosixPath(os.path.relpath(file, listing.root).replace(os.sep, "/"))
+
+
+def _folders(files: Collection[PurePosixPath]) -> str:
+    """Where files lie; folders that differ in one part of their path are one line, with a star in its place."""
+    families: dict[tuple[str, ...], list[PurePosixPath]] = {}
+    for place in sorted({file.parent for file in files}):
+        parts = place.parts
+        families.setdefault((str(len(parts)), parts[0], parts[-1]) if len(parts) > 2 else (str(len(parts)), *parts[:-1]), []).append(place)
+    shown = []
+    for members in families.values():
+        if len(members) > ALIKE:
+            first = members[0].parts
+            starred = ["*" if len({member.parts[i] for member in members}) > 1 else part for i, part in enumerate(first)]
+            shown.append(f"{'/'.join(starred)}/ ({len(members)} folders)")
+        else:
+            shown += ["./" if str(place) == "." else f"{place}/" for place in members]
+    return ", ".join(shown[:ROWS]) + (f" and {len(shown) - ROWS} more" if len(shown) > ROWS else "")
+
+
+def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Trial], listing: Listing) -> list[tuple[str, int, str]]:
+    """Of the files that are left over, by folder: how many, and why."""
+    of_others = {relative(listing, file): trial for trial in others for file in trial.images}
+    by_place: Counter[tuple[str, str]] = Counter()
+    for file in left:
+        other = of_others.get(file)
+        if other is not None:
+            place = next((seen.place for seen in other.guess.seen), "")
+            why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
+        else:
+            why = "no labels of this name"
+        by_place[f"{file.parent}/", why] += 1
+    rows = [(place, count, why) for (place, why), count in by_place.most_common()]
+    if len(rows) > ROWS:
+        rest = sum(count for _, count, _ in rows[ROWS:])
+        rows = [*rows[:ROWS], (f"{len(by_place) - ROWS} more folders", rest, "as above")]
+    return rows
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

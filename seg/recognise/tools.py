@@ -1,0 +1,121 @@
+"""JSON of annotation programs: Supervisely, Label Studio, and GeoJSON as QuPath and SpaceNet have it."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from seg.recognise.classes import instance_classes, void_of
+from seg.recognise.files import common_folder, home_of, place
+from seg.recognise.guess import Guess, Seen
+from seg.recognise.listing import Listing
+from seg.recognise.patterns import alike
+
+Contents = Mapping[PurePosixPath, Any]
+
+
+def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    """A file an image in ann/, of the image's whole name, beside img/."""
+    known = {f: c for f, c in contents.items() if isinstance(c.get("objects"), list) and isinstance(c.get("size"), dict)}
+    if not known:
+        return
+    labels = Counter(str(o.get("classTitle")) for c in known.values() for o in c["objects"] if isinstance(o, dict))
+    guess = Guess("supervisely", "instance", [f"{len(known)} JSON files are Supervisely's, with {sum(labels.values())} objects"])
+    folder = common_folder({f.parent.parent if f.parent.name == "ann" else f.parent for f in known})
+    guess.source = {"images": folder.as_posix(), "annotations": folder.as_posix()} | void_of(labels)
+    guess.classes = instance_classes(sorted(labels))
+    guess.labels = frozenset(known)
+    guess.seen = [Seen(f"{folder}/", guess.labels, "Supervisely's files, one an image", "--as supervisely")]
+    yield guess
+
+
+def label_studio(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    """A list of tasks, each with data and annotations."""
+    for file, content in contents.items():
+        if (
+            not isinstance(content, list)
+            or not content
+            or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in content)
+        ):
+            continue
+        keys = Counter(key for task in content for key, value in task["data"].items() if isinstance(value, str))
+        if not keys:
+            continue
+        key = max(keys, key=lambda k: (k in ("image", "img", "ocr", "url"), keys[k]))
+        results = [r for t in content for a in t.get("annotations") or [] for r in a.get("result") or [] if isinstance(r, dict)]
+        labels = Counter(str(v) for r in results for k, vs in (r.get("value") or {}).items() if k.endswith("labels") for v in vs)
+        guess = Guess("label_studio", "instance", [f"{file} is an export of Label Studio: {len(content)} tasks, {len(results)} regions"])
+        names = [os.path.basename(str(task["data"].get(key)).replace("\\", "/").rpartition("?")[2].rpartition("=")[2]) for task in content]
+        place(guess, listing, {}, [file], images=home_of(listing, names, file))
+        guess.source |= {"image_key": key} | void_of(labels)
+        guess.classes = instance_classes(sorted(labels))
+        yield guess
+
+
+def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
+    """Features: a file an image, or one for all."""
+    known = {f: c for f, c in contents.items() if c.get("type") == "FeatureCollection" and isinstance(c.get("features"), list)}
+    if not known:
+        return
+    features = [feature for content in known.values() for feature in content["features"] if isinstance(feature, dict)]
+    folder = common_folder({f.parent for f in known})
+    guess = Guess("geojson", "instance", [f"{len(known)} files are GeoJSON, with {len(features)} features"])
+    stems = [f.stem for f in known]
+    images, prefixes = _images_of(listing, stems, folder)
+    alone = len(known) == 1
+    guess.source = {"images": images, "annotations": next(iter(known)).as_posix() if alone else folder.as_posix()} | prefixes
+    label, labels = _label_of(features)
+    pixels = any(_is_pixels(content) for content in known.values())
+    guess.source |= {"coordinates": "pixels" if pixels else "geo", "label": label, "category": None if label else "object"} | void_of(
+        labels
+    )
+    guess.why.append(f"coordinates are taken for {'pixels' if pixels else 'those of the map'}")
+    guess.classes = instance_classes(sorted(labels) or ["object"])
+    guess.labels = frozenset(known)
+    guess.seen = [Seen(str(guess.source["annotations"]), guess.labels, "GeoJSON", "--as geojson")]
+    yield guess
+
+
+def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) -> tuple[str, dict[str, str]]:
+    """The folder of images, and how names start before what they share with those of the files."""
+    home = home_of(listing, stems, folder, stems=True)
+    if home is not None:
+        return home, {}
+    places = Counter(file.parent for file in listing.pictures)
+    if not places:
+        return ".", {}
+    most = places.most_common(1)[0][0]
+    names = [file.stem for file in listing.pictures if file.parent == most]
+    starts = {key: each[0][: alike(each)] for key, each in (("image_prefix", names), ("annotation_prefix", list(stems)))}
+    return most.as_posix(), {key: start.rstrip("0123456789") for key, start in starts.items()} if len(stems) > 1 else {}
+
+
+def _label_of(features: Sequence[Mapping[str, Any]]) -> tuple[str | None, list[str]]:
+    """The property that holds the labels, as class or classification.name, and the labels; None without one."""
+    for path in ("classification.name", "class", "label", "name", "category", "type"):
+        found = []
+        for feature in features:
+            value: Any = feature.get("properties")
+            for part in path.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            found.append(value)
+        if features and all(isinstance(value, str) and value.strip() for value in found) and len(set(found)) * 2 <= max(2, len(found)):
+            return path, sorted(set(map(str, found)))
+    return None, []
+
+
+def _is_pixels(content: Mapping[str, Any]) -> bool:
+    """Whether coordinates are pixels: no coordinate system is named, and numbers lie beyond those of longitude and latitude."""
+    if "crs" in content:
+        return False
+    numbers = [n for feature in content["features"][:50] for n in _numbers((feature.get("geometry") or {}).get("coordinates"))]
+    return bool(numbers) and min(numbers) >= 0 and (max(numbers) > 180 or all(float(n).is_integer() for n in numbers))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner)
+    elif isinstance(value, int | float):
+        yield value

@@ -1,0 +1,117 @@
+"""A guess, tried on the data by the source that it names: what it reads, and what it refuses."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from seg.core.errors import ConfigError, DataError, InputError
+from seg.data.sample import IGNORE
+from seg.prepare.assignment import Division, planned
+from seg.raw.findings import Finding
+from seg.raw.record import Item, Source
+from seg.recognise.guess import Guess
+
+READ = 48  # images of a guess that are read, evenly chosen
+BYTES = 80_000_000  # of files that are read for it
+FEW = 3  # images that a split needs
+ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, not the guess
+PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
+
+Build = Callable[[Guess], tuple[Source, Division, Path | None]]
+"""A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """guess: with what the trial added. items: the images that it reads. error: why it is not taken; None where it is. ways: settings
+    that a message proposed, each as KEY=VALUE, with which it would be taken. odd: what was refused of single images."""
+
+    guess: Guess
+    items: list[Item]
+    error: InputError | None = None
+    ways: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def images(self) -> set[str]:
+        return {os.path.normpath(item.files[0]) for item in self.items}
+
+
+def tried(guess: Guess, build: Build) -> Trial:
+    """The guess tried, and where it fails, what messages propose tried as well."""
+    found = _tried(guess, build)
+    if found.error is None:
+        return found
+    ways = []
+    for key, value in dict.fromkeys(PROPOSAL.findall(str(found.error))):
+        way = f"{key}={value.rstrip('.')}"
+        if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key:
+            try:
+                other = _tried(with_setting(guess, way), build)
+            except InputError:
+                continue
+            if other.error is None:
+                ways.append(way)
+    return replace(found, ways=tuple(ways))
+
+
+def with_setting(guess: Guess, setting: str) -> Guess:
+    """The guess with KEY=VALUE set, KEY as source.boxes or split.by."""
+    key, found, value = setting.partition("=")
+    section, _, name = key.removeprefix("data.").partition(".")
+    if not found or section not in ("source", "split") or not name:
+        raise ConfigError(f"--set {setting}: expected a key of data.source or data.split and its value, as source.boxes=true")
+    try:
+        parsed: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {setting}: the value is not YAML; put text in quotes") from None
+    return replace(guess, **{section: getattr(guess, section) | {name: parsed}})
+
+
+def _tried(guess: Guess, build: Build) -> Trial:
+    try:
+        source, division, root = build(guess)
+        items = planned(source, division, root).items
+    except InputError as error:
+        return Trial(guess, [], error)
+    missing = [finding for finding in source.findings if finding.kind == "image-without-label" and finding.severity == "error"]
+    if missing and "skip_unlabelled" not in guess.source:
+        kept = replace(guess, source=guess.source | {"skip_unlabelled": True}, doubts=list(guess.doubts))
+        kept.doubts.append(f"{len(missing)} image files there have no labels and are left out (source.skip_unlabelled)")
+        return _tried(kept, build)
+    if not items:
+        return Trial(guess, [], ConfigError("no image of it has labels"))
+    errors, count, empty = _read(source, items)
+    if len(errors) > ALLOWED * count or (errors and PROPOSAL.search(str(errors[0]))):
+        return Trial(guess, items, errors[0])
+    if empty:
+        crowds = [finding for finding in source.findings if finding.fix and "=" in finding.fix]
+        what = str(crowds[0]) if crowds else f"{count} of its images were read, and none holds {empty}"
+        return Trial(guess, items, DataError(what, kind="no-instance"))
+    return Trial(guess, items, None, (), tuple(map(str, errors)), tuple(source.findings))
+
+
+def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str]:
+    """What is refused of some images, how many were read, and what none of them holds."""
+    errors: list[InputError] = []
+    size, count, instances, present = 0, 0, 0, set[int]()
+    for item in items[:: max(1, len(items) // READ)]:
+        if size > BYTES and count >= FEW:
+            break
+        try:
+            record = source.read(item)
+            size += record.sample.image.nbytes
+            instances += int((~record.sample.crowd).sum())
+            present |= {int(value) for value in np.unique(record.sample.semantic)} - {IGNORE}
+        except InputError as error:
+            errors.append(error)
+        count += 1
+    empty = "an object" if source.with_instances and not instances else "" if present else "a class"
+    return errors, count, empty if len(errors) < count else ""

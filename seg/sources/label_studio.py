@@ -1,0 +1,148 @@
+"""`label_studio`: Label Studio's own JSON export, and a folder of images (https://labelstud.io/guide/task_format)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+
+from seg.core.errors import DataError
+from seg.raw.findings import Finding
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, read_json
+from seg.sources.base import Drawn
+from seg.sources.outlines import ellipse
+from seg.sources.pairing import Part
+from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import runs_of
+from seg.sources.regions import Region
+
+
+@dataclass(kw_only=True, eq=False)
+class LabelStudio(AnnotationFile, Drawn):
+    """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
+
+    image_key: what a task's data call its image. Polygons, rectangles, ellipses, key points and brush masks are read; of several
+    annotations of a task the one that is marked as ground truth, or else the first that was not cancelled.
+    """
+
+    image_key: str
+
+    def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
+        content = read_json(path)
+        if not isinstance(content, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content):
+            raise DataError(f"{path}: is no list of tasks with data; export the project as JSON (not JSON-MIN)", kind="bad-annotation")
+        several: list[str] = []
+        images = [self._image(path, number, task, several) for number, task in enumerate(content)]
+        if several:
+            what = f"{len(several)} tasks have several annotations, such as that of {several[0]}, of which one is read"
+            self.findings.append(Finding("several-annotations", str(path), what, "mark the right one as ground truth in Label Studio"))
+        return images
+
+    def _image(self, path: Path, number: int, task: Mapping[str, Any], several: list[str]) -> AnnotatedImage:
+        where = f"{path}, task {task.get('id', number)}"
+        given = task["data"].get(self.image_key)
+        if not isinstance(given, str) or not given:
+            raise DataError(
+                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key",
+                kind="bad-annotation",
+            )
+        name = _file_of(given)
+        found = [a for a in task.get("annotations", task.get("completions")) or [] if isinstance(a, dict) and not a.get("was_cancelled")]
+        if len(found) > 1:
+            several.append(name)
+        chosen = next((a for a in found if a.get("ground_truth")), found[0] if found else {})
+        regions, sizes = list[Region](), set[tuple[int, int]]()
+        for place, result in enumerate(chosen.get("result") or []):
+            with self.faults.entry():
+                at = f"{where}, region {result.get('id', place) if isinstance(result, dict) else place}"
+                shape = _shape(result, at, self.line_width, self.point_radius)
+                if shape is not None:
+                    label, size, part = shape
+                    sizes.add(size)
+                    regions.append(Region(f"task {task.get('id', number)}, region {result.get('id', place)}", label, [part]))
+        return AnnotatedImage(name, next(iter(sizes)) if len(sizes) == 1 else None, regions)
+
+
+def _file_of(given: str) -> str:
+    """The file that a task's address means: /data/upload/1/ab12cd34-a.png, /data/local-files/?d=shots/a.png, s3://bucket/a.png."""
+    _, local, below = given.partition("?d=")
+    return unquote(below if local else urlparse(given).path).lstrip("/")
+
+
+def _shape(result: Any, where: str, line_width: float, point_radius: float) -> tuple[str, tuple[int, int], Shape] | None:
+    """Label, the image's (height, width), and outline of a region; None of what is no region, such as a choice or a text."""
+    value = result.get("value") if isinstance(result, dict) else None
+    if not isinstance(value, dict) or not ({"points", "rle", "x"} & value.keys()):
+        return None
+    label = next((v[0] for key, v in value.items() if key.endswith("labels") and isinstance(v, list) and v and isinstance(v[0], str)), "")
+    if not label:
+        raise DataError(f"{where}: has no label; give it one in Label Studio, or remove it", kind="image-without-label")
+    if result.get("image_rotation"):
+        raise DataError(f"{where}: was drawn on an image that was turned in Label Studio; turn the image itself", kind="bad-annotation")
+    width, height = (int(number_of(result, f"original_{side}", where)) for side in ("width", "height"))
+    if "rle" in value:
+        runs = runs_of(brush_mask(value["rle"], height, width, where))
+        return label, (height, width), {"left": 0, "top": 0, "width": width, "height": height, "runs": runs}
+    return label, (height, width), _outline(value, where, width / 100, height / 100, line_width, point_radius)
+
+
+def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_width: float, point_radius: float) -> Shape:
+    """An outline in pixels; positions are in percent of the image's sides, of which sx and sy are a hundredth."""
+
+    def number(key: str) -> float:
+        return number_of(value, key, where)
+
+    if "points" in value:
+        points = value["points"]
+        if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
+            raise DataError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]", kind="bad-annotation")
+        pairs = [(number_of({"x": x}, "x", where) * sx, number_of({"y": y}, "y", where) * sy) for x, y in points]
+        flat = [v for pair in pairs for v in pair]
+        return flat if value.get("closed", True) else {"line": flat, "width": line_width}
+    x, y = number("x") * sx, number("y") * sy
+    turn = float(value.get("rotation") or 0)
+    if "radiusX" in value:
+        return ellipse(x, y, number("radiusX") * sx, number("radiusY") * sy, turn)
+    if "height" not in value:
+        return ellipse(x, y, point_radius, point_radius)
+    width, height = number("width") * sx, number("height") * sy
+    c, s = cos(radians(turn)), sin(radians(turn))  # around the corner at x, y
+    corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
+    return [v for dx, dy in corners for v in (x + dx * c - dy * s, y + dx * s + dy * c)]
+
+
+def brush_mask(data: Sequence[int], height: int, width: int, where: str) -> np.ndarray:
+    """A brush's run lengths -> its mask (height, width) bool: where the alpha of an RGBA image is not 0.
+
+    They are a stream of bits: the number of values (32), bits of a value less 1 (5), bits of a length less 1 for each of four kinds of
+    lengths (4 each); then parts, each a flag (1), a kind (2), a length less 1, and one value for all of it, or a value for each.
+    """
+    wrong = DataError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again", kind="bad-annotation")
+    if not isinstance(data, list) or not all(isinstance(v, int) and 0 <= v < 256 for v in data):
+        raise wrong
+    stream, position = bytes(data), 0
+
+    def take(bits: int) -> int:
+        nonlocal position
+        start, shift = position >> 3, position & 7
+        chunk = int.from_bytes(stream[start : start + 8].ljust(8, b"\0"))
+        position += bits
+        if position > 8 * len(stream):
+            raise wrong
+        return chunk >> (64 - shift - bits) & ((1 << bits) - 1)
+
+    if take(32) != 4 * height * width:
+        raise wrong
+    bits = take(5) + 1
+    sizes = [take(4) + 1 for _ in range(4)]
+    values, filled = np.zeros(4 * height * width, np.int64), 0
+    while filled < len(values):
+        same, length = take(1), take(sizes[take(2)]) + 1
+        if filled + length > len(values):
+            raise wrong
+        values[filled : filled + length] = take(bits) if same else [take(bits) for _ in range(length)]
+        filled += length
+    return values.reshape(height, width, 4)[..., 3] > 0

@@ -1,0 +1,122 @@
+"""Files below a folder by their names. Hidden ones are passed over, links to folders are followed, and Unicode is compared composed."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from seg.core.errors import DataError
+from seg.core.natural import natural_key
+from seg.core.textfile import composed
+from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
+
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no part of a data set by its name."""
+    return name.startswith(".") or name in PROGRAMS_OWN
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is an image by its name, or a mask, which may be of any of these kinds."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The relative paths of all files below a folder that end so, in natural order.
+
+    A folder that is named like a file is among them, so that reading it tells.
+    """
+    root = str(folder)
+    return sorted((name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)), key=natural_key)
+
+
+def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[str, Path]:
+    """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order.
+
+    DataError where two files have one name.
+    """
+    found: dict[str, Path] = {}
+    ending = composed(ending)
+    for file in files_below(folder, suffixes):
+        stem = composed(os.path.splitext(file)[0])
+        if not os.path.basename(stem).endswith(ending):
+            continue
+        name = stem[: len(stem) - len(ending)].rstrip(os.sep)
+        if name in found:
+            raise DataError(f"{folder / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
+        found[name] = folder / file
+    return found
+
+
+def pictures(folder: Path, ending: str) -> dict[str, Path]:
+    """Every image below a folder, as `by_stem` has it."""
+    return by_stem(folder, IMAGE_SUFFIXES, ending)
+
+
+def no_images(folder: Path, ending: str = "") -> DataError:
+    """That a folder holds no images, and how its volumes become some, if it holds those."""
+    if volumes := files_below(folder, tuple(VOLUMES)):
+        kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].lower().endswith(suffix))
+        return DataError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}", kind="pixel-type")
+    named = f" whose name ends with '{ending}'" if ending else ""
+    key = "data.source.image_suffix" if ending and pictures(folder, "") else "data.source.images"
+    return DataError(f"{folder}: holds no images{named} ({', '.join(IMAGE_SUFFIXES)}); set {key}", kind="missing-file")
+
+
+class Names:
+    """Names that are found again though case or Unicode form differ, or only the last part is right."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.exact = {composed(name): name for name in names}
+        self._folded: dict[str, list[str]] = {}
+        self._last: dict[str, list[str]] = {}
+        self._stem: dict[str, list[str]] = {}
+        for name in self.exact.values():
+            self._folded.setdefault(composed(name).casefold(), []).append(name)
+            self._last.setdefault(_last(name), []).append(name)
+            self._stem.setdefault(os.path.splitext(composed(name))[0].casefold(), []).append(name)
+
+    def get(self, name: str) -> str | None:
+        """The name itself, or the only one that differs from it in case alone."""
+        name = composed(name)
+        return self.exact.get(name) or _only(self._folded.get(name.casefold()))
+
+    def by_stem(self, name: str) -> str | None:
+        """The only name that is this one without its suffix."""
+        return _only(self._stem.get(composed(name).casefold()))
+
+    def by_last(self, name: str) -> str | None:
+        """The only name with the same last part, or with this one but for the digits that Label Studio puts before it."""
+        last = _last(name)
+        return _only(self._last.get(last)) or _only(self._last.get(UPLOADED.sub("", last)))
+
+
+def _last(name: str) -> str:
+    return composed(name).rpartition("/")[2].casefold()
+
+
+def _only(found: list[str] | None) -> str | None:
+    return found[0] if found and len(found) == 1 else None
+
+
+def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
+    """By strings, not paths: while the main process lists files, the others have nothing to do.
+
+    inside: the real paths of the folder and of those above it, so that a link to one of them ends there.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            name = f"{above}{entry.name}"
+            if not entry.is_dir():
+                yield name
+                continue
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                yield name
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{inside[-1]}{os.sep}{entry.name}"
+            if real not in inside:
+                yield from _walk(entry.path, f"{name}{os.sep}", (*inside, real))

@@ -1,0 +1,67 @@
+"""Digests of each stage's code: which stages an edit, or another version of the package, runs again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from seg.configure import code
+from seg.configure.template import PACKAGE
+
+STAGES = {"configure", "prepare", "augment", "train", "evaluate"}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package, whose modules a test may edit."""
+    copy = tmp_path / "seg"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "PACKAGE", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("edited", "stages"),
+    [
+        ("runtime/console.py", set()),
+        ("cli.py", set()),
+        ("predict/inputs.py", set()),
+        ("compare/page.py", set()),
+        ("training/module.py", {"train"}),
+        ("report/templates/evaluation.html.j2", {"evaluate"}),
+        ("augment/policy.py", {"augment", "train"}),
+        ("sources/coco.py", {"prepare"}),
+        ("models/unet.py", {"train", "evaluate"}),
+        ("stages/evaluate.py", {"evaluate"}),
+        ("export/settings.py", {"configure"}),
+        ("core/errors.py", STAGES),
+    ],
+)
+def test_an_edit_changes_the_digests_of_the_stages_that_run_it(package: Path, edited: str, stages: set[str]) -> None:
+    before = code.digests()
+    path = package / edited
+    path.write_text(path.read_text() + "\n")
+    after = code.digests()
+    assert {name for name in before if before[name] != after[name]} == stages
+
+
+def test_a_compiled_file_is_no_code(package: Path) -> None:
+    before = code.digests()
+    (package / "core/__pycache__").mkdir()
+    (package / "core/__pycache__/errors.cpython-311.pyc").write_bytes(b"compiled")
+    assert code.digests() == before
+
+
+def test_a_projects_pipeline_depends_on_digests_in_place_of_folders(tmp_path: Path) -> None:
+    pipeline = code.for_projects(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+    stages = pipeline["stages"]
+    assert stages.keys() == STAGES
+    assert not [d for stage in stages.values() for d in stage["deps"] if d.startswith("seg/")]
+    assert stages["train"]["params"][-1] == "code.train"
+    assert stages["train"]["deps"] == ["data/weights", "data/prepared", "data/augmented"]
+    assert stages["configure"]["always_changed"] is True
+    assert not code.tracks_code(ROOT)
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    assert code.tracks_code(tmp_path)

@@ -1,0 +1,28 @@
+"""Text with and without byte order marks, and names in either Unicode form."""
+
+from pathlib import Path
+from unicodedata import normalize
+
+import pytest
+
+from seg.core.errors import DataError
+from seg.core.textfile import composed, read_text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_of_any_program(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("Übersicht 1\n", encoding)
+    assert read_text(path) == "Übersicht 1\n"
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc\xff")
+    with pytest.raises(DataError, match=r"a.txt: is no text in UTF-8 \(invalid start byte at byte 3\)"):
+        read_text(tmp_path / "a.txt")
+    with pytest.raises(DataError, match=r"b.txt: cannot be read"):
+        read_text(tmp_path / "b.txt")
+
+
+def test_names_that_look_alike_are_one() -> None:
+    assert composed(normalize("NFD", "Übersicht")) == normalize("NFC", "Übersicht") == composed("Übersicht")
