@@ -16,6 +16,7 @@ from seg.commands.parser import Parsed, parse, values_of
 from seg.commands.table import COMMANDS, Command
 from seg.core.environment import conf_folder, in_first_process, prepare_environment, processes_started
 from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
+from seg.core.outputs import used_up
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,7 +28,8 @@ def main() -> None:
     """The console script."""
     prepare_environment()
     try:
-        start(sys.argv[1:])
+        with used_up():
+            start(sys.argv[1:])
         sys.stdout.flush()
     except InputError as error:
         fail(str(error), code=2 if isinstance(error, UsageError) else 1)
@@ -160,7 +162,8 @@ def _run(command: str, config: "DictConfig") -> float | None:
                 "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
                 "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
             )
-        result: float | None = stage.run(typed, Path(job.runtime.output_dir))
+        with used_up():
+            result: float | None = stage.run(typed, Path(job.runtime.output_dir))
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from seg.core.errors import DataError, DiskFullError
+from seg.core.errors import DataError, DiskFullError, InputError
 
 ADVICE = "free some space, then run the command again"
+SMALLER = "close other programs, or have less at a time: smaller images, tiles, batches, or fewer workers (runtime.workers)"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -87,13 +88,37 @@ def replaced_files(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _full(error: BaseException | None) -> str | None:
-    """What the system said where a write failed for want of room; torch raises another error over it."""
+@contextmanager
+def used_up() -> Iterator[None]:
+    """Around a command: where a disk is full, or the memory, the error is one that says so in a line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if reason := _full(error):
+            name = next((e.filename for e in _chain(error) if isinstance(e, OSError) and e.filename), "a file")
+            raise DiskFullError(f"{name}: cannot be written ({reason}); {ADVICE}") from None
+        if is_memory_error(error):
+            raise DataError(f"the memory is used up ({' '.join(str(error).split())[:150] or 'MemoryError'}); {SMALLER}") from None
+        raise
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether Python, numpy, OpenCV or torch found too little memory."""
+    words = ("allocate memory", "Insufficient memory", "out of memory", "std::bad_alloc")
+    return any(isinstance(e, MemoryError) or any(word in str(e) for word in words) for e in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return os.strerror(error.errno)
+        yield error
         error = error.__cause__ or error.__context__
-    return None
+
+
+def _full(error: BaseException) -> str | None:
+    """What the system said where a write failed for want of room; torch raises another error over it."""
+    return next((os.strerror(e.errno) for e in _chain(error) if isinstance(e, OSError) and e.errno in FULL), None)
 
 
 def _megabytes(size: int) -> str:

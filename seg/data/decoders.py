@@ -13,6 +13,8 @@ from seg.core.errors import DataError
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
+MOST_PIXELS = 2**29
+"""Of an image that is read at once. A PNG of one megabyte may have a thousand million of them."""
 PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
 
 
@@ -44,6 +46,42 @@ def unreadable(path: Path) -> DataError:
     return DataError(f"{path}: is not a readable image; {MEND}", kind="unreadable-file")
 
 
+def refuse_large(height: int, width: int, path: Path) -> None:
+    """DataError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
+    most = int(os.environ.get("SEG_MAX_PIXELS", "").strip() or MOST_PIXELS)
+    if height * width > most:
+        raise DataError(
+            f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; cut it into tiles, or, if it is meant, "
+            f"set the environment variable SEG_MAX_PIXELS={height * width}",
+            kind="pixel-type",
+        )
+
+
+def _declared_size(data: bytes) -> tuple[int, int]:
+    """Height and width as the header has them; (0, 0) where it does not say."""
+    if data[:8] == PNG:
+        return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+    if data[:2] == b"BM":
+        width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
+        return height, width
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data)
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[27:30], "little"), 1 + int.from_bytes(data[24:27], "little")
+    return 0, 0
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Of the frame header (ITU T.81, B.2.2)."""
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[position + 5 : position + 7]), int.from_bytes(data[position + 7 : position + 9])
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    return 0, 0
+
+
 def is_tiff(data: bytes) -> bool:
     """Whether the bytes start as a TIFF or BigTIFF of either byte order does."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -53,7 +91,7 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
     """An array (H, W) or (H, W, C) of numbers that numpy.save wrote."""
     try:
         pixels = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # of the header's grammar, of the memory that it declares, of what is missing behind it
         if "Object arrays" in str(error):
             raise DataError(
                 f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
@@ -73,8 +111,9 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
 
 
 def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """PNG, JPEG, WebP or BMP. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
+    """PNG, JPEG, WebP or BMP, of a size that is looked at before anything is decoded. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
     _refuse_cut(data, path)
+    refuse_large(*_declared_size(data), path)
     step = 1
     plain = True  # 8 bit without alpha
     if data[:8] == PNG:

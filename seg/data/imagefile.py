@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from seg.core.errors import DataError
+from seg.core.textfile import read_file
 from seg.data.decoders import MEND, NPY, Decoded, decode_gif, decode_npy, decode_opencv, is_tiff, unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
@@ -18,10 +19,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow have it
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; DataError where it is missing or empty."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+    data = read_file(path)
     if not data:
         raise DataError(f"{path}: is an empty file; {MEND}", kind="unreadable-file")
     return data

@@ -13,7 +13,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     path = folder / "manifest.csv"
     try:
         with open(path, newline="") as file:
-            return [
+            entries = [
                 ManifestEntry(
                     r["image_id"],
                     r["file"],
@@ -138,6 +138,19 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
             ]
     except OSError:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}: {str(error)[:100]}); run `seg prepare` again") from None
+    _refuse_outside(entries, path)
+    return entries
+
+
+def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:
+    """DataError where an id or a file's name leads out of the folder: a manifest may have been made by someone else."""
+    for entry in entries:
+        for name in (entry.image_id, entry.file):
+            place = PurePosixPath(name)
+            if not name or place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name or len(name) > 1000:
+                raise DataError(f"{path}: names the image {name[:100]!r}, which is no place in this folder; run `seg prepare` again")
 
 
 def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:

@@ -14,7 +14,7 @@ import tifffile
 from defusedxml import ElementTree
 
 from seg.core.errors import DataError
-from seg.data.decoders import MEND, Decoded, cut_off, unreadable, upright
+from seg.data.decoders import MEND, Decoded, cut_off, refuse_large, unreadable, upright
 
 WHITE_IS_ZERO, GRAY, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
 SEPARATE = 2  # of the tag PlanarConfiguration
@@ -45,6 +45,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
     with one_line_errors(path), tifffile.TiffFile(BytesIO(data)) as file:
         series = only_series(file, len(data), path)
         page = series.keyframe
+        refuse_large(int(np.prod(series.shape, dtype=object)) // 4, 1, path)  # as many as an image of four channels has
         by_opencv = is_left_to_opencv(page)
         pixels = _by_opencv(data, path) if by_opencv else channels_last(series.asarray(maxworkers=1), series, channels, path)
         return as_decoded(pixels, page, _spacing(file, page))

@@ -39,7 +39,7 @@ class DeclaredData(BaseModel):
     splits: dict[Text, dict[Text, Any]]
     digest: Text
     statistics: dict[Text, Any] = {}
-    settings: dict[Text, Any] = {}
+    settings: dict[Text, Any] | None = None
 
 
 class DeclaredTraining(BaseModel):

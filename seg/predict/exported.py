@@ -3,8 +3,10 @@
 Nothing in a file is unpickled: see `seg.predict.pt2`.
 """
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,33 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
 
 
+TELEMETRY = "openvino_telemetry"
+"""OpenVINO's package that looks up a host, and writes an identifier into the user's home."""
+
+
 def library(name: str, purpose: str, *beside: str) -> Any:
     """An optional package; ConfigError with the command that installs it, and those beside it, which will be needed too."""
     try:
-        return import_module(name)
+        with _without(TELEMETRY):
+            package = import_module(name)
     except ImportError:
         raise ConfigError(f"{purpose}: needs the package {name}; pip install {' '.join([name, *beside])}") from None
+    if name == "onnxruntime":
+        package.disable_telemetry_events()
+    return package
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Around an import: a package that others import where it is there, and do without where not."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":

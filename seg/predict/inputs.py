@@ -10,6 +10,7 @@ import numpy as np
 
 from seg.core.errors import DataError, UsageError
 from seg.core.natural import natural_key
+from seg.core.outputs import is_memory_error
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader
@@ -72,6 +73,15 @@ def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iter
             yield video.read(given.frame, channels)
         except DataError as error:
             yield error
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            yield too_large(given)
+
+
+def too_large(given: Input) -> DataError:
+    """What is said of an image for which the memory does not suffice."""
+    return DataError(f"{given.place}: the memory does not suffice for this image; set predict.tile, such as predict.tile=512, or cut it")
 
 
 class _Video:

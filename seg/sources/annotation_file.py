@@ -11,7 +11,7 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
-from seg.core.textfile import composed
+from seg.core.textfile import composed, read_file
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
@@ -182,9 +182,9 @@ def _is_below(name: str) -> bool:
 def read_json(path: Path) -> Any:
     """The content of a file; DataError where it is no JSON."""
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+        return json.loads(read_file(path))
+    except DataError:
+        raise
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
 

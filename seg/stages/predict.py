@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.core.errors import DataError, plural
+from seg.core.errors import DataError, UsageError, plural
+from seg.core.outputs import is_memory_error
 from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:
@@ -39,9 +40,12 @@ def run(project: Path, given: Arguments) -> None:
     from seg.predict.write.writers import Writers
 
     cfg = settings_of(given.overrides, project)
+    if given.out.exists() and not given.out.is_dir():
+        raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
     inputs = inputs_of(given.inputs, given.out)
     predictor = predictor_of(given.models, cfg)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
+    _refuse_links(inputs, writers)
     todo = _not_there(inputs, writers, given.force, given.skip)
     bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
     if skipped := len(inputs) - len(todo):
@@ -49,6 +53,20 @@ def run(project: Path, given: Arguments) -> None:
     print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join(writers.names)}")
     if bad:
         raise DataError(f"{bad} of {plural(len(todo), 'image')} could not be predicted; what is wrong with each is said above")
+
+
+def _refuse_links(inputs: Sequence["Input"], writers: "Writers") -> None:
+    """DataError where an output would be written over an input, as where a folder of the outputs is a link to the inputs."""
+    taken = {given.path.resolve() for given in inputs}
+    folders: dict[Path, Path] = {}
+    for given in inputs:
+        for path in writers.paths(given.name):
+            if path.parent not in folders:
+                folders[path.parent] = path.parent.resolve()
+            if (place := folders[path.parent] / path.name) in taken or (path.is_symlink() and path.resolve() in taken):
+                raise DataError(
+                    f"{path}: is {place}, one of the images to predict, which it would replace; write to another folder with --out"
+                )
 
 
 def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip: bool) -> list["Input"]:
@@ -91,28 +109,53 @@ def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers
 
 def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Read, predict and write beside each other; returns how many images could not be predicted."""
-    from seg.predict.inputs import images_of
+    from seg.predict.inputs import images_of, too_large
     from seg.predict.write.writers import Predicted
 
     facts, bad = predictor.network.facts, 0
     read: list[tuple[Input, np.ndarray]] = []  # that are on their way through the network
 
-    def images() -> "Iterator[np.ndarray]":
+    def tell(error: DataError) -> None:
         nonlocal bad
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        bad += 1
+
+    def images() -> "Iterator[np.ndarray]":
         pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
         for given, image in track(zip(inputs, pixels, strict=True), len(inputs), "images predicted", progress):
             if isinstance(image, DataError):
-                print(f"error: {image}", file=sys.stderr, flush=True)
-                bad += 1
+                tell(image)
             else:
                 read.append((given, image))
                 yield image
 
+    stream, source = predictor.stream, images()
+
+    def predicted() -> "Iterator[Predicted]":
+        """Each image's prediction. Where the memory does not suffice for a batch, its images are taken one by one."""
+        while True:
+            try:
+                for prediction, probabilities in stream(source, writers.probabilities):
+                    yield Predicted(*read.pop(0), prediction, probabilities)
+                return
+            except Exception as error:
+                if not is_memory_error(error):
+                    raise
+            while read:
+                given, image = read.pop(0)
+                try:
+                    prediction, probabilities = next(stream([image], writers.probabilities))
+                except Exception as error:
+                    if not is_memory_error(error):
+                        raise
+                    tell(too_large(given))
+                else:
+                    yield Predicted(given, image, prediction, probabilities)
+
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Future[None]] = []
-        for prediction, probabilities in predictor.stream(images(), writers.probabilities):
-            given, image = read.pop(0)
-            waiting.append(pool.submit(writers.write, Predicted(given, image, prediction, probabilities)))
+        for one in predicted():
+            waiting.append(pool.submit(writers.write, one))
             while len(waiting) > AHEAD:
                 waiting.pop(0).result()
         for written in waiting:

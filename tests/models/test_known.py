@@ -175,7 +175,7 @@ def without(key: str) -> Change:
         (put("data.mean", [1.0]), "1 means"),
         (put("data.mean", [float("nan")] * 3), "data are damaged: mean.0"),
         (put("data", "nothing"), "data are damaged"),
-        (put("config.data.range", [1, 2, 3]), "data.range"),
+        (put("data.settings", {"range": [1, 2, 3]}), "data.range"),
         (put("config.model.stride", 10**9), "model.stride"),
         (put("config.model.scale", [10**9, 10**9]), "model.scale"),
         (put("config.seed", 10**400), "out of range"),
