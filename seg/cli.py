@@ -145,13 +145,15 @@ def _run(command: str, config: "DictConfig") -> float | None:
     from hydra.types import RunMode
 
     from seg.configure.compose import plain
-    from seg.configure.config import checked
+    from seg.configure.config import check_signatures, checked
 
     try:
         job = HydraConfig.get()
         params, stage = plain(config), import_module(f"seg.stages.{command}")
         if job.job.config_name != "pipeline":  # whose values `configure` has checked, and whose stages DVC keeps in step
-            checked(params)
+            composed = checked(params)
+            if "optimizer" in stage.Settings.model_fields:  # it imports all that the targets do
+                check_signatures(composed)
             if made := getattr(stage, "MADE", ()):
                 from seg.configure.made import as_made  # the stage has imported what takes long
 

@@ -109,6 +109,8 @@ def targets_of(config: Config) -> dict[str, Target]:
 
 def check_signatures(config: Config, known: Config | None = None) -> None:
     """Compare the arguments of every `_target_` with its signature, which imports it; those of `known` were compared before."""
+    if config.optimizer.arguments.get("fused") == "auto":  # which training replaces
+        config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"fused": None})})
     before = [t.model_dump() for t in targets_of(known).values()] if known else []
     for key, target in targets_of(config).items():
         if target.model_dump() not in before:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import ArgumentError, ConfigError, did_you_mean, nearest
+from seg.settings.argument_types import UNKNOWN, check_type, types_of
 from seg.settings.section import Target, explain
 
 
@@ -109,12 +110,22 @@ def check_arguments(target: Target, allow: Sequence[str], key: str, given: Seque
             raise ConfigError(f"unknown key {key}.{argument}: {did_you_mean(argument, named, f'arguments of {target.target}')}")
         if argument in given:
             raise ConfigError(f"{key}.{argument}: is known from the data; leave it out")
+        at = f"{key}.{argument}"
         if target.target.startswith("seg."):
-            at = f"{key}.{argument}"
             _typed(_filled(value, at, lambda inner, place: locate(inner.target, allow, place)), named[argument].annotation, at)
+    if not target.target.startswith("seg."):
+        check_types(target, call, key)
     required = {n for n, p in named.items() if p.default is p.empty and n not in given}
     if absent := sorted(required - target.arguments.keys()):
         raise ConfigError(f"{key}.{absent[0]} is missing: {target.target} needs it")
+
+
+def check_types(target: Target, call: Callable[..., Any], key: str) -> None:
+    """Raise ConfigError for an argument of a library's class or function that is of another type than it takes."""
+    kinds = types_of(call)
+    for argument, value in target.arguments.items():
+        if (argument != "name" or argument in kinds) and not any(nested(value, key)):
+            check_type(value, kinds.get(argument, UNKNOWN), f"{key}.{argument}")
 
 
 def _typed(value: Any, annotation: Any, key: str) -> Any:
@@ -133,6 +144,8 @@ def build(target: Target, allow: Sequence[str], key: str, runtime: Mapping[str, 
     arguments = {k: _filled(v, f"{key}.{k}", lambda inner, place: build(inner, allow, place, runtime)) for k, v in arguments.items()}
     if target.target.startswith("seg."):
         arguments = {k: _typed(v, parameters[k].annotation, f"{key}.{k}") if k in parameters else v for k, v in arguments.items()}
+    else:
+        check_types(target, call, key)
     arguments |= {name: value for name, value in runtime.items() if name in parameters}
     try:
         return call(*positional, **arguments)
