@@ -1,5 +1,6 @@
 """Bytes of PNG, JPEG, WebP, BMP (through OpenCV), GIF and .npy to arrays as stored; a file that is cut or damaged is refused by name."""
 
+import os
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -111,7 +112,10 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
 
 
 def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """PNG, JPEG, WebP or BMP, of a size that is looked at before anything is decoded. channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes."""
+    """PNG, JPEG, WebP or BMP, of a size that is looked at before anything is decoded.
+
+    channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes.
+    """
     _refuse_cut(data, path)
     refuse_large(*_declared_size(data), path)
     step = 1

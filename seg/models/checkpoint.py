@@ -113,10 +113,10 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     facts = declared(DeclaredData, content.get("data"), f"{path}: its facts of the data are damaged", AGAIN)
     if not len(facts.mean) == len(facts.std) == facts.channels:
         raise DataError(f"{path}: has {len(facts.mean)} means and {len(facts.std)} deviations for {facts.channels} channels; {AGAIN}")
-    if not facts.settings:
-        facts.settings = config.get("data") if isinstance(config.get("data"), dict) else {}  # where older checkpoints tell them
-    declared(DataRange, facts.settings.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
-    info = DatasetInfo(**facts.model_dump(exclude={"classes"}), classes=classes_of(facts.classes))
+    trained_on = config.get("data")
+    prepared = facts.settings or (trained_on if isinstance(trained_on, dict) else {})  # where older checkpoints tell them
+    declared(DataRange, prepared.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
+    info = DatasetInfo(**facts.model_dump(exclude={"classes", "settings"}), classes=classes_of(facts.classes), settings=prepared)
     training = declared(DeclaredTraining, content, f"{path}: is damaged", AGAIN)
     return LoadedCheckpoint(state, config, info, training.epoch, training.figures, settings, path)
 
