@@ -231,9 +231,9 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         "",
         f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
         f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels, "
-        f"{STEPS[0].partition('=')[2]} at a time. So small a budget tells how soon a model learns, and "
-        "what it costs, more than how good it gets. One run each: differences of two or three points of mIoU mean nothing. Left out are "
-        f"{' and '.join(LARGE)}, whose encoder is a ResNet-50.",
+        f"{STEPS[0].partition('=')[2]} at a time. Such a small budget shows how soon a model learns and "
+        "what it costs; it hardly shows how good the model gets. Each model ran once, so differences of two or three points of mIoU mean "
+        f"nothing. The table leaves out {' and '.join(LARGE)}, whose encoder is a ResNet-50.",
         "",
         f"`{command}`, on {machine()}.",
         "",
@@ -248,9 +248,10 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         )
     lines += [
         "",
-        "**Parameters** are those that learn: stages of an encoder that a decoder does not look at are left out. **Multiply-adds** are "
-        "those of convolutions and matrix products in one prediction. **Seconds** are from one epoch to the next, validation included. "
-        "**Memory** is the training process's peak above that of a process that has imported the same libraries.",
+        "**Parameters** counts the parameters that learn, without the stages of an encoder that the decoder does not use. "
+        "**Multiply-adds** counts those of convolutions and matrix products in one prediction. **Seconds** is the time from one epoch "
+        "to the next, including validation. **Memory** is the peak of the training process above that of a process that has imported "
+        "the same libraries.",
         "",
     ]
     out.write_text("\n".join(lines))
