@@ -211,7 +211,7 @@ def test_plain_values_are_bounded() -> None:
     ring: list[Any] = []
     ring.append(ring)
     for value in (many, deep, ring, {"a": torch.zeros(1)}, {"a": b"x"}, {"a": "x" * 10**6}, {torch.zeros(1): 1}):
-        with pytest.raises(InputError, match="^it: holds"):
+        with pytest.raises(InputError, match=r"^it: holds"):
             check_plain(value, "it")
     check_plain({"a": [1, 2.5, None, True, ("x", {1: 2})]}, "it")
 
