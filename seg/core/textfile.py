@@ -10,8 +10,9 @@ from seg.core.errors import DataError
 def read_file(path: Path) -> bytes:
     """The bytes of a file; DataError where it cannot be read, or is no file but a pipe or a device, which would be waited for."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path}: is no regular file, but a folder, a pipe or a device; remove it", kind="unreadable-file")
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise DataError(f"{path}: is no regular file, but a pipe or a device; remove it", kind="unreadable-file")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None

@@ -58,7 +58,7 @@ def refuse_large(height: int, width: int, path: Path) -> None:
         )
 
 
-def _declared_size(data: bytes) -> tuple[int, int]:
+def declared_size(data: bytes) -> tuple[int, int]:
     """Height and width as the header has them; (0, 0) where it does not say."""
     if data[:8] == PNG:
         return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
@@ -112,12 +112,9 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
 
 
 def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """PNG, JPEG, WebP or BMP, of a size that is looked at before anything is decoded.
-
-    channels: 1 or 3 where gray or RGB is wanted, which OpenCV then makes as it decodes.
-    """
+    """PNG, JPEG, WebP or BMP, whose size is looked at first. channels: 1 or 3: OpenCV makes gray or RGB of it as it decodes."""
     _refuse_cut(data, path)
-    refuse_large(*_declared_size(data), path)
+    refuse_large(*declared_size(data), path)
     step = 1
     plain = True  # 8 bit without alpha
     if data[:8] == PNG:

@@ -102,13 +102,12 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
         x, y, width, height = annotation.box
         return [rectangle(x, y, x + width, y + height)]
     if isinstance(given, dict):
-        _refuse_inner([given])
-        return [{**given, "counts": _counts(given.get("counts"))}]
+        return [_rle(given)]
     if not isinstance(given, list):
         return [given]
     if given and all(_is_number(value) for value in given):
         return [given]
-    _refuse_inner(given)
+    given = [_rle(part) if isinstance(part, dict) else part for part in given]
     while len(given) == 1 and _is_list_of_lists(given[0]) and not _is_points(given[0]):
         given = given[0]
     if _is_points(given):
@@ -116,13 +115,9 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
     return [[value for point in part for value in point] if _is_points(part) else part for part in given]
 
 
-def _refuse_inner(parts: Sequence[object]) -> None:
-    """ValueError for an object that is no RLE: the forms that `seg.sources.part_rle` has beside it are not for files."""
-    for part in parts:
-        if isinstance(part, dict) and not part.keys() >= {"size", "counts"}:
-            raise ValueError(
-                f"its segmentation has an object with the keys {', '.join(map(str, part))[:60]}, expected RLE with size and counts"
-            )
+def _rle(given: Mapping[str, object]) -> dict[str, object]:
+    """The keys of an RLE alone: the other forms that `seg.sources.part_rle` draws are not for files."""
+    return {"size": given.get("size"), "counts": _counts(given.get("counts"))}
 
 
 def _counts(given: object) -> object:

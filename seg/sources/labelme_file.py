@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.core.errors import DataError
+from seg.data.decoders import declared_size
 from seg.data.imagefile import decode_index
 from seg.sources.annotation_file import read_json
 from seg.sources.outlines import ellipse, rectangle
@@ -67,6 +68,10 @@ def _region(shape: Any, number: int, path: Path, line_width: float, point_radius
     return Region(f"shape {number}", shape["label"], parts, group=group)
 
 
+MOST_OF_MASK = 2**26
+"""Pixels of the PNG that a shape holds: it is decoded before the image is read."""
+
+
 def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> list[Part]:
     kind = shape.get("shape_type") or "polygon"  # the oldest files name no type
     points = _points(shape, where)
@@ -95,6 +100,10 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
     if not isinstance(shape.get("mask"), str) or not math.isfinite(x1 + y1):
         raise DataError(f"{where}: is a mask without its 'mask' and place; redraw or remove it", kind="bad-annotation")
     data = _unpacked(shape["mask"], f"{where}: its mask")
+    if math.prod(declared_size(data)) > MOST_OF_MASK:
+        raise DataError(
+            f"{where}: its mask has {math.prod(declared_size(data)):,} pixels, more than an image; redraw it", kind="bad-annotation"
+        )
     mask = decode_index(data, Path(f"{where}, its mask"), "save the file again with LabelMe") > 0
     height, width = mask.shape
     return [{"left": int(x1), "top": int(y1), "width": width, "height": height, "runs": runs_of(mask)}]

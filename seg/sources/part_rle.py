@@ -57,7 +57,11 @@ def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = 
 
 def pixels_of(part: dict[str, Any]) -> np.ndarray:
     """The mask (h, w) bool of a part with run lengths along the rows; ValueError where they do not fill it."""
-    height, width, runs = part["height"], part["width"], np.array(part["runs"], np.int64)
+    height, width = part["height"], part["width"]
+    try:
+        runs = np.array(part["runs"], np.int64)
+    except OverflowError:
+        raise ValueError("its mask has a run length that no image has") from None
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         raise ValueError(f"its mask has run lengths that add up to {runs.sum()}, expected {height} x {width} = {height * width} pixels")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
@@ -95,6 +99,8 @@ def _checked(points: object, name: str, fewest: int, height: int, width: int) ->
 
 def _crop(part: dict[str, Any], height: int, width: int) -> Rle:
     left, top = part["left"], part["top"]
+    if part["width"] > 2 * width or part["height"] > 2 * height:
+        raise ValueError(f"its mask has {part['width']}x{part['height']} pixels in an image of {width}x{height}; correct or remove it")
     inside = pixels_of(part)[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
     if not inside.size:
         inside, left, top = np.zeros((0, 0), bool), 0, 0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seg.core.errors import DiskFullError
-from seg.core.outputs import JsonList, replaced_files, whole_file, write_whole
+from seg.core.errors import DiskFullError, InputError
+from seg.core.outputs import JsonList, replaced_files, used_up, whole_file, write_whole
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=["disk", "quota", "limit"])
@@ -102,3 +102,22 @@ def test_a_list_is_written_member_by_member(tmp_path: Path, lines: bool, count: 
         members.close()
     assert (tmp_path / "list.json").read_bytes() == expected
     assert json.loads(expected) == [{"n": n} for n in range(count)]
+
+
+def test_a_full_disk_and_a_full_memory_are_one_line_wherever_they_are_met() -> None:
+    for error, said in (
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/a.png"),
+            r"^out/a\.png: cannot be written \(No space left on device\); free",
+        ),
+        (MemoryError("Unable to allocate 3 GiB"), r"^the memory is used up \(Unable to allocate 3 GiB\); close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "^the memory is used up"),
+    ):
+        with pytest.raises(InputError, match=said), used_up():
+            raise error
+        over = ValueError("as a library says")
+        over.__cause__ = error
+        with pytest.raises(InputError, match=said.partition(r" \(Unable")[0]), used_up():
+            raise over
+    with pytest.raises(RuntimeError, match="a bug"), used_up():
+        raise RuntimeError("a bug")

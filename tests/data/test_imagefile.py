@@ -1,6 +1,8 @@
 """Image files to arrays, against Pillow; files that are cut, empty or of the wrong kind are refused by name."""
 
+import os
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -436,3 +438,46 @@ def test_gray_values_are_indices_and_what_has_neither_is_refused() -> None:
     broken[60:80] = b"\0" * 20
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is damaged \(the checksum of its PLTE chunk is wrong\)"):
         decode_palette(bytes(broken), FILE)
+
+
+def png_of(height: int, width: int) -> bytes:
+    """A PNG that declares a size, and holds no pixel."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IEND", b"")
+
+
+def test_a_declared_size_is_looked_at_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg = (
+        b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08" + (60000).to_bytes(2) + (50000).to_bytes(2) + b"\x01\x01\x11\x00\xff\xda\xff\xd9"
+    )
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (300000, 1000000)}\n"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    tokens = b"\x93NUMPY\x01\x00" + (5).to_bytes(2, "little") + b"((((\n"
+    for data, said in (
+        (
+            png_of(30000, 30000),
+            r"has 30000x30000 pixels, more than the 536,870,912 .* set the environment variable SEG_MAX_PIXELS=900000000",
+        ),
+        (jpeg, "has 50000x60000 pixels"),
+        (npy, "is cut off before its end"),
+        (tokens, "is cut off before its end"),
+    ):
+        with pytest.raises(DataError, match=said):
+            decode_image(data, 3, Path("x"))
+    monkeypatch.setenv("SEG_MAX_PIXELS", "63")
+    small = encode_png(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="has 8x8 pixels, more than the 63"):
+        decode_image(small, 3, Path("x"))
+    monkeypatch.setenv("SEG_MAX_PIXELS", "64")
+    assert decode_image(small, 3, Path("x")).shape == (8, 8, 3)
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "i0.png")
+    (tmp_path / "i1.png").symlink_to("/dev/zero")
+    for name in ("i0.png", "i1.png"):
+        with pytest.raises(DataError, match=f"{name}: is no regular file"):
+            read_bytes(tmp_path / name)

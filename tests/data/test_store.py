@@ -265,3 +265,18 @@ def test_a_split_without_its_files_is_refused(folder: Path, tmp_path: Path) -> N
         read_entries(tmp_path)
     with pytest.raises(DataError, match=r"images/.*png: cannot be read \(No such file or directory\)"):
         read_sample(tmp_path, read_entries(folder / "train")[0], 3)
+
+
+@pytest.mark.parametrize("name", ["../../../x", "/etc/x", "a/../../x", "..\\x", "", "x" * 2000])
+def test_an_id_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    heads = "image_id,file,height,width,num_instances,sha256,phash,spacing\n"
+    for row in (f"{name},a.png,1,1,0,0,0,\n", f"a,{name},1,1,0,0,0,\n"):
+        (tmp_path / "manifest.csv").write_text(heads + row)
+        with pytest.raises(DataError, match=r"manifest\.csv: names the image .*, which is no place in this folder"):
+            read_entries(tmp_path)
+    (tmp_path / "manifest.csv").write_text(heads + "a/b..c,a/b.png,1,1,0,0,0,\n")
+    assert read_entries(tmp_path)[0].image_id == "a/b..c"
+    for row in ("a,a.png,many,1,0,0,0,\n", "a\n"):
+        (tmp_path / "manifest.csv").write_text(heads + row)
+        with pytest.raises(DataError, match=r"manifest\.csv: is damaged"):
+            read_entries(tmp_path)

@@ -21,7 +21,9 @@ from seg.data.store import read_annotations
 from seg.prepare.assignment import Division
 from seg.prepare.run import prepare
 from seg.sources.coco import Coco
+from seg.sources.coco_file import Annotation, parts_of_segmentation
 from seg.sources.images import ImageReader
+from seg.sources.part_rle import rle_of
 from seg.sources.settings import Split
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0)), ClassInfo("owl", (0, 0, 250))]
@@ -551,3 +553,18 @@ def test_invalid_annotations_are_skipped_where_the_settings_say_so(tmp_path: Pat
     assert all(f.what.endswith("it is left out, as data.source.invalid=skip says") for f in found)
     with pytest.raises(ConfigError, match=r"data.source.invalid=pass: "):
         coco(root, invalid="pass")
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [{"line": [1, 2, 30, 4], "width": 1e9}],
+        {"runs": [0, 10_000_000_000], "left": 0, "top": 0, "width": 100_000, "height": 100_000},
+        {"starts": [0], "lengths": [10**12], "order": "rows"},
+        [{"rings": [[0, 0, 9, 0, 9, 9]]}],
+        [{}],
+    ],
+)
+def test_the_forms_that_seg_draws_are_not_a_files_to_use(segmentation: Any) -> None:
+    with pytest.raises(ValueError, match="its RLE has the size None"):
+        rle_of(parts_of_segmentation(Annotation(1, 1, False, segmentation)), 100, 100)

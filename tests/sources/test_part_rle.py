@@ -150,3 +150,14 @@ def test_parts_of_every_form_make_one_mask() -> None:
 def test_what_is_no_segmentation_is_refused(segmentation: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         rle_of(segmentation, HEIGHT, WIDTH)
+
+
+def test_a_mask_is_bounded_by_its_image_before_it_is_drawn() -> None:
+    for part in (
+        {"left": 0, "top": 0, "width": 100_000, "height": 100_000, "runs": [0, 10_000_000_000]},
+        {"left": 0, "top": 0, "width": 100_000, "height": 1, "runs": [0, 100_000]},
+    ):
+        with pytest.raises(ValueError, match="in an image of 20x10"):
+            rle_of([part], 10, 20)
+    with pytest.raises(ValueError, match="a run length that no image has"):
+        rle_of([{"left": 0, "top": 0, "width": 2, "height": 2, "runs": [0, 10**400]}], 10, 20)

@@ -22,6 +22,7 @@ from seg.data.store import read_info
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, save
 from seg.predict.api import Predictor
+from seg.predict.network import CheckpointNetwork
 from seg.predict.write.writers import id_map
 from seg.stages import evaluate
 
@@ -270,3 +271,36 @@ def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, mo
         model.predict(images[0][..., 0])
     with pytest.raises(ConfigError, match=r"unknown key predict.batch_sice"):
         seg.load(semantic, batch_sice=2)
+
+
+def test_an_image_too_large_for_the_memory_is_told_and_the_others_go_on(
+    semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, side in (("a", 40), ("b", 41), ("c", 40), ("d", 40)):
+        Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(tmp_path / f"{name}.png")
+    network = CheckpointNetwork.predict
+
+    def small(self: CheckpointNetwork, images: torch.Tensor) -> list[Prediction]:
+        if images.shape[-1] == 41 or len(images) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return network(self, images)
+
+    monkeypatch.setattr(CheckpointNetwork, "predict", small)
+    with pytest.raises(DataError, match="1 of 4 images could not be predicted"):
+        typed("predict", tmp_path, [str(semantic), str(tmp_path), "--out", str(tmp_path / "out"), *QUIET])
+    assert sorted(p.name for p in (tmp_path / "out/classes").iterdir()) == ["a.png", "c.png", "d.png"]
+    assert "b.png: the memory does not suffice for this image; set predict.tile" in capsys.readouterr().err
+
+
+def test_outputs_never_replace_what_is_predicted(semantic: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "in/a.png")
+    before = (tmp_path / "in/a.png").read_bytes()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"--out .*file: is a file; name a folder"):
+        typed("predict", tmp_path, [str(semantic), str(tmp_path / "in"), "--out", str(tmp_path / "file"), *QUIET])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/classes").symlink_to(tmp_path / "in")
+    with pytest.raises(DataError, match=r"one of the images to predict, which it would replace"):
+        typed("predict", tmp_path, [str(semantic), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--force", *QUIET])
+    assert (tmp_path / "in/a.png").read_bytes() == before

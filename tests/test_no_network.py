@@ -1,0 +1,60 @@
+"""No command speaks to the network unless it was asked to: a process in which every connection and every look-up of a host fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from untrained import ROOT, untrained
+
+GUARD = """
+import os, sys
+def guard(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        if not (event == "socket.connect" and isinstance(arguments[1], (str, bytes))):  # a socket of this machine has a path
+            print("NETWORK", event, arguments[1:], file=sys.stderr, flush=True)
+            os._exit(77)
+sys.addaudithook(guard)
+from seg.cli import main
+sys.argv = ["seg", *sys.argv[1:]]
+main()
+"""
+
+
+def guarded(folder: Path, *words: str) -> None:
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "CI", "GITHUB_ACTIONS")} | {"HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", GUARD, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not [p for p in home.rglob("*") if "telemetry" in p.as_posix().lower() or "openvino" in p.as_posix().lower()]
+
+
+def test_the_guard_sees_a_connection() -> None:
+    code = GUARD.partition("from seg")[0] + "import socket; socket.create_connection(('127.0.0.1', 9))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 77
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "torch_export", "openvino"])
+def test_export_and_predict_speak_to_nobody(tmp_path: Path, form: str) -> None:
+    import cv2
+    import numpy as np
+
+    untrained(tmp_path / "best.ckpt", "model.network.encoder_name=tu-test_resnet")
+    suffix = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}[form]
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 90, np.uint8))
+    guarded(tmp_path, "export", "best.ckpt", f"format={form}", "paths.prepare=none")
+    guarded(tmp_path, "predict", f"best{suffix}", "a.png", "--out", "of_export")
+    guarded(tmp_path, "predict", "best.ckpt", "a.png", "--out", "of_checkpoint")
+    assert (tmp_path / "of_export/classes/a.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_stages_speak_to_nobody(tmp_path: Path) -> None:
+    small = ["data.source.num_images=12", "data.source.size=48", "runtime.workers=0", "runtime.progress=none"]
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    guarded(tmp_path, "prepare", *small)
+    guarded(tmp_path, "train", *small, "trainer.max_epochs=1", "hydra.run.dir=artifacts/train", "model.network.encoder_name=tu-test_resnet")
+    guarded(tmp_path, "evaluate", *small, "evaluate.bootstrap.resamples=0", "paths.train=artifacts/train")
