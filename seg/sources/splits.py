@@ -38,7 +38,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
     assigned: dict[str, str] = {}
     for split, path in lists.items():
         try:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
         except OSError:
             raise DataError(f"{path}: there is no such list; set data.split.lists.{split}", kind="missing-file") from None
         for number, line in enumerate(lines, start=1):

@@ -38,12 +38,12 @@ def run(project: Path, given: Arguments) -> None:
     guess, others = _chosen(formats_of(listing), given.format, given.folder)
     channels, data_range = image_facts(listing, guess)
     text = as_yaml(guess, conf / "data" / f"{guess.option}.yaml", name, _root(project, given.folder), channels, data_range)
-    before = path.read_text() if path.exists() else None
-    path.write_text(text)
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    path.write_text(text, encoding="utf-8")
     try:
         checked(compose(conf, [f"data={name}"])[0])
     except BaseException:
-        path.unlink() if before is None else path.write_text(before)
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
         raise
     print(f"{given.folder}: taken for {guess.option}")
     for why in guess.why:
