@@ -3,10 +3,12 @@
 A user's mistake ends in one line on stderr and exit code 1 (2 for a command line that the command cannot take).
 """
 
+import io
 import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from seg.commands.help import help_of, overview
 from seg.commands.parser import Parsed, parse, values_of
 from seg.commands.table import COMMANDS, Command
-from seg.core.environment import conf_folder, in_first_process, prepare_environment, processes_started
+from seg.core.environment import conf_folder, in_first_process, prepare_command, prepare_environment, processes_started
 from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
 from seg.core.outputs import used_up
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """The console script."""
     prepare_environment()
+    prepare_command()
     try:
         with used_up():
             start(sys.argv[1:])
@@ -137,7 +140,13 @@ def run_stage(command: Command, parsed: Parsed) -> None:
         named += ["hydra/job_logging=stdout", "hydra.output_subdir=null"]
         named += [] if any(a.startswith("hydra.run.dir=") for a in overrides) else ["hydra.run.dir=."]
     sys.argv = ["seg", *parsed.typed, *overrides, *named]  # Hydra takes no option between overrides
-    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
+    printed = io.StringIO() if parsed.help or {"cfg", "info", "hydra_help"} & parsed.options.keys() else None
+    try:
+        with redirect_stdout(printed or sys.stdout):  # Hydra makes a traceback of a pipe that was closed
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(task)()
+    finally:
+        if printed:
+            print(printed.getvalue(), end="", flush=True)
 
 
 def _run(command: str, config: "DictConfig") -> float | None:

@@ -87,7 +87,7 @@ def installed() -> list[str]:
 
 def is_current(path: Path) -> bool:
     """Whether a file is of the installed versions."""
-    return path.is_file() and path.read_text().partition("\n")[0] == _versions()
+    return path.is_file() and path.read_text(encoding="utf-8").partition("\n")[0] == _versions()
 
 
 def _versions() -> str:
@@ -98,7 +98,7 @@ def read(path: Path) -> dict[str, Description]:
     """The descriptions in a file, by name; none where there is no file."""
     if not path.is_file():
         return {}
-    rows = csv.DictReader(path.read_text().splitlines()[1:])
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:])
     return {
         row["name"]: Description(
             row["name"], int(row["parameters"]) if row["parameters"] else None, tuple(map(int, row["strides"].split())), row["remark"]
@@ -109,7 +109,7 @@ def read(path: Path) -> dict[str, Description]:
 
 def write(path: Path, descriptions: Iterable[Description]) -> None:
     """The file that `read` reads."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         file.write(_versions() + "\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["name", "parameters", "strides", "remark"])

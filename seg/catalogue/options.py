@@ -71,7 +71,7 @@ def settings_of(path: Path) -> str:
 
 def source_of(path: Path) -> str:
     """The first comment of a file, which says what the option is and where it comes from."""
-    first = path.read_text().partition("\n")[0]
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 

@@ -29,7 +29,7 @@ def own_version() -> str:
 def tracks_code(project: Path) -> bool:
     """Whether the stages of the project's dvc.yaml depend on digests of the package's code."""
     try:
-        stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+        stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return False
     named = (str(key) for stage in stages.values() if isinstance(stage, dict) for key in stage.get("params") or ())
@@ -38,7 +38,7 @@ def tracks_code(project: Path) -> bool:
 
 def folders_of_code() -> dict[str, list[str]]:
     """The files and folders of code that each stage depends on, as paths below the package."""
-    stages = yaml.safe_load((template() / "dvc.yaml").read_text())["stages"]
+    stages = yaml.safe_load((template() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return {name: [d.removeprefix("seg/") for d in stage["deps"] if d.startswith("seg/")] for name, stage in stages.items()}
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from seg.core.errors import ConfigError
@@ -50,17 +51,40 @@ def num_cores() -> int:
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
+def prepare_command() -> None:
+    """Take back what a command cannot use: places among processes that are no numbers, and the backend of somebody's notebook, as
+    matplotlib fails where that is not installed; no command shows a window."""
+    for name in (*RANKS, "GROUP_RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+        value = os.environ.get(name)
+        if value is not None and not (value if name == "TORCHELASTIC_RUN_ID" else value.strip().isdigit()):
+            del os.environ[name]
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for what the terminal's encoding has no letter
+
+
+def in_slurm_step() -> bool:
+    """Whether SLURM's srun started this process, which a job's allocation does not say; a shell's tasks nobody started."""
+    return bool(os.environ.get("SLURM_STEP_ID")) and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
 def in_first_process() -> bool:
     """Whether this is rank 0 of a training, or the only process there is."""
-    return not any(int(os.environ.get(variable, 0)) for variable in RANKS)
+    return not any(_number(name, 0) for name in RANKS if name != "SLURM_PROCID" or in_slurm_step())
 
 
 def processes_started() -> int:
     """Processes that torchrun or SLURM's srun started to train together, this one among them; 1 where neither did."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    alone = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # as Lightning sees it: a shell, whose tasks nobody started
-    return 1 if alone else int(os.environ.get("SLURM_NTASKS", 1))
+    if os.environ.get("TORCHELASTIC_RUN_ID"):
+        return _number("WORLD_SIZE", 1)
+    return _number("SLURM_STEP_NUM_TASKS", _number("SLURM_NTASKS", 1)) if in_slurm_step() else 1
+
+
+def _number(name: str, otherwise: int) -> int:
+    """Of an environment variable; `otherwise` where it is missing or no number."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isdigit() else otherwise
 
 
 def conf_folder(project: Path) -> Path:

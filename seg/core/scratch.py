@@ -61,7 +61,7 @@ class Scratch:
         self.folder.mkdir(parents=True, exist_ok=True)
         patience = time.monotonic() + WAIT
         while True:
-            lock = open(self.lock_path, "w")
+            lock = open(self.lock_path, "w", encoding="utf-8")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

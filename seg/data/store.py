@@ -106,7 +106,7 @@ def read_info(folder: Path) -> DatasetInfo:
     """dataset.json; DataError where the folder is no prepared data set of this version."""
     path = folder / "dataset.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise DataError(f"{path}: there is no prepared data set; run `dvc repro` or `seg prepare`, or set paths.prepare") from None
     except ValueError as error:
@@ -121,7 +121,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     """The manifest of a split's folder."""
     path = folder / "manifest.csv"
     try:
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             entries = [
                 ManifestEntry(
                     r["image_id"],
@@ -172,7 +172,7 @@ def read_annotations(folder: Path) -> dict[str, list[dict[str, Any]]]:
     path = folder / "instances.json"
     if not path.is_file():
         return {}
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     names = {image["id"]: image["file_name"] for image in content["images"]}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
     for annotation in content["annotations"]:

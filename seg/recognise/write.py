@@ -19,7 +19,7 @@ def as_yaml(guess: Guess, pattern: Path, name: str, root: str, channels: int, da
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
-    content: CommentedMap = yaml.load(pattern.read_text())
+    content: CommentedMap = yaml.load(pattern.read_text(encoding="utf-8"))
     content["name"], content["root"], content["channels"] = name, _flow(root), channels
     if "obtain" in content:
         content["obtain"] = None

@@ -92,7 +92,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """A row an epoch, NaN where blank; none without the file."""
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return [{key: float(text) if text else math.nan for key, text in row.items()} for row in csv.DictReader(file)]
 
 

@@ -58,7 +58,7 @@ def link_input(project: Path, name: Path, target: Path | None) -> None:
         target = project / NONE
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            target.write_text(NOTE)
+            target.write_text(NOTE, encoding="utf-8")
     inside = target.resolve().is_relative_to(project.resolve())
     text = os.path.relpath(target, link.parent) if inside else str(target.resolve())
     if link.is_symlink() and os.readlink(link) == text:

@@ -66,13 +66,13 @@ def run(cfg: Settings, out: Path) -> None:
     shown = {index: read(index) for index in spread(len(entries), cfg.augment.preview.images)}
     check_policy(policy, list(shown.values()), cfg.augment.preview.draws, cfg.seed)
     with replaced_folder(out, OUTPUTS) as partial:
-        (partial / "policy.json").write_text(policy.to_json())
+        (partial / "policy.json").write_text(policy.to_json(), encoding="utf-8")
         numbers = range(cfg.augment.preview.draws)
         rows = [[stored, *(draw(i, cfg.seed + 1000 * row + n) for n in numbers)] for row, (i, stored) in enumerate(shown.items())]
         save_preview(partial / "preview.png", rows, info.classes)
         copies = store_copies(partial / "train", draw, entries, cfg, info.classes, with_instances) if cfg.augment.copies else []
         summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(copies), "digest": digest(info, policy, copies)}
-        (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n")
+        (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     count = len(cfg.augment.transforms)
     print(f"policy {cfg.augment.name}: {count} transforms, {len(copies)} copies; look at {os.path.relpath(out / 'preview.png')}")
 

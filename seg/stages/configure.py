@@ -67,7 +67,7 @@ def run(project: Path, given: Arguments) -> None:
     link_input(project, RAW, root)
     link_input(project, WEIGHTS, weights)
     say_upgrade(old, new)
-    if new != old or not path.exists() or not path.read_text().startswith(HEADER):
+    if new != old or not path.exists() or not path.read_text(encoding="utf-8").startswith(HEADER):
         for line in differences(_without_code(old) if old else None, _without_code(new)):
             print(f"params.yaml: {line}")
         write(path, new)
@@ -97,7 +97,7 @@ def checksum(params: Params) -> str:
 
 def refuse_edited(path: Path, params: Params) -> None:
     """Raise ConfigError where params.yaml is not as `configure` wrote it."""
-    line = path.read_text().partition("\n")[0]
+    line = path.read_text(encoding="utf-8").partition("\n")[0]
     if not line.startswith(HEADER):
         raise ConfigError(
             f"{path.name} was not written by `seg configure`: an experiment that failed leaves it so. Repeat the experiment, or go back "
@@ -191,7 +191,7 @@ def _same(a: Params, b: Params) -> bool:
 
 def _committed(project: Path) -> Params | None:
     """params.yaml as git has it; DVC has overwritten the one in the folder."""
-    shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], cwd=project, capture_output=True, text=True)
+    shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], cwd=project, capture_output=True, text=True, encoding="utf-8")
     content = OmegaConf.to_container(OmegaConf.create(shown.stdout)) if shown.returncode == 0 else None
     return content if isinstance(content, dict) else None  # type: ignore[return-value]
 

@@ -71,7 +71,7 @@ def run(project: Path, given: Arguments) -> None:
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
     text = builder.text(chosen.guess)
     with _taken_back(path):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         checked(compose(conf, [f"data={name}"])[0])
     _tell(project, given.folder, path, chosen, [trial for trial in trials if trial.guess.option != chosen.guess.option and not trial.error])
     known = {file for guess in guesses for file in guess.labels | guess.beside}
@@ -112,11 +112,11 @@ def _none(folder: Path, why: str, wanted: Wanted, guesses: list[Guess]) -> Input
 @contextmanager
 def _taken_back(path: Path) -> Iterator[None]:
     """Where it fails, what stood in a file before is there again, or nothing, if there was none."""
-    before = path.read_text() if path.exists() else None
+    before = path.read_text(encoding="utf-8") if path.exists() else None
     try:
         yield
     except BaseException:
-        path.unlink() if before is None else path.write_text(before)
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
         raise
 
 

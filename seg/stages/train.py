@@ -132,7 +132,7 @@ def read_augmented(cfg: TrainingSettings, data: SegmentationData) -> dict[str, A
     """The summary that `augment` wrote; DataError where it is missing, or was made of another data set."""
     path = Path(cfg.paths.augment) / "augmented.json"
     try:
-        summary: dict[str, Any] = json.loads(path.read_text())
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
     if summary["prepared"] != data.info.digest:
@@ -144,7 +144,7 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
     """The prepared data with the augmentation that `augment` compiled."""
     augmented = Path(cfg.paths.augment)
     try:
-        policy = load_policy((augmented / "policy.json").read_text())
+        policy = load_policy((augmented / "policy.json").read_text(encoding="utf-8"))
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
     copies, images = augmented / "train", images_per_device(cfg.trainer, 1)

@@ -94,7 +94,7 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
     A category's id there is its class's index; `background`, of which no instance is, is not listed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "manifest.csv", "w", newline="") as file:
+    with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as file:
         own = [{name: getattr(s.entry, name) for name in OWN_COLUMNS} for s in stored]
         more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in OWN_COLUMNS)
         writer = csv.DictWriter(file, [*OWN_COLUMNS, *more], lineterminator="\n", extrasaction="ignore")
@@ -149,7 +149,8 @@ def write_info(
         statistics=summarise(gathered["train"], classes),
         settings=dict(settings or {}),
     )
-    (folder / "dataset.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}, indent=1) + "\n")
+    content = {"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}
+    (folder / "dataset.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return info
 
 

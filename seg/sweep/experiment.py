@@ -26,7 +26,7 @@ def is_ours(path: Path) -> bool:
     """Whether a file may be replaced: it is not there, or is as a sweep has written it."""
     if not path.exists():
         return True
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return len(lines) > 1 and lines[1] == MARK + _check(lines)
 
 
@@ -45,11 +45,11 @@ def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: st
         lines += yaml.safe_dump({key: value}, sort_keys=False, width=1000, default_flow_style=inline).splitlines()
     lines[1] = MARK + _check(lines)
     text = "\n".join(lines) + "\n"
-    before = path.read_text() if path.exists() else None
+    before = path.read_text(encoding="utf-8") if path.exists() else None
     if text != before:
         write_whole(path, text)
     if not _gives(conf, study, overrides):
-        path.unlink() if before is None else path.write_text(before)
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
         raise ConfigError(f"{path}: cannot say what {' '.join(overrides)} give; take these overrides themselves")
     return True
 

@@ -118,7 +118,7 @@ class Trials:
     def value_of(self, folder: Path) -> float | None:
         """The best validation figure of a training that has ended; None where it has not, or has none."""
         try:
-            with open(folder / HISTORY, newline="") as file:
+            with open(folder / HISTORY, encoding="utf-8", newline="") as file:
                 values = [float(row[self.monitor]) for row in csv.DictReader(file) if row.get(self.monitor)]
         except FileNotFoundError:
             return None
@@ -141,7 +141,7 @@ class Trials:
         """A trial's lock, unless another process has it."""
         folder = self.trial_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "w")  # noqa: SIM115 - it is held as long as the trial
+        file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 - it is held as long as the trial
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -152,7 +152,7 @@ class Trials:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While no other process takes a trial of this study."""
-        with open(self.folder / "lock", "w") as file:
+        with open(self.folder / "lock", "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

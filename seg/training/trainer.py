@@ -8,11 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from seg.core.environment import processes_started
+from seg.core.environment import in_slurm_step, processes_started
 from seg.core.errors import ConfigError
 from seg.models.finetune import thaws
 from seg.training.ranks.strategies import Replicated, Sharded, ShardedPrecision
@@ -29,7 +29,8 @@ def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path
         plugins.append(ShardedPrecision(precision, device.type))
     try:
         if SLURMEnvironment.detect() and not torch.distributed.is_torchelastic_launched():
-            plugins.append(SLURMEnvironment(auto_requeue=False))  # a requeued job goes on from last.ckpt, as any other
+            # a requeued job goes on from last.ckpt, as any other; without srun there is an allocation, and nobody started its tasks
+            plugins.append(SLURMEnvironment(auto_requeue=False) if in_slurm_step() else LightningEnvironment())
         trainer = pl.Trainer(
             accelerator=cfg.trainer.accelerator,
             devices=cfg.trainer.devices,

@@ -1,5 +1,6 @@
 """What is set in the environment before torch is imported, and that a user's own settings win."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from seg.core.environment import SPIN_COUNT, num_cores, prepare_environment
+from seg.core.environment import SPIN_COUNT, in_first_process, num_cores, prepare_command, prepare_environment, processes_started
 
 NAMES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENCV_LOG_LEVEL", "NO_ALBUMENTATIONS_UPDATE")
 
@@ -86,3 +87,45 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert num_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "first", "started"),
+    [
+        ({"RANK": "", "WORLD_SIZE": "", "TORCHELASTIC_RUN_ID": ""}, True, 1),
+        ({"RANK": "captain", "LOCAL_RANK": " "}, True, 1),
+        ({"LOCAL_RANK": "1"}, False, 1),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, True, 1),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3"}, True, 1),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_STEP_ID": "0"}, False, 8),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0"}, True, 2),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "bash"}, True, 1),
+        ({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1"}, False, 2),
+    ],
+    ids=str,
+)
+def test_who_started_this_process(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool, started: int) -> None:
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (in_first_process(), processes_started()) == (first, started)
+
+
+def test_a_command_takes_back_what_it_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"RANK": "", "WORLD_SIZE": "x", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "", "MPLBACKEND": "module://nowhere.inline"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    prepare_command()
+    assert {name: os.environ.get(name) for name in given} == dict.fromkeys(given) | {"LOCAL_RANK": "1", "MPLBACKEND": "agg"}
+
+
+def test_text_files_are_utf_8_in_every_locale() -> None:
+    """Each open, read_text and write_text says so, or is of bytes."""
+    for path in (ROOT / "seg").rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+            name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            if name in ("read_text", "write_text") or (name == "open" and isinstance(call.func, ast.Name)):
+                modes = [a.value for a in call.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+                named = any(k.arg == "encoding" for k in call.keywords)
+                assert named or (name == "open" and "b" in "".join(modes)), f"{path}:{call.lineno}"

@@ -36,6 +36,8 @@ def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, rank
 def test_ranks_that_are_bound_to_cores_of_their_own_have_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "num_cores", lambda: 6)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
+    assert auto_workers(RankPlacement(local_ranks=8, on_gpu=True)) == 1, "an allocation, whose tasks nobody started"
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
     assert auto_workers(RankPlacement(local_ranks=8, on_gpu=True)) == 5
 
 

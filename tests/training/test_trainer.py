@@ -65,7 +65,20 @@ def test_our_launcher_starts_the_ranks(make_config: MakeConfig, tmp_path, option
     assert isinstance(trainer.strategy.launcher, Launcher)
 
 
-@pytest.mark.parametrize("launcher", [{"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}, {"SLURM_NTASKS": "2"}], ids=["torchrun", "srun"])
+@pytest.mark.parametrize(("tasks", "options", "world"), [(2, ("trainer=ddp", "trainer.devices=2"), 2), (8, (), 1)], ids=str)
+def test_an_allocation_whose_tasks_nobody_started_changes_nothing(
+    make_config: MakeConfig, tmp_path, monkeypatch: pytest.MonkeyPatch, tasks: int, options: tuple[str, ...], world: int
+) -> None:
+    for name, value in {"JOB_ID": 1, "NTASKS": tasks, "NTASKS_PER_NODE": tasks, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = build_trainer(make_config(*options, "trainer.accelerator=cpu"), [], tmp_path, CPU, "32-true")
+    assert trainer.world_size == world
+    assert isinstance(trainer.strategy.launcher, Launcher) == (world > 1)
+
+
+@pytest.mark.parametrize(
+    "launcher", [{"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}, {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}], ids=["torchrun", "srun"]
+)
 def test_one_device_in_each_of_two_processes_is_a_mistake(
     make_config: MakeConfig, tmp_path, monkeypatch: pytest.MonkeyPatch, launcher: dict[str, str]
 ) -> None:

@@ -47,7 +47,7 @@ def save_bad_batch(
             names = {i: c.name for i, c in enumerate(classes)} | {255: "ignored"}
             row["pixels"] = {names.get(i, str(i)): int(counts[i]) for i in np.flatnonzero(counts).tolist()}
             rows.append(row | {"instances": len(batch.categories[n])})
-        (partial / "batch.json").write_text(json.dumps(facts | {"images": rows}, indent=1) + "\n")
+        (partial / "batch.json").write_text(json.dumps(facts | {"images": rows}, indent=1) + "\n", encoding="utf-8")
         save(partial / WEIGHTS, weights)
 
 

@@ -87,14 +87,14 @@ class Log(Callback):
     def _run(self, step: int) -> RunLog:
         """The run of the training that was interrupted, or a new one."""
         path, option = self.scratch / "log.json", self.cfg.logger.name
-        held = json.loads(path.read_text()) if path.exists() else {}
+        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if step and option in held:
             return RunLog(held["run"], held[option], step)
         return RunLog(f"{self.cfg.model.name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{self.scratch.name[:6]}", None, step)
 
     def _remember(self, run: str, identity: str) -> None:
         path = self.scratch / "log.json"
-        path.write_text(json.dumps({"run": run, self.cfg.logger.name: identity}))
+        path.write_text(json.dumps({"run": run, self.cfg.logger.name: identity}), encoding="utf-8")
 
     def _hyperparameters(self) -> dict[str, Any]:
         values = leaves(self.cfg.dump())
