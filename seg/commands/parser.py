@@ -89,7 +89,7 @@ def values_of(command: Command, parsed: Parsed) -> dict[str, Any]:
 def _apart(command: Command, words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Overrides, and the words that are none. Where a command takes nothing else, every word is meant as an override."""
     if command.overrides:
-        overrides = [word for word in words if not command.positionals or ("=" in word and not Path(word).exists())]
+        overrides = [word for word in words if not command.positionals or _is_override(word)]
         return overrides, [word for word in words if word not in overrides]
     for word in words:
         key, equals, value = word.partition("=")
@@ -97,6 +97,12 @@ def _apart(command: Command, words: Sequence[str]) -> tuple[list[str], list[str]
         if equals and option and not Path(word).exists():
             raise wrong(command, f"{word}: options are written with dashes, as in --{key}{f' {value}' if option.value else ''}")
     return [], list(words)
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word is KEY=VALUE, and neither a file's name nor a pattern of names, which may hold = too."""
+    key = word.partition("=")[0]
+    return "=" in word and not Path(word).exists() and not set(key) & set("/\\*?[ ")
 
 
 def _positionals(command: Command, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _fetch(name: str, project: Path, folder: Path) -> None:
     """Copy the evaluation of a revision into a folder."""
     from dvc.fs import DVCFileSystem
 
-    files = DVCFileSystem(url=str(project), rev=_resolved(name, project))
+    files = DVCFileSystem(url=str(project), rev=_resolved(name, project), subrepos=True)
     if not files.exists(f"{EVALUATION}/{RECORD}"):
         raise DataError(f"{name}: this revision keeps no {EVALUATION}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
     try:

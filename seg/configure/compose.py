@@ -14,7 +14,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
@@ -92,13 +94,20 @@ def _parse(overrides: list[str], groups: Mapping[str, Collection[str]]) -> list[
             raise ConfigError(f"{text!r} is not an override: write key=value{hint}")
         try:
             parsed += parser.parse_overrides([text])
-        except HydraException as error:
-            why = _one_line(error).partition(" See https")[0]
-            raise ConfigError(
-                f"{text}: cannot be read as key=value ({why}); write no spaces around the first =, and put a value with one of =,:()[]{{}} "
-                "into quotes within the shell's, as in 'key=\"a=b\"'"
-            ) from None
+        except HydraException:
+            raise ConfigError(_unreadable(text)) from None
     return parsed
+
+
+def _unreadable(text: str) -> str:
+    """What to say of an override that Hydra's grammar does not take."""
+    key, _, value = text.partition("=")
+    if not key or key != key.strip() or value != value.strip():
+        return f"{text}: cannot be read as key=value; write no spaces around the first ="
+    if '"' in value or "'" in value:
+        return f"{key}: its value {value} cannot be read; close each quote, and enclose one that belongs to the value in the other kind"
+    meaning = "a character with a meaning of its own, one of =~^,:()[]{}"
+    return f"{key}: its value {value} holds {meaning}; put it into quotes: '{key}=\"{value}\"'"
 
 
 def _values(override: Override) -> list[str]:
@@ -116,6 +125,8 @@ def _composed(conf: Path, overrides: list[str]) -> DictConfig:
             return hydra_compose("config", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(yaml_said(error, sorted(conf.rglob("*.yaml")))) from None
 
 
 @contextmanager

@@ -11,7 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+<<<<<<< HEAD
 from seg.configure.template import conf_of
+=======
+from seg.configure.yaml_error import yaml_said
+>>>>>>> refs/heads/flow
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
@@ -69,7 +73,7 @@ def _load(path: Path) -> DictConfig:
     try:
         content = OmegaConf.load(path)
     except Exception as error:  # YAML's scanner, OmegaConf, and the file system each have errors of their own
-        raise ConfigError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())[:300]})") from None
+        raise ConfigError(f"{path}: cannot be read as YAML ({yaml_said(error, [path])})") from None
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{path}: expected keys and values")
     return content

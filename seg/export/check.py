@@ -91,6 +91,8 @@ class Instances:
         self.unmatched += len(free)
 
     def line(self) -> str:
+        if not self.instances:
+            return "nothing was compared, as neither side found an instance; name images of yours that show some: images=FOLDER"
         return (
             f"{self.unmatched:,} of {self.instances:,} instances have none like it on the other side; the others' scores differ by "
             f"{self.score:.1e} at most, their boxes by {self.box:.1e} pixels"

@@ -13,10 +13,7 @@ from seg.core.errors import ConfigError, DataError
 from seg.models.encoder_stages import find_encoder
 from seg.models.tensor_file import read_tensors
 
-WRAPPERS = ("", "module.", "model.", "network.", "model.network.")
-PARTS = ("", "encoder.", "backbone.", "backbone.encoder.", "backbone.body.")
-"""What may stand before a tensor's name in a file: what saved it called the network, and its encoder."""
-
+DEEPEST = 5  # modules around a network, or around its encoder, at most
 LISTED = 6  # names in a line of a summary, at most
 
 
@@ -74,7 +71,7 @@ def read_weights(path: Path) -> WeightsFile:
     except DataError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"model.weights={path}: expected a file of tensors alone, as torch.save writes a state dict ({reason})") from None
-    tensors = _tensors(content)
+    tensors = {name.replace("_orig_mod.", ""): tensor for name, tensor in _tensors(content).items()}  # of torch.compile, at any depth
     if not (isinstance(content, dict) and "format" in content and {"mean", "std"} <= tensors.keys()):
         return WeightsFile(path, tensors, None, None)
     mean, std = (tensors[name].flatten().tolist() for name in ("mean", "std"))
@@ -93,7 +90,7 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
     named: dict[str, str] = {}
     encoder = find_encoder(network)
     for place in ("", f"{encoder[0]}.") if encoder else ("",):
-        for before in dict.fromkeys(wrapper + part for wrapper in WRAPPERS for part in PARTS):
+        for before in _prefixes(file.tensors):
             found = {place + name.removeprefix(before): name for name in file.tensors if name.startswith(before)}
             fitting = {n: f for n, f in found.items() if n in own and _fits(file.tensors[f], own[n], n == first)}
             if len(fitting) > len(best):
@@ -119,6 +116,13 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
         adapted=changed,
         reshaped=reshaped,
     )
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """What may stand before a tensor's name in a file, the shortest first: what saved it called the network and its encoder something."""
+    parts = (name.split(".") for name in names)
+    found = {".".join(own[:depth]) + "." for own in parts for depth in range(1, min(len(own), DEEPEST + 1))}
+    return ["", *sorted(found, key=lambda before: (before.count("."), before))]
 
 
 def _fits(given: Tensor, own: Tensor, first: bool) -> bool:

@@ -21,7 +21,7 @@ def find_root(project: Path, given: str | None, obtain: str | None) -> Path | No
     """
     if given is None:
         return None
-    root = project / given
+    root = project / Path(given).expanduser()
     absolute = Path(os.path.abspath(root))
     if Path(os.path.abspath(project / RAW)).is_relative_to(absolute):
         raise DataError(f"data.root={given}: {RAW} is kept for a link to the data set; keep it in another folder, such as data/mine")
@@ -40,7 +40,7 @@ def local_weights(project: Path, name: str | None) -> Path | None:
     """The local file that `model.weights` names, or None for a hub's name or none; ConfigError where it is missing."""
     if name is None or not ("/" in name or name.endswith(WEIGHT_SUFFIXES)):
         return None
-    path = project / name
+    path = project / Path(name).expanduser()
     if not path.is_file():
         raise ConfigError(f"model.weights={name}: there is no such file; give a file of weights, a hub's name, or null")
     return path

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from seg.configure.code import SECTION, digests, tracks_code
 from seg.configure.compose import compose, literal
 from seg.configure.config import Config, check_signatures, checked
+from seg.configure.yaml_error import yaml_said
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, UsageError
 from seg.core.outputs import write_whole
@@ -25,6 +26,7 @@ from seg.settings.section import Params, leaves
 
 PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"
+RESTORE = "go back (git checkout HEAD -- params.yaml), or delete the file to start from conf/"
 HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
 OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
 
@@ -79,9 +81,14 @@ def read(path: Path) -> Params:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:
-        raise ConfigError(f"{path}: is not readable as YAML ({' '.join(str(error).split())}); git checkout {path.name}") from None
+        if any(line.startswith("<<<<<<< ") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()):
+            raise ConfigError(
+                f"{path}: holds both sides of a merge; take one with `git checkout --ours {path.name}` (or --theirs), then `seg configure "
+                f"OVERRIDES` with what shall hold, and `git add {path.name}`"
+            ) from None
+        raise ConfigError(f"{yaml_said(error, [path])}; {RESTORE}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values; git checkout {path.name}, or delete it to start from conf/")
+        raise ConfigError(f"{path}: expected keys and values; {RESTORE}")
     return content  # type: ignore[return-value]
 
 
@@ -100,13 +107,12 @@ def refuse_edited(path: Path, params: Params) -> None:
     line = path.read_text(encoding="utf-8").partition("\n")[0]
     if not line.startswith(HEADER):
         raise ConfigError(
-            f"{path.name} was not written by `seg configure`: an experiment that failed leaves it so. Repeat the experiment, or go back "
-            f"(git checkout {path.name}), or delete the file to start from conf/"
+            f"{path.name} was not written by `seg configure`: an experiment that failed leaves it so. Repeat the experiment, or {RESTORE}"
         )
     if line != HEADER + checksum(params):
         raise ConfigError(
             f"{path.name} was edited by hand, where the edit would be lost. Put the change into conf/, or into the list `overrides` "
-            f"of {path.name}, and restore the rest (git checkout {path.name}), or delete the file to start from conf/"
+            f"of {path.name}, and restore the rest (git checkout HEAD -- {path.name}), or delete the file to start from conf/"
         )
 
 

@@ -20,9 +20,9 @@ def test_order_does_not_matter() -> None:
 
 def test_a_file_whose_name_has_an_equals_sign_is_no_override(tmp_path: Path) -> None:
     (tmp_path / "a=b.png").touch()
-    given = [str(tmp_path / "a=b.png"), str(tmp_path / "c=d.png")]
+    given = [str(tmp_path / "a=b.png"), "scans/epoch=1/*.png", "*_x=?.tif", "predict.tile=64"]
     values = values_of(COMMANDS["predict"], parse(COMMANDS["predict"], ["a.ckpt", *given]))
-    assert (values["inputs"], values["overrides"]) == (given[:1], given[1:])
+    assert (values["inputs"], values["overrides"]) == (given[:3], given[3:])
 
 
 def test_after_two_dashes_nothing_is_an_option() -> None:

@@ -127,5 +127,5 @@ def test_text_files_are_utf_8_in_every_locale() -> None:
             name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if name in ("read_text", "write_text") or (name == "open" and isinstance(call.func, ast.Name)):
                 modes = [a.value for a in call.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-                named = any(k.arg == "encoding" for k in call.keywords)
+                named = any(k.arg == "encoding" for k in call.keywords) or (name == "read_text" and call.args)
                 assert named or (name == "open" and "b" in "".join(modes)), f"{path}:{call.lineno}"

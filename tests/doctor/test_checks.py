@@ -259,8 +259,8 @@ def test_a_rare_class(raw: Path) -> None:
     section = split("ratios", stratify=True)  # the one image goes to the split that lacks most: train
     assert {(f.kind, f.what) for f in found(folders(raw, section), CLASSES, section)} == {
         ("rare-class", "the class tree occurs in a single image of train: hard to learn"),
-        ("absent-class", "the class tree does not occur in val: figures will be blank"),
-        ("absent-class", "the class tree does not occur in test: figures will be blank"),
+        ("absent-class", "the class tree does not occur in val: its figures are blank, or 0 where it is predicted"),
+        ("absent-class", "the class tree does not occur in test: its figures are blank, or 0 where it is predicted"),
     }
 
 

@@ -64,6 +64,23 @@ def test_a_whole_networks_file_fills_the_network(tmp_path: Path, wrap: str) -> N
     assert same(network, donor)
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "net.", "module.model.", "module._orig_mod.student.net."])
+def test_what_wrapped_a_network_when_it_was_saved_does_not_matter(tmp_path: Path, prefix: str) -> None:
+    donor, network = Network(1), Network(2)
+    path = tmp_path / "network.pth"
+    torch.save({f"{prefix}{name}": tensor for name, tensor in donor.state_dict().items()} | {"optimizer.step": torch.ones(1)}, path)
+    load(network, path)
+    assert same(network, donor)
+
+
+def test_parts_of_a_network_that_were_compiled_are_found(tmp_path: Path) -> None:
+    donor, network = Network(1), Network(2)
+    path = tmp_path / "network.pth"
+    torch.save({name.replace("encoder.", "encoder._orig_mod."): tensor for name, tensor in donor.state_dict().items()}, path)
+    load(network, path)
+    assert same(network, donor)
+
+
 def ours(network: nn.Module, mean: float = 90.0, std: float = 30.0, channels: int = 3) -> dict:
     """What the checkpoint of a training holds, as far as it concerns weights."""
     numbers = {"mean": torch.full((1, channels, 1, 1), mean), "std": torch.full((1, channels, 1, 1), std), "loss.weight": torch.ones(3)}

@@ -77,7 +77,7 @@ def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances:
         rare = [c.name for c, count in zip(classes, holding, strict=True) if 0 < count < MIN_HOLDING]
         train = name == "train"
         if absent:
-            means = "cannot be learned" if train else "figures will be blank"
+            means = "cannot be learned" if train else "its figures are blank, or 0 where it is predicted"
             yield Finding("absent-class", "data.split", f"{_listed(absent, 'does', 'do')} not occur in {name}: {means}", _FIX)
         if rare and len(members) >= RARE_FROM:
             means = "hard to learn" if train else "figures will be those of one image"
