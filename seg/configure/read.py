@@ -11,11 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-<<<<<<< HEAD
 from seg.configure.template import conf_of
-=======
 from seg.configure.yaml_error import yaml_said
->>>>>>> refs/heads/flow
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
