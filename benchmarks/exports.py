@@ -175,7 +175,7 @@ def report(out: Path, rows: list[Row]) -> None:
         lines.append(f"| {name} | {size} | {' | '.join(cell(cells.get(form)) for form in FORMATS)} |")
     notes = sorted({(row.model, row.format, row.note) for row in rows if row.note})
     if notes:
-        lines += ["", "Not exported:", *(f"- {model} as {form}: {note}" for model, form, note in notes)]
+        lines += ["", "Not exported:", "", *(f"- {model} as {form}: {note}" for model, form, note in notes)]
     out.write_text("\n".join([*lines, ""]))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
@@ -67,7 +68,9 @@ class PixelMetrics:
             kept |= {"hd95": distances.hd95, "assd": distances.assd, "undefined": distances.undefined.astype(np.int64)}
         if self.bins:
             if prediction.confidence is None:
-                raise ValueError("the prediction has no confidence, which calibration needs; set bins to null to leave it out")
+                raise ConfigError(
+                    "evaluate.calibration_bins: this model gives no confidence, which calibration needs; set evaluate.calibration_bins=null"
+                )
             kept["bins"] = count_confidence(truth, predicted, prediction.confidence[:height, :width], num_classes, self.bins)
         self._kept.append(kept)
         self._stacked.clear()

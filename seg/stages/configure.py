@@ -137,7 +137,12 @@ def say_upgrade(old: Params | None, new: Params) -> None:
     stages = [name for name in after if name not in ("version", "configure")]
     changed = [stage for stage in stages if before and before.get(stage) != after[stage]]
     if changed:
-        print(f"seg {before.get('version')} -> {after['version']}: the code of {', '.join(changed)} is another, so these stages run again")
+        print(f"seg {_versions(before, after)}: the code of {', '.join(changed)} is another, so these stages run again")
+
+
+def _versions(before: Params, after: Params) -> str:
+    told = (before.get("version"), after["version"])
+    return f"{told[0]} -> {told[1]}" if told[0] != told[1] else f"{told[1]} was changed"
 
 
 def derive(conf: Path, params: Params) -> list[str]:

@@ -113,7 +113,7 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def run_of(checkpoint: LoadedCheckpoint, cfg: Settings, info: DatasetInfo) -> Run:
     """The record of an evaluation with these settings."""
     own = cfg.dump()
-    left_out = ("targets", "paths", "runtime", "plots", "overrides")  # of the machine or the page, not of the model
+    left_out = ("targets", "paths", "runtime", "plots", "overrides", "code")  # of the machine, the page or the package
     settings = {key: own[key] if key == "evaluate" else value for key, value in checkpoint.config.items() if key not in left_out}
     task = checkpoint.settings.task
     classes = [c.name for c in info.classes]

@@ -49,6 +49,12 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken(page) == ["other.md#no-heading", "none.md", "#e"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lists_and_tables_begin_after_a_blank_line(page: Path) -> None:
+    """Else the site shows them as running text."""
+    assert re.findall(r"^(?![-|#\n]|  ).+\n(?:- |\|).*", prose(page), re.MULTILINE) == []
+
+
 def test_every_page_stands_in_the_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text()
     listed = re.findall(r": ([\w/-]+\.md)$", contents, re.MULTILINE)
