@@ -1,6 +1,7 @@
 """What is odd with the geometry of a region, found with shapely (GEOS), for the list of findings."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import ceil, floor
 
 import numpy as np
@@ -10,6 +11,8 @@ from seg.raw.findings import Finding, Severity
 from seg.sources.part_rle import Part
 
 ROUNDING = 0.5  # pixels that a point may lie outside of an image before it is said: nothing is lost by so little
+MOST_POINTS = 200_000  # of a polygon that is searched for crossings, which takes seconds beyond
+MOST_PARTS = 10_000  # of a region whose polygons are compared with each other
 NO_AREA = 1e-6  # square pixels
 
 
@@ -23,8 +26,12 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
     found: list[Finding] = []
     whole: list[np.ndarray] = []  # the polygons that have an area
 
+    @cache
+    def box() -> tuple[int, int, int, int] | None:  # once: there may be as many findings as parts
+        return box_of(parts, height, width)
+
     def tell(kind: str, what: str, fix: str, severity: Severity = "warning") -> None:
-        found.append(Finding(kind, file, what, fix, severity, image_id, box_of(parts, height, width)))
+        found.append(Finding(kind, file, what, fix, severity, image_id, box()))
 
     for number, part in enumerate(parts):
         points, fewest = points_of(part)
@@ -42,10 +49,12 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
         if outside := int((beyond > ROUNDING).sum()):
             what = f"{name} has {outside} of its {len(points)} points outside of the image, by up to {beyond.max():.4g} pixels"
             tell("outside-image", what, f"what lies beyond {width}x{height} is cut off; correct it if that is not meant")
-        if noun == "polygon" and shapely.convex_hull(shapely.multipoints(points)).area < NO_AREA:
+        if noun == "polygon" and _area(points) < NO_AREA and shapely.convex_hull(shapely.multipoints(points)).area < NO_AREA:
             tell("zero-area", f"{name} has no area", "it covers no pixel and is left out; remove or redraw it")
         elif noun == "polygon":
             whole.append(points)
+            if not 3 < len(points) <= MOST_POINTS:
+                continue
             reason = shapely.is_valid_reason(shapely.polygons(points))
             if reason.startswith("Self-intersection"):
                 x, y = (float(v) for v in reason.partition("[")[2].rstrip("]").split())
@@ -81,9 +90,15 @@ def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, in
     return left, top, max(ceil(x2), left + 1), max(ceil(y2), top + 1)
 
 
+def _area(points: np.ndarray) -> float:
+    """Of the polygon, with its sign left out: no more than its hull has."""
+    x, y = (points - points[0]).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
 def _inside_another(polygons: Sequence[np.ndarray]) -> int:
     """How many polygons lie within another one; of two alike the second."""
-    if len(polygons) < 2:
+    if not 2 <= len(polygons) <= MOST_PARTS:
         return 0
     areas = [shapely.make_valid(shapely.polygons(points)) for points in polygons]
     outer, inner = shapely.STRtree(areas).query(areas, predicate="covers")

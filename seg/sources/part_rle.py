@@ -78,11 +78,21 @@ def _union(rings: list[list[float]], height: int, width: int, even_odd: bool) ->
     if not rings:
         return []
     rles = coco_mask.frPyObjects(rings, height, width)
-    if not even_odd or len(rles) == 1:
+    if len(rles) == 1:
         return rles
-    # a run's end turns the value, and two of them at one place cancel
-    ends, times = np.unique(np.concatenate([np.cumsum(run_lengths(r, height, width))[:-1] for r in rles]), return_counts=True)
-    counts = np.diff(ends[times % 2 == 1], prepend=0, append=height * width)
+    bounds = [np.cumsum(run_lengths(r, height, width)) for r in rles]
+    if even_odd:  # a run's end turns the value, and two of them at one place cancel
+        ends, times = np.unique(np.concatenate([b[:-1] for b in bounds]), return_counts=True)
+        turns = ends[times % 2 == 1]
+    else:  # a run of ones raises how many polygons lie at a place, and its end lowers it: one pass, however many polygons there are
+        places = np.concatenate([b[0::2][: len(b) // 2] for b in bounds] + [b[1::2] for b in bounds])
+        rises = len(places) // 2
+        ends, which = np.unique(places, return_inverse=True)
+        depth = np.cumsum(np.bincount(which[:rises], minlength=len(ends)) - np.bincount(which[rises:], minlength=len(ends)))
+        inside = np.concatenate([[False], depth > 0])
+        turns = ends[inside[1:] != inside[:-1]]
+        turns = turns[turns < height * width]
+    counts = np.diff(turns, prepend=0, append=height * width)
     return [coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)]
 
 

@@ -2,7 +2,9 @@
 
 from math import inf, nan
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from seg.sources.geometry import box_of, examine
 from seg.sources.part_rle import Part, rle_of
@@ -97,3 +99,20 @@ def test_what_is_said_of_filling_is_so() -> None:
         assert rle_of([flat], 80, 100)[1] == 0
     twice = [10, 10, 30, 10, 30, 30, 15, 30, 15, 15, 25, 15, 25, 25, 10, 25]
     assert rle_of([twice], 80, 100)[1] == 20 * 20 - 5 * 5 - 10 * 10, "a square without a corner, and without what it encloses twice"
+
+
+def test_many_parts_and_points_take_time_in_proportion() -> None:
+    """Some seconds at most, and the same answer as of each polygon by itself."""
+    from time import process_time
+
+    rng = np.random.default_rng(0)
+    triangles = (rng.random((20_000, 1, 2)) * 500 + rng.random((20_000, 3, 2)) * 8).reshape(-1, 6).tolist()
+    turn = np.linspace(0, 2 * np.pi, 200_001)
+    circle = np.stack([250 + 200 * np.cos(turn), 250 + 200 * np.sin(turn)], 1).ravel().tolist()
+    start = process_time()
+    for parts in (triangles, [circle]):
+        examine(parts, 512, 512, "a.json", "a", False)
+    rle, area = rle_of(triangles, 512, 512)
+    assert process_time() - start < 10
+    assert rle == coco_mask.merge(coco_mask.frPyObjects(triangles, 512, 512))
+    assert area == int(coco_mask.area(rle))
