@@ -273,6 +273,14 @@ _COMMANDS = (
         "size=HEIGHTxWIDTH, images=FOLDER, check.tolerance=0.001; or paths.prepare=FOLDER",
     ),
     Command(
+        "clean",
+        "list what interrupted commands left, and remove it",
+        "Lists the states of interrupted trainings, from which the same command goes on, and outputs that were not finished. What a "
+        "running training uses is left.",
+        (("seg clean", "lists"), ("seg clean --remove", "removes what it lists")),
+        options=(Option("remove", ("--remove",), "remove what is listed"),),
+    ),
+    Command(
         "models",
         "list the models, losses and encoders there are, with their sizes",
         "Lists the options of conf/model and conf/loss, with parameters and source; or the encoders that models with an encoder_name take.",
