@@ -117,7 +117,7 @@ _COMMANDS = (
         "write a project: a folder with conf/ and dvc.yaml, in which the pipeline runs",
         "The project holds settings and data, and no code: the installed package runs it. It becomes a git repository, unless it lies "
         "in one.",
-        (("seg new cells && cd cells && dvc repro", "trains and evaluates on drawn shapes, as a first look"),),
+        (("seg new cells", "then `cd cells && dvc repro` trains and evaluates on drawn shapes, as a first look"),),
         positionals=(Positional("folder", "FOLDER", "a folder that is new, or empty", convert=Path),),
     ),
     Command(
@@ -282,6 +282,14 @@ _COMMANDS = (
         positionals=(Positional("checkpoint", "CHECKPOINT", "a checkpoint of training, such as artifacts/train/best.ckpt", convert=Path),),
         overrides="a key of conf/export/default.yaml, which explains them: format=onnx|torch_export|openvino, out=FILE, argmax=true, "
         "size=HEIGHTxWIDTH, images=FOLDER, check.tolerance=0.001; or paths.prepare=FOLDER",
+    ),
+    Command(
+        "clean",
+        "list what interrupted commands left, and remove it",
+        "Lists the states of interrupted trainings, from which the same command goes on, and outputs that were not finished. What a "
+        "running training uses is left.",
+        (("seg clean", "lists"), ("seg clean --remove", "removes what it lists")),
+        options=(Option("remove", ("--remove",), "remove what is listed"),),
     ),
     Command(
         "models",

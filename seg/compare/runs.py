@@ -52,12 +52,13 @@ def _fetch(name: str, project: Path, folder: Path) -> None:
     """Copy the evaluation of a revision into a folder."""
     from dvc.fs import DVCFileSystem
 
-    files = DVCFileSystem(url=str(project), rev=_resolved(name, project), subrepos=True)
-    if not files.exists(f"{EVALUATION}/{RECORD}"):
+    revision, inside = _resolved(name, project)
+    files, there = DVCFileSystem(url=str(project), rev=revision, subrepos=True), (inside / EVALUATION).as_posix()
+    if not files.exists(f"{there}/{RECORD}"):
         raise DataError(f"{name}: this revision keeps no {EVALUATION}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
     try:
-        files.get(f"{EVALUATION}/{RECORD}", str(folder / RECORD))
-        files.get(f"{EVALUATION}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
+        files.get(f"{there}/{RECORD}", str(folder / RECORD))
+        files.get(f"{there}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
     except Exception as error:  # of DVC's own kinds, or of whatever library reaches the remote storage
         raise DataError(
             f"{name}: its {EVALUATION} is not in DVC's cache ({_one_line(error)}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
@@ -65,8 +66,8 @@ def _fetch(name: str, project: Path, folder: Path) -> None:
         ) from None
 
 
-def _resolved(name: str, project: Path) -> str:
-    """The commit that a name means."""
+def _resolved(name: str, project: Path) -> tuple[str, Path]:
+    """The commit that a name means, and where the project lies in the git repository."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import NoSCM, RevError, resolve_rev
@@ -80,7 +81,7 @@ def _resolved(name: str, project: Path) -> str:
         if isinstance(repo.scm, NoSCM):
             raise DataError(f"{name}: no folder with {RECORD}, and {project} is not kept in git, so there are no revisions") from None
         try:
-            return str(resolve_rev(repo.scm, name))
+            return str(resolve_rev(repo.scm, name)), project.resolve().relative_to(Path(repo.scm.root_dir).resolve())
         except RevError as error:
             if "ambiguous" in str(error):
                 raise DataError(f"{name}: several experiments have this name; give the revision that `dvc exp show` prints") from None

@@ -17,6 +17,7 @@ from typing import IO, Any
 from seg.core.errors import InputError
 
 VARIABLE = "SEG_SCRATCH"
+SETTINGS = "settings.json"
 WAIT = 6.0  # seconds to wait for the lock before a second training is refused
 DVC_COPIES = ".dvc/tmp/exps"  # DVC runs queued experiments in copies of the project below this folder
 
@@ -49,6 +50,36 @@ def fingerprint(settings: dict[str, Any], inputs: list[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the lock of a scratch folder."""
+    try:
+        with open(folder.with_name(f"{folder.name}.lock"), "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none
+        return False
+    return False
+
+
+def _differing(folder: Path, settings: dict[str, Any]) -> str:
+    """In what the settings of another training differ from these, in words."""
+    try:
+        before = _flat(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return "of unknown settings"
+    now = _flat(settings)
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    told = [f"{key}={before.get(key)}, here {now.get(key)}" for key in keys[:3]]
+    return f"with {'; '.join(told)}" if told else "of other data, weights or code"
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {key: value for name, child in node.items() for key, value in _flat(child, f"{prefix}.{name}" if prefix else name).items()}
+
+
 class Scratch:
     """A locked scratch folder; `with Scratch(...) as folder`. It stays until `clear` is called."""
 
@@ -56,6 +87,16 @@ class Scratch:
         self.folder, self.lock_path = root / name, root / f"{name}.lock"
         self._done = root / f"{name}.done"
         self._lock: IO[str] | None = None
+
+    def note(self, settings: dict[str, Any]) -> list[str]:
+        """Keep the training's settings beside its checkpoints. Where it starts afresh, a line for each training that was interrupted with
+        others, which lies here still."""
+        (self.folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+        if (self.folder / "last.ckpt").exists():
+            return []
+        left = [p.parent for p in sorted(self.folder.parent.glob("*/last.ckpt")) if p.parent.suffix != ".done" and not is_running(p.parent)]
+        said = "starts anew: {} holds an interrupted training {}; `seg clean` lists what is left"
+        return [said.format(folder, _differing(folder, settings)) for folder in left]
 
     def __enter__(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

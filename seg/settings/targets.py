@@ -40,8 +40,8 @@ def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
         break
     if found is None:
         raise ConfigError(
-            f"{key}._target_={name}: there is no module {parts[0]}; pip install it, correct the name, or, if it lies in this folder, "
-            "run python -m seg in place of seg"
+            f"{key}._target_={name}: there is no module {parts[0]}; pip install it, or correct the name; "
+            "if it lies in this folder, run python -m seg in place of seg"
         )
     for position in range(cut, len(parts)):
         if not hasattr(found, parts[position]):

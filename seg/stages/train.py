@@ -70,6 +70,8 @@ def run(cfg: TrainingSettings, out: Path) -> float:
     if not in_first_process():  # which holds the lock for all
         return fit(cfg, data, out, scratch, scratch.folder)
     with scratch as folder:
+        for line in scratch.note(settings):
+            print(line)
         return fit(cfg, data, out, scratch, folder)
 
 

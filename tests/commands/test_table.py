@@ -20,6 +20,7 @@ MOST = {
     "init": ["raw", "--name", "a", "--as", "coco", "--images", "i", "--labels", "l", "--set", "a=1", "--set", "b=2", "--force"],
     "configure": ["--clear", "a=1"],
     "sweep": ["a=1"],
+    "clean": ["--remove"],
     "compare": ["a", "b", "--out", "o", "--data", "d", "--images", "3"],
     "predict": ["a.ckpt", "x.png", "a=1", "--out", "o", "--force"],
     "export": ["a.ckpt", "a=1"],

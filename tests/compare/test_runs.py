@@ -155,3 +155,20 @@ def test_outside_of_dvc_and_git_folders_alone_are_runs(tmp_path: Path) -> None:
     Repo.init(str(tmp_path), no_scm=True).close()
     with pytest.raises(DataError, match=r"^main: no folder with evaluation.json, and .* is not kept in git"):
         find_run("main", tmp_path, tmp_path)
+
+
+def test_a_project_may_lie_in_a_subfolder_of_its_repository(tmp_path: Path) -> None:
+    from dvc.repo import Repo
+
+    project = tmp_path / "repository/deep/project"
+    project.mkdir(parents=True)
+    git(tmp_path / "repository", "init", "-q", "-b", "main")
+    with Repo.init(str(project), subdir=True) as repo:
+        write(project / EVALUATION, 5)
+        repo.add([str(project / EVALUATION / name) for name in ("evaluation.json", "predictions")])
+        git(project, "add", "-A")
+        git(project, "commit", "-qm", "epoch 5")
+    write(project / EVALUATION, 6)
+    (scratch := tmp_path / "scratch").mkdir()
+    assert find_run("main", project, scratch).run.epoch == 5
+    assert (scratch / "predictions/sub/1.png").read_text() == "5 1"

@@ -162,7 +162,7 @@ def test_what_does_not_fit_is_refused() -> None:
     truth, prediction = images()[0]
     with pytest.raises(ValueError, match="no class map"):
         metrics().update(truth, Prediction())
-    with pytest.raises(ValueError, match="no confidence, which calibration needs; set evaluate.calibration_bins=null"):
+    with pytest.raises(ValueError, match=r"no confidence, which calibration needs; set evaluate\.calibration_bins=null"):
         metrics().update(truth, Prediction(semantic=prediction.semantic))
     with pytest.raises(ValueError, match="no image has been counted"):
         metrics().figures()
