@@ -12,7 +12,7 @@ from seg.commands.parser import parse, values_of
 from seg.commands.table import COMMANDS, HELP, HYDRA
 
 ROOT = Path(__file__).parents[2]
-LEAST = {"init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}
+LEAST = {"new": ["a"], "init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}
 """The fewest words that each command takes."""
 
 MOST = {
@@ -23,6 +23,8 @@ MOST = {
     "predict": ["a.ckpt", "x.png", "a=1", "--out", "o", "--force"],
     "export": ["a.ckpt", "a=1"],
     "models": ["--encoders", "a"],
+    "clean": ["--remove"],
+    "new": ["a"],
 }
 PLAIN = [name for name, command in COMMANDS.items() if not command.composed]
 
