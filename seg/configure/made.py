@@ -44,7 +44,8 @@ def _recorded(conf: Path) -> Params | None:
     """conf/ with the overrides that params.yaml records."""
     path = conf.parent / PARAMS
     try:
-        return compose(conf, list(OmegaConf.load(path)["overrides"] or []))[0]
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        return compose(conf, list(content["overrides"] or []))[0]
     except Exception:  # it is missing or no file of `configure`, which says so where it is meant
         return None
 
