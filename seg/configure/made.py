@@ -44,8 +44,8 @@ def _recorded(conf: Path) -> Params | None:
     """conf/ with the overrides that params.yaml records."""
     path = conf.parent / PARAMS
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        return compose(conf, list(content.get("overrides") or []))[0]  # type: ignore[union-attr]
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        return compose(conf, list(content["overrides"] or []))[0]
     except Exception:  # it is missing or no file of `configure`, which says so where it is meant
         return None
 
