@@ -37,7 +37,7 @@ from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.environment import keep_freed_memory, prepare_environment
 from seg.data.sample import ClassInfo
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
@@ -84,7 +84,7 @@ def prepare_files(folder: Path) -> Path:
     suffixes, labels = {"image_suffix": "", "mask_suffix": ""}, {"labels": "index", "ignore": [255], "others": "refuse"}
     own = {"classes": classes, "reader": ImageReader(3), "split": split, "skip_unlabelled": True}
     source = Folders(str(folder), "images", "masks", **suffixes, **labels, **own)
-    prepare(source, "discs", classes, Division(split, None), folder, folder / "prepared", "auto", "none")
+    prepare(source, "discs", classes, Assignment(split, None), folder, folder / "prepared", "auto", "none")
     return folder / "prepared"
 
 

@@ -87,7 +87,7 @@ def measured(kind: str, folder: Path, count: int, workers: int) -> dict[str, flo
 def prepare_once(folder: Path, count: int, workers: int) -> float:
     """Seconds that preparing the first `count` images takes; without the program's own start."""
     from seg.data.sample import ClassInfo
-    from seg.prepare.assignment import Division
+    from seg.prepare.assignment import Assignment
     from seg.prepare.run import prepare
     from seg.sources.folders import Folders
     from seg.sources.images import ImageReader
@@ -105,7 +105,7 @@ def prepare_once(folder: Path, count: int, workers: int) -> float:
             os.link(folder / "images" / f"{number:06d}.jpg", folder / f"images{count}" / f"{number:06d}.jpg")
     out = Path(tempfile.mkdtemp(dir=folder)) / "prepared"  # removed in the end: some file systems create files slowly after that
     start = perf_counter()
-    prepare(source, "discs", classes, Division(split, None), folder, out, workers, "none")
+    prepare(source, "discs", classes, Assignment(split, None), folder, out, workers, "none")
     return perf_counter() - start
 
 

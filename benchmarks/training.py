@@ -224,7 +224,7 @@ def drawn(config: Any, folder: Path, size: int, count: int) -> tuple[Any, list[A
     """The data of drawn scenes, augmented as conf/ says, and so many batches of them, in memory."""
     from seg.augment.policy import compile_policy
     from seg.data.sample import ClassInfo
-    from seg.prepare.assignment import Division
+    from seg.prepare.assignment import Assignment
     from seg.prepare.run import prepare
     from seg.sources.shapes import Shapes
     from seg.training.loading.datamodule import SegmentationData
@@ -232,7 +232,7 @@ def drawn(config: Any, folder: Path, size: int, count: int) -> tuple[Any, list[A
     classes = [ClassInfo(c.name, (c.color[0], c.color[1], c.color[2])) for c in config.data.classes]
     scenes = max(16, 2 * config.trainer.batch_size * count)
     folder.mkdir(parents=True, exist_ok=True)
-    prepare(Shapes(scenes, size, 0, classes), "shapes", classes, Division.of(config.data), None, folder / "prepared", 1, "none")
+    prepare(Shapes(scenes, size, 0, classes), "shapes", classes, Assignment.of(config.data), None, folder / "prepared", 1, "none")
     policy = compile_policy(config.augment, config.targets.allow)
     batch_size = config.trainer.batch_size
     data = SegmentationData(folder / "prepared", None, policy, batch_size, batch_size, 0, config.seed, config.task.instances)

@@ -69,12 +69,12 @@ def make_info() -> MakeInfo:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
     """The prepared data set of twelve drawn scenes of 48 x 48 pixels. Tests only read it."""
-    from seg.prepare.assignment import Division
+    from seg.prepare.assignment import Assignment
     from seg.prepare.run import prepare
     from seg.sources.shapes import Shapes
 
     data = make_config().data
     classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
     out = tmp_path_factory.mktemp("data") / "prepared"
-    prepare(Shapes(12, 48, 0, classes), "shapes", classes, Division.of(data), None, out, 1, "none", data.plain())
+    prepare(Shapes(12, 48, 0, classes), "shapes", classes, Assignment.of(data), None, out, 1, "none", data.plain())
     return out

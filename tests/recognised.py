@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from seg.data.sample import ClassInfo
-from seg.prepare.assignment import Division, planned
+from seg.prepare.assignment import Assignment, planned
 from seg.raw.record import Source
 from seg.recognise.choice import choose
 from seg.recognise.formats import formats_of, image_facts
@@ -26,10 +26,10 @@ SPLIT = yaml.safe_load((CONF / "folders.yaml").read_text())["split"] | {"folds":
 def built(root: Path) -> Build:
     """What makes a source of a guess on a folder."""
 
-    def made(guess: Guess) -> tuple[Source, Division, Path | None]:
+    def made(guess: Guess) -> tuple[Source, Assignment, Path | None]:
         first = _source(guess, root, 3, None)[0]
         source, split = _source(guess, root, *image_facts([Path(item.files[0]) for item in first.items()]))
-        return source, Division(split, None), root
+        return source, Assignment(split, None), root
 
     return made
 

@@ -11,7 +11,7 @@ import torch
 from conftest import MakeConfig
 
 from seg.data.sample import ClassInfo, Sample
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
@@ -69,7 +69,7 @@ def test_transfer_beats_scratch_with_the_same_steps(tmp_path: Path, make_config:
     """By 0.10 mIoU on average over three seeds, whose figures differ by 0.06; the worst transfer is above the best from scratch."""
     monkeypatch.setenv("SEG_SCRATCH", str(tmp_path / "scratch"))
     for name, source, classes in (("first", Shapes(120, 64, 0, DRAWN), DRAWN), ("second", Rounds(Shapes(40, 64, 1, DRAWN)), ROUND)):
-        prepare(source, name, classes, Division.of(make_config().data), None, tmp_path / name / "prepared", 0, "none")
+        prepare(source, name, classes, Assignment.of(make_config().data), None, tmp_path / name / "prepared", 0, "none")
         augment.run(make_config(f"paths.prepare={tmp_path / name / 'prepared'}"), tmp_path / name / "augmented")
     best_miou(make_config, tmp_path, "first", "trained", "trainer.max_epochs=12", "trainer.validate_every=12")
     weights = [f"model.weights={tmp_path / 'first/trained/best.ckpt'}", "model.normalization=checkpoint", "finetune=freeze"]

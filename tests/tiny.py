@@ -14,7 +14,7 @@ from seg.core.errors import InputError
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record, Source
@@ -111,12 +111,12 @@ def prepare_tiny(
     fold: int | None = None,
 ) -> DatasetInfo:
     """Prepare a source of the classes CLASSES, or of others."""
-    return prepare(source, "tiny", classes, Division(section or split(), fold), root, out, workers, "none")[0]
+    return prepare(source, "tiny", classes, Assignment(section or split(), fold), root, out, workers, "none")[0]
 
 
 def findings_of(source: Source, out: Path, *kinds: str) -> list[str]:
     """What preparing a source of the classes CLASSES finds of these kinds, as text."""
-    found = prepare(source, "tiny", CLASSES, Division(split(), None), None, out, 0, "none")[1]
+    found = prepare(source, "tiny", CLASSES, Assignment(split(), None), None, out, 0, "none")[1]
     return [str(finding) for finding in found if finding.kind in kinds]
 
 

@@ -32,14 +32,14 @@ UNSPLIT = "unsplit"
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
+class Assignment:
     """How images are divided: the section data.split, and data.fold."""
 
     split: Split
     fold: int | None
 
     @classmethod
-    def of(cls, data: Data) -> "Division":
+    def of(cls, data: Data) -> "Assignment":
         return cls(data.split, data.fold)
 
 
@@ -55,7 +55,7 @@ class Plan:
     findings: list[Finding]
 
 
-def planned(source: Source, division: Division, root: Path | None) -> Plan:
+def planned(source: Source, division: Assignment, root: Path | None) -> Plan:
     """Raises for all that is wrong with the settings and the layout."""
     split = division.split
     check_fold(division.fold, split.folds)
@@ -164,7 +164,7 @@ def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> lis
     return [found[item.image_id] for item in items]
 
 
-def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], division: Division, num_classes: int) -> list[str]:
+def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], division: Assignment, num_classes: int) -> list[str]:
     """The split of each image that was read. sound: their places in the plan."""
     places, split = [plan.places[index] for index in sound], division.split
     if UNSPLIT not in places and division.fold is None:

@@ -19,7 +19,7 @@ from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
-from seg.prepare.assignment import UNSPLIT, Division, Plan, divided, planned
+from seg.prepare.assignment import UNSPLIT, Assignment, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.spool import Spool, SpooledRecord
@@ -47,7 +47,7 @@ def prepare(
     source: Source,
     name: str,
     classes: Sequence[ClassInfo],
-    division: Division,
+    division: Assignment,
     root: Path | None,
     out: Path,
     workers: int | str,
@@ -81,7 +81,7 @@ def refuse(errors: Sequence[Finding]) -> None:
 def examine(
     source: Source,
     classes: Sequence[ClassInfo],
-    division: Division,
+    division: Assignment,
     root: Path | None,
     workers: int | str,
     progress: str,

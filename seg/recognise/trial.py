@@ -12,7 +12,7 @@ import yaml
 
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.sample import IGNORE
-from seg.prepare.assignment import Division, planned
+from seg.prepare.assignment import Assignment, planned
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Source
 from seg.recognise.guess import Guess
@@ -23,7 +23,7 @@ FEW = 3  # images that a split needs
 ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, not the guess
 PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
 
-Build = Callable[[Guess], tuple[Source, Division, Path | None]]
+Build = Callable[[Guess], tuple[Source, Assignment, Path | None]]
 """A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source."""
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seg.core.errors import DataError, plural
 from seg.doctor.page import DoctorPage, write_doctor
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
 from seg.raw.findings import counted, finding_of
@@ -14,7 +14,7 @@ from seg.stages.prepare import Settings, print_findings, source_of
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg)
     try:
-        examination = examine(source, classes, Division.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
+        examination = examine(source, classes, Assignment.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
     except DataError as error:  # of the layout as a whole
         examination = Examination([], Diagnosis([finding_of(error)], {}), {})
     diagnosis = examination.diagnosis

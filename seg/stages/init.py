@@ -14,7 +14,7 @@ from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, DataError, InputError, did_you_mean
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.raw.record import Source
 from seg.recognise.choice import choose
 from seg.recognise.formats import formats_of, image_facts
@@ -130,11 +130,11 @@ class _Builder:
     bases: dict[str, Params] = field(default_factory=dict)
     facts: dict[str, tuple[int, object]] = field(default_factory=dict)
 
-    def build(self, guess: Guess) -> tuple[Source, Division, Path | None]:
+    def build(self, guess: Guess) -> tuple[Source, Assignment, Path | None]:
         """What reads a guess. Raises InputError for settings that fit no source, and for folders that are not as it says."""
         cfg = self._config(self.text(guess))
         source, _, root = source_of(Settings.of(cfg.dump()))
-        return source, Division.of(cfg.data), root
+        return source, Assignment.of(cfg.data), root
 
     def text(self, guess: Guess) -> str:
         """The configuration of a guess, with the channels and the range that its images have."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.data.sample import ClassInfo, Color
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import SEE_ALL, prepare
 from seg.raw.findings import Finding
 from seg.raw.record import Source
@@ -27,7 +27,7 @@ class Settings(Sections):
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg)
     runtime = cfg.runtime
-    division, made_with = Division.of(cfg.data), cfg.data.plain()
+    division, made_with = Assignment.of(cfg.data), cfg.data.plain()
     info, findings = prepare(source, cfg.data.name, classes, division, root, out, runtime.workers, runtime.progress, made_with)
     print_findings(findings)
     if findings:

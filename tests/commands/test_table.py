@@ -25,8 +25,6 @@ MOST = {
     "predict": ["a.ckpt", "x.png", "a=1", "--out", "o", "--force"],
     "export": ["a.ckpt", "a=1"],
     "models": ["--encoders", "a"],
-    "clean": ["--remove"],
-    "new": ["a"],
 }
 PLAIN = [name for name, command in COMMANDS.items() if not command.composed]
 

@@ -14,7 +14,7 @@ from tiny import CLASSES, SIZE, Blobs, folders, masks_of, picture, prepare_tiny,
 from seg.core.errors import DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import SCHEMA_VERSION, ClassCounts, read_annotations, read_entries, read_info, read_sample
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.record import Item, Record
@@ -158,7 +158,7 @@ def test_instances_open_in_pycocotools_bit_for_bit(folder: Path, name: str, caps
 
 def test_background_is_no_category(tmp_path: Path) -> None:
     classes = [replace(CLASSES[0], name="background"), *CLASSES[1:]]
-    prepare(Blobs(), "tiny", classes, Division(split(), None), None, tmp_path / "out", 0, "none")
+    prepare(Blobs(), "tiny", classes, Assignment(split(), None), None, tmp_path / "out", 0, "none")
     for name in SPLITS:
         content = json.loads((tmp_path / "out" / name / "instances.json").read_text())
         assert content["categories"] == [{"id": 1, "name": "house"}, {"id": 2, "name": "tree"}, {"id": 3, "name": "road"}]

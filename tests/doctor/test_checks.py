@@ -13,7 +13,7 @@ from tiny import CLASSES, colored, encoded, folders, picture, split, write
 from seg.core.errors import DataError
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import BACKGROUND, ClassInfo, Sample
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import examine
 from seg.raw.findings import Finding, finding_of
 from seg.raw.record import Item, Record, Source
@@ -39,7 +39,7 @@ def found(
 ) -> list[Finding]:
     """What `seg doctor` finds."""
     try:
-        return examine(source, classes, Division(section or split(), fold), root, 0, "none", None).diagnosis.findings
+        return examine(source, classes, Assignment(section or split(), fold), root, 0, "none", None).diagnosis.findings
     except DataError as error:
         return [finding_of(error)]
 

@@ -13,7 +13,7 @@ from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_f
 from seg.doctor.page import LISTED, MOST_PICTURES, DoctorPage, write_doctor
 from seg.doctor.pictures import SIDE, Album
 from seg.pictures.draw import resized
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import examine
 from seg.raw.findings import Finding
@@ -21,7 +21,7 @@ from seg.raw.record import Source
 
 
 def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Page, Diagnosis]:
-    examination = examine(source, CLASSES, Division(split(), None), None, 0, "none", None)
+    examination = examine(source, CLASSES, Assignment(split(), None), None, 0, "none", None)
     diagnosis = Diagnosis([*extra, *examination.diagnosis.findings], examination.diagnosis.summary)
     write_doctor(out, DoctorPage("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
     return Page(out), diagnosis

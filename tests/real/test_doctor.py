@@ -9,7 +9,7 @@ import pytest
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.data.imagefile import decode_color, read_bytes
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import Examination, examine
 from seg.stages.prepare import source_of
@@ -27,7 +27,7 @@ pytestmark = [
 def examined(*overrides: str) -> Examination:
     config = checked(compose(ROOT / "conf", [*overrides, "runtime.progress=none"])[0])
     source, classes, root = source_of(config)
-    return examine(source, classes, Division.of(config.data), root, "auto", "none", None)
+    return examine(source, classes, Assignment.of(config.data), root, "auto", "none", None)
 
 
 def diagnosis(*overrides: str) -> Diagnosis:

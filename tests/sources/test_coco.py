@@ -18,7 +18,7 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.labelmaps import encode
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import read_annotations
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.sources.coco import Coco
 from seg.sources.coco_file import Annotation, parts_of_segmentation
@@ -196,7 +196,7 @@ def test_images_in_folders_keep_their_place(tmp_path: Path) -> None:
 def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     root = write_coco(tmp_path / "raw", [region(11 + i % 6, CAT, [[i, 3] * 3] if i > 5 else box(2, 3, 8, 9)) for i in range(18)])
     write(root / "images" / "z.png", picture(1))
-    info, found = prepare(coco(root), "tiny", CLASSES, Division(split(), None), None, tmp_path / "out", 0, "none")
+    info, found = prepare(coco(root), "tiny", CLASSES, Assignment(split(), None), None, tmp_path / "out", 0, "none")
     assert sum(counts["num_instances"] for counts in info.splits.values()) == 6
     said = [str(finding) for finding in found if finding.kind in ("image-without-label", "zero-area")]
     assert said[0] == f"{root}/images: 1 images are not named in annotations.json and are left out, such as z.png"

@@ -10,7 +10,7 @@ from tiny import CLASSES, Blobs, folders, labels, masks_of, picture, prepare_tin
 
 from seg.data.sample import ClassInfo, Sample, no_instances
 from seg.data.store import DatasetInfo, read_entries
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
@@ -32,7 +32,7 @@ class Sizes(Blobs):
 @pytest.fixture(scope="module", params=[CLASSES, WITH_BACKGROUND], ids=["no background", "background"])
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[DatasetInfo, list[Sample]]:
     out = tmp_path_factory.mktemp("statistics") / "prepared"
-    info = prepare(Sizes(), "tiny", request.param, Division(split(), None), None, out, 0, "none")[0]
+    info = prepare(Sizes(), "tiny", request.param, Assignment(split(), None), None, out, 0, "none")[0]
     train = {e.image_id for e in read_entries(out / "train")}
     return info, [s for name, s in read_back(out).items() if name in train]
 

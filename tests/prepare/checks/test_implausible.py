@@ -9,7 +9,7 @@ import pytest
 from tiny import folders, picture, split, write
 
 from seg.data.sample import ClassInfo
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import examine
 from seg.raw.findings import Finding
 
@@ -36,7 +36,7 @@ def found(
         label(number, drawn)
         write(root / "images" / f"{number}.png", image(number))
         write(root / "masks" / f"{number}.png", drawn)
-    diagnosis = examine(folders(root, classes=classes), classes, Division(split(), None), root, 0, "none", None).diagnosis
+    diagnosis = examine(folders(root, classes=classes), classes, Assignment(split(), None), root, 0, "none", None).diagnosis
     return [f for f in diagnosis.findings if f.kind in KINDS]
 
 

@@ -18,7 +18,7 @@ from killed import Moment
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.sources.shapes import Shapes
 from seg.stages import augment
@@ -184,7 +184,7 @@ def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig
     """Each has loss sums and dropout of its own; one alone gets the signal."""
     data = make_config("task=semantic").data
     classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
-    prepare(Shapes(20, 32, 0, classes), "shapes", classes, Division.of(data), None, tmp_path / "prepared", 1, "none")
+    prepare(Shapes(20, 32, 0, classes), "shapes", classes, Assignment.of(data), None, tmp_path / "prepared", 1, "none")
     paths = [f"paths.prepare={tmp_path / 'prepared'}", f"paths.augment={tmp_path / 'augmented'}"]
     config = configure(*paths, "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=2", "trainer.batch_size=1", EVERY_STEP)
     augment.run(config, tmp_path / "augmented")

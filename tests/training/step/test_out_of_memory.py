@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT, MakeConfig
 
 from seg.data.sample import ClassInfo
-from seg.prepare.assignment import Division
+from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.sources.shapes import Shapes
 from seg.stages import augment
@@ -33,7 +33,7 @@ def paths(make_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> 
     prepared, augmented = (tmp_path_factory.mktemp("data") / name for name in ("prepared", "augmented"))
     config = make_config(f"paths.prepare={prepared}", "augment.preview.images=1", "augment.preview.draws=1")
     classes = [ClassInfo(c.name, tuple(c.color)) for c in config.data.classes]  # type: ignore[arg-type]
-    prepare(Shapes(24, 48, 0, classes), "shapes", classes, Division.of(config.data), None, prepared, 1, "none")
+    prepare(Shapes(24, 48, 0, classes), "shapes", classes, Assignment.of(config.data), None, prepared, 1, "none")
     augment.run(config, augmented)
     return [f"paths.prepare={prepared}", f"paths.augment={augmented}"]
 
