@@ -55,10 +55,10 @@ class Plan:
     findings: list[Finding]
 
 
-def planned(source: Source, division: Assignment, root: Path | None) -> Plan:
+def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
     """Raises for all that is wrong with the settings and the layout."""
-    split = division.split
-    check_fold(division.fold, split.folds)
+    split = assignment.split
+    check_fold(assignment.fold, split.folds)
     items, findings = source.items(), []
     try:
         listed = _listed(items, split, root)
@@ -90,11 +90,11 @@ def planned(source: Source, division: Assignment, root: Path | None) -> Plan:
         places = [UNSPLIT if place == "train" else place for place in places]
     elif UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
         raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
-    if UNSPLIT not in places and division.fold is None:
+    if UNSPLIT not in places and assignment.fold is None:
         return Plan(items, places, [], None, findings)
     if split.ratios is not None:
         check_ratios(split.ratios)
-    if division.fold is not None:
+    if assignment.fold is not None:
         _refuse_twins(items, places)
     return Plan(items, places, _groups(items, split, root), _table_presence(items, split, root), findings)
 
@@ -164,10 +164,10 @@ def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> lis
     return [found[item.image_id] for item in items]
 
 
-def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], division: Assignment, num_classes: int) -> list[str]:
+def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], assignment: Assignment, num_classes: int) -> list[str]:
     """The split of each image that was read. sound: their places in the plan."""
-    places, split = [plan.places[index] for index in sound], division.split
-    if UNSPLIT not in places and division.fold is None:
+    places, split = [plan.places[index] for index in sound], assignment.split
+    if UNSPLIT not in places and assignment.fold is None:
         return places
     # the same picture twice must not be torn apart
     groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
@@ -179,4 +179,4 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], di
         dealt = by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)
         for index, place in zip(unsplit, dealt, strict=True):
             places[index] = place
-    return places if division.fold is None else by_fold(places, groups, presence, split.folds, division.fold, split.seed)
+    return places if assignment.fold is None else by_fold(places, groups, presence, split.folds, assignment.fold, split.seed)

@@ -47,7 +47,7 @@ def prepare(
     source: Source,
     name: str,
     classes: Sequence[ClassInfo],
-    division: Assignment,
+    assignment: Assignment,
     root: Path | None,
     out: Path,
     workers: int | str,
@@ -61,7 +61,7 @@ def prepare(
     Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
     """
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
-        examination = examine(source, classes, division, root, workers, progress, partial)
+        examination = examine(source, classes, assignment, root, workers, progress, partial)
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[StoredRecord]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
         with_instances = any(e.stored.entry.num_instances for e in examination.examined)
@@ -81,7 +81,7 @@ def refuse(errors: Sequence[Finding]) -> None:
 def examine(
     source: Source,
     classes: Sequence[ClassInfo],
-    division: Assignment,
+    assignment: Assignment,
     root: Path | None,
     workers: int | str,
     progress: str,
@@ -91,7 +91,7 @@ def examine(
 
     What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
     """
-    plan = planned(source, division, root)
+    plan = planned(source, assignment, root)
     results = _read_all(source, plan, folder, classes, workers, progress)
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
@@ -99,7 +99,7 @@ def examine(
     places, complete = [plan.places[index] for index in sound], bool(sound)
     try:
         if sound:
-            places = divided(plan, sound, [stored for stored, _ in found], division, len(classes))
+            places = divided(plan, sound, [stored for stored, _ in found], assignment, len(classes))
     except DataError as error:
         findings.append(finding_of(error))
         complete = UNSPLIT not in places
