@@ -74,7 +74,7 @@ class InstanceModel(SegmentationModel):
         features = self.network.backbone(x)
         proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
         terms |= self._head_losses(features, proposals, sizes, targets)
-        assert self.loss, "a model that was built to be used alone has no loss"
+        assert self.loss is not None, "a model that is only used has no loss"
         weighted: dict[str, Tensor] = self.loss(terms)
         return weighted
 

@@ -118,7 +118,7 @@ class SemanticModel(SegmentationModel):
         return terms
 
     def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        assert self.loss, "a model that was built to be used alone has no loss"
+        assert self.loss is not None, "a model that is only used has no loss"
         given = self.loss(logits, labels)
         return dict(given) if isinstance(given, dict) else {"main": given}
 

@@ -45,8 +45,10 @@ def opened(tmp_path: Path, content: dict[str, Any]) -> Callable[..., torch.nn.Mo
 
 
 def test_every_network_of_the_configuration_is_known_and_is_what_it_is_called() -> None:
-    named = {yaml.safe_load(p.read_text())["network"]["_target_"] for p in (ROOT / "conf/model").glob("*.yaml")}
-    assert not named - NETWORKS
+    networks = [yaml.safe_load(p.read_text())["network"] for p in (ROOT / "conf/model").glob("*.yaml")]
+    assert not {network["_target_"] for network in networks} - NETWORKS
+    for network in networks:
+        check_file_target(Target.model_validate(network), ALLOW, "model.network", NETWORKS)
     for name in NETWORKS:
         check_file_target(Target.model_validate({"_target_": name}), ALLOW, "model.network", NETWORKS)
         assert locate(name, ALLOW, "x").__module__.partition(".")[0] == name.partition(".")[0]
