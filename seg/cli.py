@@ -158,9 +158,12 @@ def _run(command: str, config: "DictConfig") -> float | None:
 
     try:
         job = HydraConfig.get()
-        params, stage = plain(config), import_module(f"seg.stages.{command}")
+        params, composed = plain(config), None
         if job.job.config_name != "pipeline":  # whose values `configure` has checked, and whose stages DVC keeps in step
             composed = checked(params)
+            refuse_sweep_of_several(command, job.mode == RunMode.MULTIRUN, composed.trainer)
+        stage = import_module(f"seg.stages.{command}")  # takes seconds, so mistakes are told before
+        if composed:
             if "optimizer" in stage.Settings.model_fields:  # it imports all that the targets do
                 check_signatures(composed)
             if made := getattr(stage, "MADE", ()):
@@ -168,11 +171,8 @@ def _run(command: str, config: "DictConfig") -> float | None:
 
                 params = as_made(conf_folder(Path.cwd()), params, made)
         typed = stage.Settings.of(params)
-        if job.mode == RunMode.MULTIRUN and hasattr(typed, "trainer") and several_processes(typed.trainer):
-            raise ConfigError(
-                "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
-                "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
-            )
+        if hasattr(typed, "trainer"):
+            refuse_sweep_of_several(command, job.mode == RunMode.MULTIRUN, typed.trainer)
         with used_up():
             result: float | None = stage.run(typed, Path(job.runtime.output_dir))
     except InputError as error:
@@ -182,6 +182,15 @@ def _run(command: str, config: "DictConfig") -> float | None:
     else:
         return result
     return None
+
+
+def refuse_sweep_of_several(command: str, sweep: bool, trainer: "Trainer") -> None:
+    """Raise ConfigError for a sweep of trainings that are several processes each."""
+    if command == "train" and sweep and several_processes(trainer):
+        raise ConfigError(
+            "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
+            "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
+        )
 
 
 def several_processes(trainer: "Trainer") -> bool:

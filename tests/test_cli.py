@@ -57,8 +57,8 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (
             ["trian"],
             2,
-            "error: no command 'trian': did you mean 'train'? (commands: augment, compare, configure, doctor, evaluate, export, init, "
-            "lr, models, predict, prepare, sweep, train)",
+            "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, doctor, evaluate, "
+            "export, init, lr, models, new, predict, prepare, sweep, train)",
         ),
         (["train", "--model=fcn"], 2, "error: train: unknown option --model: settings are written without dashes, as in model=fcn"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),

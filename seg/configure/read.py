@@ -47,7 +47,10 @@ def _set(found: DictConfig, key: str, value: str | None, known: dict[str, Any], 
         if not key.startswith(tuple(f"{name.partition('.')[0]}." for name in (group, *BESIDE))):
             allowed = f"{group}.*, {', '.join(f'{b}.*' if '.' not in b else b for b in BESIDE)}"
             raise ConfigError(f"{key}={value}: seg {command} reads {allowed} alone; a model keeps the other settings of its training")
-        raise ConfigError(f"unknown key {key}: {did_you_mean(key, known, 'keys')}")
+        section = key.partition(".")[0]
+        raise ConfigError(
+            f"unknown key {key}: {did_you_mean(key, [k for k in known if k.startswith(f'{section}.')], f'keys of {section}')}"
+        )
     try:
         OmegaConf.update(found, key, OmegaConf.from_dotlist([f"value={value}"])["value"], merge=True)
     except (OmegaConfBaseException, ValueError) as error:

@@ -82,6 +82,18 @@ def forget_example(program: torch.export.ExportedProgram) -> None:
     program._example_inputs = None
 
 
+def forget_guards(program: torch.export.ExportedProgram) -> None:
+    """Drop the Python source of conditions on sizes, which a file of an exported program brings. Tried with torch 2.15.0."""
+    program._guards_code = []
+
+
+def argument_kinds(operator: object) -> dict[str, str] | None:
+    """{name: type} of an operator's arguments, as its schema has them; None for anything but an operator. Tried with torch 2.15.0."""
+    if not isinstance(operator, torch._ops.OpOverload):
+        return None
+    return {argument.name: str(argument.type) for argument in operator._schema.arguments}
+
+
 def onnx_sides(g: Any, size: Any) -> Any:
     """The argument `size` of an interpolation as one value of an ONNX graph, where the tracing exporter gives a list.
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from seg.core.errors import DataError
+from seg.core.private_torch import argument_kinds
 
 OPERATORS = {
     *(f"_operator.{n}" for n in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pos", "getitem")),
@@ -104,11 +105,11 @@ def _check_operator(name: str) -> None:
         return
     found = ATEN.match(name)
     operator = getattr(getattr(torch.ops.aten, found[1], None), found[2], None) if found else None
-    if not found or not isinstance(operator, torch._ops.OpOverload) or (found[1].startswith("_") and found[1] not in PRIVATE):
+    kinds = argument_kinds(operator)
+    if not found or kinds is None or (found[1].startswith("_") and found[1] not in PRIVATE):
         raise ValueError(f"calls {name[:100]}")
-    for argument in operator._schema.arguments:
-        if ("str" in str(argument.type) and argument.name not in TEXTS) or "Any" in str(argument.type):
-            raise ValueError(f"calls {name[:100]}")
+    if any(("str" in kind and argument not in TEXTS) or "Any" in kind for argument, kind in kinds.items()):
+        raise ValueError(f"calls {name[:100]}")
 
 
 def _check_tree(spec: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from seg.core.errors import DataError
+from seg.core.private_torch import forget_guards
 from seg.models.tensor_file import refuse_bombs
 from seg.predict.program import check_program
 
@@ -38,7 +39,7 @@ def load_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, st
     try:
         check_archive(path)
         program = torch.export.load(path, extra_files=text)
-        program._guards_code = []  # Python source of conditions on the images' sizes: never run
+        forget_guards(program)
         return program, dict(json.loads(text[EXTRA] or "{}"))
     except DataError:
         raise

@@ -56,6 +56,21 @@ def test_an_exported_program_forgets_its_example(tmp_path: Path) -> None:
     assert torch.export.load(tmp_path / "program.pt2").module()(torch.ones(1, 2)).shape == (1, 2)
 
 
+def test_an_exported_program_forgets_its_guards(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
+    assert hasattr(program, "_guards_code")
+    private.forget_guards(program)
+    assert program._guards_code == []
+
+
+def test_the_arguments_of_an_operator_are_known_by_kind() -> None:
+    kinds = private.argument_kinds(torch.ops.aten.from_file.default)
+    assert kinds is not None
+    assert (kinds["filename"], kinds["size"]) == ("str", "Optional[int]")
+    assert private.argument_kinds(torch.ops.aten.from_file) is None
+    assert private.argument_kinds(print) is None
+
+
 def uses(path: Path) -> list[str]:
     """What a module of ours takes from torch, torchvision or Lightning by a name with an underscore before it."""
     found = []

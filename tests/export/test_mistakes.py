@@ -47,7 +47,7 @@ def folder(tmp_path: Path, checkpoint: bytes) -> Path:
             UsageError,
             "export: unknown option --format: settings are written without dashes, as in format=VALUE",
         ),
-        (["best.ckpt", "formt=onnx"], ConfigError, "export: unknown key formt: did you mean 'format'?"),
+        (["best.ckpt", "formt=onnx"], ConfigError, "unknown key export.formt: did you mean 'export.format'?"),
         (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx', 'torch_export' or 'openvino'"),
         (["best.ckpt", "check.tolerance=two"], ConfigError, "export.check.tolerance='two': expected number"),
         (["best.ckpt", "size=360"], ConfigError, "size=360: expected HEIGHTxWIDTH in pixels, as in size=360x480"),

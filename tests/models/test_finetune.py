@@ -89,7 +89,7 @@ def test_without_unfreeze_every_all_stages_thaw_at_once() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_what_is_frozen_keeps_its_bytes(optimizer: str, make_config: MakeConfig) -> None:
     """Weight decay and momentum included, and after the head learned for an epoch; fused AdamW, clipped gradients."""
-    network, config = unet(), make_config(f"optimizer={optimizer}", "optimizer.weight_decay=0.5")
+    network, config = unet(), make_config(f"optimizer={optimizer}", "optimizer.weight_decay=0.5", "optimizer.fused=true")
     plan = plan_of(network, freeze_epochs=1, unfreeze_every=1, lr_factor=0.5, frozen_stages=2)
     made = build(config.optimizer, config.targets.allow, "optimizer", {"params": [{"params": g.parameters} for g in plan.groups]})
     for epoch, moved in enumerate(({"head"}, {"head", "layer4"}, {"head", "layer4", "layer3"})):

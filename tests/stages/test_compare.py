@@ -196,11 +196,11 @@ def test_settings_that_name_what_may_not_be_called_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["old"], "expected two runs or more, got old"),
-        ([], "expected two runs or more, got none"),
-        (["old", "new", "--imagse", "3"], "unrecognized arguments: --imagse"),
-        (["old", "new", "--images", "many"], "argument --images: invalid int value: 'many'"),
-        (["old", "new", "--images", "-1"], "--images: expected 0 or more, got -1"),
+        (["old"], "expected 2 or more of RUN, got 1 (old): "),
+        ([], "expected 2 or more of RUN: "),
+        (["old", "new", "--imagse", "3"], "unknown option --imagse: did you mean '--images'?"),
+        (["old", "new", "--images", "many"], "--images many: expected a whole number of 0 or more"),
+        (["old", "new", "--images", "-1"], "--images needs a value: --images N"),
         (["old", "new", "old"], "old is named twice"),
     ],
 )

@@ -71,7 +71,7 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
         ("modle=unet", "unknown key modle: did you mean 'model'? (groups and keys: augment, data,"),
         ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, fused, lr, momentum, name,"),
         ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: "),
-        ("model=fcn,unte", "model=unte: no such option; did you mean 'unet'?"),
+        ("model=fcn,unte", "model=fcn,unte: gives several values, where one is expected"),
         ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
         ("trainer.batch_size=0", "trainer.batch_size=0: expected greater than 0"),
         ("data.channels=0", "data.channels=0: expected greater than 0, got int"),
@@ -125,7 +125,7 @@ NESTED_SLIPS = [
     ("dice.weight", -1, "loss.terms.dice.weight=-1: expected greater than or equal to 0, got int"),
     ("dice.weight", "half", "loss.terms.dice.weight='half': expected number, got str"),
     ("dice.weight", ..., "loss.terms.dice.weight is missing: set it"),
-    ("dice.wieght", 1, "unknown key loss.terms.dice.wieght: did you mean 'weight'? (keys of loss.terms.dice: loss, weight)"),
+    ("dice.wieght", 1, "unknown key loss.terms.dice.wieght: did you mean 'weight'? (keys of loss.terms.dice: loss, rise, weight)"),
     ("x", {"wieght": 1, "loss": {"_target_": DICE, "class_weights": "none"}}, "unknown key loss.terms.x.wieght: did you mean 'weight'?"),
 ]
 

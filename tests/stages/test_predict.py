@@ -232,7 +232,7 @@ def test_a_bad_image_is_told_and_the_rest_goes_on(
         (["predict.outputs=[clases]"], ConfigError, "predict.outputs: clases: did you mean 'classes'"),
         (["predict.outputs=[coco]"], ConfigError, "predict.outputs: coco: .*outputs of task=semantic: classes, confidence"),
         (["predict.outputs=[]"], ConfigError, "nothing would be written"),
-        (["predict.outptus=[classes]"], ConfigError, "unknown key predict.outptus: did you mean 'outputs'"),
+        (["predict.outptus=[classes]"], ConfigError, "unknown key predict.outptus: did you mean 'predict.outputs'"),
         (["--oout=x"], UsageError, "unknown option --oout: did you mean '--out'"),
         (["--force", "--skip"], UsageError, "--force and --skip exclude each other"),
         (["nowhere.png"], UsageError, "nowhere.png: there is no such file"),

@@ -14,7 +14,8 @@ from watched import own_scratch, small
 from seg.core.errors import InputError
 from seg.data.store import read_entries, read_sample
 from seg.loading.batch import Batch, collate
-from seg.models.checkpoint import load, restore
+from seg.models.build import build_model
+from seg.models.checkpoint import load
 from seg.models.semantic import SemanticModel
 from seg.stages.train import run
 from seg.training.watch.guard import Guard
@@ -52,7 +53,9 @@ def test_the_batch_and_the_weights_repeat_the_failure(
         assert np.array_equal(cv2.imread(str(folder / f"{n}_image.png"))[..., ::-1], sample.image)
         assert np.array_equal(cv2.imread(str(folder / f"{n}_labels.png"), cv2.IMREAD_UNCHANGED), sample.semantic)
         assert sum(facts["images"][n]["pixels"].values()) == sample.semantic.size
-    loss = sum(restore(checkpoint).losses(collate(samples)).values())
+    model = build_model(cfg, checkpoint.data, pretrained=False)
+    model.load_state_dict(checkpoint.state_dict)
+    loss = sum(model.eval().losses(collate(samples)).values())
     assert bool(torch.isfinite(torch.as_tensor(loss))) != at_once, "before the step that failed, or before those that were looked at"
 
 
