@@ -45,7 +45,7 @@ SAMPLES: dict[str, Expected] = {
     "format_samples/coco_instances": Expected("coco", 6, 36, 81),
     "format_samples/coco128": Expected("coco_panoptic", 8, 44, 133),
     "format_samples/coco128 --as yolo": Expected("yolo", 8, 3 + 2 + 8 + 23 + 0 + 2 + 4 + 2, 81),
-    "format_samples/coco128 --as folders": Expected("folders", 8, 0, 28),
+    "format_samples/coco128 --as folders --labels semantic_segmentation/masks": Expected("folders", 8, 0, 28),
     "format_samples/labelme/instance_segmentation/data_annotated": Expected("labelme", 3, 4 + 7 + 3, 7),
     "format_samples/labelme/semantic_segmentation/data_annotated": Expected("labelme", 3, 5 + 10 + 3, 7),
     "format_samples/labelme/primitives": Expected("labelme", 1, 8, 8),
@@ -77,8 +77,8 @@ def initialised(raw: Path, arguments: list[str], composed: list[Config], capsys:
     """The option that a folder is taken for, and its configuration."""
     capsys.readouterr()
     typed("init", Path.cwd(), [str(raw), "--name", "sample", "--force", *arguments])
-    first = capsys.readouterr().out.splitlines()[0]
-    return first.rpartition(" ")[2], composed[-1]
+    said = next(line for line in capsys.readouterr().out.splitlines() if ": taken for " in line)
+    return said.rpartition(" ")[2], composed[-1]
 
 
 def errors(config: Config, out: Path) -> list[str]:
@@ -130,8 +130,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"images": "images", "annotations": "instance_segmentation/labels", "names": "instance_segmentation/config.yaml"},
         {"person": [], "toothbrush": []},
     ),
-    "format_samples/coco128 --as folders": (
-        {"images": "images", "masks": "semantic_segmentation/masks"},
+    "format_samples/coco128 --as folders --labels semantic_segmentation/masks": (
+        {"images": "images/train2017", "masks": "semantic_segmentation/masks/train2017"},
         {"class1": [1], "class193": [193]},
     ),
     "format_samples/labelme/instance_segmentation/data_annotated": (
@@ -181,5 +181,5 @@ def check_settings(data: Data, source: dict[str, Any], classes: dict[str, list[A
 def test_the_classes_of_cocos_semantic_masks_are_the_values_that_occur(composed: list[Config], capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted((DATA / "format_samples/coco128/semantic_segmentation/masks").rglob("*.png"))
     values = sorted({int(v) for file in files for v in np.unique(np.asarray(Image.open(file)))})
-    data = initialised(DATA / "format_samples/coco128", ["--as", "folders"], composed, capsys)[1].data
+    data = initialised(DATA / "format_samples/coco128", ["--as", "folders", "--labels", "semantic_segmentation/masks"], composed, capsys)[1].data
     assert [c.labels for c in data.classes] == [[value] for value in values]
