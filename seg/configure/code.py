@@ -53,7 +53,7 @@ def _digest(paths: list[str]) -> str:
     for path in paths:
         root = PACKAGE / path
         for file in sorted(root.rglob("*") if root.is_dir() else [root]):
-            if file.is_file() and file.suffix != ".pyc":
+            if file.is_file() and "__pycache__" not in file.parts:  # where Python and numba keep what they compiled
                 content.update(file.relative_to(PACKAGE).as_posix().encode() + hashlib.sha256(file.read_bytes()).digest())
     return content.hexdigest()[:16]
 
