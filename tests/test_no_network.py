@@ -55,7 +55,7 @@ def test_export_and_predict_speak_to_nobody(tmp_path: Path, form: str) -> None:
 def test_the_stages_speak_to_nobody(tmp_path: Path) -> None:
     small = ["data.source.num_images=12", "data.source.size=48", "runtime.workers=0", "runtime.progress=none"]
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    guarded(tmp_path, "prepare", *small)
-    guarded(tmp_path, "augment", *small)
+    guarded(tmp_path, "prepare", *small, "hydra.run.dir=data/prepared")
+    guarded(tmp_path, "augment", *small, "hydra.run.dir=data/augmented")
     guarded(tmp_path, "train", *small, "trainer.max_epochs=1", "hydra.run.dir=artifacts/train", "model.network.encoder_name=tu-test_resnet")
     guarded(tmp_path, "evaluate", *small, "evaluate.bootstrap.resamples=0", "paths.train=artifacts/train")

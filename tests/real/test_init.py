@@ -181,5 +181,7 @@ def check_settings(data: Data, source: dict[str, Any], classes: dict[str, list[A
 def test_the_classes_of_cocos_semantic_masks_are_the_values_that_occur(composed: list[Config], capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted((DATA / "format_samples/coco128/semantic_segmentation/masks").rglob("*.png"))
     values = sorted({int(v) for file in files for v in np.unique(np.asarray(Image.open(file)))})
-    data = initialised(DATA / "format_samples/coco128", ["--as", "folders", "--labels", "semantic_segmentation/masks"], composed, capsys)[1].data
+    data = initialised(DATA / "format_samples/coco128", ["--as", "folders", "--labels", "semantic_segmentation/masks"], composed, capsys)[
+        1
+    ].data
     assert [c.labels for c in data.classes] == [[value] for value in values]
