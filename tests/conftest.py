@@ -30,12 +30,12 @@ MakeInfo = Callable[..., "DatasetInfo"]
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
     """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
-    from seg.configure.compose import compose
+    from composed import composed
+
     from seg.configure.config import checked
-    from seg.core.environment import conf_folder
 
     def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
-        params, _ = compose(conf_folder(ROOT), list(overrides))
+        params = composed(*overrides)
         if network is not None:
             params["model"]["network"] = network
         return checked(params)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from composed import composed
 
-from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
@@ -19,7 +19,7 @@ CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1, "s
 
 def untrained(path: Path, *overrides: str, network: dict[str, Any] | None = None, channels: int = 3) -> LoadedCheckpoint:
     """Write a checkpoint and load it. `network` takes the place of model.network."""
-    params, _ = compose(ROOT / "conf", list(overrides))
+    params = composed(*overrides)
     if network is not None:
         params["model"]["network"] = network
     config = checked(params)

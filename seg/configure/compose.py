@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,17 @@ def _values(override: Override) -> list[str]:
 
 
 def _composed(conf: Path, overrides: list[str]) -> DictConfig:
+    """What Hydra composes, to be read only: a command asks for the same several times, and each takes a good part of a second."""
+    folder = conf.resolve()
+    files = sorted(folder.rglob("*.yaml"))
+    return _composed_once(folder, tuple(overrides), tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files))
+
+
+@lru_cache(maxsize=64)
+def _composed_once(conf: Path, overrides: tuple[str, ...], _files: tuple[tuple[str, int, int], ...]) -> DictConfig:
     try:
         with _hydra_of_its_own(), initialize_config_dir(str(conf), version_base="1.3"):
-            return hydra_compose("config", overrides=overrides, return_hydra_config=True)
+            return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from None
     except (YAMLError, UnicodeDecodeError) as error:

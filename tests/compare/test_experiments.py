@@ -11,10 +11,8 @@ pytestmark = pytest.mark.slow
 METRICS = "artifacts/evaluate/metrics.json"
 
 
-def test_an_experiment_is_compared_with_the_workspace(tmp_path: Path) -> None:
-    project = Project.clone(tmp_path / "project")
-    project.repro()
-    project.commit("first run")
+def test_an_experiment_is_compared_with_the_workspace(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    project = Project.ran(tmp_path_factory, tmp_path / "project")
 
     def figures() -> dict[str, float]:
         return json.loads((project.folder / METRICS).read_text())["test"]
