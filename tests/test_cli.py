@@ -8,14 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import seg
 from project import Project, ran_once
 
 ROOT = Path(__file__).parents[1]
-
-
-def seg(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout, wherever it runs
-    return subprocess.run([sys.executable, "-m", "seg", *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -123,11 +119,9 @@ def test_a_mistake_in_what_overrides_the_pipelines_settings_is_one_line(tmp_path
     assert len(answered.stderr.strip().splitlines()) == 1
 
 
-def test_commands_of_one_process_do_not_run_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
-        monkeypatch.setenv(variable, value)
+def test_commands_of_one_process_do_not_run_in_several() -> None:
     for command in ("prepare", "augment", "evaluate"):
-        shown = seg(command)
+        shown = seg(command, RANK="1", LOCAL_RANK="1", WORLD_SIZE="2")
         line = f"error: seg {command} runs in one process, and this is another; start it without torchrun or srun\n"
         assert (shown.returncode, shown.stderr) == (1, line)
 

@@ -14,6 +14,7 @@ from conftest import MakeConfig
 from PIL import Image
 from pycocotools import mask as coco_mask
 from typed import typed
+from untrained import CLASSES, CONVOLUTION, untrained
 
 import seg
 from seg.core.errors import ConfigError, DataError, UsageError
@@ -165,17 +166,20 @@ def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: 
             typed("predict", Path.cwd(), [*command, *words, "--force"])
 
 
-def test_an_exported_file_predicts_as_its_checkpoint(semantic: Path, prepared: Path, tmp_path: Path) -> None:
+def test_an_exported_file_predicts_as_its_checkpoint(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra export")
-    typed("export", Path.cwd(), [str(semantic), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
+    trained = tmp_path / "best.ckpt"
+    untrained(trained, network=CONVOLUTION)
+    typed("export", Path.cwd(), [str(trained), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
     images = str(prepared / "test/images")
     typed("predict", Path.cwd(), [str(tmp_path / "net.onnx"), images, "--out", str(tmp_path / "a"), "predict.outputs=[classes]", *QUIET])
     options = ["predict.outputs=[classes]", "predict.precision=32-true", *QUIET]
-    typed("predict", Path.cwd(), [str(semantic), images, "--out", str(tmp_path / "b"), *options])
+    typed("predict", Path.cwd(), [str(trained), images, "--out", str(tmp_path / "b"), *options])
+    assert len(list((tmp_path / "a/classes").iterdir())) == len(list((prepared / "test/images").iterdir()))
     for file in (tmp_path / "a/classes").iterdir():
         one, other = (cv2.imread(str(folder / file.name)) for folder in (file.parent, tmp_path / "b/classes"))
         assert (one != other).mean() < 1e-3
-    assert [c.name for c in seg.load(tmp_path / "net.onnx").classes] == [c.name for c in seg.load(semantic).classes]
+    assert [c.name for c in seg.load(tmp_path / "net.onnx").classes] == [c.name for c in CLASSES]
 
 
 def test_of_instances_that_overlap_the_better_lies_on_top() -> None:
