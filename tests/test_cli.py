@@ -22,24 +22,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
 def test_help_lists_the_commands() -> None:
     shown = seg("--help")
     assert shown.returncode == 0
-    assert all(
-        f"\n  {name} " in shown.stdout
-        for name in (
-            "init",
-            "configure",
-            "prepare",
-            "doctor",
-            "augment",
-            "train",
-            "sweep",
-            "evaluate",
-            "compare",
-            "predict",
-            "export",
-            "models",
-            "lr",
-        )
-    )
+    names = "init configure prepare doctor augment train sweep evaluate compare predict export models lr".split()
+    assert all(f"\n  {name} " in shown.stdout for name in names)
     assert seg().stdout == shown.stdout
 
 
@@ -61,30 +45,19 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, doctor, evaluate, "
             "export, init, lr, models, new, predict, prepare, sweep, train)",
         ),
-        (["train", "--model=fcn"], 2, "error: train: unknown option --model: settings are written without dashes, as in model=fcn"),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
-        (["train", "modle=unet"], 1, "error: unknown key modle: did you mean 'model'?"),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
-        (["train", "model=fnc"], 1, "error: model=fnc: no such option; did you mean 'fcn'?"),
         (["train", "-m", "model=fcn,unte"], 1, "error: model=unte: no such option; did you mean 'unet'?"),
         (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
-        (["train", "-m", "trainer.devices=2", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
         (["train", "trainer.devices=2", "-m", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
         (["train", "-m", "hydra/launcher=slurm", "seed=1,2"], 1, "error: hydra/launcher=slurm: there is no srun here"),
-        (["train", "seed=-1"], 1, "error: seed=-1: expected greater than or equal to 0"),
         (["prepare", "seed=${nowhere}"], 1, "error: Interpolation key 'nowhere' not found"),
         (["prepare", "-cn", "pipeline"], 1, "error: there is no params.yaml"),
         (["prepare", "data=folders", "data.root=data"], 1, "error: data.root=data: data/raw is kept for a link to the data set"),
-        (["prepare", "data.split.ratios.train=0.9"], 1, "expected train, val and test that sum to 1, got 1.15"),
         (["prepare", "data=folders", "data.root=/nowhere"], 1, "error: data.root=/nowhere: there is no such folder"),
         (["export"], 2, "error: export: expected a CHECKPOINT: a checkpoint of training, such as artifacts/train/best.ckpt; see seg"),
         (["model=fcn", "train"], 2, "error: model=fcn: the command comes first, as in seg train model=fcn"),
         (["--encoders"], 2, "error: --encoders: is no option of seg itself; write seg models --encoders"),
-        (
-            ["train", "model=unet,fcn"],
-            1,
-            "error: model=unet,fcn: gives several values, where one is expected",
-        ),
         (["train", "unet"], 1, "error: 'unet' is not an override: write key=value; did you mean model=unet?"),
         (["train", "a=b=c"], 1, "put it into quotes: 'a=\"b=c\"'"),
         (["train", "-cn", "pipelin"], 2, "error: -cn pipelin: there is no conf/pipelin.yaml; did you mean 'pipeline'?"),

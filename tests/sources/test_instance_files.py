@@ -154,23 +154,6 @@ def test_folders_that_name_the_split(tmp_path: Path) -> None:
         cells(tmp_path, split("folders"))
 
 
-def test_instances_survive_preparing(tmp_path: Path) -> None:
-    """Random overlapping instances: every mask, category and crowd comes back."""
-    names = [f"cell{number:02d}" for number in range(12)]
-    source = cells(write_cells(tmp_path / "raw", names))
-    prepare_tiny(source, tmp_path / "out", classes=CLASSES)
-    read, count = read_back(tmp_path / "out"), 0
-    assert sorted(read) == names
-    for number, name in enumerate(names):
-        masks = Blobs().masks(number)
-        assert [np.array_equal(m, e) for m, e in zip(masks_of(read[name]), masks, strict=True)] == [True] * len(masks)
-        assert read[name].categories.tolist() == [1] * len(masks)
-        assert read[name].crowd.tolist() == [False] * len(masks)
-        assert np.array_equal(read[name].semantic, masks.any(axis=0))
-        count += len(masks)
-    assert count == 66
-
-
 def test_empty_masks_are_left_out_and_noted(tmp_path: Path) -> None:
     root = write_cells(tmp_path / "raw")
     masks = root / "stage1_train" / "cell0" / "masks"
@@ -202,29 +185,13 @@ def remove(folder: Path) -> None:
 
 
 BROKEN = {
-    "another size": (
-        lambda place: write(place / "masks" / "3.png", np.zeros((24, 31), np.uint8)),
-        "{place}/masks/3.png: is 31x24 pixels, but its image {place}/images/cell2.png is 32x24; give both the same size",
-    ),
     "on its side": (
         lambda place: write(place / "masks" / "3.png", np.zeros((32, 24), np.uint8)),
         "{place}/masks/3.png: is 24x32 pixels, but its image {place}/images/cell2.png is 32x24; give both the same size; an image's EXIF",
     ),
-    "smoothed": (
-        lambda place: write(place / "masks" / "3.png", np.tile(np.array([0, 128, 255, 0], np.uint8), (24, 8))),
-        "{place}/masks/3.png: has the values 0, 128, 255, expected 0 and one other; save it without smoothing",
-    ),
     "many values": (
         lambda place: write(place / "masks" / "3.png", np.tile(np.arange(32, dtype=np.uint8), (24, 1))),
         "{place}/masks/3.png: has the values 0, 1, 2, 3, 4, ..., expected 0 and one other",
-    ),
-    "in colour": (
-        lambda place: write(place / "masks" / "3.png", picture(5)),
-        "{place}/masks/3.png: is a colour or palette image, expected one gray value a pixel; save the mask as a black",
-    ),
-    "cut off": (
-        lambda place: (place / "masks" / "3.png").write_bytes((place / "masks" / "3.png").read_bytes()[:60]),
-        "{place}/masks/3.png: is cut off before its end",
     ),
     "all empty": (empty_all, "{place}/masks: all 6 masks are empty; remove them where the image holds no instance, or remove the image"),
     "no image": (
