@@ -11,6 +11,8 @@ import pytest
 from forked import seg
 from project import Project, ran_once
 
+from seg.commands.table import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,8 +24,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
 def test_help_lists_the_commands() -> None:
     shown = seg("--help")
     assert shown.returncode == 0
-    names = "init configure prepare doctor augment train sweep evaluate compare predict export models lr".split()
-    assert all(f"\n  {name} " in shown.stdout for name in names)
+    assert all(f"\n  {name} " in shown.stdout for name in COMMANDS)
     assert seg().stdout == shown.stdout
 
 

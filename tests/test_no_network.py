@@ -47,7 +47,8 @@ def test_export_and_predict_speak_to_nobody(tmp_path: Path, form: str) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 90, np.uint8))
     guarded(tmp_path, "export", "best.ckpt", f"format={form}", "paths.prepare=none")
     guarded(tmp_path, "predict", f"best{suffix}", "a.png", "--out", "of_export")
-    guarded(tmp_path, "predict", "best.ckpt", "a.png", "--out", "of_checkpoint")
+    if form == "onnx":
+        guarded(tmp_path, "predict", "best.ckpt", "a.png", "--out", "of_checkpoint")
     assert (tmp_path / "of_export/classes/a.png").is_file()
 
 
