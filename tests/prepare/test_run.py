@@ -178,10 +178,6 @@ def test_lists(raw: Path, tmp_path: Path) -> None:
 
 
 def test_missing_lists_are_refused(raw: Path, tmp_path: Path) -> None:
-    section = lists(raw, train="scene0", val="scene1", test="scene2")
-    (raw / "test.txt").unlink()
-    message = refusal(lambda: folders(raw), tmp_path / "out", section, raw)
-    assert message == f"{raw}/test.txt: there is no such list; set data.split.lists.test"
     message = refusal(lambda: folders(raw), tmp_path / "out", split("lists", lists={"train": "train.txt"}), raw)
     assert message.startswith("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}")
 

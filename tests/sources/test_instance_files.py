@@ -244,21 +244,3 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
     ):
         answer = refusal(lambda changed=changed: cells(raw, **changed), tmp_path / "out", classes=CLASSES)
         assert answer.startswith(message)
-
-
-def test_a_data_set_without_an_instance_is_refused(tmp_path: Path) -> None:
-    raw = write_cells(tmp_path / "raw")
-    for name in NAMES:
-        for path in (raw / "stage1_train" / name / "masks").iterdir():
-            path.unlink()
-    answer = refusal(lambda: cells(raw), tmp_path / "out", classes=CLASSES)
-    assert answer == "data.source: the labels hold no instance in any image; compare it with the layout of the files"
-
-
-def test_a_training_split_without_an_instance_is_refused(tmp_path: Path) -> None:
-    raw = write_cells(tmp_path / "raw")
-    for name, names in {"train": ["cell1"], "val": ["cell0"], "test": ["cell2", "cell3"]}.items():
-        (raw / f"{name}.txt").write_text("\n".join(names))
-    section = split("lists", lists={name: f"{name}.txt" for name in ("train", "val", "test")})
-    answer = refusal(lambda: cells(raw), tmp_path / "out", section, raw, CLASSES)
-    assert answer == "data.split: the split train holds no instance (train 0, val 6, test 12 instances); change it, or its seed"
