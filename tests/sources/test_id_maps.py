@@ -239,6 +239,10 @@ def test_a_mistake_is_refused(tmp_path: Path, kind: str) -> None:
     ("changed", "message"),
     [
         (
+            {"category": "objects"},
+            "data.source.category=objects: no class of data.classes has this name; did you mean 'object'? (classes: ",
+        ),
+        (
             {"category": None},
             "data.source.category=None and data.source.categories=None: one must name the class of all instances, or a CSV",
         ),
