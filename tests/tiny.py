@@ -139,6 +139,10 @@ def masks_of(sample: Sample) -> list[np.ndarray]:
     return [(sample.instances == number).any(axis=2) for number in range(1, len(sample.categories) + 1)]
 
 
+def read_all(source: Source) -> dict[str, Sample]:
+    return {item.image_id: source.read(item).sample for item in source.items()}
+
+
 def read_back(folder: Path) -> dict[str, Sample]:
     """Every sample of a prepared data set, by its image_id."""
     found = {}

@@ -1,5 +1,6 @@
 """Checkpoints of models that have learned nothing, whose parameters are noise so that no two of them say the same."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,13 @@ def untrained(path: Path, *overrides: str, network: dict[str, Any] | None = None
             parameter.add_(0.02 * torch.randn_like(parameter))
     save(path, Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), data, 3, {}))
     return load(path, config.targets.allow)
+
+
+class Code:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)

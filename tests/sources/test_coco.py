@@ -12,11 +12,11 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_back, refusal, split, write
+from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_all, read_back, refusal, split, write
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.labelmaps import encode
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.data.store import read_annotations
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
@@ -62,10 +62,6 @@ def coco(root: Path, section: Split | None = None, **changed: object) -> Coco:
     arguments = {"annotations": "annotations.json", "images": "images", "ignore": [], "drop": [], "others": "refuse", "holes": False}
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return Coco(**{**arguments, **given, **changed})
-
-
-def read_all(source: Coco) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def area(left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -7,19 +7,15 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import CLASSES, SIZE, colored, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
+from tiny import CLASSES, SIZE, colored, folders, labels, picture, prepare_tiny, read_all, split, tree, write, write_folders
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 
 IGNORED_COLOR = (1, 1, 1)
 NAMES = ["a", "b", "c", "d"]
-
-
-def read_all(source: Folders) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def write_images(root: Path, names: list[str] = NAMES) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import SIZE, findings_of, masks_of, picture, refusal, split, write
+from tiny import SIZE, findings_of, masks_of, picture, read_all, refusal, split, write
 
 from seg.core.errors import ConfigError
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
 from seg.sources.settings import Split
@@ -52,10 +52,6 @@ def maps(root: Path, section: Split | None = None, **changed: object) -> IdMaps:
     }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return IdMaps(**{**arguments, **given, **changed})
-
-
-def read_all(source: IdMaps) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint8), (".tif", np.uint16)])

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_back, refusal, split, tree, write
+from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_all, read_back, refusal, split, tree, write
 
 from seg.core.errors import ConfigError
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.sources.images import ImageReader
 from seg.sources.instance_files import InstanceFiles
 from seg.sources.settings import Split
@@ -39,10 +39,6 @@ def cells(root: Path, section: Split | None = None, **changed: object) -> Instan
     }
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return InstanceFiles(**{**arguments, **given, **changed})
-
-
-def read_all(source: InstanceFiles) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def test_every_mask_is_an_instance_overlap_included(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import MakeConfig
-from tiny import folders, prepare_tiny, write_folders
+from tiny import folders, prepare_tiny, tree, write_folders
 
 from seg.augment.policy import compile_policy, load_policy
 from seg.configure.config import Config
@@ -28,10 +28,6 @@ def config(make_config: MakeConfig, prepared: Path, request: pytest.FixtureReque
         f"task.instances={request.param}",
     )
     return make_config(*settings, "augment.preview.images=3", "augment.preview.draws=2", "seed=4")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_policy_preview_and_copies_are_written_and_the_same_again(
@@ -67,10 +63,10 @@ def test_policy_preview_and_copies_are_written_and_the_same_again(
     assert preview.shape[1] > preview.shape[0] * 0.5
     assert len(np.unique(preview.reshape(-1, 3), axis=0)) > 500, "pictures, not an empty page"
 
-    first = content(out)
+    first = tree(out)
     assert sum(name.startswith("train/images/") for name in first) == 2 * len(entries)
     run(config, tmp_path / "again")
-    assert content(tmp_path / "again") == first
+    assert tree(tmp_path / "again") == first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "augmented"], "nothing is left beside the output"
 
 
@@ -94,7 +90,7 @@ def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: Make
     crop = "augment.transforms=[{_target_: albumentations.RandomCrop, height: 64, width: 64, p: 1.0}]"
     with pytest.raises(ConfigError, match=r"augment\.transforms: fails on the image \d+ \(48x48x3\)"):
         run(make_config(f"paths.prepare={prepared}", crop), out)
-    assert content(out) == {"policy.json": b"the one before"}
+    assert tree(out) == {"policy.json": b"the one before"}
     assert [p.name for p in tmp_path.iterdir()] == ["augmented"]
 
 
