@@ -11,9 +11,12 @@ from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
 from seg.recognise.patterns import Places, alike, places_of
 from seg.recognise.relations import Pair, Relation, relations
+from seg.sources.unpaired import without_number
 
 LOOKED_AT = 6  # pairs of a relation, evenly chosen
 COVERED = 0.5  # share of the files of a smaller relation, from which a larger one holds them
+VIEW = re.compile(r"(?<![a-z])(viz|overlay|overlaid|blend|blended|preview|visuali[sz]ation)s?(?![a-z])", re.I)
+FAR_MORE = 3  # times as many
 RIVAL = 0.8  # of the pairs, with which other images of the same labels are as good
 
 
@@ -98,8 +101,13 @@ def _add(found: list[Family], family: Family) -> None:
         shared, seen = len(labels & other.labels), len(images & other.images)
         if shared >= COVERED * len(labels):
             if seen < COVERED * len(images) and len(relation.pairs) >= RIVAL * len(other.pairs) and _are_pictures(family):
-                if _are_pictures(other):
-                    other.rivals.append(relation)
+                if _are_pictures(other) and not _is_view(relation):
+                    if _is_view(other.relations[0]):
+                        other.relations, other.pictures = [relation], family.pictures
+                    else:
+                        other.rivals.append(relation)
+                elif _is_view(relation):
+                    pass
                 else:  # what was taken for the images are drawings of them
                     other.relations, other.pictures = [relation], family.pictures
             return
@@ -114,13 +122,19 @@ def _add(found: list[Family], family: Family) -> None:
     found.append(family)
 
 
+def _is_view(relation: Relation) -> bool:
+    """Whether what would be the images shows the labels upon them, by its name."""
+    change = relation.change
+    return any(VIEW.search(word) for word in (change.place[0], *change.image))
+
+
 def _is_further(family: Family, relation: Relation) -> bool:
     """Whether a relation is of the second masks of images, and the third: scene_mask_1 beside scene_mask."""
     base = family.relations[0].change
     if (base.place, base.image, base.label[0]) != (relation.change.place, relation.change.image, relation.change.label[0]):
         return False
-    end = relation.change.label[1]
-    return end.startswith(base.label[1]) and end[len(base.label[1]) :].lstrip(" _-").isdigit() and bool(base.label[1])
+    start, end = without_number(base.label[1]), relation.change.label[1]
+    return end.startswith(start) and end[len(start) :].lstrip(" _-").isdigit() and bool(start)
 
 
 def _continues(family: Family, other: Family) -> bool:
@@ -161,6 +175,7 @@ def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
     """
     usable = [family for family in same if is_labels(family.role)] or list(same)
     maps = [family for family in usable if family.role != "ids"] or usable
+    maps = [family for family in maps if not any(_numbers(listing, family, other) for other in maps)]
     most = max(len(family.pairs) for family in maps)
     maps = [family for family in maps if len(family.pairs) >= RIVAL * most]
     best = [one for one in maps if all(one is other or _follows(listing, other, one) for other in maps)]
@@ -180,6 +195,20 @@ def _follows(listing: Listing, other: Family, one: Family) -> bool:
     some = both[:: max(1, len(both) // LOOKED_AT)][:LOOKED_AT]
     looked = [(a, b) for image in some if (a := look(listing.path(here[image]))) and (b := look(listing.path(there[image])))]
     return bool(looked) and determines([a for a, _ in looked], [b for _, b in looked])
+
+
+def _numbers(listing: Listing, family: Family, other: Family) -> bool:
+    """Whether colours number the objects of the classes that others show: of many colours each image has a few."""
+    if family is other or family.looks[0].kind != "color":
+        return False
+    ours, theirs = (_distinct(each) for each in (family, other))
+    return ours[0] >= FAR_MORE * max(theirs[0], ours[1]) and theirs[0] < FAR_MORE * theirs[1] and _follows(listing, other, family)
+
+
+def _distinct(family: Family) -> tuple[int, float]:
+    """How many labels there are beside black and 0, and how many an image has."""
+    each = [set(one.labels) - {0, (0, 0, 0)} for one in family.looks]
+    return len(set().union(*each)), sum(map(len, each)) / len(each)
 
 
 def _unnumbered(family: Family) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.files import by_folders, completing
 from seg.recognise.guess import Guess, Seen, lies_in
 from seg.recognise.listing import Listing, is_division
+from seg.sources.unpaired import without_number
 
 ROOM = PurePosixPath("JPEGImages")
 
@@ -128,6 +129,8 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     for pattern, cut in patterns.items():
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
         classes = Counter(label for _, label in found)
+        if pattern == "{image}_{class}" and len({without_number(name) for name in classes}) == 1:
+            continue  # several masks of an image, as seg and seg_2
         if len(found) * 10 >= len(inside) * 9 and len(classes) >= 2 and max(classes.values()) > 1:
             word = _shared_word(classes) if pattern == "{image}_{class}" else ""
             pattern, classes = (

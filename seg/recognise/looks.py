@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.imagefile import decode, decode_palette, read_bytes
+from seg.data.imagefile import decode, decode_palette, has_palette, read_bytes
 from seg.data.sample import Color, Label
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
@@ -24,6 +24,7 @@ NEAR = 40  # gray values from black or white that an edge of a drawn mask, or a 
 PLENTY = 64  # values or colours, more than which are no classes
 
 CLEAR = 0xFE01FE  # of transparent pixels, a colour that nobody draws with
+VOID = -(2**31)  # of pixels that the file's tag GDAL_NODATA calls no measurement
 
 Kind = Literal["gray", "palette", "color", "floats", "bands"]
 
@@ -82,7 +83,7 @@ def look(path: Path) -> Look | None:
     grid = small.astype(np.int64)
     ends = ((rows <= NEAR) | (rows >= 255 - NEAR)).mean() if pixels.kind in ("gray", "palette") else 0.0
     shrunk = _shrunk(pixels.codes)
-    above = (shrunk != 0) & ~((pixels.kind == "color") & (shrunk == CLEAR))
+    above = (shrunk != 0) & (shrunk != VOID) & ~((pixels.kind == "color") & (shrunk == CLEAR))
     single = _single(shrunk) if flat >= FLAT and len(labels) <= PIECES * 4 else 0.0
     lossy = data[:2] == b"\xff\xd8"
     return Look(pixels.kind, (height, width), labels, pixels.palette, flat, single, float(ends), *_extent(above), grid, lossy, pixels.clear)
@@ -113,7 +114,7 @@ def _labels(path: Path) -> dict[Label, int]:
 
 
 def _pixels(data: bytes, path: Path) -> _Pixels:
-    if (data[:8] == b"\x89PNG\r\n\x1a\n" and data[25] == 3) or data[:4] == b"GIF8":
+    if has_palette(data):
         indices, colors = decode_palette(data, path)
         found = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
         known = {int(i): tuple(int(c) for c in colors[i]) if i < len(colors) else (0, 0, 0) for i in found}
@@ -142,10 +143,16 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
     if values.shape[2] != 1:
         return _Pixels("bands", values[..., 0], {}, clear)
     codes = values[..., 0]
+    if clear:
+        return _Pixels("color", np.where(hidden, CLEAR, codes.astype(np.int64) * 0x010101), {}, clear)
+    if decoded.nodata:  # 0 is a label as a rule
+        void = np.isnan(codes) if np.isnan(decoded.nodata) else codes == decoded.nodata
+        codes = np.where(void, VOID, codes) if void.any() else codes
     if decoded.inverted:
         codes = np.iinfo(codes.dtype).max - codes
     if codes.dtype.kind == "f":
         whole = np.isfinite(codes).all() and (codes == np.round(codes)).all()
+        codes = np.nan_to_num(codes, posinf=0, neginf=0)
         return _Pixels("gray" if whole else "floats", codes.astype(np.int64) if whole else (codes * 1000).astype(np.int64), {}, clear)
     return _Pixels("gray", codes // decoded.step if decoded.step > 1 else codes, {}, clear)
 
@@ -159,7 +166,7 @@ def _counted(kind: Kind, codes: np.ndarray) -> dict[Label, int]:
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])  # of runs, which labels have few of
     values, places = np.unique(flat[starts], return_inverse=True)
     counts = np.bincount(places, weights=np.diff(starts, append=flat.size))
-    return {color_of(int(v)) if kind == "color" else int(v): int(n) for v, n in zip(values, counts, strict=True)}
+    return {color_of(int(v)) if kind == "color" else int(v): int(n) for v, n in zip(values, counts, strict=True) if v != VOID}
 
 
 def _shrunk(codes: np.ndarray) -> np.ndarray:

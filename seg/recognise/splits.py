@@ -19,7 +19,8 @@ MAX_SIZE = 5_000_000  # bytes of a list
 
 def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial]) -> Trial:
     """The trial with the split that lists state, where one does; else with a word on the lists that are not used. again: tries a guess."""
-    lists = lists_of(listing, chosen.items)
+    used = {PurePosixPath(name) for name in (chosen.guess.split.get("lists") or {}).values() if name}
+    lists = {file: share for file, share in lists_of(listing, chosen.items).items() if file not in used}
     if not lists:
         return chosen
     for pattern, members in sorted(by_split([file.as_posix() for file in lists]).items(), key=lambda entry: -len(entry[1])):

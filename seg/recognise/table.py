@@ -64,7 +64,7 @@ def _folders(files: Collection[PurePosixPath]) -> str:
 def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Trial], listing: Listing) -> list[tuple[str, int, str]]:
     """Of the files that are left over, by folder: how many, and why."""
     of_others = {relative(listing, file): trial for trial in others for file in trial.images}
-    by_place: Counter[tuple[str, str]] = Counter()
+    by_reason: dict[str, list[PurePosixPath]] = {}
     for file in left:
         other = of_others.get(file)
         if other is not None:
@@ -72,12 +72,15 @@ def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Tr
             why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
         else:
             why = "no labels of this name"
-        by_place[f"{file.parent}/", why] += 1
-    rows = [(place, count, why) for (place, why), count in by_place.most_common()]
-    if len(rows) > ROWS:
-        rest = sum(count for _, count, _ in rows[ROWS:])
-        rows = [*rows[:ROWS], (f"{len(by_place) - ROWS} more folders", rest, "as above")]
-    return rows
+        by_reason.setdefault(why, []).append(file)
+    rows = []
+    for why, files in by_reason.items():
+        places = Counter(f"{file.parent}/".removeprefix("./") or "./" for file in files)
+        if len(places) > ALIKE:
+            rows.append((_folders(files), len(files), why))
+        else:
+            rows += [(place, count, why) for place, count in places.items()]
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -110,6 +110,7 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
             size += record.sample.image.nbytes
             instances += int((~record.sample.crowd).sum())
             present |= {int(value) for value in np.unique(record.sample.semantic)} - {IGNORE}
+            errors += [DataError(str(f), kind=f.kind) for f in record.findings if f.severity == "error"][:1]
         except InputError as error:
             errors.append(error)
         count += 1

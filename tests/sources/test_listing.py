@@ -68,7 +68,7 @@ def test_volumes_are_refused_with_the_way_to_slices(tmp_path: Path) -> None:
         DataError, match=r"images: holds no images, but NIfTI files such as case_0000.nii.gz; save each slice .*nibabel.load"
     ):
         folders(tmp_path).items()
-    with pytest.raises(DataError, match=r"DICOM files such as 1.dcm; .*pydicom.dcmread\('1.dcm'\)"):
+    with pytest.raises(DataError, match=r"DICOM files such as 1.dcm; .*SimpleITK.ReadImage\('1.dcm'\)"):
         folders(tmp_path, images="scans").items()
 
 
