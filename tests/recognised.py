@@ -6,6 +6,7 @@ import yaml
 
 from seg.data.sample import ClassInfo
 from seg.prepare.assignment import Assignment, planned
+from seg.prepare.run import examine
 from seg.raw.record import Source
 from seg.recognise.choice import choose
 from seg.recognise.formats import image_facts, trials_of
@@ -61,6 +62,13 @@ def splits(trial: Trial, root: Path) -> dict[str, list[str]]:
     for item, place in zip(plan.items, plan.places, strict=True):
         found.setdefault(place, []).append(item.image_id)
     return found
+
+
+def faults(trial: Trial, root: Path) -> list[str]:
+    """What the doctor refuses, of the configuration that `seg init` writes."""
+    source, division, _ = built(root)(trial.guess)
+    made = examine(source, source.classes, division, root, 0, "none", None)  # type: ignore[attr-defined]
+    return [str(finding) for finding in made.diagnosis.errors]
 
 
 def names(trial: Trial) -> list[str]:

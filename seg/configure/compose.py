@@ -23,15 +23,19 @@ from seg.settings.section import Params, leaves
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     """conf/config.yaml with `overrides` -> its resolved content (without Hydra's own) and the option of every group."""
-    explain(conf, overrides)
-    config = _composed(conf, overrides)
+    options, config = explain(conf, overrides)
+    if options != overrides:
+        config = _composed(conf, overrides)
     chosen = config.hydra.runtime.choices
     choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
     return plain(config), choices
 
 
-def explain(conf: Path, overrides: list[str], sweep: bool = False) -> None:
-    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values."""
+def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:
+    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values.
+
+    Returned are those that choose an option, and what comes of them alone.
+    """
     groups, selected = _groups(conf), list[str]()
     parsed = _parse(overrides, groups)
     for override in parsed:
@@ -46,7 +50,9 @@ def explain(conf: Path, overrides: list[str], sweep: bool = False) -> None:
                 if option not in groups[key]:
                     raise ConfigError(f"{key}={option}: no such option; {did_you_mean(option, groups[key], f'options of {key}')}")
             selected += [f"{key}={option}" for option in _values(override)[:1]]
-    _refuse_unknown(parsed, leaves(plain(_composed(conf, selected), resolve=False)), groups)
+    composed = _composed(conf, selected)
+    _refuse_unknown(parsed, leaves(plain(composed, resolve=False)), groups)
+    return selected, composed
 
 
 def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:

@@ -10,7 +10,7 @@ from seg.recognise.kinds import Role, are_numbered, determines, is_labels, role_
 from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
 from seg.recognise.patterns import Places, alike, places_of
-from seg.recognise.relations import Pair, Relation, relations
+from seg.recognise.relations import Pair, Relation, relations, stem_of
 from seg.sources.unpaired import without_number
 
 LOOKED_AT = 6  # pairs of a relation, evenly chosen
@@ -58,9 +58,9 @@ def families(listing: Listing, wanted: Wanted) -> list[Family]:
     found: list[Family] = []
     for each in relations(listing.pictures):
         relation = _wanted(each, wanted)
-        if not relation.pairs:
+        if not relation.pairs or _turned(found, relation):
             continue
-        chosen = relation.pairs[:: max(1, len(relation.pairs) // LOOKED_AT)][:LOOKED_AT]
+        chosen = _some(relation)
         looked = [(one, two) for pair in chosen if (one := look(listing.path(pair.image))) and (two := look(listing.path(pair.label)))]
         fitting = [(one, two) for one, two in looked if one.size in (two.size, two.size[::-1])]
         if not fitting or len(fitting) * 2 < len(chosen):
@@ -70,6 +70,21 @@ def families(listing: Listing, wanted: Wanted) -> list[Family]:
         if role != "pictures" and _is_of(pictures, labels):
             _add(found, Family([relation], role, labels, pictures))
     return sorted(found, key=lambda f: (not is_labels(f.role), -len(f.pairs)))
+
+
+def _turned(found: Sequence[Family], relation: Relation) -> bool:
+    """Whether its labels are photographs of families that are known, or its images their labels."""
+    known = [family for family in found if _are_pictures(family)]
+    labels = sum(len(relation.labels & family.images) for family in known)
+    images = sum(len(relation.images & family.labels) for family in known)
+    return labels >= COVERED * len(relation.labels) or images >= COVERED * len(relation.images)
+
+
+def _some(relation: Relation) -> list[Pair]:
+    """Pairs, evenly chosen: of the same images in each relation, so that no file is opened for one of them alone."""
+    before, after = relation.change.image
+    ordered = sorted(relation.pairs, key=lambda p: (p.before, p.after, stem_of(p.image).removeprefix(before).removesuffix(after)))
+    return ordered[:: max(1, len(ordered) // LOOKED_AT)][:LOOKED_AT]
 
 
 def _wanted(relation: Relation, wanted: Wanted) -> Relation:
@@ -191,7 +206,7 @@ def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
 def _follows(listing: Listing, other: Family, one: Family) -> bool:
     """Whether what `other` says follows from `one`, on some of the images that both have."""
     here, there = ({pair.image: pair.label for pair in family.pairs} for family in (one, other))
-    both = [image for image in here if image in there]
+    both = sorted((image for image in here if image in there), key=lambda image: (image.parent, stem_of(image)))
     some = both[:: max(1, len(both) // LOOKED_AT)][:LOOKED_AT]
     looked = [(a, b) for image in some if (a := look(listing.path(here[image]))) and (b := look(listing.path(there[image])))]
     return bool(looked) and determines([a for a, _ in looked], [b for _, b in looked])

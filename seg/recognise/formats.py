@@ -21,7 +21,7 @@ from seg.recognise.trial import Build, Trial, tried, with_setting
 TRIED = 12  # guesses
 PROBED = 24  # images that are opened
 ROWS = 128  # of an image, evenly chosen, that tell whether it is gray
-PIXELS = 40_000_000  # of them, at most
+PIXELS = 20_000_000  # of them, at most
 
 
 def trials_of(

@@ -11,7 +11,7 @@ from seg.recognise.guess import Guess, Seen, Wanted
 from seg.recognise.kinds import WORDS, is_labels, may_be_ids
 from seg.recognise.listing import Listing, split_of
 from seg.recognise.looks import labels_of
-from seg.recognise.relations import Relation
+from seg.recognise.relations import Relation, stem_of
 from seg.recognise.values import Counts, semantic, soft
 
 PIXELS = 150_000_000  # of label images that are opened
@@ -186,6 +186,10 @@ def _with_name(pattern: str, before: str, shallow: bool) -> str:
 def _doubts(family: Family) -> list[str]:
     places = family.places()
     if not places.words:
+        named = {found for pair in family.pairs if (found := split_of(stem_of(pair.image))[0])}
+        if len(named) > 1:
+            told = " and ".join(sorted(named))
+            return [f"files are named after {told}, which is not used: lists of their names would keep it (data.split.lists)"]
         inside = {split_of(part)[0] for pair in family.pairs for part in pair.image.parts[:-1]} - {None}
         if len(inside) > 1:
             names = " and ".join(sorted(str(split) for split in inside))

@@ -71,7 +71,7 @@ def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Tr
             place = next((seen.place for seen in other.guess.seen), "")
             why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
         else:
-            why = "no labels of this name"
+            why = "none of the chosen labels has this name"
         by_reason.setdefault(why, []).append(file)
     rows = []
     for why, files in by_reason.items():

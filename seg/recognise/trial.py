@@ -109,7 +109,7 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
             record = source.read(item)
             size += record.sample.image.nbytes
             instances += int((~record.sample.crowd).sum())
-            present |= {int(value) for value in np.unique(record.sample.semantic)} - {IGNORE}
+            present |= set(np.flatnonzero(np.bincount(record.sample.semantic.ravel())).tolist()) - {IGNORE}
             errors += [DataError(str(f), kind=f.kind) for f in record.findings if f.severity == "error"][:1]
         except InputError as error:
             errors.append(error)

@@ -142,7 +142,7 @@ class _Builder:
 
     def _as_yaml(self, guess: Guess, channels: int, data_range: object) -> str:
         if guess.option not in self.bases:
-            self.bases[guess.option] = compose(self.conf, [f"data={guess.option}", "data.root=."])[0]
+            self.bases[guess.option] = compose(self.conf, [f"data={guess.option}"])[0]
         self.option = guess.option
         return as_yaml(guess, self.conf / "data" / f"{guess.option}.yaml", self.name, self.root, channels, data_range)
 

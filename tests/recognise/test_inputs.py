@@ -13,7 +13,7 @@ import pytest
 import tifffile
 import trees
 from PIL import Image
-from recognised import built, names, splits, taken
+from recognised import built, faults, names, splits, taken
 
 from seg.core.errors import DataError
 from seg.prepare.assignment import planned
@@ -354,6 +354,7 @@ def test_an_input_is_read_as_it_was_drawn(tmp_path: Path, name: str) -> None:
     found = {item.image_id: source.read(item).sample.semantic for item in planned(source, division, root).items}
     assert sorted(found) == sorted(expected)
     assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
+    assert faults(trial, tmp_path) == []
 
 
 def test_train_ids_of_cityscapes(tmp_path: Path) -> None:
@@ -414,7 +415,7 @@ def test_the_table_folds_folders_of_which_the_same_is_left_over(tmp_path: Path) 
     dataset_folders(tmp_path)
     trial = taken(tmp_path)
     known = set(trial.guess.labels)
-    assert "  10  left over  */ (10 folders): no labels of this name" in table(list_folder(tmp_path), trial, [], known)
+    assert "  10  left over  */ (10 folders): none of the chosen labels has this name" in table(list_folder(tmp_path), trial, [], known)
 
 
 @pytest.mark.parametrize("kind", ["pickled", "DICOM"])

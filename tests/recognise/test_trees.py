@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trees
-from recognised import names, splits, taken
+from recognised import faults, names, splits, taken
 
 from seg.core.errors import DataError
 from seg.recognise.guess import Wanted
@@ -225,3 +225,9 @@ def test_nothing_found_names_the_nearest_pair_and_why_it_fell(tmp_path: Path) ->
     assert "images/0.jpg and masks/0.png, but the one has 64x48 pixels and the other 64x20" in nothing_found(
         list_folder(tmp_path), Wanted()
     )
+
+
+@pytest.mark.parametrize("name", ["sites", "uneven", "several", "ramp", "boxes beside", "years", "via", "elsewhere", "views"])
+def test_the_doctor_takes_what_init_wrote(tmp_path: Path, name: str) -> None:
+    trees.TREES[name](tmp_path)
+    assert faults(taken(tmp_path), tmp_path) == []
