@@ -14,6 +14,7 @@ import numpy as np
 from seg.core.errors import DataError
 from seg.data.imagefile import decode, decode_palette, has_palette, read_bytes
 from seg.data.sample import Color, Label
+from seg.sources.masks import lossy_kind
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
 PIECES = 100  # values of an image that are looked through for pieces
@@ -85,7 +86,7 @@ def look(path: Path) -> Look | None:
     shrunk = _shrunk(pixels.codes)
     above = (shrunk != 0) & (shrunk != VOID) & ~((pixels.kind == "color") & (shrunk == CLEAR))
     single = _single(shrunk) if flat >= FLAT and len(labels) <= PIECES * 4 else 0.0
-    lossy = data[:2] == b"\xff\xd8"
+    lossy = lossy_kind(data) is not None
     return Look(pixels.kind, (height, width), labels, pixels.palette, flat, single, float(ends), *_extent(above), grid, lossy, pixels.clear)
 
 
@@ -138,7 +139,7 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
             values = (values // 257).astype(np.uint8)
         spread = int(np.ptp(values[:: max(1, len(values) // 64)], axis=2).max())
         if spread > 0 or not (values[..., :1] == values[..., 1:]).all():
-            if data[:2] == b"\xff\xd8" and spread <= NEAR:  # a gray JPEG of three channels
+            if lossy_kind(data) and spread <= NEAR:  # a gray JPEG of three channels
                 return _Pixels("gray", values[..., 1], {}, clear)
             if values.dtype != np.uint8:
                 return _Pixels("bands", values[..., 0], {}, clear)

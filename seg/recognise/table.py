@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
+from seg.recognise.guess import lies_in
 from seg.recognise.listing import Listing
 from seg.recognise.trial import Trial
 
@@ -25,11 +26,14 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     lines += _aligned(rows)
     labels = [seen for trial in (chosen, *others) for seen in trial.guess.seen]
     rows = []
+    read = {relative(listing, file) for item in chosen.items for file in item.files[1:]}
+    if objects := chosen.guess.source.get("objects"):  # beside the maps of classes, whose names they have
+        read |= {file for file in listing.pictures if lies_in(file, str(objects))}
     refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
-        own = seen.files <= chosen.guess.labels
+        own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
-        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(seen.files)} files)", seen.what + ("" if own else why)))
+        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(own or seen.files)} files)", seen.what + ("" if own else why)))
     lines += ["labels:", *_aligned(sorted(rows))] if rows else []
     return lines
 

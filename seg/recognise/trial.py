@@ -52,7 +52,7 @@ def tried(guess: Guess, build: Build) -> Trial:
     ways = []
     for key, value in dict.fromkeys(PROPOSAL.findall(str(found.error))):
         way = f"{key}={value.rstrip('.')}"
-        if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key:
+        if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key and "threshold" not in key:
             try:
                 other = _tried(with_setting(guess, way), build)
             except InputError:

@@ -25,7 +25,7 @@ UNKNOWN = 254  # should a class have this index, its masks are only looked at tw
 def read_mask(path: Path, lossy: bool = False) -> bytes:
     """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
-    if not lossy and (kind := _lossy(data)):
+    if not lossy and (kind := lossy_kind(data)):
         raise DataError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
             "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128",
@@ -191,7 +191,7 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return present, places, np.diff(starts, append=flat.size)
 
 
-def _lossy(data: bytes) -> str | None:
+def lossy_kind(data: bytes) -> str | None:
     """The name of a kind of file that changes values."""
     if data[:2] == b"\xff\xd8":
         return "JPEG"
@@ -212,7 +212,7 @@ def _gray(decoded: Decoded, path: Path) -> np.ndarray:
 
 def _between(data: bytes, gray: np.ndarray, threshold: int, path: Path) -> list[Finding]:
     """That a mask is not black and white alone."""
-    kind = _lossy(data)
+    kind = lossy_kind(data)
     soft = float(((gray > 0) & (gray < 255)).mean())
     if not soft and not kind:
         return []

@@ -1,6 +1,7 @@
 """Small inputs as programs export them, drawn: taken without a word from the user, and read back as they were drawn."""
 
 import base64
+import json
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -279,6 +280,19 @@ def gray_and_alpha(path: Path, number: int) -> None:
     Image.fromarray(np.dstack([np.full_like(shown, 255), shown]), "LA").save(path)
 
 
+def lossy_webp(path: Path, number: int) -> None:
+    Image.fromarray(drawn(number, 255)).save(path, quality=90)
+
+
+def own_voc(root: Path) -> Truth:
+    """VOC's layout and colours, with classes of its own."""
+    photos(root, "JPEGImages/{}.jpg")
+    for number in range(COUNT):
+        trees.save(root / f"SegmentationClass/{number}.png", drawn(number, 1, 2), [0, 0, 0, 128, 0, 0, 0, 128, 0])
+    trees.text(root / "labels.txt", "__ignore__", "_background_", "cat", "dog")
+    return truth("{}", 1, 2)
+
+
 def dataset_folders(root: Path) -> Truth:
     """LabelMe's own: a folder an image, of files that are called alike, one of which shows the labels upon the image."""
     for number in range(COUNT):
@@ -337,6 +351,8 @@ INPUTS: dict[str, tuple[Callable[[Path], Truth], str, list[str]]] = {
     "no measurement in floats": (masks(nothing_measured_float, _without_top(255), ".tif"), "folders", TWO),
     "BMP with a black palette": (masks(black_palette, truth("{}", 1, 2), ".bmp"), "folders", THREE),
     "TIFF with a black palette": (masks(black_palette, truth("{}", 1, 2), ".tif"), "folders", THREE),
+    "lossy WebP": (masks(lossy_webp, truth("{}"), ".webp"), "folders", TWO),
+    "VOC's layout": (own_voc, "folders", ["background", "cat", "dog"]),
     "labels in alpha": (masks(gray_and_alpha, truth("{}")), "folders", TWO),
     "LabelMe's folders": (dataset_folders, "folders", ["background", "cat", "dog"]),
     "colours of objects beside classes": (colored_objects, "folders", ["background", "class1", "class2"]),
@@ -368,9 +384,52 @@ def test_train_ids_of_cityscapes(tmp_path: Path) -> None:
         assert np.array_equal(source.read(item).sample.semantic, expected[item.image_id])
 
 
+def test_ids_of_cityscapes_without_all_its_cities(tmp_path: Path) -> None:
+    """Beside maps in colours; the table counts what is read alone."""
+    train_ids(tmp_path)
+    for file in sorted(tmp_path.rglob("*TrainIds.png")):
+        trees.save(file.with_name(file.name.replace("labelTrainIds", "color")), COLORS[np.minimum(np.array(Image.open(file)), 2)])
+        file.rename(file.with_name(file.name.replace("labelTrainIds", "labelIds")))
+    trial = taken(tmp_path)
+    assert (trial.guess.option, {split: len(found) for split, found in splits(trial, tmp_path).items()}) == (
+        "cityscapes",
+        {"unsplit": 7, "val": 3},
+    )
+    lines = table(list_folder(tmp_path), trial, [], set())
+    assert [line.split("  ")[2] for line in lines if line.startswith("  chosen")] == ["gtFine (10 files)"]
+
+
 def test_folders_of_a_project_say_the_split(tmp_path: Path) -> None:
     supervisely(tmp_path)
     assert {split: len(found) for split, found in splits(taken(tmp_path), tmp_path).items()} == {"unsplit": 7, "val": 3}
+
+
+def test_images_of_a_file_that_lie_in_folders_of_patients_are_kept_together(tmp_path: Path) -> None:
+    coco(tmp_path, lambda n: [[value for corner in corners(n) for value in corner]], file_name="{}")
+    content = json.loads((tmp_path / "all.json").read_text())
+    for number, entry in enumerate(content["images"]):
+        name = f"pat{number % 4}/{number}.png"
+        (tmp_path / "images" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "images" / entry["file_name"]).rename(tmp_path / "images" / name)
+        entry["file_name"] = name
+    trees.content(tmp_path / "all.json", content)
+    assert taken(tmp_path).guess.split == {"group": "^(.+)/"}
+
+
+def test_a_threshold_is_not_proposed_for_masks_of_three_levels(tmp_path: Path) -> None:
+    masks(lambda path, number: Image.fromarray(drawn(number, 127, 255)).save(path, quality=95), {}, ".jpg")(tmp_path)
+    with pytest.raises(DataError, match="JPEG") as raised:
+        taken(tmp_path)
+    assert "works here" not in str(raised.value)
+
+
+def test_names_that_say_a_split_are_told(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        photos(tmp_path, f"{split}_{{}}.bmp")
+        for number in range(COUNT):
+            trees.save(tmp_path / f"{split}_{number}_anno.bmp", drawn(number, 255))
+    told = [doubt for doubt in taken(tmp_path).guess.doubts if "split" in doubt]
+    assert told == ["files are named after test and train, which is not used: lists of their names would keep it (data.split.lists)"]
 
 
 def test_objects_in_colours_are_objects(tmp_path: Path) -> None:
@@ -418,13 +477,17 @@ def test_the_table_folds_folders_of_which_the_same_is_left_over(tmp_path: Path) 
     assert "  10  left over  */ (10 folders): none of the chosen labels has this name" in table(list_folder(tmp_path), trial, [], known)
 
 
-@pytest.mark.parametrize("kind", ["pickled", "DICOM"])
+@pytest.mark.parametrize("kind", ["pickled", "DICOM", "boxes"])
 def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, kind: str) -> None:
     if kind == "pickled":
         photos(tmp_path, "{}.tif")
         for number in range(COUNT):
             np.save(tmp_path / f"{number}_seg.npy", np.array({"masks": drawn(number)}), allow_pickle=True)
+    elif kind == "boxes":
+        photos(tmp_path, "{}.png")
+        trees.text(tmp_path / "0.xml", "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>")
     else:
         (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(50))
     said = nothing_found(list_folder(tmp_path), Wanted())
-    assert ("_seg.npy the entry 'masks'" if kind == "pickled" else "SimpleITK.ReadImage('IM0001')") in said
+    ways = {"pickled": "_seg.npy the entry 'masks'", "DICOM": "SimpleITK.ReadImage('IM0001')", "boxes": "hold boxes alone"}
+    assert ways[kind] in said
