@@ -76,9 +76,8 @@ def masks(listing: Listing) -> Iterator[Guess]:
         guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in known]
         folder = home / "SegmentationClass"
         guess.labels = frozenset(f for f in listing.pictures if {folder, home / "SegmentationObject"} & set(f.parents))
-        named = {"": folder} | ({" and objects": home / "SegmentationObject"} if objects else {})
-        told = {place: frozenset(f for f in guess.labels if f.is_relative_to(place)) for place in named.values()}
-        guess.seen = [
-            Seen(place.as_posix(), told[place], f"maps of classes{what}", "--as cvat_masks") for what, place in named.items() if told[place]
-        ]
+        named = {"classes": folder} | ({"objects": home / "SegmentationObject"} if objects else {})
+        for what, inside in named.items():
+            files = frozenset(f for f in guess.labels if f.is_relative_to(inside))
+            guess.seen.append(Seen(inside.as_posix(), files, f"maps of {what}", "--as cvat_masks"))
         yield guess
