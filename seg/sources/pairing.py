@@ -195,8 +195,7 @@ def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
         return path in named
     if layout.image_suffix.endswith(layout.mask_suffix):
         return False
-    stem = composed(path.stem)
-    ending = composed(layout.mask_suffix)
+    stem, ending = composed(path.stem), composed(layout.mask_suffix)
     cases = ((stem, ending), (FURTHER.sub("", stem), without_number(ending)))
     return any(name.endswith(end) and name != end for name, end in cases)
 
