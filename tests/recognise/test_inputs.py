@@ -491,3 +491,14 @@ def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, kind: str) -
     said = nothing_found(list_folder(tmp_path), Wanted())
     ways = {"pickled": "_seg.npy the entry 'masks'", "DICOM": "SimpleITK.ReadImage('IM0001')", "boxes": "hold boxes alone"}
     assert ways[kind] in said
+
+
+def test_a_split_that_folders_and_data_yaml_say_alike_is_no_doubt(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        photos(tmp_path, f"{split}/images/{split}{{}}.jpg")
+        for number in range(COUNT):
+            trees.text(tmp_path / f"{split}/labels/{split}{number}.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5")
+    trees.text(tmp_path / "data.yaml", "train: ../train/images", "val: ../valid/images", "names: [leaf]")
+    trial = taken(tmp_path)
+    assert trial.guess.split["folders"] == {"train": "train", "val": "valid", "test": None}
+    assert not any("data.yaml" in doubt for doubt in trial.guess.doubts)
