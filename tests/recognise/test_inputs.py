@@ -275,6 +275,10 @@ def black_palette(path: Path, number: int) -> None:
     trees.save(path, drawn(number, 1, 2), [0] * 768)
 
 
+def repeated_palette(path: Path, number: int) -> None:
+    trees.save(path, drawn(number, 1, 2), [0, 0, 0, 255, 0, 0, 255, 0, 0])
+
+
 def gray_and_alpha(path: Path, number: int) -> None:
     shown = drawn(number, 255)
     Image.fromarray(np.dstack([np.full_like(shown, 255), shown]), "LA").save(path)
@@ -350,6 +354,7 @@ INPUTS: dict[str, tuple[Callable[[Path], Truth], str, list[str]]] = {
     "no measurement": (masks(nothing_measured, _without_top(255), ".tif"), "folders", TWO),
     "no measurement in floats": (masks(nothing_measured_float, _without_top(255), ".tif"), "folders", TWO),
     "BMP with a black palette": (masks(black_palette, truth("{}", 1, 2), ".bmp"), "folders", THREE),
+    "a palette that repeats a colour": (masks(repeated_palette, truth("{}", 1, 2)), "folders", THREE),
     "TIFF with a black palette": (masks(black_palette, truth("{}", 1, 2), ".tif"), "folders", THREE),
     "lossy WebP": (masks(lossy_webp, truth("{}"), ".webp"), "folders", TWO),
     "VOC's layout": (own_voc, "folders", ["background", "cat", "dog"]),
