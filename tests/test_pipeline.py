@@ -17,6 +17,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone whose pipeline has run once with its defaults."""
     project = Project.clone(tmp_path_factory.mktemp("pipeline"))
     assert project.repro() == STAGES
+    assert project.run("git", "status", "--short").stdout == "A  dvc.lock\n", "a run leaves nothing else to commit"
     project.commit("first run")
     return project
 

@@ -202,11 +202,11 @@ def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of:
 
 def _joined(regions: Sequence[Region]) -> list[tuple[int, list[Region]]]:
     """The regions of each object, with its place in the file's order: that of its last part."""
-    objects: dict[object, tuple[int, list[Region]]] = {}
+    objects: dict[object, list[tuple[int, Region]]] = {}
     for order, region in enumerate(regions):
         key = order if region.group is None else (region.label, region.group)
-        objects[key] = order, [*objects.get(key, (0, []))[1], region]
-    return list(objects.values())
+        objects.setdefault(key, []).append((order, region))
+    return [(members[-1][0], [region for _, region in members]) for members in objects.values()]
 
 
 def _merged(members: Sequence[Region]) -> Region:
