@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
 from seg.core.outputs import write_whole
+from seg.core.textfile import json_of
 
 SCHEMA_VERSION = 1
 
@@ -39,7 +40,7 @@ def write_run(path: Path, run: Run) -> None:
 def read_run(path: Path) -> Run:
     """Read the file; DataError where it is missing, of another version, or not as `write_run` writes it."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json_of(path.read_bytes())
     except OSError:
         raise DataError(f"{path}: there is no evaluation; run `dvc repro` or `seg evaluate`, or name its folder") from None
     except ValueError as error:

@@ -52,7 +52,7 @@ def _facts(path: Path) -> tuple[list[str], list[str], list[str]] | None:
                 subsets |= {str(node.get("subset")): None} if node.get("subset") else {}
                 labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
                 node.clear()
-    except (ParseError, DefusedXmlException, OSError):
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError):
         return None
     return (names, sorted(labels - {"None"}), list(subsets)) if names else None
 

@@ -1,6 +1,5 @@
 """A folder -> what it may be, the likeliest first; and what its images are like."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seg.core.errors import DataError
+from seg.core.textfile import json_of
 from seg.data.imagefile import decode, read_bytes
 from seg.recognise import cvat, json_files, labelme, layouts, masks, tables, tools, yolo
 from seg.recognise.files import made_of_train
@@ -78,8 +78,8 @@ def annotated(listing: Listing) -> list[Guess]:
 def _json(path: Path) -> Any:
     """What a file holds, None where it is no JSON; of an image within it only that there is one."""
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError):
+        content = json_of(path.read_bytes())
+    except (ValueError, OSError):
         return None
     if isinstance(content, dict) and "imageData" in content:
         content["imageData"] = bool(content["imageData"])

@@ -75,7 +75,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
 
 
 def _sound(parts: Sequence[Part], height: int, width: int) -> dict[int, np.ndarray]:
-    """The points (N, 2) of the polygons of which nothing is to be told, by their number; all are looked at together, as they may be many."""
+    """The points (N, 2) of polygons of which nothing is to be told, by their number. All are looked at together, as they may be many."""
     numbers = [number for number, part in enumerate(parts) if is_polygon(part) and len(part) <= 2 * FEW_POINTS]
     if (every := flat([parts[number] for number in numbers])) is None:  # type: ignore[misc]
         return {}

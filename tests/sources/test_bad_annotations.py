@@ -231,6 +231,19 @@ BAD: dict[str, Bad] = {
         "{raw}/data.yaml: names has 1: False, expected", put("data.yaml", "names: [cat, no]")
     ),
     "yolo: broken YAML": of_yolo("{raw}/data.yaml: cannot be read (", put("data.yaml", "names: [cat")),
+    "yolo: YAML nested too deep": of_yolo(
+        "{raw}/data.yaml: cannot be read (its lists lie in each other", put("data.yaml", f"names: {'[' * 2000}{']' * 2000}")
+    ),
+    "yolo: aliases that grow": of_yolo(
+        "{raw}/data.yaml: cannot be read (it has more than 1000000 values",
+        put(
+            "data.yaml",
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)) + "names: *a9",
+        ),
+    ),
+    "yolo: a date that is none": of_yolo(
+        "{raw}/data.yaml: cannot be read (month must be in 1..12", put("data.yaml", "names: [2020-13-45]")
+    ),
     "yolo: a name without class": of_yolo(
         "{raw}/labels/a.txt: no class of data.classes has the label 'catt', which a region has (nearest: cat)",
         put("data.yaml", "names: [catt, cat]"),
@@ -244,6 +257,18 @@ BAD: dict[str, Bad] = {
     "cvat: tracks": of_cvat(
         "{raw}/annotations.xml: holds 1 tracks, shapes that move",
         replace("annotations.xml", "<meta/>", '<meta/><track id="0" label="cat"/>'),
+    ),
+    "cvat: an unknown encoding": of_cvat(
+        "{raw}/annotations.xml: is not XML (unknown encoding",
+        put("annotations.xml", '<?xml version="1.0" encoding="klingon"?><annotations/>'),
+    ),
+    "cvat: a turn without end": of_cvat(
+        "{raw}/annotations.xml, a.png, box 0: its polygon has a coordinate that is no number",
+        replace("annotations.xml", CVAT_SQUARE, '<box label="cat" xtl="1" ytl="2" xbr="5" ybr="7" rotation="inf"/>'),
+    ),
+    "cvat: half a character": of_cvat("{raw}/annotations.xml: is not XML (", replace("annotations.xml", 'label="cat"', 'label="&#xD800;"')),
+    "cvat: a name that no file has": of_cvat(
+        "{raw}/annotations.xml: there is no image {raw}/images/nnn", replace("annotations.xml", 'name="a.png"', f'name="{"n" * 300}"')
     ),
     "cvat: entities": of_cvat(
         "{raw}/annotations.xml: declares entities, which are not read",
