@@ -33,7 +33,7 @@ def read_tensors(path: Path, mmap: bool = False) -> Any:
 
 
 def _refuse_stretched(content: Any, path: Path) -> None:
-    """Raise DataError where tensors have no numbers of their own, or are larger than what the file holds: a network would be made for them."""
+    """Raise DataError where tensors have no numbers of their own, or are larger than the file: a network would be made for them."""
     tensors = list(tensors_in(content))
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Prediction, Range
 from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
@@ -26,6 +27,13 @@ class Facts:
     channels: int
     stride: int
     data_range: Range
+
+
+def facts_of(checkpoint: LoadedCheckpoint) -> Facts:
+    """Of a checkpoint, whose task may have a name of its own."""
+    trained, data = checkpoint.settings, checkpoint.data
+    task = "instance" if trained.task.instances else "semantic"
+    return Facts(task, tuple(data.classes), data.channels, trained.model.stride, data.range)
 
 
 class Network(Protocol):
@@ -52,7 +60,7 @@ class CheckpointNetwork:
     def __init__(
         self, checkpoint: LoadedCheckpoint, accelerator: str | None = None, precision: str | None = None, compiled: bool = False
     ) -> None:
-        trainer, data = checkpoint.settings.trainer, checkpoint.data
+        trainer = checkpoint.settings.trainer
         self.device = device_of(accelerator or trainer.accelerator)
         self.precision = choose_precision(precision or trainer.precision, self.device)
         self.model = restore(checkpoint).to(self.device)
@@ -61,17 +69,15 @@ class CheckpointNetwork:
             self.model = self.model.to(memory_format=torch.channels_last)
         if compiled:
             compile_in_place(self.model.body, "predict.compile")
-        self.facts = Facts(
-            checkpoint.settings.task.name,
-            tuple(data.classes),
-            data.channels,
-            self.model.stride,
-            data.range,
-        )
+        self.facts = facts_of(checkpoint)
+        self._task = checkpoint.settings.task.name
 
     def logits(self, images: Tensor) -> Tensor:
         if not isinstance(self.model, SemanticModel):
-            raise TypeError(f"a network of task {self.facts.task} has no logits of pixels")
+            raise ConfigError(
+                f"the task {self._task}: its model, {type(self.model).__name__}, gives no scores of every class, which probabilities, "
+                "views, tiles and several models need; leave these out"
+            )
         with torch.inference_mode(), self._autocast():
             return self.model.full_logits(images.to(self.device))
 

@@ -13,9 +13,11 @@ from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
+from seg.models.instance import InstanceModel
+from seg.models.semantic import SemanticModel
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.predict.network import Facts
+from seg.predict.network import facts_of
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -58,9 +60,14 @@ def run(project: Path, given: Arguments) -> Exported:
         settings.check.images,
         settings.check.seed,
     )
+    model = restore(checkpoint)
+    if not isinstance(model, SemanticModel | InstanceModel):
+        raise ConfigError(
+            f"{path}: is of the task {task}, whose model {type(model).__name__} is of a kind of its own; exported files hold models "
+            "of the kinds SemanticModel and InstanceModel alone; use the checkpoint"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.stem}.partial{out.suffix}")
-    model = restore(checkpoint)
     try:
         exporter = Exporter(model, _description(checkpoint, settings, size))
         try:
@@ -128,9 +135,8 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
-    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range)
     return Description(
-        facts=facts,
+        facts=facts_of(checkpoint),
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
         size=size,
         minimum=size or (1, 1),

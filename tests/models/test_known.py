@@ -54,6 +54,24 @@ def test_every_network_of_the_configuration_is_known_and_is_what_it_is_called() 
         assert locate(name, ALLOW, "x").__module__.partition(".")[0] == name.partition(".")[0]
 
 
+OPTIONS = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_checkpoint_of_every_model_opens_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """As a stranger opens it, who has no conf/ of their own: by the closed list alone."""
+    import seg
+
+    saved = untrained(tmp_path / "best.ckpt", f"task={OPTIONS[option]}", f"model={option}")
+    monkeypatch.chdir(tmp_path)
+    model = seg.load(tmp_path / "best.ckpt")
+    assert [c.name for c in model.classes] == ["background", "cell", "edge"]
+    restored = restore(load(tmp_path / "best.ckpt", ALLOW)).state_dict()
+    assert restored.keys() == {name for name in saved.state_dict if not name.startswith("loss.")}
+    assert all(torch.equal(restored[name], saved.state_dict[name]) for name in restored)
+
+
 def put(where: str, value: Any) -> Change:
     """A change of a checkpoint's content: a value at a place of dotted keys."""
 
