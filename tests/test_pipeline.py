@@ -197,6 +197,23 @@ def test_params_edited_by_hand_is_refused(project: Project) -> None:
     assert "lr: 0.5" in (project.folder / "params.yaml").read_text()
 
 
+def test_a_merge_of_two_settings_has_a_way_out(project: Project) -> None:
+    start, line = (project.run("git", "rev-parse", *words, "HEAD").stdout.strip() for words in ((), ("--abbrev-ref",)))
+    for branch, rate in (("one", "0.011"), (line, "0.022")):
+        project.run("git", "checkout", "-q", *(["-b", branch] if branch == "one" else [branch]))
+        project.seg("configure", f"optimizer.lr={rate}")
+        project.commit(branch)
+    project.run("git", "merge", "one", ok=False)
+    refused = project.seg("configure", ok=False).stderr
+    assert "params.yaml: holds both sides of a merge; take one with `git checkout --ours params.yaml` (or --theirs), then" in refused
+    project.run("git", "checkout", "--ours", "params.yaml")
+    project.seg("configure", "optimizer.lr=0.033")
+    project.run("git", "add", "params.yaml")
+    project.run("git", "commit", "-q", "-m", "merged")
+    assert params(project)["optimizer"]["lr"] == 0.033
+    project.run("git", "reset", "-q", "--hard", start)
+
+
 def test_the_list_of_overrides_may_be_edited(project: Project) -> None:
     project.edit("params.yaml", "overrides: []", "overrides:\n- evaluate.num_overlays=1")
     assert project.repro() == ["configure", "evaluate"]

@@ -273,6 +273,45 @@ def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, mo
         seg.load(semantic, batch_sice=2)
 
 
+def test_a_model_loads_in_another_programs_hydra_and_in_threads(semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of another Hydra project, whose application runs, four threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hydra import compose, initialize_config_dir
+
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/config.yaml").write_text("db: {name: mysql}\n")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    alone = seg.load(semantic).predict(image).semantic
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: seg.load(semantic).predict(image).semantic, range(8)))
+        assert compose("config").db.name == "mysql", "theirs is as it was"
+    assert all(np.array_equal(one, alone) for one in found)
+    typed("predict", tmp_path, [str(semantic), "a.png", *QUIET])
+    assert (tmp_path / "outputs/predict/classes/a.png").is_file() or list(tmp_path.rglob("classes/a.png"))
+
+
+def test_a_model_takes_the_range_of_the_data_that_were_prepared(semantic: Path, tmp_path: Path) -> None:
+    """Whatever range its settings compose to; and an override of it is refused, not passed over."""
+    content = torch.load(semantic, weights_only=True)
+    content["config"]["data"]["range"] = [0, 10]
+    content["data"]["settings"]["range"] = [0, 4095]
+    torch.save(content, tmp_path / "deep.ckpt")
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 50, 3), dtype=np.uint16)
+    for folder, pixels in (("deep", deep), ("plain", np.rint(deep / 4095 * 255).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", pixels, photometric="rgb")
+        model = tmp_path / "deep.ckpt" if folder == "deep" else semantic
+        typed("predict", tmp_path, [str(model), str(tmp_path / folder), "--out", str(tmp_path / f"{folder}-out"), *QUIET])
+    given, wanted = (cv2.imread(str(tmp_path / f"{folder}-out/classes/a.png"), -1) for folder in ("deep", "plain"))
+    assert given is not None
+    assert (given != wanted).mean() < 0.01, "rounding alone"
+    with pytest.raises(ConfigError, match=r"data.range=image: seg predict reads predict"):
+        typed("predict", tmp_path, [str(semantic), str(tmp_path / "deep"), "data.range=image", "--out", str(tmp_path / "x"), *QUIET])
+
+
 def test_an_image_too_large_for_the_memory_is_told_and_the_others_go_on(
     semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

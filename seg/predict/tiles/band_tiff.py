@@ -12,10 +12,10 @@ import tifffile
 from seg.core.errors import DataError
 from seg.data.imagefile import is_tiff
 from seg.data.tiff import ORIENTATION
+from seg.predict.inputs import reader_of
 from seg.predict.tiles.bands import predict_bands
 from seg.predict.tiles.network import Tiled
 from seg.predict.tiles.rows import open_rows
-from seg.sources.images import ImageReader
 
 TILE = 256  # pixels, of the files that are written
 BIG = (1 << 32) - (1 << 25)  # bytes of pixels from which on offsets of 32 bits may not do
@@ -135,7 +135,7 @@ def stream_class_map(network: Tiled, image: Path, target: Path) -> Iterator[floa
 
     Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
     """
-    with open_rows(image, ImageReader(network.facts.channels, network.facts.data_range)) as rows:
+    with open_rows(image, reader_of(network.facts.channels, network.facts.data_range)) as rows:
         height, width, _ = rows.shape
         target.parent.mkdir(parents=True, exist_ok=True)
         with BandTiff(target, height, width, np.uint8, georeference(image)) as out:

@@ -116,7 +116,7 @@ def npy_rows(file: BinaryIO, path: Path, reader: ImageReader) -> NpyRows | None:
 
 def as_stored(decoded: Decoded, reader: ImageReader, path: Path) -> np.ndarray:
     """Some rows of a file's image -> (h, W, channels) uint8, as `ImageReader` makes them of the whole."""
-    pixels, _ = to_8_bit(to_channels(decoded, reader.channels, path), reader.range, path, decoded.nodata)
+    pixels, _ = to_8_bit(to_channels(decoded, reader.channels, path), reader.range, path, decoded.nodata, reader.remedy)
     return pixels
 
 
