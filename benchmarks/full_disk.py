@@ -1,6 +1,6 @@
 """Whether every command survives a disk that becomes full at any moment: N trials, each of which must end whole when there is room.
 
-    python benchmarks/full_disk.py --trials 30          # about half a minute a trial on 2 CPU cores
+    python benchmarks/full_disk.py --trials 30          # some ten minutes on 2 CPU cores
 
 A command writes to a file system of its own in memory, of a size that is drawn from a seed between nothing and what the command needs. It
 must end in one line on stderr with exit code 1, and leave nothing in its folder but records of Hydra and outputs that are whole. Then the
@@ -17,10 +17,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from seg import cli
+from seg.core.environment import prepare_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ["data.source.num_images=16", "data.source.size=64", "data.split.ratios={train: 0.5, val: 0.25, test: 0.25}"]
@@ -31,6 +38,13 @@ OUT = {"prepare": "data/prepared", "augment": "data/augmented", "train": "artifa
 ROOM = 2**30  # bytes: more than any command needs
 
 Digests = dict[str, str]
+
+
+class Ended(NamedTuple):
+    """code: of the exit. said: on stderr."""
+
+    code: int
+    said: str
 
 
 @dataclass
@@ -49,25 +63,24 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=STAGES, help="the command that is tried")
-    parser.add_argument("--inside", nargs=3, metavar=("FOLDER", "STAGE", "ROOM"), help=argparse.SUPPRESS)  # a trial, in its own namespace
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # of a namespace, whose file systems nobody else sees
     given = parser.parse_args()
-    if given.inside:
-        folder, stage, room = given.inside
-        print(json.dumps(asdict(trial(Path(folder), stage, int(room)))))
-        return
+    if not given.inside:
+        os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv, "--inside"])
+    prepare_environment()
+    for stage in STAGES:
+        import_module(f"seg.stages.{stage}")  # once, for all commands, which are forked
     folder = Path(tempfile.mkdtemp(prefix="full-disk-"))
-    needed = unbroken(folder)
+    needed = unbroken(folder, [given.only] if given.only else STAGES)
     draw, began = random.Random(given.seed), time.monotonic()
     trials: list[Trial] = []
     for number in range(given.trials):
         stage = given.only or STAGES[number % len(STAGES)]
-        room = needed[stage]
-        done = Trial(stage, room)
+        done = Trial(stage, needed[stage])
         while not done.full and not done.wrong:  # the command may need less than it leaves
-            room = int(room * draw.uniform(0.05, 0.95)) // 4096 * 4096
-            done = apart(folder, stage, room)
+            done = trial(folder, stage, int(done.room * draw.uniform(0.05, 0.95)) // 4096 * 4096)
         trials.append(done)
-        print(f"trial {number}: {stage} with {room / 1e3:.0f} kB: {done.wrong or done.said}", flush=True)
+        print(f"trial {number}: {stage} with {done.room / 1e3:.0f} kB: {done.wrong or done.said}", flush=True)
     shutil.rmtree(folder)
     good, stages = sum(not t.wrong for t in trials), Counter(t.stage for t in trials)
     print(f"{good} of {len(trials)} trials ended in one line, left nothing half-written and went on when there was room", end=" ")
@@ -75,28 +88,19 @@ def main() -> None:
     sys.exit(good < len(trials))
 
 
-def unbroken(folder: Path) -> dict[str, int]:
+def unbroken(folder: Path, stages: Sequence[str]) -> dict[str, int]:
     """Run every command with room enough; the bytes that each leaves, and digests.json with what they are."""
     (folder / "conf").symlink_to(ROOT / "conf")
     needed, digests = {}, {}
-    for stage in STAGES:
+    for stage in STAGES[: 1 + max(STAGES.index(stage) for stage in stages)]:
         out = folder / OUT.get(stage, f"made/{stage}")
         done = command(folder, stage, out, folder / "scratch")
-        if done.returncode:
-            sys.exit(f"seg {stage} failed in {folder}:\n{done.stderr}")
+        if done.code:
+            sys.exit(f"seg {stage} failed in {folder}:\n{done.said}")
         digests[stage] = digests_of(out)
         needed[stage] = sum(path.stat().st_size + 4096 for path in out.rglob("*") if path.is_file())
     (folder / "digests.json").write_text(json.dumps(digests), encoding="utf-8")
     return needed
-
-
-def apart(folder: Path, stage: str, room: int) -> Trial:
-    """A trial in a namespace of its own, whose file systems nobody else sees."""
-    inside = [sys.executable, __file__, "--inside", str(folder), stage, str(room)]
-    done = subprocess.run(["unshare", "--map-root-user", "--mount", *inside], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"a file system of its own cannot be made here:\n{done.stderr}")
-    return Trial(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def trial(folder: Path, stage: str, room: int) -> Trial:
@@ -107,10 +111,10 @@ def trial(folder: Path, stage: str, room: int) -> Trial:
     mount(disk, f"size={room}")
     out, expected = disk / "out", json.loads((folder / "digests.json").read_text(encoding="utf-8"))[stage]
     first = command(folder, stage, out, disk / "scratch")
-    done.full, lines = first.returncode != 0, [line for line in first.stderr.splitlines() if line.startswith(("error", "Traceback"))]
+    done.full, lines = first.code != 0, [line for line in first.said.splitlines() if line.startswith(("error", "Traceback"))]
     done.said = lines[-1] if lines else ""
-    if done.full and (first.returncode != 1 or len(lines) != 1 or not lines[0].startswith("error: ")):
-        done.wrong = f"exit code {first.returncode}: {first.stderr[-1500:]}"
+    if done.full and (first.code != 1 or len(lines) != 1 or not lines[0].startswith("error: ")):
+        done.wrong = f"exit code {first.code}: {first.said[-1500:]}"
     elif done.full and "No space left on device" not in done.said:
         done.wrong = f"says {done.said}"
     elif left := half_written(disk, out, expected):
@@ -118,8 +122,8 @@ def trial(folder: Path, stage: str, room: int) -> Trial:
     else:
         mount(disk, f"remount,size={ROOM}")
         again = command(folder, stage, out, disk / "scratch")
-        if again.returncode:
-            done.wrong = f"does not go on: {again.stderr[-1500:]}"
+        if again.code:
+            done.wrong = f"does not go on: {again.said[-1500:]}"
         elif digests_of(out) != expected:
             done.wrong = f"has other outputs than an unbroken run, after: {done.said}"
     subprocess.run(["umount", str(disk)], check=True)
@@ -137,14 +141,39 @@ def half_written(disk: Path, out: Path, expected: Digests) -> str:
     return ", ".join(partial + other)
 
 
-def command(folder: Path, stage: str, out: Path, scratch: Path) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, stage: str, out: Path, scratch: Path) -> Ended:
+    """Run a command in a process that is forked from this one."""
     checkpoint = str(folder / OUT["train"] / "best.ckpt")
     words = {
         "export": [checkpoint, "format=torch_export", f"out={out}/best.pt2"],
         "predict": [checkpoint, str(folder / OUT["prepare"] / "test/images"), "--out", str(out)],
     }.get(stage, [*SETTINGS, f"hydra.run.dir={out}"])
-    environment = os.environ | {"SEG_SCRATCH": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "seg", stage, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryFile("w+") as file:
+        child = os.fork()
+        if child == 0:
+            _become(folder, ["seg", stage, *words], scratch, file.fileno())
+        _, status = os.waitpid(child, 0)
+        file.seek(0)
+        return Ended(os.waitstatus_to_exitcode(status), file.read())
+
+
+def _become(folder: Path, words: list[str], scratch: Path, said: int) -> NoReturn:
+    """In a forked process: run the command line, and end."""
+    code = 1
+    try:
+        os.chdir(folder)
+        os.environ["SEG_SCRATCH"], sys.argv = str(scratch), words
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(said, 2)
+        cli.main()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def digests_of(out: Path) -> Digests:

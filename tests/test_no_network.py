@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from project import STAGES, Project
 from untrained import ROOT, untrained
 
 GUARD = """
@@ -14,6 +16,9 @@ def guard(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         if not (event == "socket.connect" and isinstance(arguments[1], (str, bytes))):  # a socket of this machine has a path
             print("NETWORK", event, arguments[1:], file=sys.stderr, flush=True)
+            if "GUARD_LOG" in os.environ:  # of a process whose exit code and words nobody sees
+                with open(os.environ["GUARD_LOG"], "a") as file:
+                    print(sys.argv, event, arguments[1:], file=file)
             os._exit(77)
 sys.addaudithook(guard)
 from seg.cli import main
@@ -34,6 +39,27 @@ def guarded(folder: Path, *words: str) -> None:
 def test_the_guard_sees_a_connection() -> None:
     code = GUARD.partition("from seg")[0] + "import socket; socket.create_connection(('127.0.0.1', 9))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 77
+
+
+@pytest.mark.slow
+def test_no_process_of_the_pipeline_speaks_to_anybody(tmp_path: Path) -> None:
+    """`dvc repro` and an experiment, as of a user who has not run DVC before: stages, workers, and what DVC starts behind them."""
+    (tmp_path / "guard").mkdir()
+    (tmp_path / "guard/sitecustomize.py").write_text(GUARD.partition("from seg")[0])
+    log, home = tmp_path / "log.txt", tmp_path / "home"
+    home.mkdir()
+    project = Project.clone(tmp_path / "project")
+    for name in ("CI", "DVC_TEST", "DVC_NO_ANALYTICS", "GITHUB_ACTIONS", "HF_HUB_OFFLINE", "DVC_GLOBAL_CONFIG_DIR"):
+        project.environment[name] = ""
+    project.environment |= {"PYTHONPATH": str(tmp_path / "guard"), "GUARD_LOG": str(log), "HOME": str(home)}
+    project.environment |= {"DVC_SITE_CACHE_DIR": str(home / "site"), "DVC_GLOBAL_CONFIG_DIR": str(home / "config")}
+    dead = project.run(sys.executable, "-c", "import socket; socket.create_connection(('127.0.0.1', 9))", ok=False)
+    assert dead.returncode == 77, "the guard is there"
+    log.unlink()
+    assert project.repro() == STAGES
+    project.dvc("exp", "run", "-S", "evaluate.num_overlays=1")
+    time.sleep(5)  # for what DVC leaves behind
+    assert not log.exists(), log.read_text()
 
 
 @pytest.mark.slow
