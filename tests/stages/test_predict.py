@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -329,6 +331,34 @@ def test_an_image_too_large_for_the_memory_is_told_and_the_others_go_on(
         typed("predict", tmp_path, [str(semantic), str(tmp_path), "--out", str(tmp_path / "out"), *QUIET])
     assert sorted(p.name for p in (tmp_path / "out/classes").iterdir()) == ["a.png", "c.png", "d.png"]
     assert "b.png: the memory does not suffice for this image; set predict.tile" in capsys.readouterr().err
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+import seg
+from seg.cli import main
+from seg.stages import predict
+seg.load(sys.argv[2]).predict(np.zeros((40, 40, 3), np.uint8))
+used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20), used + (400 << 20)))
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_may_not_have_more_memory_goes_on_with_other_images(semantic: Path, tmp_path: Path) -> None:
+    """As under `ulimit -v`: 400 MB beside what the libraries take, and an image of 243 MB."""
+    (tmp_path / "in").mkdir()
+    for name, side in (("a", 40), ("b", 9000), ("c", 40)):
+        Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(tmp_path / f"in/{name}.png")
+    words = ["predict", str(semantic), str(tmp_path / "in"), "--out", str(tmp_path / "out"), *QUIET]
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert "b.png: the memory does not suffice for this image" in done.stderr
+    assert "1 of 3 images could not be predicted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out/classes").iterdir()) == ["a.png", "c.png"]
 
 
 def test_outputs_never_replace_what_is_predicted(semantic: Path, tmp_path: Path) -> None:
