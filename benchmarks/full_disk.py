@@ -68,10 +68,10 @@ def main() -> None:
     if not given.inside:
         os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv, "--inside"])
     prepare_environment()
-    for stage in STAGES:
+    for stage in _until(given.only):
         import_module(f"seg.stages.{stage}")  # once, for all commands, which are forked
     folder = Path(tempfile.mkdtemp(prefix="full-disk-"))
-    needed = unbroken(folder, [given.only] if given.only else STAGES)
+    needed = unbroken(folder, _until(given.only))
     draw, began = random.Random(given.seed), time.monotonic()
     trials: list[Trial] = []
     for number in range(given.trials):
@@ -88,11 +88,16 @@ def main() -> None:
     sys.exit(good < len(trials))
 
 
+def _until(last: str | None) -> Sequence[str]:
+    """The commands up to one, which reads what those before it leave."""
+    return STAGES[: 1 + STAGES.index(last)] if last else STAGES
+
+
 def unbroken(folder: Path, stages: Sequence[str]) -> dict[str, int]:
     """Run every command with room enough; the bytes that each leaves, and digests.json with what they are."""
     (folder / "conf").symlink_to(ROOT / "conf")
     needed, digests = {}, {}
-    for stage in STAGES[: 1 + max(STAGES.index(stage) for stage in stages)]:
+    for stage in stages:
         out = folder / OUT.get(stage, f"made/{stage}")
         done = command(folder, stage, out, folder / "scratch")
         if done.code:
