@@ -126,7 +126,7 @@ def trial(folder: Path, stage: str, room: int) -> Trial:
         done.wrong = f"leaves {left} ({done.said})"
     else:
         mount(disk, f"remount,size={ROOM}")
-        again = command(folder, stage, out, disk / "scratch")
+        again = command(folder, stage, out, disk / "scratch", *(["--skip"] if stage == "predict" else []))
         if again.code:
             done.wrong = f"does not go on: {again.said[-1500:]}"
         elif digests_of(out) != expected:
@@ -146,7 +146,7 @@ def half_written(disk: Path, out: Path, expected: Digests) -> str:
     return ", ".join(partial + other)
 
 
-def command(folder: Path, stage: str, out: Path, scratch: Path) -> Ended:
+def command(folder: Path, stage: str, out: Path, scratch: Path, *more: str) -> Ended:
     """Run a command in a process that is forked from this one."""
     checkpoint = str(folder / OUT["train"] / "best.ckpt")
     words = {
@@ -156,7 +156,7 @@ def command(folder: Path, stage: str, out: Path, scratch: Path) -> Ended:
     with tempfile.TemporaryFile("w+") as file:
         child = os.fork()
         if child == 0:
-            _become(folder, ["seg", stage, *words], scratch, file.fileno())
+            _become(folder, ["seg", stage, *words, *more], scratch, file.fileno())
         _, status = os.waitpid(child, 0)
         file.seek(0)
         return Ended(os.waitstatus_to_exitcode(status), file.read())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seg.configure.code import own_version
 from seg.configure.read import read_group
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, DataError, DiskFullError
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
@@ -72,6 +72,8 @@ def run(project: Path, given: Arguments) -> Exported:
         exporter = Exporter(model, _description(checkpoint, settings, size))
         try:
             exporter.write(beside, settings.format)
+        except DiskFullError as error:  # names the file as it will be
+            raise DiskFullError(str(error).replace(str(beside), str(out), 1)) from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         description = exporter.description

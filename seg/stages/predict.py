@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg.core.errors import DataError, UsageError, plural
-from seg.core.outputs import is_memory_error
+from seg.core.outputs import ADVICE, is_memory_error, used_up
 from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ def run(project: Path, given: Arguments) -> None:
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     _refuse_links(inputs, writers)
     todo = _not_there(inputs, writers, given.force, given.skip)
-    bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
+    try:
+        with used_up():
+            bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
+    except DiskFullError as error:  # what is written is whole
+        raise DiskFullError(str(error).replace(ADVICE, f"{ADVICE} with --skip, which goes on")) from None
     if skipped := len(inputs) - len(todo):
         print(f"left out, as their outputs are there: {plural(skipped, 'image')}")
     print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join(writers.names)}")
