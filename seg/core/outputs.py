@@ -158,6 +158,8 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
             shutil.rmtree(self.former, ignore_errors=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)  # before the free space is read
+            if isinstance(error, DiskFullError):  # names the file as it will be
+                raise DiskFullError(str(error).replace(f"{self.partial}/", f"{self.out}/", 1)) from None
             if not isinstance(error, InputError) and (reason := _full(error)):
                 raise DiskFullError(_no_room(self.out, reason, "", ADVICE)) from None
 

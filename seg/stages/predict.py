@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.core.errors import DataError, UsageError, plural
+from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
 from seg.runtime.progress import meter, track
 

@@ -86,6 +86,8 @@ def test_a_folder_for_which_there_is_no_room_stays_as_it_was(tmp_path: Path) -> 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # of a write to an open file, which knows no name
     with pytest.raises(DiskFullError, match=r"out: cannot be written \(No space left on device\): its disk has [\d.]+ MB free; free some"):
         fill(tmp_path / "out", full)
+    with pytest.raises(DiskFullError, match=rf"^{tmp_path}/out/b: no room$"):
+        fill(tmp_path / "out", DiskFullError(f"{tmp_path}/out.partial/b: no room"))
     with pytest.raises(InputError, match=r"^b: wrong$"):
         fill(tmp_path / "out", InputError("b: wrong"))
     assert {p.name: [q.read_text() for q in p.iterdir()] for p in tmp_path.iterdir()} == {"out": ["old"]}
