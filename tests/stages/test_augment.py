@@ -10,6 +10,7 @@ from conftest import MakeConfig
 from tiny import folders, prepare_tiny, write_folders
 
 from seg.augment.policy import compile_policy, load_policy
+from seg.augment.settings import Crop
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import boxes_of
@@ -85,6 +86,17 @@ def test_no_copies_leave_no_split_and_the_digest_follows_the_policy(config: Conf
         assert not (out / "train").exists()
         digests.append(summary["digest"])
     assert digests[0] != digests[1] == digests[2]
+
+
+def test_windows_are_shown_and_stored_at_their_size(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crop = Crop(size=[20, 60], foreground=0.5)  # of images of 48 x 48
+    run(config.model_copy(update={"augment": config.augment.model_copy(update={"crop": crop, "transforms": []})}), tmp_path)
+    assert "policy medium: crops of 20x60, 0 transforms" in capsys.readouterr().out
+    assert {(entry.height, entry.width) for entry in read_entries(tmp_path / "train")} == {(20, 60)}
+    policy = load_policy((tmp_path / "policy.json").read_text(), config.data.classes)
+    assert policy.crop
+    assert policy.crop.settings == crop
+    assert (tmp_path / "preview.png").exists()
 
 
 def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:

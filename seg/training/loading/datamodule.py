@@ -151,11 +151,12 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         """(height, width) as training draws its smallest and largest images, and of validation's and test's most different ones."""
         stored = [size_of(e) for folder in self.training_folders for e in read_entries(folder)]
         predicted = [size_of(e) for split in ("val", "test") for e in read_entries(self.prepared / split)]
-        return [self._drawn(size) for size in _extremes(stored)], _extremes(predicted)
+        return list(dict.fromkeys(self._drawn(size) for size in _extremes(stored))), _extremes(predicted)
 
     def _drawn(self, size: Size) -> Size:
         if self.policy is None:
             return size
+        size = self.policy.crop.size if self.policy.crop else size
         blank = Sample("blank", np.zeros((*size, self.info.channels), np.uint8), np.zeros(size, np.uint8), *no_instances(*size))
         return self.policy(blank, self.seed).size
 
