@@ -21,7 +21,7 @@ FLOORS = (
     {"data", "runtime"},
     {"raw", "loading"},
     {"augment", "metrics", "models", "sources"},
-    {"storing", "evaluation", "pictures"},
+    {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "predict", "recognise"},
     {"export", "sweep"},

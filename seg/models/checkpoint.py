@@ -132,6 +132,7 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     declared(Stride, settings.model.stride, f"{said}: model.stride", AGAIN)
     scale = settings.model.scale
     declared(list[Side], scale if isinstance(scale, list) else [], f"{said}: model.scale", AGAIN)
+    declared(Side | None, settings.model.window, f"{said}: model.window", AGAIN)
     check_aside(settings.loss, "loss", allow)
     check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
     check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)

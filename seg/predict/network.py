@@ -1,46 +1,14 @@
-"""What predicts, whatever file it came from: one seam for checkpoints, exported files, ensembles and views of an image."""
-
-from dataclasses import dataclass
-from typing import Protocol
+"""A checkpoint as a network that predicts."""
 
 import torch
 from torch import Tensor
 
-from seg.data.sample import ClassInfo, Prediction, Range
+from seg.data.sample import Prediction
 from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import choose_precision, device_of, set_float32_matmul
 from seg.models.semantic import SemanticModel, predictions_of
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What one must know of a network to use it.
-
-    task: semantic or instance. channels: of its images, RGB where there are three. stride: of its coarsest features, in pixels that it
-    sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it.
-    """
-
-    task: str
-    classes: tuple[ClassInfo, ...]
-    channels: int
-    stride: int
-    data_range: Range
-
-
-class Network(Protocol):
-    """Takes images (B, C, H, W) uint8 as they are stored, on any device and of any size; normalises and pads by itself."""
-
-    @property
-    def facts(self) -> Facts: ...
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Of a semantic network: (B, K, H, W) float32, on its own device."""
-        ...
-
-    def predict(self, images: Tensor) -> list[Prediction]:
-        """One Prediction an image, of the same size."""
-        ...
+from seg.tiles.network import Facts
 
 
 class CheckpointNetwork:
@@ -67,6 +35,8 @@ class CheckpointNetwork:
             data.channels,
             self.model.stride,
             data.range,
+            self.model.window,
+            isinstance(self.model, SemanticModel),
         )
 
     def logits(self, images: Tensor) -> Tensor:
@@ -82,7 +52,10 @@ class CheckpointNetwork:
             return self.model.predict(images.to(self.device))
 
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        """As `seg.models.base.SegmentationModel.attention_maps`."""
+        """As `seg.models.base.SegmentationModel.attention_maps`; empty for images larger than the window, which are not seen whole."""
+        size = (images.shape[-2], images.shape[-1])
+        if self.model.seen_at_once(size) != size:
+            return {}
         with self._autocast():
             return self.model.attention_maps(images.to(self.device))
 

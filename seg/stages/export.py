@@ -15,7 +15,7 @@ from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.predict.network import Facts
+from seg.tiles.network import Facts
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -128,7 +128,10 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
-    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range)
+    window = trained.model.window
+    if settings.argmax or size not in (None, (window, window)):
+        window = None  # tiles have no scores that could be averaged, or another size than the file takes
+    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range, window)
     return Description(
         facts=facts,
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",

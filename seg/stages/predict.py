@@ -89,8 +89,8 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
 
 def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
-    from seg.predict.tiles.band_tiff import stream_class_map
-    from seg.predict.tiles.network import Tiled
+    from seg.predict.band_tiff import stream_class_map
+    from seg.tiles.tiled import Tiled
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)

@@ -163,4 +163,5 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
         with_instances=cfg.task.instances,
         cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb),
         epoch_steps=cfg.trainer.epoch_steps,
+        window=cfg.model.window,
     )

@@ -82,7 +82,7 @@ def check_network(model: SegmentationModel, data: SegmentationData, world_size: 
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))
-    check_sizes(model, data.info.channels, smallest, drawn, predicted)
+    check_sizes(model, data.info.channels, smallest, drawn, [model.seen_at_once(size) for size in predicted])
     freeze_unused(model, data.info.channels, drawn[0])
 
 

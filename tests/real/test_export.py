@@ -14,8 +14,9 @@ from seg.metrics.semantic import SemanticMetrics
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, save
 from seg.predict.exported import open_exported
-from seg.predict.network import CheckpointNetwork, Network
+from seg.predict.network import CheckpointNetwork
 from seg.stages import prepare
+from seg.tiles.network import Network
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

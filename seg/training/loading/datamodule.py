@@ -14,7 +14,7 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
+from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, area, loader_of, size_of
 from seg.loading.workers import RankPlacement
 from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
@@ -115,7 +115,8 @@ def _pass(seed: int, number: int, num_images: int) -> tuple[np.ndarray, np.ndarr
 class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
-    cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it.
+    cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
+    `EvaluationBatches` takes it.
     """
 
     def __init__(
@@ -130,9 +131,10 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         with_instances: bool,
         cache: CacheSettings | None = None,
         epoch_steps: int | None = None,
+        window: int | None = None,
     ) -> None:
         pl.LightningDataModule.__init__(self)
-        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances)
+        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances, window)
         self.cache_settings, self.epoch_steps = cache, epoch_steps
         self._cache: SampleCache | None = None
         self._cache_is_open = False
@@ -177,7 +179,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
         dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
-        return in_stored_order(dataset, self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
+        return self.stored(dataset, RankPlacement.of(self.trainer))
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
@@ -194,12 +196,13 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
 
     def _loader(self, dataset: SampleDataset, batches: TrainingBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
         """sizes: of images as the loader gives them, the largest among them."""
-        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, RankPlacement.of(self.trainer), self.with_instances)
+        pixels = self.batch_size * max(area(size) for size in sizes)
+        return loader_of(dataset, batches, pixels, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:
     """The smallest, the largest, the widest and the highest of the sizes, each once."""
     if not sizes:
         return []
-    area, shape = (lambda s: (s[0] * s[1], s)), (lambda s: (s[0] / s[1], s))
-    return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
+    by_area, by_shape = (lambda s: (area(s), s)), (lambda s: (s[0] / s[1], s))
+    return list(dict.fromkeys(choose(sizes, key=by) for by in (by_area, by_shape) for choose in (min, max)))

@@ -1,4 +1,4 @@
-"""Images that are read a few rows at a time: arrays, .npy files and TIFF; of other formats the whole image is decoded at once."""
+"""Files whose images are read a few rows at a time: .npy and TIFF; of other formats the whole image is decoded at once."""
 
 import mmap
 from collections.abc import Iterator
@@ -15,32 +15,7 @@ from seg.data.imagefile import to_channels
 from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, one_line_errors, only_series, refuse_cut
 from seg.raw.intensity import to_8_bit
 from seg.sources.images import ImageReader
-
-
-class Rows(Protocol):
-    """An image of which any rows can be read."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-        ...
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows from `start` to before `stop`: (stop - start, W, C) uint8. One thread at a time may read."""
-        ...
-
-
-class ArrayRows:
-    """An array or a memory map (H, W, C) uint8."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise DataError(f"expected an image (height, width, channels) of uint8, got {pixels.shape} of {pixels.dtype}")
-        self.pixels = pixels
-        self.shape: tuple[int, int, int] = pixels.shape
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        return self.pixels[start:stop]
+from seg.tiles.rows import ArrayRows, Rows
 
 
 @contextmanager

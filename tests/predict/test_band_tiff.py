@@ -9,11 +9,12 @@ from stub_networks import Layers, whole
 from torch import nn
 
 from seg.core.errors import DataError
-from seg.predict.tiles.band_tiff import BandTiff, georeference
-from seg.predict.tiles.bands import joined, predict_bands
-from seg.predict.tiles.grid import Tiling
-from seg.predict.tiles.rows import ArrayRows, open_rows
+from seg.predict.band_tiff import BandTiff, georeference
+from seg.predict.file_rows import open_rows
 from seg.sources.images import ImageReader
+from seg.tiles.bands import joined, predict_bands
+from seg.tiles.grid import Tiling
+from seg.tiles.rows import ArrayRows
 
 CLASSES = np.random.default_rng(0).integers(0, 9, (300, 515)).astype(np.uint8)
 
@@ -46,7 +47,7 @@ def test_the_file_is_tiled_and_compressed_and_the_same_bytes_each_time(tmp_path:
 
 
 def test_large_images_become_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.predict.tiles.band_tiff.BIG", CLASSES.size)
+    monkeypatch.setattr("seg.predict.band_tiff.BIG", CLASSES.size)
     assert np.array_equal(written(tmp_path / "a.tif", CLASSES, 64), CLASSES)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff

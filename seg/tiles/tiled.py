@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from seg.data.sample import Prediction
-from seg.predict.network import Network
-from seg.predict.tiles.bands import joined, predict_bands
-from seg.predict.tiles.grid import Tiling
-from seg.predict.tiles.rows import ArrayRows, Rows
-from seg.predict.tiles.stitching import predict_instances
+from seg.tiles.bands import joined, predict_bands
+from seg.tiles.grid import Tiling
+from seg.tiles.network import Network
+from seg.tiles.rows import ArrayRows, Rows
+from seg.tiles.stitching import predict_instances
 
 
 class Tiled:
@@ -33,7 +33,7 @@ class Tiled:
     def predict(self, images: Tensor) -> list[Prediction]:
         if not self._is_large(images):
             return self.network.predict(images)
-        predict: Callable[[Rows], Prediction] = self._class_map if self.facts.task == "semantic" else self._instances
+        predict: Callable[[Rows], Prediction] = self._class_map if self.facts.dense else self._instances
         return [predict(rows) for rows in _rows(images)]
 
     def _is_large(self, images: Tensor) -> bool:
@@ -50,6 +50,21 @@ class Tiled:
         bands = predict_bands(self.network, rows, self.tiling, self.batch_size, self.blend, keep_values=True)
         values = np.concatenate([band.values for band in bands if band.values is not None], axis=1)
         return np.log(np.maximum(values, np.finfo(np.float32).tiny)) if self.blend == "probabilities" else values
+
+
+def in_window(network: Network, batch_size: int) -> Network:
+    """A network as training validates it: images larger than its window in tiles of that size, `batch_size` at once; others whole."""
+    size = network.facts.window
+    return Tiled(network, window_tiling(size), batch_size, BLEND, MIN_IOU) if size else network
+
+
+def window_tiling(size: int) -> Tiling:
+    """The tiles of a network's own window; conf/predict has the same values."""
+    return Tiling((size, size), overlap=0.25, sigma=0.125, margin=0, padding="reflect")
+
+
+BLEND, MIN_IOU = "probabilities", 0.5
+"""How tiles of a network's own window are joined."""
 
 
 def _rows(images: Tensor) -> list[Rows]:

@@ -7,15 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seg.core.errors import ConfigError, did_you_mean
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.semantic import most_probable
-from seg.predict.fusion import check_blend
-from seg.predict.network import Network
-from seg.predict.tiles.batches import batches, read_ahead
-from seg.predict.tiles.grid import Grid, Tiling, grid
-from seg.predict.tiles.rows import Rows
+from seg.tiles.batches import batches, read_ahead
+from seg.tiles.grid import Grid, Tiling, grid
+from seg.tiles.network import Network
+from seg.tiles.rows import Rows
 
 AT_ONCE = 1 << 22  # values whose classes are decided at once
+
+
+BLENDS = ("probabilities", "logits")
+"""What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""
+
+
+def check_blend(blend: str) -> None:
+    """ConfigError where `blend` is none of BLENDS."""
+    if blend not in BLENDS:
+        raise ConfigError(f"blend={blend}: {did_you_mean(blend, BLENDS, 'expected')}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seg.core.errors import ConfigError
-from seg.predict.tiles.grid import Side, Tiling, grid
+from seg.tiles.grid import Side, Tiling, grid
 
 TILING = Tiling((64, 96), 0.25, 0.125, 0, "reflect")
 

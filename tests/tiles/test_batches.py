@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from seg.predict.tiles.batches import batches, read_ahead
-from seg.predict.tiles.grid import Tiling, grid
-from seg.predict.tiles.rows import ArrayRows
+from seg.tiles.batches import batches, read_ahead
+from seg.tiles.grid import Tiling, grid
+from seg.tiles.rows import ArrayRows
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge"])

@@ -8,9 +8,9 @@ from stub_networks import Truth, shown
 
 from seg.data.rle import encode_crop
 from seg.data.sample import Prediction
-from seg.predict.tiles.grid import Tiling, grid
-from seg.predict.tiles.rows import ArrayRows
-from seg.predict.tiles.stitching import predict_instances, stitch, views_of
+from seg.tiles.grid import Tiling, grid
+from seg.tiles.rows import ArrayRows
+from seg.tiles.stitching import predict_instances, stitch, views_of
 
 TILINGS = [
     Tiling((96, 96), 0.25, 0.125, 0, "edge"),

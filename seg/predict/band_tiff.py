@@ -12,10 +12,10 @@ import tifffile
 from seg.core.errors import DataError
 from seg.data.imagefile import is_tiff
 from seg.data.tiff import ORIENTATION
-from seg.predict.tiles.bands import predict_bands
-from seg.predict.tiles.network import Tiled
-from seg.predict.tiles.rows import open_rows
+from seg.predict.file_rows import open_rows
 from seg.sources.images import ImageReader
+from seg.tiles.bands import predict_bands
+from seg.tiles.tiled import Tiled
 
 TILE = 256  # pixels, of the files that are written
 BIG = (1 << 32) - (1 << 25)  # bytes of pixels from which on offsets of 32 bits may not do

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.predict.tiles.grid import Grid
-from seg.predict.tiles.rows import Rows
+from seg.tiles.grid import Grid
+from seg.tiles.rows import Rows
 
 AHEAD = 2  # items that are read before they are asked for
 
