@@ -81,7 +81,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     from seg.models.build import build_model
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
-    from seg.predict.network import Facts
+    from seg.tiles.network import Facts
 
     instances = task == "instance"
     overrides = [f"task={task}", f"model={name}", *(SMALLER if instances and name != "mask_rcnn_small" else [])]

@@ -64,11 +64,11 @@ def main() -> None:
 def overhead(given: argparse.Namespace) -> None:
     import numpy as np
 
-    from seg.predict.tiles.bands import predict_bands
-    from seg.predict.tiles.batches import batches
-    from seg.predict.tiles.grid import grid
-    from seg.predict.tiles.rows import open_rows
+    from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
+    from seg.tiles.bands import predict_bands
+    from seg.tiles.batches import batches
+    from seg.tiles.grid import grid
 
     network, tiling = make_network(given), make_tiling(given)
     path = write_noise(given)
@@ -149,9 +149,9 @@ def run(given: argparse.Namespace) -> dict[str, float]:
 def run_ours(given: argparse.Namespace) -> float:
     import numpy as np
 
-    from seg.predict.tiles.bands import joined, predict_bands
-    from seg.predict.tiles.rows import open_rows
+    from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
+    from seg.tiles.bands import joined, predict_bands
 
     network = warm(given)
     start = perf_counter()
@@ -192,11 +192,11 @@ def run_large(given: argparse.Namespace) -> float:
     import numpy as np
     import torch
 
-    from seg.predict.network import Facts
-    from seg.predict.tiles.band_tiff import BandTiff
-    from seg.predict.tiles.bands import predict_bands
-    from seg.predict.tiles.rows import open_rows
+    from seg.predict.band_tiff import BandTiff
+    from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
+    from seg.tiles.bands import predict_bands
+    from seg.tiles.network import Facts
 
     class Tiny:
         facts = Facts("semantic", (), 3, 16, None)
@@ -246,7 +246,7 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
 
 
 def make_tiling(given: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from seg.predict.tiles.grid import Tiling
+    from seg.tiles.grid import Tiling
 
     return Tiling((given.tile, given.tile), given.overlap, 0.125, 0, "reflect")
 

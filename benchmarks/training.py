@@ -217,7 +217,8 @@ def configured(given: argparse.Namespace, *overrides: str) -> Any:
     from seg.configure.compose import compose
     from seg.configure.config import checked
 
-    return checked(compose(ROOT / "conf", ["trainer.max_epochs=1", *overrides])[0])
+    tuned = "experiment=shapes_instance" if "task=instance" in overrides else "experiment=shapes"
+    return checked(compose(ROOT / "conf", [tuned, "trainer.max_epochs=1", *overrides])[0])
 
 
 def drawn(config: Any, folder: Path, size: int, count: int) -> tuple[Any, list[Any]]:

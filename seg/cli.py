@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from seg.training.settings import Trainer
 
 
+UNPLANNED = ("plan", "prepare", "doctor")
+"""Commands that run before there is a plan."""
+
+
 def main() -> None:
     """The console script."""
     prepare_environment()
@@ -155,6 +159,7 @@ def _run(command: str, config: "DictConfig") -> float | None:
 
     from seg.configure.compose import plain
     from seg.configure.config import check_signatures, checked
+    from seg.settings.planned import FILE, filled, refuse_open
 
     try:
         job = HydraConfig.get()
@@ -170,6 +175,10 @@ def _run(command: str, config: "DictConfig") -> float | None:
                 from seg.configure.made import as_made  # the stage has imported what takes long
 
                 params = as_made(conf_folder(Path.cwd()), params, made)
+        if command not in UNPLANNED:
+            path = Path(params["paths"]["plan"]) / FILE
+            params = filled(params, path)
+            refuse_open(params, tuple(stage.Settings.model_fields), path)
         typed = stage.Settings.of(params)
         if hasattr(typed, "trainer"):
             refuse_sweep_of_several(command, job.mode == RunMode.MULTIRUN, typed.trainer)

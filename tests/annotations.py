@@ -10,7 +10,6 @@ from PIL import Image
 from tiny import SIZE, encoded, masks_of, picture, split, write
 
 from seg.data.sample import ClassInfo, Sample
-from seg.raw.record import Source
 from seg.sources.cvat import Cvat
 from seg.sources.images import ImageReader
 from seg.sources.labelme import Labelme
@@ -21,10 +20,6 @@ from seg.sources.yolo import Yolo
 
 CLASSES = [ClassInfo("background", (0, 0, 0), ("_background_", "background")), ClassInfo("cat", (250, 0, 0)), ClassInfo("dog", (0, 250, 0))]
 VOC_CLASSES = [ClassInfo(c.name, c.color) for c in CLASSES]
-
-
-def read_all(source: Source) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def areas(sample: Sample) -> list[int]:

@@ -27,15 +27,20 @@ MakeConfig = Callable[..., "Config"]
 MakeInfo = Callable[..., "DatasetInfo"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run the project's pipeline come first: none of them, which take minutes, is then the last that a worker is left with."""
+    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "Project"))
+
+
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
-    """(*overrides, network=None) -> the checked configuration of conf/; `network` takes the place of model.network."""
-    from seg.configure.compose import compose
+    """(*overrides, network=None) -> the checked configuration of conf/, with nothing to plan; `network`: in place of model.network."""
+    from plans import settled
+
     from seg.configure.config import checked
-    from seg.core.environment import conf_folder
 
     def make(*overrides: str, network: dict[str, Any] | None = None) -> "Config":
-        params, _ = compose(conf_folder(ROOT), list(overrides))
+        params = settled(*overrides)
         if network is not None:
             params["model"]["network"] = network
         return checked(params)

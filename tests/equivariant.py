@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seg.data.sample import ClassInfo, Prediction
-from seg.predict.network import Facts
+from seg.tiles.network import Facts
 
 CLASSES = tuple(ClassInfo(name, (40 * k, 20, 200 - 40 * k)) for k, name in enumerate(("background", "cell", "crack", "dust")))
 

@@ -9,8 +9,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+from once import once
+from plans import pin
+
 ROOT = Path(__file__).parents[1]
-STAGES = ["configure", "prepare", "augment", "train", "evaluate"]
+STAGES = ["configure", "prepare", "plan", "augment", "train", "evaluate"]
 
 
 @dataclass
@@ -31,10 +35,22 @@ class Project:
         project = cls(folder)
         project.run("git", "init", "-q")
         if small:
+            pin(folder)
             project.edit("conf/config.yaml", "experiment: none", "experiment: smoke")
             project.run(sys.executable, "-m", "seg", "configure", "--clear")
         project.commit("start")
         return project
+
+    @classmethod
+    def ran(cls, factory: pytest.TempPathFactory, folder: Path) -> "Project":
+        """A copy of a small clone whose pipeline has run, and is committed; first_run.txt beside the clone is what was printed."""
+        shutil.copytree(ran_once(factory), folder, symlinks=True, dirs_exist_ok=True)
+        return cls(folder)
+
+    def stub(self, *stages: str) -> None:
+        """Let tests/stub_stage.py stand for these stages: where it is told what DVC runs, and the stages' own work is not."""
+        for stage in stages:
+            self.edit("dvc.yaml", f"python -m seg {stage} -cn pipeline", f"python tests/stub_stage.py {stage}")
 
     def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; `ok` says whether it must succeed."""
@@ -75,6 +91,17 @@ class Project:
 
     def bytes_of(self, *files: str) -> dict[str, bytes]:
         return {file: (self.folder / file).read_bytes() for file in files}
+
+
+def ran_once(factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        project = Project.clone(folder)
+        done = project.dvc("repro")
+        assert stages_run(done.stdout) == STAGES
+        project.commit("first run")
+        (folder.parent / "first_run.txt").write_text(done.stdout + done.stderr)
+
+    return once(factory, "ran", make)
 
 
 def stages_run(output: str) -> list[str]:

@@ -6,13 +6,14 @@ import yaml
 
 from seg.data.sample import ClassInfo
 from seg.prepare.assignment import Assignment, planned
+from seg.prepare.run import examine
 from seg.raw.record import Source
 from seg.recognise.choice import choose
-from seg.recognise.formats import formats_of, image_facts
+from seg.recognise.formats import image_facts, trials_of
 from seg.recognise.guess import Guess, Wanted
 from seg.recognise.listing import list_folder
 from seg.recognise.splits import with_lists
-from seg.recognise.trial import Build, Trial, tried, with_setting
+from seg.recognise.trial import Build, Trial, tried
 from seg.recognise.write import as_yaml
 from seg.settings.section import Target
 from seg.settings.targets import build
@@ -50,11 +51,7 @@ def taken(
 ) -> Trial:
     """The guess that is taken; DataError where there is none, or a question. The arguments are those of `seg init`."""
     listing = list_folder(root)
-    trials = []
-    for guess in formats_of(listing, Wanted(images, labels, option)):
-        for setting in settings:
-            guess = with_setting(guess, setting)
-        trials.append(tried(guess, built(root)))
+    _, trials = trials_of(listing, Wanted(images, labels, option), settings, built(root), lambda guess: None)
     return with_lists(listing, choose(root, trials), lambda guess: tried(guess, built(root)))
 
 
@@ -65,6 +62,13 @@ def splits(trial: Trial, root: Path) -> dict[str, list[str]]:
     for item, place in zip(plan.items, plan.places, strict=True):
         found.setdefault(place, []).append(item.image_id)
     return found
+
+
+def faults(trial: Trial, root: Path) -> list[str]:
+    """What the doctor refuses, of the configuration that `seg init` writes."""
+    source, division, _ = built(root)(trial.guess)
+    made = examine(source, source.classes, division, root, 0, "none", None)  # type: ignore[attr-defined]
+    return [str(finding) for finding in made.diagnosis.errors]
 
 
 def names(trial: Trial) -> list[str]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.data.sample import ClassInfo, Prediction
-from seg.predict.network import Facts
+from seg.tiles.network import Facts
 
 CLASSES = (ClassInfo("ground", (0, 0, 0)), ClassInfo("cell", (250, 0, 0)), ClassInfo("grain", (0, 250, 0)))
 

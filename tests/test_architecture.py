@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from seg.core.scratch import NO_EFFECT
+from seg.settings.planned import EXAMPLES
 from seg.training.settings import SECTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -21,15 +22,18 @@ FLOORS = (
     {"data", "runtime"},
     {"raw", "loading"},
     {"augment", "metrics", "models", "sources"},
-    {"storing", "evaluation", "pictures"},
+    {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
-    {"catalogue", "compare", "doctor", "predict", "recognise"},
+    {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
     {"export", "sweep"},
     {"stages", "commands"},
     {"cli"},
     {"__main__"},
 )
 """The rooms, from the ground up: each imports from lower floors alone. A room's settings.py belongs to the room `settings`."""
+
+TIMED = {"plan": {"augment", "core", "loading", "models", "tiles", "training"}}
+"""Rooms whose code a stage runs only to see how long it takes."""
 
 PLUGINS = {"prepare": {"sources"}, "train": {"models", "metrics"}, "evaluate": {"models", "metrics"}}
 """Rooms whose modules a stage reaches by `_target_`, which no import shows."""
@@ -96,7 +100,7 @@ def test_dvc_depends_on_the_folders_of_code_of_each_stage(stage: str) -> None:
     code = {d.removeprefix("seg/") for d in DVC[stage]["deps"] if d.startswith("seg/")}
     reached = {m for m in reach(f"seg.stages.{stage}") if modules()[m].name != "__init__.py"}
     paths = {modules()[m].relative_to(ROOT / "seg").as_posix() for m in reached}
-    needed = {p for p in paths if not p.startswith("runtime/")} | PLUGINS.get(stage, set())
+    needed = {p for p in paths if p.split("/")[0] not in {"runtime", *TIMED.get(stage, ())}} | PLUGINS.get(stage, set())
     assert not [p for p in sorted(needed) if not any(p == d or p.startswith(f"{d}/") for d in code)], "these are read, and no dependency"
     assert not [d for d in sorted(code) if not any(p == d or p.startswith(f"{d}/") for p in needed)], "these are dependencies, and not read"
 
@@ -106,7 +110,25 @@ def test_what_changes_no_result_is_a_short_list() -> None:
 
 
 def test_dvc_tracks_the_settings_that_the_trainings_scratch_folder_is_named_by() -> None:
-    assert sorted(DVC["train"]["params"]) == sorted(SECTIONS)
+    assert sorted(tracked("train")) == sorted(SECTIONS)
+    assert planned("train") <= set(SECTIONS)
+
+
+def tracked(stage: str) -> list[str]:
+    """Of params.yaml."""
+    return [key for key in DVC[stage]["params"] if isinstance(key, str)]
+
+
+def planned(stage: str) -> set[str]:
+    """The sections of plan.yaml that a stage depends on."""
+    return {key for entry in DVC[stage]["params"] if isinstance(entry, dict) for key in entry["plan.yaml"]}
+
+
+@pytest.mark.parametrize("stage", ["augment", "train", "evaluate"])
+def test_dvc_tracks_what_the_plan_may_set_in_these_sections(stage: str) -> None:
+    mine = {key.split(".")[0] for key in tracked(stage)}
+    of_plan = {key.split(".")[0] for key in EXAMPLES} & mine
+    assert planned(stage) == of_plan - ({"task"} if stage == "augment" else set())  # which reads task.instances alone
 
 
 @pytest.mark.parametrize("stage", ["prepare", "augment", "train", "evaluate"])
@@ -115,7 +137,7 @@ def test_dvc_tracks_the_sections_that_a_stage_reads(stage: str) -> None:
     from importlib import import_module
 
     read = set(import_module(f"seg.stages.{stage}").Settings.model_fields) - {"paths", "runtime", "targets", "logger"}
-    assert {key.split(".")[0] for key in DVC[stage]["params"]} == read
+    assert {key.split(".")[0] for key in tracked(stage)} == read
 
 
 @pytest.mark.parametrize("stage", ["prepare", "doctor", "configure", "init"])

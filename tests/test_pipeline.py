@@ -1,4 +1,7 @@
-"""What reruns after what, with real `dvc repro` and `dvc exp run` in a clone of the project."""
+"""What reruns after what, with `dvc repro` and `dvc exp run` in a clone of the project.
+
+Where a test is told what runs and is brought back, stubs stand for the stages after `configure`: what DVC decides, it decides by dvc.yaml.
+"""
 
 import csv
 import json
@@ -13,21 +16,27 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A clone whose pipeline has run once with its defaults."""
+def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone whose pipeline has run once with stubs."""
     project = Project.clone(tmp_path_factory.mktemp("pipeline"))
+    project.stub(*STAGES[1:])
     assert project.repro() == STAGES
     project.commit("first run")
     return project
 
 
 @pytest.fixture
-def project(pipeline: Project) -> Iterator[Project]:
-    """The pipeline, up to date before and after each test."""
-    yield pipeline
-    pipeline.run("git", "reset", "-q", "--hard")
-    assert "train" not in pipeline.repro()
-    pipeline.run("git", "reset", "-q", "--hard")
+def project(stubbed: Project) -> Iterator[Project]:
+    """The pipeline of stubs, up to date before and after each test."""
+    yield stubbed
+    stubbed.run("git", "reset", "-q", "--hard")
+    stubbed.dvc("checkout", "-q")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone whose pipeline has run once with its defaults."""
+    return Project.ran(tmp_path_factory, tmp_path_factory.mktemp("real"))
 
 
 def params(project: Project) -> dict:
@@ -38,50 +47,71 @@ def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
     assert project.repro() == []
 
 
+def changed_sections(project: Project) -> dict[str, set[str]]:
+    """The sections of params.yaml that DVC holds for changed, by stage."""
+    status = json.loads(project.dvc("status", "--json").stdout)
+    changed = {stage: [c["changed deps"].get("params.yaml", {}) for c in causes if "changed deps" in c] for stage, causes in status.items()}
+    return {stage: {key for keys in found for key in keys} for stage, found in changed.items() if any(found)}
+
+
+LR = ("conf/experiment/smoke.yaml", "lr: 0.02", "lr: 0.03")
+LOSS = ("conf/loss/ce.yaml", "label_smoothing: 0.0", "label_smoothing: 0.1")
+MODEL = ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]")
+SPLIT = ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15")
+AUGMENT = ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20")
+EVALUATE = ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2")
+MINUTES = ("conf/experiment/smoke.yaml", "minutes: 0.1", "minutes: 0.2")
+NOT_SELECTED = ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5")
+COMMENT = ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic")
+RUNTIME = ("conf/config.yaml", "workers: auto", "workers: 1")
+
+
 @pytest.mark.parametrize(
-    ("file", "old", "new", "expected"),
+    ("edits", "sections", "expected"),
     [
-        ("conf/experiment/smoke.yaml", "lr: 0.02", "lr: 0.03", ["configure", "train", "evaluate"]),
-        ("conf/loss/ce.yaml", "label_smoothing: 0.0", "label_smoothing: 0.1", ["configure", "train", "evaluate"]),
-        ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]", ["configure", "train", "evaluate"]),
-        ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15", STAGES),
-        ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20", ["configure", "augment", "train", "evaluate"]),
-        ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2", ["configure", "evaluate"]),
-        ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5", ["configure"]),
-        ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic", ["configure"]),
-        ("conf/config.yaml", "workers: auto", "workers: 1", ["configure"]),
+        ([LR, LOSS, MODEL], {stage: {"optimizer", "loss", "model"} for stage in ("plan", "train")}, ["plan", "train", "evaluate"]),
+        ([SPLIT], {"prepare": {"data"}}, STAGES[1:]),
+        ([AUGMENT], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
+        ([MINUTES], {"plan": {"plan"}}, ["plan"]),
+        ([EVALUATE], {"evaluate": {"evaluate"}}, ["evaluate"]),
+        ([NOT_SELECTED, COMMENT, RUNTIME], {}, []),
     ],
-    ids=["lr", "loss", "model", "split", "augment", "evaluate", "not-selected", "comment", "runtime"],
+    ids=["training", "split", "augment", "minutes", "evaluate", "nothing"],
 )
-def test_an_edit_reruns_what_depends_on_it(project: Project, file: str, old: str, new: str, expected: list[str]) -> None:
-    project.edit(file, old, new)
+def test_an_edit_reruns_what_depends_on_it(
+    project: Project, edits: list[tuple[str, str, str]], sections: dict[str, set[str]], expected: list[str]
+) -> None:
+    for edit in edits:
+        project.edit(*edit)
+    assert project.repro("configure") == ["configure"]
+    assert changed_sections(project) == sections
     assert project.repro() == expected
     assert project.repro() == []
 
 
 def test_choosing_another_option_reruns_training(project: Project) -> None:
     project.edit("conf/config.yaml", "optimizer: sgd", "optimizer: adamw")
-    assert project.repro() == ["configure", "train", "evaluate"]
+    assert project.repro() == ["configure", "plan", "train", "evaluate"]
     assert params(project)["optimizer"]["name"] == "adamw"
 
 
 def test_going_back_restores_from_the_run_cache(project: Project) -> None:
     before = project.bytes_of("artifacts/train/best.ckpt", "artifacts/evaluate/metrics.json")
     project.edit("conf/optimizer/sgd.yaml", "momentum: 0.9", "momentum: 0.5")
-    assert project.repro() == ["configure", "train", "evaluate"]
+    assert project.repro() == ["configure", "plan", "train", "evaluate"]
     assert project.bytes_of("artifacts/train/best.ckpt") != before
     project.edit("conf/optimizer/sgd.yaml", "momentum: 0.5", "momentum: 0.9")
-    assert project.repro() == ["configure"]
+    assert project.repro() == ["configure", "plan"]
     assert project.bytes_of(*before) == before
 
 
 def test_an_experiment_is_recorded_kept_and_left_alone(project: Project) -> None:
     done = project.dvc("exp", "run", "-S", "optimizer=adamw", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
-    assert stages_run(done.stdout) == ["configure", "train", "evaluate"]
+    assert stages_run(done.stdout) == ["configure", "plan", "train", "evaluate"]
     assert params(project)["overrides"] == ["optimizer=adamw", "optimizer.lr=0.003"]
     assert project.repro() == []
     project.edit("conf/optimizer/adamw.yaml", "weight_decay: 1.0e-2", "weight_decay: 2.0e-2")
-    assert project.repro() == ["configure", "train", "evaluate"]
+    assert project.repro() == ["configure", "plan", "train", "evaluate"]
     kept = params(project)["optimizer"]
     assert (kept["lr"], kept["weight_decay"]) == (0.003, 0.02)
 
@@ -112,56 +142,6 @@ def test_two_experiments_are_told_apart_and_brought_back(project: Project) -> No
     project.dvc("exp", "apply", "smooth")
     assert project.repro() == []
     assert project.bytes_of("artifacts/train/best.ckpt") == smooth
-    project.dvc("exp", "remove", "-A")
-
-
-def test_an_instance_run_stands_beside_the_semantic_one(project: Project) -> None:
-    results = ("artifacts/train/best.ckpt", "artifacts/train/history.csv", "artifacts/evaluate/metrics.json")
-    pixels = project.bytes_of(*results)
-    project.dvc("exp", "run", "-n", "pixels")
-    done = project.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
-    assert stages_run(done.stdout) == ["configure", "augment", "train", "evaluate"], "both tasks have one prepared data set"
-    objects = project.bytes_of(*results)
-    tables = {p.name for p in (project.folder / "artifacts/evaluate/tables").iterdir()}
-    assert {"coco.csv", "matching.csv", "errors.csv"} <= tables
-    assert "confusion.csv" not in tables
-    shown = experiments(project)
-    figures = {n: shown[n]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"] for n in ("pixels", "objects")}
-    assert "miou" in figures["pixels"]
-    assert "mask_ap" in figures["objects"]
-    plots = project.dvc("plots", "show")
-    assert "failed" not in plots.stdout + plots.stderr
-    page = (project.folder / "dvc_plots/index.html").read_text()
-    assert "iou_threshold" in page
-    project.dvc("exp", "run", "--force", "-n", "again", "-S", "task=instance")
-    assert project.bytes_of(*results) == objects, "the same seed gives the same bytes"
-    for name, wanted in (("pixels", pixels), ("objects", objects)):
-        project.dvc("exp", "apply", name)
-        assert project.repro() == []
-        assert project.bytes_of(*results) == wanted
-    project.dvc("exp", "remove", "-A")
-
-
-def test_the_terms_of_a_sum_of_losses_are_in_the_history(project: Project) -> None:
-    project.dvc("exp", "run", "-S", "loss=ce_dice", "-S", "loss.terms.dice.weight=0.5", "-S", "loss.terms.ce.loss.class_weights=median")
-    assert sorted(params(project)["overrides"]) == ["loss.terms.ce.loss.class_weights=median", "loss.terms.dice.weight=0.5", "loss=ce_dice"]
-    assert project.repro() == []
-    rows = list(csv.DictReader((project.folder / "artifacts/train/history.csv").open()))
-    assert rows
-    for row in rows:
-        terms = [float(row["train_ce_term"]), float(row["train_dice_term"])]
-        assert 0 < terms[1] <= 0.5
-        assert float(row["train_loss"]) == pytest.approx(sum(terms), abs=1e-5)
-
-
-def test_a_queued_experiment_runs_in_a_copy(project: Project) -> None:
-    project.dvc("exp", "run", "--queue", "-n", "queued", "-S", "trainer.max_epochs=1")
-    project.dvc("exp", "run", "--run-all")
-    figures = experiments(project)["queued"]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"]
-    assert 0 <= figures["miou"] <= 1
-    project.dvc("exp", "apply", "queued")
-    assert params(project)["trainer"]["max_epochs"] == 1
-    assert len((project.folder / "artifacts/train/history.csv").read_text().splitlines()) == 2
     project.dvc("exp", "remove", "-A")
 
 
@@ -208,12 +188,62 @@ def test_a_changed_stage_module_reruns_that_stage_and_what_follows(project: Proj
     assert project.repro() == ["evaluate"]
 
 
-def test_dvc_reads_metrics_and_plots(project: Project) -> None:
-    shown = json.loads(project.dvc("metrics", "show", "--json").stdout)
+def test_dvc_reads_metrics_and_plots(real: Project) -> None:
+    shown = json.loads(real.dvc("metrics", "show", "--json").stdout)
     figures = shown[""]["data"]["artifacts/evaluate/metrics.json"]["data"]["test"]
     assert 0 <= figures["miou"] <= 1
-    project.dvc("plots", "show")
-    page = (project.folder / "dvc_plots/index.html").read_text()
+    real.dvc("plots", "show")
+    page = (real.folder / "dvc_plots/index.html").read_text()
     assert "val_miou" in page
     assert "predicted" in page
-    assert Path(project.folder / "artifacts/evaluate/overlays").is_dir()
+    assert Path(real.folder / "artifacts/evaluate/overlays").is_dir()
+
+
+def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
+    results = ("artifacts/train/best.ckpt", "artifacts/train/history.csv", "artifacts/evaluate/metrics.json")
+    pixels = real.bytes_of(*results)
+    real.dvc("exp", "run", "-n", "pixels")
+    done = real.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
+    assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "both tasks have one prepared data set"
+    objects = real.bytes_of(*results)
+    tables = {p.name for p in (real.folder / "artifacts/evaluate/tables").iterdir()}
+    assert {"coco.csv", "matching.csv", "errors.csv"} <= tables
+    assert "confusion.csv" not in tables
+    shown = experiments(real)
+    figures = {n: shown[n]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"] for n in ("pixels", "objects")}
+    assert "miou" in figures["pixels"]
+    assert "mask_ap" in figures["objects"]
+    plots = real.dvc("plots", "show")
+    assert "failed" not in plots.stdout + plots.stderr
+    page = (real.folder / "dvc_plots/index.html").read_text()
+    assert "iou_threshold" in page
+    for stage in ("train", "evaluate"):
+        real.seg(stage, "-cn", "pipeline")
+    assert real.bytes_of(*results) == objects, "the same seed gives the same bytes"
+    for name, wanted in (("pixels", pixels), ("objects", objects)):
+        real.dvc("exp", "apply", name)
+        assert real.repro() == []
+        assert real.bytes_of(*results) == wanted
+    real.dvc("exp", "remove", "-A")
+    real.run("git", "reset", "-q", "--hard")
+
+
+def test_a_queued_experiment_runs_in_a_copy(real: Project) -> None:
+    """With a sum of losses, whose terms are in the history."""
+    weighted = ("-S", "loss.terms.dice.weight=0.5", "-S", "loss.terms.ce.loss.class_weights=median")
+    real.dvc("exp", "run", "--queue", "-n", "queued", "-S", "trainer.max_epochs=1", "-S", "loss=ce_dice", *weighted)
+    real.dvc("exp", "run", "--run-all")
+    figures = experiments(real)["queued"]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"]
+    assert 0 <= figures["miou"] <= 1
+    real.dvc("exp", "apply", "queued")
+    composed = params(real)
+    assert composed["trainer"]["max_epochs"] == 1
+    sums = ["loss.terms.ce.loss.class_weights=median", "loss.terms.dice.weight=0.5", "loss=ce_dice", "trainer.max_epochs=1"]
+    assert sorted(composed["overrides"]) == sums
+    assert real.repro() == []
+    (row,) = csv.DictReader((real.folder / "artifacts/train/history.csv").open())
+    terms = [float(row["train_ce_term"]), float(row["train_dice_term"])]
+    assert 0 < terms[1] <= 0.5
+    assert float(row["train_loss"]) == pytest.approx(sum(terms), abs=1e-5)
+    real.dvc("exp", "remove", "-A")
+    real.run("git", "reset", "-q", "--hard")

@@ -39,6 +39,7 @@ def use(root: str, *more: str) -> list[str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.clone(tmp_path_factory.mktemp("project"))
     project.edit("conf/experiment/smoke.yaml", "data:\n  source: {num_images: 40, size: 64}\n", "")
+    project.stub("augment", "train", "evaluate")
     project.seg("configure")
     project.commit("own data")
     return project

@@ -139,6 +139,10 @@ def masks_of(sample: Sample) -> list[np.ndarray]:
     return [(sample.instances == number).any(axis=2) for number in range(1, len(sample.categories) + 1)]
 
 
+def read_all(source: Source) -> dict[str, Sample]:
+    return {item.image_id: source.read(item).sample for item in source.items()}
+
+
 def read_back(folder: Path) -> dict[str, Sample]:
     """Every sample of a prepared data set, by its image_id."""
     found = {}
@@ -187,9 +191,16 @@ class Blobs:
         return Record(Sample(item.image_id, picture(number, self.size), semantic, instances, categories, crowd))
 
 
-def augment(*transforms: dict[str, Any], min_visible: float = 0.0, min_area: int = 0, p: float = 0.0, most: int | None = None) -> Augment:
+def augment(
+    *transforms: dict[str, Any],
+    min_visible: float = 0.0,
+    min_area: int = 0,
+    p: float = 0.0,
+    most: int | None = None,
+    crop: dict[str, Any] | None = None,
+) -> Augment:
     """The section `augment`: transforms of albumentations, always applied unless they say otherwise, and by default no rule."""
     named = [{"p": 1.0} | t | {"_target_": f"albumentations.{t['_target_']}"} for t in transforms]
     rules = {"instances": {"min_visible": min_visible, "min_area": min_area}, "copy_paste": {"p": p, "max_instances": most}}
-    shown = {"preview": {"images": 1, "draws": 1}, "transforms": named}
+    shown = {"preview": {"images": 1, "draws": 1}, "transforms": named, "crop": crop}
     return Augment.model_validate({"name": "by hand", "copies": 0} | shown | rules)

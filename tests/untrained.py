@@ -1,11 +1,12 @@
 """Checkpoints of models that have learned nothing, whose parameters are noise so that no two of them say the same."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from plans import settled
 
-from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
@@ -19,7 +20,7 @@ CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1, "s
 
 def untrained(path: Path, *overrides: str, network: dict[str, Any] | None = None, channels: int = 3) -> LoadedCheckpoint:
     """Write a checkpoint and load it. `network` takes the place of model.network."""
-    params, _ = compose(ROOT / "conf", list(overrides))
+    params = settled(*overrides)
     if network is not None:
         params["model"]["network"] = network
     config = checked(params)
@@ -40,3 +41,13 @@ def untrained(path: Path, *overrides: str, network: dict[str, Any] | None = None
             parameter.add_(0.02 * torch.randn_like(parameter))
     save(path, Checkpoint(model.state_dict(), config.model_dump(mode="json", by_alias=True), data, 3, {}))
     return load(path, config.targets.allow)
+
+
+class Code:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)

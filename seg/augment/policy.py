@@ -8,20 +8,22 @@ whatever that transform calls its fill.
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from seg.augment.copy_paste import paste_some
+from seg.augment.crop import Windows
 from seg.augment.fast_transforms import speed_up
 from seg.augment.nearest import take_nearest
 from seg.augment.pixelmaps import identity, look_up, seen
-from seg.augment.settings import Augment, CopyPaste, Instances
+from seg.augment.settings import Augment, CopyPaste, Crop, Instances
 from seg.augment.visibility import Drawn, ignore_cut
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
-from seg.data.sample import Sample
+from seg.data.sample import ClassInfo, Sample
 from seg.settings.targets import build
 
 prepare_environment()  # albumentations looks for newer versions when it is imported
@@ -32,8 +34,8 @@ import albumentations as A  # noqa: E402
 class Policy:
     """A compiled policy. A draw depends on the sample and the seed alone, not on the process or on earlier draws."""
 
-    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste) -> None:
-        self.compose, self.instances, self.copy_paste = compose, instances, copy_paste
+    def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste, crop: Windows | None = None) -> None:
+        self.compose, self.instances, self.copy_paste, self.crop = compose, instances, copy_paste, crop
         for transform in _walk(compose):
             for fill in ("fill_mask", "mask_drop_value"):
                 if getattr(transform, fill, None) is not None:
@@ -47,15 +49,14 @@ class Policy:
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""
-        if not self.compose.transforms:
+        if not self._changes:
             return sample
         return self._cut_ignored(self.draw(sample, seed)).sample
 
     def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int) -> Sample:
         """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so."""
         if not self.copy_paste.p:
-            sample = read(index)
-            return self._cut_ignored(self.draw(sample, seed)).sample if self.compose.transforms else sample
+            return self(read(index), seed)
         target = self.draw(read(index), seed)
         rng = np.random.default_rng([seed, 1])  # a stream of its own: target and policy are drawn as without copy-paste
         if num_images > 1 and rng.random() < self.copy_paste.p:
@@ -64,8 +65,24 @@ class Policy:
             target = paste_some(target, source, rng, self.copy_paste.max_instances)
         return self._cut_ignored(target).sample
 
+    @property
+    def _changes(self) -> bool:
+        """Whether a draw may differ from the image that is stored."""
+        return bool(self.compose.transforms or self.crop)
+
+    def window(self, sample: Sample, seed: int) -> Drawn | None:
+        """The part of the image that the transforms see; None: all of it."""
+        return self.crop.cut(sample, np.random.default_rng([seed, 2])) if self.crop else None  # other draws do not move by it
+
     def draw(self, sample: Sample, seed: int) -> Drawn:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
+        window = self.window(sample, seed)
+        if window is None:
+            return self._transform(sample, seed)
+        drawn = self._transform(window.sample, seed)
+        return replace(drawn, visible=drawn.visible * window.visible)
+
+    def _transform(self, sample: Sample, seed: int) -> Drawn:
         # one stream for all: albumentations' set_random_seed gives each transform the same one, and every coin falls alike
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
@@ -89,17 +106,22 @@ class Policy:
         return ignore_cut(drawn, self.instances.min_visible, self.instances.min_area)
 
     def to_json(self) -> str:
-        """The transforms in albumentations' own serialisation, and the settings of instances and copy-paste."""
+        """The transforms in albumentations' own serialisation, and the settings of windows, instances and copy-paste."""
         content = {
             "transforms": A.to_dict(self.compose),
             "instances": self.instances.model_dump(),
             "copy_paste": self.copy_paste.model_dump(),
         }
+        if self.crop:  # files of earlier versions have no such key
+            content["crop"] = self.crop.settings.model_dump()
         return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
 
 
-def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
-    """The policy that the section `augment` describes; ConfigError where a transform refuses its arguments."""
+def compile_policy(augment: Augment, allow: Sequence[str], classes: Sequence[ClassInfo] = ()) -> Policy:
+    """The policy that the section `augment` describes; ConfigError where a transform refuses its arguments.
+
+    classes: of the data set.
+    """
     built = []
     for number, target in enumerate(augment.transforms):
         key = f"augment.transforms[{number}]"
@@ -107,15 +129,17 @@ def compile_policy(augment: Augment, allow: Sequence[str]) -> Policy:
         if not isinstance(transform, A.BasicTransform | A.BaseCompose):
             raise ConfigError(f"{key}._target_={target.target}: is not a transform of albumentations")
         built.append(transform)
-    return Policy(A.Compose(built), augment.instances, augment.copy_paste)
+    crop = Windows(augment.crop, classes) if augment.crop else None
+    return Policy(A.Compose(built), augment.instances, augment.copy_paste, crop)
 
 
-def load_policy(text: str) -> Policy:
-    """The policy that `Policy.to_json` wrote; DataError where the text is of another version."""
+def load_policy(text: str, classes: Sequence[ClassInfo] = ()) -> Policy:
+    """The policy that `Policy.to_json` wrote; DataError where the text is of another version. classes: of the data set."""
     try:
         content = json.loads(text)
         instances, copy_paste = Instances.model_validate(content["instances"]), CopyPaste.model_validate(content["copy_paste"])
-        return Policy(A.from_dict(content["transforms"]), instances, copy_paste)
+        crop = Windows(Crop.model_validate(content["crop"]), classes) if "crop" in content else None
+        return Policy(A.from_dict(content["transforms"]), instances, copy_paste, crop)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"policy.json: is not a policy of this version ({type(error).__name__}); run `seg augment` again") from None
 
@@ -123,7 +147,8 @@ def load_policy(text: str) -> Policy:
 def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: int) -> None:
     """Apply the policy to real samples; ConfigError where it fails on them or does not give an 8-bit image with its labels."""
     for sample in samples[:1]:
-        _refuse_channels(policy, sample)
+        window = policy.window(sample, seed)
+        _refuse_channels(policy, window.sample if window else sample)
     for sample in samples:
         for draw in range(draws):
             try:

@@ -1,5 +1,9 @@
 """The section `augment`."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from seg.settings.section import Count, Named, Positive, Section, Share, Target
 
 
@@ -18,8 +22,14 @@ class CopyPaste(Section):
     max_instances: Positive | None
 
 
+class Crop(Section):
+    size: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    foreground: Share
+
+
 class Augment(Named):
     copies: Count
+    crop: Crop | None
     preview: Preview
     instances: Instances
     copy_paste: CopyPaste

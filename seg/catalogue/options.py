@@ -13,6 +13,7 @@ from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
 from seg.models.build import build_model
 from seg.models.dry_run import freeze_unused
+from seg.settings.planned import AUTO
 from seg.settings.section import Params
 
 
@@ -28,10 +29,13 @@ def losses_of(conf: Path) -> list[tuple[str, str, str]]:
 
 
 def row_of(path: Path) -> tuple[str, str, str, str]:
-    """A model's name, task, number of parameters and source; or, instead of the source, why it cannot be built."""
+    """A model's name, task, number of parameters (that of `auto` is the plan's) and source; or, in its place, why it cannot be built."""
     task = "?"
     try:
-        task = str(_plain(path).get("task"))
+        content = _plain(path)
+        task = str(content.get("task"))
+        if content.get("network") == AUTO:
+            return path.stem, "any", "-", source_of(path)
         config = checked(compose(path.parents[1], [f"task={task}", f"model={path.stem}"])[0])
         return path.stem, task, f"{num_parameters(config):,}", source_of(path)
     except InputError as error:

@@ -174,6 +174,15 @@ _COMMANDS = (
         ("seg doctor -cn pipeline", "with the settings of params.yaml"),
     ),
     _stage(
+        "plan",
+        "choose the settings that are left open, by the data, this machine and the time there is, and say why",
+        "Reads `paths.prepare` and times some steps on this machine. By hand it writes plan.yaml below outputs/plan; with `-cn pipeline` "
+        "to `paths.plan`, anew. The pipeline keeps a plan that was made for the same data and settings.",
+        ("seg plan data=mydata", "print what would be chosen, train nothing"),
+        ("seg plan plan.minutes=120", "what two hours would be used for"),
+        ("seg plan -cn pipeline", "make the pipeline's plan anew, for this machine"),
+    ),
+    _stage(
         "augment",
         "compile the augmentation policy, draw its preview and copies",
         "Reads `paths.prepare`. By hand it writes below outputs/augment; with `-cn pipeline` to `paths.augment`.",
@@ -200,7 +209,7 @@ _COMMANDS = (
         "The settings with the best validation figure become `conf/experiment/<study>.yaml`. The same command goes on with a study that "
         "was interrupted. It needs optuna: `pip install -e '.[sweep]'`.",
         (
-            ("seg sweep sweep=sgd", "learning rate, weight decay and warm-up of SGD"),
+            ("seg sweep sweep=sgd optimizer=sgd scheduler=onecycle", "learning rate, weight decay and warm-up of SGD"),
             ("seg sweep sweep.trials=50 trainer.max_epochs=20", "50 trainings of 20 epochs"),
         ),
         overrides="sweep=NAME, an option of conf/sweep, which names study, trials, space, sampler, pruner and jobs; sweep.KEY=VALUE, one "

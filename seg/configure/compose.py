@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,28 @@ from yaml import YAMLError
 
 from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
+from seg.settings.planned import AUTO
 from seg.settings.section import Params, leaves
+
+EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
+"""An option of each group that may be left to the plan."""
 
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     """conf/config.yaml with `overrides` -> its resolved content (without Hydra's own) and the option of every group."""
-    explain(conf, overrides)
-    config = _composed(conf, overrides)
+    options, config = explain(conf, overrides)
+    if options != overrides:
+        config = _composed(conf, overrides)
     chosen = config.hydra.runtime.choices
     choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
     return plain(config), choices
 
 
-def explain(conf: Path, overrides: list[str], sweep: bool = False) -> None:
-    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values."""
+def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:
+    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values.
+
+    Returned are those that choose an option, and what comes of them alone.
+    """
     groups, selected = _groups(conf), list[str]()
     parsed = _parse(overrides, groups)
     for override in parsed:
@@ -46,7 +55,9 @@ def explain(conf: Path, overrides: list[str], sweep: bool = False) -> None:
                 if option not in groups[key]:
                     raise ConfigError(f"{key}={option}: no such option; {did_you_mean(option, groups[key], f'options of {key}')}")
             selected += [f"{key}={option}" for option in _values(override)[:1]]
-    _refuse_unknown(parsed, leaves(plain(_composed(conf, selected), resolve=False)), groups)
+    composed = _composed(conf, selected)
+    _refuse_unknown(parsed, leaves(plain(composed, resolve=False)), groups)
+    return selected, composed
 
 
 def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
@@ -65,13 +76,25 @@ def _groups(conf: Path) -> dict[str, list[str]]:
     return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
 
 
-def _refuse_unknown(parsed: list[Override], keys: Collection[str], groups: dict[str, list[str]]) -> None:
+def _refuse_unknown(parsed: list[Override], keys: Params, groups: dict[str, list[str]]) -> None:
     for override in parsed:
         key = override.key_or_group
         if key in groups or key.replace("/", ".").split(".")[0] == "hydra" or override.is_add() or override.is_force_add():
             continue
         if not any(k == key or k.startswith(f"{key}.") for k in keys):
-            raise ConfigError(_unknown_key(key, list(keys), list(groups)))
+            said = _unknown_key(key, list(keys), list(groups))
+            raise ConfigError(_planned(key, keys, "did you mean" in said) or said)
+
+
+def _planned(key: str, values: Params, slip: bool) -> str | None:
+    """What to say of a key below one that the plan chooses. slip: whether it resembles a key that there is."""
+    parts = key.split(".")
+    for outer in (".".join(parts[:n]) for n in range(1, len(parts))):
+        if values.get(outer) == AUTO or (values.get(f"{outer}._target_") == AUTO and not slip):
+            group = parts[0]
+            named = f"{group}={EXAMPLE.get(group, '<option>')} {key}=..."
+            return f"{key}: the plan chooses {outer} ({group}=auto); name an option of {group} as well, as in {named}"
+    return None
 
 
 def _unknown_key(key: str, keys: list[str], groups: list[str]) -> str:
@@ -120,9 +143,17 @@ def _values(override: Override) -> list[str]:
 
 
 def _composed(conf: Path, overrides: list[str]) -> DictConfig:
+    """What Hydra composes, to be read only: a command asks for the same several times, and each takes a good part of a second."""
+    folder = conf.resolve()
+    files = sorted(folder.rglob("*.yaml"))
+    return _composed_once(folder, tuple(overrides), tuple((str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files))
+
+
+@lru_cache(maxsize=64)
+def _composed_once(conf: Path, overrides: tuple[str, ...], _files: tuple[tuple[str, int, int], ...]) -> DictConfig:
     try:
         with _hydra_of_its_own(), initialize_config_dir(str(conf), version_base="1.3"):
-            return hydra_compose("config", overrides=overrides, return_hydra_config=True)
+            return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from None
     except (YAMLError, UnicodeDecodeError) as error:

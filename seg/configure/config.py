@@ -7,8 +7,10 @@ from seg.core.errors import ConfigError
 from seg.evaluation.settings import Evaluate
 from seg.export.settings import Export
 from seg.models.settings import LOSS_ARGUMENTS, METRICS_ARGUMENTS, MODEL_ARGUMENTS, NETWORK_ARGUMENTS, NetworkSettings
+from seg.plan.settings import PlanSettings
 from seg.predict.settings import Predict
 from seg.runtime.settings import Paths, Runtime
+from seg.settings.planned import with_examples
 from seg.settings.section import Count, Named, NamedTarget, Params, Section, Target, forbid_others, leaves, typed
 from seg.settings.targets import check_allowed, check_arguments, nested
 from seg.sources.settings import SOURCE_ARGUMENTS, Data
@@ -49,6 +51,7 @@ class Config(NetworkSettings):
     optimizer: NamedTarget
     scheduler: NamedTarget
     trainer: Trainer
+    plan: PlanSettings
     evaluate: Evaluate
     predict: Predict
     export: Export
@@ -79,8 +82,8 @@ def _how_to_fill(key: str, params: dict[str, Any]) -> str:
 
 
 def checked(params: Params) -> Config:
-    """The typed configuration, its targets inside the allowed modules."""
-    config = validate(params)
+    """The typed configuration, its targets inside the allowed modules; values that are yet to be planned are examples."""
+    config = validate(with_examples(params))
     if config.model.task != config.task.name:
         raise ConfigError(
             f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "

@@ -14,6 +14,7 @@ from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.errors import ConfigError
 from seg.data.store import read_info
+from seg.settings.planned import FILE, filled
 from seg.settings.section import Params, leaves
 
 PARAMS = "params.yaml"
@@ -25,7 +26,7 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
     Where a command asks for no data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is
     with the augmentation. ConfigError where something else was made. What is missing is left for the stage to say.
     """
-    config = checked(params)
+    config = _checked(params)
     wrong = {section: said for section in sections if (said := OTHER[section](config))}
     if not wrong:
         return params
@@ -34,10 +35,15 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
         if recorded is None or params[section] != plain[section]:
             raise ConfigError(said)
         params = {**params, section: recorded[section]}
-        if OTHER[section](checked(params)):
+        if OTHER[section](_checked(params)):
             raise ConfigError(said)
         print(f"{section}={params[section]['name']}: as params.yaml records it, and as it was made")
     return params
+
+
+def _checked(params: Params) -> Config:
+    """With the values of the plan."""
+    return checked(filled(params, Path(params["paths"]["plan"]) / FILE))
 
 
 def _recorded(conf: Path) -> Params | None:

@@ -35,9 +35,8 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
     except Exception as error:
         beside.unlink(missing_ok=True)  # before the free space is read
         if reason := _full(error):
-            free = shutil.disk_usage(path.parent).free
-            room = f"{'' if needed is None else f'it needs {_megabytes(needed)}, and '}its disk has {_megabytes(free)} free"
-            raise DiskFullError(f"{path}: cannot be written ({reason}): {room}; {advice}") from None
+            need = "" if needed is None else f"it needs {_megabytes(needed)}, and "
+            raise DiskFullError(_no_room(path, reason, need, advice)) from None
         raise
     finally:
         beside.unlink(missing_ok=True)
@@ -121,6 +120,11 @@ def _full(error: BaseException) -> str | None:
     return next((os.strerror(e.errno) for e in _chain(error) if isinstance(e, OSError) and e.errno in FULL), None)
 
 
+def _no_room(path: Path, reason: str, need: str, advice: str) -> str:
+    free = shutil.disk_usage(path.parent).free
+    return f"{path}: cannot be written ({reason}): {need}its disk has {_megabytes(free)} free; {advice}"
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
@@ -144,8 +148,8 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
         self.partial.mkdir(parents=True)
         return self.partial
 
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
+    def __exit__(self, kind: Any, error: BaseException | None, _: object) -> None:
+        if error is None:
             for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
                 os.replace(record, self.partial / record.name)
             if self.out.exists():  # moved before it is removed: a folder half removed would look like a whole one
@@ -153,7 +157,11 @@ class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(ou
             os.replace(self.partial, self.out)
             shutil.rmtree(self.former, ignore_errors=True)
         else:
-            shutil.rmtree(self.partial, ignore_errors=True)
+            shutil.rmtree(self.partial, ignore_errors=True)  # before the free space is read
+            if isinstance(error, DiskFullError):  # names the file as it will be
+                raise DiskFullError(str(error).replace(f"{self.partial}/", f"{self.out}/", 1)) from None
+            if not isinstance(error, InputError) and (reason := _full(error)):
+                raise DiskFullError(_no_room(self.out, reason, "", ADVICE)) from None
 
 
 def _is_record(path: Path) -> bool:

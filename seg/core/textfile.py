@@ -1,8 +1,13 @@
 """Text that people's programs write: UTF-8 or UTF-16, with or without a byte order mark; and names in one Unicode form."""
 
+import json
+import re
 import stat
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
+
+import yaml
 
 from seg.core.errors import DataError
 
@@ -27,6 +32,72 @@ def read_text(path: Path) -> str:
         raise DataError(
             f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one", kind="unreadable-file"
         ) from None
+
+
+DEEPEST = 100
+"""Levels of lists and objects in each other that a file may have."""
+
+MOST = 1_000_000
+"""Values of a level in YAML, whose aliases make any number of a few lines."""
+
+TOO_DEEP = f"its lists lie in each other more than {DEEPEST} deep"
+
+PLAIN = frozenset({str, int, float, bool, type(None)})
+LONG_NUMBER, HALF_CHARACTER = re.compile(rb"\d{300}"), re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def json_of(data: bytes) -> Any:
+    """What JSON holds. ValueError where it is none, or holds what no float, no file name or no recursion can take."""
+    try:
+        content = json.loads(data)
+        if HALF_CHARACTER.search(data) or LONG_NUMBER.search(data):
+            json.dumps(content, ensure_ascii=False).encode()
+            json.loads(data, parse_int=_whole)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half a character, {error.object[error.start]!r}, stands in a text") from None
+    _refuse_deep(content)
+    return content
+
+
+def yaml_of(text: str) -> Any:
+    """What YAML of lists, dicts and plain values holds. ValueError where it is none, or grows by its aliases."""
+    try:
+        content = yaml.safe_load(text)
+        _refuse_deep(content, MOST)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())[:120]) from None
+    return content
+
+
+def _refuse_deep(content: Any, most: int | None = None) -> None:
+    """ValueError for lists and dicts that lie in each other too deep, or that are too many."""
+    level, depth = [content], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+        insides = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        if most and sum(map(len, insides)) > most:
+            raise ValueError(f"it has more than {most} values")
+        level = [one for inside in insides if not PLAIN.issuperset(map(type, inside)) for one in inside if type(one) not in PLAIN]
+
+
+def _whole(text: str) -> int:
+    if len(text) > 300:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that is too long for one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def composed(name: str) -> str:

@@ -58,6 +58,10 @@ def refuse_large(height: int, width: int, path: Path) -> None:
         )
 
 
+OPENCV_BYTES = 8
+"""Of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits."""
+
+
 def declared_size(data: bytes) -> tuple[int, int]:
     """Height and width as the header has them; (0, 0) where it does not say."""
     if data[:8] == PNG:
@@ -175,6 +179,8 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
     if pixels is None:
         if data[:8] == PNG and (chunk := _damaged_chunk(data)):
             raise DataError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}", kind="unreadable-file")
+        height, width = declared_size(data)
+        np.empty((height, width, OPENCV_BYTES), np.uint8)  # a MemoryError where there is too little, of which OpenCV says nothing
         raise unreadable(path)
     return pixels
 

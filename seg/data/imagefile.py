@@ -9,7 +9,7 @@ from PIL import Image
 
 from seg.core.errors import DataError
 from seg.core.textfile import read_file
-from seg.data.decoders import MEND, NPY, Decoded, decode_gif, decode_npy, decode_opencv, is_tiff, unreadable
+from seg.data.decoders import MEND, NPY, PNG, Decoded, decode_gif, decode_npy, decode_opencv, is_tiff, unreadable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
 VOLUMES = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".dcm": "DICOM", ".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD"}
@@ -46,10 +46,13 @@ def decode(data: bytes, path: Path, channels: int | None) -> Decoded:
 
 def slice_advice(name: str) -> str:
     """How a volume becomes images."""
-    load = f"v = pydicom.dcmread('{name}').pixel_array" if name.lower().endswith(".dcm") else f"v = nibabel.load('{name}').get_fdata()"
+    if name.lower().endswith((".nii", ".nii.gz")):
+        load = f"v = nibabel.load('{name}').get_fdata()"
+    else:
+        load = f"v = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage('{name}')).transpose(1, 2, 0)"
     return (
-        f"save each slice of images and labels as a file of its own, as in Python: {load}; "
-        "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
+        f"save each slice of images and labels as a file of its own, as in Python: {load}; for z in range(v.shape[2]): "
+        f"numpy.save(f'case1_{{z:03d}}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
     )
 
 
@@ -128,6 +131,19 @@ def decode_color(data: bytes, path: Path, decoded: Decoded | None = None) -> np.
     if colors.dtype.kind in "ui" and colors.min() >= 0 and colors.max() <= 255:
         return colors.astype(np.uint8)
     raise DataError(f"{path}: has {colors.dtype} pixels, expected colours of 8 bit; save it with 8 bit", kind="pixel-type")
+
+
+def has_palette(data: bytes) -> bool:
+    """Whether pixels are indices of a palette: PNG of colour type 3 (PNG, Third Edition, 11.2.1), GIF, and such BMP and TIFF."""
+    if data[:8] == PNG or data[:4] == b"GIF8":
+        return data[25:26] == b"\x03" or data[:4] == b"GIF8"
+    if not (data[:2] == b"BM" or is_tiff(data)):
+        return False
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.mode == "P"
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 the image's size where a mask is small.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -54,6 +55,15 @@ def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
     if counts.sum() != height * width or counts.min(initial=0) < 0 or counts.max(initial=0) > height * width:
         raise ValueError(f"its run lengths do not add up to {height} x {width} pixels")
     return counts
+
+
+def turns(rles: Sequence[Rle]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the runs of ones of sound RLEs begin and where they end, (R,) int64 each, of all of them one after the other.
+
+    One pass, however many there are. A run that ends with the image ends at height * width.
+    """
+    texts = [rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii") for rle in rles]
+    return _turns(np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts]))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -166,6 +176,21 @@ def _counts(text: np.ndarray) -> np.ndarray:
         counts[num] = value + (counts[num - 2] if num > 2 else 0)
         num += 1
     return counts[:num]
+
+
+@numba.njit(nogil=True, cache=True)
+def _turns(text: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    begins, ends = np.empty(len(text), np.int64), np.empty(len(text), np.int64)
+    num, start = 0, 0
+    for stop in stops:
+        position = 0
+        for i, count in enumerate(_counts(text[start:stop])):
+            if i % 2:
+                begins[num], ends[num] = position, position + count
+                num += 1
+            position += count
+        start = stop
+    return begins[:num], ends[:num]
 
 
 @numba.njit(nogil=True, cache=True)

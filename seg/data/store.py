@@ -10,7 +10,6 @@ docs/data.md describes each file and key.
 """
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from seg.core.errors import DataError
+from seg.core.textfile import json_of
 from seg.data.imagefile import decode_image, decode_index, read_bytes
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
@@ -106,15 +106,18 @@ def read_info(folder: Path) -> DatasetInfo:
     """dataset.json; DataError where the folder is no prepared data set of this version."""
     path = folder / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_of(path.read_bytes())
     except OSError:
         raise DataError(f"{path}: there is no prepared data set; run `dvc repro` or `seg prepare`, or set paths.prepare") from None
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}); run `seg prepare` again") from None
-    if content.pop("schema_version", None) != SCHEMA_VERSION:
+    if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
         raise DataError(f"{path}: is of another version than {SCHEMA_VERSION}; run `seg prepare` again")
-    classes = [ClassInfo(c["name"], tuple(c["color"])) for c in content.pop("classes")]
-    return DatasetInfo(classes=classes, **content)
+    try:
+        classes = [ClassInfo(c["name"], tuple(c["color"])) for c in content.pop("classes")]
+        return DatasetInfo(classes=classes, **content)
+    except (KeyError, TypeError):
+        raise DataError(f"{path}: is damaged; run `seg prepare` again") from None
 
 
 def read_entries(folder: Path) -> list[ManifestEntry]:
@@ -172,9 +175,12 @@ def read_annotations(folder: Path) -> dict[str, list[dict[str, Any]]]:
     path = folder / "instances.json"
     if not path.is_file():
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
-    for annotation in content["annotations"]:
-        found[names[annotation["image_id"]]].append(annotation)
+    try:
+        content = json_of(path.read_bytes())
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
+        for annotation in content["annotations"]:
+            found[names[annotation["image_id"]]].append(annotation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: is damaged ({type(error).__name__}: {error}); run `seg prepare` again") from None
     return found

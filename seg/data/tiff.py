@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import tifffile
 from defusedxml import ElementTree
+from PIL import Image
 
 from seg.core.errors import DataError
 from seg.data.decoders import MEND, Decoded, cut_off, refuse_large, unreadable, upright
@@ -123,6 +124,8 @@ def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | Non
     if page.photometric == PALETTE and count == 1:
         colors = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
         pixels, color = colors.astype(np.uint8).T[pixels[..., 0]], True
+    elif page.photometric == SEPARATED and count == 4 and pixels.dtype == np.uint8:
+        pixels, color = np.array(Image.fromarray(pixels, "CMYK").convert("RGB")), True
     elif pixels.dtype.kind == "b":
         pixels, step = pixels * np.uint8(255), 255
     elif page.bitspersample in (2, 4) and pixels.dtype == np.uint8:

@@ -67,7 +67,13 @@ def write_doctor(path: Path, page: DoctorPage) -> None:
         with_instances=has_instances(page.diagnosis.summary),
         listed=LISTED - PICTURED,
         below=below,
+        sentence=lambda text: _closed(below(text, page.root)),
     )
+
+
+def _closed(text: str) -> str:
+    """With a full stop, where it has no other mark."""
+    return text if text.endswith(("?", ".", "!")) else f"{text}."
 
 
 def _verdict(diagnosis: Diagnosis) -> str:

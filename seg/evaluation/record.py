@@ -1,7 +1,7 @@
 """evaluation.json: what an evaluation was of, so that it can be read and compared without the checkpoint."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seg.core.errors import DataError
 from seg.core.outputs import write_whole
+from seg.core.textfile import json_of
 
 SCHEMA_VERSION = 1
 
@@ -18,7 +19,7 @@ class Run:
     """task: semantic or instance. monitor: the figure that the training watched. data, digest: name and digest of the prepared data.
 
     split: which of its splits. epoch: of the checkpoint. settings: the resolved configuration of the training, with the sections of
-    the evaluation that was made.
+    the evaluation that was made. planned: why the plan chose the settings that it chose, by their dotted keys.
     """
 
     task: str
@@ -29,6 +30,7 @@ class Run:
     classes: list[str]
     epoch: int
     settings: dict[str, Any]
+    planned: dict[str, str] = field(default_factory=dict)
 
 
 def write_run(path: Path, run: Run) -> None:
@@ -39,7 +41,7 @@ def write_run(path: Path, run: Run) -> None:
 def read_run(path: Path) -> Run:
     """Read the file; DataError where it is missing, of another version, or not as `write_run` writes it."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json_of(path.read_bytes())
     except OSError:
         raise DataError(f"{path}: there is no evaluation; run `dvc repro` or `seg evaluate`, or name its folder") from None
     except ValueError as error:

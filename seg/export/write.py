@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seg.core.outputs import write_whole
 from seg.export.capture import capture, onnx_of_instances, onnx_of_program, quiet
 from seg.export.graph import InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
@@ -56,8 +58,10 @@ class Exporter:
         return proto
 
     def _write_program(self, path: Path) -> None:
-        with open(path, "wb") as file, quiet():  # a file, since its name would be written into the archive
-            torch.export.save(self._captured[0], file, extra_files={EXTRA: json.dumps(self.description.to_text())})
+        whole = BytesIO()  # without a name, which would be written into the archive; on a full disk torch's writer would end the process
+        with quiet():
+            torch.export.save(self._captured[0], whole, extra_files={EXTRA: json.dumps(self.description.to_text())})
+        write_whole(path, whole.getvalue())
 
     def _write_onnx(self, path: Path) -> None:
         import onnx

@@ -50,17 +50,21 @@ class SampleDataset(Dataset[Sample]):
 class EvaluationBatches(Sampler[list[Key]]):
     """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
 
+    window: the side of the part of an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole.
     A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
+    ) -> None:
         by_size: dict[tuple[int, int], list[int]] = {}
         for index in range(rank, len(sizes), world_size):
             by_size.setdefault(sizes[index], []).append(index)
         self.batches = [
-            [(i, 0) for i in members[start : start + batch_size]]
-            for members in by_size.values()
-            for start in range(0, len(members), batch_size)
+            [(i, 0) for i in members[start : start + count]]
+            for size, members in by_size.items()
+            for count in [1 if window and max(size) > window else batch_size]
+            for start in range(0, len(members), count)
         ]
         if not self.batches and world_size > 1:
             self.batches = [[]]
@@ -73,10 +77,12 @@ class EvaluationBatches(Sampler[list[Key]]):
 
 
 class PreparedData:
-    """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load."""
+    """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load. window: as
+    `EvaluationBatches` takes it."""
 
-    def __init__(self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool) -> None:
+    def __init__(self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool, window: int | None = None) -> None:
         self.prepared, self.eval_batch_size, self.workers, self.with_instances = prepared, batch_size, workers, with_instances
+        self.window = window
         self.info: DatasetInfo = read_info(prepared)
 
     def split_dataset(self, split: str) -> SampleDataset:
@@ -85,31 +91,27 @@ class PreparedData:
 
     def split_dataloader(self, split: str) -> DataLoader[Sample]:
         """Batches of a split as it is stored (the loader yields a Batch each)."""
-        return in_stored_order(self.split_dataset(split), self.eval_batch_size, self.workers, RankPlacement(), self.with_instances)
+        return self.stored(self.split_dataset(split), RankPlacement())
 
-
-def in_stored_order(
-    dataset: SampleDataset, batch_size: int, workers: int | str, placement: RankPlacement, with_instances: bool
-) -> DataLoader[Sample]:
-    """A loader of the rank's share of the images, in batches of one size."""
-    sizes = dataset.sizes()
-    batches = EvaluationBatches(sizes, batch_size, placement.rank, placement.world_size)
-    return loader_of(dataset, batches, batch_size, sizes, workers, placement, with_instances)
+    def stored(self, dataset: SampleDataset, placement: RankPlacement) -> DataLoader[Sample]:
+        """A loader of the rank's share of the images, in batches of one size."""
+        sizes = dataset.sizes()
+        batches = EvaluationBatches(sizes, self.eval_batch_size, placement.rank, placement.world_size, self.window)
+        pixels = max((len(batch) * area(sizes[batch[0][0]]) for batch in batches if batch), default=0)
+        return loader_of(dataset, batches, pixels, self.workers, placement, self.with_instances)
 
 
 def loader_of(
     dataset: SampleDataset,
     batches: Sampler[list[Key]],
-    batch_size: int,
-    sizes: Sequence[Size],
+    pixels: int,
     workers: int | str,
     placement: RankPlacement,
     with_instances: bool,
 ) -> DataLoader[Sample]:
-    """sizes: of images as the loader gives them, the largest among them."""
-    size = max((height * width for height, width in sizes), default=0)
+    """pixels: of the largest batch."""
     layers = 2 if with_instances else 0  # of id maps, as a rule
-    count, ahead = choose_workers(workers, placement, batch_size * size * (dataset.channels + 1 + 4 * layers))
+    count, ahead = choose_workers(workers, placement, pixels * (dataset.channels + 1 + 4 * layers))
     if count:
         cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork, and a worker would wait for them for ever
     return DataLoader(
@@ -123,6 +125,11 @@ def loader_of(
         generator=torch.Generator(),  # else each epoch draws its workers' seeds from what dropout draws from
         persistent_workers=count > 0,  # an epoch need not wait for them to start: it travels with the sampler's keys
     )
+
+
+def area(size: Size) -> int:
+    """The number of pixels."""
+    return size[0] * size[1]
 
 
 def size_of(entry: ManifestEntry) -> Size:

@@ -29,6 +29,8 @@ class SegmentationModel(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    window: int | None = None
+    """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
         super().__init__()
@@ -84,6 +86,17 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             ConfigError: The model cannot go on with this output.
         """
+
+    def seen_at_once(self, size: Size) -> Size:
+        """The part of an image that the model predicts at once.
+
+        Args:
+            size: (height, width) of the image in pixels.
+
+        Returns:
+            (height, width) of a tile for an image larger than the window, otherwise of the image.
+        """
+        return (self.window, self.window) if self.window and max(size) > self.window else size
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for an epoch. The training calls it before each epoch.

@@ -72,6 +72,9 @@ def assemble(
     model = build(cfg.task.model, cfg.targets.allow, "task.model", given)
     if not isinstance(model, SegmentationModel):
         raise ConfigError(f"task.model._target_={cfg.task.model.target}: is not a SegmentationModel")
+    model.window, stride = cfg.model.window, model.stride
+    if model.window and (model.window % stride or model.window < 2 * stride):
+        raise ConfigError(f"model.window={model.window}: expected a multiple of the network's stride {stride}, two times it or more")
     return model
 
 

@@ -20,7 +20,7 @@ from seg.models.build import assemble, build_network
 from seg.models.declared import DataRange, DeclaredData, DeclaredTraining, Side, Stride, classes_of, declared
 from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_plain, check_uncalled, without_hub
 from seg.models.settings import TrainedSettings
-from seg.models.tensor_file import read_tensors
+from seg.models.tensor_file import bytes_of, read_tensors
 from seg.settings.section import Params
 
 FORMAT = 1
@@ -66,21 +66,6 @@ def write_whole(path: Path, content: dict[str, Any], advice: str) -> None:
     """torch.save as `whole_file` writes."""
     with whole_file(path, bytes_of(content), advice) as file:  # not its name, which torch would write into the archive
         torch.save(content, file)
-
-
-def bytes_of(content: Any) -> int:
-    """Of the tensors in nested dicts and sequences; a storage that several share counts once, as it is saved once."""
-    sizes: dict[int, int] = {}
-
-    def visit(value: Any) -> None:
-        if isinstance(value, Tensor):
-            sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        elif isinstance(value, dict | list | tuple):
-            for inner in value.values() if isinstance(value, dict) else value:
-                visit(inner)
-
-    visit(content)
-    return sum(sizes.values())
 
 
 def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
@@ -132,6 +117,7 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     declared(Stride, settings.model.stride, f"{said}: model.stride", AGAIN)
     scale = settings.model.scale
     declared(list[Side], scale if isinstance(scale, list) else [], f"{said}: model.scale", AGAIN)
+    declared(Side | None, settings.model.window, f"{said}: model.window", AGAIN)
     check_aside(settings.loss, "loss", allow)
     check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
     check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)

@@ -61,6 +61,7 @@ class DeclaredExport(BaseModel):
     data_range: DataRange
     size: tuple[Side, Side] | None
     minimum_size: tuple[LeastSide, LeastSide]
+    window: Side | None = None  # files of earlier versions have none
     model: Text
     data: Text
     data_digest: Text

@@ -35,6 +35,12 @@ def set_float32_matmul(setting: str, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = setting != "highest"
 
 
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which a network computes in a precision of `trainer.precision`, which is no longer `auto`."""
+    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "32-true")
+
+
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether matrix products in bf16 are hardware instructions (AVX512-BF16, AMX; Ampere and later)."""
     if device.type == "cuda":

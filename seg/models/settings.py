@@ -15,6 +15,7 @@ class Model(Named):
     scale: Annotated[float, Field(gt=0, le=1)] | Annotated[list[Positive], Field(min_length=2, max_length=2)]
     normalization: Literal["dataset", "imagenet", "checkpoint"]
     weights: str | None
+    window: Positive | None = None  # checkpoints of earlier versions have none
 
 
 class Finetune(Named):

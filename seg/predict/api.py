@@ -13,11 +13,12 @@ from seg.data.sample import ClassInfo, Prediction
 from seg.models.checkpoint import load as load_checkpoint
 from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
-from seg.predict.network import CheckpointNetwork, Network
+from seg.predict.network import CheckpointNetwork
 from seg.predict.settings import Predict, PredictSettings
-from seg.predict.tiles.grid import Tiling
-from seg.predict.tiles.network import Tiled
 from seg.predict.views import View, Views, views_of
+from seg.tiles.grid import Tiling
+from seg.tiles.network import Network
+from seg.tiles.tiled import Tiled
 
 
 class Predictor:
@@ -128,14 +129,22 @@ def predictor_of(paths: Sequence[Path], cfg: PredictSettings) -> Predictor:
             network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
         networks.append(network)
     together = networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
-    return Predictor(tiled(together, settings) if settings.tile else together, settings)
+    if settings.tile:
+        return Predictor(tiled(together, settings, settings.tile, "predict.tile"), settings)
+    windows = {network.facts.window for network in networks}
+    if len(windows) > 1:
+        shown = ", ".join(f"{path}: {network.facts.window or 'whole images'}" for path, network in zip(paths, networks, strict=True))
+        raise ConfigError(f"predict: the models learned to see windows of several sizes ({shown}); set predict.tile to the one for all")
+    (window,) = windows
+    return Predictor(tiled(together, settings, window, "model.window") if window else together, settings)
 
 
-def tiled(network: Network, settings: Predict) -> Tiled:
-    """The network behind tiles. ConfigError where they do not go with its stride."""
-    given, size = settings.tiling, settings.tile or 0
+def tiled(network: Network, settings: Predict, size: int, key: str) -> Tiled:
+    """The network behind tiles of a size. ConfigError where they do not go with its stride. key: of the size."""
+    given = settings.tiling
     if size % network.facts.stride or size < 2 * network.facts.stride:
-        raise ConfigError(f"predict.tile={size}: expected a multiple of the network's stride {network.facts.stride}, two times it or more")
+        way = "" if key == "predict.tile" else "; set predict.tile to one"
+        raise ConfigError(f"{key}={size}: expected a multiple of the network's stride {network.facts.stride}, two times it or more{way}")
     tiling = Tiling((size, size), given.overlap, given.sigma, given.margin, given.padding)
     return Tiled(network, tiling, settings.batch_size, settings.merge, given.min_iou)
 

@@ -11,11 +11,11 @@ from typing import Literal
 
 from seg.core.errors import DataError
 from seg.models.declared import DeclaredExport, classes_of, declared
-from seg.predict.network import Facts
+from seg.tiles.network import Facts
 
 FORMAT = "1"
 AGAIN = "export the checkpoint again"
-AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size")
+AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window")
 
 Gives = Literal["scores", "classes", "instances"]
 
@@ -65,6 +65,7 @@ class Description:
             "dynamic": json.dumps(dynamic),
             "size": json.dumps(self.size),
             "minimum_size": json.dumps(self.minimum),
+            "window": json.dumps(facts.window),
             "model": self.model,
             "data": self.data,
             "data_digest": self.digest,
@@ -84,7 +85,7 @@ class Description:
         if (found.gives == "instances") != (found.task == "instance"):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
         return cls(
-            facts=Facts(found.task, tuple(classes_of(found.classes)), found.channels, found.stride, found.data_range),
+            facts=Facts(found.task, tuple(classes_of(found.classes)), found.channels, found.stride, found.data_range, found.window),
             gives=found.gives,
             size=found.size,
             minimum=found.minimum_size,

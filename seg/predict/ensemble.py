@@ -10,8 +10,9 @@ from torch import Tensor
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, check_blend, fuse
-from seg.predict.network import Facts, Network
+from seg.predict.fusion import RunningMean, fuse
+from seg.tiles.bands import check_blend
+from seg.tiles.network import Facts, Network
 
 
 class Ensemble:
@@ -38,7 +39,7 @@ class Ensemble:
         return mean.logits()
 
     def predict(self, images: Tensor) -> list[Prediction]:
-        if self.facts.task == "semantic":
+        if self.facts.dense:
             return predictions_of(self.logits(images))
         found = [network.predict(images) for network in self.networks]
         return [fuse(of_image, self.iou_threshold) for of_image in zip(*found, strict=True)]

@@ -70,7 +70,7 @@ def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":
 
 
 class ExportedNetwork(ABC):
-    """A `seg.predict.network.Network`. An image smaller than the file takes is padded by its edge, and its prediction cropped."""
+    """A `seg.tiles.network.Network`. An image smaller than the file takes is padded by its edge, and its prediction cropped."""
 
     device = torch.device("cpu")
 

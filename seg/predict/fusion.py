@@ -14,18 +14,9 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
-
-BLENDS = ("probabilities", "logits")
-"""What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""
-
-
-def check_blend(blend: str) -> None:
-    """ConfigError where `blend` is none of BLENDS."""
-    if blend not in BLENDS:
-        raise ConfigError(f"blend={blend}: {did_you_mean(blend, BLENDS, 'expected')}")
+from seg.tiles.bands import check_blend
 
 
 class RunningMean:

@@ -56,12 +56,18 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
     return list(found.values())
 
 
+def reader_of(channels: int, data_range: Range) -> ImageReader:
+    """What reads images as the training had them. A range that the training had not would be another input than the model knows."""
+    remedy = "the model was trained on images of 8 bit: save the image as such, scaled as those were, or train with data.range set"
+    return ImageReader(channels, data_range, remedy)
+
+
 def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iterator[np.ndarray | DataError]:
     """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
 
     data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them.
     """
-    reader = ImageReader(channels, data_range)
+    reader = reader_of(channels, data_range)
     video: _Video | None = None
     for given in inputs:
         try:

@@ -13,8 +13,9 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, check_blend, fuse
-from seg.predict.network import Facts, Network
+from seg.predict.fusion import RunningMean, fuse
+from seg.tiles.bands import check_blend
+from seg.tiles.network import Facts, Network
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -162,7 +163,7 @@ class Views:
         return mean.logits()
 
     def predict(self, images: Tensor) -> list[Prediction]:
-        if self.facts.task == "semantic":
+        if self.facts.dense:
             return predictions_of(self.logits(images))
         size = (images.shape[-2], images.shape[-1])
         found: list[list[Prediction]] = [[] for _ in images]

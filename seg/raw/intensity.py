@@ -15,11 +15,13 @@ LOW = 255  # the largest value of 8 bit
 TABLED = 1 << 16
 
 
-def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None = None) -> tuple[np.ndarray, list[Finding]]:
+def to_8_bit(
+    pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None = None, remedy: str = ""
+) -> tuple[np.ndarray, list[Finding]]:
     """(H, W, C) of any number type -> uint8 and what is odd about it. DataError for deeper pixels than 8 bit without a range.
 
     low becomes 0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0, and so does `nodata`,
-    the value for no measurement, which counts in no range.
+    the value for no measurement, which counts in no range. remedy: what to do where data.range cannot be set.
     """
     findings = []
     if wanted is None and pixels.dtype == np.uint8 and _differs(pixels):
@@ -29,8 +31,12 @@ def to_8_bit(pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None
     low, high = _ends(measured)
     if wanted is None and pixels.dtype != np.uint8:
         raise DataError(
-            f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; set data.range={_guess(pixels, low, high)} "
-            "(the values that become 0 and 255 in all images) or data.range=image (each image's own range)",
+            f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; "
+            + (
+                remedy
+                or f"set data.range={_guess(pixels, low, high)} (the values that become 0 and 255 in all images) or data.range=image (each "
+                "image's own range)"
+            ),
             kind="pixel-type",
         )
     if wanted is not None:

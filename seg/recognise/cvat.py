@@ -10,7 +10,7 @@ from seg.core.errors import DataError
 from seg.core.textfile import read_text
 from seg.data.sample import BACKGROUND
 from seg.recognise.classes import entry, instance_classes, is_background, void_of
-from seg.recognise.files import by_folders, choices, home_of, place
+from seg.recognise.files import by_folders, choices, home_of, home_of_all, place
 from seg.recognise.guess import Guess, Seen
 from seg.recognise.listing import SPLIT_WORDS, Listing, is_division, split_of
 from seg.recognise.names import labelmap
@@ -22,7 +22,8 @@ def guesses(listing: Listing) -> Iterator[Guess]:
         names = known[first][0]
         labels = sorted(set().union(*(known[file][1] for file in files)))
         guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
-        place(guess, listing, split, files, images=home_of(listing, names, first))
+        home = home_of(listing, [f"{subset}/{name}" for name, subset in known[first][3]], first) if known[first][2] else None
+        place(guess, listing, split, files, images=home or home_of_all(listing, names, first))
         subsets = {str(said): subset for subset in known[first][2] if (said := split_of(subset)[0])}
         if not split and len(subsets) == len(known[first][2]) and is_division(subsets):
             guess.split = by_folders(subsets)
@@ -35,9 +36,9 @@ def guesses(listing: Listing) -> Iterator[Guess]:
         yield guess
 
 
-def _facts(path: Path) -> tuple[list[str], list[str], list[str]] | None:
-    """The names of the images, the labels of their shapes, and the subsets, in a CVAT file; None where it is another."""
-    names: list[str] = []
+def _facts(path: Path) -> tuple[list[str], list[str], list[str], list[tuple[str, str]]] | None:
+    """The names of the images, the labels of their shapes, the subsets, and each name with its subset; None where it is no CVAT file."""
+    names: list[tuple[str, str]] = []
     subsets: dict[str, None] = {}
     labels: set[str] = set()
     root = None
@@ -48,13 +49,13 @@ def _facts(path: Path) -> tuple[list[str], list[str], list[str]] | None:
                 if root != "annotations":
                     return None
             if event == "end" and node.tag == "image":
-                names.append(str(node.get("name")))
+                names.append((str(node.get("name")), str(node.get("subset") or "")))
                 subsets |= {str(node.get("subset")): None} if node.get("subset") else {}
                 labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
                 node.clear()
-    except (ParseError, DefusedXmlException, OSError):
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError):
         return None
-    return (names, sorted(labels - {"None"}), list(subsets)) if names else None
+    return ([name for name, _ in names], sorted(labels - {"None"}), list(subsets), names) if names else None
 
 
 def masks(listing: Listing) -> Iterator[Guess]:
@@ -71,9 +72,12 @@ def masks(listing: Listing) -> Iterator[Guess]:
         guess = Guess("cvat_masks", "instance" if objects else "semantic", [f"{file} beside SegmentationClass/, as CVAT writes masks"])
         guess.source = {key: (home / name).as_posix() for key, name in (("images", "JPEGImages"), ("masks", "SegmentationClass"))}
         guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
-        named = sorted(colors.items(), key=lambda entry: not is_background(entry[1]))
-        guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in named]
+        known = sorted(colors.items(), key=lambda entry: not is_background(entry[1]))
+        guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in known]
         folder = home / "SegmentationClass"
-        guess.labels = frozenset(f for f in listing.pictures if f.parent in (folder, home / "SegmentationObject"))
-        guess.seen = [Seen(folder.as_posix(), guess.labels, "maps of classes and of objects", "--as cvat_masks")]
+        guess.labels = frozenset(f for f in listing.pictures if {folder, home / "SegmentationObject"} & set(f.parents))
+        named = {"classes": folder} | ({"objects": home / "SegmentationObject"} if objects else {})
+        for what, inside in named.items():
+            files = frozenset(f for f in guess.labels if f.is_relative_to(inside))
+            guess.seen.append(Seen(inside.as_posix(), files, f"maps of {what}", "--as cvat_masks"))
         yield guess

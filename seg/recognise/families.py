@@ -10,10 +10,13 @@ from seg.recognise.kinds import Role, are_numbered, determines, is_labels, role_
 from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
 from seg.recognise.patterns import Places, alike, places_of
-from seg.recognise.relations import Pair, Relation, relations
+from seg.recognise.relations import Pair, Relation, relations, stem_of
+from seg.sources.unpaired import without_number
 
 LOOKED_AT = 6  # pairs of a relation, evenly chosen
 COVERED = 0.5  # share of the files of a smaller relation, from which a larger one holds them
+VIEW = re.compile(r"(?<![a-z])(viz|overlay|overlaid|blend|blended|preview|visuali[sz]ation)s?(?![a-z])", re.I)
+FAR_MORE = 3  # times as many
 RIVAL = 0.8  # of the pairs, with which other images of the same labels are as good
 
 
@@ -55,9 +58,9 @@ def families(listing: Listing, wanted: Wanted) -> list[Family]:
     found: list[Family] = []
     for each in relations(listing.pictures):
         relation = _wanted(each, wanted)
-        if not relation.pairs:
+        if not relation.pairs or _turned(found, relation):
             continue
-        chosen = relation.pairs[:: max(1, len(relation.pairs) // LOOKED_AT)][:LOOKED_AT]
+        chosen = _some(relation)
         looked = [(one, two) for pair in chosen if (one := look(listing.path(pair.image))) and (two := look(listing.path(pair.label)))]
         fitting = [(one, two) for one, two in looked if one.size in (two.size, two.size[::-1])]
         if not fitting or len(fitting) * 2 < len(chosen):
@@ -67,6 +70,21 @@ def families(listing: Listing, wanted: Wanted) -> list[Family]:
         if role != "pictures" and _is_of(pictures, labels):
             _add(found, Family([relation], role, labels, pictures))
     return sorted(found, key=lambda f: (not is_labels(f.role), -len(f.pairs)))
+
+
+def _turned(found: Sequence[Family], relation: Relation) -> bool:
+    """Whether its labels are photographs of families that are known, or its images their labels."""
+    known = [family for family in found if _are_pictures(family)]
+    labels = sum(len(relation.labels & family.images) for family in known)
+    images = sum(len(relation.images & family.labels) for family in known)
+    return labels >= COVERED * len(relation.labels) or images >= COVERED * len(relation.images)
+
+
+def _some(relation: Relation) -> list[Pair]:
+    """Pairs, evenly chosen: of the same images in each relation, so that no file is opened for one of them alone."""
+    before, after = relation.change.image
+    ordered = sorted(relation.pairs, key=lambda p: (p.before, p.after, stem_of(p.image).removeprefix(before).removesuffix(after)))
+    return ordered[:: max(1, len(ordered) // LOOKED_AT)][:LOOKED_AT]
 
 
 def _wanted(relation: Relation, wanted: Wanted) -> Relation:
@@ -98,8 +116,13 @@ def _add(found: list[Family], family: Family) -> None:
         shared, seen = len(labels & other.labels), len(images & other.images)
         if shared >= COVERED * len(labels):
             if seen < COVERED * len(images) and len(relation.pairs) >= RIVAL * len(other.pairs) and _are_pictures(family):
-                if _are_pictures(other):
-                    other.rivals.append(relation)
+                if _are_pictures(other) and not _is_view(relation):
+                    if _is_view(other.relations[0]):
+                        other.relations, other.pictures = [relation], family.pictures
+                    else:
+                        other.rivals.append(relation)
+                elif _is_view(relation):
+                    pass
                 else:  # what was taken for the images are drawings of them
                     other.relations, other.pictures = [relation], family.pictures
             return
@@ -114,13 +137,19 @@ def _add(found: list[Family], family: Family) -> None:
     found.append(family)
 
 
+def _is_view(relation: Relation) -> bool:
+    """Whether what would be the images shows the labels upon them, by its name."""
+    change = relation.change
+    return any(VIEW.search(word) for word in (change.place[0], *change.image))
+
+
 def _is_further(family: Family, relation: Relation) -> bool:
     """Whether a relation is of the second masks of images, and the third: scene_mask_1 beside scene_mask."""
     base = family.relations[0].change
     if (base.place, base.image, base.label[0]) != (relation.change.place, relation.change.image, relation.change.label[0]):
         return False
-    end = relation.change.label[1]
-    return end.startswith(base.label[1]) and end[len(base.label[1]) :].lstrip(" _-").isdigit() and bool(base.label[1])
+    start, end = without_number(base.label[1]), relation.change.label[1]
+    return end.startswith(start) and end[len(start) :].lstrip(" _-").isdigit() and bool(start)
 
 
 def _continues(family: Family, other: Family) -> bool:
@@ -161,6 +190,7 @@ def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
     """
     usable = [family for family in same if is_labels(family.role)] or list(same)
     maps = [family for family in usable if family.role != "ids"] or usable
+    maps = [family for family in maps if not any(_numbers(listing, family, other) for other in maps)]
     most = max(len(family.pairs) for family in maps)
     maps = [family for family in maps if len(family.pairs) >= RIVAL * most]
     best = [one for one in maps if all(one is other or _follows(listing, other, one) for other in maps)]
@@ -176,10 +206,24 @@ def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
 def _follows(listing: Listing, other: Family, one: Family) -> bool:
     """Whether what `other` says follows from `one`, on some of the images that both have."""
     here, there = ({pair.image: pair.label for pair in family.pairs} for family in (one, other))
-    both = [image for image in here if image in there]
+    both = sorted((image for image in here if image in there), key=lambda image: (image.parent, stem_of(image)))
     some = both[:: max(1, len(both) // LOOKED_AT)][:LOOKED_AT]
     looked = [(a, b) for image in some if (a := look(listing.path(here[image]))) and (b := look(listing.path(there[image])))]
     return bool(looked) and determines([a for a, _ in looked], [b for _, b in looked])
+
+
+def _numbers(listing: Listing, family: Family, other: Family) -> bool:
+    """Whether colours number the objects of the classes that others show: of many colours each image has a few."""
+    if family is other or family.looks[0].kind != "color":
+        return False
+    ours, theirs = (_distinct(each) for each in (family, other))
+    return ours[0] >= FAR_MORE * max(theirs[0], ours[1]) and theirs[0] < FAR_MORE * theirs[1] and _follows(listing, other, family)
+
+
+def _distinct(family: Family) -> tuple[int, float]:
+    """How many labels there are beside black and 0, and how many an image has."""
+    each = [set(one.labels) - {0, (0, 0, 0)} for one in family.looks]
+    return len(set().union(*each)), sum(map(len, each)) / len(each)
 
 
 def _unnumbered(family: Family) -> tuple[str, str]:

@@ -117,6 +117,17 @@ def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: 
     return max(folders, key=fitness)
 
 
+def home_of_all(listing: Listing, names: Sequence[str], near: PurePosixPath) -> str | None:
+    """As `home_of`; where some images lie elsewhere, the folder below which all do, if their last names are each of one file."""
+    home = home_of(listing, names, near)
+    lasts = {composed(name).replace("\\", "/").rpartition("/")[2].lower() for name in names}
+    there = [file for file in listing.pictures if composed(file.name).lower() in lasts]
+    inside = [file for file in there if home is not None and file.is_relative_to(home)]
+    if len(inside) < len(there) == len(lasts):
+        return common_folder({file.parent for file in there}).as_posix()
+    return home or home_of(listing, sorted(lasts), near)
+
+
 def common_folder(folders: Collection[PurePosixPath]) -> PurePosixPath:
     """The deepest folder that holds all of these."""
     first = next(iter(folders))

@@ -1,29 +1,56 @@
 """A folder -> what it may be, the likeliest first; and what its images are like."""
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seg.core.errors import DataError
+from seg.core.textfile import json_of
 from seg.data.imagefile import decode, read_bytes
 from seg.recognise import cvat, json_files, labelme, layouts, masks, tables, tools, yolo
 from seg.recognise.files import made_of_train
 from seg.recognise.guess import Guess, Wanted, lies_in
 from seg.recognise.listing import Listing
+from seg.recognise.trial import Build, Trial, tried, with_setting
 
+TRIED = 12  # guesses
 PROBED = 24  # images that are opened
 ROWS = 128  # of an image, evenly chosen, that tell whether it is gray
-PIXELS = 40_000_000  # of them, at most
+PIXELS = 20_000_000  # of them, at most
+
+
+def trials_of(
+    listing: Listing, wanted: Wanted, settings: Sequence[str], build: Build, tell: Callable[[Guess], None]
+) -> tuple[list[Guess], list[Trial]]:
+    """The guesses, and what came of trying them with the settings that the user gives; where all fail, label images beside the best too.
+
+    tell: is called with each guess before it is tried.
+    """
+    guesses, trials = formats_of(listing, wanted), list[Trial]()
+    for guess in chain(guesses[:TRIED], _others(listing, wanted, trials)):
+        for setting in settings:
+            guess = with_setting(guess, setting)
+        tell(guess)
+        trials.append(tried(guess, build))
+    return guesses, trials
+
+
+def _others(listing: Listing, wanted: Wanted, trials: Sequence[Trial]) -> Iterator[Guess]:
+    if trials and all(trial.error for trial in trials):
+        yield from _wanted(masks.guesses(listing, wanted, others=True), wanted)[:TRIED]
 
 
 def formats_of(listing: Listing, wanted: Wanted) -> list[Guess]:
     """All guesses that are wanted: known layouts, then annotation files, then pairs of folders; each of a rank of its own kind."""
-    found = [*layouts.guesses(listing), *annotated(listing), *masks.guesses(listing, wanted)]
+    return _wanted([*layouts.guesses(listing), *annotated(listing), *masks.guesses(listing, wanted)], wanted)
+
+
+def _wanted(found: list[Guess], wanted: Wanted) -> list[Guess]:
     found = [guess for guess in found if wanted.labels is None or any(lies_in(file, wanted.labels) for file in guess.labels)]
     for guess in found:
         guess.doubts += made_of_train(guess.split)
@@ -78,8 +105,8 @@ def annotated(listing: Listing) -> list[Guess]:
 def _json(path: Path) -> Any:
     """What a file holds, None where it is no JSON; of an image within it only that there is one."""
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError):
+        content = json_of(path.read_bytes())
+    except (ValueError, OSError):
         return None
     if isinstance(content, dict) and "imageData" in content:
         content["imageData"] = bool(content["imageData"])

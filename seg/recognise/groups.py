@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from seg.recognise.guess import Guess
+from seg.recognise.listing import split_of
 
 FEW = 3  # groups, of which a split needs one each
 KEPT = 4  # groups from which on they are kept together without being asked for
@@ -44,6 +45,8 @@ def _by_name(images: Sequence[PurePosixPath]) -> str | None:
         groups = Counter(found)
         if len(found) == len(stems) and FEW <= len(groups) <= len(stems) / 1.5:
             examples = [stem for stem in stems if re.search(pattern, stem).group(1) == groups.most_common(1)[0][0]][:2]  # type: ignore[union-attr]
+            if any(split_of(example)[0] for example in examples):
+                return None
             return f"names such as {' and '.join(sorted(examples))} may belong together: split.group: '{pattern}' keeps them in one split"
     return None
 

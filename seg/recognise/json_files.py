@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlparse
 
 from seg.recognise.classes import color, entry, instance_classes, void_of
-from seg.recognise.files import LABEL_WORD, PROBED, choices, home_of, place
+from seg.recognise.files import LABEL_WORD, PROBED, choices, home_of, home_of_all, place
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
 
@@ -51,8 +52,9 @@ def coco(listing: Listing, contents: Contents) -> Iterator[Guess]:
         if not any(known[file]["annotations"] for file in files):
             continue
         guess = Guess("coco", "instance", [f"{first} is a COCO instances file: {_counted(content)}"])
-        images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first)
-        images = images or home_of(listing, [_last(str(i.get("file_name"))) for i in content["images"]], first)
+        named = [str(i.get("file_name") or urlparse(str(i.get("coco_url"))).path.lstrip("/")) for i in content["images"]]
+        images = home_of(listing, named, first) or home_of(listing, [_last(name) for name in named], first)
+        images = images if split else home_of_all(listing, named, first)
         place(guess, listing, split, files, images=images)
         used = [str(a.get("category_id")) for file in files for a in known[file]["annotations"]]
         names = [str(c["name"]) for c in content["categories"] if not _is_heading(c, content["categories"], used)]
@@ -106,7 +108,7 @@ def _last(name: str) -> str:
 
 def _is_coco(content: Any) -> bool:
     parts = [content.get(part) for part in ("images", "annotations", "categories")]
-    named = isinstance(parts[0], list) and all(isinstance(one, dict) and "file_name" in one for one in parts[0][:5])
+    named = isinstance(parts[0], list) and all(isinstance(one, dict) and ("file_name" in one or "coco_url" in one) for one in parts[0][:5])
     return all(isinstance(part, list) for part in parts) and bool(parts[0]) and named
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from math import gcd
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ FULL, WIDE = 0.95, 0.85  # of height and width that a field of view reaches over
 ALIKE, SAME = 0.8, 0.95  # share of equal pixels of the fields of view of two images, where they touch all sides, and where not
 FOLLOWS = 0.9  # share of pixels that are what others say that they are
 MANY = 10  # values of one piece each, from which on they are ids though each image has as many
+ENOUGH = 4  # images that tell whether colours come again
 TILES = 20  # values at least that cover an image wholly
 ONE_PIECE = 0.9  # share of values that are one piece each, from which they number pieces
 DOMINANT = 0.3  # share of the pixels that none of them has
@@ -64,12 +66,31 @@ def is_labels(role: Role) -> bool:
 def are_ids(looks: Sequence[Look]) -> bool:
     """Whether gray values number instances: each is one piece, they differ from image to image, and some images have many."""
     if any(one.kind != "gray" for one in looks):
-        return False
+        return are_colored_ids(looks)
     values = [{v for v in one.labels if v != 0} for one in looks]
     most, every = max(len(v) for v in values), set[object]().union(*values)
+    if len(every) <= PLENTY and most <= MANY and _are_spread(values):
+        return False
     if len(every) > 255 or max((v for v in every if isinstance(v, int)), default=0) > 255:
         return _mean(looks, lambda one: one.single) > 0.5
     return most > 5 and _mean(looks, lambda one: one.single) > 0.95 and (len({len(v) for v in values}) > 1 or most >= MANY)
+
+
+def _are_spread(values: Sequence[set[Any]]) -> bool:
+    """Whether values are those of classes, times a number, as 0 and 65535 are; not 1 to n of each image, as of objects."""
+    factor = gcd(*set().union(*values))
+    numbers = [sorted(v // factor for v in one) for one in values if one and factor > 1]
+    counts = {len(one) for one in numbers}
+    return bool(numbers) and (len(counts) == 1 or any(one != list(range(1, len(one) + 1)) for one in numbers))
+
+
+def are_colored_ids(looks: Sequence[Look]) -> bool:
+    """Whether colours on black number instances: each is one piece, and no image has a colour of another one."""
+    if len(looks) < ENOUGH or any(one.kind != "color" or (0, 0, 0) not in one.labels for one in looks):
+        return False
+    values = [[v for v in one.labels if v != (0, 0, 0)] for one in looks]
+    several = sum(len(v) > 1 for v in values) * 2 > len(values)
+    return several and sum(map(len, values)) == len(set().union(*values)) and _mean(looks, lambda one: one.single) > 0.95
 
 
 def may_be_ids(looks: Sequence[Look]) -> bool:

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from seg.recognise.classes import instance_classes, void_of
-from seg.recognise.files import by_folders, completing
+from seg.recognise.classes import NAME_FILES, instance_classes, void_of
+from seg.recognise.files import Split, by_folders, completing
 from seg.recognise.guess import Guess, Seen, lies_in
 from seg.recognise.listing import Listing, is_division
+from seg.sources.unpaired import without_number
 
+NOT_ALL_CITIES = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
 ROOM = PurePosixPath("JPEGImages")
 
 
@@ -36,7 +38,8 @@ def guesses(listing: Listing) -> list[Guess]:
 def _voc(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     """Pascal VOC's own classes: a data set of others in its layout has a file that names them, and is read as folders."""
     home = next((f.parent for f in sorted(folders) if f.name == "SegmentationClass" and f.parent / ROOM in folders), None)
-    if home is None or any(f.name == "class_names.txt" for f in listing.files):
+    named = [listing.path(f) for f in listing.files if f.name in NAME_FILES]
+    if home is None or any("aeroplane" not in path.read_text(encoding="utf-8", errors="replace") for path in named):
         return
     objects = home / "SegmentationObject" in folders
     why = [f"{home / 'SegmentationClass'} beside JPEGImages, as Pascal VOC has them"]
@@ -62,17 +65,20 @@ def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess
             yield Guess(
                 "cityscapes_trainids", "semantic", [why, "the masks are of train ids (labelTrainIds)"], dict(source), doubts=[doubt]
             )
-            split = by_folders({split: split for split in ("train", "val", "test") if home / f"gtFine/{split}" in folders})
-            if is_division(
-                [split for split, word in (split["folders"] or dict.fromkeys(("train", "val"), "")).items() if word is not None]
-            ):
-                doubt = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
-                yield Guess(
-                    "cityscapes_trainids", "semantic", [why, "the masks are of train ids"], dict(source), split=split, doubts=[doubt]
-                )
+            if split := _split_of_cityscapes(home, folders):
+                said = [why, "the masks are of train ids (labelTrainIds)"]
+                yield Guess("cityscapes_trainids", "semantic", said, dict(source), split=split, doubts=[NOT_ALL_CITIES])
             return
         for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
             yield Guess(option, task, [why], dict(source), doubts=[doubt])
+        if split := _split_of_cityscapes(home, folders):
+            yield Guess("cityscapes", "semantic", [why], dict(source), split=split, doubts=[NOT_ALL_CITIES])
+
+
+def _split_of_cityscapes(home: PurePosixPath, folders: set[PurePosixPath]) -> Split:
+    """The split that its folders say; none where they are not those of a split."""
+    there = {split: split for split in ("train", "val", "test") if home / f"gtFine/{split}" in folders}
+    return by_folders(there) if is_division(there) else {}
 
 
 def _pet(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
@@ -128,6 +134,8 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     for pattern, cut in patterns.items():
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
         classes = Counter(label for _, label in found)
+        if pattern == "{image}_{class}" and len({without_number(name) for name in classes}) == 1:
+            continue  # several masks of an image, as seg and seg_2
         if len(found) * 10 >= len(inside) * 9 and len(classes) >= 2 and max(classes.values()) > 1:
             word = _shared_word(classes) if pattern == "{image}_{class}" else ""
             pattern, classes = (

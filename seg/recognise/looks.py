@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.imagefile import decode, decode_palette, read_bytes
+from seg.data.imagefile import decode, decode_palette, has_palette, read_bytes
 from seg.data.sample import Color, Label
+from seg.sources.masks import lossy_kind
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
 PIECES = 100  # values of an image that are looked through for pieces
@@ -21,9 +22,11 @@ LOOKED_AT = 400_000  # pixels of an image, whole rows evenly chosen, that a look
 COLORS = 50_000  # pixels of these whose colours are counted
 SMALL = 96  # side of the grid of pixels that label images are compared by
 NEAR = 40  # gray values from black or white that an edge of a drawn mask, or a JPEG of it, does not leave
+MANY = 1000  # colours of a picture that are told apart
 PLENTY = 64  # values or colours, more than which are no classes
 
 CLEAR = 0xFE01FE  # of transparent pixels, a colour that nobody draws with
+VOID = -(2**31)  # of pixels that the file's tag GDAL_NODATA calls no measurement
 
 Kind = Literal["gray", "palette", "color", "floats", "bands"]
 
@@ -76,16 +79,21 @@ def look(path: Path) -> Look | None:
     height, width = pixels.codes.shape
     rows = pixels.codes[:: max(1, height * width // LOOKED_AT)]
     few = rows if pixels.kind != "color" else rows[:: max(1, rows.size // COLORS)]
-    labels = _counted(pixels.kind, few)
+    labels = _counted(pixels.kind, few, MANY)
     flat = float((rows[:, 1:] == rows[:, :-1]).mean()) if width > 1 else 1.0
-    small = cv2.resize(pixels.codes.astype(np.float64), (min(SMALL, width), min(SMALL, height)), interpolation=cv2.INTER_NEAREST_EXACT)
-    grid = small.astype(np.int64)
+    grid = pixels.codes[np.ix_(_points(height), _points(width))].astype(np.int64)
     ends = ((rows <= NEAR) | (rows >= 255 - NEAR)).mean() if pixels.kind in ("gray", "palette") else 0.0
     shrunk = _shrunk(pixels.codes)
-    above = (shrunk != 0) & ~((pixels.kind == "color") & (shrunk == CLEAR))
+    above = (shrunk != 0) & (shrunk != VOID) & ~((pixels.kind == "color") & (shrunk == CLEAR))
     single = _single(shrunk) if flat >= FLAT and len(labels) <= PIECES * 4 else 0.0
-    lossy = data[:2] == b"\xff\xd8"
+    lossy = lossy_kind(data) is not None
     return Look(pixels.kind, (height, width), labels, pixels.palette, flat, single, float(ends), *_extent(above), grid, lossy, pixels.clear)
+
+
+def _points(length: int) -> np.ndarray:
+    """Up to SMALL places, evenly chosen."""
+    count = min(SMALL, length)
+    return ((np.arange(count) + 0.5) * length / count).astype(np.int64)
 
 
 def labels_of(paths: Sequence[Path]) -> tuple[Counter[Label], list[frozenset[Label]]]:
@@ -113,7 +121,7 @@ def _labels(path: Path) -> dict[Label, int]:
 
 
 def _pixels(data: bytes, path: Path) -> _Pixels:
-    if (data[:8] == b"\x89PNG\r\n\x1a\n" and data[25] == 3) or data[:4] == b"GIF8":
+    if has_palette(data):
         indices, colors = decode_palette(data, path)
         found = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
         known = {int(i): tuple(int(c) for c in colors[i]) if i < len(colors) else (0, 0, 0) for i in found}
@@ -131,26 +139,32 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
             values = (values // 257).astype(np.uint8)
         spread = int(np.ptp(values[:: max(1, len(values) // 64)], axis=2).max())
         if spread > 0 or not (values[..., :1] == values[..., 1:]).all():
-            if data[:2] == b"\xff\xd8" and spread <= NEAR:  # a gray JPEG of three channels
-                return _Pixels("gray", values[..., 1].astype(np.int64), {}, clear)
+            if lossy_kind(data) and spread <= NEAR:  # a gray JPEG of three channels
+                return _Pixels("gray", values[..., 1], {}, clear)
             if values.dtype != np.uint8:
                 return _Pixels("bands", values[..., 0], {}, clear)
-            packed = values.astype(np.int32)
-            codes = packed[..., 0] << 16 | packed[..., 1] << 8 | packed[..., 2]
+            codes = cv2.cvtColor(np.ascontiguousarray(values), cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
             return _Pixels("color", np.where(hidden, CLEAR, codes) if clear else codes, {}, clear)
         values = values[..., :1]
     if values.shape[2] != 1:
         return _Pixels("bands", values[..., 0], {}, clear)
     codes = values[..., 0]
+    if clear:
+        return _Pixels("color", np.where(hidden, CLEAR, codes.astype(np.int64) * 0x010101), {}, clear)
     if decoded.inverted:
         codes = np.iinfo(codes.dtype).max - codes
+    if decoded.nodata:  # 0 is a label as a rule
+        void = np.isnan(codes) if np.isnan(decoded.nodata) else codes == decoded.nodata
+        codes = np.where(void, VOID, codes) if void.any() else codes
     if codes.dtype.kind == "f":
         whole = np.isfinite(codes).all() and (codes == np.round(codes)).all()
+        codes = np.nan_to_num(codes, posinf=0, neginf=0)
         return _Pixels("gray" if whole else "floats", codes.astype(np.int64) if whole else (codes * 1000).astype(np.int64), {}, clear)
     return _Pixels("gray", codes // decoded.step if decoded.step > 1 else codes, {}, clear)
 
 
-def _counted(kind: Kind, codes: np.ndarray) -> dict[Label, int]:
+def _counted(kind: Kind, codes: np.ndarray, most: int | None = None) -> dict[Label, int]:
+    """The pixels of each value, or colour; of `most` of them at most."""
     flat = codes.ravel()
     if codes.dtype == np.uint8:
         counts = np.bincount(flat, minlength=256)
@@ -159,7 +173,8 @@ def _counted(kind: Kind, codes: np.ndarray) -> dict[Label, int]:
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])  # of runs, which labels have few of
     values, places = np.unique(flat[starts], return_inverse=True)
     counts = np.bincount(places, weights=np.diff(starts, append=flat.size))
-    return {color_of(int(v)) if kind == "color" else int(v): int(n) for v, n in zip(values, counts, strict=True)}
+    pairs = zip(values[:most].tolist(), counts[:most].tolist(), strict=True)
+    return {color_of(v) if kind == "color" else v: int(n) for v, n in pairs if v != VOID}
 
 
 def _shrunk(codes: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from seg.recognise.guess import Guess, Seen, Wanted
 from seg.recognise.kinds import WORDS, is_labels, may_be_ids
 from seg.recognise.listing import Listing, split_of
 from seg.recognise.looks import labels_of
-from seg.recognise.relations import Relation
+from seg.recognise.relations import Relation, stem_of
 from seg.recognise.values import Counts, semantic, soft
 
 PIXELS = 150_000_000  # of label images that are opened
@@ -19,18 +19,23 @@ AT_LEAST = 50  # label images that are opened, however large
 TOGETHER = 0.5  # share of images from which two families are of the same ones
 
 
-def guesses(listing: Listing, wanted: Wanted) -> list[Guess]:
-    """A guess for each set of images that has label images; several where none of its label images is clearly the best."""
+def guesses(listing: Listing, wanted: Wanted, others: bool = False) -> list[Guess]:
+    """A guess for each set of images that has label images; several where none of its label images is clearly the best.
+
+    others: those of the label images beside the best.
+    """
     found: list[Guess] = []
     for same in _grouped(families(listing, wanted)):
         best = best_of(listing, same)
         likely = [best] if best else [family for family in same if is_labels(family.role)]
         likely = [family for family in likely if family.role != "scores"]
+        if others:
+            likely = [family for family in same if best and family is not best and is_labels(family.role)]
         names = _names(same)
         for family in likely:
             made = _guesses(listing, family, wanted.option)
             for guess in made:
-                ask = len(likely) > 1 or not is_labels(family.role)
+                ask = (len(likely) > 1 and not others) or not is_labels(family.role)
                 guess.arguments = f"--labels {names[id(family)]}" if ask else guess.arguments
                 if ask and not is_labels(family.role):
                     guess.rank = 1
@@ -113,6 +118,8 @@ def _guesses(listing: Listing, family: Family, option: str | None) -> list[Guess
     most = max(one.num_labels - (0 in one.labels) for one in family.looks)
     ids.why.append(f"each value above 0 in a label image is one connected piece, up to {most} of them: the values number objects")
     ids.source |= {"category": "object", "categories": None}
+    if family.looks[0].kind in ("color", "palette"):
+        ids.source["ids"] = "rgb" if family.looks[0].kind == "color" else "palette"
     ids.classes = instance_classes(["object"])
     unsure = not named and family.role == "classes" and may_be_ids(family.looks)
     made = [ids] if family.role in ("ids", "tiles") else [classes, ids] if unsure else [classes]
@@ -179,6 +186,10 @@ def _with_name(pattern: str, before: str, shallow: bool) -> str:
 def _doubts(family: Family) -> list[str]:
     places = family.places()
     if not places.words:
+        named = {found for pair in family.pairs if (found := split_of(stem_of(pair.image))[0])}
+        if len(named) > 1:
+            told = " and ".join(sorted(named))
+            return [f"files are named after {told}, which is not used: lists of their names would keep it (data.split.lists)"]
         inside = {split_of(part)[0] for pair in family.pairs for part in pair.image.parts[:-1]} - {None}
         if len(inside) > 1:
             names = " and ".join(sorted(str(split) for split in inside))

@@ -15,6 +15,8 @@ MOST_CHANGES = 60  # the most frequent
 RARE = 0.02  # of the votes of the most frequent, below which a change is chance
 MOST_ENDS = 5  # of a name, that are tried
 
+REPEATED = 3  # folders that hold a file of one name, as img.png, from which on it is the folder that names the image
+
 Affixes = tuple[str, str]
 """What stands before and after the part of a name that is shared."""
 
@@ -104,16 +106,18 @@ def _file(path: PurePosixPath) -> _File:
 
 def _votes(files: Sequence[_File]) -> Counter[Change]:
     cores: dict[str, list[tuple[_File, int, int]]] = defaultdict(list)
+    times = Counter(file.key for file in files)
+    cuts = {key: _cuts(key) + [(0, 0)] * (count >= REPEATED and not any(map(str.isdigit, key))) for key, count in times.items()}
     for file in files:
-        for start, end in _cuts(file.key):
-            cores[file.key[start:end]].append((file, start, end))
+        for start, end in cuts[file.key]:
+            cores[f"{file.place}/" if start == end else file.key[start:end]].append((file, start, end))
     near = {core: _Neighbours(entries) for core, entries in cores.items() if len(entries) > 1}
     votes: Counter[Change] = Counter()
     step = max(1, len(files) // SAMPLED)
     for file in files[::step]:
         best: dict[PurePosixPath, Change] = {}
-        for start, end in sorted(_cuts(file.key), key=lambda cut: cut[0] - cut[1]):  # the longest shared part first
-            if neighbours := near.get(file.key[start:end]):
+        for start, end in sorted(cuts[file.key], key=lambda cut: cut[0] - cut[1]):  # the longest shared part first
+            if neighbours := near.get(f"{file.place}/" if start == end else file.key[start:end]):
                 for other, first, last in neighbours.of(file):
                     if other.path not in best and other.path != file.path:
                         one, two = (file.stem[:start], file.stem[end:]), (other.stem[:first], other.stem[last:])

@@ -8,6 +8,7 @@ from seg.core.errors import DataError
 from seg.core.textfile import composed, read_text
 from seg.raw.record import Item
 from seg.recognise.files import completing
+from seg.recognise.groups import group_of_names
 from seg.recognise.guess import Guess
 from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, is_division
 from seg.recognise.trial import Trial
@@ -18,8 +19,16 @@ MAX_SIZE = 5_000_000  # bytes of a list
 
 
 def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial]) -> Trial:
-    """The trial with the split that lists state, where one does; else with a word on the lists that are not used. again: tries a guess."""
-    lists = lists_of(listing, chosen.items)
+    """The trial with the split that lists state, where one does; else with a word on the lists that are not used. again: tries a guess.
+
+    Images of annotation files that lie in folders of patients and the like are kept together.
+    """
+    if chosen.guess.option not in ("folders", "id_maps") and any("/" in item.image_id for item in chosen.items):
+        guess = replace(chosen.guess, why=list(chosen.guess.why), doubts=list(chosen.guess.doubts))
+        group_of_names(guess, [PurePosixPath(f"{item.image_id}.x") for item in chosen.items])
+        chosen = again(guess)
+    used = {PurePosixPath(name) for name in (chosen.guess.split.get("lists") or {}).values() if name}
+    lists = {file: share for file, share in lists_of(listing, chosen.items).items() if file not in used}
     if not lists:
         return chosen
     for pattern, members in sorted(by_split([file.as_posix() for file in lists]).items(), key=lambda entry: -len(entry[1])):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
+from seg.recognise.guess import lies_in
 from seg.recognise.listing import Listing
 from seg.recognise.trial import Trial
 
@@ -25,11 +26,14 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     lines += _aligned(rows)
     labels = [seen for trial in (chosen, *others) for seen in trial.guess.seen]
     rows = []
+    read = {relative(listing, file) for item in chosen.items for file in item.files[1:]}
+    if objects := chosen.guess.source.get("objects"):  # beside the maps of classes, whose names they have
+        read |= {file for file in listing.pictures if lies_in(file, str(objects))}
     refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
-        own = seen.files <= chosen.guess.labels
+        own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
-        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(seen.files)} files)", seen.what + ("" if own else why)))
+        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(own or seen.files)} files)", seen.what + ("" if own else why)))
     lines += ["labels:", *_aligned(sorted(rows))] if rows else []
     return lines
 
@@ -64,20 +68,23 @@ def _folders(files: Collection[PurePosixPath]) -> str:
 def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Trial], listing: Listing) -> list[tuple[str, int, str]]:
     """Of the files that are left over, by folder: how many, and why."""
     of_others = {relative(listing, file): trial for trial in others for file in trial.images}
-    by_place: Counter[tuple[str, str]] = Counter()
+    by_reason: dict[str, list[PurePosixPath]] = {}
     for file in left:
         other = of_others.get(file)
         if other is not None:
             place = next((seen.place for seen in other.guess.seen), "")
             why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
         else:
-            why = "no labels of this name"
-        by_place[f"{file.parent}/", why] += 1
-    rows = [(place, count, why) for (place, why), count in by_place.most_common()]
-    if len(rows) > ROWS:
-        rest = sum(count for _, count, _ in rows[ROWS:])
-        rows = [*rows[:ROWS], (f"{len(by_place) - ROWS} more folders", rest, "as above")]
-    return rows
+            why = "none of the chosen labels has this name"
+        by_reason.setdefault(why, []).append(file)
+    rows = []
+    for why, files in by_reason.items():
+        places = Counter(f"{file.parent}/".removeprefix("./") or "./" for file in files)
+        if len(places) > ALIKE:
+            rows.append((_folders(files), len(files), why))
+        else:
+            rows += [(place, count, why) for place, count in places.items()]
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

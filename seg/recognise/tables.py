@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from seg.core.errors import DataError
@@ -11,6 +12,7 @@ from seg.recognise.classes import instance_classes
 from seg.recognise.files import PROBED, home_of, place
 from seg.recognise.guess import Guess
 from seg.recognise.listing import Listing
+from seg.recognise.looks import look
 
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 ROWS = 2000  # that are looked at
@@ -27,7 +29,7 @@ def guesses(listing: Listing) -> Iterator[Guess]:
             ((c, h) for c in others if (h := home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True))),
             (None, None),
         )
-        other = next((c for c in others if c != column and re.search(r"class|label|categ", c, re.I)), None)
+        other = next((c for c in others if c != column and re.search(r"class|label|categ|species|_type$", c, re.I)), None)
         labels = sorted({row[other] for row in rows if row[other]}) if other else ["object"]
         category = None if other else "object"
         if column is None:
@@ -39,10 +41,26 @@ def guesses(listing: Listing) -> Iterator[Guess]:
         place(guess, listing, {}, [file], images=home)
         guess.source |= {"image_column": column, "rle_column": runs, "category": category, "class_column": other}
         guess.classes = instance_classes(labels)
-        guess.doubts.append(
-            "runs are taken to go down the columns, from pixel 1, as usual (source.order, source.first): look at the overlay"
-        )
+        way = "along the rows" if _along_rows(listing, rows, runs, home) else "down the columns"
+        guess.source["order"] = way.split()[-1]
+        guess.doubts.append(f"runs are taken to go {way}, from pixel 1 (source.order, source.first): look at the overlay")
         yield guess
+
+
+def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str, home: str | None) -> bool:
+    """Whether from one run to the next it is as far as an image is wide, not as it is high, in most rows."""
+    image = next((file for file in listing.pictures if home == "." or file.is_relative_to(home or "")), None)
+    seen = look(listing.path(image)) if image else None
+    if seen is None or seen.size[0] == seen.size[1]:
+        return False
+    votes = [0, 0]
+    for row in rows[:PROBED]:
+        starts = [int(number) for number in row[column].split()[::2]] if RUNS.fullmatch(row[column].strip()) else []
+        steps = sorted(b - a for a, b in pairwise(starts))
+        if steps:
+            step = steps[len(steps) // 2]
+            votes[abs(step - seen.size[0]) > abs(step - seen.size[1])] += 1
+    return votes[1] > 2 * votes[0]
 
 
 def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from seg.recognise.classes import instance_classes, void_of
-from seg.recognise.files import common_folder, home_of, place
+from seg.recognise.files import by_folders, common_folder, home_of, names_in, place, split_of_folders
 from seg.recognise.guess import Guess, Seen
 from seg.recognise.listing import Listing
 from seg.recognise.patterns import alike
@@ -23,7 +23,11 @@ def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
     labels = Counter(str(o.get("classTitle")) for c in known.values() for o in c["objects"] if isinstance(o, dict))
     guess = Guess("supervisely", "instance", [f"{len(known)} JSON files are Supervisely's, with {sum(labels.values())} objects"])
     folder = common_folder({f.parent.parent if f.parent.name == "ann" else f.parent for f in known})
-    guess.source = {"images": folder.as_posix(), "annotations": folder.as_posix()} | void_of(labels)
+    if family := split_of_folders({f.parent.parent if f.parent.name == "ann" else f.parent for f in known}):
+        guess.split = by_folders(names_in(*family))
+        guess.why.append("the folders' names say the split")
+    place = family[0] if family else folder.as_posix()
+    guess.source = {"images": place, "annotations": place} | void_of(labels)
     guess.classes = instance_classes(sorted(labels))
     guess.labels = frozenset(known)
     guess.seen = [Seen(f"{folder}/", guess.labels, "Supervisely's files, one an image", "--as supervisely")]

@@ -52,7 +52,7 @@ def tried(guess: Guess, build: Build) -> Trial:
     ways = []
     for key, value in dict.fromkeys(PROPOSAL.findall(str(found.error))):
         way = f"{key}={value.rstrip('.')}"
-        if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key:
+        if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key and "threshold" not in key:
             try:
                 other = _tried(with_setting(guess, way), build)
             except InputError:
@@ -109,7 +109,8 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
             record = source.read(item)
             size += record.sample.image.nbytes
             instances += int((~record.sample.crowd).sum())
-            present |= {int(value) for value in np.unique(record.sample.semantic)} - {IGNORE}
+            present |= set(np.flatnonzero(np.bincount(record.sample.semantic.ravel())).tolist()) - {IGNORE}
+            errors += [DataError(str(f), kind=f.kind) for f in record.findings if f.severity == "error"][:1]
         except InputError as error:
             errors.append(error)
         count += 1

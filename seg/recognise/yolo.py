@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
 from seg.core.errors import DataError
-from seg.core.textfile import read_text
+from seg.core.textfile import read_text, yaml_of
 from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.families import LOOKED_AT, RIVAL
 from seg.recognise.files import PROBED, Split, by_folders, completing
@@ -89,8 +87,8 @@ def _stated(listing: Listing, file: PurePosixPath | None) -> Stated:
     if file is None or file.suffix.lower() not in (".yaml", ".yml"):
         return {}
     try:
-        content: Any = yaml.safe_load(read_text(listing.path(file)))
-    except (DataError, yaml.YAMLError):
+        content: Any = yaml_of(read_text(listing.path(file)))
+    except (DataError, ValueError):
         return {}
     if not isinstance(content, dict):
         return {}

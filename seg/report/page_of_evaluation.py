@@ -22,6 +22,7 @@ from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.gallery_entries import class_map_entry, outlines_entry
 from seg.report.page_data import Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
+from seg.settings.planned import shown, value_at
 from seg.settings.section import leaves
 
 TABLES = {
@@ -69,6 +70,7 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
         images=[row_of(score) for score in evaluated.scores],
         intervals=said if drawn.resamples else "",
         settings={key: value for key, value in leaves(run.settings).items() if value is not None},
+        planned=[(key, shown(value_at(run.settings, key)), reason) for key, reason in run.planned.items()],
         history=read_history(history),
         best_epoch=run.epoch,
         per_class=evaluated.per_class,

@@ -49,3 +49,4 @@ class Paths(Section):
     train: str
     lr: str
     evaluate: str
+    plan: str

@@ -11,7 +11,7 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
-from seg.core.textfile import composed, read_file
+from seg.core.textfile import composed, is_file, json_of, read_file
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
@@ -138,7 +138,7 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
     places, apart, missing = [], [], []
     for name in names:
         tidy = name.replace("\\", "/")
-        place: str | None = tidy if _is_below(tidy) and (folder / tidy).is_file() else None
+        place: str | None = tidy if _is_below(tidy) and is_file(folder / tidy) else None
         if place is None:
             there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
             place = there.get(tidy) or there.by_stem(tidy)
@@ -182,10 +182,10 @@ def _is_below(name: str) -> bool:
 def read_json(path: Path) -> Any:
     """The content of a file; DataError where it is no JSON."""
     try:
-        return json.loads(read_file(path))
+        return json_of(read_file(path))
     except DataError:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
 
 

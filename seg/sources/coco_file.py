@@ -94,8 +94,8 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
 def parts_of_segmentation(annotation: Annotation) -> Any:
     """Polygons as a list of lists, or RLE, of the forms that programs write; what is none of them is left for drawing to refuse.
 
-    A box where there is no segmentation; a flat list [x1, y1, ...]; pairs [[x1, y1], ...]; lists that are nested once too often; and
-    counts of RLE that are the repr of bytes, as of str(counts).
+    A box where there is no segmentation; a flat list [x1, y1, ...]; pairs [[x1, y1], ...], or {x, y}; lists that are nested once too
+    often; and counts of RLE that are the repr of bytes, as of str(counts).
     """
     given: Any = annotation.segmentation
     if not given and annotation.box is not None:
@@ -105,6 +105,7 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
         return [_rle(given)]
     if not isinstance(given, list):
         return [given]
+    given = [_pairs(part) for part in given] if given and all(isinstance(part, list) for part in given) else _pairs(given)
     if given and all(_is_number(value) for value in given):
         return [given]
     given = [_rle(part) if isinstance(part, dict) else part for part in given]
@@ -113,6 +114,12 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
     if _is_points(given):
         given = [given]
     return [[value for point in part for value in point] if _is_points(part) else part for part in given]
+
+
+def _pairs(points: list[Any]) -> list[Any]:
+    """Points {x, y} as [x, y], where all are such."""
+    named = bool(points) and all(isinstance(p, dict) and p.keys() == {"x", "y"} for p in points)
+    return [[p["x"], p["y"]] for p in points] if named else points
 
 
 def _rle(given: Mapping[str, object]) -> dict[str, object]:

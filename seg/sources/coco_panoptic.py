@@ -9,6 +9,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.natural import natural_key
+from seg.core.textfile import is_file
 from seg.data.imagefile import decode_color
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
@@ -89,7 +90,7 @@ class CocoPanoptic(RawData):
             self.findings.append(Finding("image-without-label", str(path), what))
         files = [(images / p.file_name, masks / labels[p.id][0], labels[p.id][1]) for p in pictures if p.id in labels]
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
-            if lost := [str(file) for file in paths if not file.is_file()]:
+            if lost := [str(file) for file in paths if not is_file(file)]:
                 raise DataError(
                     f"{path}: there is no {kind} {lost[0]}{_more(lost, f'{kind}s')}; add it, or set data.source.{key}",
                     kind="label-without-image",

@@ -10,6 +10,7 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
 from seg.core.errors import DataError
+from seg.core.textfile import is_file
 from seg.raw.findings import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
@@ -61,7 +62,7 @@ class Cvat(AnnotationFile, Drawn):
         if not element.get("name"):
             raise DataError(f"{where}: has no name; export it again", kind="bad-annotation")
         name, subset = element.get("name"), element.get("subset")
-        if subset and (folder / subset / name).is_file():  # so a project is exported, whose tasks may share names
+        if subset and is_file(folder / subset / name):  # so a project is exported, whose tasks may share names
             name = f"{subset}/{name}"
         regions = []
         for number, shape in enumerate(s for s in element if s.tag != "tag"):

@@ -8,10 +8,12 @@ import numpy as np
 import shapely
 
 from seg.raw.findings import Finding, Severity
-from seg.sources.part_rle import Part
+from seg.sources.part_rle import Part, flat, is_polygon
 
 ROUNDING = 0.5  # pixels that a point may lie outside of an image before it is said: nothing is lost by so little
+FEW_PARTS, FEW_POINTS = 8, 1000  # of a region whose polygons are looked at one by one, and of a polygon that is looked at with others
 MOST_POINTS = 200_000  # of a polygon that is searched for crossings, which takes seconds beyond
+MOST_TURNS = 5000  # of such a polygon, in sides of its box: an outline that goes to and fro as often crosses itself everywhere
 MOST_PARTS = 10_000  # of a region whose polygons are compared with each other
 NO_AREA = 1e-6  # square pixels
 
@@ -24,6 +26,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
     are malformed otherwise are left to rasterising.
     """
     found: list[Finding] = []
+    sound = _sound(parts, height, width) if len(parts) > FEW_PARTS else {}
     whole: list[np.ndarray] = []  # the polygons that have an area
 
     @cache
@@ -34,6 +37,9 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
         found.append(Finding(kind, file, what, fix, severity, image_id, box()))
 
     for number, part in enumerate(parts):
+        if number in sound:
+            whole.append(sound[number])
+            continue
         points, fewest = points_of(part)
         if points is None:
             continue
@@ -53,7 +59,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
             tell("zero-area", f"{name} has no area", "it covers no pixel and is left out; remove or redraw it")
         elif noun == "polygon":
             whole.append(points)
-            if not 3 < len(points) <= MOST_POINTS:
+            if not _is_searched(points):
                 continue
             reason = shapely.is_valid_reason(shapely.polygons(points))
             if reason.startswith("Self-intersection"):
@@ -68,20 +74,47 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
     return found
 
 
+def _sound(parts: Sequence[Part], height: int, width: int) -> dict[int, np.ndarray]:
+    """The points (N, 2) of polygons of which nothing is to be told, by their number. All are looked at together, as they may be many."""
+    numbers = [number for number, part in enumerate(parts) if is_polygon(part) and len(part) <= 2 * FEW_POINTS]
+    if (every := flat([parts[number] for number in numbers])) is None:  # type: ignore[misc]
+        return {}
+    points, ends = every.points, np.append(every.starts[1:], len(every.points))
+    inside = (np.maximum(-points, points - (width, height)) <= ROUNDING).all(axis=1)
+    good = every.per_polygon(np.logical_and, inside)
+    with np.errstate(invalid="ignore"):  # of numbers that are none, which are not good
+        from_first = points - np.repeat(points[every.starts], ends - every.starts, axis=0)
+        x, y = (every.following() - points + from_first).T
+        good &= np.abs(every.per_polygon(np.add, from_first[:, 0] * y - from_first[:, 1] * x)) / 2 >= NO_AREA
+    several = good & (ends - every.starts > 3)
+    kept = np.repeat(several, ends - every.starts)
+    rings = np.repeat(np.arange(several.sum()), (ends - every.starts)[several])
+    good[several] = shapely.is_valid(shapely.polygons(shapely.linearrings(points[kept], indices=rings)))
+    return {numbers[i]: points[every.starts[i] : ends[i]] for i in np.flatnonzero(good)}
+
+
 def points_of(part: Part) -> tuple[np.ndarray | None, int]:
     """A part's points (N, 2) float64, a mask's corners, and how many there must be; None where it has none, or is malformed."""
     if isinstance(part, dict) and "runs" in part:
         x, y = part["left"], part["top"]
         return np.array([(x, y), (x + part["width"], y + part["height"])], float), 2
     points = part.get("line", (part.get("rings") or [None])[0]) if isinstance(part, dict) else part
-    if not isinstance(points, list) or len(points) % 2 or not all(type(p) in (int, float) for p in points):
+    if not is_polygon(points, 0):
         return None, 0
-    return np.array(points, float).reshape(-1, 2), 3 if isinstance(part, list) or "rings" in part else 2
+    try:
+        found = np.array(points, float).reshape(-1, 2)
+    except OverflowError:
+        return None, 0
+    return found, 3 if isinstance(part, list) or "rings" in part else 2
 
 
 def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, int, int] | None:
     """Where parts that have points lie in an image, xyxy half-open pixels, cut off at its border; None where nowhere."""
-    given = [points for points, _ in map(points_of, parts) if points is not None and np.isfinite(points).all() and len(points)]
+    polygons = [part for part in parts if is_polygon(part, 1)]
+    every = flat(polygons)  # type: ignore[arg-type]
+    each = [every.points] if every and np.isfinite(every.points).all() else [points_of(part)[0] for part in polygons]
+    each += [points_of(part)[0] for part in parts if not is_polygon(part, 1)]
+    given = [points for points in each if points is not None and np.isfinite(points).all() and len(points)]
     if not given:
         return None
     points = np.concatenate(given).clip((0, 0), (width, height))
@@ -94,6 +127,12 @@ def _area(points: np.ndarray) -> float:
     """Of the polygon, with its sign left out: no more than its hull has."""
     x, y = (points - points[0]).T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _is_searched(points: np.ndarray) -> bool:
+    """Whether a polygon is searched for crossings, which takes the longer the more its edges lie over each other."""
+    length = np.abs(np.diff(points, axis=0)).max(axis=1).sum()
+    return 3 < len(points) <= MOST_POINTS and bool(length <= MOST_TURNS * np.ptp(points, axis=0).max())
 
 
 def _inside_another(polygons: Sequence[np.ndarray]) -> int:

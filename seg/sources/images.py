@@ -56,10 +56,12 @@ class ImageReader:
     Attributes:
         channels: 3 gives RGB, 1 gives gray, any other number gives the channels as stored.
         range: data.range, by which images deeper than 8 bit become 0 to 255.
+        remedy: What to do about deeper images without a range, where data.range cannot be set.
     """
 
     channels: int
     range: Range = None
+    remedy: str = ""
 
     def read(self, path: Path) -> RawImage:
         """Read and decode a file.
@@ -81,7 +83,7 @@ class ImageReader:
         """
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
-        pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata)
+        pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata, self.remedy)
         if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
             findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))

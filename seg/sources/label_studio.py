@@ -50,12 +50,13 @@ class LabelStudio(AnnotationFile, Drawn):
                 kind="bad-annotation",
             )
         name = _file_of(given)
-        found = [a for a in task.get("annotations", task.get("completions")) or [] if isinstance(a, dict) and not a.get("was_cancelled")]
+        given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)
+        found = [a for a in given_by if isinstance(a, dict) and not a.get("was_cancelled")]
         if len(found) > 1:
             several.append(name)
         chosen = next((a for a in found if a.get("ground_truth")), found[0] if found else {})
         regions, sizes = list[Region](), set[tuple[int, int]]()
-        for place, result in enumerate(chosen.get("result") or []):
+        for place, result in enumerate(_list(chosen.get("result"), "result", where)):
             with self.faults.entry():
                 at = f"{where}, region {result.get('id', place) if isinstance(result, dict) else place}"
                 shape = _shape(result, at, self.line_width, self.point_radius)
@@ -64,6 +65,12 @@ class LabelStudio(AnnotationFile, Drawn):
                     sizes.add(size)
                     regions.append(Region(f"task {task.get('id', number)}, region {result.get('id', place)}", label, [part]))
         return AnnotatedImage(name, next(iter(sizes)) if len(sizes) == 1 else None, regions)
+
+
+def _list(value: Any, key: str, where: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise DataError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again", kind="bad-annotation")
+    return value or []
 
 
 def _file_of(given: str) -> str:
@@ -103,7 +110,7 @@ def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_wi
         flat = [v for pair in pairs for v in pair]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}
     x, y = number("x") * sx, number("y") * sy
-    turn = float(value.get("rotation") or 0)
+    turn = number("rotation") if value.get("rotation") else 0.0
     if "radiusX" in value:
         return ellipse(x, y, number("radiusX") * sx, number("radiusY") * sy, turn)
     if "height" not in value:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
-from seg.core.textfile import composed
+from seg.core.textfile import composed, is_file
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
@@ -93,7 +93,7 @@ class Labelme(Drawn):
         content = read_labelme(path)
         name = PurePosixPath(content.image_path)
         for place in (Path(normpath(path.parent / name)), images / name.name):
-            if is_picture(place) and place.is_file() and place.resolve().is_relative_to(Path(self.root).resolve()):
+            if is_picture(place) and is_file(place) and place.resolve().is_relative_to(Path(self.root).resolve()):
                 return place, False
         return None, content.encoded is not None
 

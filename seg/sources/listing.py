@@ -27,10 +27,14 @@ def is_picture(path: Path) -> bool:
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """The relative paths of all files below a folder that end so, in natural order.
 
-    A folder that is named like a file is among them, so that reading it tells.
+    A folder that is named like a file is among them, so that reading it tells. DataError for a name whose bytes are no UTF-8.
     """
     root = str(folder)
-    return sorted((name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)), key=natural_key)
+    found = [name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)]
+    for name in found:
+        if not name.isascii() and (named := name.encode(errors="replace").decode()) != name:
+            raise DataError(f"{folder}/{named}: its name is not UTF-8; rename it", kind="unreadable-file")
+    return sorted(found, key=natural_key)
 
 
 def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[str, Path]:

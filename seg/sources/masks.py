@@ -10,7 +10,7 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.data.decoders import Decoded, is_tiff
-from seg.data.imagefile import decode, decode_color, decode_palette, index_of, read_bytes, to_channels
+from seg.data.imagefile import decode, decode_color, decode_palette, has_palette, index_of, read_bytes, to_channels
 from seg.data.sample import IGNORE, Label
 from seg.raw.findings import Finding
 from seg.sources.class_map import ClassMap
@@ -25,7 +25,7 @@ UNKNOWN = 254  # should a class have this index, its masks are only looked at tw
 def read_mask(path: Path, lossy: bool = False) -> bytes:
     """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
-    if not lossy and (kind := _lossy(data)):
+    if not lossy and (kind := lossy_kind(data)):
         raise DataError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
             "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128",
@@ -41,7 +41,7 @@ def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = Non
 
     fix: what the error advises. decoded: of the data, where it is known already.
     """
-    if _has_palette(data):
+    if has_palette(data):
         raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
     return index_of(decoded or decode(data, path, None), path, fix)
 
@@ -54,7 +54,7 @@ def binary_mask(path: Path, threshold: int | None = None) -> np.ndarray:
     data = read_mask(path, threshold is not None)
     if threshold is not None:
         return _gray(decode(data, path, 1), path) >= threshold
-    if _has_palette(data):
+    if has_palette(data):
         values = packed(decode_color(data, path))
     else:
         values = gray_values(data, path, "save the mask as a black and white or gray PNG")
@@ -105,7 +105,7 @@ class PixelClasses:
                 Finding("turned-image", str(path), "is turned upright by its own Orientation tag", "see that its image is, too")
             )
         if self.labels == "color":
-            if _has_palette(data):
+            if has_palette(data):
                 findings += _merged(data, path)
             return self.of(packed(decode_color(data, path, decoded)), path)
         if self.threshold is not None:
@@ -153,10 +153,12 @@ class PixelClasses:
                     "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them",
                     kind="pixel-type",
                 )
+            if self.labels == "color" and bare.shape[2] == 1:
+                bare = np.repeat(bare, 3, axis=2)
             bare[clear] = self.transparent[: bare.shape[2]]
             what = f"{clear.mean():.1%} of its pixels are transparent and are read as {list(self.transparent)}"
             findings.append(Finding("transparent-mask", str(path), what))
-        return replace(decoded, pixels=bare, alpha=False)
+        return replace(decoded, pixels=bare, alpha=False, color=bare.shape[2] == 3)
 
     def of(self, values: np.ndarray, path: Path) -> np.ndarray:
         """The class map (H, W) uint8 of values, or of colours as `packed` gives them."""
@@ -189,12 +191,7 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return present, places, np.diff(starts, append=flat.size)
 
 
-def _has_palette(data: bytes) -> bool:
-    """Whether pixels are indices of a palette: PNG of colour type 3 (PNG, Third Edition, 11.2.1), and GIF."""
-    return (data[:8] == b"\x89PNG\r\n\x1a\n" and data[25:26] == b"\x03") or data[:4] == b"GIF8"
-
-
-def _lossy(data: bytes) -> str | None:
+def lossy_kind(data: bytes) -> str | None:
     """The name of a kind of file that changes values."""
     if data[:2] == b"\xff\xd8":
         return "JPEG"
@@ -215,7 +212,7 @@ def _gray(decoded: Decoded, path: Path) -> np.ndarray:
 
 def _between(data: bytes, gray: np.ndarray, threshold: int, path: Path) -> list[Finding]:
     """That a mask is not black and white alone."""
-    kind = _lossy(data)
+    kind = lossy_kind(data)
     soft = float(((gray > 0) & (gray < 255)).mean())
     if not soft and not kind:
         return []

@@ -10,6 +10,7 @@ import shapely
 
 from seg.core.errors import ConfigError
 
+WHOLE, PIECE = 256, 16  # points of a line that is drawn at once, and of a piece of a longer one
 ERROR = 0.02  # pixels that the polygon of an ellipse may lie inside of its curve
 
 
@@ -33,10 +34,20 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, turn: float = 0.0) -> li
     return [value for point in points for value in point]
 
 
-def band(points: list[float], width: float) -> list[list[float]]:
-    """A line of `width` pixels through the points, with flat ends and round joints, as rings: its outline, then its holes."""
-    line = shapely.LineString(list(zip(points[::2], points[1::2], strict=True)))
-    drawn = line.buffer(width / 2, quad_segs=16, cap_style="flat", join_style="round")
+def bands(points: list[float], width: float) -> list[list[list[float]]]:
+    """A line of `width` pixels through the points, with flat ends and round joints, as areas that may overlap.
+
+    An area is rings: its outline, then its holes. A line of many points makes several areas, as a line that crosses itself takes a time
+    with the square of its points.
+    """
+    pairs = list(zip(points[::2], points[1::2], strict=True))
+    if len(pairs) <= WHOLE:
+        return [_band(pairs, width)]
+    return [_band(pairs[max(0, at - 1) : at + PIECE + 1], width) for at in range(0, len(pairs) - 1, PIECE)]
+
+
+def _band(points: list[tuple[float, float]], width: float) -> list[list[float]]:
+    drawn = shapely.LineString(points).buffer(width / 2, quad_segs=16, cap_style="flat", join_style="round")
     rings = [ring for polygon in shapely.get_parts(drawn) for ring in (polygon.exterior, *polygon.interiors)]
     return [shapely.get_coordinates(ring).ravel().tolist() for ring in rings if not ring.is_empty]
 

@@ -15,7 +15,7 @@ from seg.sources.listing import Names, no_images
 from seg.sources.places import Place
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
-from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix
+from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix, without_number
 
 SHOWN = 12  # names of what a folder holds that an error lists
 
@@ -195,9 +195,9 @@ def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
         return path in named
     if layout.image_suffix.endswith(layout.mask_suffix):
         return False
-    stem = composed(path.stem)
-    ending = composed(layout.mask_suffix)
-    return any(name.endswith(ending) and name != ending for name in (stem, FURTHER.sub("", stem)))
+    stem, ending = composed(path.stem), composed(layout.mask_suffix)
+    cases = ((stem, ending), (FURTHER.sub("", stem), without_number(ending)))
+    return any(name.endswith(end) and name != end for name, end in cases)
 
 
 def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:

@@ -10,18 +10,21 @@ A part is plain JSON:
 """
 
 from collections.abc import Sequence
-from math import isfinite
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg.data.rle import Rle, encode_crop, run_lengths
-from seg.sources.outlines import band
+from seg.data.rle import Rle, encode_crop, run_lengths, turns
+from seg.sources.outlines import bands
 
 Part = list[float] | dict[str, Any]
 
 FORMS = "a list of polygons [x1, y1, x2, y2, ...], or RLE {size, counts}"
+NUMBERS = {int, float}
+FAR = 1e300  # larger whole numbers may be beyond what a float holds
+LONGEST = 3e7  # pixels of the outlines of a region: rasterising takes 80 bytes of memory and some 20 ns for each
 REACH = 10  # widths or heights of the image that a polygon may reach beyond it: rasterising takes time and memory by its length
 
 
@@ -35,23 +38,24 @@ def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = 
         parts = [parts]
     if not isinstance(parts, list):
         raise ValueError(f"its segmentation is {_short(parts)}, expected {FORMS}")
-    rings: list[list[float]] = []
+    polygons: list[list[float]] = []
     rles: list[Rle] = []
     for number, part in enumerate(parts):
         if not isinstance(part, dict):
-            rings.append(_checked(part, f"its polygon {number}", 3, height, width))
+            polygons.append(part)
         elif "line" in part:
-            points = _checked(part["line"], f"its line {number}", 2, height, width)
-            rles += _union(band(points, part["width"]), height, width, True)
+            (points,) = _checked([part["line"]], "line", 2, height, width, number)
+            for rings in bands(points, part["width"]):
+                rles += _drawn(rings, height, width, True)
         elif "rings" in part:
-            rles += _union([_checked(ring, f"its ring {n}", 3, height, width) for n, ring in enumerate(part["rings"])], height, width, True)
+            rles += _drawn(_checked(part["rings"], "ring", 3, height, width), height, width, True)
         elif "starts" in part:
             rles.append(_of_starts(part, height, width))
         elif "runs" in part:
             rles.append(_crop(part, height, width))
         else:
             rles.append(_given(part, height, width))
-    rle = coco_mask.merge([*_union(rings, height, width, holes), *rles])
+    rle = combined([*_drawn(_checked(polygons, "polygon", 3, height, width), height, width, holes), *rles], height, width)
     return rle, int(run_lengths(rle, height, width)[1::2].sum())
 
 
@@ -73,38 +77,89 @@ def runs_of(mask: np.ndarray) -> list[int]:
     return np.diff(changes, prepend=0, append=mask.size).tolist()
 
 
-def _union(rings: list[list[float]], height: int, width: int, even_odd: bool) -> list[Rle]:
+class Flat(NamedTuple):
+    """The points of many polygons one after the other, (P, 2) float64, and where each polygon's begin, (N,) int64."""
+
+    points: np.ndarray
+    starts: np.ndarray
+
+    def per_polygon(self, ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
+        """A value of each point (P,) -> one of each polygon (N,)."""
+        return np.asarray(ufunc.reduceat(values, self.starts))
+
+    def following(self) -> np.ndarray:
+        """The point after each in its polygon, (P, 2)."""
+        points = np.roll(self.points, -1, axis=0)
+        points[np.append(self.starts[1:], len(points)) - 1] = self.points[self.starts]
+        return points
+
+
+def is_polygon(part: object, fewest: int = 3) -> bool:
+    """Whether a part is a list of numbers, x and y of at least so many points."""
+    return isinstance(part, list) and len(part) >= 2 * fewest and len(part) % 2 == 0 and set(map(type, part)) <= NUMBERS
+
+
+def flat(polygons: Sequence[list[float]]) -> Flat | None:
+    """The points of lists that `is_polygon` takes, of a point at least; None where there is no list, or a number that no float holds."""
+    counts = np.array([len(p) // 2 for p in polygons], np.int64)
+    try:
+        values = np.fromiter(chain.from_iterable(polygons), float, 2 * int(counts.sum()))
+    except OverflowError:
+        return None
+    return Flat(values.reshape(-1, 2), np.cumsum(counts) - counts) if polygons else None
+
+
+def _drawn(rings: list[list[float]], height: int, width: int, even_odd: bool) -> list[Rle]:
     """The RLEs of polygons, all to be added; even_odd: as a single one, of the pixels that an odd number of them covers."""
-    if not rings:
-        return []
-    rles = coco_mask.frPyObjects(rings, height, width)
+    rles: list[Rle] = coco_mask.frPyObjects(rings, height, width) if rings else []
+    return [combined(rles, height, width, True)] if even_odd and len(rles) > 1 else rles
+
+
+def combined(rles: Sequence[Rle], height: int, width: int, even_odd: bool = False) -> Rle:
+    """The RLE of the pixels that some of the RLEs cover; even_odd: that an odd number of them covers. One pass, however many there are."""
     if len(rles) == 1:
-        return rles
-    bounds = [np.cumsum(run_lengths(r, height, width)) for r in rles]
-    if even_odd:  # a run's end turns the value, and two of them at one place cancel
-        ends, times = np.unique(np.concatenate([b[:-1] for b in bounds]), return_counts=True)
-        turns = ends[times % 2 == 1]
-    else:  # a run of ones raises how many polygons lie at a place, and its end lowers it: one pass, however many polygons there are
-        places = np.concatenate([b[0::2][: len(b) // 2] for b in bounds] + [b[1::2] for b in bounds])
-        rises = len(places) // 2
-        ends, which = np.unique(places, return_inverse=True)
-        depth = np.cumsum(np.bincount(which[:rises], minlength=len(ends)) - np.bincount(which[rises:], minlength=len(ends)))
-        inside = np.concatenate([[False], depth > 0])
-        turns = ends[inside[1:] != inside[:-1]]
-        turns = turns[turns < height * width]
-    counts = np.diff(turns, prepend=0, append=height * width)
-    return [coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)]
+        return rles[0]
+    begins, ends = turns(rles)
+    places, which = np.unique(np.concatenate([begins, ends]), return_inverse=True)
+    rises, falls = (np.bincount(ones, minlength=len(places)) for ones in (which[: len(begins)], which[len(begins) :]))
+    depth = np.cumsum(rises - falls)  # how many lie at a place and after it
+    inside = np.concatenate([[False], depth % 2 == 1 if even_odd else depth > 0])
+    changes = places[inside[1:] != inside[:-1]]
+    counts = np.diff(changes[changes < height * width], prepend=0, append=height * width)
+    rle: Rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return rle
 
 
-def _checked(points: object, name: str, fewest: int, height: int, width: int) -> list[float]:
-    if not isinstance(points, list) or not all(type(p) in (int, float) and isfinite(p) for p in points):
-        raise ValueError(f"{name} is {_short(points)}, expected numbers [x1, y1, x2, y2, ...] in pixels")
-    if len(points) % 2 or len(points) < 2 * fewest:
-        raise ValueError(f"{name} has {len(points)} numbers, expected x and y of at least {fewest} points; correct or remove it")
-    for axis, side, axis_name in ((0, width, "x"), (1, height, "y")):
-        if far := [p for p in points[axis::2] if not -REACH * side <= p <= (1 + REACH) * side]:
-            raise ValueError(f"{name} has {axis_name}={far[0]:g} in an image of {width}x{height} pixels; correct or remove it")
-    return points
+def _checked(polygons: Sequence[Any], noun: str, fewest: int, height: int, width: int, first: int = 0) -> list[list[float]]:
+    """The polygons or lines, whose numbers in messages start at `first`; ValueError for one that cannot be rasterised."""
+
+    def refuse(number: int) -> NoReturn:
+        what = f"its {noun} {first + number} is {_short(polygons[number])}"
+        raise ValueError(f"{what}, expected numbers [x1, y1, x2, y2, ...] in pixels")
+
+    for number, points in enumerate(polygons):
+        if not isinstance(points, list) or not set(map(type, points)) <= NUMBERS:
+            refuse(number)
+        if not is_polygon(points, fewest):
+            name = f"its {noun} {first + number} has {len(points)} numbers"
+            raise ValueError(f"{name}, expected x and y of at least {fewest} points; correct or remove it")
+    every = flat(polygons)
+    if every is None:
+        for number in (n for n, points in enumerate(polygons) if max(map(abs, points)) > FAR):
+            refuse(number)
+        return []
+    sides = np.array([width, height])
+    near = (-REACH * sides <= every.points) & (every.points <= (1 + REACH) * sides)
+    if not near.all():
+        place, axis = np.argwhere(~near)[0]
+        number, value = int(np.searchsorted(every.starts, place, "right")) - 1, every.points[place, axis]
+        if not np.isfinite(value):
+            refuse(number)
+        what = f"its {noun} {first + number} has {'xy'[axis]}={value:g}"
+        raise ValueError(f"{what} in an image of {width}x{height} pixels; correct or remove it")
+    if (length := np.abs(every.following() - every.points).max(axis=1).sum()) > LONGEST:
+        raise ValueError(f"its outlines are {length:.2g} pixels long, expected at most {LONGEST:.2g}; correct or remove it")
+    return list(polygons)
 
 
 def _crop(part: dict[str, Any], height: int, width: int) -> Rle:
@@ -137,6 +192,7 @@ def _given(rle: dict[str, Any], height: int, width: int) -> Rle:
     if size != [height, width]:
         raise ValueError(f"its RLE has the size {_short(size)}, but the image has [height, width] = {[height, width]}; correct one of them")
     if isinstance(counts, str):
+        run_lengths(rle, height, width)
         return {"size": size, "counts": counts}
     if not isinstance(counts, list) or not all(type(c) is int and c >= 0 for c in counts):
         raise ValueError(f"its RLE has the counts {_short(counts)}, expected text or a list of run lengths")

@@ -21,6 +21,8 @@ from seg.sources.images import RawImage
 from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.part_rle import Part, rle_of
 
+OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -99,12 +101,18 @@ class Faults:
             yield
         except DataError as error:
             if not self.skip:
-                raise
+                if "data.source." in str(error):
+                    raise
+                raise DataError(f"{error}{OR_SKIP}", kind=error.kind) from None
             self.findings.append(_left_out(finding_of(error)))
 
 
 def _left_out(finding: Finding) -> Finding:
     return replace(finding, what=f"{finding.what}; it is left out, as data.source.invalid=skip says", severity="warning")
+
+
+def _skippable(finding: Finding) -> Finding:
+    return replace(finding, fix=f"{finding.fix}{OR_SKIP}".removeprefix(", or "))
 
 
 def packed(regions: Sequence[Region]) -> str:
@@ -154,8 +162,8 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
-    if rules.skip:
-        findings = [_left_out(f) if f.severity == "error" else f for f in findings]
+    mend = _left_out if rules.skip else _skippable
+    findings = [mend(f) if f.severity == "error" else f for f in findings]
     return raw.record(sample, findings)
 
 
@@ -202,11 +210,11 @@ def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of:
 
 def _joined(regions: Sequence[Region]) -> list[tuple[int, list[Region]]]:
     """The regions of each object, with its place in the file's order: that of its last part."""
-    objects: dict[object, tuple[int, list[Region]]] = {}
+    objects: dict[object, list[tuple[int, Region]]] = {}
     for order, region in enumerate(regions):
         key = order if region.group is None else (region.label, region.group)
-        objects[key] = order, [*objects.get(key, (0, []))[1], region]
-    return list(objects.values())
+        objects.setdefault(key, []).append((order, region))
+    return [(members[-1][0], [region for _, region in members]) for members in objects.values()]
 
 
 def _merged(members: Sequence[Region]) -> Region:

@@ -18,7 +18,7 @@ def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, t
     stems: all files there by name. taken: files that are something else.
     """
     further: dict[str, list[Path]] = {}
-    ending = composed(suffix)
+    ending = without_number(composed(suffix))
     for stem, path in stems.items():
         base = FURTHER.sub("", stem)
         if path in taken or base == stem or not base.endswith(ending):
@@ -27,6 +27,11 @@ def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, t
         if name in found and (ending or not stem[len(base)].isdigit()):
             further.setdefault(name, []).append(path)
     return further
+
+
+def without_number(ending: str) -> str:
+    """How the masks of an image end but for the number: _mask of _mask_0; the ending itself where it is a number alone."""
+    return FURTHER.sub("", ending) or ending
 
 
 def note_further(findings: list[Finding], labels: Path, further: dict[str, list[Path]], join: bool) -> None:

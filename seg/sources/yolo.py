@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from seg.core.errors import DataError
-from seg.core.textfile import read_text
+from seg.core.textfile import read_text, yaml_of
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record
 from seg.sources.base import Regions
@@ -140,9 +138,11 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
         text = read_text(path)
         if path.suffix.lower() not in (".yaml", ".yml"):
             return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}); correct it", kind="unreadable-file") from None
+        content = yaml_of(text)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read ({error}); correct it", kind="unreadable-file") from None
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, list | dict) or not names:
         raise DataError(f"{path}: has no 'names', expected a list of names, or ids with names", kind="bad-annotation")
@@ -150,6 +150,7 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
     for key, value in found.items():
         if type(key) is not int or not isinstance(value, int | str) or isinstance(value, bool):
             raise DataError(
-                f"{path}: names has {key!r}: {value!r}, expected a whole number and text; put quotes around the name", kind="bad-annotation"
+                f"{path}: names has {key!r}: {str(value)[:60]}, expected a whole number and text; put quotes around the name",
+                kind="bad-annotation",
             )
     return {key: str(value) for key, value in found.items()}, str(path)

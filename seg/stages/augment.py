@@ -49,7 +49,7 @@ class Settings(Sections):
 def run(cfg: Settings, out: Path) -> None:
     prepared = Path(cfg.paths.prepare)
     info, folder = read_info(prepared), prepared / "train"
-    policy = compile_policy(cfg.augment, cfg.targets.allow)
+    policy = compile_policy(cfg.augment, cfg.targets.allow, info.classes)
     with_instances = cfg.task.instances and info.task == "instance"
     if policy.copy_paste.p and not with_instances:
         reason = f"task={cfg.task.name} reads no instances" if info.task == "instance" else f"{prepared} has no instances"
@@ -74,7 +74,8 @@ def run(cfg: Settings, out: Path) -> None:
         summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(copies), "digest": digest(info, policy, copies)}
         (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     count = len(cfg.augment.transforms)
-    print(f"policy {cfg.augment.name}: {count} transforms, {len(copies)} copies; look at {os.path.relpath(out / 'preview.png')}")
+    crops = f"crops of {policy.crop.height}x{policy.crop.width}, " if policy.crop else ""
+    print(f"policy {cfg.augment.name}: {crops}{count} transforms, {len(copies)} copies; look at {os.path.relpath(out / 'preview.png')}")
 
 
 def store_copies(

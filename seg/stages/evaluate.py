@@ -32,6 +32,7 @@ from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
+from seg.tiles.tiled import in_window
 
 MADE = ("data",)
 """Sections that must be those that earlier stages ran with."""
@@ -51,7 +52,7 @@ def run(cfg: Settings, out: Path) -> float:
     checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
     trained, settings, split = checkpoint.settings, cfg.evaluate, cfg.evaluate.split
     with_instances = trained.task.instances
-    data = PreparedData(Path(cfg.paths.prepare), settings.batch_size, cfg.runtime.workers, with_instances)
+    data = PreparedData(Path(cfg.paths.prepare), settings.batch_size, cfg.runtime.workers, with_instances, trained.model.window)
     refuse_other_classes(checkpoint, data)
     dataset = data.split_dataset(split)
     entries = [entry for _, entry in dataset.rows]
@@ -61,12 +62,13 @@ def run(cfg: Settings, out: Path) -> float:
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
+    seen = in_window(network, settings.batch_size)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}
     scores: list[ImageScore] = []
     with write_predictions(out / "predictions", entries, with_instances) as kept:
         for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-            predictions = network.predict(batch.images)
+            predictions = seen.predict(batch.images)
             own = metrics.update(batch, predictions)
             scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
             for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
@@ -113,11 +115,12 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def run_of(checkpoint: LoadedCheckpoint, cfg: Settings, info: DatasetInfo) -> Run:
     """The record of an evaluation with these settings."""
     own = cfg.dump()
-    left_out = ("targets", "paths", "runtime", "plots", "overrides", "code")  # of the machine, the page or the package
+    left_out = ("targets", "paths", "runtime", "plots", "overrides", "code", "planned")  # of the machine, the page or the package
     settings = {key: own[key] if key == "evaluate" else value for key, value in checkpoint.config.items() if key not in left_out}
     task = checkpoint.settings.task
     classes = [c.name for c in info.classes]
-    return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings)
+    planned = {key: str(reason) for key, reason in (checkpoint.config.get("planned") or {}).items()}
+    return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings, planned)
 
 
 def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:

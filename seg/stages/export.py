@@ -2,20 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seg.configure.code import own_version
 from seg.configure.read import read_group
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, DataError, DiskFullError
 from seg.export.check import Instances, Pixels, compare
 from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
+from seg.models.instance import InstanceModel
+from seg.models.semantic import SemanticModel
 from seg.predict.description import Description
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.predict.network import Facts
+from seg.predict.network import facts_of
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -58,13 +60,20 @@ def run(project: Path, given: Arguments) -> Exported:
         settings.check.images,
         settings.check.seed,
     )
+    model = restore(checkpoint)
+    if not isinstance(model, SemanticModel | InstanceModel):
+        raise ConfigError(
+            f"{path}: is of the task {task}, whose model {type(model).__name__} is of a kind of its own; exported files hold models "
+            "of the kinds SemanticModel and InstanceModel alone; use the checkpoint"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.stem}.partial{out.suffix}")
-    model = restore(checkpoint)
     try:
         exporter = Exporter(model, _description(checkpoint, settings, size))
         try:
             exporter.write(beside, settings.format)
+        except DiskFullError as error:  # names the file as it will be
+            raise DiskFullError(str(error).replace(str(beside), str(out), 1)) from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         description = exporter.description
@@ -128,9 +137,11 @@ def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
 
 def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
-    facts = Facts(trained.task.name, tuple(data.classes), data.channels, trained.model.stride, data.range)
+    window = trained.model.window
+    if settings.argmax or size not in (None, (window, window)):
+        window = None  # tiles have no scores that could be averaged, or another size than the file takes
     return Description(
-        facts=facts,
+        facts=replace(facts_of(checkpoint), window=window),
         gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
         size=size,
         minimum=size or (1, 1),

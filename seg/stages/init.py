@@ -17,18 +17,16 @@ from seg.core.errors import ConfigError, DataError, InputError, did_you_mean
 from seg.prepare.assignment import Assignment
 from seg.raw.record import Source
 from seg.recognise.choice import choose
-from seg.recognise.formats import formats_of, image_facts
+from seg.recognise.formats import formats_of, image_facts, trials_of
 from seg.recognise.guess import Guess, Wanted
 from seg.recognise.listing import list_folder
 from seg.recognise.nothing import nothing_found
 from seg.recognise.splits import with_lists
 from seg.recognise.table import table
-from seg.recognise.trial import Trial, tried, with_setting
+from seg.recognise.trial import Trial, tried
 from seg.recognise.write import as_yaml
 from seg.settings.section import Params
 from seg.stages.prepare import Settings, source_of
-
-TRIED = 12  # guesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +56,10 @@ def run(project: Path, given: Arguments) -> None:
         f"looking at {given.folder}: {len(listing.files)} files, {len(listing.pictures)} of them images, in {len(listing.folders)} folders"
     )
     wanted = Wanted(given.images, given.labels, given.format)
-    guesses = formats_of(listing, wanted)
+    builder = _Builder(conf, name, _root(project, given.folder))
+    guesses, trials = trials_of(listing, wanted, given.settings, builder.build, _trying)
     if not guesses:
         raise _none(given.folder, nothing_found(listing, wanted), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
-    builder = _Builder(conf, name, _root(project, given.folder))
-    trials = []
-    for guess in guesses[:TRIED]:
-        for setting in given.settings:
-            guess = with_setting(guess, setting)
-        print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
-        trials.append(tried(guess, builder.build))
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
     text = builder.text(chosen.guess)
     with _taken_back(path):
@@ -78,6 +70,10 @@ def run(project: Path, given: Arguments) -> None:
     print("\n".join(table(listing, chosen, [trial for trial in trials if trial.guess.labels != chosen.guess.labels], known)))
     instance = " -S task=instance" if chosen.guess.task == "instance" else ""
     print(f"wrote {os.path.relpath(path, project)}; edit it, then\n  seg doctor data={name}\n  dvc exp run -S data={name}{instance}")
+
+
+def _trying(guess: Guess) -> None:
+    print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
 
 
 def _tell(project: Path, folder: Path, path: Path, chosen: Trial, others: list[Trial]) -> None:
@@ -146,7 +142,7 @@ class _Builder:
 
     def _as_yaml(self, guess: Guess, channels: int, data_range: object) -> str:
         if guess.option not in self.bases:
-            self.bases[guess.option] = compose(self.conf, [f"data={guess.option}", "data.root=."])[0]
+            self.bases[guess.option] = compose(self.conf, [f"data={guess.option}"])[0]
         self.option = guess.option
         return as_yaml(guess, self.conf / "data" / f"{guess.option}.yaml", self.name, self.root, channels, data_range)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.core.errors import DataError, UsageError, plural
-from seg.core.outputs import is_memory_error
+from seg.core.errors import DataError, DiskFullError, UsageError, plural
+from seg.core.outputs import ADVICE, is_memory_error, used_up
 from seg.runtime.progress import meter, track
 
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ def run(project: Path, given: Arguments) -> None:
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     _refuse_links(inputs, writers)
     todo = _not_there(inputs, writers, given.force, given.skip)
-    bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
+    try:
+        with used_up():
+            bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
+    except DiskFullError as error:  # what is written is whole
+        raise DiskFullError(str(error).replace(ADVICE, f"{ADVICE} with --skip, which goes on")) from None
     if skipped := len(inputs) - len(todo):
         print(f"left out, as their outputs are there: {plural(skipped, 'image')}")
     print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join(writers.names)}")
@@ -89,8 +93,8 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
 
 def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
-    from seg.predict.tiles.band_tiff import stream_class_map
-    from seg.predict.tiles.network import Tiled
+    from seg.predict.band_tiff import stream_class_map
+    from seg.tiles.tiled import Tiled
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)

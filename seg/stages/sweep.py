@@ -14,6 +14,7 @@ from seg.configure.made import as_made
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, plural
 from seg.runtime.progress import duration
+from seg.settings.planned import FILE, filled, refuse_open
 from seg.stages.train import load_data, read_augmented
 from seg.sweep.check import check_overrides, check_space
 from seg.sweep.experiment import experiment_path, is_ours, write_experiment
@@ -41,6 +42,8 @@ def run(project: Path, given: Arguments) -> None:
     conf, overrides = conf_folder(project), given.overrides
     library()
     params = as_made(conf, compose(conf, list(overrides))[0])
+    plan = Path(params["paths"]["plan"]) / FILE
+    params = filled(params, plan)
     cfg = checked(params)
     space = read_space(cfg.sweep.space)
     check_overrides(overrides, space)
@@ -51,6 +54,7 @@ def run(project: Path, given: Arguments) -> None:
             f"name, as in sweep.study={cfg.sweep.study}_2, or move the file"
         )
     check_space(conf, space, overrides)
+    refuse_open(params, tuple(TrainingSettings.model_fields), plan)
     facts = {"settings": {section: params[section] for section in SECTIONS}} | digests(cfg)
     trials = Trials(ROOT / cfg.sweep.study, cfg.sweep, space, facts, cfg.trainer.max_epochs, f"val_{cfg.task.monitor}")
     sweep = Sweep(conf, cfg, trials, list(overrides))

@@ -14,6 +14,7 @@ from seg.core.environment import in_first_process, keep_freed_memory
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.outputs import write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
+from seg.data.store import read_info
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.settings.inputs import local_weights
@@ -146,19 +147,21 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
     """The prepared data with the augmentation that `augment` compiled."""
     augmented = Path(cfg.paths.augment)
     try:
-        policy = load_policy((augmented / "policy.json").read_text(encoding="utf-8"))
+        text = (augmented / "policy.json").read_text(encoding="utf-8")
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
-    copies, images = augmented / "train", images_per_device(cfg.trainer, 1)
+    prepared, copies, images = Path(cfg.paths.prepare), augmented / "train", images_per_device(cfg.trainer, 1)
     few = cfg.trainer.overfit
     return (partial(FewImages, batches=few.batches) if few else SegmentationData)(
-        prepared=Path(cfg.paths.prepare),
+        prepared=prepared,
         augmented_train=copies if copies.is_dir() else None,
-        policy=policy,
+        policy=load_policy(text, read_info(prepared).classes),
         batch_size=images,
         eval_batch_size=images if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size,
         workers=cfg.runtime.workers,
         seed=cfg.seed,
         with_instances=cfg.task.instances,
         cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb),
+        epoch_steps=cfg.trainer.epoch_steps,
+        window=cfg.model.window,
     )

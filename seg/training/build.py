@@ -12,7 +12,7 @@ from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, make_plan
 from seg.settings.targets import build
-from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
 from seg.training.settings import SCHEDULER_ARGUMENTS, TrainingSettings
 from seg.training.step.acceleration import chosen_fused
@@ -82,13 +82,13 @@ def check_network(model: SegmentationModel, data: SegmentationData, world_size: 
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))
-    check_sizes(model, data.info.channels, smallest, drawn, predicted)
+    check_sizes(model, data.info.channels, smallest, drawn, [model.seen_at_once(size) for size in predicted])
     freeze_unused(model, data.info.channels, drawn[0])
 
 
 def _step_images(data: SegmentationData, world_size: int) -> int:
     """Images of an optimizer step on each device."""
-    return TrainingBatches(data.num_training_images(), data.batch_size, data.seed, 0, world_size).batch_size
+    return data.training_batches(data.num_training_images(), 0, world_size).batch_size
 
 
 def make_metrics(cfg: TrainingSettings, data: SegmentationData) -> Metrics:

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Sample
-from seg.loading.dataset import SampleDataset, Size, in_stored_order
+from seg.loading.dataset import SampleDataset, Size
 from seg.loading.workers import RankPlacement
-from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.settings import TrainingSettings
 
 
@@ -38,12 +38,10 @@ class FewImages(SegmentationData):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         dataset = self.few()
-        return self._loader(
-            dataset, TrainingBatches(len(dataset), self.batch_size, self.seed, *self._rank(), self.first), self.image_sizes()[0]
-        )
+        return self._loader(dataset, self.training_batches(len(dataset), *self._rank()), self.image_sizes()[0])
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        return in_stored_order(self.few(), self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
+        return self.stored(self.few(), RankPlacement.of(self.trainer))
 
 
 def refuse_pipeline(cfg: TrainingSettings, out: Path) -> None:

@@ -42,6 +42,7 @@ class Trainer(Named):
     batch_size: Positive | Literal["auto"]
     effective_batch_size: Positive | None
     max_epochs: Positive
+    epoch_steps: Positive | None
     validate_every: Positive
     patience: Positive | None
     gradient_clip: Annotated[float, Field(gt=0)] | None

@@ -21,7 +21,7 @@ from seg.data.sample import Sample, no_instances, validate
 from seg.settings.section import Target
 
 ALLOW = ["albumentations"]
-POLICIES = sorted(path.stem for path in (ROOT / "conf/augment").glob("*.yaml"))
+POLICIES = sorted(path.stem for path in (ROOT / "conf/augment").glob("*.yaml") if path.stem != "auto")
 
 
 def policy_of(*transforms: dict[str, Any]) -> Policy:

@@ -10,7 +10,7 @@ from conftest import ROOT
 from seg.configure import code
 from seg.configure.template import PACKAGE
 
-STAGES = {"configure", "prepare", "augment", "train", "evaluate"}
+STAGES = {"configure", "prepare", "plan", "augment", "train", "evaluate"}
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models/unet.py", {"train", "evaluate"}),
         ("stages/evaluate.py", {"evaluate"}),
         ("export/settings.py", {"configure"}),
-        ("core/errors.py", STAGES),
+        ("core/errors.py", STAGES - {"plan"}),
+        ("plan/rules/view.py", {"plan"}),
     ],
 )
 def test_an_edit_changes_the_digests_of_the_stages_that_run_it(package: Path, edited: str, stages: set[str]) -> None:

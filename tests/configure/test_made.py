@@ -57,7 +57,7 @@ def test_dataset_json_records_what_it_was_made_with(prepared: Path) -> None:
         (["data.fold=1"], "data.fold=1: but data/prepared was made with None"),
         (["+data.source.more=1"], "data.source.more=1: but data/prepared was made with None"),
         (["augment=heavy"], "augment=heavy: but data/augmented was made with other settings of augment"),
-        (["augment.instances.min_area=3"], "augment=light: but data/augmented was made with other settings of augment"),
+        (["augment.instances.min_area=3"], "augment=auto: but data/augmented was made with other settings of augment"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

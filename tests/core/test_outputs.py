@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seg.core.errors import DiskFullError, InputError
-from seg.core.outputs import JsonList, replaced_files, used_up, whole_file, write_whole
+from seg.core.outputs import JsonList, replaced_files, replaced_folder, used_up, whole_file, write_whole
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=["disk", "quota", "limit"])
@@ -72,6 +72,25 @@ def test_some_files_of_a_folder_are_replaced_together(tmp_path: Path) -> None:
     with replaced_files(tmp_path) as partial:
         (partial / "a").write_text("new")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "new", "b": "old", "other": "old"}
+
+
+def fill(folder: Path, error: Exception) -> None:
+    with replaced_folder(folder, ["a", "b"]) as partial:
+        (partial / "a").write_text("new")
+        raise error
+
+
+def test_a_folder_for_which_there_is_no_room_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("old")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # of a write to an open file, which knows no name
+    with pytest.raises(DiskFullError, match=r"out: cannot be written \(No space left on device\): its disk has [\d.]+ MB free; free some"):
+        fill(tmp_path / "out", full)
+    with pytest.raises(DiskFullError, match=rf"^{tmp_path}/out/b: no room$"):
+        fill(tmp_path / "out", DiskFullError(f"{tmp_path}/out.partial/b: no room"))
+    with pytest.raises(InputError, match=r"^b: wrong$"):
+        fill(tmp_path / "out", InputError("b: wrong"))
+    assert {p.name: [q.read_text() for q in p.iterdir()] for p in tmp_path.iterdir()} == {"out": ["old"]}
 
 
 @pytest.mark.parametrize("sync", [True, False])

@@ -38,13 +38,13 @@ def source(tmp_path: Path) -> Source:
 
 
 def test_the_page_is_one_sound_file(source: Source, tmp_path: Path) -> None:
-    extra = [Finding(f"kind-{n // 5}", f"/raw/<b>{n}", "is & was <odd>", "mend 'it'", "error") for n in range(600)]
+    extra = [Finding(f"kind-{n // 5}", f"/raw/<b>{n}", "is & was <odd>?", "mend 'it'", "error") for n in range(600)]
     page, diagnosis = page_of(source, tmp_path / "doctor.html", extra)
     check_sound(page)
     assert page.all("script") == page.all("b") == page.all("odd") == []
     assert [tag.text for tag in page.all("h1")] == ["<tiny> & co: what the doctor found"]
     first = page.all("article")[0]
-    assert [tag.text for tag in first.children] == ["<b>0", "is & was <odd>.", "To do: mend 'it'."], (
+    assert [tag.text for tag in first.children] == ["<b>0", "is & was <odd>?", "To do: mend 'it'."], (
         "files below the root are named from there"
     )
     assert f"{len(diagnosis.errors)} errors, {len(diagnosis.warnings)} warnings. Training cannot start" in page.text

@@ -83,3 +83,10 @@ def test_another_box_score_or_mask_is_no_match(limits: ExportCheck, given: Predi
     instances = Instances()
     instances.add(Prediction(), Prediction(), limits)
     assert instances.fault(limits) is None
+
+
+def test_a_comparison_of_nothing_says_so() -> None:
+    assert (
+        Instances().line() == "nothing was compared, as neither side found an instance; name images of yours that show some: images=FOLDER"
+    )
+    assert Instances(instances=4, unmatched=1).line().startswith("1 of 4 instances have none like it")

@@ -16,8 +16,10 @@ from seg.core.errors import ConfigError, DataError, InputError, UsageError
 from seg.export.capture import capture, onnx_of_program
 from seg.export.graph import SemanticGraph
 from seg.export.write import Exporter
+from seg.models.checkpoint import load
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ProgramNetwork, open_exported
+from seg.predict.network import CheckpointNetwork
 from seg.predict.pt2 import load_program
 from seg.stages import export
 
@@ -88,6 +90,43 @@ def test_instances_are_refused_before_any_work_where_they_cannot_be_exported(tmp
     ):
         with pytest.raises(ConfigError, match=answer):
             typed("export", ROOT, [str(tmp_path / "best.ckpt"), argument, "images=nowhere"])
+
+
+OWN = """
+from torch import nn
+from seg.models.base import SegmentationModel
+class Own(SegmentationModel):
+    def __init__(self, network: nn.Module, mean, std, stride, scale) -> None:
+        super().__init__(mean, std, stride, scale)
+        self.network = network
+    body = property(lambda self: self.network)
+    def losses(self, batch): ...
+    def predict(self, images): ...
+"""
+
+
+def test_a_task_of_ones_own_is_exported_where_its_model_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = torch.load(folder / "best.ckpt", weights_only=True)
+    content["config"]["task"]["name"] = "roads"
+    torch.save(content, folder / "roads.ckpt")
+    written = typed("export", ROOT, [str(folder / "roads.ckpt"), *PT2])
+    assert (
+        open_exported(written.path).facts.task
+        == CheckpointNetwork(load(folder / "roads.ckpt", ["seg", "torch.nn"])).facts.task
+        == "semantic"
+    )
+    (folder / "ownkit.py").write_text(OWN)
+    monkeypatch.syspath_prepend(folder)
+    content["config"]["task"]["model"] = {"_target_": "ownkit.Own"}
+    torch.save(content, folder / "own.ckpt")
+    before = sorted(folder.iterdir())
+    allowed = "targets.allow=[seg,torch.nn,segmentation_models_pytorch,ownkit]"
+    with pytest.raises(ConfigError, match=r"own\.ckpt: is of the task roads, whose model Own is of a kind of its own; exported files hold"):
+        typed("export", ROOT, [str(folder / "own.ckpt"), *PT2, allowed])
+    network = CheckpointNetwork(load(folder / "own.ckpt", ["seg", "torch.nn", "ownkit"]))
+    with pytest.raises(ConfigError, match="the task roads: its model, Own, gives no scores of every class"):
+        network.logits(torch.zeros(1, 3, 8, 8))
+    assert sorted(p for p in folder.iterdir() if p.name != "__pycache__") == before
 
 
 def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The checkpoint that leaves training: whole, the same bytes for the same content, and nothing that runs when it is read."""
 
 import copy
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
+from untrained import Code
 
 from seg.configure.config import Config
 from seg.core.errors import ConfigError, DataError
@@ -98,16 +98,6 @@ def test_restoring_needs_no_hub_and_no_file_of_weights(
     save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
     again = restore(load(tmp_path / "best.ckpt", current.targets.allow))
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
-
-
-class Code:
-    """Unpickling this makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.folder),)
 
 
 def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:

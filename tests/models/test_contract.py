@@ -17,7 +17,9 @@ from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
 
-TASK_OF = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
+TASK_OF = {
+    path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml")) if path.stem != "auto"
+}
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]
 SMALL_ENCODER = ["model.network.encoder_name=tu-mobilenetv3_small_050"]
 NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]

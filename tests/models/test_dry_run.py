@@ -54,7 +54,6 @@ def test_every_option_takes_odd_sizes_without_computing_anything(name: str, make
         (["model=deeplabv3plus", "model.network.encoder_depth=2"], ["depth"]),
         (["model=linknet", f"{ENCODER}mit_b0"], ["mit_b0` is not supported for Linknet"]),
         (["model=dpt", f"{ENCODER}resnet18"], [f"set {ENCODER}tu-<a ViT of timm>"]),
-        (["model=unet", "model.weights=imgnet"], ["model.weights=imgnet: resnet18 has no such weights (it has: imagenet, ssl, swsl)"]),
         (["model.weights=imgnet"], ["tu-resnet10t has no such weights (it has: imagenet)", "as in tu-resnet10t.c3_in1k"]),
         ([f"{ENCODER}tv-googlenet", "model.weights=imagenet"], ["model.weights=imagenet: ", "a download of https://", "googlenet"]),
         ([f"{ENCODER}tu-resnet10t.zz", "model.weights=imagenet"], ["has no weights 'zz'"]),

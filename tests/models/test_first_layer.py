@@ -30,12 +30,11 @@ def test_a_gray_image_gives_what_it_gave_as_rgb_and_back() -> None:
     torch.testing.assert_close(F.conv2d(gray.expand(-1, 6, -1, -1), adapted(weight, 6)), expected)
 
 
-@pytest.mark.parametrize("channels", [1, 5])
 @pytest.mark.parametrize(
-    ("network", "layer"),
+    ("network", "layer", "channels"),
     [
-        ("torchvision.models.segmentation.fcn_resnet50", "backbone.conv1"),
-        ("torchvision.models.segmentation.lraspp_mobilenet_v3_large", "backbone.0.0"),
+        ("torchvision.models.segmentation.fcn_resnet50", "backbone.conv1", 5),
+        ("torchvision.models.segmentation.lraspp_mobilenet_v3_large", "backbone.0.0", 1),
     ],
     ids=["fcn", "lraspp"],
 )

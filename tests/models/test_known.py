@@ -45,13 +45,31 @@ def opened(tmp_path: Path, content: dict[str, Any]) -> Callable[..., torch.nn.Mo
 
 
 def test_every_network_of_the_configuration_is_known_and_is_what_it_is_called() -> None:
-    networks = [yaml.safe_load(p.read_text())["network"] for p in (ROOT / "conf/model").glob("*.yaml")]
+    networks = [yaml.safe_load(p.read_text())["network"] for p in (ROOT / "conf/model").glob("*.yaml") if p.stem != "auto"]
     assert not {network["_target_"] for network in networks} - NETWORKS
     for network in networks:
         check_file_target(Target.model_validate(network), ALLOW, "model.network", NETWORKS)
     for name in NETWORKS:
         check_file_target(Target.model_validate({"_target_": name}), ALLOW, "model.network", NETWORKS)
         assert locate(name, ALLOW, "x").__module__.partition(".")[0] == name.partition(".")[0]
+
+
+OPTIONS = {p.stem: yaml.safe_load(p.read_text())["task"] for p in sorted((ROOT / "conf/model").glob("*.yaml")) if p.stem != "auto"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_checkpoint_of_every_model_opens_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """As a stranger opens it, who has no conf/ of their own: by the closed list alone."""
+    import seg
+
+    saved = untrained(tmp_path / "best.ckpt", f"task={OPTIONS[option]}", f"model={option}")
+    monkeypatch.chdir(tmp_path)
+    model = seg.load(tmp_path / "best.ckpt")
+    assert [c.name for c in model.classes] == ["background", "cell", "edge"]
+    restored = restore(load(tmp_path / "best.ckpt", ALLOW)).state_dict()
+    assert restored.keys() == {name for name in saved.state_dict if not name.startswith("loss.")}
+    assert all(torch.equal(restored[name], saved.state_dict[name]) for name in restored)
 
 
 def put(where: str, value: Any) -> Change:
@@ -70,6 +88,8 @@ def shell(folder: str) -> dict[str, Any]:
     init = {"class_path": "os.mkdir", "init_args": {}}
     return {"_target_": "lightning.pytorch.cli.instantiate_class", "args": folder, "init": init}
 
+
+UNET = "segmentation_models_pytorch.Unet"
 
 PLACES = [
     *("config.loss.label_smoothing", "config.loss", "config.model.network", "config.model.network.padding", "config.task.model"),
@@ -100,13 +120,23 @@ def test_no_call_runs_wherever_a_file_names_it(opened: Callable[..., Any], tmp_p
         {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "tu-resnet10t", "checkpoint_path": "near.pth"},
         {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "tu-resnet10t", "pretrained_cfg": {"file": "near.pth"}},
         {"_target_": "torchvision.models.segmentation.fcn_resnet50", "pretrained_backbone": True},
+        *({"_target_": UNET, "encoder_name": name} for name in ("tu-hf_hub:someone/model", "tu-local-dir:near", "../near.pth")),
+        {"_target_": UNET, "aux_params": {"classes": 2, "activation": {"_target_": "torch.nn.ReLU"}}},
+        {"_target_": UNET, "decoder_channels": [[[{"_target_": "seg.core.outputs.write_whole", "path": "proof", "content": "x"}]]]},
+        {"_target_": UNET, "_args_": ["near.pth"]},
+        {"_target_": UNET, "_partial_": True},
+        {"_target_": UNET, "_recursive_": False},
+        {"_target_": ["torch.nn.Conv2d"], "kernel_size": 3},
+        {"_target_": "segmentation_models_pytorch.base.model.torch.hub.load", "repo_or_dir": "near"},
+        {"_target_": "seg.models.build.inspect.os.system", "command": "touch proof"},
+        {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding_mode": "${oc.env:HOME}"},
         {"_target_": "torch.nn.Module"},
         {"_target_": "torch.nn.Conv2d.forward"},
         {"_target_": "torch.nn.Conv2d", "kernel_size": 2**40},
         {"_target_": "torch.nn.Conv2d", "kernel_size": float("nan")},
         {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": {"_target_": "torch.nn.Identity"}},
     ],
-    ids=lambda network: f"{network['_target_'].rpartition('.')[2]}-{list(network)[-1]}",
+    ids=lambda network: f"{str(network['_target_']).rpartition('.')[2]}-{list(network)[-1]}",
 )
 def test_a_file_names_known_networks_with_plain_arguments(
     opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: dict[str, Any]
@@ -170,6 +200,13 @@ def without(key: str) -> Change:
         (put("state_dict", {}), "do not fit the network"),
         (put("state_dict", {"network.bias": 3}), "holds no weights"),
         (put("state_dict", {"network.bias": torch.zeros(2)}), "mean is nothing, expected a tensor (1, 3, 1, 1)"),
+        (
+            put("state_dict", {"network.weight": torch.zeros(1).expand(2**20, 2**20)}),
+            "have 4398047 MB by their shapes, but the file holds 0 MB",
+        ),
+        (put("state_dict", {"network.weight": torch.zeros(2**16, 2**16, device="meta")}), "without numbers"),
+        (put("state_dict", {"network.weight": torch.zeros(3).to_sparse()}), "is torch.sparse_coo"),
+        (put("figures", [torch.zeros(1).expand(2**40)]), "by their shapes"),
         (put("data.classes", []), "data are damaged: classes"),
         (put("data.classes", [{"name": "a", "color": "red"}]), "data are damaged: classes.0.color"),
         (put("data.classes", [{"name": "a", "color": [1, 2, 300]}]), "data are damaged: classes.0.color.2"),

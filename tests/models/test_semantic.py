@@ -40,12 +40,8 @@ def test_imagenets_statistics_are_used_where_asked_for(make_config: MakeConfig, 
     [
         ({"_target_": "torch.nn.Conv2d", "kernel_size": 1, "in_chanels": 3}, "does not take these arguments"),
         ({"_target_": "torch.nn.ReLU"}, "takes none of classes, num_classes, out_channels"),
-        (
-            {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "resnett18"},
-            "resnett18: no such encoder; did you mean resnet18",
-        ),
     ],
-    ids=["argument", "no-classes", "encoder"],
+    ids=["argument", "no-classes"],
 )
 def test_networks_that_do_not_fit_are_refused(network: dict, message: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     with pytest.raises(ConfigError, match=rf"^model\.network.*{message}"):

@@ -1,13 +1,13 @@
 """Weights to start from: local files, and what is said where there is no network."""
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 from torch import nn
+from untrained import Code
 
 from seg.core.errors import ConfigError
 from seg.models.build import build_model
@@ -147,16 +147,6 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
         torch.save(content, path)
         with pytest.raises(ConfigError, match=r"model\.weights=.*no tensor of it fits.* there, encoder\.0\.weight \(8, 3, 3, 3\) here"):
             load(Network(2), path)
-
-
-class Code:
-    """Unpickling this makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.folder),)
 
 
 def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path) -> None:

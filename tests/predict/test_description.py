@@ -8,7 +8,7 @@ import pytest
 from seg.core.errors import DataError
 from seg.data.sample import ClassInfo
 from seg.predict.description import Description
-from seg.predict.network import Facts
+from seg.tiles.network import Facts
 
 CLASSES = (ClassInfo("a", (1, 2, 3)), ClassInfo("${b}", (4, 5, 6)))
 GOOD = Description(Facts("semantic", CLASSES, 3, 16, [0.0, 4095.0]), "scores", (64, 96), (1, 1), "unet", "cells", "d", "1.0")

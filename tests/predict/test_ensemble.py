@@ -11,8 +11,8 @@ from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Prediction
 from seg.predict.ensemble import Ensemble
 from seg.predict.fusion import fuse
-from seg.predict.network import Facts
 from seg.predict.views import Views
+from seg.tiles.network import Facts
 
 
 class Other(Pixels):

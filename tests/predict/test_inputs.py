@@ -82,7 +82,8 @@ def test_images_are_read_as_the_model_takes_them_and_bad_ones_are_told(tmp_path:
     np.testing.assert_array_equal(first, pixels)
     assert isinstance(second, DataError)
     assert str(second).startswith(f"{tmp_path}/b.png: ")
-    assert isinstance(third, DataError)  # deeper than 8 bit, and no range is known
+    assert isinstance(third, DataError)
+    assert "c.png: has uint16 pixels from 0 to 19100, expected 8 bit; the model was trained on images of 8 bit: save the" in str(third)
     *_, third = images_of(given, 3, (0, 25500))
     assert not isinstance(third, DataError)
     np.testing.assert_array_equal(third[..., 0], np.rint(deep / 100))

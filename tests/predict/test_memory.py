@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from stub_networks import Layers
-from seg.predict.tiles.band_tiff import BandTiff
-from seg.predict.tiles.bands import predict_bands
-from seg.predict.tiles.rows import open_rows
-from seg.predict.tiles.grid import Tiling
+from seg.predict.band_tiff import BandTiff
+from seg.tiles.bands import predict_bands
+from seg.predict.file_rows import open_rows
+from seg.tiles.grid import Tiling
 from seg.sources.images import ImageReader
 
 path = Path(sys.argv[1])

@@ -58,6 +58,19 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
         "arguments of",
     ),
     ("object", lambda p: nodes(p)[0]["inputs"][0].update(arg={"as_custom_obj": {"name": "x", "class_fqn": "y"}}), "value of the kind"),
+    (
+        "condition",
+        lambda p: nodes(p)[0]["inputs"][0].update(arg={"as_sym_bool": {"as_expr": {"expr_str": EVIL, "hint": None}}}),
+        "has the expr",
+    ),
+    ("place", lambda p: p["graph_module"]["module_call_graph"][0].update(fqn=f"a.{EVIL}"), "has the text"),
+    ("stored", lambda p: p["graph_module"]["signature"]["input_specs"][0].update(arg={"name": EVIL}), "has the text"),
+    ("nested graph", lambda p: nodes(p)[0]["inputs"][0].update(arg={"as_graph": {"name": "x"}}), "value of the kind"),
+    ("higher order", lambda p: nodes(p)[0].update(target="torch.ops.higher_order.wrap_with_set_grad_enabled"), "calls torch.ops.higher"),
+    ("printing", lambda p: nodes(p)[0].update(target="torch.ops.aten._print.default"), "calls torch.ops.aten._print"),
+    ("import", lambda p: nodes(p)[0].update(target="os.system"), "calls os.system"),
+    ("dunder", lambda p: nodes(p)[0].update(target="torch.ops.aten.__class__.default"), "calls torch.ops.aten.__class__"),
+    ("trace", lambda p: nodes(p)[0].update(metadata={"nn_module_stack": f"x,y,{EVIL}"}), "has metadata of its nodes"),
     ("number", lambda p: expression(p).update(hint={"as_int": 10**400}), "number out of range"),
 ]
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.predict.network import Network
 from seg.predict.views import SETS, VIEWS, View, Views, views_of
+from seg.tiles.network import Network
 
 SIZES = [(8, 8), (7, 11), (5, 1), (1, 6)]
 

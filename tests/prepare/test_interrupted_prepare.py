@@ -98,7 +98,7 @@ def test_killed_while_the_folder_is_replaced(tmp_path: Path, dies_at: str, monke
     monkeypatch.setattr("os.replace", dying("rename", os.replace))
     monkeypatch.setattr("shutil.rmtree", dying("remove", shutil.rmtree))
     with pytest.raises(Killed):
-        folder.__exit__(None)
+        folder.__exit__(None, None, None)
     monkeypatch.undo()
     found = tree(out) if out.exists() else None
     former = {"first/a": b"former", "dataset.json": b"former"}
@@ -107,3 +107,15 @@ def test_killed_while_the_folder_is_replaced(tmp_path: Path, dies_at: str, monke
         (again / "dataset.json").write_text("again")
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
     assert tree(out) == {"dataset.json": b"again"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["prepare", "augment"])
+def test_a_disk_that_becomes_full_leaves_nothing_and_the_same_command_goes_on(stage: str) -> None:
+    """A short form of what benchmarks/full_disk.py does for every command."""
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode:
+        pytest.skip("this machine lets no user mount")
+    script = Path(__file__).parents[2] / "benchmarks/full_disk.py"
+    done = subprocess.run([sys.executable, script, "--trials", "3", "--only", stage], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 trials ended in one line, left nothing half-written and went on" in done.stdout

@@ -1,6 +1,5 @@
 """Preparing: everything unsound is refused by a message that names the file and the fix, and nothing is left behind."""
 
-import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import Blobs, colored, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
+from tiny import Blobs, encoded, folders, labels, picture, prepare_tiny, refusal, split, tree, write, write_folders
 
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.store import read_entries
@@ -49,14 +48,6 @@ def test_a_bad_image_is_refused(raw: Path, tmp_path: Path, kind: str) -> None:
     assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw / 'images' / 'scene5.jpg'}: {message}; {fix}"
 
 
-@pytest.mark.parametrize("kind", ["unreadable", "cut", "empty"])
-def test_a_bad_mask_is_refused(raw: Path, tmp_path: Path, kind: str) -> None:
-    change, message = BAD_IMAGES[kind]
-    replace_bytes(raw / "masks" / "scene5.png", change)
-    expected = f"{raw / 'masks' / 'scene5.png'}: {message}; restore it or remove it with its label"
-    assert refusal(lambda: folders(raw), tmp_path / "out") == expected
-
-
 def test_every_bad_file_is_named_at_once(raw: Path, tmp_path: Path) -> None:
     for number in (2, 4, 7):
         replace_bytes(raw / "images" / f"scene{number}.jpg", lambda data: data[:200])
@@ -65,41 +56,11 @@ def test_every_bad_file_is_named_at_once(raw: Path, tmp_path: Path) -> None:
     assert others == "  of 3 errors (truncated-file 3); " + preparation.SEE_ALL
 
 
-def test_a_mask_of_another_size_is_refused(raw: Path, tmp_path: Path) -> None:
-    write(raw / "masks" / "scene1.png", labels(1, (24, 31)))
-    message = refusal(lambda: folders(raw), tmp_path / "out")
-    image = raw / "images" / "scene1.jpg"
-    assert message == f"{raw}/masks/scene1.png: is 31x24 pixels, but its image {image} is 32x24; give both the same size"
-
-
 def test_a_mask_that_lies_on_its_side_is_refused_with_a_word_on_orientation(raw: Path, tmp_path: Path) -> None:
     write(raw / "masks" / "scene1.png", labels(1, (32, 24)))
     message = refusal(lambda: folders(raw), tmp_path / "out")
     assert message.startswith(f"{raw}/masks/scene1.png: is 24x32 pixels, but its image {raw}/images/scene1.jpg is 32x24")
     assert message.endswith("; an image's EXIF orientation is applied on reading, so the mask may need turning")
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_an_unknown_value_is_refused_with_its_number_of_pixels(raw: Path, tmp_path: Path, dtype: type) -> None:
-    mask = labels(6).astype(dtype)
-    mask[5, 3:10] = 9
-    write(raw / "masks" / "scene6.png", mask)
-    assert refusal(lambda: folders(raw), tmp_path / "out") == (
-        f"{raw}/masks/scene6.png: has the value 9 in 7 pixels, which no class has (the classes have 0, 1, 2, 3); "
-        "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
-    )
-
-
-def test_an_unknown_colour_is_refused_with_the_nearest_class(raw: Path, tmp_path: Path) -> None:
-    for seed, name in enumerate(NAMES):
-        mask = colored(labels(seed))
-        if name == "scene3":
-            mask[10, 4:7] = (3, 146, 9)
-        write(raw / "masks" / f"{name}.png", mask)
-    assert refusal(lambda: folders(raw, labels="color", ignore=[[1, 1, 1]]), tmp_path / "out") == (
-        f"{raw}/masks/scene3.png: has the colour [3, 146, 9] in 3 pixels (nearest: tree [0, 150, 0]), which no class has; "
-        "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
-    )
 
 
 def test_an_image_without_a_mask_is_refused(raw: Path, tmp_path: Path) -> None:
@@ -216,24 +177,7 @@ def test_lists(raw: Path, tmp_path: Path) -> None:
     assert places == {"train": ["scene0", "scene1"], "val": ["scene7"], "test": ["scene2"]}
 
 
-@pytest.mark.parametrize(
-    ("val", "message"),
-    [
-        ("scene7\nscene77\n", "{raw}/val.txt, line 2: there is no image 'scene77'; did you mean 'scene7"),
-        ("scene0\n", "{raw}/val.txt, line 1: 'scene0' is also in the list of train; keep it in one"),
-        ("# nothing\n", "data.split: the split val is empty (train 2, val 0, test 1 images)"),
-    ],
-)
-def test_bad_lists_are_refused(raw: Path, tmp_path: Path, val: str, message: str) -> None:
-    section = lists(raw, train="scene0\nscene1\n", val=val, test="scene2\n")
-    assert refusal(lambda: folders(raw), tmp_path / "out", section, raw).startswith(message.format(raw=raw))
-
-
 def test_missing_lists_are_refused(raw: Path, tmp_path: Path) -> None:
-    section = lists(raw, train="scene0", val="scene1", test="scene2")
-    (raw / "test.txt").unlink()
-    message = refusal(lambda: folders(raw), tmp_path / "out", section, raw)
-    assert message == f"{raw}/test.txt: there is no such list; set data.split.lists.test"
     message = refusal(lambda: folders(raw), tmp_path / "out", split("lists", lists={"train": "train.txt"}), raw)
     assert message.startswith("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}")
 
@@ -359,12 +303,6 @@ def test_bad_settings_are_refused_before_anything_is_read(
     assert not (tmp_path / "out.partial").exists()
 
 
-def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    raw = write_folders(tmp_path / "raw", ["a", "b"])
-    message = refusal(lambda: folders(raw), tmp_path / "out")
-    assert message == "data.split: 2 groups of images cannot fill 3 splits; add images, or change data.split.group"
-
-
 def test_an_older_data_set_survives_a_failure(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare_tiny(folders(raw), out)
@@ -412,13 +350,6 @@ class Contradicting(Blobs):
 def test_a_sample_that_contradicts_the_class_list_is_refused(tmp_path: Path) -> None:
     message = refusal(Contradicting, tmp_path / "out")
     assert message.startswith("0: blobs0: class index 9 is not in the class list (0..3, 255 = ignore)\n  of 12 errors (")
-
-
-def test_sources_can_be_sent_to_other_processes(raw: Path) -> None:
-    source = folders(raw)
-    again = pickle.loads(pickle.dumps(source))
-    item = source.items()[3]
-    assert np.array_equal(again.read(item).sample.image, source.read(item).sample.image)
 
 
 @pytest.fixture

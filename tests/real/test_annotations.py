@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import shapely
 import yaml
-from annotations import areas, labelme, read_all, via, voc, yolo
+from annotations import areas, labelme, via, voc, yolo
 from PIL import Image
 from pycocotools.coco import COCO
-from tiny import masks_of, read_back
+from tiny import masks_of, read_all, read_back
 
 from seg.configure.compose import compose
 from seg.configure.config import checked

@@ -3,28 +3,18 @@
 from pathlib import Path
 
 import pytest
+from camvid import CAMVID, NEEDED, prepared_camvid
 
-from seg.configure.compose import compose
-from seg.configure.config import checked
 from seg.data.store import read_entries, read_info
-from seg.stages import prepare
 
-ROOT = Path(__file__).parents[2]
-CAMVID = ROOT.parent / "shared" / "data" / "camvid"
 SHARES = [16.85, 23.26, 0.98, 31.66, 4.49, 9.72, 1.17, 1.13, 5.87, 0.64, 0.29]  # percent of all pixels in train; void has 3.95
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid does not lie in {CAMVID}"),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("camvid") / "prepared"
-    params, _ = compose(ROOT / "conf", ["data=camvid", f"data.root={CAMVID}", "runtime.progress=none"])
-    prepare.run(checked(params), out)
-    return out
+    return prepared_camvid(tmp_path_factory)
 
 
 def test_the_published_counts(folder: Path) -> None:

@@ -5,28 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camvid import NEEDED, prepared_camvid, settings
 from compared import samples_of, write_evaluation
 from sklearn.metrics import jaccard_score
 from typed import typed
 
-from seg.configure.compose import compose
-from seg.configure.config import checked
 from seg.data.sample import Prediction, Sample
-from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]
-CAMVID = ROOT.parent / "shared" / "data" / "camvid"
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not CAMVID.is_dir(), reason=f"CamVid does not lie in {CAMVID}"),
-]
+pytestmark = NEEDED
 
 
-def test_the_labels_of_a_nearer_frame_are_the_better_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params, _ = compose(ROOT / "conf", ["data=camvid", f"data.root={CAMVID}", "runtime.progress=none", "evaluate.bootstrap.resamples=200"])
-    config, prepared = checked(params), tmp_path / "prepared"
-    prepare.run(config, prepared)
+def test_the_labels_of_a_nearer_frame_are_the_better_guess(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, prepared = settings("evaluate.bootstrap.resamples=200"), prepared_camvid(tmp_path_factory)
     samples = samples_of(prepared, "val")  # one stretch of a film, in its order
     place = {sample.image_id: n for n, sample in enumerate(samples)}
 
@@ -38,7 +32,7 @@ def test_the_labels_of_a_nearer_frame_are_the_better_guess(tmp_path: Path, monke
         write_evaluation(tmp_path / name, prepared, config, lambda sample, by=by: Prediction(ahead(by, sample)), "val")  # type: ignore[misc]
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     monkeypatch.chdir(tmp_path)
-    typed("compare", tmp_path, ["far", "near", "--data", "prepared"])
+    typed("compare", tmp_path, ["far", "near", "--data", str(prepared)])
     with open("artifacts/compare/differences.csv", newline="") as file:
         row = next(r for r in csv.DictReader(file) if r["figure"] == "miou")
     true = np.concatenate([s.semantic[s.semantic != 255] for s in samples])

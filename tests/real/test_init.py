@@ -34,7 +34,7 @@ class Expected:
 
     option: str
     images: int
-    instances: int
+    instances: int  # crowds among them, as void regions of VOC are
     classes: int
 
 
@@ -49,8 +49,8 @@ SAMPLES: dict[str, Expected] = {
     "format_samples/labelme/instance_segmentation/data_annotated": Expected("labelme", 3, 4 + 7 + 3, 7),
     "format_samples/labelme/semantic_segmentation/data_annotated": Expected("labelme", 3, 5 + 10 + 3, 7),
     "format_samples/labelme/primitives": Expected("labelme", 1, 8, 8),
-    "format_samples/labelme/instance_segmentation/data_dataset_voc": Expected("folders", 3, 0, 21),
-    "format_samples/labelme/semantic_segmentation/data_dataset_voc": Expected("folders", 3, 0, 21),
+    "format_samples/labelme/instance_segmentation/data_dataset_voc": Expected("voc", 3, 3 + 6 + 3 + 2, 21),
+    "format_samples/labelme/semantic_segmentation/data_dataset_voc": Expected("voc", 3, 0, 21),
     "format_samples/via": Expected("via", 2, 10, 6),
     "format_samples/voc": Expected("voc", 1, 3, 21),
     "format_samples/camvid32": Expected("folders", 2, 0, 31),
@@ -139,8 +139,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {name: [] for name in ("bottle", "bus", "car", "chair", "person", "sofa")},
     ),
     "format_samples/labelme/instance_segmentation/data_dataset_voc": (
-        {"images": "JPEGImages", "masks": "SegmentationClass", "labels": "color", "ignore": [[224, 224, 192]]},
-        {"background": [], "tv/monitor": []},
+        {"images": "JPEGImages", "masks": "SegmentationClass", "objects": "SegmentationObject", "ignore": [255]},
+        {"background": [], "tvmonitor": []},
     ),
     "format_samples/via": ({"annotations": "via_bbox.json", "images": ".", "attribute": "label", "category": None}, {"###": [], "n": []}),
     "format_samples/voc": ({"images": "JPEGImages", "objects": "SegmentationObject", "task": "instance"}, {"tvmonitor": []}),

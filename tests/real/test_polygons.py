@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import shapely
-from annotations import labelme, read_all
+from annotations import labelme
 from random_instances import Scene
 from scipy import ndimage
 from shapely.geometry import shape
-from tiny import masks_of, picture, write
+from tiny import masks_of, picture, read_all, write
 
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.predict.write.geojson import geojson

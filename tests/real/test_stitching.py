@@ -11,9 +11,9 @@ from stub_networks import Truth, shown
 
 from seg.core.natural import natural_key
 from seg.data.imagefile import decode_index, read_bytes
-from seg.predict.tiles.grid import Tiling
-from seg.predict.tiles.rows import ArrayRows
-from seg.predict.tiles.stitching import predict_instances
+from seg.tiles.grid import Tiling
+from seg.tiles.rows import ArrayRows
+from seg.tiles.stitching import predict_instances
 
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "dsb2018_nuclei"
 

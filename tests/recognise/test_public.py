@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trees
-from recognised import names, splits, taken
+from recognised import faults, names, splits, taken
 
 Numbers = dict[str, int]
 
@@ -120,3 +120,4 @@ def test_a_public_layout(tmp_path: Path, name: str) -> None:
     trial = taken(tmp_path)
     assert (trial.guess.option, len(names(trial)), trial.odd) == (option, classes, ())
     assert {split: len(found) for split, found in splits(trial, tmp_path).items()} == numbers
+    assert faults(trial, tmp_path) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trees
-from recognised import names, splits, taken
+from recognised import faults, names, splits, taken
 
 from seg.core.errors import DataError
 from seg.recognise.guess import Wanted
@@ -225,3 +225,34 @@ def test_nothing_found_names_the_nearest_pair_and_why_it_fell(tmp_path: Path) ->
     assert "images/0.jpg and masks/0.png, but the one has 64x48 pixels and the other 64x20" in nothing_found(
         list_folder(tmp_path), Wanted()
     )
+
+
+@pytest.mark.parametrize("name", ["sites", "uneven", "several", "ramp", "boxes beside", "years", "via", "elsewhere", "views"])
+def test_the_doctor_takes_what_init_wrote(tmp_path: Path, name: str) -> None:
+    trees.TREES[name](tmp_path)
+    assert faults(taken(tmp_path), tmp_path) == []
+
+
+def test_label_images_of_few_of_the_images_are_not_taken_for_those_of_all(tmp_path: Path) -> None:
+    for number in range(10):
+        both = trees.shapes(number, (1, 2))
+        trees.save(tmp_path / f"images/{number}.jpg", trees.photo())
+        trees.save(tmp_path / f"masks/{number}.png", (both > 0).astype(np.uint8) * 255)
+        if number < 3:
+            trees.save(tmp_path / f"masks_fine/{number}.png", both)
+    trial = taken(tmp_path)
+    assert (trial.guess.source["masks"], len(trial.items)) == ("masks", 10)
+
+
+def test_two_sets_of_images_are_a_question(tmp_path: Path) -> None:
+    """Of which one has an annotation file, and the other masks."""
+    file = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cup"}]}  # type: ignore[var-annotated]
+    for number in range(8):
+        trees.save(tmp_path / f"a/images/a{number}.jpg", trees.photo())
+        file["images"].append({"id": number, "file_name": f"a{number}.jpg", "height": trees.HEIGHT, "width": trees.WIDTH})
+        file["annotations"].append({"id": number, "image_id": number, "category_id": 1, "segmentation": [[2, 2, 20, 2, 20, 20]]})
+        trees.save(tmp_path / f"b/images/b{number}.jpg", trees.photo())
+        trees.save(tmp_path / f"b/masks/b{number}.png", trees.shapes(number, (255,)))
+    trees.content(tmp_path / "a/all.json", file)
+    with pytest.raises(DataError, match=r"holds 2 sets of images, .*--labels a/all.json.*--images b/images --labels b/masks"):
+        taken(tmp_path)

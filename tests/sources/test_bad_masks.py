@@ -213,6 +213,10 @@ BAD: dict[str, tuple[Make, str]] = {
         of_ids(lambda path: [path.unlink(), tifffile.imwrite(path.with_suffix(".tif"), BLACK.astype(np.int32) - 1)]),
         "{raw}/masks/s3.tif: has the value -1, expected ids from 1 and 0 for no instance",
     ),
+    "ids of another size": (
+        of_ids(sized),
+        f"{MASK}: is 16x12 pixels, but its image {{raw}}/images/s3.png is 32x24; give both the same size",
+    ),
     "ids as a JPEG": (of_ids(as_jpeg), "{raw}/masks/s3.jpg: is a JPEG file"),
     "no palette of ids": (of_ids(as_colors, ids="palette"), f"{MASK}: is a colour or palette image"),
     "a class that is smoothed": (of_class_files(smoothed), "{raw}/masks/cell/s3.png: has the values 0, 90, 255, expected 0 and one other"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import masks_of, picture, prepare_tiny, read_back, split, write
+from tiny import masks_of, picture, read_back, split, write
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo
@@ -119,19 +119,3 @@ def test_what_is_refused(tmp_path: Path) -> None:
         made.read(made.items()[0])
     with pytest.raises(ConfigError, match=r"^data.source.things: no class of data.classes has the name 'cra'; did you mean 'car'\?"):
         source(tmp_path, things=["cra"])
-
-
-def test_prepared_instances_are_equal(tmp_path: Path) -> None:
-    for number in range(6):
-        write(tmp_path / "raw" / "images" / f"{number}.png", picture(number, INSTANCES.shape))
-        write(tmp_path / "raw" / "masks" / f"{number}.png", np.roll(INSTANCES, number))
-    made = source(tmp_path / "raw")
-    prepare_tiny(made, tmp_path / "out", classes=made_classes())
-    for number, sample in read_back(tmp_path / "out").items():
-        raw = made.read(made.items()[int(number)]).sample
-        assert np.array_equal(sample.instances, raw.instances)
-        assert np.array_equal(sample.semantic, raw.semantic)
-
-
-def made_classes() -> list[ClassInfo]:
-    return [ClassInfo("background", (0, 0, 0)), ClassInfo("person", (220, 20, 60)), ClassInfo("car", (0, 0, 142))]

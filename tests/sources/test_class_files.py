@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import picture, prepare_tiny, read_back, refusal, split, write
+from tiny import picture, prepare_tiny, read_all, read_back, refusal, split, write
 
 from seg.core.errors import ConfigError
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.sources.class_files import ClassFiles
 from seg.sources.images import ImageReader
 from seg.sources.settings import Split
@@ -38,10 +38,6 @@ def files(root: Path, masks: str = PATTERNS[0], section: Split | None = None, **
     arguments |= {"overlap": "refuse", "skip_unlabelled": False}
     given = {"root": str(root), "classes": CLASSES, "reader": ImageReader(3), "split": section or split()}
     return ClassFiles(**{**arguments, **given, **changed})
-
-
-def read_all(source: ClassFiles) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def rows_of(source: ClassFiles) -> dict[str, list[int]]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotations import CVAT_SQUARE, areas, cvat, cvat_box, read_all, write_cvat
-from tiny import masks_of, split
+from annotations import CVAT_SQUARE, areas, cvat, cvat_box, write_cvat
+from tiny import masks_of, read_all, split
 
 
 def test_every_shape_has_its_area(tmp_path: Path) -> None:

@@ -3,24 +3,19 @@
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import CLASSES, SIZE, colored, encoded, folders, labels, picture, prepare_tiny, split, tree, write, write_folders
+from tiny import CLASSES, SIZE, colored, folders, labels, picture, prepare_tiny, read_all, split, tree, write, write_folders
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.sample import ClassInfo, Sample
+from seg.data.sample import ClassInfo
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 
 IGNORED_COLOR = (1, 1, 1)
 NAMES = ["a", "b", "c", "d"]
-
-
-def read_all(source: Folders) -> dict[str, Sample]:
-    return {item.image_id: source.read(item).sample for item in source.items()}
 
 
 def write_images(root: Path, names: list[str] = NAMES) -> None:
@@ -45,12 +40,6 @@ def test_any_value_can_be_ignored(tmp_path: Path, dtype: type) -> None:
     assert read_all(folders(tmp_path, ignore=[11, 12]))["a"].semantic.tolist() == [[0, 1, 2], [3, 255, 255]]
     with pytest.raises(ConfigError, match=r"^data.source.ignore: the label 2 stands twice; a label belongs to one class, or to"):
         folders(tmp_path, ignore=[2, 11, 12])
-
-
-def test_masks_of_16_bit_may_hold_large_values_to_ignore(tmp_path: Path) -> None:
-    write(tmp_path / "images" / "a.png", picture(0, (1, 3)))
-    write(tmp_path / "masks" / "a.png", np.array([[3, 1000, 0]], np.uint16))
-    assert read_all(folders(tmp_path, ignore=[1000]))["a"].semantic.tolist() == [[3, 255, 0]]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -181,17 +170,6 @@ def test_an_images_orientation_is_applied_to_pair_it_with_its_mask(tmp_path: Pat
     assert np.abs(sample.image.astype(int) - upright).mean() < 4
 
 
-def test_lossy_masks_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "images" / "a.png", picture(0))
-    mask = cv2.resize(labels(0, (12, 16)) % 4 * 60, SIZE[::-1], interpolation=cv2.INTER_NEAREST)
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks" / "a.jpg").write_bytes(encoded(mask, ".jpg"))
-    with pytest.raises(
-        DataError, match=r"masks/a.jpg: is a JPEG file, which does not keep labels as they were; export the mask again as PNG"
-    ):
-        read_all(folders(tmp_path))
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -208,39 +186,6 @@ def test_lossy_masks_are_refused(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(tmp_path: Path, changed: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         folders(tmp_path, **changed)
-
-
-def relabelled(*labels: tuple[int, ...]) -> list[ClassInfo]:
-    """The classes, with what masks call them."""
-    return [ClassInfo(c.name, c.color, called) for c, called in zip(CLASSES, labels, strict=False)]
-
-
-MAPPED = {
-    "reordered": (relabelled((255,), (0,), (7,), (90,)), [], [[255, 0, 7, 90]], [[0, 1, 2, 3]]),
-    "gaps": (relabelled((), (11,), (40,), (200,)), [], [[0, 11, 40, 200]], [[0, 1, 2, 3]]),
-    "merged": (relabelled((0, 5), (1, 2, 3)), [9], [[0, 5, 1, 2, 3, 9]], [[0, 0, 1, 1, 1, 255]]),
-    "a foreground that is zero": (relabelled((255,), (0,)), [], [[0, 0, 255]], [[1, 1, 0]]),
-    "a void in the middle": (relabelled((0,), (1,), (3,)), [2], [[0, 1, 2, 3]], [[0, 1, 255, 2]]),
-    "a void that is zero": (relabelled((1,), (2,)), [0], [[0, 1, 2, 0]], [[255, 0, 1, 255]]),
-    "a class that is 255": (relabelled((0,), (255,)), [1], [[0, 255, 1]], [[0, 1, 255]]),
-}
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("kind", MAPPED)
-def test_labels_say_which_value_is_which_class(tmp_path: Path, kind: str, dtype: type) -> None:
-    classes, ignore, values, expected = MAPPED[kind]
-    write(tmp_path / "images" / "a.png", picture(0, np.shape(values)))
-    write(tmp_path / "masks" / "a.png", np.array(values, dtype))
-    assert read_all(folders(tmp_path, classes=classes, ignore=ignore))["a"].semantic.tolist() == expected
-
-
-def test_colours_are_merged_renamed_and_reordered(tmp_path: Path) -> None:
-    write(tmp_path / "images" / "a.png", picture(0, (1, 5)))
-    write(tmp_path / "masks" / "a.png", np.array([[[9, 0, 0], [0, 9, 0], [1, 2, 3], [8, 0, 0], [0, 0, 0]]], np.uint8))
-    classes = [ClassInfo("plant", (0, 9, 0)), ClassInfo("thing", (50, 50, 50), ((9, 0, 0), (8, 0, 0)))]
-    read = read_all(folders(tmp_path, classes=classes, labels="color", ignore=[[0, 0, 0], [1, 2, 3]]))["a"]
-    assert read.semantic.tolist() == [[1, 0, 255, 1, 255]]
 
 
 @pytest.mark.parametrize("labels", ["index", "color"])

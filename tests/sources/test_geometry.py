@@ -102,17 +102,37 @@ def test_what_is_said_of_filling_is_so() -> None:
 
 
 def test_many_parts_and_points_take_time_in_proportion() -> None:
-    """Some seconds at most, and the same answer as of each polygon by itself."""
+    """A second or two, though the pairs of triangles, and of the edges of a scribble, are too many."""
     from time import process_time
 
     rng = np.random.default_rng(0)
-    triangles = (rng.random((20_000, 1, 2)) * 500 + rng.random((20_000, 3, 2)) * 8).reshape(-1, 6).tolist()
+    triangles = (rng.random((40_000, 1, 2)) * 500 + rng.random((40_000, 3, 2)) * 8).reshape(-1, 6).tolist()
     turn = np.linspace(0, 2 * np.pi, 200_001)
     circle = np.stack([250 + 200 * np.cos(turn), 250 + 200 * np.sin(turn)], 1).ravel().tolist()
+    scribble = (rng.random(40_000) * 500).tolist()
+    rle_of(triangles[:2], 512, 512)  # compiles
     start = process_time()
-    for parts in (triangles, [circle]):
+    for parts in (triangles, [circle], [scribble], [{"rings": triangles}]):
         examine(parts, 512, 512, "a.json", "a", False)
+        rle_of(parts, 512, 512)
+    assert process_time() - start < 8
+    with pytest.raises(ValueError, match=r"its outlines are [4-7].*e\+07 pixels long, expected at most 3e\+07"):
+        rle_of([(rng.random(40_000) * 5000).tolist()], 512, 512)
+
+
+def test_many_parts_are_one_mask_as_pycocotools_has_it() -> None:
+    rng = np.random.default_rng(0)
+    triangles = (rng.random((3000, 1, 2)) * 500 + rng.random((3000, 3, 2)) * 8).reshape(-1, 6).tolist()
     rle, area = rle_of(triangles, 512, 512)
-    assert process_time() - start < 10
     assert rle == coco_mask.merge(coco_mask.frPyObjects(triangles, 512, 512))
     assert area == int(coco_mask.area(rle))
+
+
+def test_parts_that_are_many_are_told_as_one_by_one() -> None:
+    odd = [BOW, [5, 5, 15, 15, 25, 25, 10, 10], [-5, 20, 30, 20, 30, 83], [10, 20, nan, 20, 30, 40], [10, 20, 30, 40], SQUARE, INNER]
+    parts = [*odd, *([50 + i, 50, 54 + i, 50, 54 + i, 54] for i in range(20)), *odd]
+    together = [(f.kind, f.what) for f in examine(parts, 80, 100, "", "a", True)]
+    alone = [[(f.kind, f.what) for f in examine([part], 80, 100, "", "a", True)] for part in parts]
+    by_one = [(kind, what.replace("its polygon", f"its polygon {n}", 1)) for n, found in enumerate(alone) for kind, what in found]
+    assert together == by_one
+    assert len(by_one) == 10

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotations import areas, labelme, png_text, read_all, shape, square, write_images, write_labelme
+from annotations import areas, labelme, png_text, shape, square, write_images, write_labelme
 from pycocotools import mask as coco_mask
-from tiny import SIZE, encoded, masks_of, picture, split
+from tiny import SIZE, encoded, masks_of, picture, read_all, split
 
 from seg.core.errors import DataError
 

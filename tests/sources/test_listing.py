@@ -68,7 +68,7 @@ def test_volumes_are_refused_with_the_way_to_slices(tmp_path: Path) -> None:
         DataError, match=r"images: holds no images, but NIfTI files such as case_0000.nii.gz; save each slice .*nibabel.load"
     ):
         folders(tmp_path).items()
-    with pytest.raises(DataError, match=r"DICOM files such as 1.dcm; .*pydicom.dcmread\('1.dcm'\)"):
+    with pytest.raises(DataError, match=r"DICOM files such as 1.dcm; .*SimpleITK.ReadImage\('1.dcm'\)"):
         folders(tmp_path, images="scans").items()
 
 
@@ -81,3 +81,11 @@ def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_by_stem_knows_endings() -> None:
     assert by_stem(Path(__file__).parent, (".py",), "_listing").keys() == {"test"}
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "über.png").touch()
+    with open(bytes(tmp_path) + b"/b\xff.png", "wb"):
+        pass
+    with pytest.raises(DataError, match=r"b\?\.png: its name is not UTF-8; rename it"):
+        files_below(tmp_path, (".png",))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from seg.core.errors import ConfigError
-from seg.sources.outlines import band, ellipse, rectangle, refuse_no_width
+from seg.data.labelmaps import decode
+from seg.sources import outlines
+from seg.sources.outlines import bands, ellipse, rectangle, refuse_no_width
 from seg.sources.part_rle import Part, rle_of
 
 
@@ -47,7 +49,7 @@ def test_lines_have_their_width() -> None:
 
 def test_a_line_around_something_leaves_it_free() -> None:
     ring = {"line": [20, 20, 60, 20, 60, 60, 20, 60, 20, 20], "width": 4}
-    assert len(band(ring["line"], 4)) == 2
+    assert [len(rings) for rings in bands(ring["line"], 4)] == [2]
     mask_area, corners = area(ring), 3 * (np.pi - 4) + -4
     assert mask_area == pytest.approx(44 * 44 - 36 * 36 + corners, abs=6)
     assert area(ring, holes=True) == mask_area, "what encloses a line is no hole of an object"
@@ -57,3 +59,23 @@ def test_widths_must_be_above_zero() -> None:
     refuse_no_width(line_width=1, point_radius=0.5)
     with pytest.raises(ConfigError, match=r"^data.source.point_radius=0: expected a number of pixels above 0; to leave such shapes out, "):
         refuse_no_width(line_width=1, point_radius=0)
+
+
+def test_a_long_line_is_the_line_whatever_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a time in proportion to its points, though it crosses itself as often as their square."""
+    from time import process_time
+
+    def drawn(points: np.ndarray) -> np.ndarray:
+        return decode([rle_of([{"line": points.ravel().tolist(), "width": 1.0}], 100, 120)[0]], 100, 120).any(axis=2)
+
+    rng = np.random.default_rng(0)
+    for points in (rng.uniform(0, 90, (300, 2)), np.cumsum(rng.normal(0, 0.7, (900, 2)), axis=0) + 45):
+        pieces = drawn(points)
+        with monkeypatch.context() as context:
+            context.setattr(outlines, "WHOLE", 10**6)
+            whole = drawn(points)
+        assert (pieces != whole).mean() < 0.03, "where pieces meet, a pixel may fall on the other side"
+        assert 0.02 < whole.mean() < 0.999
+    start = process_time()
+    drawn(rng.uniform(0, 90, (3000, 2)))
+    assert process_time() - start < 5

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotations import CLASSES, VIA_SQUARE, areas, read_all, via, via_rect, via_region, write_via
-from tiny import masks_of, picture, write
+from annotations import CLASSES, VIA_SQUARE, areas, via, via_rect, via_region, write_via
+from tiny import masks_of, picture, read_all, write
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotations import YOLO_SQUARE, read_all, write_yolo, yolo
-from tiny import masks_of, picture, write
+from annotations import YOLO_SQUARE, write_yolo, yolo
+from tiny import masks_of, picture, read_all, write
 
 from seg.core.errors import DataError
 

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import MakeConfig
-from tiny import folders, prepare_tiny, write_folders
+from tiny import folders, prepare_tiny, tree, write_folders
 
 from seg.augment.policy import compile_policy, load_policy
+from seg.augment.settings import Crop
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import boxes_of
@@ -28,10 +29,6 @@ def config(make_config: MakeConfig, prepared: Path, request: pytest.FixtureReque
         f"task.instances={request.param}",
     )
     return make_config(*settings, "augment.preview.images=3", "augment.preview.draws=2", "seed=4")
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_policy_preview_and_copies_are_written_and_the_same_again(
@@ -67,10 +64,10 @@ def test_policy_preview_and_copies_are_written_and_the_same_again(
     assert preview.shape[1] > preview.shape[0] * 0.5
     assert len(np.unique(preview.reshape(-1, 3), axis=0)) > 500, "pictures, not an empty page"
 
-    first = content(out)
+    first = tree(out)
     assert sum(name.startswith("train/images/") for name in first) == 2 * len(entries)
     run(config, tmp_path / "again")
-    assert content(tmp_path / "again") == first
+    assert tree(tmp_path / "again") == first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "augmented"], "nothing is left beside the output"
 
 
@@ -87,6 +84,17 @@ def test_no_copies_leave_no_split_and_the_digest_follows_the_policy(config: Conf
     assert digests[0] != digests[1] == digests[2]
 
 
+def test_windows_are_shown_and_stored_at_their_size(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crop = Crop(size=[20, 60], foreground=0.5)  # of images of 48 x 48
+    run(config.model_copy(update={"augment": config.augment.model_copy(update={"crop": crop, "transforms": []})}), tmp_path)
+    assert "policy medium: crops of 20x60, 0 transforms" in capsys.readouterr().out
+    assert {(entry.height, entry.width) for entry in read_entries(tmp_path / "train")} == {(20, 60)}
+    policy = load_policy((tmp_path / "policy.json").read_text(), config.data.classes)
+    assert policy.crop
+    assert policy.crop.settings == crop
+    assert (tmp_path / "preview.png").exists()
+
+
 def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: MakeConfig, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "augmented"
     out.mkdir()
@@ -94,7 +102,7 @@ def test_a_policy_that_fails_on_the_data_leaves_what_was_there(make_config: Make
     crop = "augment.transforms=[{_target_: albumentations.RandomCrop, height: 64, width: 64, p: 1.0}]"
     with pytest.raises(ConfigError, match=r"augment\.transforms: fails on the image \d+ \(48x48x3\)"):
         run(make_config(f"paths.prepare={prepared}", crop), out)
-    assert content(out) == {"policy.json": b"the one before"}
+    assert tree(out) == {"policy.json": b"the one before"}
     assert [p.name for p in tmp_path.iterdir()] == ["augmented"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeConfig
+from tiny import augment
 
 from seg.augment.policy import compile_policy
 from seg.core.errors import ConfigError
@@ -38,6 +39,11 @@ def test_the_sizes_are_those_that_are_drawn_and_those_that_are_predicted(prepare
     drawn, predicted = data_of(mixed, 4, cropping).image_sizes()
     assert drawn == [(32, 24)]
     assert sorted(predicted) == [(30, 90), (48, 48)]
+    for size in ([20, 40], [60, 70]):
+        windows = compile_policy(augment(crop={"size": size, "foreground": 0.5}), ["albumentations"])
+        data = data_of(mixed, 4, windows)
+        assert data.image_sizes()[0] == [tuple(size)]
+        assert {tuple(batch.images.shape[-2:]) for batch in data.train_dataloader()} == {tuple(size)}
 
 
 def test_a_batch_of_one_image_is_refused_where_it_cannot_be_learned_from(prepared: Path, cropping: object, make_config: MakeConfig) -> None:

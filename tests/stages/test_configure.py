@@ -32,17 +32,17 @@ ROUND_TRIPS = [
     ["data.root='C:\\\\'"],
     ['data.root="it\'s"'],
     ["data.root='a\\'b\\\\'"],
-    ["~model.network.encoder_depth"],
-    ["+model.network.decoder_attention_type=scse"],
+    ["model=unet_small", "~model.network.encoder_depth"],
+    ["model=unet_small", "+model.network.decoder_attention_type=scse"],
     ["seed=-3"],
     ["optimizer.lr=1e-300"],
-    ["loss.class_weights=[1,2.5,1,1,1,3]"],
+    ["loss=ce", "loss.class_weights=[1,2.5,1,1,1,3]"],
     ["data.split.ratios={train:0.6,val:0.2,test:0.2}"],
     ["data.split.ratios=null"],
     ["data.split.lists={train:a.txt,val:b.txt,test:c.txt}"],
     ["data=camvid", "data.split.ratios={train:0.5,val:0.25,test:0.25}"],
     ["data.split.stratify=kind", "data.split.table={file:index.csv,id:image_id}"],
-    ["+model.network.aux_params={classes:3,pooling:{kind:avg}}"],
+    ["model=unet_small", "+model.network.aux_params={classes:3,pooling:{kind:avg}}"],
     ["augment.transforms=[]"],
     [
         "loss=ce_dice",
@@ -69,7 +69,10 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
     ("override", "answer"),
     [
         ("modle=unet", "unknown key modle: did you mean 'model'? (groups and keys: augment, data,"),
-        ("optimizer.lrr=1", "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, fused, lr, momentum, name,"),
+        (
+            "optimizer=sgd optimizer.lrr=1",
+            "unknown key optimizer.lrr: did you mean 'lr'? (keys of optimizer: _target_, fused, lr, momentum, name,",
+        ),
         ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: "),
         ("model=fcn,unte", "model=fcn,unte: gives several values, where one is expected"),
         ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
@@ -80,17 +83,24 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
         ("trainer.precision=bf61", "trainer.precision='bf61': expected 'auto', '32-true', 'bf16-mixed' or '16-mixed'"),
         ("+trainer.batch_sise=3", "unknown key trainer.batch_sise: did you mean 'batch_size'?"),
         ("+foo.bar=1", "unknown key foo: keys of the top level: augment, data,"),
-        ("+model.network.encoder_nam=x", "unknown key model.network.encoder_nam: did you mean 'encoder_name'?"),
         ("data.source.num_images=many", "data.source.num_images='many': expected integer, got str"),
         ("loss._target_=os.system", "loss._target_=os.system: is not in an allowed module (seg,"),
-        ("loss._target_=seg.models.losses.CrossEntrpy", "seg.models.losses has no 'CrossEntrpy'; did you mean 'CrossEntropy'?"),
-        ("loss.label_smoothing=1", "loss.label_smoothing=1: expected less than 1, got int"),
+        ("loss=ce loss.label_smoothing=1", "loss.label_smoothing=1: expected less than 1, got int"),
         (
             "loss=ce_dice loss.terms.dcie.weight=1",
             "unknown key loss.terms.dcie.weight: did you mean 'dice'? (keys of loss.terms: ce, dice)",
         ),
         ("loss=ce_dice loss.terms.ce.loss.class_weights=x", "loss.terms.ce.loss.class_weights='x': expected 'none', 'inverse' or 'median'"),
         ("data=camvid", "data.root has no value yet: set data.root=<folder of the data set> (to be had from github.com/alexgkendall"),
+        (
+            "loss.label_smoothing=0.1",
+            "loss.label_smoothing: the plan chooses loss (loss=auto); name an option of loss as well, as in loss=ce loss.",
+        ),
+        (
+            "model.network.encoder_name=x",
+            "the plan chooses model.network (model=auto); name an option of model as well, as in model=unet model.network",
+        ),
+        ("trainer.patience=auto", "trainer.patience='auto': expected integer, got str"),
         ("model", "'model' is not an override: write key=value"),
         ("paths.train=/elsewhere", "paths.train=/elsewhere: dvc.yaml fixes the pipeline's folders"),
     ],
@@ -172,6 +182,7 @@ def test_every_option_composes() -> None:
         group.name: sorted(p.stem for p in group.glob("*.yaml")) for group in CONF.iterdir() if group.is_dir() and group.name != "hydra"
     }
     task_of = {name: yaml.safe_load((CONF / f"model/{name}.yaml").read_text())["task"] for name in options.pop("model")}
+    assert task_of.pop("auto") == "${task.name}"
     wanted = [["task=instance", f"model={name}"] for name, task in task_of.items() if task == "instance"]
     wanted += [[f"experiment={name}", "data.root=/data"] for name in options.pop("experiment")]
     assert options.pop("task") == ["instance", "semantic"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from composed import composed
 from tiny import folders as folders_source
 from tiny import prepare_tiny, split, write, write_folders
 
-from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.errors import DataError
 from seg.stages import doctor, prepare
@@ -21,7 +21,7 @@ CLASSES = "[{name: a, color: [0,0,0]}, {name: b, color: [9,0,0]}, {name: c, colo
 
 def config(raw: Path, *overrides: str) -> Config:
     settings = ["data=folders", f"data.root={raw}", f"data.classes={CLASSES}", "runtime.progress=none", "data.split.stratify=false"]
-    return checked(compose(ROOT / "conf", [*settings, *overrides])[0])
+    return checked(composed(*settings, *overrides))
 
 
 @pytest.fixture

@@ -223,7 +223,6 @@ def a_file(root: Path) -> None:
 @pytest.mark.parametrize(
     ("write_set", "arguments", "said"),
     [
-        (write_masks, [], "init: expected a FOLDER: the folder that holds images and labels; see seg init --help"),
         (write_masks, ["RAW", "--nmae", "x"], "init: unknown option --nmae: did you mean '--name'?; see seg init --help"),
         (write_masks, ["RAW", "--name", "a-b"], "--name a-b: expected letters, digits and underscores"),
         (write_masks, ["RAW", "--name", "../x"], "--name ../x: expected letters, digits and underscores"),

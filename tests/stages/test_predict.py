@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ from conftest import MakeConfig
 from PIL import Image
 from pycocotools import mask as coco_mask
 from typed import typed
+from untrained import CLASSES, CONVOLUTION, untrained
 
 import seg
 from seg.core.errors import ConfigError, DataError, UsageError
@@ -165,17 +168,20 @@ def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: 
             typed("predict", Path.cwd(), [*command, *words, "--force"])
 
 
-def test_an_exported_file_predicts_as_its_checkpoint(semantic: Path, prepared: Path, tmp_path: Path) -> None:
+def test_an_exported_file_predicts_as_its_checkpoint(prepared: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra export")
-    typed("export", Path.cwd(), [str(semantic), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
+    trained = tmp_path / "best.ckpt"
+    untrained(trained, network=CONVOLUTION)
+    typed("export", Path.cwd(), [str(trained), f"out={tmp_path / 'net.onnx'}", f"images={prepared / 'test/images'}"])
     images = str(prepared / "test/images")
     typed("predict", Path.cwd(), [str(tmp_path / "net.onnx"), images, "--out", str(tmp_path / "a"), "predict.outputs=[classes]", *QUIET])
     options = ["predict.outputs=[classes]", "predict.precision=32-true", *QUIET]
-    typed("predict", Path.cwd(), [str(semantic), images, "--out", str(tmp_path / "b"), *options])
+    typed("predict", Path.cwd(), [str(trained), images, "--out", str(tmp_path / "b"), *options])
+    assert len(list((tmp_path / "a/classes").iterdir())) == len(list((prepared / "test/images").iterdir()))
     for file in (tmp_path / "a/classes").iterdir():
         one, other = (cv2.imread(str(folder / file.name)) for folder in (file.parent, tmp_path / "b/classes"))
         assert (one != other).mean() < 1e-3
-    assert [c.name for c in seg.load(tmp_path / "net.onnx").classes] == [c.name for c in seg.load(semantic).classes]
+    assert [c.name for c in seg.load(tmp_path / "net.onnx").classes] == [c.name for c in CLASSES]
 
 
 def test_of_instances_that_overlap_the_better_lies_on_top() -> None:
@@ -273,6 +279,45 @@ def test_in_python_and_outside_of_the_project(semantic: Path, tmp_path: Path, mo
         seg.load(semantic, batch_sice=2)
 
 
+def test_a_model_loads_in_another_programs_hydra_and_in_threads(semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of another Hydra project, whose application runs, four threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hydra import compose, initialize_config_dir
+
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/config.yaml").write_text("db: {name: mysql}\n")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    alone = seg.load(semantic).predict(image).semantic
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: seg.load(semantic).predict(image).semantic, range(8)))
+        assert compose("config").db.name == "mysql", "theirs is as it was"
+    assert all(np.array_equal(one, alone) for one in found)
+    typed("predict", tmp_path, [str(semantic), "a.png", *QUIET])
+    assert (tmp_path / "outputs/predict/classes/a.png").is_file() or list(tmp_path.rglob("classes/a.png"))
+
+
+def test_a_model_takes_the_range_of_the_data_that_were_prepared(semantic: Path, tmp_path: Path) -> None:
+    """Whatever range its settings compose to; and an override of it is refused, not passed over."""
+    content = torch.load(semantic, weights_only=True)
+    content["config"]["data"]["range"] = [0, 10]
+    content["data"]["settings"]["range"] = [0, 4095]
+    torch.save(content, tmp_path / "deep.ckpt")
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 50, 3), dtype=np.uint16)
+    for folder, pixels in (("deep", deep), ("plain", np.rint(deep / 4095 * 255).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", pixels, photometric="rgb")
+        model = tmp_path / "deep.ckpt" if folder == "deep" else semantic
+        typed("predict", tmp_path, [str(model), str(tmp_path / folder), "--out", str(tmp_path / f"{folder}-out"), *QUIET])
+    given, wanted = (cv2.imread(str(tmp_path / f"{folder}-out/classes/a.png"), -1) for folder in ("deep", "plain"))
+    assert given is not None
+    assert (given != wanted).mean() < 0.01, "rounding alone"
+    with pytest.raises(ConfigError, match=r"data.range=image: seg predict reads predict"):
+        typed("predict", tmp_path, [str(semantic), str(tmp_path / "deep"), "data.range=image", "--out", str(tmp_path / "x"), *QUIET])
+
+
 def test_an_image_too_large_for_the_memory_is_told_and_the_others_go_on(
     semantic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +335,34 @@ def test_an_image_too_large_for_the_memory_is_told_and_the_others_go_on(
         typed("predict", tmp_path, [str(semantic), str(tmp_path), "--out", str(tmp_path / "out"), *QUIET])
     assert sorted(p.name for p in (tmp_path / "out/classes").iterdir()) == ["a.png", "c.png", "d.png"]
     assert "b.png: the memory does not suffice for this image; set predict.tile" in capsys.readouterr().err
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+import seg
+from seg.cli import main
+from seg.stages import predict
+seg.load(sys.argv[2]).predict(np.zeros((40, 40, 3), np.uint8))
+used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20), used + (400 << 20)))
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_may_not_have_more_memory_goes_on_with_other_images(semantic: Path, tmp_path: Path) -> None:
+    """As under `ulimit -v`: 400 MB beside what the libraries take, and an image of 243 MB."""
+    (tmp_path / "in").mkdir()
+    for name, side in (("a", 40), ("b", 9000), ("c", 40)):
+        Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(tmp_path / f"in/{name}.png")
+    words = ["predict", str(semantic), str(tmp_path / "in"), "--out", str(tmp_path / "out"), *QUIET]
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert "b.png: the memory does not suffice for this image" in done.stderr
+    assert "1 of 3 images could not be predicted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in (tmp_path / "out/classes").iterdir()) == ["a.png", "c.png"]
 
 
 def test_outputs_never_replace_what_is_predicted(semantic: Path, tmp_path: Path) -> None:

@@ -18,11 +18,9 @@ SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoot
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
-    project = Project.clone(tmp_path)
-    project.edit("conf/experiment/smoke.yaml", "num_images: 40", "num_images: 24")
+def test_a_sweep_that_is_killed_goes_on(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    project = Project.ran(tmp_path_factory, tmp_path / "project")
     project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", "max_epochs: 3")
-    project.dvc("repro", "augment")
     command = [sys.executable, "-m", "seg", "sweep", SPACE, "sweep.trials=3", "sweep.study=s", "sweep.pruner.kind=none"]
     trials = project.folder / "outputs/sweeps/s/trials"
     first = subprocess.Popen(
@@ -53,8 +51,6 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
     ("overrides", "answer"),
     [
         ([], "error: sweep.space is empty: say what may vary, in a file of conf/sweep or as in 'sweep.space="),
-        (["sweep.sampler.kind=tpee"], "error: sweep.sampler.kind='tpee': expected 'tpe' or 'random'"),
-        (["sweep=sdg"], "error: sweep=sdg: no such option; did you mean 'sgd'?"),
         (["sweep.trails=3"], "error: unknown key sweep.trails: did you mean 'trials'?"),
         (["sweep=sgd", "sweep.study=smoke"], "error: conf/experiment/smoke.yaml: is there, not as a sweep has written it"),
     ],

@@ -19,11 +19,11 @@ from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
-from seg.predict.network import Facts
 from seg.predict.settings import Predict
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
 from seg.report.instance_pictures import ColoredMasks, outlined
+from seg.tiles.network import Facts
 
 STREAMED = "tiff"
 """The output that is made without holding an image in memory."""
@@ -64,7 +64,7 @@ class Kind:
 
 
 class Writers:
-    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.tiles.band_tiff`, alone.
+    """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.band_tiff`, alone.
 
     Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
     below `score_threshold` are left out of all but `coco`.
@@ -77,7 +77,7 @@ class Writers:
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
-        if STREAMED in outputs and (settings.tile is None or list(outputs) != [STREAMED]):
+        if STREAMED in outputs and (not (settings.tile or facts.window) or list(outputs) != [STREAMED]):
             raise ConfigError(
                 f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; ask for it alone, "
                 "predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"

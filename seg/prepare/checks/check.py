@@ -66,7 +66,7 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
         name: count_images([e.stored for e in members], len(classes)) | {"near_duplicates": near[name] if split else near.total()}
         for name, members in parts.items()
     }
-    return Diagnosis(sorted(findings, key=lambda f: f.severity), summary)
+    return Diagnosis(sorted(findings, key=lambda f: (f.severity, f.file == "data.split")), summary)  # what labels mean comes first
 
 
 def write_diagnosis(path: Path, diagnosis: Diagnosis, classes: Sequence[ClassInfo], root: Path | None) -> None:

@@ -2,6 +2,7 @@
 worker processes, and not on where a run was interrupted."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, in_stored_order, loader_of, size_of
+from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, area, loader_of, size_of
 from seg.loading.workers import RankPlacement
 from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
@@ -50,16 +51,26 @@ class DrawnDataset(SampleDataset):
 
 
 class TrainingBatches(Sampler[list[Key]]):
-    """Batches of Keys in an order that (seed, epoch) gives; every rank has as many, and no image comes twice.
+    """Batches of Keys from successive passes over the images, each in a random order and with seeds that (seed, pass) give. Every rank
+    has as many batches, of one size. No image comes twice within a pass.
 
+    epoch_steps: None: an epoch is a pass, without the images that are left over at its end. A number: an epoch has so many steps, and
+    passes run on over the ends of epochs and batches, so that a batch which spans two passes may hold an image twice.
     first: (epoch, step) where an interrupted training goes on; the batches of that epoch before that step are left out.
     """
 
     def __init__(
-        self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, first: tuple[int, int] = (0, 0)
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        first: tuple[int, int] = (0, 0),
+        epoch_steps: int | None = None,
     ) -> None:
-        self.num_images, self.seed, self.rank, self.world_size = num_images, seed, rank, world_size
-        self.batch_size = min(batch_size, max(1, num_images // world_size))
+        self.num_images, self.seed, self.rank, self.world_size, self.epoch_steps = num_images, seed, rank, world_size, epoch_steps
+        self.batch_size = batch_size if epoch_steps else min(batch_size, max(1, num_images // world_size))
         self.first = first
         self.epoch = first[0]  # loading processes draw before Lightning names the epoch
 
@@ -74,25 +85,38 @@ class TrainingBatches(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return self.num_images // (self.batch_size * self.world_size)
+        return self.epoch_steps or self.num_images // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         return islice(self.whole_epoch(), self.first[1] if self.epoch == self.first[0] else 0, None)
 
     def whole_epoch(self) -> Iterator[list[Key]]:
         """The batches from the first on, wherever training goes on."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.num_images)
-        seeds = rng.integers(1 << 32, size=self.num_images)
-        for step in range(len(self)):
-            start = (step * self.world_size + self.rank) * self.batch_size
-            yield [(int(i), int(seeds[i])) for i in order[start : start + self.batch_size]]
+        step_images = self.batch_size * self.world_size
+        start = self.epoch * (self.epoch_steps * step_images if self.epoch_steps else self.num_images) + self.rank * self.batch_size
+        for first in range(start, start + len(self) * step_images, step_images):
+            yield [self._key(place) for place in range(first, first + self.batch_size)]
+
+    def _key(self, place: int) -> Key:
+        """What is drawn at a place of all passes, one after the other."""
+        number, place_in_pass = divmod(place, self.num_images)
+        order, seeds = _pass(self.seed, number, self.num_images)
+        index = int(order[place_in_pass])
+        return index, int(seeds[index])
+
+
+@lru_cache(maxsize=2)
+def _pass(seed: int, number: int, num_images: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of a pass over all images, and the seed of each image."""
+    rng = np.random.default_rng([seed, number])
+    return rng.permutation(num_images), rng.integers(1 << 32, size=num_images)
 
 
 class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
-    cache: of decoded samples of training and validation; None: no cache.
+    cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
+    `EvaluationBatches` takes it.
     """
 
     def __init__(
@@ -106,10 +130,12 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         seed: int,
         with_instances: bool,
         cache: CacheSettings | None = None,
+        epoch_steps: int | None = None,
+        window: int | None = None,
     ) -> None:
         pl.LightningDataModule.__init__(self)
-        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances)
-        self.cache_settings = cache
+        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances, window)
+        self.cache_settings, self.epoch_steps = cache, epoch_steps
         self._cache: SampleCache | None = None
         self._cache_is_open = False
         self.augmented_train, self.policy, self.batch_size, self.seed = augmented_train, policy, batch_size, seed
@@ -127,11 +153,12 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         """(height, width) as training draws its smallest and largest images, and of validation's and test's most different ones."""
         stored = [size_of(e) for folder in self.training_folders for e in read_entries(folder)]
         predicted = [size_of(e) for split in ("val", "test") for e in read_entries(self.prepared / split)]
-        return [self._drawn(size) for size in _extremes(stored)], _extremes(predicted)
+        return list(dict.fromkeys(self._drawn(size) for size in _extremes(stored))), _extremes(predicted)
 
     def _drawn(self, size: Size) -> Size:
         if self.policy is None:
             return size
+        size = self.policy.crop.size if self.policy.crop else size
         blank = Sample("blank", np.zeros((*size, self.info.channels), np.uint8), np.zeros(size, np.uint8), *no_instances(*size))
         return self.policy(blank, self.seed).size
 
@@ -139,17 +166,20 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         folders = self.training_folders
         dataset = DrawnDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
         rank, world_size = self._rank()
-        if len(dataset) < world_size:
+        if len(dataset) < world_size and not self.epoch_steps:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
-        batches = TrainingBatches(len(dataset), self.batch_size, self.seed, rank, world_size, self.first)
         stored = _extremes(dataset.sizes())
         drawn = [self._drawn(size) for size in stored]
-        return self._loader(dataset, batches, drawn)
+        return self._loader(dataset, self.training_batches(len(dataset), rank, world_size), drawn)
+
+    def training_batches(self, num_images: int, rank: int, world_size: int) -> TrainingBatches:
+        """Those of a rank. num_images: of all that training draws from."""
+        return TrainingBatches(num_images, self.batch_size, self.seed, rank, world_size, self.first, self.epoch_steps)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
         dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
-        return in_stored_order(dataset, self.eval_batch_size, self.workers, RankPlacement.of(self.trainer), self.with_instances)
+        return self.stored(dataset, RankPlacement.of(self.trainer))
 
     def _kept(self) -> SampleCache | None:
         """The cache of the samples of training and, behind them, of validation; opened once, when it is first asked for."""
@@ -166,12 +196,13 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
 
     def _loader(self, dataset: SampleDataset, batches: TrainingBatches, sizes: Sequence[Size]) -> DataLoader[Sample]:
         """sizes: of images as the loader gives them, the largest among them."""
-        return loader_of(dataset, batches, self.batch_size, sizes, self.workers, RankPlacement.of(self.trainer), self.with_instances)
+        pixels = self.batch_size * max(area(size) for size in sizes)
+        return loader_of(dataset, batches, pixels, self.workers, RankPlacement.of(self.trainer), self.with_instances)
 
 
 def _extremes(sizes: Sequence[Size]) -> list[Size]:
     """The smallest, the largest, the widest and the highest of the sizes, each once."""
     if not sizes:
         return []
-    area, shape = (lambda s: (s[0] * s[1], s)), (lambda s: (s[0] / s[1], s))
-    return list(dict.fromkeys(choose(sizes, key=by) for by in (area, shape) for choose in (min, max)))
+    by_area, by_shape = (lambda s: (area(s), s)), (lambda s: (s[0] / s[1], s))
+    return list(dict.fromkeys(choose(sizes, key=by) for by in (by_area, by_shape) for choose in (min, max)))

@@ -55,12 +55,13 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
 
 
 def largest_sample(data: SegmentationData) -> Sample:
-    """The largest image of the training split, of equal ones that with most instances, as augmentation draws it."""
+    """The largest image of the training split, of equal ones that with most instances, as augmentation draws it. Crops are equal."""
     dataset = DrawnDataset(data.training_folders, data.info.channels, data.policy, data.with_instances)
 
     def size(index: int) -> tuple[int, int]:
         folder, entry = dataset.rows[index]
-        return entry.height * entry.width, len(dataset.annotations[folder].get(entry.file, ())) if dataset.annotations else 0
+        area = 0 if data.policy and data.policy.crop else entry.height * entry.width
+        return area, len(dataset.annotations[folder].get(entry.file, ())) if dataset.annotations else 0
 
     return dataset[max(range(len(dataset)), key=size), data.seed]
 

@@ -1,7 +1,8 @@
 """How many images a device sees at once, in training and in validation."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -13,7 +14,12 @@ from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.base import SegmentationModel
 from seg.models.memory import is_out_of_memory, recover, summary
+from seg.models.semantic import SemanticModel
+from seg.tiles.network import Facts
+from seg.tiles.tiled import in_window
 from seg.training.settings import Trainer
+
+T = TypeVar("T")
 
 ADVICE = "use smaller images or crops (augment), a smaller model.scale, trainer.precision=bf16-mixed, or a smaller encoder or model"
 """What helps where memory runs out even with a single image at once."""
@@ -100,19 +106,40 @@ def _half(tried: int, problem: str, where: str) -> int:
 
 
 def predict(model: SegmentationModel, images: Tensor, limits: Limits, device: torch.device) -> list[Prediction]:
-    """Predictions of a batch of any size: at most `limits.evaluation` images are on the device at once, and half as many where memory
-    runs out."""
-    done: list[Prediction] = []
-    while len(done) < len(images):
-        part = images[len(done) : len(done) + limits.evaluation]
-        try:
-            done += model.predict(part.to(device, non_blocking=device.type == "cuda"))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            problem = summary(error)
-        else:
-            continue
-        recover(device)
-        print(limits.halve_evaluation(len(part), problem), flush=True)
-    return done
+    """Predictions of a batch of any size, of images that are larger than the model's window in tiles."""
+    return in_window(Limited(model, limits, device), limits.evaluation).predict(images)
+
+
+class Limited:
+    """A model as a `seg.tiles.network.Network`: at most `limits.evaluation` images are on the device at once, and half as many where
+    memory runs out."""
+
+    def __init__(self, model: SegmentationModel, limits: Limits, device: torch.device) -> None:
+        self.model, self.limits, self.device = model, limits, device
+        task = "semantic" if isinstance(model, SemanticModel) else "instance"
+        self.facts = Facts(task, (), model.mean.shape[1], model.stride, None, model.window)
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        assert isinstance(self.model, SemanticModel)
+        return torch.cat(list(self._parts(images, self.model.full_logits)))
+
+    def predict(self, images: Tensor) -> list[Prediction]:
+        return list(chain.from_iterable(self._parts(images, self.model.predict)))
+
+    def _parts(self, images: Tensor, answer: Callable[[Tensor], T]) -> Iterator[T]:
+        done = 0
+        while done < len(images):
+            part = images[done : done + self.limits.evaluation]
+            try:
+                found = answer(part.to(self.device, non_blocking=self.device.type == "cuda"))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = summary(error)
+            else:
+                done += len(part)
+                yield found
+                continue
+            recover(self.device)
+            print(self.limits.halve_evaluation(len(part), problem), flush=True)

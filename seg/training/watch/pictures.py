@@ -13,6 +13,7 @@ from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.loading.batch import collate
 from seg.pictures.draw import outlined_at, overlay, resized
 from seg.training.settings import Pictures
+from seg.training.step.limits import predict
 from seg.training.watch.log import Log
 
 LEAST, MOST = 256, 512
@@ -37,9 +38,8 @@ class PredictionPictures(Callback):
         loader: Any = trainer.val_dataloaders
         for index in spread(len(loader.dataset), self.settings.images):
             sample = loader.dataset.read(index)
-            images = collate([sample]).images.to(pl_module.device)
             with trainer.precision_plugin.forward_context():
-                prediction = pl_module.model.predict(images)[0]
+                prediction = predict(pl_module.model, collate([sample]).images, pl_module.limits, pl_module.device)[0]
             if trainer.is_global_zero:
                 picture = side_by_side(sample, prediction, self.classes, self.settings.score_threshold)
                 self.writer.picture(f"predictions/{sample.image_id.replace('/', '_')}", picture, trainer.global_step)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotations import CLASSES, labelme, read_all
+from annotations import CLASSES, labelme
 from random_instances import Scene, random_scenes
 from scipy import ndimage
-from tiny import masks_of, picture, write
+from tiny import masks_of, picture, read_all, write
 
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.predict.write.labelme import labelme_file

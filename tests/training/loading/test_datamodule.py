@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,67 @@ def test_a_training_that_goes_on_draws_the_rest_of_the_epoch_and_all_of_the_next
         goes_on.set_epoch(number)
         assert list(goes_on) == epoch(20, 3, 0, number, rank, world_size)[left_out:]
     assert list(TrainingBatches(20, 3, 0, first=(2, 6))) == []
+
+
+def stream(num_images: int, count: int, seed: int) -> list[tuple[int, int]]:
+    """The first `count` draws of endless passes, in the simplest way."""
+    drawn: list[tuple[int, int]] = []
+    for number in range(count // num_images + 1):
+        rng = np.random.default_rng([seed, number])
+        order, seeds = rng.permutation(num_images).tolist(), rng.integers(1 << 32, size=num_images).tolist()
+        drawn += [(i, seeds[i]) for i in order]
+    return drawn[:count]
+
+
+def test_an_epoch_that_is_a_pass_draws_what_it_always_did() -> None:
+    for number in (0, 3):
+        rng = np.random.default_rng([5, number])
+        order, seeds = rng.permutation(11), rng.integers(1 << 32, size=11)
+        keys = [(int(i), int(seeds[i])) for i in order[:9]]
+        assert epoch(11, 3, 5, number) == [keys[0:3], keys[3:6], keys[6:9]]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "steps", "world_size"), [(5, 4, 7, 1), (5, 2, 3, 2), (1, 3, 2, 2), (97, 4, 3, 3), (4, 4, 1, 1)]
+)
+def test_epochs_of_so_many_steps_draw_from_passes_that_run_on(num_images: int, batch_size: int, steps: int, world_size: int) -> None:
+    """Epoch for epoch, step for step, rank for rank: the draws of endless passes."""
+    epochs, drawn = 5, []
+    ranks = [TrainingBatches(num_images, batch_size, 7, rank, world_size, epoch_steps=steps) for rank in range(world_size)]
+    for number in range(epochs):
+        of_ranks = []
+        for sampler in ranks:
+            sampler.set_epoch(number)
+            of_ranks.append(list(sampler))
+            assert len(sampler) == len(of_ranks[-1]) == steps
+        drawn += [key for step in zip(*of_ranks, strict=True) for batch in step for key in batch]
+    assert drawn == stream(num_images, epochs * steps * batch_size * world_size, 7)
+    for start in range(0, len(drawn) - num_images + 1, num_images):
+        assert sorted(index for index, _ in drawn[start : start + num_images]) == list(range(num_images)), "once a pass"
+    assert len(set(drawn)) == len(drawn), "each draw has a seed of its own"
+
+
+def test_epochs_of_so_many_steps_go_on_at_any_step() -> None:
+    whole = []
+    for number in range(4):
+        sampler = TrainingBatches(5, 4, 0, epoch_steps=3)
+        sampler.set_epoch(number)
+        whole.append(list(sampler))
+    for first in product(range(4), range(4)):
+        goes_on = TrainingBatches(5, 4, 0, first=first, epoch_steps=3)
+        for number in range(first[0], 4):
+            goes_on.set_epoch(number)
+            assert list(goes_on) == whole[number][first[1] if number == first[0] else 0 :]
+
+
+def test_steps_of_an_epoch_are_what_is_loaded_and_what_lightning_counts(noise: Path, tmp_path: Path) -> None:
+    data = data_of(noise, None, epoch_steps=5)  # of 7 images, 3 a step
+    seen = fit(data, tmp_path, 2)
+    assert [len(rows) for rows in seen.values()] == [15, 15]
+    names = [name for rows in seen.values() for name, _ in rows]
+    assert all(len(set(names[start : start + 7])) == 7 for start in range(0, 28, 7))
+    full = data_of(noise, None, epoch_steps=2, batch_size=20)
+    assert [len(batch) for batch in full.train_dataloader()] == [20, 20], "a step is full, also of fewer images"
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

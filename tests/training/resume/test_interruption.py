@@ -16,15 +16,22 @@ from project import Project, Running
 pytestmark = pytest.mark.slow
 TRAINED = ("artifacts/train/best.ckpt", "artifacts/train/last.ckpt", "artifacts/train/history.csv")
 RESULTS = (*TRAINED, "artifacts/evaluate/metrics.json", "artifacts/evaluate/per_image.csv", "artifacts/evaluate/tables/confusion.csv")
+AHEAD = ("train", "evaluate")
 EPOCHS = 5
 
 
-def clone(folder: Path) -> Project:
-    project = Project.clone(folder)
+def longer(factory: pytest.TempPathFactory, folder: Path) -> Project:
+    """A clone, prepared and with samples drawn, whose training is yet to come and takes longer."""
+    project = Project.ran(factory, folder)
     project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", f"max_epochs: {EPOCHS}")
     project.edit("conf/experiment/smoke.yaml", "trainer:", "loss:\n  label_smoothing: 0.05\ntrainer:")
     project.edit("conf/config.yaml", "model: unet_small", "model: unet")  # so long that a signal comes before the end
-    project.seg("configure")
+    project.dvc("repro", "augment")
+    for file in TRAINED:
+        (project.folder / file).unlink()
+    lock = project.folder / "dvc.lock"
+    done = yaml.safe_load(lock.read_text())
+    lock.write_text(yaml.safe_dump(done | {"stages": {name: stage for name, stage in done["stages"].items() if name not in AHEAD}}))
     project.commit("longer")
     return project
 
@@ -32,17 +39,15 @@ def clone(folder: Path) -> Project:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone whose pipeline ran to its end at once."""
-    project = clone(tmp_path_factory.mktemp("unbroken"))
+    project = longer(tmp_path_factory, tmp_path_factory.mktemp("unbroken"))
     project.dvc("repro")
     return project
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Project:
-    """Another clone, prepared but not trained."""
-    project = clone(tmp_path / "a clone with spaces")
-    project.dvc("repro", "augment")
-    return project
+def other(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
+    """Another clone, not trained."""
+    return longer(tmp_path_factory, tmp_path / "a clone with spaces")
 
 
 def recorded(project: Project) -> list[str]:

@@ -102,6 +102,16 @@ def test_killed_at_the_end_of_an_epoch_without_validation(configure: Any, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("steps", "goes_on"), [(3, "epoch 2, after step 2"), (7, "epoch 1, after step 5")])
+def test_killed_where_passes_run_on_over_the_ends_of_epochs(configure: Any, tmp_path: Path, steps: int, goes_on: str) -> None:
+    """An epoch ends before a pass of 4 steps does, or goes on into the next."""
+    config = configure(EVERY_STEP, f"trainer.epoch_steps={steps}", "trainer.max_epochs=2")
+    assert killed.train(config, tmp_path / "killed", Moment("step", 6)) == -signal.SIGKILL
+    assert outputs_of(config, tmp_path / "killed") == outputs_of(config, tmp_path / "unbroken")
+    assert goes_on in said(tmp_path / "killed")
+
+
+@pytest.mark.slow
 def test_killed_again_with_loading_processes(unbroken: dict[str, bytes], configure: Any, tmp_path: Path) -> None:
     """They draw batches before Lightning names the epoch."""
     config = configure(EVERY_STEP, "runtime.workers=2")

@@ -1,0 +1,98 @@
+"""What a training step of a configuration costs on this machine: measured by some steps on real images."""
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+
+from seg.augment.policy import compile_policy
+from seg.augment.settings import Augment, CopyPaste
+from seg.core.errors import ConfigError
+from seg.data.sample import Sample
+from seg.data.store import DatasetInfo
+from seg.loading.batch import Batch, collate
+from seg.models.base import SegmentationModel
+from seg.models.build import build_model
+from seg.models.hardware import autocast, set_float32_matmul
+from seg.models.settings import NetworkSettings
+from seg.plan.rules.length import Cost
+from seg.settings.section import Params, typed
+from seg.training.step.meters import meter_of
+from seg.training.step.step import named_losses, to_device
+
+FEWEST, MOST, SECONDS = 3, 20, 1.0
+"""Runs that are timed: as many as these seconds hold, within bounds. The quickest counts, as other programs only make a run longer."""
+
+
+def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device) -> Cost:
+    """The cost of a step with these settings, whose values are all set.
+
+    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them.
+    """
+    cfg = typed(NetworkSettings, params)
+    torch.manual_seed(0)
+    model = build_model(cfg, info, pretrained=False).to(device)
+    trainer = params["trainer"]
+    set_float32_matmul(trainer["float32_matmul"], device)
+    if trainer["channels_last"]:
+        model = model.to(memory_format=torch.channels_last)
+    images = trainer["effective_batch_size"] or trainer["batch_size"]
+    batch = to_device(collate(_drawn(params, samples, images)), device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
+    return Cost(*_times(model, batch, optimizer, precision, device, samples))
+
+
+def _times(
+    model: SegmentationModel,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    precision: str,
+    device: torch.device,
+    samples: Sequence[Sample],
+) -> tuple[float, float, float]:
+    def step() -> None:
+        with autocast(precision, device):
+            loss = named_losses(model, batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model.train()
+    peak = meter_of(device, 1).peak(step)
+    found = _quickest(step, device)
+    model.eval()
+    image = to_device(collate(samples[:1]), device).images
+
+    def forward() -> None:
+        with torch.inference_mode(), autocast(precision, device):
+            model.predict(image)
+
+    forward()
+    return found, _quickest(forward, device), peak
+
+
+def _quickest(work: Callable[[], None], device: torch.device) -> float:
+    taken: list[float] = []
+    while len(taken) < FEWEST or (sum(taken) < SECONDS and len(taken) < MOST):
+        taken.append(_seconds(work, device))
+    return min(taken)
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def _drawn(params: Params, samples: Sequence[Sample], count: int) -> list[Sample]:
+    """So many samples, cropped as the policy crops."""
+    augment: dict[str, Any] = {**params["augment"], "transforms": []}
+    try:
+        policy = compile_policy(Augment.model_validate(augment).model_copy(update={"copy_paste": CopyPaste(p=0.0, max_instances=None)}), [])
+    except ValueError as error:
+        raise ConfigError(f"augment: {error}") from None
+    return [policy(sample, seed) for seed, sample in enumerate(islice(cycle(samples), count))]

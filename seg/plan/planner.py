@@ -1,0 +1,188 @@
+"""From a data set, a configuration with open values, this machine and the time there is to a plan."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seg.core.environment import num_cores
+from seg.core.errors import DataError
+from seg.core.machine import available_memory
+from seg.data.sample import Sample
+from seg.data.store import DatasetInfo
+from seg.models.hardware import best_device, device_of, has_fast_bf16
+from seg.plan.costs import measure
+from seg.plan.draft import Decision, Draft
+from seg.plan.facts import PlanFacts, gather_facts, look
+from seg.plan.rules import augmentation, learning, length, networks, objects, view
+from seg.plan.rules.length import Cost
+from seg.plan.weights import find
+from seg.settings.section import Params
+
+GAIN = 0.95
+"""A precision replaces float32 where its step takes at most this share of the time."""
+MEMORY = 0.6
+"""Share of the free memory that a step may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """choices: in the order in which they were made. params: the configuration with them."""
+
+    choices: Sequence[Decision]
+    params: Params
+
+
+def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: Path, project: Path, say: Callable[[str], None]) -> Planned:
+    """Choose a value for each open key.
+
+    Args:
+        params: The configuration, in which open keys say `auto`.
+        open_keys: The keys that are to be planned.
+        info: The facts of the prepared data set.
+        prepared: Its folder.
+        project: The folder in which weights/ may lie.
+        say: Is told what is being done.
+
+    Raises:
+        DataError: The training split has no image, or no object where the task is about objects.
+    """
+    if not info.splits["train"]["num_images"]:
+        raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
+    with_instances = bool(params["task"]["instances"])
+    device = device_of(params["trainer"]["accelerator"])
+    say(f"looking at the training images of {info.name}")
+    if with_instances and info.task != "instance":
+        named = f"task={params['task']['name']}"
+        raise DataError(f"{prepared}: has no instances, which {named} learns; set task=semantic, or prepare a data set that has them")
+    seen = look(prepared, info, with_instances)
+    machine: dict[str, int | str] = {"device": device.type, "cores": num_cores(), "memory": _free(device)}
+    facts = gather_facts(prepared, info, seen, "instance" if with_instances else "semantic", with_instances, machine)
+    if facts.objects and not facts.objects.count:
+        raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
+    draft = Draft(params, open_keys)
+    for rule in (length.minutes, view.scale, length.batch, view.crop, augmentation.transforms, augmentation.copy_paste, learning.loss):
+        draft.take(rule(facts, draft))
+    draft.take(_pretrained(facts))
+    cost = Costs(facts, draft, info, seen.samples, device, say)
+    draft.take(cost.network())
+    draft.take(_weights(draft, facts, project))
+    for rule in (objects.anchors, objects.counts):
+        draft.take(rule(facts, draft))
+    draft.take(cost.precision())
+    draft.take(cost.memory())
+    for rule in (learning.optimizer, learning.schedule):
+        draft.take(rule(facts, draft))
+    if draft.is_open("trainer.max_epochs") or draft.is_open("trainer.epoch_steps"):
+        draft.take(length.length(facts, draft, cost.of_plan()))
+    draft.take(length.evaluation(facts, draft))
+    return Planned(draft.chosen, draft.params)
+
+
+class Costs:
+    """What was measured, by network and precision; each is measured once, and only where a choice depends on it."""
+
+    def __init__(
+        self, facts: PlanFacts, draft: Draft, info: DatasetInfo, samples: Sequence[Sample], device: torch.device, say: Callable[[str], None]
+    ) -> None:
+        self.facts, self.draft, self.info, self.samples, self.device, self.say = facts, draft, info, samples, device, say
+        self.fast = has_fast_bf16(device)
+        self.found: dict[str, Cost] = {}
+
+    def network(self) -> Iterator[Decision]:
+        """The largest network that learns enough in the time."""
+        if not self.draft.is_open("model.network"):
+            return
+        offered = networks.candidates(self.facts)
+        chosen, reason = offered[0], f"{offered[0].name}: the network for this task on this kind of device"
+        budget, images = self.draft["plan.minutes"], self.draft["trainer.effective_batch_size"] or self.draft["trainer.batch_size"]
+        for candidate in offered[1:]:
+            trial = Draft(self.draft.params, self.draft.open)
+            trial.take(networks.network(self.facts, trial, candidate, ""))
+            for rule in (objects.anchors, objects.counts):
+                trial.take(rule(self.facts, trial))
+            step = self._cost(_closed(trial.params), self._usual(), candidate.name).step
+            count = length.steps(budget, Cost(step, 0, 0))
+            passes = count * images / self.facts.images
+            what = f"{candidate.name} takes {step:.2g} s a step, so {count} steps and {passes:.0f} passes fit into {budget:g} minutes"
+            if count < candidate.least_steps or passes < candidate.least_passes:
+                reason = f"{chosen.name}: {what}, but it needs {candidate.least_steps} steps and {candidate.least_passes} passes"
+                break
+            chosen, reason = candidate, what
+        yield from networks.network(self.facts, self.draft, chosen, reason)
+
+    def precision(self) -> Iterator[Decision]:
+        """The precision whose step takes less time."""
+        if not self.draft.is_open("trainer.precision"):
+            return
+        if self.facts.drawn:  # its plan comes with the project, to machines of every kind
+            yield Decision("trainer.precision", "auto", "each machine takes bf16 where it has instructions for it")
+            return
+        if not self.fast:
+            yield Decision("trainer.precision", "32-true", "this device has no instructions for bf16")
+            return
+        plain, fast = (self._cost(_closed(self.draft.params), kind, kind).step for kind in ("32-true", "bf16-mixed"))
+        chosen = "bf16-mixed" if fast <= GAIN * plain else "32-true"
+        yield Decision("trainer.precision", chosen, f"a step takes {fast:.2g} s in bf16-mixed and {plain:.2g} s in 32-true")
+
+    def memory(self) -> Iterator[Decision]:
+        """Fewer images at once where a step would take too much memory, and the same number in a step."""
+        images = self.draft["trainer.batch_size"]
+        planned = next((c for c in self.draft.chosen if c.key == "trainer.batch_size"), None)
+        if not planned or self.device.type == "cpu":  # which pages before it fails, and whose training halves the batch by itself
+            return
+        at_once = length.images_at_once(self.of_plan(), images, MEMORY * self.facts.memory)
+        if at_once < images:
+            self.draft.params["trainer"] |= {"batch_size": at_once}
+            yield Decision("trainer.effective_batch_size", images, f"{at_once} images fit into memory at once, and a step has {images}")
+
+    def of_plan(self) -> Cost:
+        """The cost of the plan as it stands."""
+        return self._cost(_closed(self.draft.params), self._usual(), "a step")
+
+    def _usual(self) -> str:
+        set_to = self.draft["trainer.precision"]
+        return set_to if set_to != "auto" else "bf16-mixed" if self.fast else "32-true"
+
+    def _cost(self, params: Params, precision: str, what: str) -> Cost:
+        network = params["model"]["network"]
+        key = f"{network} {params['model']['scale']} {params['augment'].get('crop')} {precision}"
+        if key not in self.found:
+            self.say(f"timing {what} on this machine")
+            self.found[key] = measure(params, self.info, self.samples, precision, self.device)
+        return self.found[key]
+
+
+def _pretrained(facts: PlanFacts) -> Iterator[Decision]:
+    reason = "the drawn example learns in minutes from scratch" if facts.drawn else "pretrained encoders learn from fewer images"
+    yield Decision("plan.pretrained", not facts.drawn, reason)
+
+
+def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision]:
+    """Pretrained weights of the encoder, and the normalisation that goes with them."""
+    if draft.is_open("model.weights"):
+        encoder = (draft["model.network"] or {}).get("encoder_name")
+        found = find(encoder, project, draft["plan.pretrained"]) if isinstance(encoder, str) else None
+        weights, reason = (found.weights, found.reason) if found else (None, "from scratch: the network names no encoder")
+        yield Decision("model.weights", weights, reason)
+    weights = draft["model.weights"] or ""
+    if weights.endswith(".ckpt"):
+        yield Decision("model.normalization", "checkpoint", "that of the training from which the weights come")
+    pretrained = bool(weights) and facts.channels in (1, 3)
+    said = "that of ImageNet, with which the weights were trained" if pretrained else "mean and deviation of the training images"
+    yield Decision("model.normalization", "imagenet" if pretrained else "dataset", said)
+
+
+def _closed(params: Params) -> Params:
+    """With values in place of those that are still open, where they change no cost."""
+    model = {**params["model"]}
+    for key, value in {"weights": None, "normalization": "dataset"}.items():
+        model[key] = value
+    return {**params, "model": model}
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(best_device())[0])
+    return available_memory()

@@ -1,0 +1,98 @@
+"""How long to train, in how many steps, and of how many images each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seg.plan.draft import Decision, Draft
+from seg.plan.facts import PlanFacts
+
+MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
+DRAWN = {"semantic": 2.0, "instance": 6.0}
+"""Minutes of the example that the program draws: the README's first command must end within five minutes on two cores."""
+IMAGES = {("semantic", "cpu"): 8, ("semantic", "cuda"): 16, ("instance", "cpu"): 4, ("instance", "cuda"): 8}
+"""Of a step. More than these gain little at equal images (Masters and Luschi 2018)."""
+STEPPING = 0.85
+"""Share of the time that steps have; loading, validation and writing take the rest."""
+EPOCHS = (6, 40)
+"""Fewest and most epochs. Each ends with a validation, of which the best checkpoint is kept."""
+VALIDATION = 0.1
+"""Share of the time that validation may take."""
+LEAST_STEPS = 100
+NETWORK_PIXELS = 1 << 20
+"""Of stored images that evaluation sees at once; of instances a quarter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Measured on this machine. step: seconds of a training step. forward: seconds to predict an image. memory: bytes of a step."""
+
+    step: float
+    forward: float
+    memory: float
+
+
+def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """The time that a training may take."""
+    if facts.drawn:
+        yield Decision("plan.minutes", DRAWN[facts.task], "the drawn example is for a first look")
+    else:
+        yield Decision(
+            "plan.minutes", MINUTES[facts.device], f"the usual time on a {facts.device.replace('cuda', 'GPU').replace('cpu', 'CPU')}"
+        )
+
+
+def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """Images of a step, never more than there are."""
+    usual = IMAGES[facts.task, "cpu" if facts.device == "cpu" else "cuda"]
+    chosen = min(usual, facts.images)
+    few = f", but the training split has {facts.images}" if chosen < usual else ""
+    yield Decision("trainer.batch_size", chosen, f"{usual} images a step are usual for this task on this kind of device{few}")
+
+
+def images_at_once(cost: Cost, images: int, free: float) -> int:
+    """How many images a device sees at once, so that the step's memory stays below `free` bytes: halved until it does."""
+    at_once = images
+    while at_once > 1 and cost.memory * at_once / images > free:
+        at_once = -(-at_once // 2)
+    return at_once
+
+
+def steps(budget: float, cost: Cost) -> int:
+    """Steps in so many minutes, to two significant digits, so that a small difference in speed makes no other plan."""
+    count = max(LEAST_STEPS, int(60 * budget * STEPPING / cost.step))
+    unit = 10 ** (len(str(count)) - 2)
+    return count // unit * unit
+
+
+def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
+    """As many steps as fit, cut into epochs that each end with a validation."""
+    budget, images = draft["plan.minutes"], draft["trainer.effective_batch_size"] or draft["trainer.batch_size"]
+    if not draft.is_open("trainer.max_epochs"):
+        reason = f"trainer.max_epochs={draft['trainer.max_epochs']} is set, so an epoch is one pass over the images"
+        yield Decision("trainer.epoch_steps", None, reason)
+        return
+    total = steps(budget, cost)
+    each = max(cost.forward * facts.validation_images, 0.01)
+    epochs = int(max(EPOCHS[0], min(EPOCHS[1], VALIDATION * 60 * budget / each)))
+    set_steps = None if draft.is_open("trainer.epoch_steps") else draft["trainer.epoch_steps"]
+    if set_steps:
+        epochs = max(1, round(total / set_steps))
+    every = draft["trainer.validate_every"] or 1
+    epochs = max(epochs, every, (draft["finetune.freeze_epochs"] or 0) + 1)  # fewer are refused
+    per_epoch = max(1, round(total / epochs))
+    passes = total * images / facts.images
+    fit = "fit into" if total * cost.step <= 60 * budget else "are the fewest that teach anything, though they take more than"
+    reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:g} minutes: each image is seen {passes:.1f} times"
+    yield Decision("trainer.epoch_steps", per_epoch, reason)
+    validations = epochs // every
+    spent = validations * each / (60 * budget)
+    yield Decision(
+        "trainer.max_epochs", epochs, f"{validations} validations of {facts.validation_images} images take {spent:.0%} of the time"
+    )
+
+
+def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """Images that evaluation sees at once."""
+    pixels = NETWORK_PIXELS * (1 if facts.task == "semantic" else 0.25)
+    chosen = int(max(1, min(8, pixels // facts.median_pixels)))
+    yield Decision("evaluate.batch_size", chosen, f"images of {facts.median_pixels:.0f} pixels")

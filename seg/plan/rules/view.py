@@ -1,0 +1,112 @@
+"""What the network sees of an image: all of it at a scale, or a crop."""
+
+from collections.abc import Iterator
+from math import ceil, lcm, sqrt
+
+import numpy as np
+
+from seg.plan.draft import Decision, Draft
+from seg.plan.facts import PlanFacts
+
+SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
+PIXELS = {
+    ("semantic", "cpu"): 256**2,
+    ("semantic", "mps"): 384**2,
+    ("semantic", "cuda"): 512**2,
+    ("instance", "cpu"): 320**2,
+    ("instance", "mps"): 512**2,
+    ("instance", "cuda"): 800**2,
+}
+"""That the network sees of an image in a step. A step on a CPU then takes about a second; on a GPU it is nnU-Net's 512 x 512 (Isensee et
+al. 2021, supplement: patches of 2D configurations) and Mask R-CNN's shorter side of 800 (He et al. 2017)."""
+LEAST_WIDTH = 1.5
+"""Pixels that the network sees: narrower regions vanish between its pixels (two samples a period, Nyquist; the half leaves a margin)."""
+NARROW_CLASSES = 10.0
+"""Percentile of the classes' widths that must reach LEAST_WIDTH: of ten classes or more one may be narrower."""
+LEAST_SIDE = 8.0
+"""Pixels of an object's side that the network sees: two cells of Mask R-CNN's finest features, which have a stride of 4."""
+CROPPED = 2.0
+"""Times these least sizes that stay where crops are taken: then a smaller scale saves no time, it only shows more around them."""
+MOST_PIXELS = 2.0
+"""Times PIXELS that the largest image may have before crops are taken."""
+FORCED = 0.33
+"""Share of the crops that hold a pixel of a class drawn at random (Isensee et al. 2021: a third)."""
+GRID = 32
+"""Of the sides of crops in stored pixels: a multiple of each candidate's stride."""
+
+
+def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """The largest scale at which the median image fits PIXELS, unless regions or objects would become too small to be seen."""
+    if facts.task == "instance":
+        narrow, least, thing = _narrowest_object(facts), LEAST_SIDE, "the side of the smaller objects (10th percentile)"
+    else:
+        narrow, least, thing = _narrowest_region(facts), LEAST_WIDTH, "the width of narrow regions"
+    allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
+    pixels = PIXELS[facts.task, facts.device]
+    whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
+    chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
+    size = f"images are {_number(facts.height['median'])} x {_number(facts.width['median'])} in the median"
+    if chosen == 1.0:
+        reason = f"{size}, and {thing} is {narrow:.1f} pixels: nothing is scaled down"
+    else:
+        seen = f"{facts.height['median'] * chosen:.0f} x {facts.width['median'] * chosen:.0f}"
+        gain = "a step stays short" if whole else "a crop shows more of the image"
+        reason = f"{size}; at {seen} {thing} is still {narrow * chosen:.1f} pixels, and {gain}"
+    yield Decision("model.scale", chosen, reason)
+
+
+def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """Crops of PIXELS where the images are larger than the network can see in a step; else whole images."""
+    factor = draft["model.scale"]
+    if isinstance(factor, list):  # a person has set the shorter and the longer side
+        yield Decision("augment.crop", None, "model.scale brings all images to one size")
+        yield Decision("model.window", None, "model.scale brings all images to one size")
+        return
+    pixels = PIXELS[facts.task, facts.device]
+    largest = facts.height["max"] * facts.width["max"] * factor**2
+    if largest <= MOST_PIXELS * pixels:
+        seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"
+        reason = f"the largest image is seen as {seen}: the network takes it whole"
+        yield Decision("augment.crop", None, reason)
+        yield Decision("model.window", None, reason)
+        return
+    step = lcm(GRID, draft["model.stride"]) if isinstance(draft["model.stride"], int) else GRID
+    sides = _crop_sides(facts, pixels, factor, step)
+    share = f"a third of them hold a pixel of a {'random object' if facts.task == 'instance' else 'class that is drawn first'}"
+    shown = f"{sides[0]} x {sides[1]}"
+    most = f"{_number(facts.height['max'])} x {_number(facts.width['max'])}"
+    yield Decision("augment.crop", {"size": sides, "foreground": FORCED}, f"images have up to {most} pixels: crops of {shown}; {share}")
+    window = max(2 * step, max(sides) * (2 if facts.task == "instance" else 1))
+    also = ", twice as large, so that fewer objects are cut" if facts.task == "instance" else ", as in training"
+    yield Decision("model.window", window, f"larger images are predicted in overlapping tiles of {window} x {window} pixels{also}")
+
+
+def seen_share(facts: PlanFacts, draft: Draft) -> float:
+    """What the network sees a pixel of the median image as, where model.scale is set: a factor, or the shorter and the longer side."""
+    found = draft["model.scale"]
+    if not isinstance(found, list):
+        return float(found)
+    sides = facts.height["median"], facts.width["median"]
+    return min(found[0] / min(sides), found[1] / max(sides))
+
+
+def _crop_sides(facts: PlanFacts, pixels: int, factor: float, step: int) -> list[int]:
+    """Height and width in stored pixels, multiples of `step`: a square, or narrower where the images are."""
+    side = sqrt(pixels) / factor
+    sides = []
+    for spread in (facts.height, facts.width):
+        most = ceil(spread["median"] / step) * step
+        sides.append(max(step, min(int(side // step) * step, most)))
+    return sides
+
+
+def _narrowest_region(facts: PlanFacts) -> float:
+    return float(np.percentile(list(facts.widths.values()), NARROW_CLASSES)) if facts.widths else LEAST_WIDTH
+
+
+def _narrowest_object(facts: PlanFacts) -> float:
+    return facts.objects.side["p10"] if facts.objects and facts.objects.count else LEAST_SIDE
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"

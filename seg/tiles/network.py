@@ -1,0 +1,46 @@
+"""What predicts, whatever it came from: one seam for models, exported files, ensembles, views and tiles of an image."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from seg.data.sample import ClassInfo, Prediction, Range
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one must know of a network to use it.
+
+    task: semantic, instance, or one of one's own. channels: of its images, RGB where there are three. stride: of its coarsest features,
+    in pixels that it sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it. window: the
+    side in pixels of what it learned to see at once, None: whole images. dense: whether it gives the logits of all pixels, and not
+    instances; None: as its task says.
+    """
+
+    task: str
+    classes: tuple[ClassInfo, ...]
+    channels: int
+    stride: int
+    data_range: Range
+    window: int | None = None
+    dense: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.dense is None:
+            object.__setattr__(self, "dense", self.task == "semantic")
+
+
+class Network(Protocol):
+    """Takes images (B, C, H, W) uint8 as they are stored, on any device and of any size; normalises and pads by itself."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Of a semantic network: (B, K, H, W) float32, on its own device."""
+        ...
+
+    def predict(self, images: Tensor) -> list[Prediction]:
+        """One Prediction an image, of the same size."""
+        ...

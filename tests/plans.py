@@ -1,0 +1,90 @@
+"""The settings that tests train with, in place of those that a plan would choose on the machine at hand: the shapes' own, tuned by hand."""
+
+from pathlib import Path
+
+from composed import composed
+
+from seg.settings.planned import PlanFile, open_keys, params_of
+from seg.settings.section import Params
+
+SHARED = {
+    "augment": "light",
+    "optimizer": "sgd",
+    "scheduler": "onecycle",
+    "trainer.epoch_steps": "null",
+    "evaluate.batch_size": "8",
+    "augment.crop": "null",
+    "model.window": "null",
+}
+SEMANTIC = SHARED | {"model": "unet_small", "loss": "ce", "trainer.batch_size": "8", "trainer.max_epochs": "6"}
+INSTANCE = SHARED | {
+    "model": "mask_rcnn_small",
+    "loss": "mask_rcnn",
+    "trainer.batch_size": "4",
+    "trainer.max_epochs": "5",
+    "task.metrics.max_detections": "100",
+    "optimizer.lr": "0.02",
+}
+
+
+def pinned(overrides: list[str]) -> list[str]:
+    """`overrides` behind those that leave nothing to plan; an experiment has its own."""
+    named = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    if "experiment" in named:
+        return overrides
+    values = INSTANCE if "task=instance" in overrides else SEMANTIC
+    return [
+        f"{key}={value}" for key, value in values.items() if key not in named and not (key == "optimizer.lr" and "optimizer" in named)
+    ] + overrides
+
+
+def fixed(params: Params) -> Params:
+    """`params` with a value for each that an experiment leaves open."""
+    values = {
+        "plan.minutes": 1.0,
+        "plan.pretrained": False,
+        "evaluate.batch_size": 8,
+        "trainer.epoch_steps": None,
+        "augment.crop": None,
+        "model.window": None,
+    }
+    content: Params = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        content.setdefault(section, {})[name] = value
+    planned = params_of(params, [k for k in open_keys(params) if k in values], PlanFile({}, content, dict.fromkeys(values, "by hand")))
+    planned.pop("planned")
+    return planned
+
+
+def settled(*overrides: str) -> Params:
+    """conf/ composed with overrides, with nothing left to plan."""
+    return fixed(composed(*pinned(list(overrides))))
+
+
+def pin(project: Path) -> None:
+    """Write the same settings into a project's conf/, so that its plan has nothing to choose."""
+    changes = {
+        "conf/config.yaml": [
+            (f"  - {group}: auto\n", f"  - {group}: {SEMANTIC[group]}\n")
+            for group in ("augment", "model", "loss", "optimizer", "scheduler")
+        ]
+        + [("window: auto", "window: null"), ("crop: auto", "crop: null")],
+        "conf/trainer/auto.yaml": [
+            ("batch_size: auto", "batch_size: 8"),
+            ("max_epochs: auto", "max_epochs: 6"),
+            ("epoch_steps: auto", "epoch_steps: null"),
+        ],
+        "conf/evaluate/default.yaml": [("batch_size: auto", "batch_size: 8")],
+        "conf/task/instance.yaml": [
+            ("task:\n", "defaults:\n  - override /model: mask_rcnn_small\n  - override /loss: mask_rcnn\ntask:\n"),
+            ("max_detections: auto", "max_detections: 100"),
+            ("plots:", "trainer:\n  batch_size: 4\n  max_epochs: 5\noptimizer:\n  lr: 0.02\nplots:"),
+        ],
+    }
+    for name, pairs in changes.items():
+        text = (project / name).read_text()
+        for old, new in pairs:
+            assert old in text, f"{name} does not hold {old!r}"
+            text = text.replace(old, new, 1)
+        (project / name).write_text(text)
