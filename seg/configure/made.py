@@ -26,7 +26,7 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
     Where a command asks for no data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is
     with the augmentation. ConfigError where something else was made. What is missing is left for the stage to say.
     """
-    config = _checked(params)
+    config = _checked(params, sections)
     wrong = {section: said for section in sections if (said := OTHER[section](config))}
     if not wrong:
         return params
@@ -35,15 +35,15 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
         if recorded is None or params[section] != plain[section]:
             raise ConfigError(said)
         params = {**params, section: recorded[section]}
-        if OTHER[section](_checked(params)):
+        if OTHER[section](_checked(params, sections)):
             raise ConfigError(said)
         print(f"{section}={params[section]['name']}: as params.yaml records it, and as it was made")
     return params
 
 
-def _checked(params: Params) -> Config:
-    """With the values of the plan."""
-    return checked(filled(params, Path(params["paths"]["plan"]) / FILE))
+def _checked(params: Params, sections: Sequence[str]) -> Config:
+    """With the values of the plan, where the sections have such values: a plan of another task is none of the others' business."""
+    return checked(filled(params, Path(params["paths"]["plan"]) / FILE) if "augment" in sections else params)
 
 
 def _recorded(conf: Path) -> Params | None:

@@ -14,6 +14,7 @@ from seg.configure.config import checked
 from seg.configure.made import as_made
 from seg.core.errors import ConfigError
 from seg.data.store import read_info
+from seg.settings.planned import PlanFile, write_plan
 
 
 @pytest.fixture
@@ -90,3 +91,12 @@ def test_a_default_that_was_edited_since_is_no_request_for_the_former_data(proje
     path.write_text(path.read_text().replace("data: shapes", "data: datab"))
     with pytest.raises(ConfigError, match="data=datab: but data/prepared holds shapes"):
         asked(project)
+
+
+def test_a_plan_of_another_task_is_in_nobodys_way_but_of_those_who_read_it(project: Path, prepared: Path) -> None:
+    make(project, prepared)
+    write_plan(project / "plan.yaml", PlanFile({"task": "instance"}, {}, {}))
+    params = compose(project / "conf", [])[0]
+    assert as_made(project / "conf", params, ("data",)) == params
+    with pytest.raises(ConfigError, match="was made for task=instance, but task=semantic"):
+        as_made(project / "conf", params, ("data", "augment"))
