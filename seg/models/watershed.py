@@ -15,13 +15,17 @@ from seg.data.sample import Prediction
 
 FOREGROUND = 0.5
 """The probability above which a pixel belongs to an object."""
+CORE = 0.75
+"""The share of an object's largest distance from which on a pixel is in its middle. On nuclei validation's F1 rose from 0.69 to 0.72."""
 AROUND = np.ones((3, 3), bool)
 """Pixels that touch by a corner are of one core."""
 
 
 def distance_map(ids: np.ndarray) -> np.ndarray:
-    """The distance of each pixel to its object's edge, as a share of the largest of its object: (H, W) float32, 0 outside of objects.
+    """The distance of each pixel to its object's edge, as a share of CORE of the largest of its object and at most 1: (H, W) float32, 0
+    outside of objects.
 
+    So the middle of an object is a plateau: else small differences along the ridge of a long or a bent one would be peaks of their own.
     An object's edge are its pixels beside (in rows and columns) a pixel of another label; they have the distance 1, and others 1 more than
     to the nearest edge. The image's border is no edge: an object goes on there.
 
@@ -39,7 +43,7 @@ def distance_map(ids: np.ndarray) -> np.ndarray:
     distances = 1 + cv2.distanceTransform((~edge).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     largest = np.ones(int(ids.max(initial=0)) + 1, np.float32)
     np.maximum.at(largest, ids[inside], distances[inside])
-    return np.where(inside, distances / largest[ids], 0).astype(np.float32)
+    return np.where(inside, np.minimum(distances / (CORE * largest[ids]), 1), 0).astype(np.float32)
 
 
 def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> np.ndarray:
@@ -55,6 +59,7 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
         peak: 0..1. More cores at a smaller one.
     """
     inside = probabilities[0] < 1 - FOREGROUND
+    markers: np.ndarray
     markers, count = ndimage.label(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
     regions, _ = ndimage.label(inside)
     marked = np.zeros(int(regions.max(initial=0)) + 1, bool)

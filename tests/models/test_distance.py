@@ -58,7 +58,9 @@ def test_a_crowd_counts_nowhere_and_classes_without_a_background_are_shifted() -
 def test_targets_at_the_scale_that_the_network_sees() -> None:
     labels, distances = model_of(nn.Identity()).targets(collate([sample(8, 12)]), 0, (4, 6))
     assert labels.tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [0] * 6, [IGNORE] * 6]  # rows and columns 1, 3, 5, ...
-    assert distances[0].tolist() == [1, 0.5, 1, 1, 0, 0]  # the first pixel's object goes on above and beside it, so it is no edge
+    assert distances[0].tolist() == pytest.approx(
+        [1, 2 / 3, 1, 1, 0, 0]
+    )  # the first pixel's object goes on above and beside it, so it is no edge
 
 
 def test_the_loss_is_that_of_classes_and_the_excess_over_the_distances_entropy() -> None:
