@@ -38,13 +38,13 @@ def weights_file(path: Path) -> None:
 
 def few(root: Path, folder: Path) -> None:
     """Links to 50 training images, evenly chosen, and to all others."""
-    chosen = sorted((root / "train").iterdir())
+    chosen = sorted(p.stem for p in (root / "train").iterdir())
     chosen = [chosen[i * len(chosen) // IMAGES] for i in range(IMAGES)]
     for part in ("val", "valannot", "test", "testannot", "train", "trainannot"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-        files = [p.name for p in (chosen if part.startswith("train") else (root / part).iterdir())]
-        for name in files:
-            (folder / part / name).symlink_to((root / part / name).resolve())
+        for file in (root / part).iterdir():
+            if not part.startswith("train") or file.stem in chosen:
+                (folder / part / file.name).symlink_to(file.resolve())
 
 
 def seg(project: Path, *arguments: str) -> None:
@@ -69,15 +69,7 @@ def main() -> None:
     if not project.exists():
         few(given.root, data)
         seg(Path.cwd(), "new", str(project))
-        seg(
-            project,
-            "prepare",
-            "data=camvid",
-            f"data.root={data}",
-            "paths.prepare=prepared",
-            "hydra.run.dir=prepared",
-            "runtime.progress=none",
-        )
+        seg(project, "prepare", *common, "hydra.run.dir=prepared")
     network = ["model=unet", f"model.network.encoder_name={ENCODER}", "model.scale=0.4", "model.weights=auto", "model.normalization=auto"]
     length = [f"trainer.epoch_steps={given.steps // 6}", "trainer.max_epochs=6", "plan.pretrained=false"]
     for start in ("pretrained", "scratch"):
@@ -86,16 +78,7 @@ def main() -> None:
         for seed in given.seeds:
             folder = f"runs/{start}_{seed}"
             paths = [f"paths.{name}={folder}/{name}" for name in ("plan", "augment", "train", "evaluate")]
-            own = [
-                "data=camvid",
-                f"data.root={data}",
-                "paths.prepare=prepared",
-                f"seed={seed}",
-                *network,
-                *length,
-                *paths,
-                "runtime.progress=none",
-            ]
+            own = [*common, f"seed={seed}", *network, *length, *paths]
             for stage in ("plan", "augment", "train", "evaluate"):
                 seg(project, stage, *own, f"hydra.run.dir={folder}/{stage}")
             figures.append(json.loads((project / folder / "evaluate/metrics.json").read_text())["test"]["miou"])
