@@ -270,7 +270,6 @@ KINDS = {
     "photographs": Kind(photographs, "images/IMG_0000.jpg"),
     "vessels": Kind(vessels, "images/00_training.jpg"),
     "aerial": Kind(aerial, "tiles/tile_000.png"),
-    "huge": Kind(huge, "images/ortho.tif"),
     "sections": Kind(sections, "raw/section000.tif"),
     "leaves": Kind(leaves, "images/leaf0.jpg"),
     "two": Kind(two, "images/leaf0.jpg"),
@@ -278,6 +277,7 @@ KINDS = {
     "bands": Kind(bands, "images/scene_000.tif"),
     "rare": Kind(rare, "images/cloth000.png"),
     "discs": Kind(discs, "images/plate_00.png"),
+    "huge": Kind(huge, "images/ortho.tif"),
 }
 
 
