@@ -30,6 +30,7 @@ def value(file: str, key: str) -> Any:
 
 
 def main(name: str) -> None:
+    """The plan's steps follow from its minutes."""
     stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][name]
     digest = hashlib.sha256(json.dumps([value(*entry) for entry in tracked(stage["params"])]).encode())
     for file in (file for dependency in stage["deps"] for file in files(Path(dependency))):
@@ -38,7 +39,8 @@ def main(name: str) -> None:
     for out in (Path(next(iter(out)) if isinstance(out, dict) else out) for out in (*stage["outs"], *stage.get("metrics", []))):
         file = out if out.suffix else out / "preview.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(figures if name != "plan" else yaml.safe_dump({"made_for": figures, **{section: {} for section in SECTIONS}}))
+        sections: dict[str, Any] = {key: {} for key in SECTIONS} | {"trainer": {"epoch_steps": value("params.yaml", "plan.minutes")}}
+        file.write_text(figures if name != "plan" else yaml.safe_dump({"made_for": figures, **sections}))
 
 
 if __name__ == "__main__":

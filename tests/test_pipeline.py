@@ -60,6 +60,7 @@ MODEL = ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]")
 SPLIT = ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15")
 AUGMENT = ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20")
 EVALUATE = ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2")
+BY_HAND = ("conf/config.yaml", "  crop: null", "  crop: {size: [32, 32], foreground: 0.5} #")
 MINUTES = ("conf/experiment/smoke.yaml", "minutes: 0.1", "minutes: 0.2")
 NOT_SELECTED = ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5")
 COMMENT = ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic")
@@ -72,11 +73,12 @@ RUNTIME = ("conf/config.yaml", "workers: auto", "workers: 1")
         ([LR, LOSS, MODEL], {stage: {"optimizer", "loss", "model"} for stage in ("plan", "train")}, ["plan", "train", "evaluate"]),
         ([SPLIT], {"prepare": {"data"}}, STAGES[1:]),
         ([AUGMENT], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
-        ([MINUTES], {"plan": {"plan"}}, ["plan"]),
+        ([MINUTES], {"plan": {"plan"}}, ["plan", "train", "evaluate"]),
+        ([BY_HAND], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
         ([EVALUATE], {"evaluate": {"evaluate"}}, ["evaluate"]),
         ([NOT_SELECTED, COMMENT, RUNTIME], {}, []),
     ],
-    ids=["training", "split", "augment", "minutes", "evaluate", "nothing"],
+    ids=["training", "split", "augment", "minutes", "by hand", "evaluate", "nothing"],
 )
 def test_an_edit_reruns_what_depends_on_it(
     project: Project, edits: list[tuple[str, str, str]], sections: dict[str, set[str]], expected: list[str]
@@ -87,6 +89,17 @@ def test_an_edit_reruns_what_depends_on_it(
     assert changed_sections(project) == sections
     assert project.repro() == expected
     assert project.repro() == []
+
+
+def test_another_machine_runs_nothing(project: Project, tmp_path: Path) -> None:
+    """A clone, without the cache, the kept plans and the outputs of the first: a repro that may miss files would run no stage."""
+    project.run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    elsewhere = Project(tmp_path / "clone")
+    assert not (elsewhere.folder / "data/prepared").exists()
+    done = elsewhere.dvc("repro", "--dry", "--allow-missing", "plan", "augment", "train", "evaluate")
+    assert stages_run(done.stdout) == []
+    elsewhere.edit("conf/experiment/smoke.yaml", *MINUTES[1:])
+    assert "configure" in stages_run(elsewhere.dvc("repro", "--dry", "--allow-missing", "configure").stdout)
 
 
 def test_choosing_another_option_reruns_training(project: Project) -> None:

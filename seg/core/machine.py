@@ -35,6 +35,13 @@ def processor_quota() -> float | None:
     return min(shares, default=None)
 
 
+def busy_share(seconds: float = 0.3) -> float:
+    """Share of the machine's processors that other programs take in these seconds, in which this thread waits."""
+    import psutil
+
+    return float(psutil.cpu_percent(interval=seconds)) / 100
+
+
 def _system_memory() -> int:
     import psutil
 

@@ -137,12 +137,16 @@ def has_palette(data: bytes) -> bool:
     """Whether pixels are indices of a palette: PNG of colour type 3 (PNG, Third Edition, 11.2.1), GIF, and such BMP and TIFF."""
     if data[:8] == PNG or data[:4] == b"GIF8":
         return data[25:26] == b"\x03" or data[:4] == b"GIF8"
-    if not (data[:2] == b"BM" or is_tiff(data)):
+    if is_tiff(data):
+        from seg.data.tiff import is_palette
+
+        return is_palette(data)
+    if data[:2] != b"BM":
         return False
     try:
         with Image.open(BytesIO(data)) as image:
             return image.mode == "P"
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 
@@ -160,6 +164,8 @@ def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
                 return np.array(image), np.array(palette, np.uint8).reshape(-1, 3)
     except (OSError, ValueError, SyntaxError):
         raise unreadable(path) from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: has too many pixels for an image with a palette; cut it, or save its indices as gray values") from None
     values = decode_index(data, path, "save it with a palette, or as gray values")
     if values.min() < 0 or values.max() > 255:
         raise DataError(

@@ -52,6 +52,15 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
         return as_decoded(pixels, page, _spacing(file, page))
 
 
+def is_palette(data: bytes) -> bool:
+    """Whether a TIFF's pixels are indices of a palette; False where it cannot be read."""
+    try:
+        with one_line_errors(Path("image")), tifffile.TiffFile(BytesIO(data)) as file:
+            return bool(file.pages[0].photometric == PALETTE)
+    except DataError:
+        return False
+
+
 @contextmanager
 def one_line_errors(path: Path) -> Iterator[None]:
     """Whatever goes wrong with a TIFF, as a DataError of one line."""

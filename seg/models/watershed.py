@@ -59,14 +59,18 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
         peak: 0..1. More cores at a smaller one.
     """
     inside = probabilities[0] < 1 - FOREGROUND
-    markers: np.ndarray
-    markers, count = ndimage.label(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
-    regions, _ = ndimage.label(inside)
+    markers, count = _regions(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
+    regions, _ = _regions(inside)
     marked = np.zeros(int(regions.max(initial=0)) + 1, bool)
     marked[regions[markers > 0]] = True
     alone = inside & ~marked[regions]
     markers[alone] = regions[alone] + count
     return np.asarray(watershed(-distance, markers, mask=inside), np.int32)
+
+
+def _regions(mask: np.ndarray, touching: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    given = ndimage.label(mask, touching)
+    return np.array(given[0]), int(given[1])
 
 
 def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: float, first_label: int) -> Prediction:
@@ -80,8 +84,8 @@ def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: fl
         first_label: What `seg.models.base.first_label` gives: the channel of the class with index 0.
     """
     found = objects_of(probabilities, distance, peak)
-    _, ids = np.unique(found, return_inverse=True)
-    ids = ids.reshape(found.shape).astype(np.int32) + (0 if (found == 0).any() else 1)
+    _, numbers = np.unique(found, return_inverse=True)
+    ids = numbers.reshape(found.shape).astype(np.int32) + np.int32(0 if (found == 0).any() else 1)
     count = int(ids.max(initial=0))
     pixels = np.bincount(ids.ravel(), minlength=count + 1)[1:]
     means = [np.bincount(ids.ravel(), p.ravel(), count + 1)[1:] / np.maximum(pixels, 1) for p in probabilities[1:]]

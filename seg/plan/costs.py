@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
+import numpy as np
 import torch
 
 from seg.augment.policy import compile_policy
@@ -19,6 +20,7 @@ from seg.models.hardware import autocast, set_float32_matmul
 from seg.models.settings import NetworkSettings
 from seg.plan.rules.length import Cost
 from seg.settings.section import Params, typed
+from seg.tiles.tiled import window_tiling
 from seg.training.step.meters import meter_of
 from seg.training.step.step import named_losses, to_device
 
@@ -26,10 +28,10 @@ FEWEST, MOST, SECONDS = 3, 20, 1.0
 """Runs that are timed: as many as these seconds hold, within bounds. The quickest counts, as other programs only make a run longer."""
 
 
-def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device) -> Cost:
+def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device, devices: int = 1) -> Cost:
     """The cost of a step with these settings, whose values are all set.
 
-    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them.
+    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them. devices: that share a step.
     """
     cfg = typed(NetworkSettings, params)
     torch.manual_seed(0)
@@ -38,10 +40,16 @@ def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precis
     set_float32_matmul(trainer["float32_matmul"], device)
     if trainer["channels_last"]:
         model = model.to(memory_format=torch.channels_last)
-    images = trainer["effective_batch_size"] or trainer["batch_size"]
+    images = max(1, trainer["effective_batch_size"] // devices) if trainer["effective_batch_size"] else trainer["batch_size"]
     batch = to_device(collate(_drawn(params, samples, images)), device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
-    return Cost(*_times(model, batch, optimizer, precision, device, samples))
+    height, width = samples[0].size
+    window = params["model"]["window"] or max(height, width)
+    image = samples[0].image[:window, :window]
+    share = info.statistics["height"]["median"] * info.statistics["width"]["median"] / (image.shape[0] * image.shape[1])
+    step, forward, memory = _times(model, batch, optimizer, precision, device, image)
+    overlap = window_tiling(window).overlap if window < max(height, width) else 0.0
+    return Cost(step, forward * share / (1 - overlap) ** 2, memory)
 
 
 def _times(
@@ -50,7 +58,7 @@ def _times(
     optimizer: torch.optim.Optimizer,
     precision: str,
     device: torch.device,
-    samples: Sequence[Sample],
+    image: np.ndarray,
 ) -> tuple[float, float, float]:
     def step() -> None:
         with autocast(precision, device):
@@ -63,11 +71,11 @@ def _times(
     peak = meter_of(device, 1).peak(step)
     found = _quickest(step, device)
     model.eval()
-    image = to_device(collate(samples[:1]), device).images
+    images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
 
     def forward() -> None:
         with torch.inference_mode(), autocast(precision, device):
-            model.predict(image)
+            model.predict(images)
 
     forward()
     return found, _quickest(forward, device), peak

@@ -45,7 +45,8 @@ class PlanFacts:
 
     task: semantic or instance. shares: of the labelled pixels, a class. widths: of each class that is no background, the width of its
     regions in the images where they are narrowest (5th percentile). objects: None where the task is not about instances. cores: processors
-    of this process. memory: bytes that are free. drawn: whether the data set is the example that the program draws.
+    of this process. memory: bytes that are free. drawn: whether the data set is the example that the program draws. validation_size: pixels
+    of a mean validation image, over those of the median training image. devices: that train together.
     """
 
     task: str
@@ -64,7 +65,8 @@ class PlanFacts:
     cores: int
     memory: int
     drawn: bool
-    more: Mapping[str, float] = field(default_factory=dict)
+    validation_size: float = 1.0
+    devices: int = 1
 
     @property
     def median_pixels(self) -> float:
@@ -164,15 +166,18 @@ def objects_of(prepared: Path, contacts: Mapping[str, float]) -> Objects:
 
 
 def gather_facts(prepared: Path, info: DatasetInfo, seen: Seen, task: str, with_instances: bool, machine: Mapping[str, Any]) -> PlanFacts:
-    """All figures together. machine: device, cores, memory."""
-    statistics = info.statistics
+    """All figures together. machine: device, devices, cores, memory."""
+    statistics, validation = info.statistics, info.splits["val"]
+    sizes = {tuple(map(int, size.split("x"))): count for size, count in validation["sizes"].items()}
+    pixels = sum(height * width * count for (height, width), count in sizes.items()) / max(1, validation["num_images"])
     return PlanFacts(
         task=task,
         classes=[c.name for c in info.classes],
         channels=info.channels,
         colour=seen.colour,
         images=int(info.splits["train"]["num_images"]),
-        validation_images=int(info.splits["val"]["num_images"]),
+        validation_images=int(validation["num_images"]),
+        validation_size=pixels / (statistics["height"]["median"] * statistics["width"]["median"]),
         height=statistics["height"],
         width=statistics["width"],
         shares=statistics["class_shares"],

@@ -8,7 +8,7 @@ import torch
 
 from seg.core.environment import num_cores
 from seg.core.errors import DataError
-from seg.core.machine import available_memory
+from seg.core.machine import available_memory, busy_share
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo
 from seg.models.hardware import best_device, device_of, has_fast_bf16
@@ -20,12 +20,15 @@ from seg.plan.rules.families import family
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
 from seg.settings.section import Params
+from seg.training.trainer import num_devices
 
 GAIN = 0.95
 """A precision replaces float32 where its step takes at most this share of the time."""
 LATER = {"semantic": 1.0, "distance": 1.0, "instance": 1.8}
 """Times the first steps that later ones take: Mask R-CNN has more to do once its proposals find objects. Measured on `shapes` on a CPU:
 0.19 s a step before the training, 0.34 s (11 to 12 images a second) within it."""
+BUSY = 0.3
+"""Share of the processors that other programs take, above which it is said."""
 MEMORY = 0.6
 """Share of the free memory that a step may take."""
 
@@ -61,7 +64,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
         named = f"task={params['task']['name']}"
         raise DataError(f"{prepared}: has no instances, which {named} learns; set task=semantic, or prepare a data set that has them")
     seen = look(prepared, info, with_instances)
-    machine: dict[str, int | str] = {"device": device.type, "cores": num_cores(), "memory": _free(device)}
+    devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
+    machine: dict[str, int | str] = {"device": device.type, "devices": devices, "cores": num_cores(), "memory": _free(device)}
     facts = gather_facts(prepared, info, seen, "instance" if with_instances else "semantic", with_instances, machine)
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
@@ -109,14 +113,14 @@ class Costs:
             return
         offered = networks.candidates(self.facts, self.draft)
         chosen, reason = offered[0], f"{offered[0].name}: the network for this task on this kind of device"
-        budget, images = self.draft["plan.minutes"], self.draft["trainer.effective_batch_size"] or self.draft["trainer.batch_size"]
+        budget, images = self.draft["plan.minutes"], length.step_images(self.facts, self.draft)
         for candidate in offered[1:]:
             trial = Draft(self.draft.params, self.draft.open)
             trial.take(networks.network(self.facts, trial, candidate, ""))
             for rule in (objects.anchors, objects.counts):
                 trial.take(rule(self.facts, trial))
             step = self._cost(_closed(trial.params), self._usual(), candidate.name).step
-            count = length.steps(budget, Cost(step, 0, 0))
+            count = length.steps(budget, Cost(step, 0, 0), least=1)
             passes = count * images / self.facts.images
             what = f"{candidate.name} takes {step:.2g} s a step, so {count} steps and {passes:.0f} passes fit into {budget:g} minutes"
             if count < candidate.least_steps or passes < candidate.least_passes:
@@ -135,7 +139,7 @@ class Costs:
         if not self.fast:
             yield Decision("trainer.precision", "32-true", "this device has no instructions for bf16")
             return
-        plain, fast = (self._cost(_closed(self.draft.params), kind, kind).step for kind in ("32-true", "bf16-mixed"))
+        plain, fast = (self._cost(_closed(self.draft.params), kind, f"a step in {kind}").step for kind in ("32-true", "bf16-mixed"))
         chosen = "bf16-mixed" if fast <= GAIN * plain else "32-true"
         yield Decision("trainer.precision", chosen, f"a step takes {fast:.2g} s in bf16-mixed and {plain:.2g} s in 32-true")
 
@@ -148,7 +152,8 @@ class Costs:
         at_once = length.images_at_once(self.of_plan(), images, MEMORY * self.facts.memory)
         if at_once < images:
             self.draft.params["trainer"] |= {"batch_size": at_once}
-            yield Decision("trainer.effective_batch_size", images, f"{at_once} images fit into memory at once, and a step has {images}")
+            whole = images * self.facts.devices
+            yield Decision("trainer.effective_batch_size", whole, f"{at_once} images fit into memory at once, and a step has {whole}")
 
     def of_plan(self) -> Cost:
         """The cost of the plan as it stands."""
@@ -162,8 +167,11 @@ class Costs:
         network = params["model"]["network"]
         key = f"{network} {params['model']['scale']} {params['augment'].get('crop')} {precision}"
         if key not in self.found:
+            if not self.found and (busy := busy_share()) > BUSY:
+                again = "`seg plan -cn pipeline` makes the plan anew when they are done"
+                self.say(f"other programs take {busy:.0%} of the processors, so a step takes longer than it would; {again}")
             self.say(f"timing {what} on this machine")
-            found = measure(params, self.info, self.samples, precision, self.device)
+            found = measure(params, self.info, self.samples, precision, self.device, self.facts.devices)
             self.found[key] = replace(found, step=found.step * LATER[family(self.facts, self.draft)])
         return self.found[key]
 

@@ -22,6 +22,7 @@ from seg.data.store import DatasetInfo, ManifestEntry
 from seg.prepare.assignment import UNSPLIT, Assignment, Plan, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
+from seg.prepare.pieces import largest, tiled
 from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.findings import Finding, counted, finding_of
 from seg.raw.record import Item, Source
@@ -65,6 +66,8 @@ def prepare(
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[StoredRecord]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
         with_instances = any(e.stored.entry.num_instances for e in examination.examined)
+        for split in ("train", "val"):  # test images stay whole: each has figures as one image
+            stored[split] = tiled(partial / split, stored[split], (len(classes), background_index(classes)), largest(source))
         for split, members in stored.items():
             write_split(partial / split, members, classes, with_instances)
         write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from seg.data.sample import ClassInfo, Color
 from seg.prepare.assignment import Assignment
+from seg.prepare.pieces import FewImages
 from seg.prepare.run import SEE_ALL, prepare
 from seg.raw.findings import Finding
 from seg.raw.record import Source
@@ -37,14 +38,15 @@ def run(cfg: Settings, out: Path) -> None:
 
 
 def source_of(cfg: Settings) -> tuple[Source, list[ClassInfo], Path | None]:
-    """The source of raw data that data.source names, its classes, and the folder that holds it."""
+    """The source of raw data that data.source names, its images cut where they are too few, its classes, and the folder that holds it."""
     root = find_root(Path.cwd(), cfg.data.root, cfg.data.obtain)
     classes = [
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
     given = dict(zip(SOURCE_ARGUMENTS, (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True))
-    return build(cfg.data.source, cfg.targets.allow, "data.source", given), classes, root
+    source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
+    return FewImages(source, Assignment.of(cfg.data)), classes, root
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -22,7 +22,7 @@ from seg.training.settings import TrainingSettings
 
 def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
-    strategy = make_strategy(strategy_of(cfg), num_devices(cfg, device) * cfg.trainer.num_nodes)
+    strategy = make_strategy(strategy_of(cfg), num_devices(cfg.trainer.devices, device) * cfg.trainer.num_nodes)
     sharded = isinstance(strategy, Sharded)
     plugins: list[Any] = [WholeCheckpointIO(folder.parents[1])]
     if sharded:
@@ -64,9 +64,8 @@ def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path
     return trainer
 
 
-def num_devices(cfg: TrainingSettings, device: torch.device) -> int:
-    """Devices of this machine that the setting means."""
-    devices = cfg.trainer.devices
+def num_devices(devices: int | list[int] | str, device: torch.device) -> int:
+    """Devices of this machine that the setting trainer.devices means."""
     if devices == "auto":
         return torch.cuda.device_count() if device.type == "cuda" else 1
     return len(devices) if isinstance(devices, list) else int(devices)

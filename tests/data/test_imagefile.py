@@ -24,6 +24,7 @@ from seg.data.imagefile import (
     decode_palette,
     encode_image,
     encode_png,
+    has_palette,
     read_bytes,
 )
 
@@ -473,6 +474,18 @@ def test_a_declared_size_is_looked_at_before_memory_is_taken(monkeypatch: pytest
         decode_image(small, 3, Path("x"))
     monkeypatch.setenv("SEG_MAX_PIXELS", "64")
     assert decode_image(small, 3, Path("x")).shape == (8, 8, 3)
+
+
+def test_pillow_s_own_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An orthophoto of 20,000 x 20,000 is over it, and under ours."""
+    files = {kind: saved(Image.fromarray(picture(1)).quantize(8), kind) for kind in ("TIFF", "BMP", "PNG")}
+    gray = saved(Image.fromarray(picture(1)[..., 0]), "TIFF")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert [has_palette(data) for data in (files["TIFF"], gray, files["PNG"])] == [True, False, True]
+    assert not has_palette(files["BMP"])
+    assert not has_palette(files["TIFF"][:40])
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has too many pixels for an image with a palette; cut it, or save its indices"):
+        decode_palette(files["TIFF"], FILE)
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:

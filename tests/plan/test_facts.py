@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from seg.plan import facts
 from seg.plan.facts import contacts_of, gather_facts, look, objects_of, region_widths
 
 NAMES = [BACKGROUND, "a", "b"]
+MACHINE = {"device": "cpu", "cores": 3, "memory": 1000}
 
 
 def strip(width: float, angle: float, side: int = 400) -> np.ndarray:
@@ -123,15 +125,17 @@ def test_a_look_at_the_prepared_images(prepared: Path) -> None:
 def test_all_facts_together(prepared: Path) -> None:
     info = read_info(prepared)
     seen = look(prepared, info, True)
-    found = gather_facts(prepared, info, seen, "instance", True, {"device": "cpu", "cores": 3, "memory": 1000})
+    found = gather_facts(prepared, info, seen, "instance", True, MACHINE)
     entries = read_entries(prepared / "train")
     assert (found.images, found.height, found.median_pixels) == (len(entries), {"min": 48, "median": 48, "max": 48}, 48 * 48)
-    assert found.validation_images == len(read_entries(prepared / "val"))
+    assert (found.validation_images, found.validation_size) == (len(read_entries(prepared / "val")), 1.0)
+    splits = info.splits | {"val": info.splits["val"] | {"num_images": 4, "sizes": {"48x48": 3, "96x240": 1}}}  # 3 of them, and one of ten
+    assert gather_facts(prepared, replace(info, splits=splits), seen, "instance", True, MACHINE).validation_size == 13 / 4
     assert sum(found.shares) == pytest.approx(1, abs=1e-4)
     assert found.objects is not None
     assert found.objects.count == sum(e.num_instances for e in entries)
     assert (found.device, found.cores, found.memory, found.drawn) == ("cpu", 3, 1000, True)
-    assert gather_facts(prepared, info, seen, "semantic", False, {"device": "cpu", "cores": 3, "memory": 1000}).objects is None
+    assert gather_facts(prepared, info, seen, "semantic", False, MACHINE).objects is None
 
 
 def test_a_gray_image_in_three_channels_is_gray(prepared: Path, tmp_path: Path) -> None:

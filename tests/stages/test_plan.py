@@ -1,6 +1,7 @@
 """The stage `plan` on a prepared data set."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No step is timed: each takes as many seconds as its network's encoder has letters; those that were asked for are listed."""
     timed: list[str] = []
 
-    def measure(params: Params, info: Any, samples: Any, precision: str, device: Any) -> Cost:
+    def measure(params: Params, info: Any, samples: Any, precision: str, device: Any, devices: int) -> Cost:
         assert "auto" not in (params["model"]["network"], params["model"]["scale"], params["augment"]["crop"])
         timed.append(f"{params['model']['network']['encoder_name']} {precision}")
         return Cost(0.01 * len(params["model"]["network"]["encoder_name"]), 0.01, 1e6)
 
     monkeypatch.setattr(planner, "measure", measure)
+    monkeypatch.setattr(planner, "busy_share", lambda: 0.0)
     return timed
 
 
@@ -142,6 +144,19 @@ def test_keep_leaves_a_plan_alone_and_brings_former_ones_back(
     assert len(quick) > timed
 
 
+def test_another_machine_makes_no_other_plan(
+    composed: dict[str, Params], project: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is slower, has less memory, and knows of no kept plan."""
+    keep = with_value(composed["semantic"], "plan.keep", True)
+    first = run(keep, project)
+    shutil.rmtree(stage.kept_plans(project))
+    monkeypatch.setattr(planner, "measure", lambda *_: Cost(5.0, 1.0, 1e9))
+    monkeypatch.setattr(planner, "available_memory", lambda: 1 << 20)
+    assert run(keep, project) == first
+    assert run(with_value(keep, "plan.keep", False), project) != first  # by hand: anew
+
+
 def test_a_plan_of_other_data_or_rules_is_not_kept(
     composed: dict[str, Params], project: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +193,21 @@ def test_the_larger_network_is_taken_where_the_time_allows(composed: dict[str, P
         assert len(quick) == len(set(quick))  # each once
         quick.clear()
     assert chosen == {2.0: ("tu-resnet10t", 16), 4.0: ("resnet18", 32)}
+
+
+@pytest.mark.parametrize(("busy", "said"), [(0.8, True), (0.2, False)])
+def test_a_busy_machine_is_told(
+    busy: float,
+    said: bool,
+    composed: dict[str, Params],
+    project: Path,
+    quick: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(planner, "busy_share", lambda: busy)
+    run(composed["semantic"], project)
+    assert capsys.readouterr().out.count("plan: other programs take 80% of the processors, so a step takes longer") == said
 
 
 @pytest.mark.parametrize(("fast", "plain", "chosen"), [(0.8, 1.0, "bf16-mixed"), (0.97, 1.0, "32-true"), (2.0, 1.0, "32-true")])

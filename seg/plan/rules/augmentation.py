@@ -62,9 +62,9 @@ def _flips(facts: PlanFacts, draft: Draft) -> tuple[list[dict[str, Any]], str]:
         found.append(_t("RandomRotate90", p=0.75))
     if free["up_down"]:
         turned = "are flipped and turned" if all(free.values()) and square else "are flipped"
-        return found, f"images have no up and down (effect {effects['up_down']} of 1), so they {turned}"
+        return found, f"upside down, images look as usual (effect {effects['up_down']} of 1), so they {turned}"
     mirrored = "they are mirrored alone" if free["left_right"] else "they are not flipped, as left and right differ, too"
-    return found, f"images have an up and a down (effect {effects['up_down']} of 1): {mirrored}"
+    return found, f"upside down, images would look unusual (effect {effects['up_down']} of 1): {mirrored}"
 
 
 def _affine(facts: PlanFacts, strength: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
 from seg.plan.rules.families import family
+from seg.plan.rules.length import step_images
 
 RARE = 0.05
 """Share of the labelled pixels below which a class is rare."""
@@ -51,7 +52,9 @@ def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     if (draft["optimizer"] or {}).get("_target_") != sgd["_target_"]:
         return  # a person's choice, for which no rate is known
     rate, images = REFERENCE[family(facts, draft)]
-    step = draft["trainer.effective_batch_size"] or draft["trainer.batch_size"]
+    step = step_images(facts, draft)
+    if draft["trainer.scale_lr"] not in (None, "none"):  # the training brings the rate from these images to those of a step
+        step = draft["trainer.reference_batch_size"] or step
     share = PRETRAINED if draft["model.weights"] else 1.0
     start = "a pretrained start" if draft["model.weights"] else "a start from scratch"
     lr = float(f"{rate * share * step / images:.2g}")

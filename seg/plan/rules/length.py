@@ -21,10 +21,10 @@ IMAGES = {
 """Of a step. More than these gain little at equal images (Masters and Luschi 2018)."""
 STEPPING = 0.85
 """Share of the time that steps have; loading, validation and writing take the rest."""
-EPOCHS = (6, 40)
-"""Fewest and most epochs. Each ends with a validation, of which the best checkpoint is kept."""
-VALIDATION = 0.1
-"""Share of the time that validation may take."""
+VALIDATIONS = (6, 40)
+"""Fewest and most of them; the best checkpoint is kept."""
+VALIDATION, MOST_VALIDATION = 0.1, 0.3
+"""Share of the time that validations may take, and that they may take where they would be fewer than VALIDATIONS says."""
 LEAST_STEPS = 100
 NETWORK_PIXELS = 1 << 20
 """Of stored images that evaluation sees at once; of instances a quarter."""
@@ -32,7 +32,8 @@ NETWORK_PIXELS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Measured on this machine. step: seconds of a training step. forward: seconds to predict an image. memory: bytes of a step."""
+    """Measured on this machine. step: seconds of a training step. forward: seconds to predict an image of the median size. memory: bytes of
+    a step."""
 
     step: float
     forward: float
@@ -65,27 +66,32 @@ def images_at_once(cost: Cost, images: int, free: float) -> int:
     return at_once
 
 
-def steps(budget: float, cost: Cost) -> int:
+def step_images(facts: PlanFacts, draft: Draft) -> int:
+    """Images of an optimizer step over all devices."""
+    return int(draft["trainer.effective_batch_size"] or draft["trainer.batch_size"] * facts.devices)
+
+
+def steps(budget: float, cost: Cost, least: int = LEAST_STEPS) -> int:
     """Steps in so many minutes, to two significant digits, so that a small difference in speed makes no other plan."""
-    count = max(LEAST_STEPS, int(60 * budget * STEPPING / cost.step))
-    unit = 10 ** (len(str(count)) - 2)
+    count = max(least, int(60 * budget * STEPPING / cost.step))
+    unit = 10 ** max(0, len(str(count)) - 2)
     return count // unit * unit
 
 
 def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
     """As many steps as fit, cut into epochs that each end with a validation."""
-    budget, images = draft["plan.minutes"], draft["trainer.effective_batch_size"] or draft["trainer.batch_size"]
+    budget, images = draft["plan.minutes"], step_images(facts, draft)
     if not draft.is_open("trainer.max_epochs"):
         reason = f"trainer.max_epochs={draft['trainer.max_epochs']} is set, so an epoch is one pass over the images"
         yield Decision("trainer.epoch_steps", None, reason)
         return
-    total = steps(budget, cost)
-    each = max(cost.forward * facts.validation_images, 0.01)
-    epochs = int(max(EPOCHS[0], min(EPOCHS[1], VALIDATION * 60 * budget / each)))
+    each = max(cost.forward * facts.validation_images * facts.validation_size, 0.01) / (60 * budget)  # of the time
+    validations = int(max(1, min(VALIDATIONS[0], MOST_VALIDATION / each), min(VALIDATIONS[1], VALIDATION / each)))
+    every = draft["trainer.validate_every"] or 1
+    epochs, total = validations * every, steps(budget * (1 - max(0, min(validations * each, 0.9) - VALIDATION)), cost)
     set_steps = None if draft.is_open("trainer.epoch_steps") else draft["trainer.epoch_steps"]
     if set_steps:
         epochs = max(1, round(total / set_steps))
-    every = draft["trainer.validate_every"] or 1
     epochs = max(epochs, every, (draft["finetune.freeze_epochs"] or 0) + 1)  # fewer are refused
     per_epoch = max(1, round(total / epochs))
     passes = total * images / facts.images
@@ -93,10 +99,8 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
     reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:g} minutes: each image is seen {passes:.1f} times"
     yield Decision("trainer.epoch_steps", per_epoch, reason)
     validations = epochs // every
-    spent = validations * each / (60 * budget)
-    yield Decision(
-        "trainer.max_epochs", epochs, f"{validations} validations of {facts.validation_images} images take {spent:.0%} of the time"
-    )
+    spent = f"{validations} validations of {facts.validation_images} images take {validations * each:.0%} of the time"
+    yield Decision("trainer.max_epochs", epochs, spent)
 
 
 def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:

@@ -65,7 +65,7 @@ def case_collisions(images: Sequence[Examined]) -> Iterator[Finding]:
     seen: dict[str, Examined] = {}
     for image in images:
         before = seen.setdefault(image.path.lower(), image)
-        if before is not image:
+        if before.path != image.path:  # else two pieces of one file
             name = before.stored.entry.image_id
             what = f"differs from {name} in case alone, so on macOS and Windows one would replace the other"
             yield _of(image, "case-collision", what, "rename one of them")

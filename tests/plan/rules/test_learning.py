@@ -59,6 +59,20 @@ def test_rate_grows_with_the_images_of_a_step(task: str, images: int, effective:
     }
 
 
+@pytest.mark.parametrize(
+    ("scale_lr", "reference", "lr"),
+    [
+        ("none", None, 0.8),  # 32 images a step on four devices
+        ("linear", 16, 0.4),  # for 16 images; the training makes 0.8 of it
+        ("sqrt", 8, 0.2),
+    ],
+)
+def test_rate_of_several_devices(scale_lr: str, reference: int | None, lr: float) -> None:
+    given = draft(trainer__batch_size=8, model__weights=None, trainer__scale_lr=scale_lr, trainer__reference_batch_size=reference)
+    given.take(optimizer(facts(devices=4), given))
+    assert given["optimizer.lr"] == lr
+
+
 def test_a_rate_that_a_person_set_stays() -> None:
     given = draft(["optimizer"], trainer__batch_size=8, optimizer={"name": "auto", "_target_": "auto", "lr": 0.7})
     given.open.add("optimizer")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from planned_facts import chosen, draft, facts, reason, spread
 
-from seg.plan.rules.length import Cost, batch, evaluation, images_at_once, length, minutes, steps
+from seg.plan.rules.length import Cost, batch, evaluation, images_at_once, length, minutes, step_images, steps
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,34 @@ def planned(cost: Cost, *, minutes: float = 30, open_keys: list[str] | None = No
     [
         (0.001, 60, 40, 38),  # 1500 steps; validation costs next to nothing
         (0.1, 60, 30, 50),  # a tenth of 30 minutes is 180 s, a validation takes 6 s
-        (1.0, 60, 6, 250),  # six at least
+        (1.0, 60, 6, 217),  # six at least; they take a fifth, so a tenth less is left: 1300 steps
+        (2.5, 60, 3, 433),  # six would take half of the time, three take a quarter: 1300 steps
+        (30.0, 60, 1, 300),  # one would take all of it: a fifth is left for steps, 306 seconds
         (0.1, 0, 40, 38),
     ],
 )
 def test_validation_takes_a_tenth_at_most(forward: float, validation: int, epochs: int, per_epoch: int) -> None:
     found = planned(Cost(1.0, forward, 0), known=facts(validation_images=validation))
     assert found == {"trainer.epoch_steps": per_epoch, "trainer.max_epochs": epochs}
+
+
+def test_validation_images_of_another_size() -> None:
+    """60 of four times the pixels cost as much as 240."""
+    known = facts(validation_size=4.0)
+    assert planned(Cost(1.0, 0.1, 0), known=known) == planned(Cost(1.0, 0.1, 0), known=facts(validation_images=240))
+    assert planned(Cost(1.0, 0.1, 0), known=known)["trainer.max_epochs"] == 7  # 24 s each, of 180
+
+
+def test_steps_may_be_fewer_than_a_training_has() -> None:
+    """Where it is said how many there would be."""
+    assert [steps(minutes, Cost(2.0, 0, 0), least=1) for minutes in (2, 0.2, 0.01)] == [51, 5, 1]
+
+
+def test_images_of_a_step_over_all_devices() -> None:
+    assert step_images(facts(devices=4), draft(trainer__batch_size=8)) == 32
+    assert step_images(facts(devices=4), draft(trainer__batch_size=8, trainer__effective_batch_size=48)) == 48
+    said = reason(length, "trainer.epoch_steps", facts(devices=4), draft(plan__minutes=30, trainer__batch_size=8), Cost(1.0, 0.1, 0))
+    assert said.endswith("each image is seen 160.0 times")
 
 
 def test_epochs_that_a_person_set_are_passes() -> None:
@@ -117,9 +138,14 @@ def test_the_least_number_of_steps_takes_longer_than_a_second() -> None:
     assert said.startswith("100 steps of 0.5 s are the fewest that teach anything, though they take more than 0.01 minutes")
 
 
+def test_validations_are_as_many_where_not_each_epoch_has_one() -> None:
+    """30 of them, in each third epoch; 1500 steps."""
+    assert planned(Cost(1.0, 0.1, 0), trainer__validate_every=3) == {"trainer.max_epochs": 90, "trainer.epoch_steps": 17}
+
+
 @pytest.mark.parametrize(("setting", "least"), [({"trainer__validate_every": 50}, 50), ({"finetune__freeze_epochs": 10}, 11)])
 def test_no_fewer_epochs_than_training_accepts(setting: dict[str, int], least: int) -> None:
-    assert planned(Cost(1.0, 1.0, 0), **setting)["trainer.max_epochs"] == least
+    assert planned(Cost(1.0, 1.0, 0), **setting)["trainer.max_epochs"] >= least
     assert planned(Cost(1.0, 1.0, 0), trainer__epoch_steps=1000, **setting)["trainer.max_epochs"] == least
 
 
