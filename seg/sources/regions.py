@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seg.core.errors import DataError
+from seg.core.textfile import many_made
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
@@ -120,6 +121,7 @@ def packed(regions: Sequence[Region]) -> str:
     return marshal.dumps([[r.where, r.label, r.parts, r.crowd, r.group, r.z] for r in regions]).decode("latin-1")
 
 
+@many_made()
 def unpacked(text: str) -> list[Region]:
     """The regions that `packed` made a text of."""
     return [Region(*values) for values in marshal.loads(text.encode("latin-1"))]
