@@ -51,9 +51,9 @@ def main() -> None:
     pairs = [(image.truth, image.predicted) for image in images]
 
     def detail(boundary: BoundaryOptions | None, surface: bool, bins: int | None) -> Callable[[], object]:
-        return lambda: gather(PixelDetail(names, PixelMetrics(names, boundary, surface, bins)), images)
+        return lambda: gather(PixelDetail(names, PixelMetrics(names, boundary, surface, bins), {}), images)
 
-    whole = PixelDetail(names, PixelMetrics(names, BOUNDARY, False, BINS))
+    whole = PixelDetail(names, PixelMetrics(names, BOUNDARY, False, BINS), {})
     gather(whole, images)
     image_ids = [image.entry.image_id for image in images]
 

@@ -41,7 +41,8 @@ SETTINGS += [
 SETTINGS += ["loss=ce", "optimizer=sgd", "scheduler=onecycle", "augment=light", "augment.crop=null", "model.window=null"]
 SETTINGS += ["trainer.epoch_steps=null", "evaluate.batch_size=8"]
 SETTINGS += ["evaluate.bootstrap.resamples=20", "runtime.workers=0", "runtime.progress=none", "runtime.save_minutes=0.001"]
-STAGES = ("prepare", "augment", "train", "evaluate", "export", "predict")
+FILES = {"export-torch_export": "best.pt2", "export-onnx": "best.onnx", "export-openvino": "best.xml"}
+STAGES = ("prepare", "augment", "train", "evaluate", *FILES, "predict")
 OUT = {"prepare": "data/prepared", "augment": "data/augmented", "train": "artifacts/train", "evaluate": "artifacts/evaluate"}
 ROOM = 2**30  # bytes: more than any command needs
 
@@ -77,7 +78,7 @@ def main() -> None:
         os.execvp("unshare", ["unshare", "--map-root-user", "--mount", sys.executable, *sys.argv, "--inside"])
     prepare_environment()
     for stage in _until(given.only):
-        import_module(f"seg.stages.{stage}")  # once, for all commands, which are forked
+        import_module(f"seg.stages.{stage.partition('-')[0]}")  # once, for all commands, which are forked
     folder = Path(tempfile.mkdtemp(prefix="full-disk-"))
     needed = unbroken(folder, _until(given.only))
     draw, began = random.Random(given.seed), time.monotonic()
@@ -158,13 +159,13 @@ def command(folder: Path, stage: str, out: Path, scratch: Path, *more: str) -> E
     """Run a command in a process that is forked from this one."""
     checkpoint = str(folder / OUT["train"] / "best.ckpt")
     words = {
-        "export": [checkpoint, "format=torch_export", f"out={out}/best.pt2"],
+        **{name: [checkpoint, f"format={name.partition('-')[2]}", f"out={out}/{file}"] for name, file in FILES.items()},
         "predict": [checkpoint, str(folder / OUT["prepare"] / "test/images"), "--out", str(out)],
     }.get(stage, [*SETTINGS, f"hydra.run.dir={out}"])
     with tempfile.TemporaryFile("w+") as file:
         child = os.fork()
         if child == 0:
-            _become(folder, ["seg", stage, *words, *more], scratch, file.fileno())
+            _become(folder, ["seg", stage.partition("-")[0], *words, *more], scratch, file.fileno())
         _, status = os.waitpid(child, 0)
         file.seek(0)
         return Ended(os.waitstatus_to_exitcode(status), file.read())

@@ -1,6 +1,6 @@
 """How often intervals of figures hold the truth, and how often a comparison of two equally good networks decides between them.
 
-    python benchmarks/intervals.py --sets 400 --seed 0
+    python benchmarks/intervals.py --sets 1000
 
 Images are drawn from a large population of which the figures are known, and two networks see them that are as good as each other: an
 image that is hard for one is hard for the other, too. Of each set of images an interval of 95 % is made as `seg evaluate` does, and one of

@@ -155,8 +155,9 @@ def via(root: Path) -> None:
 
 def elsewhere(root: Path) -> None:
     """COCO as Roboflow has it, of which some images lie a folder deeper than the file says."""
+    heading = [{"id": 0, "name": "cells", "supercategory": "none"}, {"id": 1, "name": "cell", "supercategory": "cells"}]
     for split, count in (("train", 6), ("valid", 4)):
-        file = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}  # type: ignore[var-annotated]
+        file = {"images": [], "annotations": [], "categories": heading}  # type: ignore[var-annotated]
         for number in range(count):
             deeper = "images/" if split == "valid" and number % 2 else ""
             save(root / split / f"{deeper}{split}{number}.jpg", photo())

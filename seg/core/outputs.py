@@ -125,6 +125,11 @@ def _no_room(path: Path, reason: str, need: str, advice: str) -> str:
     return f"{path}: cannot be written ({reason}): {need}its disk has {_megabytes(free)} free; {advice}"
 
 
+def disk_full(path: Path) -> DiskFullError:
+    """What to raise where a library that writes `path` by itself does not say that its disk is full."""
+    return DiskFullError(_no_room(path, os.strerror(errno.ENOSPC), "", ADVICE))
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 

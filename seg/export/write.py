@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seg.core.outputs import write_whole
+from seg.core.outputs import disk_full, write_whole
 from seg.export.capture import capture, onnx_of_instances, onnx_of_program, quiet
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
@@ -69,7 +69,7 @@ class Exporter:
         import onnx
 
         onnx.helper.set_model_props(self._proto, self.description.to_text())
-        onnx.save(self._proto, path)
+        write_whole(path, self._proto.SerializeToString())
 
     def _write_openvino(self, path: Path) -> None:
         openvino = library("openvino", "format=openvino")
@@ -86,7 +86,12 @@ class Exporter:
                 node.output(0).replace(resized.output(0))
         for key, value in self.description.to_text().items():
             model.set_rt_info(value, ["seg", key])
-        openvino.save_model(model, path, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            if "iostream" not in str(error):
+                raise
+            raise disk_full(path) from None
 
 
 def tidy(proto: Any) -> None:

@@ -47,6 +47,10 @@ class Family:
         contexts = {(pair.before, pair.after) for pair in self.pairs}
         return places_of(contexts, *([r.change.place[side] for r in self.relations] for side in (0, 1)))
 
+    @property
+    def inserted(self) -> tuple[str, str]:
+        return self.relations[0].change.inserted
+
     def endings(self) -> tuple[tuple[str, str], tuple[str, str]]:
         """What stands before and after the shared part of the images' names, and of the masks'."""
         first, last = ([r.change.image for r in self.relations], [r.change.label for r in self.relations])
@@ -155,7 +159,7 @@ def _is_further(family: Family, relation: Relation) -> bool:
 def _continues(family: Family, other: Family) -> bool:
     """Whether label images are as those of a family, in other folders that are called alike."""
     one, two = family.relations[0].change, other.relations[0].change
-    if family.role != other.role or (one.image[0], one.label[0]) != (two.image[0], two.label[0]):
+    if family.role != other.role or (one.image[0], one.label[0], one.inserted) != (two.image[0], two.label[0], two.inserted):
         return False
     words = [(one.place[side], two.place[side]) for side in (0, 1)]
     ends = [(one.image[1], two.image[1]), (one.label[1], two.label[1])]

@@ -156,7 +156,7 @@ def _has_plateau(one: Look, between: Sequence[int]) -> bool:
 
 def _are_fields(looks: Sequence[Look]) -> bool:
     """One blob that touches all sides, or nearly so, and that hardly changes from image to image."""
-    fields = [one for one in looks if one.whole > 0.95 and max(one.reach) >= WIDE and _share(one) > 0.3]
+    fields = [one for one in looks if one.whole > 0.95 and max(one.reach) >= WIDE and _share(one) > 0.3 and not one.small.all()]
     if len(fields) < max(1, round(0.8 * len(looks))):
         return False
     if len(looks) == 1:

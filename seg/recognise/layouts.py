@@ -13,6 +13,12 @@ from seg.sources.unpaired import without_number
 
 NOT_ALL_CITIES = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
 ROOM = PurePosixPath("JPEGImages")
+CITYSCAPES = {
+    "cityscapes": "_gtFine_labelIds",
+    "cityscapes_instances": "_gtFine_instanceIds",
+    "cityscapes_trainids": "_gtFine_labelTrainIds",
+}
+"""How the masks of each option end."""
 
 
 def guesses(listing: Listing) -> list[Guess]:
@@ -26,12 +32,10 @@ def guesses(listing: Listing) -> list[Guess]:
         inside = [
             f for f in listing.pictures if any(lies_in(f, place) for place in places) and (images in places or not lies_in(f, images))
         ]
-        guess.labels = frozenset(inside)
-        guess.seen = (
-            [Seen(" and ".join(sorted(places)), guess.labels, f"labels as {guess.option} has them", f"--as {guess.option}")]
-            if places
-            else []
-        )
+        ending = CITYSCAPES.get(guess.option, "")
+        guess.labels = frozenset(f for f in inside if f.stem.endswith(ending))
+        seen = f"{guess.source['masks']}/*{ending}" if ending else " and ".join(sorted(places))
+        guess.seen = [Seen(seen, guess.labels, f"labels as {guess.option} has them", f"--as {guess.option}")] if places else []
     return found
 
 
@@ -72,7 +76,8 @@ def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess
         for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
             yield Guess(option, task, [why], dict(source), doubts=[doubt])
         if split := _split_of_cityscapes(home, folders):
-            yield Guess("cityscapes", "semantic", [why], dict(source), split=split, doubts=[NOT_ALL_CITIES])
+            for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
+                yield Guess(option, task, [why], dict(source), split=split, doubts=[NOT_ALL_CITIES])
 
 
 def _split_of_cityscapes(home: PurePosixPath, folders: set[PurePosixPath]) -> Split:

@@ -75,7 +75,8 @@ def _names(same: Sequence[Family]) -> dict[int, str]:
         folder = folders[id(family)]
         before, after = family.endings()[1]
         alone = list(folders.values()).count(folder) == 1 and folder != family.places().images
-        found[id(family)] = folder if alone else f"{'' if folder == '.' else f'{folder}/'}{before}*{after}"
+        within = f"*{''.join(family.inserted)}*" if family.inserted[0] else "*"
+        found[id(family)] = folder if alone else f"{'' if folder == '.' else f'{folder}/'}{before}{within}{after}"
     return found
 
 
@@ -171,6 +172,9 @@ def _source(listing: Listing, family: Family) -> dict[str, object]:
         "image_suffix": after,
         "mask_suffix": last,
     }
+    if word := family.inserted[0]:  # each part of the name is one {image}
+        rest = "".join(f"{separator}{{image}}" for separator in family.inserted[1])
+        source |= {"images": _with_name(places.images, "", True) + rest, "masks": f"{_with_name(places.masks, '', True)}{word}{rest}"}
     if family.further:
         source["join"] = True
     return source

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES
+from seg.recognise.listing import split_of
 
 SAMPLED = 600  # files whose names are compared with others
 NEIGHBOURS = 4  # of those with a name in common, before and after, by path and by path read backwards
@@ -20,15 +21,20 @@ REPEATED = 3  # folders that hold a file of one name, as img.png, from which on 
 Affixes = tuple[str, str]
 """What stands before and after the part of a name that is shared."""
 
+WORD_WITHIN = re.compile(r"(?<=.)[-_. ][^\W\d_]+(?=[-_. ].)")
+SEPARATOR = re.compile("[-_. ]")
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """How the path of an image becomes that of its label: what of the folder is replaced by what, and what the names have around
-    the part that they share."""
+    the part that they share. inserted: a word that the label's name has within that part, as in um_road_01 of um_01; and the separators
+    behind it."""
 
     place: tuple[str, str]
     image: Affixes
     label: Affixes
+    inserted: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ def relations(files: Sequence[PurePosixPath]) -> list[Relation]:
     index: dict[tuple[str, str], list[_File]] = defaultdict(list)
     for file in known:
         index[file.place, file.key].append(file)
-    votes = _votes(known)
+    votes = _votes(known) + _inserted(known)
+    votes = Counter({change: count for change, count in votes.items() if len({split_of(side)[0] for side in change.place} - {None}) < 2})
     most = max(votes.values(), default=0)
     likely = [change for change, count in votes.most_common(MOST_CHANGES) if count >= RARE * most]
     found = [relation for change in likely for relation in _by_kind(Relation(change, tuple(_pairs(change, known, index))))]
@@ -128,6 +135,20 @@ def _votes(files: Sequence[_File]) -> Counter[Change]:
     return votes
 
 
+def _inserted(files: Sequence[_File]) -> Counter[Change]:
+    """The changes of files of which one has a word more within its name."""
+    known: dict[str, list[_File]] = defaultdict(list)
+    for file in files:
+        known[file.key].append(file)
+    votes: Counter[Change] = Counter()
+    for file in files:
+        for word in WORD_WITHIN.finditer(file.key):
+            inserted = file.stem[word.start() : word.end()], "".join(SEPARATOR.findall(file.key[word.end() :]))
+            for other in known.get(file.key[: word.start()] + file.key[word.end() :], ())[:NEIGHBOURS]:
+                votes[Change(_difference(other.place, file.place), ("", ""), ("", ""), inserted)] += 1
+    return votes
+
+
 class _Neighbours:
     """Files with a part of their names in common; those that lie nearest to one, by path and by path read backwards."""
 
@@ -178,13 +199,22 @@ def _pairs(change: Change, files: Sequence[_File], index: dict[tuple[str, str], 
         key = file.key
         if not (key.startswith(before) and key.endswith(after)) or len(key) < len(before) + len(after):
             continue
-        wanted = f"{first}{key[len(before) : len(key) - len(after)]}{last}"
+        shared = _without(key[len(before) : len(key) - len(after)], change.inserted)
+        wanted = f"{first}{shared}{last}"
         for start, place in _back(change.place, file.place):
             found = next((f for f in index.get((place, wanted), ()) if f.path != file.path), None)
             if found is not None:
                 rest = file.place[start + len(change.place[1]) :]
                 yield Pair(found.path, file.path, file.place[:start], rest)
                 break
+
+
+def _without(key: str, inserted: tuple[str, str]) -> str | None:
+    """A name without the word that is inserted; None where it is not there."""
+    word, separators = inserted
+    ends = [match.end() for match in re.finditer(re.escape(word.lower()), key)] if word else []
+    cuts = [key[: end - len(word)] + key[end:] for end in ends if "".join(SEPARATOR.findall(key[end:])) == separators]
+    return (cuts or [None])[0] if word else key
 
 
 def _back(place: tuple[str, str], folder: str) -> Iterator[tuple[int, str]]:

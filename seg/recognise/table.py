@@ -30,6 +30,8 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     if objects := chosen.guess.source.get("objects"):  # beside the maps of classes, whose names they have
         read |= {file for file in listing.pictures if lies_in(file, str(objects))}
     refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
+    works = {seen.place for trial in others for seen in trial.guess.seen if not trial.error}
+    refused = {place: why for place, why in refused.items() if place not in works}
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
         own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"

@@ -49,6 +49,16 @@ def test_jpeg_is_decoded_as_by_pillow() -> None:
     assert np.abs(decode_image(data, 3, FILE) - reference).max() <= 3
 
 
+def test_four_inks_are_shown_as_colours() -> None:
+    """Blocks of colours, as much of which as can be is printed in black."""
+    shown = np.kron(picture(3, (6, 8)), np.ones((8, 8, 1), np.uint8))
+    black = 255 - shown.max(axis=2, keepdims=True).astype(float)
+    inks = np.dstack([255 * (255 - shown - black) / np.maximum(255 - black, 1), black]).round().astype(np.uint8)
+    for kind in ("JPEG", "TIFF"):
+        found = decode_image(saved(Image.fromarray(inks, "CMYK"), kind), 3, FILE)
+        assert np.abs(found.astype(int) - shown).mean() < 6
+
+
 def test_gray_files_have_one_channel_or_three_equal_ones() -> None:
     gray = picture(1, channels=1)[..., 0]
     data = saved(Image.fromarray(gray), "PNG")

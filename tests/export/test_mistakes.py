@@ -12,7 +12,7 @@ from torch import nn
 from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
 
-from seg.core.errors import ConfigError, DataError, InputError, UsageError
+from seg.core.errors import ConfigError, DataError, DiskFullError, InputError, UsageError
 from seg.export.capture import capture, onnx_of_program
 from seg.export.graph import SemanticGraph
 from seg.export.write import Exporter
@@ -182,6 +182,19 @@ def test_a_program_that_seg_did_not_export_is_refused(tmp_path: Path) -> None:
 class Trap:
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return Path.touch, (Path("trapped"),)  # type: ignore[return-value]
+
+
+def test_a_disk_that_is_full_is_told_where_openvino_does_not_say_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
+
+    def full(_: object, path: Path, **more: object) -> None:
+        path.with_suffix(".bin").write_bytes(b"half")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(DiskFullError, match=r"/best.xml: cannot be written \(No space left on device\): its disk has .* MB free"):
+        typed("export", ROOT, [str(folder / "best.ckpt"), "format=openvino", "paths.prepare=none"])
+    assert [path.name for path in folder.iterdir()] == ["best.ckpt"]
 
 
 def test_nothing_in_a_program_is_unpickled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,19 @@ def test_categories_of_void_and_background(tmp_path: Path) -> None:
     assert (guess.classes or [{}])[0]["labels"] == ["_background_"]
 
 
+@pytest.mark.parametrize(("used", "above", "kept"), [(False, "pets", False), (True, "pets", True), (False, "animals", True)])
+def test_a_category_above_the_others_is_a_class_where_regions_have_it(tmp_path: Path, used: bool, above: str, kept: bool) -> None:
+    """Roboflow puts the project's name above the classes; no region has it."""
+    write_coco(tmp_path)
+    content = coco_content(range(6))
+    below = [category | {"supercategory": above} for category in content["categories"]]
+    content["categories"] = [{"id": 0, "name": "pets", "supercategory": "none"}, *below]
+    if used:
+        content["annotations"][0]["category_id"] = 0
+    write_json(tmp_path / "annotations.json", content)
+    assert names(only(tmp_path)) == ["background", *["pets"] * kept, "cat", "dog"]
+
+
 def test_images_that_are_not_there_are_a_doubt(tmp_path: Path) -> None:
     write_coco(tmp_path)
     for file in (tmp_path / "images").iterdir():

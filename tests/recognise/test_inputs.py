@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 import trees
+from annotations import square, write_labelme
 from PIL import Image
 from recognised import built, faults, names, splits, taken
 
 from seg.core.errors import DataError
 from seg.prepare.assignment import planned
+from seg.recognise.formats import trials_of
 from seg.recognise.guess import Wanted
 from seg.recognise.listing import list_folder
 from seg.recognise.nothing import nothing_found
@@ -288,6 +290,59 @@ def lossy_webp(path: Path, number: int) -> None:
     Image.fromarray(drawn(number, 255)).save(path, quality=90)
 
 
+def of_one_and_eight_bits(path: Path, number: int) -> None:
+    """The white of the first is 1, and of the others 255."""
+    image = Image.fromarray(drawn(number, 255))
+    (image.convert("1") if number % 2 else image).save(path)
+
+
+def of_several_kinds(path: Path, number: int) -> None:
+    Image.fromarray(drawn(number, 255)).convert(("L", "RGB", "RGBA", "1", "P")[number % 5]).save(path)
+
+
+def halved(root: Path) -> Truth:
+    """Resized to half their sides, with 64, 128 and 191 along the borders: white where 2 of 4 pixels were."""
+    photos(root, "images/{}.png")
+    found = {}
+    for number in range(COUNT):
+        large = np.roll(np.kron(drawn(number), np.ones((2, 2), np.uint8)), 1, axis=(0, 1))
+        pixels = cv2.resize(large * 255, (trees.WIDTH, trees.HEIGHT), interpolation=cv2.INTER_AREA)
+        trees.save(root / f"masks/{number}.png", pixels)
+        found[str(number)] = large.reshape(trees.HEIGHT, 2, trees.WIDTH, 2).sum(axis=(1, 3)) >= 2
+    return found
+
+
+def in_red(path: Path, number: int) -> None:
+    """As CARLA has them: the class in red, nothing in green and blue."""
+    shown = drawn(number, 7, 10)
+    Image.fromarray(np.dstack([shown, np.zeros_like(shown), np.zeros_like(shown)])).save(path)
+
+
+def cellpose(root: Path) -> Truth:
+    """Ids beside the program's own files."""
+    photos(root, "img_{}.tif")
+    found = {}
+    for number in range(COUNT):
+        ids = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint16)
+        for k in range(5 + number % 4):
+            ids[2 + k // 4 * 20 : 15 + k // 4 * 20, 3 + k % 4 * 15 : 14 + k % 4 * 15] = k + 1
+        cv2.imwrite(str(root / f"img_{number}_masks.tif"), ids)
+        trees.save(root / f"img_{number}_flows.tif", trees.photo())
+        np.save(root / f"img_{number}_seg.npy", np.array({"masks": ids}), allow_pickle=True)
+        found[f"img_{number}"] = (ids > 0).astype(np.uint8)
+    return found
+
+
+def copies_of_jupyter(root: Path) -> Truth:
+    """LabelMe's files, and what Jupyter keeps of them in a hidden folder."""
+    for number in range(COUNT):
+        for name in (f"{number}", f".ipynb_checkpoints/{number}-checkpoint"):
+            trees.save(root / f"{name}.png", trees.photo())
+            size = {"imageHeight": trees.HEIGHT, "imageWidth": trees.WIDTH}
+            write_labelme(root / f"{name}.json", [square("cup", *box(number))], f"{number}.png", **size)
+    return boxes("{}")
+
+
 def own_voc(root: Path) -> Truth:
     """VOC's layout and colours, with classes of its own."""
     photos(root, "JPEGImages/{}.jpg")
@@ -333,7 +388,7 @@ def unlike_panoptic(root: Path) -> Truth:
     return truth("{}", 1, 2)
 
 
-TWO, THREE = ["background", "foreground"], ["class0", "class1", "class2"]
+TWO, THREE, CARLA = ["background", "foreground"], ["class0", "class1", "class2"], ["class0", "class7", "class10"]
 INPUTS: dict[str, tuple[Callable[[Path], Truth], str, list[str]]] = {
     "CVAT's masks": (cvat_masks, "cvat_masks", ["background", "Cat", "Dog"]),
     "nnU-Net": (nnunet, "folders", ["background", "nodule", "cyst"]),
@@ -356,6 +411,12 @@ INPUTS: dict[str, tuple[Callable[[Path], Truth], str, list[str]]] = {
     "BMP with a black palette": (masks(black_palette, truth("{}", 1, 2), ".bmp"), "folders", THREE),
     "a palette that repeats a colour": (masks(repeated_palette, truth("{}", 1, 2)), "folders", THREE),
     "TIFF with a black palette": (masks(black_palette, truth("{}", 1, 2), ".tif"), "folders", THREE),
+    "white of one and eight bits": (masks(of_one_and_eight_bits, truth("{}")), "folders", TWO),
+    "black and white of several kinds": (masks(of_several_kinds, truth("{}")), "folders", TWO),
+    "halved": (halved, "folders", TWO),
+    "CARLA": (masks(in_red, {k: np.searchsorted([0, 7, 10], v) for k, v in truth("{}", 7, 10).items()}), "folders", CARLA),
+    "Cellpose": (cellpose, "id_maps", ["background", "object"]),
+    "Jupyter's copies": (copies_of_jupyter, "labelme", ["background", "cup"]),
     "lossy WebP": (masks(lossy_webp, truth("{}"), ".webp"), "folders", TWO),
     "VOC's layout": (own_voc, "folders", ["background", "cat", "dog"]),
     "labels in alpha": (masks(gray_and_alpha, truth("{}")), "folders", TWO),
@@ -401,7 +462,26 @@ def test_ids_of_cityscapes_without_all_its_cities(tmp_path: Path) -> None:
         {"unsplit": 7, "val": 3},
     )
     lines = table(list_folder(tmp_path), trial, [], set())
-    assert [line.split("  ")[2] for line in lines if line.startswith("  chosen")] == ["gtFine (10 files)"]
+    assert [line.split("  ")[2] for line in lines if line.startswith("  chosen")] == ["gtFine/{split}/*_gtFine_labelIds (10 files)"]
+
+
+def test_objects_of_cityscapes_without_all_its_cities(tmp_path: Path) -> None:
+    """Ids of objects beside the classes: init names them with the option that reads them, and their folders say the split."""
+    train_ids(tmp_path)
+    for file in sorted(tmp_path.rglob("*TrainIds.png")):
+        ids = np.where(np.array(Image.open(file)) == 13, 26001, 7).astype(np.uint16)
+        cv2.imwrite(str(file.with_name(file.name.replace("labelTrainIds", "instanceIds"))), ids)
+        file.rename(file.with_name(file.name.replace("labelTrainIds", "labelIds")))
+    listing = list_folder(tmp_path)
+    _, trials = trials_of(listing, Wanted(), (), built(tmp_path), lambda guess: None)
+    lines = table(listing, taken(tmp_path), [trial for trial in trials if trial.guess.option != "cityscapes"], set())
+    assert [line.strip().split("  ")[-1] for line in lines if "instanceIds" in line] == [
+        "labels as cityscapes_instances has them; --as cityscapes_instances"
+    ]
+    for named in ({"option": "cityscapes_instances"}, {"labels": "gtFine/{split}/*_gtFine_instanceIds"}):
+        trial = taken(tmp_path, **named)
+        assert trial.guess.option == "cityscapes_instances"
+        assert {split: len(found) for split, found in splits(trial, tmp_path).items()} == {"unsplit": 7, "val": 3}
 
 
 def test_folders_of_a_project_say_the_split(tmp_path: Path) -> None:
@@ -466,6 +546,21 @@ def test_one_bad_region_is_told_with_the_way_to_leave_it_out(tmp_path: Path) -> 
     assert len(taken(tmp_path, settings=("source.invalid=skip",)).items) == COUNT
 
 
+def test_regions_that_are_all_crowds_are_told_with_the_way_to_objects(tmp_path: Path) -> None:
+    """As CVAT writes what is drawn with the brush."""
+    expected = coco(tmp_path, lambda n: [[value for corner in corners(n) for value in corner]])
+    content = json.loads((tmp_path / "all.json").read_text())
+    for region in content["annotations"]:
+        region["iscrowd"] = 1
+    trees.content(tmp_path / "all.json", content)
+    with pytest.raises(DataError, match=r"all 10 annotations have iscrowd=1, .*--set source.crowds=instances works here"):
+        taken(tmp_path)
+    trial = taken(tmp_path, settings=("source.crowds=instances",))
+    source, division, root = built(tmp_path)(trial.guess)
+    found = {item.image_id: source.read(item).sample.semantic for item in planned(source, division, root).items}
+    assert [name for name in expected if not np.array_equal(found[name], expected[name])] == []
+
+
 def test_the_table_names_each_folder_of_labels_with_its_own_files(tmp_path: Path) -> None:
     cvat_masks(tmp_path)
     lines = table(list_folder(tmp_path), taken(tmp_path), [], set())
@@ -482,7 +577,7 @@ def test_the_table_folds_folders_of_which_the_same_is_left_over(tmp_path: Path) 
     assert "  10  left over  */ (10 folders): none of the chosen labels has this name" in table(list_folder(tmp_path), trial, [], known)
 
 
-@pytest.mark.parametrize("kind", ["pickled", "DICOM", "boxes"])
+@pytest.mark.parametrize("kind", ["pickled", "DICOM", "NIfTI", "boxes"])
 def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, kind: str) -> None:
     if kind == "pickled":
         photos(tmp_path, "{}.tif")
@@ -491,10 +586,18 @@ def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, kind: str) -
     elif kind == "boxes":
         photos(tmp_path, "{}.png")
         trees.text(tmp_path / "0.xml", "<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>")
+    elif kind == "NIfTI":
+        trees.text(tmp_path / "imagesTr/case_0000.nii.gz")
+        trees.text(tmp_path / "labelsTr/case.nii.gz")
     else:
         (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(50))
     said = nothing_found(list_folder(tmp_path), Wanted())
-    ways = {"pickled": "_seg.npy the entry 'masks'", "DICOM": "SimpleITK.ReadImage('IM0001')", "boxes": "hold boxes alone"}
+    ways = {
+        "pickled": "_seg.npy the entry 'masks'",
+        "DICOM": "SimpleITK.ReadImage('IM0001')",
+        "boxes": "hold boxes alone",
+        "NIfTI": "nibabel.load",
+    }
     assert ways[kind] in said
 
 

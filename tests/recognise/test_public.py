@@ -98,6 +98,24 @@ def inria(root: Path) -> None:
         trees.save(root / f"AerialImageDataset/test/images/bellingham{number}.tif", trees.photo())
 
 
+def kitti_road(root: Path) -> None:
+    """A word within the masks' names; two kinds of masks; and images of a test set that are called alike."""
+    colors = np.array([[255, 0, 0], [255, 0, 255]], np.uint8)
+    for kind in ("um", "umm", "uu"):
+        for number in range(4):
+            name = f"{kind}_{number:06}.png"
+            image, mask = f"training/image_2/{name}", f"training/gt_image_2/{kind}_road_{number:06}.png"
+            pair(root, image, mask, colors[trees.shapes(number)])
+            if kind == "um":
+                trees.save(root / mask.replace("road", "lane"), colors[trees.shapes(number + 3)])
+            trees.save(root / f"testing/image_2/{name}", trees.photo())
+
+
+def with_a_word_within(root: Path) -> None:
+    for number in range(6):
+        pair(root, f"img/s{number}.v{7 * number}.jpg", f"gt/s{number}-mask.v{7 * number}.png", two(number))
+
+
 SETS: dict[str, tuple[Callable[[Path], None], str, Numbers, int]] = {
     "Kvasir-SEG": (kvasir, "folders", {"unsplit": 6}, 2),
     "CHASE_DB1": (chase, "folders", {"unsplit": 8}, 2),
@@ -109,6 +127,8 @@ SETS: dict[str, tuple[Callable[[Path], None], str, Numbers, int]] = {
     "DeepCrack": (deepcrack, "folders", {"unsplit": 4, "test": 4}, 2),
     "DeepGlobe": (deepglobe, "folders", {"unsplit": 6}, 2),
     "BCCD": (bccd, "folders", {"unsplit": 4, "test": 4}, 2),
+    "KITTI road": (kitti_road, "folders", {"unsplit": 12}, 2),
+    "a word within": (with_a_word_within, "folders", {"unsplit": 6}, 2),
     "Inria": (inria, "folders", {"unsplit": 6}, 2),
 }
 
@@ -121,3 +141,11 @@ def test_a_public_layout(tmp_path: Path, name: str) -> None:
     assert (trial.guess.option, len(names(trial)), trial.odd) == (option, classes, ())
     assert {split: len(found) for split, found in splits(trial, tmp_path).items()} == numbers
     assert faults(trial, tmp_path) == []
+
+
+def test_a_word_within_names_tells_two_kinds_of_masks_apart(tmp_path: Path) -> None:
+    """Images of a test set that are called as those of train are no images of train's masks, and two colours no field of view."""
+    kitti_road(tmp_path)
+    places = {f"training/gt_image_2/*_{word}_*": "black and white" for word in ("road", "lane")}
+    assert {seen.place: seen.what for seen in taken(tmp_path).guess.seen} == places
+    assert len(taken(tmp_path, labels="training/gt_image_2/*_lane_*").items) == 4

@@ -400,6 +400,7 @@ def test_the_annotated_size_is_compared_after_turning(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"height": 24, "width": 32', '"height": 32, "width": 24', 1))
     answer = refusal(lambda: coco(raw), tmp_path / "out", classes=CLASSES)
     assert answer.startswith(f"{raw}/images/a.jpg: is 32x24 pixels (the file's EXIF orientation, which is applied on reading, may turn it)")
+    assert "as Label Studio does in COCO, multiply x by 32/24, y by 24/32 and swap width and height" in answer
 
 
 def edited(root: Path, change: Callable[[dict[str, Any]], object], encoding: str = "utf-8") -> Path:
