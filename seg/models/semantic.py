@@ -126,6 +126,11 @@ class SemanticModel(SegmentationModel):
     def predict(self, images: Tensor) -> list[Prediction]:
         return predictions_of(self.full_logits(images))
 
+    @torch.inference_mode()
+    def class_maps(self, images: Tensor) -> Tensor:
+        """The most probable class of each pixel, (B, H, W) uint8 on the device; images as in `predict`."""
+        return self.full_logits(images).max(dim=1).indices.to(torch.uint8)
+
     def full_logits(self, images: Tensor) -> Tensor:
         """The logits at the size of the images.
 
