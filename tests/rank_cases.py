@@ -6,20 +6,34 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
+import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import Precision
 from limited import MESSAGE, Limited
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
+from seg.data.sample import Sample, no_instances
+from seg.loading.batch import collate
+from seg.metrics.semantic import SemanticMetrics
 from seg.models.finetune import make_plan
 from seg.models.semantic import SemanticModel
 from seg.models.settings import Finetune
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.module import SegmentationModule
+from seg.training.ranks.ranks import Ranks
+from seg.training.ranks.signals import StopSignals
+from seg.training.ranks.strategies import Replicated
+from seg.training.resume.means import EpochMeans
+from seg.training.resume.within_epoch import SaveWithin
 from seg.training.step import batch_size, exchange
 from seg.training.step.exchange import Exchange, share_buffers
+from seg.training.step.limits import Limits
 
 SLOW, LAYERS = 0.03, 16
 
@@ -231,3 +245,64 @@ def thawed(rank: int) -> list[dict[str, str]]:
         parts = {stage: network.encoder.get_submodule(stage).parameters() for stage in ("layer2", "layer3", "layer4")}
         found.append({s: hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in part)).hexdigest() for s, part in parts.items()})
     return found
+
+
+class Told(Callback):
+    """Notes where each step, and the validation, begins among the calls of `torch.distributed`; stands first."""
+
+    def __init__(self, calls: list[tuple[Any, ...]]) -> None:
+        self.calls = calls
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.calls.append(("step",))
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.calls.append(("validation",))
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.calls.append(("end",))
+
+
+def trained(rank: int, folder: Path) -> list[tuple[Any, ...]]:
+    """A training on two ranks: each collective with the tensor's device, type and size, and whether it is of all ranks."""
+    calls: list[tuple[Any, ...]] = []
+
+    def noted(name: str) -> Any:
+        real = getattr(dist, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            tensor = next((v for v in given if isinstance(v, Tensor)), None)
+            facts = () if tensor is None else (tensor.device.type, str(tensor.dtype).removeprefix("torch."), tensor.numel())
+            calls.append((name, *facts, named.get("group") is None, named.get("async_op", False)))
+            return real(*given, **named)
+
+        return call
+
+    for name in ("all_reduce", "broadcast", "all_gather", "barrier", "broadcast_object_list", "all_gather_object", "reduce"):
+        setattr(dist, name, noted(name))
+    rng = np.random.default_rng(rank)
+    images = [rng.integers(256, size=(12, 10, 3), dtype=np.uint8) for _ in range(8)]
+    samples = [Sample(f"{rank}-{n}", image, image[..., 0] % 3, *no_instances(12, 10)) for n, image in enumerate(images)]
+    given: Any = DataLoader([collate(samples[n : n + 2]) for n in range(0, 8, 2)], batch_size=None)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    network = Limited(3, 3, 8)
+    model = SemanticModel(network, cross_entropy, ["a", "b", "c"], [120.0] * 3, [60.0] * 3, 1, 1.0, 0.0)
+    plan: Any = SimpleNamespace(groups=[SimpleNamespace(parameters=list(model.parameters()))], start_epoch=lambda *_: None)
+    limits, signals = Limits(1, lambda *_: 0), StopSignals(False)
+    module = SegmentationModule(
+        model,
+        plan,
+        lambda groups: torch.optim.SGD(groups[0].parameters, 0.1),
+        lambda optimizer, steps: torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps),
+        lambda: SemanticMetrics(["a", "b", "c"]),
+        0,
+        limits,
+        1.0,
+    )
+    callbacks = [Told(calls), EpochMeans(), limits, Ranks("same", False), SaveWithin(folder / "last.ckpt", None, signals)]
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=2, strategy=Replicated(), max_epochs=1, callbacks=callbacks, num_sanity_val_steps=0, **quiet
+    )
+    trainer.fit(module, given, given)
+    return calls
