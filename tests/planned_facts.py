@@ -9,7 +9,16 @@ from seg.plan.orientation import Direction
 
 FREE, UPRIGHT, UNKNOWN = Direction(False, 0.01, True), Direction(True, 0.6, True), Direction(False, 0.0, False)
 OPEN = [
-    *("plan.minutes", "plan.pretrained", "task.metrics.max_detections", "model.network", "model.name", "model.stride", "model.scale"),
+    *(
+        "plan.minutes",
+        "plan.pretrained",
+        "task.metrics.max_detections",
+        "model.adapter",
+        "model.network",
+        "model.name",
+        "model.stride",
+        "model.scale",
+    ),
     *("model.window", "model.normalization", "model.weights", "loss", "optimizer", "optimizer.lr", "scheduler", "trainer.precision"),
     *("trainer.batch_size", "trainer.effective_batch_size", "trainer.max_epochs", "trainer.epoch_steps", "augment.crop"),
     *("augment.transforms", "augment.copy_paste.p", "evaluate.batch_size", "model.network.anchor_sizes", "model.network.aspect_ratios"),

@@ -33,6 +33,8 @@ def pinned(overrides: list[str]) -> list[str]:
     if "experiment" in named:
         return overrides
     values = INSTANCE if "task=instance" in overrides else SEMANTIC
+    if "model=distance" in overrides:
+        values = values | {"loss": "distance"}
     return [
         f"{key}={value}" for key, value in values.items() if key not in named and not (key == "optimizer.lr" and "optimizer" in named)
     ] + overrides

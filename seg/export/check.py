@@ -12,7 +12,8 @@ from seg.data.rle import Rle
 from seg.data.sample import Prediction
 from seg.export.settings import ExportCheck
 from seg.models.base import SegmentationModel
-from seg.models.semantic import SemanticModel
+from seg.models.dense import DenseModel
+from seg.models.distance import DistanceModel
 from seg.predict.exported import ExportedNetwork
 
 
@@ -120,11 +121,16 @@ def _same_mask(wanted: Rle, given: Rle, box: np.ndarray, tolerance: float) -> bo
 
 def compare(model: SegmentationModel, network: ExportedNetwork, batches: Iterable[Tensor], limits: ExportCheck) -> Pixels | Instances:
     """Batches (B, C, H, W) uint8 through both."""
-    if isinstance(model, SemanticModel):
+    if isinstance(model, DenseModel):
         pixels = Pixels()
         for images in batches:
             with torch.inference_mode():
                 wanted = model.full_logits(images)
+            if isinstance(model, DistanceModel):
+                given, distances = network.maps(images)
+                pixels.add(wanted[:, :-1], given, limits.near)
+                pixels.relative = max(pixels.relative, float((wanted[:, -1].sigmoid() - distances).abs().nan_to_num(float("inf")).max()))
+                continue
             if network.description.gives == "scores":
                 given = network.logits(images)
             else:

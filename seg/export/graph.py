@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.models.base import SegmentationModel, scaled_size
+from seg.models.dense import DenseModel
+from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.models.semantic import SemanticModel
 
 
 class Graph(nn.Module):
@@ -42,20 +43,33 @@ class Graph(nn.Module):
 class SemanticGraph(Graph):
     """Images (B, C, H, W) uint8 -> logits (B, K, H, W) float32; with argmax, classes (B, H, W) uint8."""
 
-    model: SemanticModel
+    model: DenseModel
 
-    def __init__(self, model: SemanticModel, argmax: bool) -> None:
+    def __init__(self, model: DenseModel, argmax: bool) -> None:
         super().__init__(model)
         self.argmax = argmax
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits = self.logits(images)
+        return logits.argmax(dim=1).to(torch.uint8) if self.argmax else logits
+
+    def logits(self, images: Tensor) -> Tensor:
         x, height, width = self.seen(images)
         given = self.model.network(x)
-        logits = given["out"] if isinstance(given, dict) else given
+        logits: Tensor = given["out"] if isinstance(given, dict) else given
         logits = F.interpolate(logits, x.shape[-2:], mode="bilinear")[..., :height, :width]
-        if self.model.scale != 1:
-            logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
-        return logits.argmax(dim=1).to(torch.uint8) if self.argmax else logits
+        return logits if self.model.scale == 1 else F.interpolate(logits, images.shape[-2:], mode="bilinear")
+
+
+class DistanceGraph(SemanticGraph):
+    """Images (B, C, H, W) uint8 -> logits (B, K, H, W) float32 of no object and the classes, and distances (B, H, W) float32 in 0..1."""
+
+    def __init__(self, model: DistanceModel) -> None:
+        super().__init__(model, False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.logits(images)
+        return outputs[:, :-1], outputs[:, -1].sigmoid()
 
 
 class InstanceGraph(Graph):

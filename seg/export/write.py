@@ -11,10 +11,11 @@ import torch
 
 from seg.core.outputs import write_whole
 from seg.export.capture import capture, onnx_of_instances, onnx_of_program, quiet
-from seg.export.graph import InstanceGraph, SemanticGraph
+from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
+from seg.models.dense import DenseModel
+from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.models.semantic import SemanticModel
 from seg.predict.description import Description
 from seg.predict.exported import library
 from seg.predict.pt2 import EXTRA
@@ -43,9 +44,10 @@ class Exporter:
 
     @cached_property
     def _captured(self) -> tuple[torch.export.ExportedProgram, tuple[int, int]]:
-        assert isinstance(self.model, SemanticModel)
-        own = self._description
-        return capture(SemanticGraph(self.model, own.gives == "classes"), own.facts.channels, own.size)
+        assert isinstance(self.model, DenseModel)
+        own, model = self._description, self.model
+        graph = DistanceGraph(model) if isinstance(model, DistanceModel) else SemanticGraph(model, own.gives == "classes")
+        return capture(graph, own.facts.channels, own.size)
 
     @cached_property
     def _proto(self) -> Any:

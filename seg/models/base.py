@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.data.sample import Prediction
+from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 
 Scale = float | Sequence[int]
@@ -29,6 +29,8 @@ class SegmentationModel(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    EXTRA_OUTPUTS: ClassVar[int] = 0
+    """What its network gives of a pixel beside the classes."""
     window: int | None = None
     """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 
@@ -140,6 +142,11 @@ class SegmentationModel(nn.Module, ABC):
     def _padded(self, x: Tensor, mode: str) -> Tensor:
         below, right = (-side % self.stride for side in x.shape[-2:])
         return F.pad(x, (0, right, 0, below), mode=mode) if below or right else x
+
+
+def first_label(class_names: Sequence[str]) -> int:
+    """The network's label of the first class: 0, "no object", for a class `background`, else 1."""
+    return 0 if class_names[0] == BACKGROUND else 1
 
 
 def scaled_size(height: Any, width: Any, scale: Scale) -> tuple[Any, Any]:

@@ -10,9 +10,8 @@ from typing import Any
 from torch import nn
 
 from seg.core.errors import ConfigError
-from seg.data.sample import BACKGROUND
 from seg.data.store import DatasetInfo
-from seg.models.base import SegmentationModel
+from seg.models.base import SegmentationModel, first_label
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
@@ -69,13 +68,19 @@ def assemble(
         "stride": cfg.model.stride,
         "scale": cfg.model.scale,
     }
-    model = build(cfg.task.model, cfg.targets.allow, "task.model", given)
+    key, target = adapter_of(cfg)
+    model = build(target, cfg.targets.allow, key, given)
     if not isinstance(model, SegmentationModel):
-        raise ConfigError(f"task.model._target_={cfg.task.model.target}: is not a SegmentationModel")
+        raise ConfigError(f"{key}._target_={target.target}: is not a SegmentationModel")
     model.window, stride = cfg.model.window, model.stride
     if model.window and (model.window % stride or model.window < 2 * stride):
         raise ConfigError(f"model.window={model.window}: expected a multiple of the network's stride {stride}, two times it or more")
     return model
+
+
+def adapter_of(cfg: NetworkSettings) -> tuple[str, Target]:
+    """What makes a model of the network, and its key: the task's own, unless the model brings one."""
+    return ("model.adapter", cfg.model.adapter) if cfg.model.adapter else ("task.model", cfg.task.model)
 
 
 def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> nn.Module:
@@ -124,9 +129,13 @@ def _refuse_frozen_gaps(cfg: NetworkSettings, network: nn.Module, loaded: Loaded
 
 
 def num_outputs(cfg: NetworkSettings, data: DatasetInfo) -> int:
-    """How many classes the network tells apart; among instances "no object" is one, which a first class `background` stands for."""
-    names = [c.name for c in data.classes]
-    return len(names) + (cfg.task.instances and names[0] != BACKGROUND)
+    """How many outputs the network has: the classes that it tells apart, and what its adapter needs beside them.
+
+    Among instances "no object" is a class, which a first class `background` stands for.
+    """
+    key, target = adapter_of(cfg)
+    names, more = [c.name for c in data.classes], getattr(locate(target.target, cfg.targets.allow, key), "EXTRA_OUTPUTS", 0)
+    return len(names) + (first_label(names) if cfg.task.instances else 0) + int(more)
 
 
 def _from_scratch(target: Target, allow: list[str], key: str, known: dict[str, Any]) -> nn.Module:

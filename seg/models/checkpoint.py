@@ -121,6 +121,8 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     check_aside(settings.loss, "loss", allow)
     check_uncalled(settings.task.metrics, allow, "task.metrics", METRICS)
     check_file_target(settings.task.model, allow, "task.model", MODELS, SegmentationModel)
+    if settings.model.adapter:
+        check_file_target(settings.model.adapter, allow, "model.adapter", MODELS, SegmentationModel)
     check_file_target(settings.model.network, allow, "model.network", NETWORKS)
     model = settings.model.model_copy(update={"network": without_hub(settings.model.network)})
     return settings.model_copy(update={"model": model})

@@ -54,7 +54,7 @@ class DeclaredExport(BaseModel):
     """What an exported file says of itself, its JSON read."""
 
     task: Literal["semantic", "instance"]
-    gives: Literal["scores", "classes", "instances"]
+    gives: Literal["scores", "classes", "instances", "maps"]
     classes: Classes
     channels: Channels
     stride: Stride
@@ -62,6 +62,7 @@ class DeclaredExport(BaseModel):
     size: tuple[Side, Side] | None
     minimum_size: tuple[LeastSide, LeastSide]
     window: Side | None = None  # files of earlier versions have none
+    peak: Annotated[float, Field(gt=0, lt=1)] | None = None
     model: Text
     data: Text
     data_digest: Text

@@ -16,9 +16,9 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import box_iou
 
 from seg.core.errors import ConfigError
-from seg.data.sample import BACKGROUND, Prediction
+from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel
+from seg.models.base import Scale, SegmentationModel, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -158,11 +158,6 @@ class InstanceModel(SegmentationModel):
         own = shapes[torch.arange(len(of_class), device=shapes.device), of_class].float()
         total = F.binary_cross_entropy_with_logits(own, truth, reduction="sum")
         return {"classifier": classifier_loss, "box": box_loss, "mask": total / max(1, truth.numel())}
-
-
-def first_label(class_names: Sequence[str]) -> int:
-    """The network's label of the first class: 0, "no object", for a class `background`, else 1."""
-    return 0 if class_names[0] == BACKGROUND else 1
 
 
 def _factor(stored: tuple[int, int], seen: tuple[int, int], device: torch.device) -> Tensor:

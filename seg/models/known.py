@@ -35,7 +35,7 @@ NETWORKS = frozenset(
     }.items()
     for name in names.split()
 )
-MODELS = frozenset({"seg.models.semantic.SemanticModel", "seg.models.instance.InstanceModel"})
+MODELS = frozenset({f"seg.models.{name}" for name in ("semantic.SemanticModel", "instance.InstanceModel", "distance.DistanceModel")})
 METRICS = frozenset({"seg.metrics.semantic.SemanticMetrics", "seg.metrics.instance.InstanceMetrics"})
 
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}

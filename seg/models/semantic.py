@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError
 from seg.data.sample import CERTAIN, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel, Size
+from seg.models.base import Scale
+from seg.models.dense import DenseModel
 from seg.models.losses.sum import Sum
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
@@ -20,14 +21,7 @@ Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 training adds up. Where every pixel is 255, the loss is 0."""
 
 
-@runtime_checkable
-class Attentive(Protocol):
-    """A network that shows what it attends to: its input (B, C, H, W) -> {name: (B, 1, H, W) float in 0..1}."""
-
-    def attention_maps(self, x: Tensor) -> dict[str, Tensor]: ...
-
-
-class SemanticModel(SegmentationModel):
+class SemanticModel(DenseModel):
     """Any network that gives logits of classes, as a SegmentationModel.
 
     Args:
@@ -56,46 +50,12 @@ class SemanticModel(SegmentationModel):
         scale: Scale,
         aux_weight: float,
     ) -> None:
-        super().__init__(mean, std, stride, scale)
+        super().__init__(network, len(class_names), mean, std, stride, scale)
         try:
             inspect.signature(getattr(loss, "forward", loss)).bind(None, None) if loss else None
         except TypeError:
             raise ConfigError(f"loss: {type(loss).__name__} is no loss of logits and class map; choose another, such as loss=ce") from None
-        self.network, self.loss, self.num_classes, self.aux_weight = network, loss, len(class_names), aux_weight
-
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """The logits of all heads, at the size (h, w) at which the network sees the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            {"out": (B, K, h, w)}, and the logits of each auxiliary head under its name.
-        """
-        x, ((height, width), *_) = self.network_input(images)
-        given = self.network(x)
-        heads = given if isinstance(given, dict) else {"out": given}
-        sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
-        return {name: value[..., :height, :width] for name, value in sized.items()}
-
-    @property
-    def body(self) -> nn.Module:
-        return self.network
-
-    def check_body(self, given: Any, size: Size) -> None:
-        name = f"model.network: {type(self.network).__name__}"
-        heads = given if isinstance(given, dict) else {"out": given}
-        if "out" not in heads or not all(isinstance(logits, Tensor) and logits.ndim == 4 for logits in heads.values()):
-            raise ConfigError(f"{name} gives {_kind(given)}, expected logits (B, K, h, w), or a dict with them under 'out'")
-        for head, logits in heads.items():
-            if logits.shape[1] != self.num_classes:
-                raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected {self.num_classes}, one a class")
-            (height, width), (h, w) = size, logits.shape[-2:]
-            if not _lie_on(height / h, width / w):
-                raise ConfigError(
-                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
-                    "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
-                )
+        self.loss, self.aux_weight = loss, aux_weight
 
     def learned(self, given: Any) -> Any:
         return given if self.aux_weight or not isinstance(given, dict) else given["out"]
@@ -131,28 +91,6 @@ class SemanticModel(SegmentationModel):
         """The most probable class of each pixel, (B, H, W) uint8 on the device; images as in `predict`."""
         return self.full_logits(images).max(dim=1).indices.to(torch.uint8)
 
-    def full_logits(self, images: Tensor) -> Tensor:
-        """The logits at the size of the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            (B, K, H, W) float32.
-        """
-        logits = self.logits(images)["out"]
-        if logits.shape[-2:] != images.shape[-2:]:
-            logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
-        return logits.float()
-
-    @torch.inference_mode()
-    def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        if not isinstance(self.network, Attentive):
-            return {}
-        x, ((height, width), *_) = self.network_input(images)
-        seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
-        return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
-
 
 def predictions_of(logits: Tensor) -> list[Prediction]:
     """Logits (B, K, H, W) float32 -> the most probable class of each pixel, with its confidence."""
@@ -168,15 +106,3 @@ def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
     highest, classes = logits.max(dim=1)  # several times faster than argmax where classes lie in planes
     probability = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
     return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.int32)
-
-
-def _lie_on(*ratios: float) -> bool:
-    """Whether the image's sides are the same multiple of the logits', to 5 %: what is cut at the edge shifts the rest by less."""
-    times = {max(1, round(ratio)) for ratio in ratios}
-    return len(times) == 1 and all(abs(ratio / max(1, round(ratio)) - 1) <= 0.05 for ratio in ratios)
-
-
-def _kind(given: Any) -> str:
-    if isinstance(given, Tensor):
-        return f"a tensor of shape {tuple(given.shape)}"
-    return f"a dict of {', '.join(map(str, given))}" if isinstance(given, dict) else f"a {type(given).__name__}"

@@ -16,6 +16,7 @@ class Model(Named):
     normalization: Literal["dataset", "imagenet", "checkpoint"]
     weights: str | None
     window: Positive | None = None  # checkpoints of earlier versions have none
+    adapter: Target | None = None
 
 
 class Finetune(Named):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skimage.measure import label
 
 from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
@@ -30,6 +31,12 @@ class Objects:
     """In one image."""
     side: Mapping[str, float]
     ratio: Mapping[str, float]
+    touching: float = 0.0
+    """Share of the objects that lie beside another, as for the next two of those that were looked at."""
+    overlapping: float = 0.0
+    """Share of them that share a pixel with another."""
+    broken: float = 0.0
+    """Share of them whose visible pixels are no connected region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class Seen:
     widths: dict[str, float]
     directions: dict[str, Direction]
     samples: list[Sample]
+    contacts: Mapping[str, float] = field(default_factory=dict)
+    """What `contacts_of` counts, as shares."""
 
 
 def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
@@ -86,16 +95,38 @@ def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
     differences: list[float] = []
     features: list[np.ndarray] = []
     kept: list[Sample] = []
+    counts = np.zeros(4)
     for index in sorted({int(i) for i in np.linspace(0, len(entries) - 1, count)}):
         sample = read_sample(folder, entries[index], info.channels, annotations.get(entries[index].file, ()))
         differences.append(_colourfulness(sample.image))
         features.append(features_of(sample, len(names)))
+        counts += contacts_of(sample)
         for name, width in region_widths(sample.semantic, names).items():
             widths.setdefault(name, []).append(width)
         if len(kept) < 8:
             kept.append(sample)
     narrow = {name: round(float(np.percentile(found, 5)), 1) for name, found in widths.items() if found}
-    return Seen(float(np.mean(differences)) > GRAY, narrow, directions(features), kept)
+    contacts = dict(zip(("touching", "overlapping", "broken"), (counts[1:] / max(1, counts[0])).round(3).tolist(), strict=True))
+    return Seen(float(np.mean(differences)) > GRAY, narrow, directions(features), kept, contacts)
+
+
+def contacts_of(sample: Sample) -> tuple[int, int, int, int]:
+    """How many objects a sample has, crowds left out; and how many of them lie beside another, share a pixel with another, and are in
+    several parts as far as they are visible. A corner is enough to be beside, or of one part.
+    """
+    instances, true = sample.instances, ~sample.crowd
+    if not instances.size or not true.any():
+        return int(true.sum()), 0, 0, 0
+    top = instances.max(axis=2)
+    beside, over, broken = (np.zeros(len(true) + 1, bool) for _ in range(3))
+    for first, second in ((top[1:], top[:-1]), (top[:, 1:], top[:, :-1]), (top[1:, 1:], top[:-1, :-1]), (top[1:, :-1], top[:-1, 1:])):
+        meet = (first != second) & (first > 0) & (second > 0)
+        beside[first[meet]] = beside[second[meet]] = True
+    over[instances[(instances > 0).sum(axis=2) > 1]] = True
+    regions = label(top, background=0, connectivity=2)
+    (ids, of_id) = np.unique(np.unique(np.stack([top[regions > 0], regions[regions > 0]]), axis=1)[0], return_counts=True)
+    broken[ids[of_id > 1]] = True
+    return int(true.sum()), *(int((found[1:] & true).sum()) for found in (beside, over, broken))  # type: ignore[return-value]
 
 
 def region_widths(semantic: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
@@ -118,7 +149,7 @@ def region_widths(semantic: np.ndarray, classes: Sequence[str]) -> dict[str, flo
     return {name: 2 * float(areas[c] / outlines[c]) for c, name in enumerate(classes) if name != BACKGROUND and areas[c] and outlines[c]}
 
 
-def objects_of(prepared: Path) -> Objects:
+def objects_of(prepared: Path, contacts: Mapping[str, float]) -> Objects:
     """The figures of the training split's instances, crowds left out."""
     annotations = read_annotations(prepared / "train")
     sides, ratios, counts = [], [], []
@@ -129,7 +160,7 @@ def objects_of(prepared: Path) -> Objects:
         ratios += [a["bbox"][3] / max(1, a["bbox"][2]) for a in true]
     if not sides:
         return Objects(0, 0, 0.0, _percentiles([0.0]), _percentiles([1.0]))
-    return Objects(len(sides), max(counts), float(np.median(counts)), _percentiles(sides), _percentiles(ratios))
+    return Objects(len(sides), max(counts), float(np.median(counts)), _percentiles(sides), _percentiles(ratios), **contacts)
 
 
 def gather_facts(prepared: Path, info: DatasetInfo, seen: Seen, task: str, with_instances: bool, machine: Mapping[str, Any]) -> PlanFacts:
@@ -146,7 +177,7 @@ def gather_facts(prepared: Path, info: DatasetInfo, seen: Seen, task: str, with_
         width=statistics["width"],
         shares=statistics["class_shares"],
         widths=seen.widths,
-        objects=objects_of(prepared) if with_instances else None,
+        objects=objects_of(prepared, seen.contacts) if with_instances else None,
         directions=seen.directions,
         **machine,
         drawn=info.settings.get("source", {}).get("_target_") == "seg.sources.shapes.Shapes",

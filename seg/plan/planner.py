@@ -15,14 +15,15 @@ from seg.models.hardware import best_device, device_of, has_fast_bf16
 from seg.plan.costs import measure
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts, gather_facts, look
-from seg.plan.rules import augmentation, learning, length, networks, objects, view
+from seg.plan.rules import augmentation, families, learning, length, networks, objects, view
+from seg.plan.rules.families import family
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
 from seg.settings.section import Params
 
 GAIN = 0.95
 """A precision replaces float32 where its step takes at most this share of the time."""
-LATER = {"semantic": 1.0, "instance": 1.8}
+LATER = {"semantic": 1.0, "distance": 1.0, "instance": 1.8}
 """Times the first steps that later ones take: Mask R-CNN has more to do once its proposals find objects. Measured on `shapes` on a CPU:
 0.19 s a step before the training, 0.34 s (11 to 12 images a second) within it."""
 MEMORY = 0.6
@@ -65,7 +66,16 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
     draft = Draft(params, open_keys)
-    for rule in (length.minutes, view.scale, length.batch, view.crop, augmentation.transforms, augmentation.copy_paste, learning.loss):
+    for rule in (
+        length.minutes,
+        families.adapter,
+        view.scale,
+        length.batch,
+        view.crop,
+        augmentation.transforms,
+        augmentation.copy_paste,
+        learning.loss,
+    ):
         draft.take(rule(facts, draft))
     draft.take(_pretrained(facts))
     cost = Costs(facts, draft, info, seen.samples, device, say)
@@ -97,7 +107,7 @@ class Costs:
         """The largest network that learns enough in the time."""
         if not self.draft.is_open("model.network"):
             return
-        offered = networks.candidates(self.facts)
+        offered = networks.candidates(self.facts, self.draft)
         chosen, reason = offered[0], f"{offered[0].name}: the network for this task on this kind of device"
         budget, images = self.draft["plan.minutes"], self.draft["trainer.effective_batch_size"] or self.draft["trainer.batch_size"]
         for candidate in offered[1:]:
@@ -154,7 +164,7 @@ class Costs:
         if key not in self.found:
             self.say(f"timing {what} on this machine")
             found = measure(params, self.info, self.samples, precision, self.device)
-            self.found[key] = replace(found, step=found.step * LATER[self.facts.task])
+            self.found[key] = replace(found, step=found.step * LATER[family(self.facts, self.draft)])
         return self.found[key]
 
 

@@ -15,14 +15,15 @@ from seg.tiles.network import Facts
 
 FORMAT = "1"
 AGAIN = "export the checkpoint again"
-AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window")
+AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window", "peak")
 
-Gives = Literal["scores", "classes", "instances"]
+Gives = Literal["scores", "classes", "instances", "maps"]
 
 OUTPUTS: dict[Gives, tuple[str, ...]] = {
     "scores": ("logits",),
     "classes": ("classes",),
     "instances": ("boxes", "scores", "classes", "masks"),
+    "maps": ("logits", "distance"),
 }
 """What the outputs of each kind of file are called, in order."""
 
@@ -30,7 +31,8 @@ OUTPUTS: dict[Gives, tuple[str, ...]] = {
 @dataclass(frozen=True, slots=True)
 class Description:
     """gives: class scores (B, K, H, W) float32; classes (B, H, W) uint8; or the instances of one image: boxes (N, 4) float32 xyxy half-open
-    pixels, scores (N,) float32, classes (N,) int64 and masks (N, M, M) float32, the probability of each of M x M parts of a box.
+    pixels, scores (N,) float32, classes (N,) int64 and masks (N, M, M) float32, the probability of each of M x M parts of a box; or the
+    maps of `model=distance`: logits (B, K, H, W) float32 of no object and of each class, and distances (B, H, W) float32 in 0..1.
 
     size: the only (height, width) that the file takes, or None for any of at least `minimum`. model, data, digest: the configuration's
     model, and the name and digest of the data set that it was trained on. version: of seg.
@@ -44,6 +46,8 @@ class Description:
     data: str
     digest: str
     version: str
+    peak: float | None = None
+    """Of maps: see `seg.models.distance.DistanceModel`."""
 
     def to_text(self) -> dict[str, str]:
         """The keys and values of a file."""
@@ -66,6 +70,7 @@ class Description:
             "size": json.dumps(self.size),
             "minimum_size": json.dumps(self.minimum),
             "window": json.dumps(facts.window),
+            "peak": json.dumps(self.peak),
             "model": self.model,
             "data": self.data,
             "data_digest": self.digest,
@@ -82,7 +87,7 @@ class Description:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{said} ({type(error).__name__}: {str(error)[:100]}); {AGAIN}") from None
         found = declared(DeclaredExport, content, said, AGAIN)
-        if (found.gives == "instances") != (found.task == "instance"):
+        if (found.gives in ("instances", "maps")) != (found.task == "instance") or (found.gives == "maps") != (found.peak is not None):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
         return cls(
             facts=Facts(found.task, tuple(classes_of(found.classes)), found.channels, found.stride, found.data_range, found.window),
@@ -93,4 +98,5 @@ class Description:
             data=found.data,
             digest=found.data_digest,
             version=found.seg_version,
+            peak=found.peak,
         )

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Prediction
+from seg.models.base import first_label
+from seg.models.distance import prediction_of_logits
 from seg.models.hardware import device_of
 from seg.models.roi_masks import prediction_of
 from seg.models.semantic import predictions_of
@@ -83,7 +85,7 @@ class ExportedNetwork(ABC):
 
     def logits(self, images: Tensor) -> Tensor:
         gives = self.description.gives
-        if gives == "instances":
+        if gives in ("instances", "maps"):
             raise TypeError(f"a network of task {self.facts.task} has no logits of pixels")
         if gives == "classes":
             raise ConfigError(f"{self.path}: gives classes without their scores; export the checkpoint again without argmax=true")
@@ -95,7 +97,17 @@ class ExportedNetwork(ABC):
         if self.description.gives == "classes":
             return [Prediction(semantic=classes) for classes in self._pixels(images).cpu().numpy()]
         height, width = images.shape[-2:]
+        if self.description.gives == "maps":
+            label, peak = first_label([c.name for c in self.facts.classes]), self.description.peak or 0.1
+            logits, distances = self.maps(images)
+            return [prediction_of_logits(p, d, peak, label) for p, d in zip(logits, distances, strict=True)]
         return [self._instances(image[None], height, width) for image in images]
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a file that gives maps: logits (B, K, H, W) and distances (B, H, W) of images (B, C, H, W) uint8."""
+        height, width = images.shape[-2:]
+        logits, distances = self._run(images)
+        return logits[..., :height, :width], distances[..., :height, :width]
 
     def _pixels(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
@@ -167,7 +179,8 @@ class ProgramNetwork(ExportedNetwork):
 
     def outputs(self, images: Tensor) -> Sequence[Tensor]:
         with torch.inference_mode():
-            return [self.module(images.to(self.device))]
+            given = self.module(images.to(self.device))
+        return given if isinstance(given, tuple) else [given]
 
 
 class OpenvinoNetwork(ExportedNetwork):

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, Any] = {
     "task.metrics.max_detections": 100,
     "model.name": "any",
     "model.network": {"_target_": "torch.nn.Identity"},
+    "model.adapter": None,
     "model.stride": 1,
     "model.scale": 1.0,
     "model.window": None,

@@ -13,11 +13,15 @@ from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
+from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.models.semantic import SemanticModel
-from seg.predict.description import Description
+from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.predict.network import facts_of
+
+GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps"}
+"""What the file of each kind of model gives."""
 
 AS_THEY_ARE = ("out", "images", "size")
 """Keys whose values are text, whatever they look like."""
@@ -48,8 +52,14 @@ def run(project: Path, given: Arguments) -> Exported:
     out = _out(path, settings)
     size = _size(settings.size)
     checkpoint = load(path, cfg.targets.allow)
-    task = checkpoint.settings.task.name
-    _refuse(settings, task, checkpoint)
+    model = restore(checkpoint)
+    if type(model) not in GIVES:
+        raise ConfigError(
+            f"{path}: is of the task {checkpoint.settings.task.name}, whose model {type(model).__name__} is of a kind of its own; exported "
+            f"files hold models of the kinds {', '.join(kind.__name__ for kind in GIVES)} alone; use the checkpoint"
+        )
+    gives: Gives = "classes" if settings.argmax else GIVES[type(model)]
+    _refuse(settings, checkpoint.settings.task.name, GIVES[type(model)])
     needed = NEEDS[settings.format]
     for number, package in enumerate(needed):
         library(package, f"format={settings.format}", *needed[number + 1 :])
@@ -60,16 +70,10 @@ def run(project: Path, given: Arguments) -> Exported:
         settings.check.images,
         settings.check.seed,
     )
-    model = restore(checkpoint)
-    if not isinstance(model, SemanticModel | InstanceModel):
-        raise ConfigError(
-            f"{path}: is of the task {task}, whose model {type(model).__name__} is of a kind of its own; exported files hold models "
-            "of the kinds SemanticModel and InstanceModel alone; use the checkpoint"
-        )
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.stem}.partial{out.suffix}")
     try:
-        exporter = Exporter(model, _description(checkpoint, settings, size))
+        exporter = Exporter(model, replace(_description(checkpoint, gives, size), peak=getattr(model, "peak", None)))
         try:
             exporter.write(beside, settings.format)
         except DiskFullError as error:  # names the file as it will be
@@ -123,26 +127,24 @@ def _endings(out: Path) -> tuple[str, ...]:
     return (".xml", ".bin") if out.suffix == ".xml" else (out.suffix,)
 
 
-def _refuse(settings: Export, task: str, checkpoint: LoadedCheckpoint) -> None:
-    if not checkpoint.settings.task.instances:
-        return
-    if settings.format == "torch_export":
+def _refuse(settings: Export, task: str, gives: Gives) -> None:
+    if settings.format == "torch_export" and gives == "instances":
         raise ConfigError(
             "format=torch_export: cannot hold a network of instances, as torch.export does not take code in which the number of boxes "
             "decides what is done; set format=onnx or format=openvino"
         )
-    if settings.argmax:
+    if settings.argmax and gives != "scores":
         raise ConfigError(f"argmax=true: is for classes of pixels, but the checkpoint's task is {task}; leave it out")
 
 
-def _description(checkpoint: LoadedCheckpoint, settings: Export, size: tuple[int, int] | None) -> Description:
+def _description(checkpoint: LoadedCheckpoint, gives: Gives, size: tuple[int, int] | None) -> Description:
     trained, data = checkpoint.settings, checkpoint.data
     window = trained.model.window
-    if settings.argmax or size not in (None, (window, window)):
+    if gives == "classes" or size not in (None, (window, window)):
         window = None  # tiles have no scores that could be averaged, or another size than the file takes
     return Description(
         facts=replace(facts_of(checkpoint), window=window),
-        gives="instances" if trained.task.instances else "classes" if settings.argmax else "scores",
+        gives=gives,
         size=size,
         minimum=size or (1, 1),
         model=trained.model.name,

@@ -12,6 +12,7 @@ from untrained import ROOT, untrained
 
 from seg.export.check import Instances, Pixels
 from seg.export.graph import BinnedMean
+from seg.models.distance import DistanceModel
 from seg.predict.exported import open_exported
 from seg.predict.network import CheckpointNetwork
 
@@ -74,6 +75,29 @@ def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
         np.testing.assert_allclose(given.scores, wanted.scores, rtol=0, atol=1e-4)
         np.testing.assert_allclose(given.boxes, wanted.boxes, rtol=0, atol=1e-2)
         assert min(coco_mask.iou([g], [w], [0])[0, 0] for g, w in zip(given.masks, wanted.masks, strict=True)) > 0.98
+    with pytest.raises(TypeError, match="has no logits of pixels"):
+        network.logits(images)
+
+
+@pytest.mark.parametrize(
+    "form", ["torch_export", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("openvino", marks=pytest.mark.slow)]
+)
+def test_maps_of_distances_give_the_same_objects(tmp_path: Path, form: str) -> None:
+    loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model=distance", "model.scale=0.5", "model.adapter.peak=0.05")
+    made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
+    assert made.description.gives == "maps"
+    assert made.description.peak == 0.05
+    network, reference = open_exported(made.path, "cpu"), CheckpointNetwork(loaded, "cpu", "32-true")
+    assert network.facts == reference.facts
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 71, 103), dtype=np.uint8))
+    assert isinstance(reference.model, DistanceModel)
+    with torch.inference_mode():
+        wanted = reference.model.full_logits(images)
+    logits, distances = network.maps(images)
+    torch.testing.assert_close(logits, wanted[:, :-1], atol=1e-4 * float(wanted.max() - wanted.min()), rtol=0)
+    torch.testing.assert_close(distances, wanted[:, -1].sigmoid(), atol=1e-4, rtol=0)
+    found = sum(len(prediction.scores) for prediction in reference.predict(images))
+    assert sum(len(prediction.scores) for prediction in network.predict(images)) == found > 0
     with pytest.raises(TypeError, match="has no logits of pixels"):
         network.logits(images)
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.data.sample import BACKGROUND, IGNORE
+from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import read_entries, read_info
 from seg.plan import facts
-from seg.plan.facts import gather_facts, look, objects_of, region_widths
+from seg.plan.facts import contacts_of, gather_facts, look, objects_of, region_widths
 
 NAMES = [BACKGROUND, "a", "b"]
 
@@ -81,16 +81,29 @@ def coco(folder: Path, images: list[list[tuple[float, float, float, int]]]) -> P
 def test_objects_by_hand(tmp_path: Path) -> None:
     """Sides 10, 20, 30, 40, 50; boxes twice as high as wide but for one. A crowd and an empty mask do not count."""
     first = [(side**2, 10, 20, 0) for side in (10, 20, 30, 40)]
-    found = objects_of(coco(tmp_path, [[*first, (10_000, 100, 100, 1), (0, 5, 5, 0)], [(2500, 30, 15, 0)], []]))
-    assert (found.count, found.most, found.median) == (5, 4, 1.0)
+    found = objects_of(coco(tmp_path, [[*first, (10_000, 100, 100, 1), (0, 5, 5, 0)], [(2500, 30, 15, 0)], []]), {"touching": 0.5})
+    assert (found.count, found.most, found.median, found.touching, found.broken) == (5, 4, 1.0, 0.5, 0.0)
     assert found.side == {"p5": 12, "p10": 14, "p25": 20, "p50": 30, "p75": 40, "p90": 46, "p95": 48, "p99": 49.6}
     assert found.ratio["p5"] == pytest.approx(0.5 + 0.2 * 1.5)
     assert (found.ratio["p25"], found.ratio["p95"]) == (2.0, 2.0)
 
 
 def test_a_split_without_objects(tmp_path: Path) -> None:
-    found = objects_of(coco(tmp_path, [[], [(100, 10, 10, 1)]]))
+    found = objects_of(coco(tmp_path, [[], [(100, 10, 10, 1)]]), {})
     assert (found.count, found.most, found.median, found.side["p50"]) == (0, 0, 0.0, 0.0)
+
+
+def test_contacts_of_objects_by_hand() -> None:
+    """1 and 2 touch by a corner, 4 lies over 3 and parts it, 5 is alone, 6 lies in a crowd, 7, and 8 has no pixel."""
+    layers = np.zeros((12, 20, 2), np.int32)
+    layers[0:3, 0:3, 0], layers[3:5, 3:5, 0] = 1, 2
+    layers[7, 0:9, 0], layers[6:9, 4:6, 1] = 3, 4
+    layers[0:2, 15:17, 0] = 5
+    layers[8:12, 14:18, 0], layers[9, 15, 1] = 7, 6
+    crowd = np.arange(1, 9) == 7
+    sample = Sample("a", np.zeros((12, 20, 3), np.uint8), np.zeros((12, 20), np.uint8), layers, np.ones(8, np.int32), crowd)
+    assert contacts_of(sample) == (7, 4, 3, 1)  # beside: 1 to 4, as 7 hides 6; sharing pixels: 3, 4, 6; in parts: 3
+    assert contacts_of(Sample("b", sample.image, sample.semantic, layers[..., :0], np.ones(0, np.int32), np.zeros(0, bool))) == (0, 0, 0, 0)
 
 
 def test_a_look_at_the_prepared_images(prepared: Path) -> None:

@@ -7,6 +7,7 @@ that occurs has a weight, they are 0 and move nothing.
 from seg.models.losses.boundary import Boundary
 from seg.models.losses.classes import weights_of
 from seg.models.losses.cross_entropy import CrossEntropy, Focal, HardExamples
+from seg.models.losses.distance import DistanceLoss
 from seg.models.losses.lovasz import LovaszSoftmax
 from seg.models.losses.overlap import Dice, FocalTversky, GeneralisedDice, Jaccard, Tversky
 from seg.models.losses.sum import Sum
@@ -15,6 +16,7 @@ __all__ = [
     "Boundary",
     "CrossEntropy",
     "Dice",
+    "DistanceLoss",
     "Focal",
     "FocalTversky",
     "GeneralisedDice",

@@ -5,10 +5,11 @@ from typing import Any
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.plan.rules.families import family
 
 RARE = 0.05
 """Share of the labelled pixels below which a class is rare."""
-REFERENCE = {"semantic": (0.2, 8), "instance": (0.03, 4)}
+REFERENCE = {"semantic": (0.2, 8), "distance": (0.2, 8), "instance": (0.03, 4)}
 """Learning rate of SGD with Nesterov momentum from scratch, and the images a step for which it was found: `seg lr` on `shapes`, CamVid and
 nuclei. It grows with the images a step (Goyal et al. 2017)."""
 PRETRAINED = 0.25
@@ -18,12 +19,19 @@ WARM_UP = 0.15
 
 def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Cross-entropy; Dice beside it where a class is rare (Isensee et al. 2021; Taghanaki et al. 2019)."""
-    if facts.task == "instance":
+    if family(facts, draft) == "instance":
         ones = dict.fromkeys(("objectness", "rpn_box", "classifier", "box", "mask"), 1.0)
         weights = {"_target_": "seg.models.instance.TermWeights", "name": "mask_rcnn", **ones}
         yield Decision("loss", weights, "Mask R-CNN's own terms, each with the weight 1")
         return
     entropy: dict[str, Any] = {"_target_": "seg.models.losses.CrossEntropy", "class_weights": "none", "label_smoothing": 0.0}
+    dice = {"_target_": "seg.models.losses.Dice", "class_weights": "none"}
+    parts = {"ce": {"weight": 1.0, "loss": entropy}, "dice": {"weight": 1.0, "loss": dice}}
+    both: dict[str, Any] = {"_target_": "seg.models.losses.Sum", "terms": parts}
+    if family(facts, draft) == "distance":
+        chosen = {"name": "distance", "_target_": "seg.models.losses.DistanceLoss", "distance_weight": 1.0, "loss": both}
+        yield Decision("loss", chosen, "cross-entropy and Dice of the classes, and the cross-entropy of the distances")
+        return
     shares = {name: share for name, share in zip(facts.classes, facts.shares, strict=True) if share}
     name = min(shares, key=lambda n: shares[n], default=None)
     if name is None:
@@ -32,10 +40,8 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     if shares[name] >= RARE:
         yield Decision("loss", {"name": "ce", **entropy}, f"cross-entropy: the rarest class, {name}, has {shares[name]:.1%} of the pixels")
         return
-    dice = {"_target_": "seg.models.losses.Dice", "class_weights": "none"}
-    parts = {"ce": {"weight": 1.0, "loss": entropy}, "dice": {"weight": 1.0, "loss": dice}}
     reason = f"cross-entropy and Dice: {name} has only {shares[name]:.1%} of the pixels, and Dice counts each class alike"
-    yield Decision("loss", {"name": "ce_dice", "_target_": "seg.models.losses.Sum", "terms": parts}, reason)
+    yield Decision("loss", {"name": "ce_dice", **both}, reason)
 
 
 def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
@@ -44,7 +50,7 @@ def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     yield Decision("optimizer", sgd, "SGD with Nesterov momentum: networks with batch normalisation generalise well with it")
     if (draft["optimizer"] or {}).get("_target_") != sgd["_target_"]:
         return  # a person's choice, for which no rate is known
-    rate, images = REFERENCE[facts.task]
+    rate, images = REFERENCE[family(facts, draft)]
     step = draft["trainer.effective_batch_size"] or draft["trainer.batch_size"]
     share = PRETRAINED if draft["model.weights"] else 1.0
     start = "a pretrained start" if draft["model.weights"] else "a start from scratch"

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.plan.rules.families import family
 
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
 DRAWN = {"semantic": 2.0, "instance": 7.0}
 """Minutes of the example that the program draws: the README's first command must end within five minutes on two cores."""
-IMAGES = {("semantic", "cpu"): 8, ("semantic", "cuda"): 16, ("instance", "cpu"): 4, ("instance", "cuda"): 8}
+IMAGES = {
+    ("semantic", "cpu"): 8,
+    ("semantic", "cuda"): 16,
+    ("distance", "cpu"): 8,
+    ("distance", "cuda"): 16,
+    ("instance", "cpu"): 4,
+    ("instance", "cuda"): 8,
+}
 """Of a step. More than these gain little at equal images (Masters and Luschi 2018)."""
 STEPPING = 0.85
 """Share of the time that steps have; loading, validation and writing take the rest."""
@@ -43,7 +51,7 @@ def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Images of a step, never more than there are."""
-    usual = IMAGES[facts.task, "cpu" if facts.device == "cpu" else "cuda"]
+    usual = IMAGES[family(facts, draft), "cpu" if facts.device == "cpu" else "cuda"]
     chosen = min(usual, facts.images)
     few = f", but the training split has {facts.images}" if chosen < usual else ""
     yield Decision("trainer.batch_size", chosen, f"{usual} images a step are usual for this task on this kind of device{few}")
@@ -93,6 +101,6 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
 
 def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Images that evaluation sees at once."""
-    pixels = NETWORK_PIXELS * (1 if facts.task == "semantic" else 0.25)
+    pixels = NETWORK_PIXELS * (0.25 if family(facts, draft) == "instance" else 1)
     chosen = int(max(1, min(8, pixels // facts.median_pixels)))
     yield Decision("evaluate.batch_size", chosen, f"images of {facts.median_pixels:.0f} pixels")

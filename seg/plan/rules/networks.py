@@ -1,11 +1,12 @@
 """Networks that a plan may choose, from small to large, and what goes with them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.plan.rules.families import family
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,23 @@ def _mask_rcnn(name: str, encoder: str, channels: int, head: int, steps: int, pa
     return Candidate(f"mask_rcnn_{encoder}", name, network, 32, steps, passes)
 
 
-CANDIDATES = {
-    ("semantic", "cpu"): (
+UNETS = {
+    "cpu": (
         _unet("U-Net on a ResNet of 10 layers", "tu-resnet10t", 4, [64, 32, 16, 16], 0, 0),
         _unet("U-Net on ResNet-18", "resnet18", 5, [256, 128, 64, 32, 16], 1800, 15),
     ),
-    ("semantic", "cuda"): (
+    "cuda": (
         _unet("U-Net on ResNet-18", "resnet18", 5, [256, 128, 64, 32, 16], 0, 0),
         _unet("U-Net on ResNet-34", "resnet34", 5, [256, 128, 64, 32, 16], 5000, 20),
         _unet("U-Net on ResNet-50", "resnet50", 5, [256, 128, 64, 32, 16], 20000, 40),
     ),
+}
+CANDIDATES = {
+    **{("semantic", device): unets for device, unets in UNETS.items()},
+    **{
+        ("distance", device): tuple(replace(u, name=f"{u.name}, for distances", key=u.key.replace("unet", "distance")) for u in unets)
+        for device, unets in UNETS.items()
+    },
     ("instance", "cpu"): (_mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 64, 256, 0, 0),),
     ("instance", "cuda"): (
         _mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 128, 512, 0, 0),
@@ -75,9 +83,9 @@ CANDIDATES = {
 measured on CamVid and `shapes`: with fewer the smaller one has the better figure."""
 
 
-def candidates(facts: PlanFacts) -> tuple[Candidate, ...]:
-    """Those for the task and device, from small to large."""
-    return CANDIDATES[facts.task, "cpu" if facts.device == "cpu" else "cuda"]
+def candidates(facts: PlanFacts, draft: Draft) -> tuple[Candidate, ...]:
+    """Those for the kind of model and device, from small to large."""
+    return CANDIDATES[family(facts, draft), "cpu" if facts.device == "cpu" else "cuda"]
 
 
 def network(facts: PlanFacts, draft: Draft, candidate: Candidate, reason: str) -> Iterator[Decision]:

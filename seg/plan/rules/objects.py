@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.plan.rules.families import family
 from seg.plan.rules.view import seen_share
 
 LEVELS = 5
@@ -20,7 +21,7 @@ def anchors(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     Farhadi 2017.
     """
     objects = facts.objects
-    if not objects or not objects.count:
+    if not objects or not objects.count or family(facts, draft) != "instance":
         return
     sides = [objects.side[name] * seen_share(facts, draft) for name in NAMES]
     sizes: list[list[int]] = []
@@ -45,8 +46,10 @@ def counts(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         return
     most = max(COCO, -(-int(facts.objects.most * ROOM) // 50) * 50)
     reason = f"an image of the training split holds up to {facts.objects.most} objects"
-    yield Decision("model.network.box_detections_per_img", most, reason)
     yield Decision("task.metrics.max_detections", most, reason)
+    if family(facts, draft) != "instance":
+        return
+    yield Decision("model.network.box_detections_per_img", most, reason)
     many = most > COCO
     yield Decision("model.network.rpn_pre_nms_top_n", [1000, max(2000, 2 * most)] if many else [500, 300], reason)
     yield Decision("model.network.rpn_post_nms_top_n", [500, max(1000, 2 * most)] if many else [300, 150], reason)

@@ -7,12 +7,16 @@ import numpy as np
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.plan.rules.families import family
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 PIXELS = {
     ("semantic", "cpu"): 256**2,
     ("semantic", "mps"): 384**2,
     ("semantic", "cuda"): 512**2,
+    ("distance", "cpu"): 256**2,
+    ("distance", "mps"): 384**2,
+    ("distance", "cuda"): 512**2,
     ("instance", "cpu"): 320**2,
     ("instance", "mps"): 512**2,
     ("instance", "cuda"): 800**2,
@@ -42,7 +46,7 @@ def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     else:
         narrow, least, thing = _narrowest_region(facts), LEAST_WIDTH, "the width of narrow regions"
     allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
-    pixels = PIXELS[facts.task, facts.device]
+    pixels = PIXELS[family(facts, draft), facts.device]
     whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
     chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
     size = f"images are {_number(facts.height['median'])} x {_number(facts.width['median'])} in the median"
@@ -62,7 +66,7 @@ def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("augment.crop", None, "model.scale brings all images to one size")
         yield Decision("model.window", None, "model.scale brings all images to one size")
         return
-    pixels = PIXELS[facts.task, facts.device]
+    pixels = PIXELS[family(facts, draft), facts.device]
     largest = facts.height["max"] * facts.width["max"] * factor**2
     if largest <= MOST_PIXELS * pixels:
         seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"

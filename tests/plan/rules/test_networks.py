@@ -17,7 +17,7 @@ from seg.plan.rules.networks import CANDIDATES, candidates, network
     ],
 )
 def test_candidates_from_small_to_large(task: str, device: str, encoders: list[str]) -> None:
-    found = candidates(facts(task=task, device=device))
+    found = candidates(facts(task=task, device=device), draft())
     assert [c.network["encoder_name"] for c in found] == encoders
     assert (found[0].least_steps, found[0].least_passes) == (0, 0)  # one is always there
     assert [c.least_steps for c in found] == sorted(c.least_steps for c in found)

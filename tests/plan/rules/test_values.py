@@ -16,7 +16,7 @@ from seg.core.environment import conf_folder
 from seg.data.sample import Sample
 from seg.plan.draft import Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules import augmentation, learning, length, networks, view
+from seg.plan.rules import augmentation, families, learning, length, networks, view
 from seg.plan.rules import objects as of_objects
 from seg.plan.rules.length import Cost
 from seg.settings.planned import OF_NETWORK, open_keys
@@ -64,9 +64,11 @@ def random_facts(rng: np.random.Generator) -> PlanFacts:
 def plan(known: PlanFacts, params: Params, rng: np.random.Generator) -> Draft:
     """What the planner does, with a drawn network and a drawn cost in place of measured ones."""
     draft = Draft(params, open_keys(params))
-    for rule in (length.minutes, view.scale, length.batch, view.crop, augmentation.transforms, augmentation.copy_paste, learning.loss):
+    for rule in (length.minutes, families.adapter, view.scale, length.batch, view.crop):
         draft.take(rule(known, draft))
-    offered = networks.candidates(known)
+    for rule in (augmentation.transforms, augmentation.copy_paste, learning.loss):
+        draft.take(rule(known, draft))
+    offered = networks.candidates(known, draft)
     draft.take(networks.network(known, draft, offered[int(rng.integers(len(offered)))], "drawn"))
     for rule in (of_objects.anchors, of_objects.counts, learning.optimizer, learning.schedule):
         draft.take(rule(known, draft))
@@ -82,7 +84,7 @@ def test_values_are_what_training_accepts(seed: int, composed: dict[str, Params]
     known = random_facts(rng)
     draft = plan(known, composed[known.task], rng)
     left = {"plan.pretrained", "model.weights", "model.normalization", "trainer.precision", "trainer.effective_batch_size"}  # not by rules
-    assert draft.open - (set() if known.task == "instance" else set(OF_NETWORK)) <= left
+    assert draft.open - (set() if families.family(known, draft) == "instance" else set(OF_NETWORK)) <= left
     model = draft.params["model"] | {"weights": None, "normalization": "dataset"}
     params = draft.params | {"model": model, "plan": draft.params["plan"] | {"pretrained": False}}
     cfg = TrainingSettings.of(params)
@@ -102,7 +104,7 @@ def test_values_are_what_training_accepts(seed: int, composed: dict[str, Params]
     assert cfg.trainer.batch_size <= known.images
     assert cfg.trainer.max_epochs >= cfg.trainer.validate_every
     assert params["evaluate"]["batch_size"] >= 1
-    if known.task == "instance":
+    if families.family(known, draft) == "instance":
         sizes = [size for (size,) in cfg.model.network.arguments["anchor_sizes"]]
         assert len(sizes) == 5
         assert all(b > a > 0 for a, b in pairwise(sizes))

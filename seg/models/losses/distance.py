@@ -1,0 +1,59 @@
+"""The loss of `model=distance`: one of classes and one of distances."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seg.core.errors import ArgumentError
+from seg.data.sample import IGNORE
+from seg.models.losses.sum import Sum
+
+
+class DistanceLoss(nn.Module):
+    """A loss of classes, and beside it the binary cross-entropy of the distances, which are shares of 0 to 1.
+
+    Args:
+        loss: Takes logits (B, K, h, w) and a class map (B, h, w) uint8 in which 0 is no object and 255 counts nowhere.
+        distance_weight: The factor of the distances, above 0.
+
+    Raises:
+        ArgumentError: distance_weight is not above 0.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]], distance_weight: float) -> None:
+        super().__init__()
+        if not distance_weight > 0:
+            raise ArgumentError(f"distance_weight: expected a number above 0, got {distance_weight}; without it objects that touch are one")
+        self.loss, self.distance_weight = loss, distance_weight
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the weights of an epoch, counted from 0."""
+        if isinstance(self.loss, Sum):
+            self.loss.start_epoch(epoch)
+
+    def forward(self, outputs: Tensor, labels: Tensor, distances: Tensor) -> dict[str, Tensor]:
+        """The weighted losses.
+
+        Args:
+            outputs: (B, K + 1, h, w) logits of the classes, then one of the distance.
+            labels: (B, h, w) uint8, 255 for what counts nowhere.
+            distances: (B, h, w) float32 in 0..1.
+
+        Returns:
+            The terms of `loss` under their names, or `classes`; and `distance`, the mean over pixels that count, less its least possible
+            value, so that it ends at 0.
+        """
+        given = self.loss(outputs[:, :-1], labels)
+        terms = dict(given) if isinstance(given, dict) else {"classes": given}
+        counted = labels != IGNORE
+        found, wanted = outputs[:, -1].float(), distances
+        excess = F.binary_cross_entropy_with_logits(found, wanted, reduction="none") - _entropy(wanted)
+        total = torch.where(counted, excess, 0).sum() / counted.sum().clamp(min=1)
+        return terms | {"distance": self.distance_weight * total}
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    """What the binary cross-entropy of a share with itself is."""
+    return -(torch.xlogy(shares, shares) + torch.xlogy(1 - shares, 1 - shares))

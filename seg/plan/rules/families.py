@@ -1,0 +1,45 @@
+"""Which kind of model a plan is about: each has a row of its own in the tables of the other rules."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from seg.plan.draft import Decision, Draft
+from seg.plan.facts import PlanFacts
+
+MANY = 8.0
+"""Objects of the median image from which on they are many."""
+SMALL = 0.15
+"""Share of the image's shorter side that the side of the median object has at most, where objects are small."""
+OVERLAPPING, BROKEN = 0.05, 0.1
+"""Shares of the objects that may overlap another, or be in several parts: a pixel belongs to one object, and a part becomes an object."""
+DISTANCE = "seg.models.distance.DistanceModel"
+
+
+def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """Many small objects that hardly overlap are found from the bottom up, by their distances (measured on nuclei: docs/performance.md);
+    few, large, or overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself.
+    """
+    objects = facts.objects
+    if not objects:
+        yield Decision("model.adapter", None, "the task is about pixels, of which the network's outputs are the classes")
+        return
+    if not draft.is_open("model.network"):
+        yield Decision("model.adapter", None, "that of the task, since model.network is set")
+        return
+    share = objects.side["p50"] / min(facts.height["median"], facts.width["median"])
+    many, small = objects.median >= MANY, share <= SMALL
+    apart, whole = objects.overlapping <= OVERLAPPING, objects.broken <= BROKEN
+    found = f"an image has {objects.median:g} objects in the median, whose side is {share:.0%} of the image's"
+    contact = f"{objects.touching:.0%} touch another and {objects.overlapping:.0%} overlap one"
+    if many and small and apart and whole:
+        distance: dict[str, Any] = {"_target_": DISTANCE, "peak": 0.1}
+        yield Decision("model.adapter", distance, f"{found}; {contact}: each pixel's distance to its object's edge tells them apart")
+        return
+    why = contact if not apart else f"{objects.broken:.0%} are in several parts" if not whole else contact
+    yield Decision("model.adapter", None, f"{found}; {why}: Mask R-CNN, which looks at each object by itself")
+
+
+def family(facts: PlanFacts, draft: Draft) -> str:
+    """semantic, instance (Mask R-CNN), or distance."""
+    target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
+    return "distance" if target == DISTANCE else facts.task

@@ -1,0 +1,68 @@
+"""Which kind of model a plan is about."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planned_facts import chosen, draft, facts, objects, reason, spread
+
+from seg.plan.rules import learning, length, networks, view
+from seg.plan.rules import objects as object_rules
+from seg.plan.rules.families import DISTANCE, adapter, family
+
+KEY = "model.adapter"
+SMALL = (8, 9, 10, 12, 15, 20, 22, 25)
+BOTTOM_UP = {"_target_": DISTANCE, "peak": 0.1}
+
+
+def given(median: float = 20, side: tuple[float, ...] = SMALL, **contact: float) -> Any:
+    """Objects in images of 256 x 256."""
+    return facts(task="instance", objects=replace(objects(most=40, side=side), median=median, **contact))
+
+
+@pytest.mark.parametrize(
+    ("changed", "bottom_up"),
+    [
+        ({}, True),
+        ({"touching": 0.9}, True),
+        ({"median": 8}, True),
+        ({"median": 7.5}, False),
+        ({"side": (20, 25, 30, 38.4, 55, 70, 80, 95)}, True),  # 0.15 of 256
+        ({"side": (20, 25, 30, 38.5, 55, 70, 80, 95)}, False),
+        ({"overlapping": 0.05}, True),
+        ({"overlapping": 0.06}, False),
+        ({"broken": 0.1}, True),
+        ({"broken": 0.11}, False),
+    ],
+    ids=str,
+)
+def test_many_small_objects_that_do_not_overlap_are_found_by_distances(changed: dict[str, Any], bottom_up: bool) -> None:
+    assert chosen(adapter, given(**changed), draft()) == {KEY: BOTTOM_UP if bottom_up else None}
+
+
+def test_pixels_and_a_network_that_is_set_have_no_other() -> None:
+    assert chosen(adapter, facts(), draft()) == {KEY: None}
+    assert chosen(adapter, given(), draft(["model.adapter"], model__network={"_target_": "x"})) == {KEY: None}
+
+
+def test_reasons_name_what_decided() -> None:
+    assert "20 objects in the median, whose side is 5%" in reason(adapter, KEY, given(touching=0.4), draft())
+    assert "40% touch another and 0% overlap one: each pixel's distance" in reason(adapter, KEY, given(touching=0.4), draft())
+    assert "20% overlap one: Mask R-CNN" in reason(adapter, KEY, given(overlapping=0.2), draft())
+    assert "30% are in several parts: Mask R-CNN" in reason(adapter, KEY, given(broken=0.3), draft())
+
+
+def test_each_kind_has_its_rows_in_the_other_rules() -> None:
+    known, one = given(), draft(model__adapter=BOTTOM_UP)
+    assert family(known, one) == "distance"
+    assert family(known, draft()) == "instance"
+    assert family(facts(), draft()) == "semantic"
+    assert chosen(learning.loss, known, one)["loss"]["_target_"] == "seg.models.losses.DistanceLoss"
+    assert chosen(length.batch, known, one)["trainer.batch_size"] == 8
+    assert {c.key for c in networks.candidates(known, one)} == {"distance_resnet10t", "distance_resnet18"}
+    assert list(chosen(object_rules.counts, known, one)) == ["task.metrics.max_detections"]
+    assert chosen(object_rules.anchors, known, draft(model__scale=1.0, model__adapter=BOTTOM_UP)) == {}
+    large = replace(known, height=spread(700), width=spread(700))
+    assert chosen(view.crop, large, draft(model__scale=1.0, model__adapter=BOTTOM_UP))["augment.crop"]["size"] == [256, 256]
+    kinds = {kind for kind, _ in networks.CANDIDATES}
+    assert kinds == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
