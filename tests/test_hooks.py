@@ -62,6 +62,7 @@ def test_what_lightning_does_in_a_hook_is_done_by_the_class_that_overrides_it() 
     on_purpose = {
         ("Launcher", "launch"),  # starts a look-out in place of Lightning's
         ("_Ranks", "validation_step"),  # the ranks validate unequal numbers of batches, so DDP may not be in between
+        ("Replicated", "configure_ddp"),  # no DistributedDataParallel around the model: a step averages the gradients
         ("Sharded", "mixed_precision_config"),
         ("Sharded", "load_checkpoint"),  # Lightning's unpickles
         ("WholeCheckpointIO", "save_checkpoint"),  # Lightning's writes to another disk first

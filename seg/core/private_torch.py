@@ -29,6 +29,12 @@ def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
             start = stop
 
 
+def move_towards(tensors: Sequence[Tensor], others: Sequence[Tensor], share: float) -> None:
+    """Move floating-point tensors by a share of the way to others, in one call (`_foreach_lerp_`). Tried with torch 2.15.0."""
+    if tensors:
+        torch._foreach_lerp_(list(tensors), list(others), share)
+
+
 def shared_storage(num_bytes: int) -> torch.UntypedStorage:
     """Memory that other processes can map, not yet filled, as torch's own collate function takes it. Tried with torch 2.15.0."""
     return torch.UntypedStorage._new_shared(num_bytes)

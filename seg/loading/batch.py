@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -24,10 +24,12 @@ class Batch:
     Attributes:
         images: (B, C, H, W) uint8 as stored, 0 where padded.
         semantic: (B, H, W) uint8 class index, 255 where padded.
-        instances: B id maps (H, W, L) int32; 0 = none.
+        instances: B id maps (H, W, L) int16, or int32 where there are more ids; 0 = none.
         categories: B times (N,) int32 class index.
         crowd: B times (N,) bool.
         boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an id without a pixel. They come from the id maps.
+        objects: B times (M,) int64, the places in `boxes` of what is learned: neither a crowd nor without a pixel.
+        crowds: B times (K,) int64, the ids of crowds. Both are known on the host, so that a device is not asked for them.
         sizes: B times (height, width) in pixels before padding.
         image_ids: B names.
     """
@@ -38,6 +40,8 @@ class Batch:
     categories: list[Tensor]
     crowd: list[Tensor]
     boxes: list[Tensor]
+    objects: list[Tensor]
+    crowds: list[Tensor]
     sizes: list[tuple[int, int]]
     image_ids: list[str]
 
@@ -55,16 +59,17 @@ class Batch:
         def move(t: Tensor) -> Tensor:
             return t.to(device, non_blocking=non_blocking)
 
-        return Batch(
-            move(self.images),
-            move(self.semantic),
-            [move(t) for t in self.instances],
-            [move(t) for t in self.categories],
-            [move(t) for t in self.crowd],
-            [move(t) for t in self.boxes],
-            self.sizes,
-            self.image_ids,
-        )
+        return self._each(move)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch, each of whose tensors was changed."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value)
+            return [change(v) if isinstance(v, Tensor) else v for v in value]
+
+        return Batch(*(changed(getattr(self, f.name)) for f in fields(self)))
 
     def split(self, most: int) -> list[Batch]:
         """Cut the batch into parts, in order. The parts keep the padding of the batch.
@@ -81,14 +86,13 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (torch's data loader calls this by name)."""
-        self.images, self.semantic = self.images.pin_memory(), self.semantic.pin_memory()
-        return self
+        return self._each(lambda t: t.pin_memory() if t.numel() else t)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; smaller ones are padded at the right and bottom, images with 0 and labels with 255."""
     if not samples:
-        return Batch(torch.zeros(0, 1, 0, 0, dtype=torch.uint8), torch.zeros(0, 0, 0, dtype=torch.uint8), [], [], [], [], [], [])
+        return Batch(torch.zeros(0, 1, 0, 0, dtype=torch.uint8), torch.zeros(0, 0, 0, dtype=torch.uint8), [], [], [], [], [], [], [], [])
     height, width = (max(s.size[axis] for s in samples) for axis in (0, 1))
     images = _empty((len(samples), height, width, samples[0].image.shape[2]))
     semantic = _empty((len(samples), height, width))
@@ -98,24 +102,30 @@ def collate(samples: Sequence[Sample]) -> Batch:
         if (h, w) != (height, width):
             pixels[i], classes[i] = 0, IGNORE
         pixels[i, :h, :w], classes[i, :h, :w] = s.image, s.semantic
+    boxes = [boxes_of(s.instances, len(s.categories)).astype(np.float32) for s in samples]
+    learned = [np.flatnonzero(~s.crowd & (b[:, 2] > b[:, 0])) for s, b in zip(samples, boxes, strict=True)]
     return Batch(
         images=images.permute(0, 3, 1, 2),
         semantic=semantic,
-        instances=[torch.from_numpy(_padded(s.instances, height, width)) for s in samples],
+        instances=[torch.from_numpy(_ids(s, height, width)) for s in samples],
         categories=[torch.from_numpy(s.categories) for s in samples],
         crowd=[torch.from_numpy(s.crowd) for s in samples],
-        boxes=[torch.from_numpy(boxes_of(s.instances, len(s.categories)).astype(np.float32)) for s in samples],
+        boxes=[torch.from_numpy(b) for b in boxes],
+        objects=[torch.from_numpy(places) for places in learned],
+        crowds=[torch.from_numpy(np.flatnonzero(s.crowd) + 1) for s in samples],
         sizes=[s.size for s in samples],
         image_ids=[s.image_id for s in samples],
     )
 
 
-def _padded(instances: np.ndarray, height: int, width: int) -> np.ndarray:
-    h, w, layers = instances.shape
+def _ids(sample: Sample, height: int, width: int) -> np.ndarray:
+    """A sample's id map, padded with 0, in the smallest type that it fits."""
+    h, w, layers = sample.instances.shape
+    kind = np.int16 if len(sample.categories) < 1 << 15 else np.int32
     if (h, w) == (height, width):
-        return instances
-    ids = np.zeros((height, width, layers), np.int32)
-    ids[:h, :w] = instances
+        return sample.instances.astype(kind)
+    ids = np.zeros((height, width, layers), kind)
+    ids[:h, :w] = sample.instances
     return ids
 
 

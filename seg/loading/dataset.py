@@ -89,9 +89,9 @@ class PreparedData:
         """A split as it is stored."""
         return SampleDataset([self.prepared / split], self.info.channels, self.with_instances)
 
-    def split_dataloader(self, split: str) -> DataLoader[Sample]:
-        """Batches of a split as it is stored (the loader yields a Batch each)."""
-        return self.stored(self.split_dataset(split), RankPlacement())
+    def split_dataloader(self, split: str, on_gpu: bool = False) -> DataLoader[Sample]:
+        """Batches of a split as it is stored (the loader yields a Batch each). on_gpu: whether a CUDA device waits for them."""
+        return self.stored(self.split_dataset(split), RankPlacement(on_gpu=on_gpu))
 
     def stored(self, dataset: SampleDataset, placement: RankPlacement) -> DataLoader[Sample]:
         """A loader of the rank's share of the images, in batches of one size."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -85,4 +85,21 @@ class Metrics(Protocol):
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
         """{file stem: rows} of the task's own tables, each of a row or more."""
+        ...
+
+
+@runtime_checkable
+class ClassMapCounts(Protocol):
+    """Figures that are counted where the class maps are, so that a device need not wait for them."""
+
+    def count(self, batch: Batch, class_maps: Tensor) -> None:
+        """Count a batch for the figures over everything seen; those of single images, and `resampled`, need `update`.
+
+        Args:
+            batch: Images with their labels, on any device.
+            class_maps: (B, H, W) uint8 class index, of the size of the labels.
+
+        Raises:
+            ValueError: An image was counted before.
+        """
         ...

@@ -35,9 +35,25 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
         raise ValueError(f"truth is {truth.dtype}, prediction {predicted.dtype}: both must be uint8")
     counts = np.zeros((256, 256), np.int64)
     _count(np.ascontiguousarray(truth).ravel(), np.ascontiguousarray(predicted).ravel(), counts)
+    return known_pairs(counts, num_classes)
+
+
+def known_pairs(counts: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts (256, 256) of truth and prediction -> the confusion matrix (K, K); ValueError as `confusion_matrix` says."""
     if counts[num_classes:IGNORE].any() or counts[:IGNORE, num_classes:].any():
         raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
     return counts[:num_classes, :num_classes].copy()
+
+
+def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
+    """Add the pixels of each pair to counts (65536,) int64, by 256 * truth + prediction, on the maps' device; the host waits for nothing.
+
+    truth, predicted: class maps of one shape, uint8. counts: None: of nothing so far.
+    """
+    if counts is None:
+        counts = torch.zeros(256 * 256, dtype=torch.int64, device=predicted.device)
+    pairs = truth.flatten().long() * 256 + predicted.flatten()
+    return counts.scatter_add_(0, pairs, torch.ones_like(pairs))
 
 
 def totals(matrix: np.ndarray) -> np.ndarray:
@@ -125,15 +141,16 @@ class SemanticMetrics:
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = list(class_names)
         self.matrix = np.zeros((len(self.class_names),) * 2, np.int64)
-        self.images: dict[str, np.ndarray] = {}  # the `totals` of each that this process saw
+        self.images: dict[str, np.ndarray] = {}  # the `totals` of each that this process saw, by `update`
+        self.counted: set[str] = set()  # by `count`
+        self.pairs: torch.Tensor | None = None  # (65536,) int64 where the class maps are: pixels of 256 * truth + prediction
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
         scores = []
         for truth, size, image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
             if prediction.semantic is None:
                 raise ValueError(f"{image_id}: the prediction has no class map")
-            if image_id in self.images:
-                raise ValueError(f"{image_id}: the image was counted before; each image of a data set is to come once")
+            self._refuse_counted(image_id)
             height, width = size
             counts = confusion_matrix(truth[:height, :width].cpu().numpy(), prediction.semantic[:height, :width], len(self.class_names))
             self.matrix += counts
@@ -143,13 +160,37 @@ class SemanticMetrics:
             scores.append(ImageScore(image_id, "miou", figures | per_class))
         return scores
 
+    def _refuse_counted(self, image_id: str) -> None:
+        if image_id in self.images or image_id in self.counted:
+            raise ValueError(f"{image_id}: the image was counted before; each image of a data set is to come once")
+
+    def count(self, batch: Batch, class_maps: torch.Tensor) -> None:
+        """See `seg.metrics.base.ClassMapCounts`. On a CPU, numba counts in a fraction of torch's time."""
+        for image_id in batch.image_ids:
+            self._refuse_counted(image_id)
+            self.counted.add(image_id)
+        if class_maps.device.type == "cpu":
+            self.matrix += confusion_matrix(batch.semantic.cpu().numpy(), class_maps.numpy(), len(self.class_names))
+            return
+        truth = batch.semantic.to(class_maps.device, non_blocking=True)
+        self.pairs = add_pairs(truth, class_maps, self.pairs)
+
+    def _collect(self) -> None:
+        """Take what was counted on the device into the matrix."""
+        if self.pairs is not None:
+            self.matrix += known_pairs(self.pairs.cpu().numpy().reshape(256, 256), len(self.class_names))
+            self.pairs = None
+
     def state(self) -> torch.Tensor:
+        self._collect()
         return torch.from_numpy(self.matrix.ravel())
 
     def load_states(self, states: Sequence[torch.Tensor]) -> None:
+        self.pairs = None
         self.matrix = torch.stack(list(states)).sum(0).cpu().numpy().reshape(self.matrix.shape)
 
     def figures(self) -> dict[str, float]:
+        self._collect()
         return {name: float(figure(totals(self.matrix))) for name, figure in FIGURES.items()}
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,11 +199,13 @@ class SemanticMetrics:
         return {name: figure(counts) for name, figure in FIGURES.items()}
 
     def per_class(self) -> dict[str, dict[str, float]]:
+        self._collect()
         counts = totals(self.matrix)
         columns = {"iou": iou(counts), "dice": dice(counts), "precision": precision(counts), "recall": recall(counts)}
         return {name: {c: float(v[i]) for c, v in columns.items()} for i, name in enumerate(self.class_names)}
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
+        self._collect()
         return {"confusion": list(confusion_rows(self.matrix, self.class_names))}
 
 

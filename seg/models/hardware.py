@@ -2,6 +2,7 @@
 
 import torch
 
+from seg.core.errors import ConfigError
 from seg.core.private_torch import has_bf16_instructions
 
 
@@ -13,8 +14,32 @@ def best_device() -> torch.device:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device that Lightning's `accelerator` means; the best there is where this machine lacks it."""
-    return torch.device("cpu") if accelerator == "cpu" else best_device()
+    """The device that Lightning's `accelerator` means; the best there is where this machine lacks it.
+
+    gpu:N: the CUDA GPU of this number; ConfigError where there is none.
+    """
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    _, numbered, number = accelerator.partition(":")
+    if not numbered:
+        return best_device()
+    if int(number) >= (count := torch.cuda.device_count()):
+        known = f"expected gpu:0 to gpu:{count - 1}" if count else "this machine has no CUDA GPU; expected auto or cpu"
+        raise ConfigError(f"accelerator {accelerator}: {known}")
+    return torch.device("cuda", int(number))
+
+
+def hints(precision: str, device: torch.device, used: int) -> list[str]:
+    """Lines on what a training leaves unused. precision: as `choose_precision` takes it; used: GPUs of this machine that train."""
+    if device.type != "cuda":
+        return []
+    found, count = [], torch.cuda.device_count()
+    if count > used:
+        found.append(f"{count - used} of {count} GPUs idle; trainer=ddp trainer.devices={count} trains on all of them")
+    if precision == "auto" and not has_fast_bf16(device) and torch.cuda.get_device_capability(device) >= (7, 0):
+        name = torch.cuda.get_device_name(device)
+        found.append(f"{name} multiplies float16 in hardware, but not bf16; trainer.precision=16-mixed takes less time than 32-true")
+    return found
 
 
 def choose_precision(setting: str, device: torch.device) -> str:

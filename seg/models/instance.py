@@ -102,15 +102,14 @@ class InstanceModel(SegmentationModel):
         return list(zip(boxes, scores, labels, masks, strict=True))
 
     def _target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
-        instances, boxes, crowd = batch.instances[index], batch.boxes[index], batch.crowd[index]
+        instances, boxes, crowds, kept = (each[index] for each in (batch.instances, batch.boxes, batch.crowds, batch.objects))
         factor = _factor(batch.sizes[index], size, boxes.device)
-        kept = torch.where(~crowd & (boxes[:, 2] > boxes[:, 0]))[0]
         return {
             "boxes": boxes[kept] * factor,
             "labels": batch.categories[index][kept].long() + self.first_label,
             "ids": kept + 1,
             "masks": instances,
-            "crowd": _integral(torch.isin(instances, torch.where(crowd)[0] + 1).any(dim=2)) if crowd.any() else None,
+            "crowd": _integral(torch.isin(instances, crowds).any(dim=2)) if len(crowds) else None,
             "factor": factor,
         }
 
@@ -129,7 +128,8 @@ class InstanceModel(SegmentationModel):
             return proposals, {}
         labels, matched = rpn.assign_targets_to_anchors(anchors, targets)
         for label, boxes, target in zip(labels, anchors, targets, strict=True):
-            label[(label == 0) & _in_crowd(boxes, target)] = -1
+            if target["crowd"] is not None:
+                label.masked_fill_((label == 0) & _in_crowd(boxes, target), -1)
         objectness_loss, box_loss = rpn.compute_loss(objectness, deltas, labels, rpn.box_coder.encode(matched, anchors))
         return proposals, {"objectness": objectness_loss, "rpn_box": box_loss}
 
@@ -137,7 +137,9 @@ class InstanceModel(SegmentationModel):
         self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]], targets: list[Target]
     ) -> dict[str, Tensor]:
         heads = self.network.roi_heads
-        proposals = [p[~(_in_crowd(p, t) & ~_on_object(p, t))] for p, t in zip(proposals, targets, strict=True)]
+        proposals = [
+            p if t["crowd"] is None else p[~(_in_crowd(p, t) & ~_on_object(p, t))] for p, t in zip(proposals, targets, strict=True)
+        ]
         boxes, matched, labels, regression = heads.select_training_samples(proposals, targets)
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, boxes, sizes)))
         classifier_loss, box_loss = fastrcnn_loss(logits.float(), deltas.float(), labels, regression)
@@ -159,21 +161,19 @@ class InstanceModel(SegmentationModel):
 
 
 def _factor(stored: tuple[int, int], seen: tuple[int, int], device: torch.device) -> Tensor:
-    """(4,) network pixels for one stored pixel, for x, y, x, y."""
+    """(4,) network pixels for one stored pixel, for x, y, x, y; filled in on the device, which a copy from the host would wait for."""
     y, x = (s / o for s, o in zip(seen, stored, strict=True))
-    return torch.tensor([x, y, x, y], dtype=torch.float32, device=device)
+    return torch.cat([torch.full((1,), side, dtype=torch.float32, device=device) for side in (x, y, x, y)])
 
 
 def _integral(mask: Tensor) -> Tensor:
-    """(H, W) bool -> (H + 1, W + 1) float64: the number of True pixels above and left of each corner."""
-    return F.pad(mask.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    """(H, W) bool -> (H + 1, W + 1) int32: the number of True pixels above and left of each corner."""
+    return F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
 
 
 def _in_crowd(boxes: Tensor, target: Target) -> Tensor:
-    """(P,) bool: boxes that lie in a crowd with more than MAX_IN_CROWD of their area."""
+    """(P,) bool: boxes that lie in a crowd with more than MAX_IN_CROWD of their area; the target has one."""
     sums = target["crowd"]
-    if sums is None:
-        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     height, width = sums.shape
     x1, y1, x2, y2 = (boxes / target["factor"]).round().long().unbind(1)
     (x1, x2), (y1, y2) = (t.clamp(0, width - 1) for t in (x1, x2)), (t.clamp(0, height - 1) for t in (y1, y2))

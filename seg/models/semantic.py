@@ -86,6 +86,11 @@ class SemanticModel(DenseModel):
     def predict(self, images: Tensor) -> list[Prediction]:
         return predictions_of(self.full_logits(images))
 
+    @torch.inference_mode()
+    def class_maps(self, images: Tensor) -> Tensor:
+        """The most probable class of each pixel, (B, H, W) uint8 on the device; images as in `predict`."""
+        return self.full_logits(images).max(dim=1).indices.to(torch.uint8)
+
 
 def predictions_of(logits: Tensor) -> list[Prediction]:
     """Logits (B, K, H, W) float32 -> the most probable class of each pixel, with its confidence."""

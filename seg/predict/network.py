@@ -1,5 +1,9 @@
 """A checkpoint as a network that predicts."""
 
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -8,8 +12,20 @@ from seg.data.sample import Prediction
 from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import autocast, choose_precision, device_of, set_float32_matmul
-from seg.models.semantic import SemanticModel, predictions_of
+from seg.models.memory import in_parts
+from seg.models.semantic import SemanticModel
 from seg.tiles.network import Facts
+
+T = TypeVar("T")
+
+ADVICE = (
+    "set predict.tile to a number of pixels such as 512, predict.precision=bf16-mixed, or predict.accelerator=cpu; for `seg evaluate`, "
+    "train with model.window, in whose tiles large images are evaluated, or set runtime.device=cpu"
+)
+"""What helps where the memory does not suffice for a single image."""
+
+LARGEST = 2**31
+"""Images at once where nothing is known of the memory."""
 
 
 def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:
@@ -23,6 +39,7 @@ class CheckpointNetwork:
     """A checkpoint's model on a device, in the precision of its training.
 
     accelerator and precision: as in the configuration's trainer, whose values are taken where they are None. compiled: by torch.compile.
+    Where memory runs out, fewer images are on the device at once from then on; ConfigError where a single one does not fit.
     """
 
     def __init__(
@@ -37,6 +54,7 @@ class CheckpointNetwork:
             self.model = self.model.to(memory_format=torch.channels_last)
         if compiled:
             compile_in_place(self.model.body, "predict.compile")
+        self.at_once = LARGEST
         self.facts = facts_of(checkpoint, isinstance(self.model, SemanticModel))
         self._task = checkpoint.settings.task.name
 
@@ -47,13 +65,22 @@ class CheckpointNetwork:
                 "views, tiles and several models need; leave these out"
             )
         with torch.inference_mode(), self._autocast():
-            return self.model.full_logits(images.to(self.device))
+            parts = list(self._parts(images, self.model.full_logits))
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def predict(self, images: Tensor) -> list[Prediction]:
-        if isinstance(self.model, SemanticModel):
-            return predictions_of(self.logits(images))
         with self._autocast():
-            return self.model.predict(images.to(self.device))
+            return list(chain.from_iterable(self._parts(images, self.model.predict)))
+
+    def _parts(self, images: Tensor, answer: Callable[[Tensor], T]) -> Iterator[T]:
+        def halved(tried: int, problem: str) -> int:
+            if tried == 1:
+                raise ConfigError(f"out of memory with a single image at once ({problem}); {ADVICE}")
+            self.at_once = tried // 2
+            print(f"out of memory: {self.at_once} images at once from now on, not {tried} ({problem})", flush=True)
+            return self.at_once
+
+        return in_parts(images, self.device, self.at_once, answer, halved)
 
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
         """As `seg.models.base.SegmentationModel.attention_maps`; empty for images larger than the window, which are not seen whole."""

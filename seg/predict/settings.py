@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from seg.runtime.settings import Shown
-from seg.settings.section import Count, Named, Positive, Section, Sections, Share, Targets
+from seg.settings.section import Count, Device, Named, Positive, Section, Sections, Share, Targets
 
 
 class Polygons(Section):
@@ -31,7 +31,7 @@ class Predict(Named):
     polygons: Polygons
     tile: Positive | None
     tiling: TilingSettings
-    accelerator: Literal["auto", "cpu", "gpu"] | None
+    accelerator: Device | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
     compile: bool
 

@@ -214,7 +214,7 @@ def _without(key: str, inserted: tuple[str, str]) -> str | None:
     word, separators = inserted
     ends = [match.end() for match in re.finditer(re.escape(word.lower()), key)] if word else []
     cuts = [key[: end - len(word)] + key[end:] for end in ends if "".join(SEPARATOR.findall(key[end:])) == separators]
-    return (cuts or [None])[0] if word else key
+    return next(iter(cuts), None) if word else key
 
 
 def _back(place: tuple[str, str], folder: str) -> Iterator[tuple[int, str]]:

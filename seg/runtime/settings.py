@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from seg.settings.section import Count, Positive, Section, Share
+from seg.settings.section import Count, Device, Positive, Section, Share
 
 
 class Divergence(Section):
@@ -24,6 +24,7 @@ class Pruner(Section):
 
 class Runtime(Section):
     workers: Count | Literal["auto"]
+    device: Device | None
     cache: Annotated[Literal["auto", "none", "memory"], BeforeValidator(lambda kind: "memory" if kind == "memmap" else kind)]
     """`memmap`, a file on disk, was a kind of its own in files of former versions."""
     cache_gb: Annotated[float, Field(gt=0)]

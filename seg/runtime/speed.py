@@ -17,14 +17,21 @@ GIB = 2**30
 
 
 class HostWaits:
-    """Seconds that each step waited for its batch, on the program's own clock: right for a device that computes while it is asked to."""
+    """Seconds that steps waited for their batch, on the program's own clock: right for a device that computes while it is asked to.
+
+    sums: before the first step, and after each.
+    """
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.sums = [0.0]
+
+    def add(self, seconds: float) -> None:
+        """The wait of one more step is known."""
+        self.sums.append(self.sums[-1] + seconds)
 
     def arrived(self, waited: float) -> None:
         """The batch of the next step has been loaded; the program waited so many seconds for it."""
-        self.seconds.append(waited)
+        self.add(waited)
 
     def stepped(self) -> None:
         """A step's work has been handed to the device."""
@@ -49,7 +56,7 @@ class DeviceWaits(HostWaits):
 
     def arrived(self, waited: float) -> None:
         if self.last is None:
-            self.seconds.append(waited)
+            self.add(waited)
             return
         begin = self.new_event()
         begin.record()
@@ -69,7 +76,7 @@ class DeviceWaits(HostWaits):
 
     def _read(self) -> None:
         waited, end, begin = self.pending.pop(0)
-        self.seconds.append(min(waited, end.elapsed_time(begin) / 1000))
+        self.add(min(waited, end.elapsed_time(begin) / 1000))
 
 
 @dataclass
@@ -111,7 +118,7 @@ class Speed(Callback):
     @property
     def counted(self) -> int:
         """Steps of the epoch that the share of waiting is taken of."""
-        return max(0, len(self.epoch.waits.seconds) - WARM_UP)
+        return max(0, len(self.epoch.waits.sums) - 1 - WARM_UP)
 
     @property
     def images_per_second(self) -> float:
@@ -122,10 +129,10 @@ class Speed(Callback):
     @property
     def data_wait(self) -> float:
         """Share of the time, 0..1, that steps waited for their batch; without the epoch's first steps where it has more."""
-        seconds, first = self.epoch.waits.seconds, WARM_UP if self.counted else 0
-        ends = self.epoch.ends[: len(seconds) + 1]
-        spent = ends[-1] - ends[first] if len(ends) > first + 1 else 0.0
-        return min(1.0, sum(seconds[first : len(ends) - 1]) / spent) if spent else 0.0
+        sums, ends, first = self.epoch.waits.sums, self.epoch.ends, WARM_UP if self.counted else 0
+        last = min(len(sums), len(ends)) - 1
+        spent = ends[last] - ends[first] if last > first else 0.0
+        return min(1.0, (sums[last] - sums[first]) / spent) if spent else 0.0
 
     @property
     def memory(self) -> tuple[int, int]:

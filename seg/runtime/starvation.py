@@ -34,7 +34,9 @@ def advice(loading: Loading) -> str:
     cores, workers = loading.cores, loading.workers
     less = "a lighter augment, or smaller images (`prepare` keeps them as they are; model.scale shrinks them only after loading)"
     if not workers and loading.on_gpu:
-        return "images are loaded between the steps, while the device idles: set runtime.workers=auto, or runtime.cache=memory"
+        return (
+            f"images are loaded between the steps, while the device idles: set runtime.workers={max(1, cores - 1)}, or runtime.cache=memory"
+        )
     if not workers:
         return f"images are loaded between the steps: keep them decoded (runtime.cache=memory), take {less}, or set runtime.workers=1"
     if loading.busy is not None and loading.busy < BUSY:

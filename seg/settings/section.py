@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]+)$")]
 SplitName = Literal["train", "val", "test"]
 
 Params = dict[str, Any]

@@ -61,7 +61,8 @@ def run(cfg: Settings, out: Path) -> float:
     given = {"class_names": names, "score_threshold": settings.score_threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
-    network, loader = CheckpointNetwork(checkpoint), data.split_dataloader(split)
+    network = CheckpointNetwork(checkpoint, cfg.runtime.device)
+    loader = data.split_dataloader(split, network.device.type == "cuda")
     seen = in_window(network, settings.batch_size)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}

@@ -16,7 +16,7 @@ from seg.core.outputs import write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
 from seg.data.store import read_info
 from seg.models.finetune import check_finetune
-from seg.models.hardware import choose_precision, device_of
+from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
@@ -103,7 +103,7 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
         print(f"{cfg.model.name} with {size} on {device.type}, {precision}; {len(data.info.classes)} classes")
         if line := learning_rate.described(cfg.trainer, trainer.world_size, lr):
             print(line)
-        for line in module.plan.table(lr and lr * lr_factor):
+        for line in [*module.plan.table(lr and lr * lr_factor), *hints(cfg.trainer.precision, device, trainer.num_devices)]:
             print(line)
         if resumed:
             print(f"resuming an interrupted run from {last}, epoch {start.epoch + 1}, after step {start.step}")

@@ -61,6 +61,7 @@ def build_module(
         limits,
         cfg.trainer.gradient_clip,
         sharded,
+        cfg.trainer.compress_gradients,
     )
 
 

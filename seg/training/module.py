@@ -11,12 +11,13 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError
 from seg.loading.batch import Batch
-from seg.metrics.base import Metrics
+from seg.metrics.base import ClassMapCounts, Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
 from seg.training.ranks.strategies import clip_by_norm
 from seg.training.resume.means import RunningMeans
-from seg.training.step.limits import Limits, predict
+from seg.training.step.exchange import share_buffers
+from seg.training.step.limits import Limited, Limits, predict
 from seg.training.step.step import Step, named_losses, to_device
 
 
@@ -26,7 +27,7 @@ class SegmentationModule(pl.LightningModule):
 
     make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
     loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None. sharded: whether
-    each rank holds only a part of the network: then a step is one pass, and Lightning's own.
+    each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`.
     """
 
     last_losses: dict[str, Tensor]
@@ -43,6 +44,7 @@ class SegmentationModule(pl.LightningModule):
         limits: Limits,
         gradient_clip: float | None,
         sharded: bool = False,
+        compressed: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.plan = model, plan
@@ -55,6 +57,7 @@ class SegmentationModule(pl.LightningModule):
         self.means = RunningMeans()
         self.limits, self.gradient_clip = limits, gradient_clip
         self.automatic_optimization = sharded  # else `Step` takes the steps
+        self.compressed = compressed
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)
@@ -74,7 +77,7 @@ class SegmentationModule(pl.LightningModule):
         clip_by_norm(self.trainer.strategy.model, parameters, self.gradient_clip)
 
     def on_fit_start(self) -> None:
-        self.step = Step(self.trainer, self.model, self.limits, self.device, self._backward)
+        self.step = Step(self.trainer, self.model, self.limits, self.device, self._backward, self.compressed)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Keep the batch on the host: `Step` and `predict` copy as many images to the device as it takes at once."""
@@ -110,11 +113,20 @@ class SegmentationModule(pl.LightningModule):
         self.manual_backward(losses["loss"] * share)
 
     def on_validation_epoch_start(self) -> None:
+        """By now an average of the weights has taken their place, where there is one."""
+        if not self.automatic_optimization:
+            share_buffers(self.model)
         self.metrics = self.make_metrics()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        if len(batch):  # a rank may have none
-            self.metrics.update(batch, predict(self.model, batch.images, self.limits, self.device))
+        if not len(batch):  # a rank may have none
+            return
+        if isinstance(self.metrics, ClassMapCounts):
+            maps = Limited(self.model, self.limits, self.device).class_maps(batch.images)
+            if maps is not None:
+                self.metrics.count(batch, maps)
+                return
+        self.metrics.update(batch, predict(self.model, batch.images, self.limits, self.device))
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:

@@ -4,6 +4,7 @@ version changes it.
 Tried with lightning 2.6.6.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -68,9 +69,21 @@ class AveragingBase(WeightAveraging):
         """Where the average lies; to be called before `setup`. Tried with lightning 2.6.6."""
         self._device = device
 
+    def update_by(self, update: Callable[[nn.Module], None]) -> None:
+        """Have a function of the trained module update the average, after `setup`. Tried with lightning 2.6.6."""
+        if self._average_model:
+            self._average_model.update_parameters = update  # type: ignore[method-assign, assignment]
+
     def swap(self, pl_module: pl.LightningModule) -> None:
         """Have the average and the module's weights change places. Tried with lightning 2.6.6."""
         self._swap_models(pl_module)
+
+
+def do_not_broadcast_signals(trainer: pl.Trainer) -> None:
+    """Leave out what the training loop of several ranks sends before each step, for which it waits until the device has done all that it
+    was given: whether rank 0 got SIGTERM. Tried with lightning 2.6.6.
+    """
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 def has_stopped(callback: EarlyStopping) -> bool:

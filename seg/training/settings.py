@@ -27,8 +27,9 @@ class Trainer(Named):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive | list[Count] | Literal["auto"]
     num_nodes: Positive
-    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"]
+    strategy: Literal["auto", "ddp", "fsdp"]
     sync_batchnorm: bool | Literal["auto"]
+    compress_gradients: bool
     scale_lr: Literal["none", "linear", "sqrt"]
     reference_batch_size: Positive | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

@@ -22,7 +22,8 @@ from seg.training.settings import TrainingSettings
 
 def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
-    strategy = make_strategy(strategy_of(cfg), num_devices(cfg.trainer.devices, device) * cfg.trainer.num_nodes)
+    check_thaws(cfg)
+    strategy = make_strategy(cfg.trainer.strategy, num_devices(cfg.trainer.devices, device) * cfg.trainer.num_nodes)
     sharded = isinstance(strategy, Sharded)
     plugins: list[Any] = [WholeCheckpointIO(folder.parents[1])]
     if sharded:
@@ -77,7 +78,7 @@ def make_strategy(name: str, world_size: int) -> str | Strategy:
         return Sharded()
     if name == "auto" and world_size == 1:
         return "auto"
-    return Replicated(find_unused_parameters=True) if name.endswith("find_unused_parameters_true") else Replicated()
+    return Replicated()
 
 
 def syncs_batchnorm(cfg: TrainingSettings, device: torch.device) -> bool:
@@ -87,22 +88,13 @@ def syncs_batchnorm(cfg: TrainingSettings, device: torch.device) -> bool:
     return device.type == "cuda" and cfg.trainer.sync_batchnorm is not False
 
 
-def strategy_of(cfg: TrainingSettings) -> str:
-    """Lightning's name of the strategy.
-
-    DDP waits for the gradient of every parameter that it was built with. It is built before the first epoch, while all
-    parameters still have one, and asked to look for those that are frozen in a step.
-    """
-    name = cfg.trainer.strategy
-    several = cfg.trainer.devices != 1 or cfg.trainer.num_nodes > 1
-    if not thaws(cfg.finetune) or name.endswith("find_unused_parameters_true") or (name == "auto" and not several):
-        return name
-    if name in ("auto", "ddp"):
-        return "ddp_find_unused_parameters_true"
-    raise ConfigError(
-        f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy={name} cannot; set "
-        "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
-    )
+def check_thaws(cfg: TrainingSettings) -> None:
+    """Raise ConfigError where parts of the network learn from a later epoch on, and the strategy cannot have that."""
+    if thaws(cfg.finetune) and cfg.trainer.strategy == "fsdp":
+        raise ConfigError(
+            f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy=fsdp cannot; set "
+            "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
+        )
 
 
 def quiet() -> None:

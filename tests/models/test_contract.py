@@ -1,6 +1,7 @@
 """What every model of conf/model keeps to, whichever its task."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,10 +168,10 @@ class TestContract:
     def test_a_batch_of_one_and_labels_that_are_all_ignored(self, build: Build) -> None:
         model, sample = build().train(), quadrants()
         for semantic, crowd in ((sample.semantic[:1], False), (torch.full_like(sample.semantic[:1], 255), True)):
-            crowds = [torch.full((2,), crowd)]
-            one = Batch(
-                sample.images[:1], semantic, sample.instances[:1], sample.categories[:1], crowds, sample.boxes[:1], [(64, 64)], ["a"]
-            )
+            crowds, first = [torch.full((2,), crowd)], sample.split(1)[0]
+            ids = torch.tensor([0, 1])
+            learned = ids[:0] if crowd else ids
+            one = replace(first, semantic=semantic, crowd=crowds, objects=[learned], crowds=[ids[len(learned) :] + 1])
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

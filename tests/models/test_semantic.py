@@ -131,7 +131,9 @@ def test_the_loss_of_another_task_is_refused(make_config: MakeConfig, make_info:
 
 
 def test_a_term_and_an_auxiliary_head_of_one_name_both_count() -> None:
-    batch = Batch(torch.full((1, 2, 4, 4), 12, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8), [], [], [], [], [(4, 4)], ["a"])
+    batch = Batch(
+        torch.full((1, 2, 4, 4), 12, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8), [], [], [], [], [], [], [(4, 4)], ["a"]
+    )
     model = model_of(TwoHeads())
     model.loss = lambda logits, _: {"aux": logits.sum(), "other": 2 * logits.sum()}
     total = model.logits(batch.images)["out"].sum().item()
@@ -144,7 +146,7 @@ def test_an_auxiliary_head_counts_with_its_weight() -> None:
     images[:, 1] = 24
     semantic = torch.zeros(1, 4, 4, dtype=torch.uint8)
     semantic[:, 0] = 255
-    batch = Batch(images, semantic, [], [], [], [], [(4, 4)], ["a"])
+    batch = Batch(images, semantic, [], [], [], [], [], [], [(4, 4)], ["a"])
     terms = model_of(TwoHeads()).losses(batch)  # each normalised value is 1, and 2 x 12 of them are counted
     assert {name: t.item() for name, t in terms.items()} == {"main": 24.0, "aux": -6.0}
     assert model_of(TwoHeads(), aux_weight=0.0).losses(batch).keys() == {"main"}

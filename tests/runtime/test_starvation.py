@@ -13,7 +13,7 @@ from seg.runtime.starvation import Loading, Starvation, advice
 @pytest.mark.parametrize(
     ("loading", "said"),
     [
-        (Loading(0, 8, True), "while the device idles: set runtime.workers=auto"),
+        (Loading(0, 8, True), "while the device idles: set runtime.workers=7, or runtime.cache=memory"),
         (Loading(0, 8, False), "keep them decoded (runtime.cache=memory)"),
         (Loading(4, 16, True, 0.95), "there are 16 cores: set runtime.workers=15"),
         (Loading(7, 8, True, 0.95), "keep all of 8 cores busy: set runtime.cache=memory, store augmented copies (augment.copies)"),

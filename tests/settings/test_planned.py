@@ -40,6 +40,7 @@ VALUES: Params = {
     "model": {
         "name": "unet",
         "network": UNET,
+        "adapter": None,
         "stride": 32,
         "scale": 0.5,
         "window": None,
@@ -56,7 +57,8 @@ VALUES: Params = {
 REASONS = dict.fromkeys(
     [
         *("plan.minutes", "plan.pretrained", "model.scale", "trainer.batch_size", "augment.crop", "model.window", "augment.transforms"),
-        *("augment.copy_paste.p", "loss", "model.network", "model.name", "model.stride", "model.weights", "model.normalization"),
+        *("augment.copy_paste.p", "loss", "model.adapter", "model.network", "model.name", "model.stride"),
+        *("model.weights", "model.normalization"),
         *(
             "trainer.precision",
             "optimizer",

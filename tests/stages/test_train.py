@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
-from scripts import lines_of
+from gloo import in_ranks
+from rank_cases import thawed
 
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.stages.train import run
 from seg.training.build import build_module, make_limits, make_model
-from seg.training.trainer import strategy_of
+from seg.training.trainer import check_thaws
 
-FINDS = "ddp_find_unused_parameters_true"
 LATER = {"freeze_epochs": 1}
 
 
@@ -31,32 +31,11 @@ def changed(base: Config, trainer: dict, finetune: dict) -> Config:
     )
 
 
-@pytest.mark.parametrize(
-    ("trainer", "finetune", "strategy"),
-    [
-        ({}, {}, "auto"),
-        ({}, LATER, "auto"),
-        ({"strategy": "ddp"}, {}, "ddp"),
-        ({"strategy": "ddp"}, {"lr_factor": 0.5, "frozen_stages": 2, "frozen_norms": True}, "ddp"),
-        ({"strategy": "ddp"}, LATER, FINDS),
-        ({"strategy": "ddp"}, {"unfreeze_every": 1}, FINDS),
-        ({"strategy": FINDS}, LATER, FINDS),
-        ({"devices": 2}, LATER, FINDS),
-        ({"devices": "auto"}, LATER, FINDS),
-        ({"num_nodes": 2}, LATER, FINDS),
-        ({"strategy": "fsdp"}, {}, "fsdp"),
-    ],
-    ids=str,
-)
-def test_ddp_looks_for_frozen_parameters_where_there_are_some_for_a_time(
-    base: Config, trainer: dict, finetune: dict, strategy: str
-) -> None:
-    assert strategy_of(changed(base, trainer, finetune)) == strategy
-
-
 def test_other_strategies_do_not_thaw(base: Config) -> None:
     with pytest.raises(ConfigError, match=r"finetune=none: .*which trainer\.strategy=fsdp cannot; set trainer\.strategy=ddp"):
-        strategy_of(changed(base, {"strategy": "fsdp"}, LATER))
+        check_thaws(changed(base, {"strategy": "fsdp"}, LATER))
+    for trainer, finetune in (({"strategy": "fsdp"}, {}), ({"strategy": "ddp"}, LATER), ({"devices": 2}, LATER)):
+        check_thaws(changed(base, trainer, finetune))
 
 
 def test_what_cannot_be_frozen_is_said_before_data_are_read(tmp_path: Path, make_config: MakeConfig) -> None:
@@ -82,52 +61,12 @@ def test_what_a_file_gave_is_said_once(
     assert ("weights: 1 of the network's 2 tensors" in capsys.readouterr().out) == (rank == "0")
 
 
-RANKS = """
-import hashlib, sys
-import lightning.pytorch as pl
-import segmentation_models_pytorch as smp
-import torch
-from seg.models.finetune import make_plan
-from seg.models.settings import Finetune
-
-class Module(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.network = smp.Unet("resnet18", encoder_weights=None, decoder_channels=(8, 8, 8, 8, 8), classes=2)
-        thaw = Finetune(name="thaw", freeze_epochs=1, unfreeze_every=1, frozen_stages=3, frozen_norms=False, lr_factor=0.5)
-        self.plan = make_plan(self.network, self.network, thaw, 3, 3)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD([{"params": g.parameters} for g in self.plan.groups], lr=0.01, momentum=0.9)
-
-    def on_train_epoch_start(self):
-        self.plan.start_epoch(self.network, self.current_epoch)
-
-    def training_step(self, batch, _):
-        return self.network(batch).square().mean()
-
-    def on_train_epoch_end(self):
-        for stage in ("layer2", "layer3", "layer4"):
-            parameters = self.network.encoder.get_submodule(stage).parameters()
-            digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in parameters)).hexdigest()
-            sys.stdout.write(f"sum {self.global_rank} {self.current_epoch} {stage} {digest}\\n")
-        sys.stdout.flush()
-
-options = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-trainer = pl.Trainer(accelerator="cpu", devices=2, strategy=sys.argv[1], max_epochs=3, **options)
-images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-trainer.fit(Module(), torch.utils.data.DataLoader(images, batch_size=2))
-"""
-
-
 @pytest.mark.slow
-def test_ranks_stay_alike_while_stages_thaw(tmp_path: Path, base: Config) -> None:
+def test_ranks_stay_alike_while_stages_thaw() -> None:
     """Each rank sees other images: without averaged gradients their weights would part."""
-    lines = lines_of(tmp_path, RANKS, strategy_of(changed(base, {"strategy": "ddp"}, LATER)))
-    sums = {tuple(line.split()[1:4]): line.split()[4] for line in lines if line.startswith("sum ")}
-    assert len(sums) == 2 * 3 * 3
-    for stage, thawed in (("layer2", 3), ("layer3", 2), ("layer4", 1)):
-        first, second = ([sums[rank, str(epoch), stage] for epoch in range(3)] for rank in "01")
-        assert first == second
-        assert [a != b for a, b in pairwise(first)] == [thawed <= epoch for epoch in (1, 2)]
+    first, second = in_ranks(thawed)
+    assert first == second
+    assert len(first) == 3
+    for stage, epoch in (("layer2", 3), ("layer3", 2), ("layer4", 1)):
+        sums = [of_epoch[stage] for of_epoch in first]
+        assert [a != b for a, b in pairwise(sums)] == [epoch <= number for number in (1, 2)]

@@ -54,8 +54,6 @@ def test_synchronised_batch_norms_are_refused_on_a_cpu(make_config: MakeConfig) 
 def test_strategies_end_together_and_wrap_nothing_on_one_device() -> None:
     assert make_strategy("auto", 1) == "auto"
     assert [type(make_strategy(*given)) for given in (("auto", 2), ("ddp", 1), ("fsdp", 2))] == [Replicated, Replicated, Sharded]
-    found = [make_strategy(name, 2)._ddp_kwargs for name in ("ddp", "ddp_find_unused_parameters_true")]
-    assert found == [{}, {"find_unused_parameters": True}]
 
 
 @pytest.mark.parametrize("options", [("trainer=ddp",), ("trainer=fsdp",), ("trainer.devices=2",)], ids=str)

@@ -15,23 +15,23 @@ class DistanceLoss(nn.Module):
     """A loss of classes, and beside it the binary cross-entropy of the distances, which are shares of 0 to 1.
 
     Args:
-        loss: Takes logits (B, K, h, w) and a class map (B, h, w) uint8 in which 0 is no object and 255 counts nowhere.
+        class_loss: Takes logits (B, K, h, w) and a class map (B, h, w) uint8 in which 0 is no object and 255 counts nowhere.
         distance_weight: The factor of the distances, above 0.
 
     Raises:
         ArgumentError: distance_weight is not above 0.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]], distance_weight: float) -> None:
+    def __init__(self, class_loss: Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]], distance_weight: float) -> None:
         super().__init__()
         if not distance_weight > 0:
             raise ArgumentError(f"distance_weight: expected a number above 0, got {distance_weight}; without it objects that touch are one")
-        self.loss, self.distance_weight = loss, distance_weight
+        self.class_loss, self.distance_weight = class_loss, distance_weight
 
     def start_epoch(self, epoch: int) -> None:
         """Take the weights of an epoch, counted from 0."""
-        if isinstance(self.loss, Sum):
-            self.loss.start_epoch(epoch)
+        if isinstance(self.class_loss, Sum):
+            self.class_loss.start_epoch(epoch)
 
     def forward(self, outputs: Tensor, labels: Tensor, distances: Tensor) -> dict[str, Tensor]:
         """The weighted losses.
@@ -42,10 +42,10 @@ class DistanceLoss(nn.Module):
             distances: (B, h, w) float32 in 0..1.
 
         Returns:
-            The terms of `loss` under their names, or `classes`; and `distance`, the mean over pixels that count, less its least possible
-            value, so that it ends at 0.
+            The terms of `class_loss` under their names, or `classes`; and `distance`, the mean over pixels that count, less its least
+            possible value, so that it ends at 0.
         """
-        given = self.loss(outputs[:, :-1], labels)
+        given = self.class_loss(outputs[:, :-1], labels)
         terms = dict(given) if isinstance(given, dict) else {"classes": given}
         counted = labels != IGNORE
         found, wanted = outputs[:, -1].float(), distances

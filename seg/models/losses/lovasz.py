@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from seg.data.sample import IGNORE
-from seg.models.losses.classes import ClassLoss
+from seg.models.losses.classes import ClassLoss, pixels_of_each
 
 ONE = 0x3F800000
 """The bits of 1.0 in float32."""
@@ -19,11 +19,13 @@ class LovaszSoftmax(ClassLoss):
         """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         probabilities = logits.float().contiguous().softmax(dim=1)
         counted = semantic != IGNORE
-        actual = torch.bincount(semantic.flatten(), minlength=IGNORE + 1)[: logits.shape[1]]
+        actual = pixels_of_each(semantic, logits.shape[1])
+        # to leave absent classes out, the host would wait for a device, which sorts their errors in less time; their loss is 0
+        known = actual.tolist() if actual.device.type == "cpu" else [None] * len(actual)
         losses = []
-        for index, size in enumerate(actual.tolist()):
+        for index, (size, there) in enumerate(zip(actual, known, strict=True)):
             probability, truth = probabilities[:, index], semantic == index
-            if not size:
+            if there == 0:
                 losses.append(probability[:0].sum())  # a 0 that has a gradient
                 continue
             errors = torch.where(truth, 1 - probability, probability)
@@ -33,11 +35,11 @@ class LovaszSoftmax(ClassLoss):
         return self.mean_over_classes(torch.stack(losses), actual)
 
 
-def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: int) -> Tensor:
+def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: Tensor | int) -> Tensor:
     """By how much 1 - Jaccard grows when a pixel joins those of larger errors as a wrong one (N,) float32.
 
     errors (N,) float32, 0 to 1; truth and counted (N,) bool; `size` pixels are true. Pixels that do not
-    count come last, where the intersection is empty, and get 0.
+    count come last, where the intersection is empty, and get 0, as do all where none is true.
 
     The loss is linear in the errors as long as their order stays, and these are its slopes. Berman et al. take differences
     of neighbouring values near 1, of which float32 keeps a digit or two; here each has its closed form: with i true pixels

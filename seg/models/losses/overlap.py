@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seg.data.sample import IGNORE
 from seg.data.store import ClassCounts
-from seg.models.losses.classes import ClassLoss, ClassWeights, divisor
+from seg.models.losses.classes import ClassLoss, ClassWeights, divisor, pixels_of_each
 
 Factor = Annotated[float, Field(ge=0)]
 Above0 = Annotated[float, Field(gt=0)]
@@ -46,8 +46,7 @@ def soft_counts(logits: Tensor, semantic: Tensor) -> SoftCounts:
     # row by row first: adding one pixel after the other to one float32 would lose the small ones
     true_positive = hits.new_zeros(batch, height, classes).scatter_add(2, labels, hits).sum((0, 1))
     predicted = (probabilities * counted[:, None]).sum((0, 2, 3))
-    actual = torch.bincount(semantic.flatten(), minlength=IGNORE + 1)[:classes].float()
-    return SoftCounts(true_positive, predicted, actual)
+    return SoftCounts(true_positive, predicted, pixels_of_each(semantic, classes).float())
 
 
 class Tversky(ClassLoss):

@@ -30,7 +30,7 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     parts = {"ce": {"weight": 1.0, "loss": entropy}, "dice": {"weight": 1.0, "loss": dice}}
     both: dict[str, Any] = {"_target_": "seg.models.losses.Sum", "terms": parts}
     if family(facts, draft) == "distance":
-        chosen = {"name": "distance", "_target_": "seg.models.losses.DistanceLoss", "distance_weight": 1.0, "loss": both}
+        chosen = {"name": "distance", "_target_": "seg.models.losses.DistanceLoss", "distance_weight": 1.0, "class_loss": both}
         yield Decision("loss", chosen, "cross-entropy and Dice of the classes, and the cross-entropy of the distances")
         return
     shares = {name: share for name, share in zip(facts.classes, facts.shares, strict=True) if share}

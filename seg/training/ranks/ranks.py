@@ -21,7 +21,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from seg.core.errors import ConfigError, InputError
-from seg.training.private_lightning import SubprocessLauncher
+from seg.training.private_lightning import SubprocessLauncher, do_not_broadcast_signals
 
 RANK_0 = "SEG_RANK_0"  # the variable that tells a rank the process that started it
 SAID = 3  # exit code of a rank that has said itself what is wrong
@@ -246,6 +246,7 @@ class Ranks(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # Lightning's handler, set by now, would have the ranks meet, of which some may be gone
             signal.signal(signal.SIGTERM, signal.SIG_DFL if started_by_rank_0() else self._on_sigterm)
+            do_not_broadcast_signals(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Before Lightning tidies up, which may wait for what a dead rank was to compute."""

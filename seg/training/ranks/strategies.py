@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FullOptimStateDictConfig, FullStateDictConfig
 
 from seg.training.private_lightning import WithLauncher, WrappedFSDP
 from seg.training.ranks.ranks import Launcher
-from seg.training.step.step import share_buffers
+from seg.training.step.exchange import share, share_buffers
 
 
 class _Ranks(WithLauncher):
@@ -30,7 +30,13 @@ class _Ranks(WithLauncher):
 
 
 class Replicated(_Ranks, DDPStrategy):
-    """A copy of the model on each device. `Step` averages their gradients and shares rank 0's buffers in each step."""
+    """A copy of the model on each device. torch's DistributedDataParallel does not wrap it: `Step` averages the gradients."""
+
+    def configure_ddp(self) -> None:
+        """Begin with the weights and buffers of rank 0 everywhere."""
+        assert self.model is not None
+        share(list(self.model.parameters()))
+        share_buffers(self.model)
 
 
 class ShardedPrecision(FSDPPrecision):

@@ -71,14 +71,14 @@ class SaveWithin(Callback):
         self.began = time.monotonic()  # the epoch before ended with a checkpoint
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._save_or_stop(trainer, batch_idx + 1)
+        self._save_or_stop(trainer, pl_module, batch_idx + 1)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.world_size == 1:  # the ranks may validate different numbers of batches, and could not agree
-            self._save_or_stop(trainer, int(trainer.num_training_batches))
+            self._save_or_stop(trainer, pl_module, int(trainer.num_training_batches))
 
-    def _save_or_stop(self, trainer: pl.Trainer, step: int) -> None:
-        due, code = self._agreed(trainer)
+    def _save_or_stop(self, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        due, code = self._agreed(trainer, pl_module)
         if (due or code) and self.written != trainer.global_step:
             self.writing = step
             try:
@@ -92,14 +92,13 @@ class SaveWithin(Callback):
                 print(f"stopped in {at}; the same command goes on from there", file=sys.stderr, flush=True)
             sys.exit(code)
 
-    def _agreed(self, trainer: pl.Trainer) -> tuple[bool, int]:
+    def _agreed(self, trainer: pl.Trainer, pl_module: Any) -> tuple[bool, int]:
         """(whether it is time, exit code or 0): by the first rank's clock, and a signal to any rank."""
         due = self.seconds is not None and trainer.is_global_zero and time.monotonic() - self.began >= self.seconds
         if trainer.world_size == 1:
             return due, self.signals.code
-        mine = torch.tensor([int(due), self.signals.code], device=trainer.strategy.root_device)
-        due, code = torch.as_tensor(trainer.strategy.reduce(mine, reduce_op="max")).tolist()
-        return bool(due), code
+        any_due, code = pl_module.step.exchange.agreement.largest([int(due), self.signals.code])
+        return bool(any_due), code
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.writing is not None:

@@ -11,9 +11,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
-from seg.core.private_torch import copy_all
+from seg.core.private_torch import copy_all, move_towards
 from seg.loading.batch import Batch
 from seg.models.finetune import BATCH_NORMS
 from seg.training.loading.datamodule import TrainingBatches
@@ -36,7 +35,7 @@ class Average(AveragingBase, ABC):
     """
 
     def __init__(self, start: float) -> None:
-        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+        super().__init__(use_buffers=True)
         self.start, self.shown = start, False  # whether the average and the weights have changed places
 
     @property
@@ -49,6 +48,7 @@ class Average(AveragingBase, ABC):
         super().setup(trainer, pl_module, stage)
         if self.average_model:
             self.average_model.n_averaged = self.average_model.n_averaged.cpu()  # it is asked for each step: a GPU would be waited for
+            self.update_by(self._update)  # torch's copies that number to the GPU, once for each type of tensors
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.first_step = int(self.start * trainer.estimated_stepping_batches)
@@ -56,15 +56,22 @@ class Average(AveragingBase, ABC):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None and step_idx >= self.first_step
 
-    def _average(self, averaged: Any, current: Any, _: Any) -> None:
-        if averaged[0].is_floating_point():
-            self.mean(averaged, current)
-        else:
-            copy_all(current, averaged)
+    @torch.no_grad()
+    def _update(self, module: nn.Module) -> None:
+        """Take the weights of a step into the average, in a call or two of torch's for all of them."""
+        average = self.average_model
+        assert average is not None
+        ours, theirs = ([*m.parameters(), *m.buffers()] for m in (average.module, module))
+        share, count = self.share(), self.count
+        floats = [own.is_floating_point() and count > 0 for own in ours]
+        copy_all(*([t.detach() for t, is_float in zip(each, floats, strict=True) if not is_float] for each in (theirs, ours)))
+        averaged, current = ([t.detach() for t, is_float in zip(each, floats, strict=True) if is_float] for each in (ours, theirs))
+        move_towards(averaged, current, share)
+        average.n_averaged += 1
 
     @abstractmethod
-    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
-        """Take `current` into `averaged`, in place."""
+    def share(self) -> float:
+        """Of the new weights in the average, which is of `count` sets so far."""
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.count:
@@ -102,8 +109,8 @@ class MovingAverage(Average):
         super().__init__(start)
         self.decay = decay
 
-    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
-        get_ema_multi_avg_fn(min(self.decay, (1 + self.count) / (10 + self.count)))(averaged, current, self.count)
+    def share(self) -> float:
+        return 1 - min(self.decay, (1 + self.count) / (10 + self.count))
 
 
 class TailAverage(Average):
@@ -117,8 +124,8 @@ class TailAverage(Average):
         super().__init__(start)
         self.seed, self.limits = seed, limits
 
-    def mean(self, averaged: list[Tensor], current: list[Tensor]) -> None:
-        get_swa_multi_avg_fn()(averaged, current, self.count)
+    def share(self) -> float:
+        return 1 / (self.count + 1)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """At an epoch's last batch, before it is validated."""

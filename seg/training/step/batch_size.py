@@ -15,9 +15,10 @@ from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
 from seg.models.memory import empty_cache, is_out_of_memory, recover
 from seg.training.loading.datamodule import DrawnDataset, SegmentationData
+from seg.training.step.exchange import Agreement, own_statistics
 from seg.training.step.limits import ADVICE
 from seg.training.step.meters import Meter, meter_of
-from seg.training.step.step import Exchange, Snapshot, named_losses, to_device
+from seg.training.step.step import Snapshot, named_losses, to_device
 
 SHARED = ("cpu",)
 """Devices whose memory is the machine's: a trial that fails would have driven it into swap."""
@@ -35,13 +36,14 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
     device = trainer.strategy.root_device
     optimizer = trainer.optimizers[0]
     meter = meter_of(device, trainer.num_devices)
-    with TrialSteps(trainer, model, optimizer, largest_sample(data)) as trial:
+    # uncompiled: graphs of the trials' numbers of images would serve no step
+    with torch.compiler.set_stance("force_eager"), TrialSteps(trainer, model, optimizer, largest_sample(data)) as trial:
         least = trial.least(meter)
         if device.type in SHARED:
             found = extrapolated(growths(lambda n: trial.peak(meter, n), meter.limit, least, most), meter.limit, most)
         else:
             found = largest(lambda n: trial.peak(meter, n) <= meter.limit, least, most)
-    found = Exchange().smallest(found)
+    found = -Agreement().largest([-found])[0]
     if found < least:
         raise ConfigError(f"trainer.batch_size=auto: {least} image(s) of this size do not fit into the memory of {device}; {ADVICE}")
     if most // -(-most // found) < least:
@@ -101,7 +103,10 @@ def extrapolated(found: Mapping[int, float], limit: float, most: int) -> int:
 
 
 class TrialSteps:
-    """Steps of copies of one image. Within the `with` the weights move; after it all is as it was."""
+    """Steps of copies of one image. Within the `with` the weights move; after it all is as it was.
+
+    Ranks make other numbers of trials where their memory differs, so nothing in a trial may wait for another rank.
+    """
 
     def __init__(self, trainer: pl.Trainer, model: SegmentationModel, optimizer: torch.optim.Optimizer, sample: Sample) -> None:
         self.trainer, self.model, self.optimizer, self.sample = trainer, model, optimizer, sample
@@ -112,10 +117,12 @@ class TrialSteps:
         if self.optimizer.state:
             raise ValueError("a trial belongs before the first step: the optimizer has a state already")
         self.before.take()
+        self.share_statistics = own_statistics(self.model)
         self.weights = [p.detach().to("cpu", copy=True) for p in self.model.parameters()]
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.share_statistics()
         self.optimizer.zero_grad()
         self.optimizer.state.clear()
         with torch.no_grad():

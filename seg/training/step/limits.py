@@ -13,7 +13,7 @@ from torch import Tensor
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.base import SegmentationModel
-from seg.models.memory import is_out_of_memory, recover, summary
+from seg.models.memory import in_parts
 from seg.models.semantic import SemanticModel
 from seg.tiles.network import Facts
 from seg.tiles.tiled import in_window
@@ -127,19 +127,16 @@ class Limited:
     def predict(self, images: Tensor) -> list[Prediction]:
         return list(chain.from_iterable(self._parts(images, self.model.predict)))
 
+    def class_maps(self, images: Tensor) -> Tensor | None:
+        """(B, H, W) uint8 on the device; None of a model that has none, or where images are larger than its window."""
+        size = (images.shape[-2], images.shape[-1])
+        if not isinstance(self.model, SemanticModel) or self.model.seen_at_once(size) != size:
+            return None
+        return torch.cat(list(self._parts(images, self.model.class_maps)))
+
     def _parts(self, images: Tensor, answer: Callable[[Tensor], T]) -> Iterator[T]:
-        done = 0
-        while done < len(images):
-            part = images[done : done + self.limits.evaluation]
-            try:
-                found = answer(part.to(self.device, non_blocking=self.device.type == "cuda"))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                problem = summary(error)
-            else:
-                done += len(part)
-                yield found
-                continue
-            recover(self.device)
-            print(self.limits.halve_evaluation(len(part), problem), flush=True)
+        def halved(tried: int, problem: str) -> int:
+            print(self.limits.halve_evaluation(tried, problem), flush=True)
+            return self.limits.evaluation
+
+        return in_parts(images, self.device, self.limits.evaluation, answer, halved)

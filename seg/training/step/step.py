@@ -4,20 +4,18 @@
 
 1. remember what a forward pass changes beside gradients (`Snapshot`);
 2. for each micro-batch, of at most `limits.training` images: copy it to the device, forward under autocast, backward;
-3. ask whether memory ran out in any rank; if so, all go back to the state of 1 and repeat 2 with half as many images at once;
-4. average the gradients over the ranks, and give all ranks the buffers of rank 0 (`Exchange`);
+3. average the gradients over the ranks, which begins during the last backward pass of 2 (`Exchange`);
+4. ask whether memory ran out in any rank; if so, all go back to the state of 1 and repeat 2 with half as many images at once;
 5. have Lightning call the optimizer: it takes off the scale of 16-mixed and calls the module's hook, which clips the gradients;
 6. step the learning rate.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError
@@ -26,10 +24,8 @@ from seg.loading.batch import Batch
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
 from seg.models.memory import is_out_of_memory, recover, summary
+from seg.training.step.exchange import Exchange
 from seg.training.step.limits import ADVICE, Limits
-
-BUCKET = 25 * 2**20
-"""Bytes that ranks exchange in one call, as torch's DistributedDataParallel has it."""
 
 
 def named_losses(model: SegmentationModel, batch: Batch) -> dict[str, Tensor]:
@@ -45,7 +41,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Step:
-    """The optimizer steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates its share."""
+    """The optimizer steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates its share.
+
+    compressed: whether ranks exchange gradients as bf16.
+    """
 
     def __init__(
         self,
@@ -54,9 +53,10 @@ class Step:
         limits: Limits,
         device: torch.device,
         backward: Callable[[dict[str, Tensor], float], None],
+        compressed: bool = False,
     ) -> None:
         self.trainer, self.model, self.limits, self.device, self.backward = trainer, model, limits, device, backward
-        self.exchange, self.before = Exchange(), Snapshot(model, device)
+        self.exchange, self.before = Exchange(model, compressed), Snapshot(model, device)
         # Ranks whose batch norms wait for each other cannot stop in the middle of a step, one of them alone.
         self.repeatable = self.exchange.num_ranks == 1 or not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
 
@@ -78,43 +78,46 @@ class Step:
     def gradients(self, batch: Batch, optimizer: LightningOptimizer) -> dict[str, Tensor]:
         """Leave the gradients of the mean loss over the batches of all ranks; returns the means over this rank's images.
 
-        Micro-batches count by their images, so the mean of losses that are means over images is exact. No rank waits for another
-        before all have been through their images: where one runs out of memory, all repeat the step with half as many at once.
+        Micro-batches count by their images, so the mean of losses that are means over images is exact. Where one rank runs out of
+        memory, all repeat the step with half as many images at once.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.before.take()
         while True:
             optimizer.zero_grad()
+            self.exchange.begin(parameters)
             means, problem = self._attempt(batch)
-            failed, *present = self.exchange.in_any_rank([problem is not None, *(p.grad is not None for p in parameters)])
-            if not failed:
-                self.exchange.average_gradients(parameters, present)
-                share_buffers(self.model)
+            if problem is not None:
+                self._forget(optimizer)
+            if self.exchange.finish(problem is not None):
                 return means
-            optimizer.zero_grad()
-            self.before.restore()
-            recover(self.device)
+            if problem is None:
+                self._forget(optimizer)
             largest = max(len(micro_batch) for micro_batch in batch.split(self.limits.training))
             images = len(batch) * self.exchange.num_ranks
             line = self.limits.halve_training(largest, problem or "in another rank", self.trainer.global_step, images)
             if self.trainer.is_global_zero:
                 print(line, flush=True)
 
+    def _forget(self, optimizer: LightningOptimizer) -> None:
+        """Undo an attempt, and give back the memory that it took."""
+        optimizer.zero_grad()
+        self.before.restore()
+        recover(self.device)
+
     def _attempt(self, batch: Batch) -> tuple[dict[str, Tensor], str | None]:
         """The means, and None; or what the error said, if memory ran out."""
         means: dict[str, Tensor] = {}
-        strategy = self.trainer.strategy
+        micro_batches = batch.split(self.limits.training)
         try:
-            for micro_batch in batch.split(self.limits.training):
+            for micro_batch in micro_batches:
                 share = len(micro_batch) / len(batch)
                 given = to_device(micro_batch, self.device)
                 with self.trainer.precision_plugin.forward_context():
                     losses = named_losses(self.model, given)
-                if isinstance(strategy, ParallelStrategy):
-                    with strategy.block_backward_sync():
-                        self.backward(losses, share)
-                else:
-                    self.backward(losses, share)
+                if micro_batch is micro_batches[-1]:
+                    self.exchange.last()
+                self.backward(losses, share)
                 means = {n: means[n] + share * v.detach() if n in means else share * v.detach() for n, v in losses.items()}
         except (RuntimeError, MemoryError, ValueError) as error:
             if ONE_VALUE in str(error):
@@ -156,77 +159,3 @@ class Snapshot:
         for generator, state in zip(self.generators, self.random, strict=True):
             generator.set_rng_state(state)
         copy_all(self.copies, self.buffers)
-
-
-class Exchange:
-    """What the ranks tell each other in a step. A rank alone makes the same calls, which then do nothing."""
-
-    def __init__(self) -> None:
-        self.num_ranks = num_ranks()
-        self._hosts: Any = None
-        # Flags travel between the hosts: through the device, each step would wait for all that the device still has to do.
-        if self.num_ranks > 1 and dist.get_backend() != "gloo":
-            self._hosts = dist.new_group(backend="gloo")
-
-    def in_any_rank(self, flags: Sequence[bool]) -> list[bool]:
-        """For each flag, whether it is set in any rank."""
-        if self.num_ranks == 1:
-            return list(flags)
-        shared = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self._hosts)
-        return [bool(flag) for flag in shared]
-
-    def smallest(self, number: int) -> int:
-        """The smallest of the ranks' numbers."""
-        if self.num_ranks == 1:
-            return number
-        shared = torch.tensor([number])
-        dist.all_reduce(shared, dist.ReduceOp.MIN, group=self._hosts)
-        return int(shared)
-
-    def average_gradients(self, parameters: Sequence[nn.Parameter], present: Sequence[bool]) -> None:
-        """Replace each gradient by its mean over the ranks; present: whether any of them has one."""
-        if self.num_ranks == 1:
-            return
-        for parameter, there in zip(parameters, present, strict=True):
-            if there and parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        for bucket in _buckets(p.grad for p in parameters if p.grad is not None):
-            flat = torch.cat([t.reshape(-1) for t in bucket]).div_(self.num_ranks)
-            dist.all_reduce(flat)
-            _fill(bucket, flat)
-
-
-def num_ranks() -> int:
-    """How many ranks train this model."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Give every rank the buffers of rank 0, such as the running statistics of batch norms: they are the ones that are kept."""
-    if num_ranks() == 1:
-        return
-    for bucket in _buckets(model.buffers()):
-        flat = torch.cat([t.reshape(-1) for t in bucket])
-        dist.broadcast(flat, 0)
-        _fill(bucket, flat)
-
-
-def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors in order, those of one type together, up to BUCKET bytes or a single tensor."""
-    by_type: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
-        by_type.setdefault(tensor.dtype, []).append(tensor)
-    for alike in by_type.values():
-        bucket: list[Tensor] = []
-        for tensor in alike:
-            if bucket and sum(t.nbytes for t in bucket) + tensor.nbytes > BUCKET:
-                yield bucket
-                bucket = []
-            bucket.append(tensor)
-        yield bucket
-
-
-def _fill(bucket: Sequence[Tensor], flat: Tensor) -> None:
-    for tensor, values in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
-        tensor.copy_(values.view(tensor.shape))

@@ -95,7 +95,7 @@ def test_each_term_is_known_by_its_name(make_config: MakeConfig, make_info: Make
     config = make_config("loss=ce_dice", "loss.terms.dice.weight=0.5", f"+loss.terms.focal={focal}", network=CONVOLUTION)
     model = build_model(config, make_info())
     images = torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
-    batch = Batch(images, images[:, 0] % 3, [], [], [], [], [(8, 8)] * 2, ["a", "b"])
+    batch = Batch(images, images[:, 0] % 3, [], [], [], [], [], [], [(8, 8)] * 2, ["a", "b"])
     named = {name: value.item() for name, value in named_losses(model, batch).items()}
     assert list(named) == ["loss", "ce_term", "dice_term", "focal_term"]
     assert named["loss"] == pytest.approx(sum(list(named.values())[1:]))
