@@ -16,7 +16,7 @@ from seg.data.sample import Prediction
 FOREGROUND = 0.5
 """The probability above which a pixel belongs to an object."""
 CORE = 0.75
-"""The share of an object's largest distance from which on a pixel is in its middle. On nuclei validation's F1 rose from 0.69 to 0.72."""
+"""The share of an object's largest distance from which on a pixel is in its middle."""
 AROUND = np.ones((3, 3), bool)
 """Pixels that touch by a corner are of one core."""
 

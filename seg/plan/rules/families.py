@@ -16,8 +16,8 @@ DISTANCE = "seg.models.distance.DistanceModel"
 
 
 def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """Many small objects that hardly overlap are found from the bottom up, by their distances (measured on nuclei: docs/performance.md);
-    few, large, or overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself.
+    """Many small objects that hardly overlap are found from the bottom up, by their distances (Bai and Urtasun 2017); few, large, or
+    overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself.
     """
     objects = facts.objects
     if not objects:
