@@ -24,7 +24,9 @@ from seg.training.step.step import named_losses
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 OWN = {"attention_unet", "fcn8s", "hypercolumns", "unet_paper", "unet_small"}
-SEMANTIC = [pytest.param(o, marks=() if o in OWN else pytest.mark.slow) for o in OPTIONS if o != "auto" and "rcnn" not in o]
+SEMANTIC = [
+    pytest.param(o, marks=() if o in OWN else pytest.mark.slow) for o in OPTIONS if o not in ("auto", "distance") and "rcnn" not in o
+]
 
 
 def on_device(config: Any, info: Any) -> tuple[Any, Any]:
@@ -34,7 +36,9 @@ def on_device(config: Any, info: Any) -> tuple[Any, Any]:
             return moved(build_model(config, info, pretrained=False), mode), mode
         except ConfigError:
             pass
-    return moved(build_model(config, info, pretrained=False), mode), mode
+    model = build_model(config, info, pretrained=False)
+    with mode:
+        return moved(model, mode), mode
 
 
 def batch_of(images: Tensor, semantic: Tensor) -> Batch:
