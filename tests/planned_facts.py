@@ -13,6 +13,7 @@ OPEN = [
         "plan.minutes",
         "plan.pretrained",
         "task.metrics.max_detections",
+        "task.monitor",
         "model.adapter",
         "model.network",
         "model.name",

@@ -23,6 +23,7 @@ INSTANCE = SHARED | {
     "trainer.batch_size": "4",
     "trainer.max_epochs": "5",
     "task.metrics.max_detections": "100",
+    "task.monitor": "mask_ap",
     "optimizer.lr": "0.02",
 }
 

@@ -54,7 +54,7 @@ class DistanceModel(DenseModel):
         if not isinstance(loss, DistanceLoss | None):
             raise ConfigError(f"loss: {type(loss).__name__} learns no distances; set loss=distance, which holds one of classes as well")
         if not 0 < peak < 1:
-            raise ConfigError(f"model.adapter.peak={peak}: expected a share between 0 and 1, such as 0.1")
+            raise ConfigError(f"model.adapter.peak={peak}: expected a share between 0 and 1, such as 0.15")
         self.loss, self.peak = loss, peak
 
     def learned(self, given: object) -> object:

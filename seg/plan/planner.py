@@ -73,6 +73,7 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     for rule in (
         length.minutes,
         families.adapter,
+        families.monitor,
         view.scale,
         length.batch,
         view.crop,

@@ -98,7 +98,7 @@ class ExportedNetwork(ABC):
             return [Prediction(semantic=classes) for classes in self._pixels(images).cpu().numpy()]
         height, width = images.shape[-2:]
         if self.description.gives == "maps":
-            label, peak = first_label([c.name for c in self.facts.classes]), self.description.peak or 0.1
+            label, peak = first_label([c.name for c in self.facts.classes]), self.description.peak or 0.15
             logits, distances = self.maps(images)
             return [prediction_of_logits(p, d, peak, label) for p, d in zip(logits, distances, strict=True)]
         return [self._instances(image[None], height, width) for image in images]

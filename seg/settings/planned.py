@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "plan.minutes": 1.0,
     "plan.pretrained": False,
     "task.metrics.max_detections": 100,
+    "task.monitor": "mask_ap",
     "model.name": "any",
     "model.network": {"_target_": "torch.nn.Identity"},
     "model.adapter": None,
@@ -54,6 +55,7 @@ EXAMPLES: dict[str, Any] = {
 ALWAYS = {
     "plan.minutes": 1.0,
     "plan.pretrained": False,
+    "task.monitor": "mask_ap",
     "model.window": None,
     "trainer.epoch_steps": None,
     "augment.crop": None,

@@ -102,7 +102,7 @@ def test_each_planned_value_of_conf_is_open(composed: Compose) -> None:
     """And an `auto` of conf/ that is not open is another stage's word, or a part of a section that is open."""
     params = composed()
     wanted = open_keys(params)
-    assert set(EXAMPLES) - set(wanted) == {"task.metrics.max_detections"}
+    assert set(EXAMPLES) - set(wanted) == {"task.metrics.max_detections", "task.monitor"}
     assert set(open_keys(composed("task=instance"))) == set(EXAMPLES) | set(OF_NETWORK) | {"trainer.effective_batch_size"}
     others = {key for key in autos(params) if key not in wanted and key.rpartition(".")[0] not in wanted}
     of_training = {"trainer.accelerator", "trainer.strategy", "trainer.sync_batchnorm"}

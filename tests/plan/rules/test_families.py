@@ -8,11 +8,11 @@ from planned_facts import chosen, draft, facts, objects, reason, spread
 
 from seg.plan.rules import learning, length, networks, view
 from seg.plan.rules import objects as object_rules
-from seg.plan.rules.families import DISTANCE, adapter, family
+from seg.plan.rules.families import DISTANCE, adapter, family, monitor
 
 KEY = "model.adapter"
 SMALL = (8, 9, 10, 12, 15, 20, 22, 25)
-BOTTOM_UP = {"_target_": DISTANCE, "peak": 0.1}
+BOTTOM_UP = {"_target_": DISTANCE, "peak": 0.15}
 
 
 def given(median: float = 20, side: tuple[float, ...] = SMALL, **contact: float) -> Any:
@@ -58,6 +58,9 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     assert family(known, draft()) == "instance"
     assert family(facts(), draft()) == "semantic"
     assert chosen(learning.loss, known, one)["loss"]["_target_"] == "seg.models.losses.DistanceLoss"
+    assert chosen(monitor, known, one) == {"task.monitor": "pq"}
+    assert chosen(monitor, known, draft()) == {"task.monitor": "mask_ap"}
+    assert chosen(monitor, facts(), draft()) == {}
     assert chosen(length.batch, known, one)["trainer.batch_size"] == 8
     assert {c.key for c in networks.candidates(known, one)} == {"distance_resnet10t", "distance_resnet18"}
     assert list(chosen(object_rules.counts, known, one)) == ["task.metrics.max_detections"]

@@ -64,7 +64,7 @@ def random_facts(rng: np.random.Generator) -> PlanFacts:
 def plan(known: PlanFacts, params: Params, rng: np.random.Generator) -> Draft:
     """What the planner does, with a drawn network and a drawn cost in place of measured ones."""
     draft = Draft(params, open_keys(params))
-    for rule in (length.minutes, families.adapter, view.scale, length.batch, view.crop):
+    for rule in (length.minutes, families.adapter, families.monitor, view.scale, length.batch, view.crop):
         draft.take(rule(known, draft))
     for rule in (augmentation.transforms, augmentation.copy_paste, learning.loss):
         draft.take(rule(known, draft))
