@@ -51,6 +51,8 @@ def facts(**changed: Any) -> PlanFacts:
         "colour": True,
         "images": 300,
         "validation_images": 60,
+        "test_images": 60,
+        "test_drawn": True,
         "height": spread(256),
         "width": spread(256),
         "shares": [0.7, 0.3],

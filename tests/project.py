@@ -106,7 +106,7 @@ def ran_once(factory: pytest.TempPathFactory) -> Path:
 
 def stages_run(output: str) -> list[str]:
     """The stages whose commands DVC says it ran."""
-    return re.findall(r"Running stage '(\w+)'", output)
+    return re.findall(r"Running stage '([\w@]+)'", output)
 
 
 class Running:

@@ -14,7 +14,10 @@ from seg.settings.planned import EXAMPLES
 from seg.training.settings import SECTIONS
 
 ROOT = Path(__file__).parents[1]
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DVC = {name: stage.get("do", stage) for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()}
+
+MODULES = {"fold": ("augment", "train")}
+"""The stages whose modules another one runs."""
 
 FLOORS = (
     {"core"},
@@ -36,7 +39,7 @@ FLOORS = (
 TIMED = {"plan": {"augment", "choosing", "core", "evaluation", "loading", "models", "tiles", "training"}}
 """Rooms whose code a stage runs only to see how long it takes."""
 
-PLUGINS = {"prepare": {"sources"}, "train": {"models", "metrics"}, "evaluate": {"models", "metrics"}}
+PLUGINS = {"prepare": {"sources"}} | {stage: {"models", "metrics"} for stage in ("train", "fold", "evaluate", "folds")}
 """Rooms whose modules a stage reaches by `_target_`, which no import shows."""
 
 
@@ -99,7 +102,8 @@ def test_models_of_the_tasks_do_not_know_each_other() -> None:
 def test_dvc_depends_on_the_folders_of_code_of_each_stage(stage: str) -> None:
     """On no more and on no fewer; what changes no result is left out."""
     code = {d.removeprefix("seg/") for d in DVC[stage]["deps"] if d.startswith("seg/")}
-    reached = {m for m in reach(f"seg.stages.{stage}") if modules()[m].name != "__init__.py"}
+    runs = MODULES.get(stage, (stage,))
+    reached = {m for name in runs for m in reach(f"seg.stages.{name}") if modules()[m].name != "__init__.py"}
     paths = {modules()[m].relative_to(ROOT / "seg").as_posix() for m in reached}
     needed = {p for p in paths if p.split("/")[0] not in {"runtime", *TIMED.get(stage, ())}} | PLUGINS.get(stage, set())
     assert not [p for p in sorted(needed) if not any(p == d or p.startswith(f"{d}/") for d in code)], "these are read, and no dependency"
@@ -125,23 +129,24 @@ def planned(stage: str) -> set[str]:
     return {key for entry in DVC[stage]["params"] if isinstance(entry, dict) for key in entry["plan.yaml"]}
 
 
-@pytest.mark.parametrize("stage", ["augment", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["augment", "train", "evaluate", "fold", "folds"])
 def test_dvc_tracks_what_the_plan_may_set_in_these_sections(stage: str) -> None:
     mine = {key.split(".")[0] for key in tracked(stage)}
-    of_plan = {key.split(".")[0] for key in EXAMPLES} & mine
+    of_plan = {key.split(".")[0] for key in EXAMPLES} & mine - {"plan"}
     assert planned(stage) == of_plan - ({"task"} if stage == "augment" else set())  # which reads task.instances alone
 
 
-@pytest.mark.parametrize("stage", ["prepare", "augment", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["prepare", "augment", "train", "evaluate", "divide", "fold", "folds"])
 def test_dvc_tracks_the_sections_that_a_stage_reads(stage: str) -> None:
     """All that its `Settings` name, but those that change no result."""
     from importlib import import_module
 
-    read = set(import_module(f"seg.stages.{stage}").Settings.model_fields) - {"paths", "runtime", "targets", "logger"}
+    runs = [import_module(f"seg.stages.{name}") for name in MODULES.get(stage, (stage,))]
+    read = {key for module in runs for key in module.Settings.model_fields} - {"paths", "runtime", "targets", "logger"}
     assert {key.split(".")[0] for key in tracked(stage)} == read
 
 
-@pytest.mark.parametrize("stage", ["prepare", "doctor", "configure", "init"])
+@pytest.mark.parametrize("stage", ["prepare", "doctor", "configure", "init", "divide"])
 def test_stages_that_need_no_torch_do_not_import_it(stage: str) -> None:
     sources = ", ".join(m for m in modules() if m.startswith("seg.sources."))
     code = f"import seg.stages.{stage}, {sources}, sys; sys.exit('torch' in sys.modules)"

@@ -110,7 +110,7 @@ def test_all_stages_and_commands_are_named_alike() -> None:
     from seg.cli import COMMANDS
 
     root = Path(__file__).parents[1]
-    assert list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"]) == STAGES
+    assert list(yaml.safe_load((root / "dvc.yaml").read_text())["stages"])[: len(STAGES)] == STAGES
     assert [name for name in COMMANDS if name in STAGES] == STAGES
     stages = {p.stem for p in (root / "seg/stages").glob("[a-z]*.py") if "\ndef run(" in p.read_text()}
     assert stages == set(COMMANDS)

@@ -222,6 +222,21 @@ _COMMANDS = (
         ("seg evaluate paths.train=outputs/train/<time>", "a training by hand"),
         ("seg evaluate evaluate.split=val", "on the validation split"),
     ),
+    _stage(
+        "divide",
+        "divide the prepared images into folds, as plan.folds says",
+        "A stage of the pipeline where `plan.folds` is set. Writes data/folds: for each fold a prepared data set, of which the fold is the "
+        "validation split, without copies of the images; and folds.csv, which says in which fold each image is.",
+        ("seg divide -cn pipeline", "with the settings of params.yaml"),
+    ),
+    _stage(
+        "folds",
+        "score each image by the model of its fold, which did not learn from it",
+        "A stage of the pipeline where `plan.folds` is set; reads the models in `paths.fold`. Writes what `evaluate` writes, over the "
+        "images of all folds, to `paths.folds`. Its folder `ensemble` holds the same of the test split by all models together, where the "
+        "data set names its own test split.",
+        ("seg folds -cn pipeline", "score the models again; `dvc exp run -S plan.folds=5 folds` divides, trains and scores"),
+    ),
     Command(
         "compare",
         "set evaluations side by side: figures with intervals of their differences, classes, images",
@@ -236,7 +251,7 @@ _COMMANDS = (
                 "runs",
                 "RUN",
                 "a folder that holds evaluation.json (or artifacts/evaluate with it), `workspace`, or a git revision or DVC experiment, "
-                "whose evaluation comes from DVC's cache",
+                "whose evaluation comes from DVC's cache; `main:artifacts/out_of_fold` is another folder of that revision",
                 least=2,
                 most=None,
             ),

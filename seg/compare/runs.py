@@ -32,9 +32,11 @@ class FoundRun:
 def find_run(name: str, project: Path, scratch: Path) -> FoundRun:
     """The evaluation that `name` means: `workspace`, a folder, or else a git revision or DVC experiment of `project`.
 
-    That of a revision is copied into `scratch`, an empty folder. DataError where there is none.
+    That of a revision is copied into `scratch`, an empty folder. A revision, or `workspace`, may be followed by a colon and the folder of
+    another evaluation than the pipeline's, as in `main:artifacts/out_of_fold`. DataError where there is none.
     """
-    folder = project / EVALUATION if name == WORKSPACE else _in_folder(project / name)
+    revision, _, place = name.partition(":")
+    folder = project / (place or EVALUATION) if revision == WORKSPACE else _in_folder(project / name)
     if folder is None:
         folder = scratch
         _fetch(name, project, folder)
@@ -48,20 +50,22 @@ def _in_folder(folder: Path) -> Path | None:
     return next((place for place in (folder, folder / EVALUATION) if (place / RECORD).is_file()), None)
 
 
-def _fetch(name: str, project: Path, folder: Path) -> None:
+def _fetch(named: str, project: Path, folder: Path) -> None:
     """Copy the evaluation of a revision into a folder."""
     from dvc.fs import DVCFileSystem
 
+    name, _, place = named.partition(":")
     revision, inside = _resolved(name, project)
-    files, there = DVCFileSystem(url=str(project), rev=revision, subrepos=True), (inside / EVALUATION).as_posix()
+    kept = Path(place or EVALUATION)
+    files, there = DVCFileSystem(url=str(project), rev=revision, subrepos=True), (inside / kept).as_posix()
     if not files.exists(f"{there}/{RECORD}"):
-        raise DataError(f"{name}: this revision keeps no {EVALUATION}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
+        raise DataError(f"{named}: this revision keeps no {kept}/{RECORD}; evaluate it again: dvc exp apply {name}, dvc repro")
     try:
         files.get(f"{there}/{RECORD}", str(folder / RECORD))
         files.get(f"{there}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
     except Exception as error:  # of DVC's own kinds, or of whatever library reaches the remote storage
         raise DataError(
-            f"{name}: its {EVALUATION} is not in DVC's cache ({_one_line(error)}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
+            f"{named}: its {kept} is not in DVC's cache ({_one_line(error)}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
             f"again: dvc exp apply {name}, dvc repro"
         ) from None
 

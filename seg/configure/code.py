@@ -32,14 +32,20 @@ def tracks_code(project: Path) -> bool:
         stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return False
-    named = (str(key) for stage in stages.values() if isinstance(stage, dict) for key in stage.get("params") or ())
+    named = (str(key) for stage in stages.values() if isinstance(stage, dict) for key in body(stage).get("params") or ())
     return any(key.startswith(f"{SECTION}.") for key in named)
+
+
+def body(stage: dict[str, Any]) -> dict[str, Any]:
+    """What a stage of dvc.yaml does: of one that is made for each entry of a list, what all of them do."""
+    inner: dict[str, Any] = stage.get("do", stage)
+    return inner
 
 
 def folders_of_code() -> dict[str, list[str]]:
     """The files and folders of code that each stage depends on, as paths below the package."""
     stages = yaml.safe_load((template() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return {name: [d.removeprefix("seg/") for d in stage["deps"] if d.startswith("seg/")] for name, stage in stages.items()}
+    return {name: [d.removeprefix("seg/") for d in body(stage)["deps"] if d.startswith("seg/")] for name, stage in stages.items()}
 
 
 def digests() -> dict[str, str]:
@@ -62,10 +68,8 @@ def for_projects(pipeline: dict[str, Any]) -> dict[str, Any]:
     """dvc.yaml of a checkout -> that of a project without code. `configure` always runs there: it looks at the installed package."""
     stages = {}
     for name, stage in pipeline["stages"].items():
-        kept = [d for d in stage.get("deps", ()) if not d.startswith("seg/")]
-        stages[name] = stage | {"deps": kept}
-        if name == "configure":
-            stages[name] |= {"always_changed": True}
-        else:
-            stages[name] |= {"params": [*stage.get("params", ()), f"{SECTION}.{name}"]}
+        made = body(stage)
+        more = {"always_changed": True} if name == "configure" else {"params": [*made.get("params", ()), f"{SECTION}.{name}"]}
+        made = made | {"deps": [d for d in made.get("deps", ()) if not d.startswith("seg/")]} | more
+        stages[name] = stage | {"do": made} if "do" in stage else made
     return pipeline | {"stages": stages}

@@ -25,6 +25,9 @@ from seg.settings.section import Params, leaves
 EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
 """An option of each group that may be left to the plan."""
 
+CHOICES = "fold_stages"
+"""A section that another one is chosen from, and nothing else reads."""
+
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
     """conf/config.yaml with `overrides` -> its resolved content (without Hydra's own) and the option of every group."""
@@ -175,9 +178,10 @@ def plain(config: DictConfig, resolve: bool = True) -> Params:
     """A composed configuration as plain data, without Hydra's own; ConfigError where an interpolation fails."""
     ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        return OmegaConf.to_container(ours, resolve=resolve)  # type: ignore[return-value]
+        found: Params = OmegaConf.to_container(ours, resolve=resolve)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from None
+    return {key: section for key, section in found.items() if not resolve or key != CHOICES}
 
 
 def literal(value: Any) -> str:

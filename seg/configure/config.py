@@ -42,11 +42,19 @@ class Plots(Section):
     y_label: str
 
 
+class Folds(Section):
+    """The numbers of which dvc.yaml makes a stage each; no stage reads them."""
+
+    each: list[Count]
+    all: list[Count]
+
+
 class Config(NetworkSettings):
     """All sections there are."""
 
     model_config = forbid_others
     plots: Plots
+    folds: Folds
     data: Data
     augment: Augment
     optimizer: NamedTarget

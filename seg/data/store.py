@@ -33,6 +33,7 @@ class ManifestEntry:
 
     sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. spacing: height and width of
     a pixel in micrometres, as `0.25 0.5`; empty where the file does not say. columns: what the user's table says of the image, by column.
+    stored_in: the folder that holds images/ and semantic/, seen from the manifest's; empty where it is the manifest's own.
     """
 
     image_id: str
@@ -44,6 +45,7 @@ class ManifestEntry:
     phash: str
     spacing: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    stored_in: str = ""
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
@@ -54,8 +56,11 @@ class ManifestEntry:
         return height, width
 
 
-OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name != "columns")
-"""Of a manifest; those of a table come behind."""
+OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name not in ("columns", "stored_in"))
+"""Of a manifest; `stored_in` comes behind where there is one, then those of a table."""
+PLACE = "stored_in"
+CUT_FROM = "cut_from"
+"""The column that names the image of which a tile was cut, where `prepare` did that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,14 @@ class DatasetInfo:
     def range(self) -> Range:
         """The values of images deeper than 8 bit that became 0 and 255."""
         return self.settings.get("range")
+
+    @property
+    def in_folds(self) -> tuple[str, ...]:
+        """The splits that folds divide: all, but for a test split that the data set names and that was not drawn from its images."""
+        split = self.settings.get("split") or {}
+        lists, folders = split.get("lists") or {}, split.get("folders") or {}
+        drawn = {"ratios": True, "blocks": True, "lists": not lists.get("test"), "folders": not folders.get("test", "test")}
+        return ("train", "val", "test") if drawn.get(split.get("by", "")) else ("train", "val")
 
     @property
     def class_counts(self) -> ClassCounts:
@@ -135,7 +148,8 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
                     r["sha256"],
                     r["phash"],
                     r["spacing"],
-                    {name: value for name, value in r.items() if name not in OWN_COLUMNS},
+                    {name: value for name, value in r.items() if name not in (*OWN_COLUMNS, PLACE)},
+                    r.get(PLACE, ""),
                 )
                 for r in csv.DictReader(file)
             ]
@@ -144,6 +158,9 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path}: is damaged ({type(error).__name__}: {str(error)[:100]}); run `seg prepare` again") from None
     _refuse_outside(entries, path)
+    for place in {entry.stored_in for entry in entries} - {""}:
+        if not ((folder / place).resolve().parent / "dataset.json").is_file():
+            raise DataError(f"{path}: its images lie in {folder / place}, which is no split of a prepared data set; run `dvc repro` again")
     return entries
 
 
@@ -158,7 +175,7 @@ def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:
 
 def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
     """One sample of a split's folder, with the instances that `annotations` hold."""
-    image_path, label_path = folder / "images" / entry.file, folder / "semantic" / f"{entry.image_id}.png"
+    image_path, label_path = (folder / entry.stored_in / part for part in (f"images/{entry.file}", f"semantic/{entry.image_id}.png"))
     image = decode_image(read_bytes(image_path), channels, image_path)
     semantic = decode_index(read_bytes(label_path), label_path)
     instances, categories, crowd = no_instances(*semantic.shape)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from seg.core.errors import ConfigError, did_you_mean
 from seg.data.sample import Prediction
 from seg.evaluation.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.evaluation.instances import InstanceErrors
@@ -52,7 +53,10 @@ def detail_of(
         return InstanceDetail(metrics, settings.score_threshold or 0.0, settings.size_bins, settings.calibration_bins)
     boundary = BoundaryOptions(settings.boundary.width, settings.boundary.tolerance) if settings.boundary else None
     known = {image_id: size for image_id, size in (spacings or {}).items() if size is not None}
-    pixels = PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins)
+    if (name := settings.rand_separates) is not None and name not in class_names:
+        raise ConfigError(f"evaluate.rand_separates={name}: {did_you_mean(name, class_names, 'classes')}")
+    separates = None if name is None else list(class_names).index(name)
+    pixels = PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins, separates)
     return PixelDetail(class_names, pixels, known if len(known) == len(spacings or {}) else {})
 
 

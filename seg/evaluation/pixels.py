@@ -11,6 +11,7 @@ from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.evaluation.classmaps import mean_of_defined, ratio
+from seg.evaluation.rand import rand_error
 from seg.evaluation.surface import surface_distances
 
 _PARTS = {"boundary_precision", "boundary_recall"}
@@ -32,15 +33,19 @@ class BoundaryOptions:
 
 
 class PixelMetrics:
-    """Boundary IoU and F (None: without), surface distances (False: without) and calibration in `bins` (None: without).
+    """Boundary IoU and F (None: without), surface distances (False: without), calibration in `bins` (None: without), and the Rand error
+    of regions, with the index of the class that `separates` them (None: without).
 
     What each image counts is kept, a few numbers a class, so that figures can be had of any selection of the images. Figures
     called mean_... are means over the classes in which they are defined. Boundary and calibration figures come from counts summed
-    over images; a class's hd95 and assd are means over the images in which they are defined.
+    over images; a class's hd95 and assd, and the Rand error, are means over the images in which they are defined.
     """
 
-    def __init__(self, class_names: Sequence[str], boundary: BoundaryOptions | None, surface: bool, bins: int | None) -> None:
+    def __init__(
+        self, class_names: Sequence[str], boundary: BoundaryOptions | None, surface: bool, bins: int | None, separates: int | None = None
+    ) -> None:
         self.class_names, self.boundary, self.surface, self.bins = list(class_names), boundary, surface, bins
+        self.separates = separates
         self.unit: str | None = None
         self._kept: list[dict[str, np.ndarray]] = []
         self._stacked: dict[str, np.ndarray] = {}
@@ -72,6 +77,8 @@ class PixelMetrics:
                     "evaluate.calibration_bins: this model gives no confidence, which calibration needs; set evaluate.calibration_bins=null"
                 )
             kept["bins"] = count_confidence(truth, predicted, prediction.confidence[:height, :width], num_classes, self.bins)
+        if self.separates is not None:
+            kept["rand"] = np.array(rand_error(truth, predicted, self.separates))
         self._kept.append(kept)
         self._stacked.clear()
         return self._figures(kept) | {
@@ -121,6 +128,9 @@ class PixelMetrics:
             total["images"] = times @ defined.astype(np.int64)
             for name in ("hd95", "assd"):
                 total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), total["images"])
+        if self.separates is not None:
+            defined = ~np.isnan(stacked["rand"])
+            total["rand"] = ratio(times @ np.where(defined, stacked["rand"], 0.0), times @ defined)
         return total
 
     def _of_classes(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -139,4 +149,6 @@ class PixelMetrics:
         if self.bins:
             found["expected_calibration_error"] = expected_calibration_error(counts["bins"])
             found["maximum_calibration_error"] = maximum_calibration_error(counts["bins"])
+        if self.separates is not None:
+            found["rand_error"] = float(counts["rand"])
         return found

@@ -35,5 +35,6 @@ class Evaluate(Named):
     boundary: BoundarySettings | None
     surface: bool
     calibration_bins: Positive | None
+    rand_separates: str | None
     size_bins: Positive
     gallery: GalleryImages

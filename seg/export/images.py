@@ -34,7 +34,7 @@ def real_images(folder: Path | None, prepared: Path, data: DatasetInfo, count: i
         return f"images of {folder}", [decode_image(read_bytes(path), data.channels, path) for path in evenly(paths, count)]
     if (prepared / "dataset.json").is_file() and read_info(prepared).channels == data.channels and "test" in read_info(prepared).splits:
         entries = evenly(read_entries(prepared / "test"), count)
-        paths = [prepared / "test" / "images" / entry.file for entry in entries]
+        paths = [prepared / "test" / entry.stored_in / "images" / entry.file for entry in entries]
         return "images of the test split", [decode_image(read_bytes(path), data.channels, path) for path in paths]
     return "drawn images", [drawn(data, seed + number) for number in range(count)]
 

@@ -18,6 +18,9 @@ Key = tuple[int, int]
 
 Size = tuple[int, int]
 
+OUT_OF_FOLD = "out_of_fold"
+"""What all images of folds together are called, each predicted by the model of its fold."""
+
 
 class SampleDataset(Dataset[Sample]):
     """The images of one or more splits' folders as they are stored; indexed by a Key."""
@@ -86,8 +89,9 @@ class PreparedData:
         self.info: DatasetInfo = read_info(prepared)
 
     def split_dataset(self, split: str) -> SampleDataset:
-        """A split as it is stored."""
-        return SampleDataset([self.prepared / split], self.info.channels, self.with_instances)
+        """A split as it is stored, or OUT_OF_FOLD: all splits that folds divide."""
+        splits = self.info.in_folds if split == OUT_OF_FOLD else (split,)
+        return SampleDataset([self.prepared / name for name in splits], self.info.channels, self.with_instances)
 
     def split_dataloader(self, split: str, on_gpu: bool = False) -> DataLoader[Sample]:
         """Batches of a split as it is stored (the loader yields a Batch each). on_gpu: whether a CUDA device waits for them."""

@@ -47,6 +47,7 @@ class PlanFacts:
     regions in the images where they are narrowest (5th percentile). objects: None where the task is not about instances. cores: processors
     of this process. memory: bytes that are free. drawn: whether the data set is the example that the program draws. validation_size: pixels
     of a mean validation image, over those of the median training image. devices: that train together.
+    test_drawn: whether the test split was drawn from all images.
     """
 
     task: str
@@ -55,6 +56,8 @@ class PlanFacts:
     colour: bool
     images: int
     validation_images: int
+    test_images: int
+    test_drawn: bool
     height: Mapping[str, float]
     width: Mapping[str, float]
     shares: Sequence[float]
@@ -178,6 +181,8 @@ def gather_facts(prepared: Path, info: DatasetInfo, seen: Seen, task: str, with_
         images=int(info.splits["train"]["num_images"]),
         validation_images=int(validation["num_images"]),
         validation_size=pixels / (statistics["height"]["median"] * statistics["width"]["median"]),
+        test_images=int(info.splits["test"]["num_images"]),
+        test_drawn="test" in info.in_folds,
         height=statistics["height"],
         width=statistics["width"],
         shares=statistics["class_shares"],

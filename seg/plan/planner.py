@@ -15,7 +15,7 @@ from seg.models.hardware import best_device, device_of, has_fast_bf16
 from seg.plan.costs import measure
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts, gather_facts, look
-from seg.plan.rules import augmentation, families, learning, length, networks, objects, view
+from seg.plan.rules import augmentation, families, folds, learning, length, networks, objects, view
 from seg.plan.rules.families import family
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
@@ -35,10 +35,11 @@ MEMORY = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """choices: in the order in which they were made. params: the configuration with them."""
+    """choices: in the order in which they were made. params: the configuration with them. advice: on what no plan decides."""
 
     choices: Sequence[Decision]
     params: Params
+    advice: str = ""
 
 
 def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: Path, project: Path, say: Callable[[str], None]) -> Planned:
@@ -95,7 +96,7 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     if draft.is_open("trainer.max_epochs") or draft.is_open("trainer.epoch_steps"):
         draft.take(length.length(facts, draft, cost.of_plan()))
     draft.take(length.evaluation(facts, draft))
-    return Planned(draft.chosen, draft.params)
+    return Planned(draft.chosen, draft.params, folds.advice(facts, draft["plan.folds"]))
 
 
 class Costs:
@@ -114,7 +115,7 @@ class Costs:
             return
         offered = networks.candidates(self.facts, self.draft)
         chosen, reason = offered[0], f"{offered[0].name}: the network for this task on this kind of device"
-        budget, images = self.draft["plan.minutes"], length.step_images(self.facts, self.draft)
+        budget, images = length.budget_of(self.draft), length.step_images(self.facts, self.draft)
         for candidate in offered[1:]:
             trial = Draft(self.draft.params, self.draft.open)
             trial.take(networks.network(self.facts, trial, candidate, ""))
@@ -123,7 +124,7 @@ class Costs:
             step = self._cost(_closed(trial.params), self._usual(), candidate.name).step
             count = length.steps(budget, Cost(step, 0, 0), least=1)
             passes = count * images / self.facts.images
-            what = f"{candidate.name} takes {step:.2g} s a step, so {count} steps and {passes:.0f} passes fit into {budget:g} minutes"
+            what = f"{candidate.name} takes {step:.2g} s a step, so {count} steps and {passes:.0f} passes fit into {budget:.3g} minutes"
             if count < candidate.least_steps or passes < candidate.least_passes:
                 reason = f"{chosen.name}: {what}, but it needs {candidate.least_steps} steps and {candidate.least_passes} passes"
                 break

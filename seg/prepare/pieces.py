@@ -10,7 +10,7 @@ import numpy as np
 from seg.core.errors import plural
 from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample, no_instances
-from seg.data.store import read_sample
+from seg.data.store import CUT_FROM, read_sample
 from seg.prepare.assignment import Assignment
 from seg.raw.findings import Finding
 from seg.raw.record import Item, Record, Source
@@ -90,7 +90,7 @@ def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | 
         for rows, columns in _grid(entry.height, entry.width, -(-entry.height // TILE), -(-entry.width // TILE)):
             tile = cut(sample, (rows, columns), f"{entry.image_id}_y{rows.start}_x{columns.start}")
             written = write_record(folder, Record(tile, spacing=record.spacing), *known)
-            found.append(replace(written, entry=replace(written.entry, columns=entry.columns)))
+            found.append(replace(written, entry=replace(written.entry, columns={**entry.columns, CUT_FROM: entry.image_id})))
     return found
 
 

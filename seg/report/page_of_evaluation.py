@@ -56,7 +56,7 @@ class Evaluated:
     threshold: float
 
 
-def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
+def page_of(evaluated: Evaluated, history: Path | None, preview: Path) -> Evaluation:
     """What the page shows. history: the training's history.csv; preview: the augmentation's picture; either may be missing."""
     run, settings, tables = evaluated.run, evaluated.settings, evaluated.tables
     chosen = choose(evaluated.scores, settings.gallery.images, settings.gallery.seed)
@@ -93,9 +93,9 @@ def row_of(score: ImageScore) -> ImageRow:
     return ImageRow(score.image_id, score.score, figures)
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
+def read_history(path: Path | None) -> list[dict[str, float]]:
     """A row an epoch, NaN where blank; none without the file."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return []
     with open(path, encoding="utf-8", newline="") as file:
         return [{key: float(text) if text else math.nan for key, text in row.items()} for row in csv.DictReader(file)]
@@ -166,6 +166,7 @@ TEXTS = {
     "mean_assd": "average distance between true and predicted surfaces, mean over classes",
     "expected_calibration_error": "how far confidence and accuracy are apart on average; 0 is best",
     "maximum_calibration_error": "how far they are apart where it is worst; 0 is best",
+    "rand_error": "pairs of pixels that are wrongly put into one region or into two; 0 is best, mean over images",
     "ap": "average precision over IoU 0.50 to 0.95 (COCO), mean over classes",
     "ap50": "average precision at IoU 0.50",
     "ap75": "average precision at IoU 0.75",

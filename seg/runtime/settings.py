@@ -50,4 +50,7 @@ class Paths(Section):
     train: str
     lr: str
     evaluate: str
+    divide: str
+    fold: str
+    folds: str
     plan: str

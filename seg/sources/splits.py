@@ -141,21 +141,19 @@ def check_fold(fold: int | None, folds: int) -> None:
 def by_fold(places: Sequence[str], groups: Sequence[str], presence: np.ndarray | None, folds: int, fold: int, seed: int) -> list[str]:
     """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train.
 
-    The parts are the same for every `fold`, so that over all folds each image is in val once. groups and presence: as for
-    `by_ratios`, of all images.
+    The parts are the same for every `fold`. groups and presence: as for `by_ratios`, of all images.
     """
     rest = [index for index, place in enumerate(places) if place != "test"]
-    parts = deal(
-        [groups[i] for i in rest],
-        None if presence is None else presence[rest],
-        {str(number): 1 / folds for number in range(folds)},
-        seed,
-        "folds",
-    )
+    parts = deal_folds([groups[i] for i in rest], None if presence is None else presence[rest], folds, seed)
     dealt = list(places)
     for index, part in zip(rest, parts, strict=True):
-        dealt[index] = "val" if part == str(fold) else "train"
+        dealt[index] = "val" if part == fold else "train"
     return dealt
+
+
+def deal_folds(groups: Sequence[str], presence: np.ndarray | None, folds: int, seed: int) -> list[int]:
+    """The fold of each image, from 0. groups and presence: as for `by_ratios`."""
+    return [int(part) for part in deal(groups, presence, {str(number): 1 / folds for number in range(folds)}, seed, "folds")]
 
 
 def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str, float], seed: int, noun: str) -> list[str]:
@@ -215,12 +213,17 @@ def by_blocks(groups: Mapping[str, str], ratios: Mapping[str, float] | None) -> 
     if ratios is None:
         raise ConfigError("data.split.by=blocks: set data.split.ratios, as {train: 0.7, val: 0.15, test: 0.15}")
     check_ratios(ratios)
-    borders = np.cumsum([ratios[split] for split in SPLITS])[:-1] * len(groups)
+    return {image_id: SPLITS[block] for image_id, block in cut(groups, [ratios[split] for split in SPLITS]).items()}
+
+
+def cut(groups: Mapping[str, str], shares: Sequence[float]) -> dict[str, int]:
+    """{image_id: block}: `groups` as for `by_blocks`, cut into blocks of these shares, from 0."""
+    borders = np.cumsum(shares)[:-1] * len(groups)
     middles: dict[str, list[float]] = defaultdict(list)
     for position, image_id in enumerate(sorted(groups, key=lambda i: (natural_key(groups[i]), natural_key(i)))):
         middles[groups[image_id]].append(position + 0.5)
-    places = {group: SPLITS[int(np.searchsorted(borders, np.mean(found)))] for group, found in middles.items()}
-    return {image_id: places[group] for image_id, group in groups.items()}
+    blocks = {group: int(np.searchsorted(borders, np.mean(found))) for group, found in middles.items()}
+    return {image_id: blocks[group] for image_id, group in groups.items()}
 
 
 def check_missing(missing: Sequence[str], ratios: Mapping[str, float] | None, key: str) -> None:

@@ -29,6 +29,7 @@ from seg.runtime.progress import track
 from seg.settings.section import explain, leaves
 from seg.settings.targets import build
 from seg.settings.task import Task
+from seg.tiles.network import SCORE
 
 OWN = ("compare.html", "differences.csv", "per_image.csv")
 
@@ -58,7 +59,8 @@ class Settings:
         try:
             evaluate = found.run.settings["evaluate"]
             bootstrap, task = Bootstrap.model_validate(evaluate["bootstrap"]), Task.model_validate(found.run.settings["task"])
-            return cls(task, bootstrap, float(evaluate["score_threshold"]), int(evaluate["batch_size"]))
+            given = evaluate["score_threshold"]
+            return cls(task, bootstrap, SCORE if given is None else float(given), int(evaluate["batch_size"]))
         except KeyError as error:
             raise DataError(f"{found.name}: {RECORD} has no setting {error}; evaluate again") from None
         except ValidationError as error:

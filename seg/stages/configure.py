@@ -15,7 +15,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from seg.configure.code import SECTION, digests, tracks_code
-from seg.configure.compose import compose, literal
+from seg.configure.compose import CHOICES, compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.configure.yaml_error import yaml_said
 from seg.core.environment import conf_folder
@@ -26,6 +26,10 @@ from seg.settings.section import Params, leaves
 
 PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"
+FOLLOWS = "folds"
+"""A section that follows from plan.folds, so that no override of it is recorded."""
+OF_FOLDS = ("divide", "fold", "folds")
+"""Stages that there are with plan.folds alone."""
 RESTORE = "go back (git checkout HEAD -- params.yaml), or delete the file to start from conf/"
 HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
 OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
@@ -73,6 +77,10 @@ def run(project: Path, given: Arguments) -> None:
         for line in differences(_without_code(old) if old else None, _without_code(new)):
             print(f"params.yaml: {line}")
         write(path, new)
+    if "DVC_STAGE" in os.environ and old is not None and old.get(FOLLOWS) != new[FOLLOWS]:
+        raise ConfigError(
+            f"plan.folds={new['plan']['folds']}: is recorded now, but DVC had read before which stages there are; run `dvc repro` once more"
+        )
     print("configured" + (f" with {' '.join(new[OVERRIDES])}" if new[OVERRIDES] else " with the defaults of conf/"))
 
 
@@ -134,7 +142,8 @@ def refuse_own_output(project: Path, config: Config, weights: Path | None) -> No
 def say_upgrade(old: Params | None, new: Params) -> None:
     """Tell which stages another version of the package will run again."""
     before, after = ((p or {}).get(SECTION) or {} for p in (old, new))
-    stages = [name for name in after if name not in ("version", "configure")]
+    left_out = ("version", "configure", *(() if new["plan"]["folds"] else OF_FOLDS))
+    stages = [name for name in after if name not in left_out]
     changed = [stage for stage in stages if before and before.get(stage) != after[stage]]
     if changed:
         print(f"seg {_versions(before, after)}: the code of {', '.join(changed)} is another, so these stages run again")
@@ -154,7 +163,7 @@ def derive(conf: Path, params: Params) -> list[str]:
         if name and name != (base.get(group) or {}).get("name") and (conf / group / f"{name}.yaml").is_file():
             overrides.append(f"{group}={name}")
             base, _ = compose(conf, overrides)
-    here, there = (_from_conf(p) for p in (base, params))
+    here, there = ({k: v for k, v in _from_conf(p).items() if k != FOLLOWS} for p in (base, params))
     return overrides + sorted(_changes(here, there, ""), key=lambda o: "+~".find(o[0]))  # changed, added, removed
 
 
@@ -189,11 +198,11 @@ def _gives(conf: Path, overrides: list[str], params: Params) -> bool:
 
 def _from_conf(params: Params) -> Params:
     """What conf/ composes of them."""
-    return {k: v for k, v in params.items() if k not in (OVERRIDES, SECTION)}
+    return {k: v for k, v in params.items() if k not in (OVERRIDES, SECTION, CHOICES)}
 
 
 def _without_code(params: Params) -> Params:
-    return {k: v for k, v in params.items() if k != SECTION}
+    return {k: v for k, v in params.items() if k not in (SECTION, CHOICES)}
 
 
 def _same(a: Params, b: Params) -> bool:

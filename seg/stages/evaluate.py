@@ -1,8 +1,8 @@
 """`evaluate`: a checkpoint and a split of the prepared data -> figures, tables, predictions, pictures, and a page of it all."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,22 @@ import torch
 
 from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
-from seg.data.store import DatasetInfo
+from seg.data.store import DatasetInfo, ManifestEntry
 from seg.evaluation.bootstrap import few_images
 from seg.evaluation.detail import Tables, detail_of
 from seg.evaluation.groups import check_columns, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
+from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
+from seg.models.choice import NO_CHOICE
+from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
-from seg.predict.network import CheckpointNetwork, facts_of
+from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.panels import instance_panels
@@ -32,6 +35,7 @@ from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
+from seg.tiles.network import Network
 from seg.tiles.tiled import in_window
 
 MADE = ("data",)
@@ -47,31 +51,61 @@ class Settings(Sections):
     targets: Targets
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A split of prepared data, and the network that says what is in its images. checkpoints: of which it is made. columns: what is known
+    of all images of the part, beside what the data set's own table says of each."""
+
+    checkpoints: Sequence[LoadedCheckpoint]
+    network: Network
+    data: PreparedData
+    split: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
 def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that training monitors."""
     checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
-    trained, split, facts = checkpoint.settings, cfg.evaluate.split, facts_of(checkpoint)
-    threshold = facts.threshold(cfg.evaluate.score_threshold)
-    settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
-    with_instances = trained.task.instances
-    data = PreparedData(Path(cfg.paths.prepare), settings.batch_size, cfg.runtime.workers, with_instances, trained.model.window)
+    data = prepared_for(checkpoint, Path(cfg.paths.prepare), cfg)
+    part = Part([checkpoint], CheckpointNetwork(checkpoint, cfg.runtime.device), data, cfg.evaluate.split)
+    figures = evaluate([part], cfg, out, cfg.evaluate.split, data.info, Path(cfg.paths.train) / "history.csv")
+    return figures[checkpoint.settings.task.monitor]
+
+
+def prepared_for(checkpoint: LoadedCheckpoint, prepared: Path, cfg: Settings) -> PreparedData:
+    """The prepared data as batches for the model of a checkpoint."""
+    trained = checkpoint.settings
+    data = PreparedData(prepared, cfg.evaluate.batch_size, cfg.runtime.workers, trained.task.instances, trained.model.window)
     refuse_other_classes(checkpoint, data)
-    dataset = data.split_dataset(split)
-    entries = [entry for _, entry in dataset.rows]
+    return data
+
+
+def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: DatasetInfo, history: Path | None) -> dict[str, float]:
+    """Score all parts as one data set, and write everything that there is to say of it. Returns its figures.
+
+    split: what the images are called together. info: of the data set that they are of. history: of the one training there was.
+    """
+    checkpoint, threshold = parts[0].checkpoints[0], parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
+    settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
+    trained, with_instances = checkpoint.settings, checkpoint.settings.task.instances
+    dataset = SampleDataset([part.data.prepared / part.split for part in parts], info.channels, with_instances)
+    entries, network_of = list[ManifestEntry](), dict[str, Network]()
+    for part in parts:
+        listed = [entry for _, entry in part.data.split_dataset(part.split).rows]
+        entries += [replace(entry, columns={**entry.columns, **part.columns}) for entry in listed]
+        network_of |= dict.fromkeys((entry.image_id for entry in listed), part.network)
     check_columns(settings.groups, [entry.columns for entry in entries])
-    names = [c.name for c in data.info.classes]
+    names = [c.name for c in info.classes]
     given = {"class_names": names, "score_threshold": threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
-    network = CheckpointNetwork(checkpoint, cfg.runtime.device)
-    loader = data.split_dataloader(split, network.device.type == "cuda")
-    seen = in_window(network, settings.batch_size)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}
+    on_gpu = device_of(cfg.runtime.device or trained.trainer.accelerator).type == "cuda"
     scores: list[ImageScore] = []
     with write_predictions(out / "predictions", entries, with_instances) as kept:
-        for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-            predictions = facts.finished(seen.predict(batch.images))
+        for batch, seen in track(*batches_of(parts, settings.batch_size, on_gpu), f"batches of {split} evaluated", cfg.runtime.progress):
+            predictions = seen.facts.finished(seen.predict(batch.images))
             own = metrics.update(batch, predictions)
             scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
             for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
@@ -93,17 +127,33 @@ def run(cfg: Settings, out: Path) -> float:
         write_rows(out / "tables" / f"{name}.csv", rows)
     found = read_predictions(out / "predictions", entries, with_instances)
     chosen = choose(scores, settings.num_overlays)
-    save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, threshold)
-    record = run_of(checkpoint, settings, data.info)
+    save_overlays(out / "overlays", found, network_of, dataset, info.classes, chosen, threshold)
+    used = [checkpoint for part in parts for checkpoint in part.checkpoints]
+    record = run_of(used, settings, info, split)
     write_run(out / "evaluation.json", record)
-    evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
-    page = page_of(evaluated, Path(cfg.paths.train) / "history.csv", Path(cfg.paths.augment) / "preview.png")
-    write_evaluation(out / "report.html", page)
+    evaluated = Evaluated(record, info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
+    page = page_of(evaluated, history, Path(cfg.paths.augment) / "preview.png")
+    together = f", {len(used)} models together" if len(used) > len(parts) else ""
+    write_evaluation(out / "report.html", replace(page, title=page.title + together))
     print_figures(split, tables["figures"])
     if warned := few_images(len(scores)):
         print(f"{split}: {warned}")
-    print(f"{plural(len(scores), 'image')}, checkpoint of epoch {checkpoint.epoch}; see {out / 'report.html'}")
-    return figures[trained.task.monitor]
+    which = f"checkpoint{'s' * (len(used) > 1)} of epoch {', '.join(str(checkpoint.epoch) for checkpoint in used)}"
+    print(f"{plural(len(scores), 'image')}, {which}; see {out / 'report.html'}")
+    return figures
+
+
+def batches_of(parts: Sequence[Part], batch_size: int, on_gpu: bool) -> tuple[Iterator[tuple[Batch, Network]], int]:
+    """Batches of all parts, each with the network that sees it; and how many there are."""
+    loaders = [part.data.split_dataloader(part.split, on_gpu) for part in parts]
+    count = sum(map(len, loaders))
+
+    def pairs() -> Iterator[tuple[Batch, Network]]:
+        for part in parts:
+            seen = in_window(part.network, batch_size)
+            yield from ((batch, seen) for batch in loaders.pop(0))  # whose workers end with it
+
+    return pairs(), count
 
 
 def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -115,16 +165,17 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{split}: {row['figure']:<{width}}  {value}{limits}")
 
 
-def run_of(checkpoint: LoadedCheckpoint, own: Evaluate, info: DatasetInfo) -> Run:
-    """The record of an evaluation with these settings."""
-    left_out = ("targets", "paths", "runtime", "plots", "overrides", "code", "planned")  # of the machine, the page or the package
+def run_of(used: Sequence[LoadedCheckpoint], own: Evaluate, info: DatasetInfo, split: str) -> Run:
+    """The record of an evaluation with these settings. Of several checkpoints' epochs it has the middle one, and of their choices none."""
+    checkpoint, epoch = used[0], sorted(one.epoch for one in used)[len(used) // 2]
+    left_out = ("targets", "paths", "runtime", "plots", "folds", "overrides", "code", "planned")  # of the machine, the page or the package
     settings = {key: value for key, value in checkpoint.config.items() if key not in left_out}
     settings["evaluate"] = own.model_dump(mode="json", by_alias=True)
     task = checkpoint.settings.task
     classes = [c.name for c in info.classes]
     planned = {key: str(reason) for key, reason in (checkpoint.config.get("planned") or {}).items()}
-    data = (info.name, info.digest, own.split)
-    return Run(task.name, task.monitor, *data, classes, checkpoint.epoch, settings, planned, checkpoint.choice)
+    choice = checkpoint.choice if len(used) == 1 else NO_CHOICE
+    return Run(task.name, task.monitor, info.name, info.digest, split, classes, epoch, settings, planned, choice)
 
 
 def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
@@ -141,7 +192,7 @@ def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
 def save_overlays(
     folder: Path,
     predictions: StoredPredictions,
-    network: CheckpointNetwork,
+    network_of: Mapping[str, Network],
     dataset: SampleDataset,
     classes: list[ClassInfo],
     chosen: Chosen,
@@ -162,7 +213,9 @@ def save_overlays(
         else:
             panels = instance_panels(sample, predicted, classes, score_threshold)
             shown = {*sample.categories, *predicted.categories[predicted.scores >= score_threshold]}
-        panels += attention_panels(sample.image, {name: values[0].cpu().numpy() for name, values in network.attention_maps(image).items()})
+        if isinstance(network := network_of[score.image_id], CheckpointNetwork):
+            maps = {name: values[0].cpu().numpy() for name, values in network.attention_maps(image).items()}
+            panels += attention_panels(sample.image, maps)
         title = f"{kind} {ranks[kind]}: {score.image_id}, {score.by} {score.score:.3f}"
         path = folder / f"{kind}_{ranks[kind]}_{score.image_id.replace('/', '__')}.png"
         save_panels(path, title, panels, [c for i, c in enumerate(classes) if i in shown])

@@ -57,6 +57,8 @@ def run(cfg: Settings, out: Path) -> None:
     write_plan(kept, made)
     for line in table({c.key: value_at(planned.params, c.key) for c in planned.choices}, {c.key: c.reason for c in planned.choices}):
         print(line)
+    if planned.advice:
+        print("\n".join(textwrap.wrap(planned.advice, WIDTH)))
     print(f"{path}: {len(planned.choices)} values; set one yourself by an override, such as {example(planned.params)}")
 
 

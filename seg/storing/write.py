@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from seg.core.outputs import JsonList
 from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
-from seg.data.store import OWN_COLUMNS, SCHEMA_VERSION, DatasetInfo, ManifestEntry, numbers_of
+from seg.data.store import OWN_COLUMNS, PLACE, SCHEMA_VERSION, DatasetInfo, ManifestEntry, numbers_of
 from seg.raw.findings import Finding
 from seg.raw.record import Record
 from seg.storing.duplicates import perceptual_hash, thumbnail
@@ -46,6 +46,10 @@ class StoredRecord:
         """The counts as one."""
         return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
 
+    def stored_in(self, place: str) -> "StoredRecord":
+        """The same, of a manifest whose images lie elsewhere."""
+        return replace(self, entry=replace(self.entry, stored_in=place))
+
 
 def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
     """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
@@ -59,21 +63,19 @@ def write_record(folder: Path, record: Record, num_classes: int, background: int
     return stored
 
 
-def measure_record(record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
-    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound."""
+def measure_record(record: Record, num_classes: int, background: int | None = None, entry: ManifestEntry | None = None) -> StoredRecord:
+    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound.
+
+    entry: the record's, where it is known; it is made where not.
+    """
     sample = record.sample
     validate(sample, num_classes)
-    suffix = suffix_for(sample.image) if record.encoded is None else record.suffix
     number = len(sample.categories)
     labels = hashlib.sha256()
     for values in (sample.semantic, sample.instances, sample.categories, sample.crowd):
         labels.update(np.ascontiguousarray(values).data)
-    sha256 = hashlib.sha256(str(sample.image.shape).encode())
-    sha256.update(np.ascontiguousarray(sample.image).data)
     small = thumbnail(sample.image)
-    phash = f"{perceptual_hash(small):016x}"
-    spacing = " ".join(f"{side:.9g}" for side in record.spacing or ())
-    entry = ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash, spacing)
+    entry = entry or _entry_of(record, number, small)
     counts, annotations = count(sample, background), _annotations(sample) if number else []
     return StoredRecord(
         entry,
@@ -88,6 +90,16 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     )
 
 
+def _entry_of(record: Record, number: int, small: np.ndarray) -> ManifestEntry:
+    sample = record.sample
+    suffix = suffix_for(sample.image) if record.encoded is None else record.suffix
+    sha256 = hashlib.sha256(str(sample.image.shape).encode())
+    sha256.update(np.ascontiguousarray(sample.image).data)
+    spacing = " ".join(f"{side:.9g}" for side in record.spacing or ())
+    phash = f"{perceptual_hash(small):016x}"
+    return ManifestEntry(sample.image_id, f"{sample.image_id}{suffix}", *sample.size, number, sha256.hexdigest(), phash, spacing)
+
+
 def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[ClassInfo], with_instances: bool) -> None:
     """Write a split's manifest.csv, and instances.json for a data set that has instances.
 
@@ -95,9 +107,10 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as file:
-        own = [{name: getattr(s.entry, name) for name in OWN_COLUMNS} for s in stored]
-        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in OWN_COLUMNS)
-        writer = csv.DictWriter(file, [*OWN_COLUMNS, *more], lineterminator="\n", extrasaction="ignore")
+        columns = (*OWN_COLUMNS, PLACE) if any(s.entry.stored_in for s in stored) else OWN_COLUMNS
+        own = [{name: getattr(s.entry, name) for name in columns} for s in stored]
+        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in (*OWN_COLUMNS, PLACE))
+        writer = csv.DictWriter(file, [*columns, *more], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))
     if not with_instances:

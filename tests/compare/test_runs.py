@@ -13,6 +13,7 @@ from seg.compare.runs import EVALUATION, FoundRun, find_run
 from seg.core.errors import DataError
 from seg.evaluation.record import Run, write_run
 
+OTHER = "artifacts/out_of_fold"
 Find = Callable[[str], FoundRun]
 
 
@@ -52,8 +53,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         git(folder, "commit", "-qm", "empty")
         git(folder, "tag", "before")
         for epoch in (1, 2, 3):
-            write(folder / EVALUATION, epoch)
-            repo.add([str(folder / EVALUATION / name) for name in ("evaluation.json", "predictions")])
+            for place, more in ((EVALUATION, 0), (OTHER, 10)):
+                write(folder / place, epoch + more)
+                repo.add([str(folder / place / name) for name in ("evaluation.json", "predictions")])
             git(folder, "add", "-A")
             git(folder, "commit", "-qm", f"epoch {epoch}")
             if epoch == 1:
@@ -65,6 +67,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for baseline, name in ((base, "tepid-mona"), (base, "twice"), ("a" * 40, "double"), ("b" * 40, "double")):
         git(folder, "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", head)
     write(folder / EVALUATION, 4)
+    write(folder / OTHER, 14)
     return folder
 
 
@@ -78,14 +81,17 @@ def find(kept: Path, tmp_path: Path) -> Find:
 
 
 @pytest.mark.parametrize(
-    ("name", "epoch"), [("workspace", 4), ("wide", 1), ("v1", 1), ("main", 2), ("HEAD", 2), ("HEAD~1", 1), ("tepid-mona", 3), ("twice", 3)]
+    ("name", "epoch"),
+    [
+        *[("workspace", 4), ("wide", 1), ("v1", 1), ("main", 2), ("HEAD", 2), ("HEAD~1", 1), ("tepid-mona", 3), ("twice", 3)],
+        *[(f"workspace:{OTHER}", 14), (f"wide:{OTHER}", 11), (f"tepid-mona:{OTHER}", 13)],
+    ],
 )
 def test_a_revision_or_experiment_is_fetched_whole(kept: Path, find: Find, tmp_path: Path, name: str, epoch: int) -> None:
     found = find(name)
     assert (found.name, found.run.epoch) == (name, epoch)
     assert tree(found.folder / "predictions") == {f"sub/{n}.png": f"{epoch} {n}".encode() for n in range(2)}
-    assert (found.folder == kept / EVALUATION) == (name == "workspace")
-    assert found.folder.is_relative_to(tmp_path if name != "workspace" else kept)
+    assert found.folder == {"workspace": kept / EVALUATION, f"workspace:{OTHER}": kept / OTHER}.get(name, tmp_path / "scratch")
 
 
 def test_a_commit_is_found_by_its_beginning(kept: Path, find: Find) -> None:

@@ -10,7 +10,8 @@ from conftest import ROOT
 from seg.configure import code
 from seg.configure.template import PACKAGE
 
-STAGES = {"configure", "prepare", "plan", "augment", "train", "evaluate"}
+FOLDS = {"divide", "fold", "folds"}
+STAGES = {"configure", "prepare", "plan", "augment", "train", "evaluate"} | FOLDS
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cli.py", set()),
         ("predict/inputs.py", set()),
         ("compare/page.py", set()),
-        ("training/module.py", {"train"}),
-        ("report/templates/evaluation.html.j2", {"evaluate"}),
-        ("augment/policy.py", {"augment", "train"}),
+        ("training/module.py", {"train", "fold"}),
+        ("report/templates/evaluation.html.j2", {"evaluate", "folds"}),
+        ("augment/policy.py", {"augment", "train", "fold"}),
         ("sources/coco.py", {"prepare"}),
-        ("models/unet.py", {"train", "evaluate"}),
-        ("stages/evaluate.py", {"evaluate"}),
+        ("models/unet.py", {"train", "evaluate", "fold", "folds"}),
+        ("stages/evaluate.py", {"evaluate", "folds"}),
         ("export/settings.py", {"configure"}),
         ("core/errors.py", STAGES - {"plan"}),
         ("plan/rules/view.py", {"plan"}),
@@ -60,7 +61,8 @@ def test_a_projects_pipeline_depends_on_digests_in_place_of_folders(tmp_path: Pa
     pipeline = code.for_projects(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
     stages = pipeline["stages"]
     assert stages.keys() == STAGES
-    assert not [d for stage in stages.values() for d in stage["deps"] if d.startswith("seg/")]
+    assert not [d for stage in stages.values() for d in code.body(stage)["deps"] if d.startswith("seg/")]
+    assert stages["fold"]["do"]["params"][-1] == "code.fold"
     assert stages["train"]["params"][-1] == "code.train"
     assert stages["train"]["deps"] == ["data/weights", "data/prepared", "data/augmented"]
     assert stages["configure"]["always_changed"] is True

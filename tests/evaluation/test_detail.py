@@ -26,7 +26,7 @@ def test_a_spacing_reaches_the_distances_from_the_raw_files(tmp_path: Path, size
     prepare_tiny(folders(tmp_path / "raw", section), tmp_path / "out", section)
     entries = [entry for part in ("train", "val", "test") for entry in read_entries(tmp_path / "out" / part)]
     assert sorted(entry.spacing for entry in entries) == sorted(["0.5 0.5"] * sized + [""] * (8 - sized))
-    settings: Any = SimpleNamespace(boundary=None, surface=True, calibration_bins=None)
+    settings: Any = SimpleNamespace(boundary=None, surface=True, calibration_bins=None, rand_separates=None)
     detail = detail_of(SimpleNamespace(), ["a", "b"], settings, {entry.image_id: entry.pixel_size for entry in entries})  # type: ignore[arg-type]
     truth, found = np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8)
     truth[5:9, 10], found[5:9, 16] = 1, 1  # two lines that lie six pixels apart

@@ -119,5 +119,5 @@ def test_tiles_keep_what_a_table_says_of_their_image(tmp_path: Path, monkeypatch
     stored = write_record(tmp_path / "train", source.read(source.items()[0]), len(CLASSES))
     stored = replace(stored, entry=replace(stored.entry, columns={"scanner": "B"}))
     made = tiled(tmp_path / "train", [stored], (len(CLASSES), None), 100)
-    assert [s.entry.columns for s in made] == [{"scanner": "B"}] * 4
+    assert [s.entry.columns for s in made] == [{"scanner": "B", "cut_from": "a"}] * 4
     assert sum(s.class_pixels for s in made).tolist() == stored.class_pixels.tolist()

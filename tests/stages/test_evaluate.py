@@ -24,9 +24,9 @@ from seg.report.rendering import number
 from seg.stages.evaluate import run
 
 
-def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str) -> Config:
+def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str, seed: int = 0) -> Config:
     """The settings of an evaluation of a network that nobody trained, whose checkpoint is in `folder`."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     paths = [f"paths.prepare={prepared}", f"paths.train={folder}"]
     config, info = make_config(*overrides, *paths, "runtime.workers=0", "runtime.progress=none"), read_info(prepared)
     state = build_model(config, info).state_dict()

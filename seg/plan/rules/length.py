@@ -58,6 +58,11 @@ def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     yield Decision("trainer.batch_size", chosen, f"{usual} images a step are usual for this task on this kind of device{few}")
 
 
+def budget_of(draft: Draft) -> float:
+    """Minutes of one training: folds share those of the plan."""
+    return draft["plan.minutes"] / (draft["plan.folds"] or 1)
+
+
 def images_at_once(cost: Cost, images: int, free: float) -> int:
     """How many images a device sees at once, so that the step's memory stays below `free` bytes: halved until it does."""
     at_once = images
@@ -80,7 +85,7 @@ def steps(budget: float, cost: Cost, least: int = LEAST_STEPS) -> int:
 
 def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
     """As many steps as fit, cut into epochs that each end with a validation."""
-    budget, images = draft["plan.minutes"], step_images(facts, draft)
+    budget, images = budget_of(draft), step_images(facts, draft)
     if not draft.is_open("trainer.max_epochs"):
         reason = f"trainer.max_epochs={draft['trainer.max_epochs']} is set, so an epoch is one pass over the images"
         yield Decision("trainer.epoch_steps", None, reason)
@@ -96,7 +101,8 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
     per_epoch = max(1, round(total / epochs))
     passes = total * images / facts.images
     fit = "fit into" if total * cost.step <= 60 * budget else "are the fewest that teach anything, though they take more than"
-    reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:g} minutes: each image is seen {passes:.1f} times"
+    shared = f" for each of {draft['plan.folds']} folds" if draft["plan.folds"] else ""
+    reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:.3g} minutes{shared}: each image is seen {passes:.1f} times"
     yield Decision("trainer.epoch_steps", per_epoch, reason)
     validations = epochs // every
     spent = f"{validations} validations of {facts.validation_images} images take {validations * each:.0%} of the time"

@@ -40,7 +40,7 @@ def small_splits(splits: Splits) -> Iterator[Finding]:
         if 0 < len(members) < FEW[name]:
             more = "is little to learn from" if name == "train" else "its figures hang on single images, and each device needs one at least"
             what = f"the split {name} has {plural(len(members), 'image')}: {more}"
-            yield Finding("few-images", "data.split", what, "add images, or evaluate by folds (data.fold)")
+            yield Finding("few-images", "data.split", what, "add images, or evaluate by folds (plan.folds=5)")
 
 
 def one_class(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:

@@ -1,0 +1,34 @@
+"""plan.folds in the pipeline: a stage for each fold, which no interruption of a later one undoes."""
+
+import json
+import sys
+
+import pytest
+from project import Project, Running
+
+pytestmark = pytest.mark.slow
+
+
+def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.TempPathFactory) -> None:
+    project = Project.ran(tmp_path_factory, tmp_path_factory.mktemp("folds"))
+    project.edit("conf/config.yaml", "folds: null", "folds: 3")
+    refused = project.dvc("repro", ok=False)
+    assert "plan.folds=3: is recorded now, but DVC had read before which stages there are; run `dvc repro` once more" in refused.stderr
+    run = Running(project, sys.executable, "-m", "dvc", "repro")
+    try:
+        run.wait_for("Running stage 'fold@3'")
+        run.wait_for("epoch 1/2")
+    finally:
+        run.kill_all()
+    ran = [line for line in run.text.splitlines() if line.startswith("Running stage")]
+    assert ran == [f"Running stage '{name}':" for name in ("configure", "plan", "divide@3", "fold@1", "fold@2", "fold@3")], (
+        "and neither prepare nor train"
+    )
+    kept = [f"artifacts/folds/3/{fold}/{file}" for fold in (1, 2) for file in ("best.ckpt", "last.ckpt", "history.csv")]
+    before = project.bytes_of(*kept)
+    assert not (project.folder / "artifacts/folds/3/3/best.ckpt").exists()
+    assert project.repro("folds") == ["fold@3", "folds@3"]
+    assert project.bytes_of(*kept) == before
+    assert project.repro() == []
+    shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    assert shown["artifacts/out_of_fold/metrics.json"]["data"]["out_of_fold"]["num_images"] == 40
