@@ -61,7 +61,7 @@ def run(cfg: Settings, out: Path) -> float:
     given = {"class_names": names, "score_threshold": settings.score_threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
-    network = CheckpointNetwork(checkpoint, cfg.runtime.device)
+    network = CheckpointNetwork(checkpoint, cfg.runtime.device, threads=cfg.runtime.threads)
     loader = data.split_dataloader(split, network.device.type == "cuda")
     seen = in_window(network, settings.batch_size)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
