@@ -26,10 +26,10 @@ WINDOW = 5
 """Latest steps that are watched."""
 
 BETTER, SLOWER, GIVEN_UP = 0.97, 1.25, 2.0
-"""Times the seconds of before: from which more threads are worth having; from which the number is chosen again; from which a single step
-ends a trial."""
+"""Times the seconds of before: up to which another number is better; from which the number is chosen again; from which a single step ends
+a trial, and two steps are enough for choosing again."""
 
-REST, COST = 20.0, 0.01
+REST, COST = 5.0, 0.01
 """At least so many seconds lie between two trials of more threads, and so many that trials lose no more than this share of the time."""
 
 SLACK = 0.3
@@ -156,7 +156,7 @@ class Threads:
                 if direction > 0 and self.free() + SLACK < other:
                     break
                 found = yield from self._measure(other, best)
-                if found > best * (BETTER if direction > 0 else 1):
+                if found > BETTER * best:
                     break
                 at, best = other, found
             if at != before:
@@ -177,14 +177,14 @@ class Threads:
         settled = False
         while True:
             recent.append((yield from self._step()))
-            if len(recent) < WINDOW:
-                continue
             now, rested = statistics.median(recent), self.elapsed >= self.wait
             assert self.rate is not None
-            if now > SLOWER * self.rate:
-                if rested or not self.useless:
-                    return now, (-1, 1)
-            elif not settled:
+            sudden = len(recent) > 1 and min(recent[-1], recent[-2]) > GIVEN_UP * self.rate
+            if (sudden or (len(recent) == WINDOW and now > SLOWER * self.rate)) and (rested or not self.useless):
+                return min(recent[-1], recent[-2]) if sudden else now, (-1, 1)
+            if len(recent) < WINDOW:
+                continue
+            if not settled and now <= SLOWER * self.rate:
                 self.rate, settled = now, True
             if rested and self.number < self.numbers[-1]:
                 if self.free() + SLACK >= self.numbers[self.numbers.index(self.number) + 1]:

@@ -115,7 +115,7 @@ def test_of_many_cores_the_fastest_number_is_found(free: float, best: int) -> No
     numbers = [1, 2, 4, 7, 8]
     machine = Machine({n: 0.1 * (1 + abs(numbers.index(n) - numbers.index(best))) for n in numbers}, free, numbers)
     machine.steps(60)
-    assert machine.set[-1] == best
+    assert machine.threads.chosen == best
 
 
 def test_a_resumed_run_starts_with_the_number_that_it_had_and_knows_its_pace() -> None:
@@ -124,9 +124,9 @@ def test_a_resumed_run_starts_with_the_number_that_it_had_and_knows_its_pace() -
     first.pace, first.left = BUSY, 1.0
     first.steps(20)
     second = Machine(BUSY, 2.0, **first.threads.state_dict())
-    assert set(second.steps(50)) == {1}
+    assert set(second.steps(20)) == {1}
     third = Machine(BUSY, 1.0, number=2, rate=0.15)
-    assert third.steps(WINDOW + 1) == [2] * WINDOW + [1], "slower than before the interruption"
+    assert third.steps(3) == [2, 2, 1], "slower than before the interruption"
     assert Machine(QUIET, 2.0, number=16, rate=0.1).threads.choosing, "this machine has no such number"
 
 

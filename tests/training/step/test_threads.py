@@ -88,7 +88,7 @@ def test_each_epoch_has_the_mean_of_its_steps(clock: Clock, tmp_path: Path, caps
     rows = train(clock, tmp_path, 4)
     assert clock.set[-1] == 1
     assert rows[0]["threads"] == 1.8, "those of before the interruption are kept"
-    assert rows[2]["threads"] == pytest.approx((2 * 5 + 15) / 20), "it starts with two, of which it knows the pace"
+    assert rows[2]["threads"] == pytest.approx((2 * 2 + 18) / 20), "it starts with two, of which it knows the pace"
     assert rows[3]["threads"] == 1.0
     assert capsys.readouterr().out == "2 threads -> 1: a step takes 0.2 s where 1 s before; another program uses the cores\n"
     assert train(clock, tmp_path, 5)[4]["threads"] == 1.0, "a resumed run starts with the number that it had"
