@@ -87,7 +87,9 @@ def test_sigterm_under_dvc_fails_the_stage(other: Project, started: list[Running
         os.kill(int(pid), signal.SIGTERM)
     assert run.process.wait(timeout=60) != 0
     assert "train" not in recorded(other)
-    assert "resuming an interrupted run" in other.dvc("repro").stdout
+    again = Running(other, sys.executable, "-m", "dvc", "repro")
+    started.append(again)
+    again.wait_for("resuming an interrupted run")
 
 
 def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project, other: Project, started: list[Running]) -> None:
