@@ -25,11 +25,11 @@ WARM_UP, TIMED = 1, 3
 WINDOW = 5
 """Latest steps that are watched."""
 
-BETTER, SLOWER, GIVEN_UP = 0.97, 1.25, 2.0
+BETTER, SLOWER, GIVEN_UP = 0.95, 1.25, 2.0
 """Times the seconds of before: up to which another number is better; from which the number is chosen again; from which a single step ends
 a trial, and two steps are enough for choosing again."""
 
-REST, COST = 5.0, 0.01
+REST, COST = 10.0, 0.01
 """At least so many seconds lie between two trials of more threads, and so many that trials lose no more than this share of the time."""
 
 SLACK = 0.3

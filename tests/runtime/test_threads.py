@@ -6,6 +6,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +66,8 @@ def test_fewer_threads_where_these_are_faster() -> None:
 def test_beside_a_neighbour_it_starts_with_what_is_left() -> None:
     machine = Machine(BUSY, 1.05)
     assert set(machine.steps(300)) == {1}, "more are not even tried"
+    machine.left = 1.6
+    assert set(machine.steps(300)) == {1}
     assert machine.said == ["1 thread, as other programs use cores; more are tried when these are free"]
     machine.left, machine.pace = 1.95, QUIET
     assert machine.steps(int(REST / 0.2) + 10)[-1] == 2
@@ -90,7 +93,20 @@ def test_trials_that_fail_cost_little_where_nobody_knows_of_the_neighbour() -> N
     numbers = machine.steps(steps)
     assert 2 in numbers, "it is tried"
     assert machine.seconds - before < steps * 0.2 * (1 + 2 * COST)
+    assert all(numbers[i : i + WARM_UP + 2] == [2] * (WARM_UP + 1) + [1] for i in range(1, steps) if numbers[i - 1 : i + 1] == [1, 2])
     assert len(machine.said) == 1
+
+
+def test_a_wavering_neighbour_is_not_answered_each_time() -> None:
+    """Where the same number is the best however slow the steps are."""
+    machine = Machine(QUIET, 2.0)
+    machine.steps(50)
+    tried = 0
+    for _ in range(10):
+        for pace in ({1: 2.0, 2: 1.5}, {1: 9.0, 2: 6.0}):
+            machine.pace = pace
+            tried += sum(a > b for a, b in pairwise(machine.steps(8)))
+    assert 1 <= tried <= 5
 
 
 def test_a_machine_that_is_slow_with_any_number_is_left_alone() -> None:
