@@ -27,6 +27,7 @@ os.environ["GOMP_SPINCOUNT"] = "1000"  # as the command line has it
 import torch
 from training import configured, drawn, plain_loop
 
+from seg.choosing.choose import Chosen
 from seg.core.environment import keep_freed_memory, num_cores
 from seg.models.hardware import autocast, choose_precision
 from seg.predict.api import predictor_of, settings_of
@@ -159,7 +160,7 @@ class Runs:
             trainer.fit(module, validation if out else Feed(clock, self.batches), validation)
             if out:
                 out.mkdir()
-                write_outputs(config, self.data, scratch, out, history)
+                write_outputs(config, self.data, scratch, out, history, lambda _: Chosen())
 
     def predict(self, setting: str | None, clock: Clock) -> None:
         threads = None if setting is None else setting if setting == "auto" else int(setting)

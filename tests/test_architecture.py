@@ -23,6 +23,7 @@ FLOORS = (
     {"raw", "loading"},
     {"augment", "metrics", "models", "sources"},
     {"storing", "evaluation", "pictures", "tiles"},
+    {"choosing"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
     {"export", "sweep"},
@@ -32,7 +33,7 @@ FLOORS = (
 )
 """The rooms, from the ground up: each imports from lower floors alone. A room's settings.py belongs to the room `settings`."""
 
-TIMED = {"plan": {"augment", "core", "loading", "models", "tiles", "training"}}
+TIMED = {"plan": {"augment", "choosing", "core", "evaluation", "loading", "models", "tiles", "training"}}
 """Rooms whose code a stage runs only to see how long it takes."""
 
 PLUGINS = {"prepare": {"sources"}, "train": {"models", "metrics"}, "evaluate": {"models", "metrics"}}

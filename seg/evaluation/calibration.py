@@ -42,6 +42,18 @@ def _count(truth: np.ndarray, found: np.ndarray, confidence: np.ndarray, pixels:
             sums[m] += units
 
 
+def count_scores(scores: np.ndarray, hits: np.ndarray, bins: int) -> np.ndarray:
+    """The same counts (B, 3) of predicted instances: those of each bin of the score, those of them that match a true one, and their scores'
+    sum in 1/65535.
+
+    scores: (N,) in 0..1. hits: (N,) bool.
+    """
+    units = np.round(np.asarray(scores, np.float64) * CERTAIN).astype(np.int64)
+    places = np.maximum(units * bins - 1, 0) // CERTAIN
+    counted = [np.bincount(places, weights, bins) for weights in (None, hits, units)]
+    return np.stack(counted, axis=1).astype(np.int64)
+
+
 def expected_calibration_error(counts: np.ndarray) -> float:
     """Counts (B, 3) of `count_confidence`, or a sum of them -> the mean over pixels of their bin's |accuracy - mean confidence|
     (Guo et al. 2017); NaN without a pixel."""
@@ -55,16 +67,16 @@ def maximum_calibration_error(counts: np.ndarray) -> float:
     return float(np.nanmax(gaps)) if counts[:, 0].any() else float("nan")
 
 
-def reliability_rows(counts: np.ndarray) -> list[dict[str, Any]]:
-    """Counts (B, 3) of `count_confidence`, or a sum of them -> a row a bin: its confidences' bounds low and high, its pixels, their
-    accuracy and their mean confidence, NaN without a pixel."""
+def reliability_rows(counts: np.ndarray, unit: str = "pixels") -> list[dict[str, Any]]:
+    """Counts (B, 3) of `count_confidence`, or a sum of them -> a row a bin: its confidences' bounds low and high, its pixels (or another
+    unit), their accuracy and their mean confidence, NaN without a pixel."""
     bins = len(counts)
     accuracy, confidence = ratio(counts[:, 1], counts[:, 0]), ratio(counts[:, 2], CERTAIN * counts[:, 0])
     return [
         {
             "low": m / bins,
             "high": (m + 1) / bins,
-            "pixels": int(counts[m, 0]),
+            unit: int(counts[m, 0]),
             "accuracy": float(accuracy[m]),
             "confidence": float(confidence[m]),
         }

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from seg.data.sample import Prediction
+from seg.evaluation.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.evaluation.instances import InstanceErrors
 from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics
+from seg.metrics.resampled_ap import scored_matches
 
 Tables = dict[str, list[Mapping[str, Any]]]
 
@@ -47,7 +49,7 @@ def detail_of(
     """The detail of the task whose figures `metrics` are. spacings: of each image, height and width of a pixel in micrometres, where known;
     distances are in micrometres where all have one, else in pixels."""
     if isinstance(metrics, InstanceMetrics):
-        return InstanceDetail(metrics, settings.score_threshold, settings.size_bins)
+        return InstanceDetail(metrics, settings.score_threshold or 0.0, settings.size_bins, settings.calibration_bins)
     boundary = BoundaryOptions(settings.boundary.width, settings.boundary.tolerance) if settings.boundary else None
     known = {image_id: size for image_id, size in (spacings or {}).items() if size is not None}
     pixels = PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins)
@@ -85,10 +87,10 @@ class PixelDetail:
 
 
 class InstanceDetail:
-    """Kinds of errors and figures by size, of the images that `metrics` keep."""
+    """Kinds of errors, figures by size, and calibration of all scores in `bins` (None: without), of the images that `metrics` keep."""
 
-    def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int) -> None:
-        self.metrics, self.errors = metrics, InstanceErrors(metrics.names, score_threshold, sizes)
+    def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int, bins: int | None) -> None:
+        self.metrics, self.errors, self.bins = metrics, InstanceErrors(metrics.names, score_threshold, sizes), bins
 
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
         for image_id in batch.image_ids:
@@ -96,13 +98,29 @@ class InstanceDetail:
         return [{} for _ in batch.image_ids]
 
     def figures(self) -> dict[str, float]:
-        return {}
+        counts = self._counts(list(self.metrics.images))
+        return {} if counts is None else {"expected_calibration_error": expected_calibration_error(counts.sum(axis=0))}
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
+        counts = self._counts(image_ids)
+        if counts is None:
+            return {}
+        drawn = np.tensordot(weights.astype(np.int64), counts, 1)
+        return {"expected_calibration_error": np.array([expected_calibration_error(own) for own in drawn])}
+
+    def _counts(self, image_ids: Sequence[str]) -> np.ndarray | None:
+        """(N, B, 3) of each image, see `seg.evaluation.calibration.count_scores`."""
+        if self.bins is None:
+            return None
+        images = [self.metrics.images[image_id] for image_id in image_ids]
+        places, scores, hits = scored_matches(images, list(self.metrics.names), self.metrics.max_detections)
+        return np.stack([count_scores(scores[places == i], hits[places == i], self.bins) for i in range(len(images))])
 
     def per_class(self) -> dict[str, dict[str, float]]:
         return {}
 
     def tables(self) -> Tables:
-        return {name: rows for name, rows in self.errors.tables().items() if rows}
+        found = self.errors.tables()
+        if (counts := self._counts(list(self.metrics.images))) is not None and counts.any():
+            found["reliability"] = list[Mapping[str, Any]](reliability_rows(counts.sum(axis=0), "instances"))
+        return {name: rows for name, rows in found.items() if rows}

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from seg.core.errors import DataError
 from seg.core.outputs import write_whole
 from seg.core.textfile import json_of
+from seg.models.choice import NO_CHOICE, Choice
 
 SCHEMA_VERSION = 1
 
@@ -19,7 +20,8 @@ class Run:
     """task: semantic or instance. monitor: the figure that the training watched. data, digest: name and digest of the prepared data.
 
     split: which of its splits. epoch: of the checkpoint. settings: the resolved configuration of the training, with the sections of
-    the evaluation that was made. planned: why the plan chose the settings that it chose, by their dotted keys.
+    the evaluation that was made. planned: why the plan chose the settings that it chose, by their dotted keys. choice: how the model's
+    postprocessing was chosen.
     """
 
     task: str
@@ -31,6 +33,7 @@ class Run:
     epoch: int
     settings: dict[str, Any]
     planned: dict[str, str] = field(default_factory=dict)
+    choice: Choice = NO_CHOICE
 
 
 def write_run(path: Path, run: Run) -> None:

@@ -29,7 +29,7 @@ class Evaluate(Named):
     checkpoint: Literal["best", "last"]
     batch_size: Positive
     num_overlays: Count
-    score_threshold: Share
+    score_threshold: Share | None
     bootstrap: Bootstrap
     groups: list[str]
     boundary: BoundarySettings | None

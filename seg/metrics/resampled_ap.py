@@ -24,11 +24,12 @@ RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0*
 class Ranked:
     """The predictions of one category in one range of area, best first.
 
-    images: (D,) int64, the place of each one's image. hits, counted: (10, D) bool, by IoU threshold: whether it finds an
+    images: (D,) int64, the place of each one's image. scores: (D,). hits, counted: (10, D) bool, by IoU threshold: whether it finds an
     instance, and whether it counts at all. truth: (N,) float64, the instances of each image that are to be found.
     """
 
     images: np.ndarray
+    scores: np.ndarray
     hits: np.ndarray
     counted: np.ndarray
     truth: np.ndarray
@@ -74,11 +75,28 @@ def ranked_by_area(images: Sequence[ImageInstances], category: int, kind: str, m
             truth[place] = (~outside).sum()
             parts.append((np.full(len(one.scores), place), one.scores, matched & ~ignored, ~ignored))
         if not parts:
-            yield area, Ranked(np.zeros(0, np.int64), np.zeros((10, 0), bool), np.zeros((10, 0), bool), truth)
+            yield area, Ranked(np.zeros(0, np.int64), np.zeros(0), np.zeros((10, 0), bool), np.zeros((10, 0), bool), truth)
             continue
         places, scores, hits, counted = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
         best = np.argsort(-scores, kind="stable")
-        yield area, Ranked(places[best], np.ascontiguousarray(hits[:, best]), np.ascontiguousarray(counted[:, best]), truth)
+        yield area, Ranked(places[best], scores[best], np.ascontiguousarray(hits[:, best]), np.ascontiguousarray(counted[:, best]), truth)
+
+
+def scored_matches(
+    images: Sequence[ImageInstances], categories: Sequence[int], max_detections: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each predicted instance its image's place (D,) int64, its score (D,) float64, and whether it matches a true one (D,) bool.
+
+    As COCO matches masks at an IoU of 0.5, best scores first; without those that lie in a crowd.
+    """
+    places, scores, hits = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, bool)]
+    for category in categories:
+        _, ranked = next(ranked_by_area(images, category, "mask", max_detections))  # of all areas
+        kept = ranked.counted[0]
+        places.append(ranked.images[kept])
+        scores.append(ranked.scores[kept].astype(np.float64))
+        hits.append(ranked.hits[0][kept])
+    return np.concatenate(places), np.concatenate(scores), np.concatenate(hits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from seg.core.outputs import whole_file
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
 from seg.models.build import assemble, build_network
+from seg.models.choice import NO_CHOICE, Choice
 from seg.models.declared import DataRange, DeclaredData, DeclaredTraining, Side, Stride, classes_of, declared
 from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_plain, check_uncalled, without_hub
+from seg.models.postprocess import NOTHING, Postprocess
 from seg.models.settings import TrainedSettings
 from seg.models.tensor_file import bytes_of, read_tensors
 from seg.settings.section import Params
@@ -31,7 +33,8 @@ AGAIN = "obtain the file again, or train again"
 class Checkpoint:
     """state_dict: of the SegmentationModel. config: resolved, as trained. data: facts of the data set it was trained on.
 
-    epoch: counted from 1. figures: on the validation split.
+    epoch: counted from 1. figures: on the validation split. postprocess: what predictions go through. choice: how these were
+    chosen.
     """
 
     state_dict: dict[str, Tensor]
@@ -39,9 +42,11 @@ class Checkpoint:
     data: DatasetInfo
     epoch: int
     figures: dict[str, float]
+    postprocess: Postprocess = NOTHING
+    choice: Choice = NO_CHOICE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedCheckpoint(Checkpoint):
     """settings: what the configuration says of the network, checked. path: of the file."""
 
@@ -58,6 +63,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "data": asdict(checkpoint.data),
         "epoch": checkpoint.epoch,
         "figures": checkpoint.figures,
+        "postprocess": checkpoint.postprocess.to_plain(),
+        "choice": checkpoint.choice.to_plain(),
     }
     write_whole(path, content, "free space, then the same command goes on")
 
@@ -103,7 +110,9 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     declared(DataRange, prepared.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
     info = DatasetInfo(**facts.model_dump(exclude={"classes", "settings"}), classes=classes_of(facts.classes), settings=prepared)
     training = declared(DeclaredTraining, content, f"{path}: is damaged", AGAIN)
-    return LoadedCheckpoint(state, config, info, training.epoch, training.figures, settings, path)
+    post = Postprocess.of(content.get("postprocess"), f"{path}: its postprocessing is damaged", AGAIN)
+    choice = Choice.of(content.get("choice"), f"{path}: its choices are damaged", AGAIN)
+    return LoadedCheckpoint(state, config, info, training.epoch, training.figures, post, choice, settings=settings, path=path)
 
 
 def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:

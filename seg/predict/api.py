@@ -90,12 +90,12 @@ class Predictor:
     def _predicted(self, batch: Sequence[np.ndarray], probabilities: bool) -> Iterator[tuple[Prediction, np.ndarray | None]]:
         images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
         if not probabilities:
-            yield from ((prediction, None) for prediction in self.network.predict(images))
+            yield from ((prediction, None) for prediction in self.network.facts.finished(self.network.predict(images)))
             return
         from seg.models.semantic import predictions_of
 
         logits = self.network.logits(images)
-        yield from zip(predictions_of(logits), logits.softmax(dim=1).cpu().numpy(), strict=True)
+        yield from zip(self.network.facts.finished(predictions_of(logits)), logits.softmax(dim=1).cpu().numpy(), strict=True)
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         channels = self.network.facts.channels
@@ -129,7 +129,9 @@ def predictor_of(paths: Sequence[Path], cfg: PredictSettings, threads: int | str
         if views != [View()]:
             network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
         networks.append(network)
-    together = networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
+    together: Network = (
+        networks[0] if len(networks) == 1 else Ensemble(networks, [str(p) for p in paths], settings.merge, settings.fusion_iou)
+    )
     if settings.tile:
         return Predictor(tiled(together, settings, settings.tile, "predict.tile"), settings)
     windows = {network.facts.window for network in networks}

@@ -11,11 +11,12 @@ from typing import Literal
 
 from seg.core.errors import DataError
 from seg.models.declared import DeclaredExport, classes_of, declared
+from seg.models.postprocess import Postprocess
 from seg.tiles.network import Facts
 
 FORMAT = "1"
 AGAIN = "export the checkpoint again"
-AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window", "peak")
+AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window", "peak", "postprocess")
 
 Gives = Literal["scores", "classes", "instances", "maps"]
 
@@ -71,6 +72,7 @@ class Description:
             "minimum_size": json.dumps(self.minimum),
             "window": json.dumps(facts.window),
             "peak": json.dumps(self.peak),
+            "postprocess": json.dumps(facts.postprocess.to_plain()),
             "model": self.model,
             "data": self.data,
             "data_digest": self.digest,
@@ -89,8 +91,10 @@ class Description:
         found = declared(DeclaredExport, content, said, AGAIN)
         if (found.gives in ("instances", "maps")) != (found.task == "instance") or (found.gives == "maps") != (found.peak is not None):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
+        post = Postprocess.of(content.get("postprocess"), f"{said}: postprocess", AGAIN)
+        classes = tuple(classes_of(found.classes))
         return cls(
-            facts=Facts(found.task, tuple(classes_of(found.classes)), found.channels, found.stride, found.data_range, found.window),
+            facts=Facts(found.task, classes, found.channels, found.stride, found.data_range, found.window, postprocess=post),
             gives=found.gives,
             size=found.size,
             minimum=found.minimum_size,

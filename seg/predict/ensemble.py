@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
+from seg.models.postprocess import Postprocess
 from seg.models.semantic import predictions_of
 from seg.predict.fusion import RunningMean, fuse
 from seg.tiles.bands import check_blend
@@ -19,8 +20,8 @@ class Ensemble:
     """The mean of what several networks say of an image.
 
     files: where each network comes from, for errors. blend: `probabilities` or `logits`, which the mean is taken of
-    (semantic). iou_threshold: of the fusion of instances (see `seg.predict.fusion.fuse`). ConfigError where the networks differ
-    in task, classes or channels.
+    (semantic). iou_threshold: of the fusion of instances (see `seg.predict.fusion.fuse`). Operations on objects are done where the
+    networks have the same. ConfigError where the networks differ in task, classes or channels.
     """
 
     def __init__(self, networks: Sequence[Network], files: Sequence[str], blend: str, iou_threshold: float) -> None:
@@ -29,7 +30,9 @@ class Ensemble:
             refuse_others(networks[0].facts, files[0], network.facts, file)
         self.networks, self.blend, self.iou_threshold = list(networks), blend, iou_threshold
         first = networks[0].facts
-        self.facts = replace(first, stride=lcm(*(network.facts.stride for network in networks)))
+        together = {replace(network.facts.postprocess, temperature=1.0) for network in networks}  # each does its temperature itself
+        post = together.pop() if len(together) == 1 else Postprocess()
+        self.facts = replace(first, stride=lcm(*(network.facts.stride for network in networks)), postprocess=post)
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from seg.data.sample import Prediction
 from seg.models.base import first_label
 from seg.models.distance import prediction_of_logits
 from seg.models.hardware import device_of
+from seg.models.postprocess import calibrated
 from seg.models.roi_masks import prediction_of
 from seg.models.semantic import predictions_of
 from seg.predict.description import OUTPUTS, Description
@@ -89,7 +90,7 @@ class ExportedNetwork(ABC):
             raise TypeError(f"a network of task {self.facts.task} has no logits of pixels")
         if gives == "classes":
             raise ConfigError(f"{self.path}: gives classes without their scores; export the checkpoint again without argmax=true")
-        return self._pixels(images)
+        return self._pixels(images) / self.facts.postprocess.temperature
 
     def predict(self, images: Tensor) -> list[Prediction]:
         if self.description.gives == "scores":
@@ -100,8 +101,10 @@ class ExportedNetwork(ABC):
         if self.description.gives == "maps":
             label, peak = first_label([c.name for c in self.facts.classes]), self.description.peak or 0.15
             logits, distances = self.maps(images)
-            return [prediction_of_logits(p, d, peak, label) for p, d in zip(logits, distances, strict=True)]
-        return [self._instances(image[None], height, width) for image in images]
+            found = [prediction_of_logits(p, d, peak, label) for p, d in zip(logits, distances, strict=True)]
+        else:
+            found = [self._instances(image[None], height, width) for image in images]
+        return [calibrated(prediction, self.facts.postprocess.temperature) for prediction in found]
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Of a file that gives maps: logits (B, K, H, W) and distances (B, H, W) of images (B, C, H, W) uint8."""

@@ -14,7 +14,8 @@ from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import autocast, choose_precision, device_of, set_float32_matmul
 from seg.models.memory import in_parts
-from seg.models.semantic import SemanticModel
+from seg.models.postprocess import calibrated
+from seg.models.semantic import SemanticModel, predictions_of
 from seg.runtime.threads import threads_of
 from seg.tiles.network import Facts
 
@@ -34,11 +35,13 @@ def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:
     """Of a checkpoint, whose task may have a name of its own. dense: as in `Facts`."""
     trained, data = checkpoint.settings, checkpoint.data
     task = "instance" if trained.task.instances else "semantic"
-    return Facts(task, tuple(data.classes), data.channels, trained.model.stride, data.range, trained.model.window, dense)
+    return Facts(
+        task, tuple(data.classes), data.channels, trained.model.stride, data.range, trained.model.window, dense, checkpoint.postprocess
+    )
 
 
 class CheckpointNetwork:
-    """A checkpoint's model on a device, in the precision of its training.
+    """A checkpoint's model on a device, in the precision of its training, with its temperature.
 
     accelerator and precision: as in the configuration's trainer, whose values are taken where they are None. compiled: by torch.compile.
     threads: as in the configuration's runtime, for a CPU; None: as many as torch has by then.
@@ -65,6 +68,7 @@ class CheckpointNetwork:
         self.at_once = LARGEST
         self.threads = threads_of(threads) if threads is not None and self.device.type == "cpu" else None
         self.facts = facts_of(checkpoint, isinstance(self.model, SemanticModel))
+        self.temperature = checkpoint.postprocess.temperature
         self._task = checkpoint.settings.task.name
 
     def logits(self, images: Tensor) -> Tensor:
@@ -75,11 +79,15 @@ class CheckpointNetwork:
             )
         with torch.inference_mode(), self._autocast():
             parts = list(self._parts(images, self.model.full_logits))
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+            logits = parts[0] if len(parts) == 1 else torch.cat(parts)
+            return logits if self.temperature == 1 else logits / self.temperature
 
     def predict(self, images: Tensor) -> list[Prediction]:
+        if self.temperature != 1 and isinstance(self.model, SemanticModel):
+            return predictions_of(self.logits(images))
         with self._autocast():
-            return list(chain.from_iterable(self._parts(images, self.model.predict)))
+            found = chain.from_iterable(self._parts(images, self.model.predict))
+            return [calibrated(prediction, self.temperature) for prediction in found]
 
     def _parts(self, images: Tensor, answer: Callable[[Tensor], T]) -> Iterator[T]:
         def halved(tried: int, problem: str) -> int:

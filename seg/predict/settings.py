@@ -24,7 +24,7 @@ class TilingSettings(Section):
 class Predict(Named):
     outputs: list[str]
     batch_size: Positive
-    score_threshold: Share
+    score_threshold: Share | None
     views: Annotated[list[str], Field(min_length=1)]
     merge: Literal["probabilities", "logits"]
     fusion_iou: Share

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from seg.data.sample import ClassInfo
+from seg.models.choice import NO_CHOICE, Choice
 
 KINDS = ("worst", "median", "best", "random")
 """Why an image is in the gallery, by its own score."""
@@ -109,7 +110,7 @@ class Evaluation:
     """All that the page shows; what is empty or None is left out.
 
     intervals: what low and high of the headline figures are, in words. settings: of the run, by their dotted keys.
-    planned: key, value and reason of each setting that the plan chose.
+    planned: key, value and reason of each setting that the plan chose. choice: how the postprocessing was chosen.
     history: a row an epoch, as history.csv, NaN where blank; best_epoch: the one evaluated. per_class: {class: its figures}, NaN where
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
     scores. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
@@ -125,6 +126,7 @@ class Evaluation:
     intervals: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     planned: Sequence[tuple[str, str, str]] = ()
+    choice: Choice = NO_CHOICE
     history: Sequence[Mapping[str, float]] = ()
     best_epoch: int | None = None
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

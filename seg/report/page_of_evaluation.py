@@ -41,7 +41,8 @@ Chosen = list[tuple[str, ImageScore]]
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """metrics, per_class, scores and tables: as they were gathered. dataset: the split's images. predictions: of these images."""
+    """metrics, per_class, scores and tables: as they were gathered. dataset: the split's images. predictions: of these images.
+    threshold: the score from which on instances are shown."""
 
     run: Run
     info: DatasetInfo
@@ -52,6 +53,7 @@ class Evaluated:
     scores: Sequence[ImageScore]
     tables: Tables
     settings: Evaluate
+    threshold: float
 
 
 def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
@@ -71,6 +73,7 @@ def page_of(evaluated: Evaluated, history: Path, preview: Path) -> Evaluation:
         intervals=said if drawn.resamples else "",
         settings={key: value for key, value in leaves(run.settings).items() if value is not None},
         planned=[(key, shown(value_at(run.settings, key)), reason) for key, reason in run.planned.items()],
+        choice=run.choice,
         history=read_history(history),
         best_epoch=run.epoch,
         per_class=evaluated.per_class,
@@ -108,7 +111,7 @@ def _gallery(found: Evaluated, chosen: Chosen) -> InTurn[GalleryEntry]:
         sample, prediction = found.dataset.read(place), found.predictions.read(found.dataset.rows[place][1])
         if isinstance(found.metrics, InstanceMetrics):
             known = found.metrics.images[score.image_id]
-            return outlines_entry(kind, row_of(score), sample, prediction, known, found.settings.score_threshold)
+            return outlines_entry(kind, row_of(score), sample, prediction, known, found.threshold)
         assert prediction.semantic is not None
         return class_map_entry(kind, row_of(score), sample, prediction.semantic, found.info.classes, found.settings.gallery.least_share)
 
@@ -129,10 +132,11 @@ def _calibration(tables: Tables) -> Calibration | None:
     rows = tables.get("reliability")
     if not rows:
         return None
-    columns = {key: np.array([row[key] for row in rows]) for key in ("low", "high", "confidence", "accuracy", "pixels")}
+    unit = "instances" if "instances" in rows[0] else "pixels"
+    columns = {key: np.array([row[key] for row in rows]) for key in ("low", "high", "confidence", "accuracy", unit)}
     error = next(row["value"] for row in tables["figures"] if row["figure"] == "expected_calibration_error")
     edges = np.append(columns["low"], columns["high"][-1])
-    return Calibration(edges, columns["confidence"], columns["accuracy"], columns["pixels"], error)
+    return Calibration(edges, columns["confidence"], columns["accuracy"], columns[unit], error, unit)
 
 
 def choose(scores: Sequence[ImageScore], count: int, seed: int | None = None) -> Chosen:

@@ -23,7 +23,7 @@ from seg.metrics.base import ImageScore, Metrics
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
 from seg.models.known import METRICS, check_file_target
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
-from seg.predict.network import CheckpointNetwork
+from seg.predict.network import CheckpointNetwork, facts_of
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.panels import instance_panels
@@ -50,7 +50,9 @@ class Settings(Sections):
 def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that training monitors."""
     checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
-    trained, settings, split = checkpoint.settings, cfg.evaluate, cfg.evaluate.split
+    trained, split, facts = checkpoint.settings, cfg.evaluate.split, facts_of(checkpoint)
+    threshold = facts.threshold(cfg.evaluate.score_threshold)
+    settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
     with_instances = trained.task.instances
     data = PreparedData(Path(cfg.paths.prepare), settings.batch_size, cfg.runtime.workers, with_instances, trained.model.window)
     refuse_other_classes(checkpoint, data)
@@ -58,7 +60,7 @@ def run(cfg: Settings, out: Path) -> float:
     entries = [entry for _, entry in dataset.rows]
     check_columns(settings.groups, [entry.columns for entry in entries])
     names = [c.name for c in data.info.classes]
-    given = {"class_names": names, "score_threshold": settings.score_threshold}
+    given = {"class_names": names, "score_threshold": threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     network = CheckpointNetwork(checkpoint, cfg.runtime.device, threads=cfg.runtime.threads)
@@ -69,7 +71,7 @@ def run(cfg: Settings, out: Path) -> float:
     scores: list[ImageScore] = []
     with write_predictions(out / "predictions", entries, with_instances) as kept:
         for batch in track(loader, len(loader), f"batches of {split} evaluated", cfg.runtime.progress):
-            predictions = seen.predict(batch.images)
+            predictions = facts.finished(seen.predict(batch.images))
             own = metrics.update(batch, predictions)
             scores += [replace(s, figures=s.figures | f) for s, f in zip(own, detail.update(batch, predictions), strict=True)]
             for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
@@ -91,10 +93,10 @@ def run(cfg: Settings, out: Path) -> float:
         write_rows(out / "tables" / f"{name}.csv", rows)
     found = read_predictions(out / "predictions", entries, with_instances)
     chosen = choose(scores, settings.num_overlays)
-    save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, settings.score_threshold)
-    record = run_of(checkpoint, cfg, data.info)
+    save_overlays(out / "overlays", found, network, dataset, data.info.classes, chosen, threshold)
+    record = run_of(checkpoint, settings, data.info)
     write_run(out / "evaluation.json", record)
-    evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings)
+    evaluated = Evaluated(record, data.info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
     page = page_of(evaluated, Path(cfg.paths.train) / "history.csv", Path(cfg.paths.augment) / "preview.png")
     write_evaluation(out / "report.html", page)
     print_figures(split, tables["figures"])
@@ -113,15 +115,16 @@ def print_figures(split: str, rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{split}: {row['figure']:<{width}}  {value}{limits}")
 
 
-def run_of(checkpoint: LoadedCheckpoint, cfg: Settings, info: DatasetInfo) -> Run:
+def run_of(checkpoint: LoadedCheckpoint, own: Evaluate, info: DatasetInfo) -> Run:
     """The record of an evaluation with these settings."""
-    own = cfg.dump()
     left_out = ("targets", "paths", "runtime", "plots", "overrides", "code", "planned")  # of the machine, the page or the package
-    settings = {key: own[key] if key == "evaluate" else value for key, value in checkpoint.config.items() if key not in left_out}
+    settings = {key: value for key, value in checkpoint.config.items() if key not in left_out}
+    settings["evaluate"] = own.model_dump(mode="json", by_alias=True)
     task = checkpoint.settings.task
     classes = [c.name for c in info.classes]
     planned = {key: str(reason) for key, reason in (checkpoint.config.get("planned") or {}).items()}
-    return Run(task.name, task.monitor, info.name, info.digest, cfg.evaluate.split, classes, checkpoint.epoch, settings, planned)
+    data = (info.name, info.digest, own.split)
+    return Run(task.name, task.monitor, *data, classes, checkpoint.epoch, settings, planned, checkpoint.choice)
 
 
 def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:

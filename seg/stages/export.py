@@ -15,6 +15,7 @@ from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
+from seg.models.postprocess import NOTHING
 from seg.models.semantic import SemanticModel
 from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
@@ -84,7 +85,9 @@ def run(project: Path, given: Arguments) -> Exported:
         data = checkpoint.data
         batches = [as_batch(image, size) for image in images]
         batches += random_images(data.channels, model.stride, description.minimum, size, settings.check.seed)
-        found = compare(model, open_exported(beside, "cpu"), batches, settings.check)
+        written = open_exported(beside, "cpu")
+        written.facts = replace(written.facts, postprocess=NOTHING)  # the network alone is compared
+        found = compare(model, written, batches, settings.check)
         if fault := found.fault(settings.check):
             raise DataError(f"{out}: not written, since it does not do what {path} does: {fault}; try another format, or raise that limit")
         for ending in _endings(out):

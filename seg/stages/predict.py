@@ -98,6 +98,8 @@ def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers
 
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)
+    if network.facts.postprocess.changes_objects:
+        print("predict.outputs=[tiff]: the operations on objects that the model brings are left out, since they need the whole class map")
     with meter(len(inputs), "images predicted", progress) as show:
         for done, given in enumerate(inputs):
             try:

@@ -20,6 +20,7 @@ from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
+from seg.training.choice import chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
@@ -107,6 +108,7 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
             print(line)
         if resumed:
             print(f"resuming an interrupted run from {last}, epoch {start.epoch + 1}, after step {start.step}")
+    choose = chooser(cfg, data, model, limits, device, precision)
     with ending_together(trainer):
         with ended_by_signal(trainer, signals):
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
@@ -115,7 +117,7 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
             if cfg.trainer.overfit:
                 write_verdict(cfg, data, out, history)
             else:
-                write_outputs(cfg, data, folder, out, history)
+                write_outputs(cfg, data, folder, out, history, choose)
             scratch.clear()
         trainer.strategy.barrier()
     key = f"val_{cfg.task.monitor}"

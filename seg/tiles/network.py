@@ -1,11 +1,16 @@
 """What predicts, whatever it came from: one seam for models, exported files, ensembles, views and tiles of an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from seg.data.sample import ClassInfo, Prediction, Range
+from seg.models.postprocess import NOTHING, Postprocess, has_background
+
+SCORE = 0.5
+"""The score threshold where none was given or chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,7 @@ class Facts:
     task: semantic, instance, or one of one's own. channels: of its images, RGB where there are three. stride: of its coarsest features,
     in pixels that it sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it. window: the
     side in pixels of what it learned to see at once, None: whole images. dense: whether it gives the logits of all pixels, and not
-    instances; None: as its task says.
+    instances; None: as its task says. postprocess: what its predictions go through, of which it does the temperature itself.
     """
 
     task: str
@@ -25,10 +30,21 @@ class Facts:
     data_range: Range
     window: int | None = None
     dense: bool | None = None
+    postprocess: Postprocess = NOTHING
 
     def __post_init__(self) -> None:
         if self.dense is None:
             object.__setattr__(self, "dense", self.task == "semantic")
+
+    def threshold(self, given: float | None) -> float:
+        """The score from which on instances are shown: as given, else as it was chosen, else SCORE."""
+        chosen = self.postprocess.score_threshold
+        return given if given is not None else SCORE if chosen is None else chosen
+
+    def finished(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Whole images' predictions after the operations on objects."""
+        background = has_background([c.name for c in self.classes])
+        return [self.postprocess.applied(prediction, background) for prediction in predictions]
 
 
 class Network(Protocol):

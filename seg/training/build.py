@@ -92,7 +92,8 @@ def _step_images(data: SegmentationData, world_size: int) -> int:
     return data.training_batches(data.num_training_images(), 0, world_size).batch_size
 
 
-def make_metrics(cfg: TrainingSettings, data: SegmentationData) -> Metrics:
-    """Fresh streaming figures of the task."""
-    metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", {"class_names": [c.name for c in data.info.classes]})
+def make_metrics(cfg: TrainingSettings, data: SegmentationData, **given: float) -> Metrics:
+    """Fresh streaming figures of the task. given: arguments in place of those in the configuration, where the figures take them."""
+    known = {"class_names": [c.name for c in data.info.classes], **given}
+    metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", known)
     return metrics

@@ -47,6 +47,7 @@ class Trainer(Named):
     validate_every: Positive
     patience: Positive | None
     gradient_clip: Annotated[float, Field(gt=0)] | None
+    postprocess: bool
     overfit: Overfit | None
 
 

@@ -15,6 +15,8 @@ from seg.core.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
+from seg.models.choice import NO_CHOICE, Choice, Compared
+from seg.models.postprocess import NOTHING, Postprocess
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 
@@ -47,6 +49,24 @@ def test_what_is_saved_is_loaded(tmp_path: Path, checkpoint: Checkpoint, current
     assert (found.data, found.epoch, found.figures) == (told, 7, {"val_miou": 0.5})
     assert found.config["optimizer"]["lr"] == 0.0123
     assert found.settings.model.network.target == "torch.nn.Conv2d"
+
+
+def test_postprocessing_and_its_choice_are_kept_and_checked(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:
+    row = Compared("objects of fewer than 9 pixels are removed", "miou", 0.5, 0.6, 0.05, 0.15, True)
+    choice = Choice(20, (row,), Compared("a temperature", "negative log-likelihood", 0.7, 0.5, -0.3, -0.1, True), (0.2, 0.05))
+    given = replace(checkpoint, postprocess=Postprocess(1.3, least_area=9), choice=choice)
+    save(tmp_path / "best.ckpt", given)
+    found = load(tmp_path / "best.ckpt", current.targets.allow)
+    assert (found.postprocess, found.choice) == (given.postprocess, choice)
+    assert choice.lines() == ["a temperature: calibration error 0.200 -> 0.050", f"{row.what}: miou 0.500 -> 0.600"]
+    content = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    for key, wrong in (("postprocess", {"temperature": -1.0}), ("choice", {"tried": [{"what": "x"}]}), ("choice", {"images": "many"})):
+        torch.save(content | {key: wrong}, tmp_path / "wrong.ckpt")
+        with pytest.raises(DataError, match="damaged"):
+            load(tmp_path / "wrong.ckpt", current.targets.allow)
+    torch.save({key: value for key, value in content.items() if key not in ("postprocess", "choice")}, tmp_path / "old.ckpt")
+    old = load(tmp_path / "old.ckpt", current.targets.allow)
+    assert (old.postprocess, old.choice) == (NOTHING, NO_CHOICE), "a checkpoint of an earlier version"
 
 
 def test_a_file_holds_plain_data_and_leaves_nothing_beside_it(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -14,6 +14,7 @@ from evaluations import SIZE, classes_of, discs, instance_evaluation, semantic_e
 from parsed import HOSTILE, Page, Tag, check_sound
 from PIL import Image
 
+from seg.models.choice import Choice, Compared
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation_page import write_evaluation
 from seg.report.layers import VERDICTS, WRONG, layers_of
@@ -278,6 +279,18 @@ def test_classes_and_tables_stand_as_they_are(evaluation: Evaluation, tmp_path: 
     assert f"Without truth and prediction, and so without figures: 1 of {len(evaluation.classes)}" in page.text
     assert page.rows("tables") == [["site", "miou"], ["a", "0.5000"], ["b", "\N{EN DASH}"]]
     assert page.rows("data")[:2] == [["split", "images", "sizes (height x width)"], ["test", "12", "60x80: 12"]]
+
+
+def test_each_change_that_was_tried_stands_with_its_interval(evaluation: Evaluation, tmp_path: Path) -> None:
+    taken = Compared("objects of fewer than 9 <pixels>", "miou", 0.5, 0.6123, 0.05, 0.15, True)
+    useless = Compared("holes in objects are filled", "miou", 0.5, 0.5, float("nan"), float("nan"), False)
+    softer = Compared("probabilities at a temperature of 1.4", "negative log-likelihood", 0.7, 0.5, -0.3, -0.1, True)
+    choice = Choice(20, (taken, useless), softer, (0.2, 0.05))
+    text = page_of(replace(evaluation, choice=choice), tmp_path).text
+    assert "What follows the network: 2 changes chosen on validation" in text
+    for word in ("20 validation images", "objects of fewer than 9 <pixels>", "0.6123", "too few images", "from 0.200 to 0.050"):
+        assert word in " ".join(text.split()), word
+    assert "What follows the network" not in page_of(evaluation, tmp_path).text
 
 
 def test_an_entry_of_two_kinds_of_labels_is_refused() -> None:

@@ -136,7 +136,7 @@ def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_conf
     page = Page(tmp_path / "out/report.html")
     check_sound(page)
     sections = ["summary", "learning", "classes", "images", "gallery", "augmentation", "data"]
-    sections += ["confusions", "calibration"] if task == "semantic" else ["tables"]
+    sections += ["calibration", "confusions" if task == "semantic" else "tables"]
     assert set(page.sections) == set(sections)
     figures = rows_of(tmp_path / "out/tables/figures.csv")
     rows = {row[0]: row[:3] for row in page.rows("summary")}

@@ -51,6 +51,7 @@ class OutputFile:
     path: Path
     classes: Sequence[ClassInfo]
     settings: Predict
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Writers:
             )
         if not outputs:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
-        self.out, self.facts, self.settings = out, facts, settings
+        self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
         self.coco = CocoWriter(out / "coco.json", facts.classes) if "coco" in outputs else None
 
@@ -116,7 +117,7 @@ class Writers:
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings)), sync=False)
+            write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
         if self.coco:
             self.coco.add(predicted)
 
@@ -224,7 +225,7 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     image, prediction, classes = predicted.image, predicted.prediction, target.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
-    kept = above(prediction, target.settings.score_threshold)
+    kept = above(prediction, target.threshold)
     colors = [classes[k].color for k in kept.categories]
     panel = outlined("", rgb(image), ColoredMasks(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
     picture = Image.fromarray(panel.picture)
@@ -235,7 +236,7 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
 
 
 def _ids(predicted: Predicted, target: OutputFile) -> bytes:
-    kept = above(predicted.prediction, target.settings.score_threshold)
+    kept = above(predicted.prediction, target.threshold)
     if len(kept.scores) > 65535:
         raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
     file = BytesIO()
@@ -247,14 +248,14 @@ def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
     image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
-    kept = above(predicted.prediction, target.settings.score_threshold)
+    kept = above(predicted.prediction, target.threshold)
     height, width = predicted.image.shape[:2]
     return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
 def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
     polygons = target.settings.polygons
-    kept = above(predicted.prediction, target.settings.score_threshold)
+    kept = above(predicted.prediction, target.threshold)
     return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))
 
 

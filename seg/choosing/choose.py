@@ -1,0 +1,174 @@
+"""After a training: which temperature, score threshold and operations on objects help on validation images, beyond chance."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from torch import Tensor
+
+from seg.choosing.compared import Figure, compared
+from seg.choosing.temperature import of_pixels, of_scores, sampled
+from seg.data.sample import IGNORE, Prediction
+from seg.loading.batch import Batch
+from seg.metrics.base import Metrics
+from seg.metrics.instance import InstanceMetrics, resampled_counts
+from seg.models.choice import NO_CHOICE, Choice, Compared
+from seg.models.postprocess import NEIGHBOURS, NOTHING, Postprocess, calibrated, has_background
+
+MOST_PIXELS = 100_000_000
+"""Of the images that a choice is made by, which are in memory together."""
+LEVEL = 0.95
+"""Of the intervals of all changes together: each one's is wider, so that chance takes a change of a useless list once in 20 times
+(Bonferroni)."""
+SMALLEST, SHARES = 0.02, (0.1, 0.25, 0.5, 1.0)
+"""The quantile of the true objects' areas, and the shares of it below which predicted objects may be removed."""
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
+"""Of scores, beside the 0.5 that counts without a choice."""
+
+Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, int]]]
+"""Images (B, C, H, W) uint8 -> their predictions; of class maps also logits (B, K, h, w), and the (top, left) of their first pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen, and how."""
+
+    postprocess: Postprocess = NOTHING
+    choice: Choice = NO_CHOICE
+
+
+def choose(
+    batches: Iterable[Batch],
+    answer: Answer,
+    make_metrics: Callable[[float], Metrics],
+    class_names: Sequence[str],
+    monitor: str,
+    start: float,
+) -> Chosen:
+    """Predict the images once, and try each change on these predictions.
+
+    make_metrics: fresh figures with a score threshold. monitor: the figure of class maps; of instances it is pq, which thresholds change.
+    start: the score threshold without a choice.
+    """
+    seen: list[tuple[Batch, Sequence[Prediction]]] = []
+    samples: list[tuple[np.ndarray, np.ndarray]] = []
+    pixels = 0
+    for batch in batches:
+        predictions, logits, (top, left) = answer(batch.images)
+        for index in range(len(batch)) if logits is not None else ():
+            assert logits is not None
+            height, width = (min(a, b) for a, b in zip(logits.shape[-2:], batch.sizes[index], strict=True))
+            labels = batch.semantic[index, top : top + height, left : left + width].cpu().numpy()
+            samples.append(sampled(logits[index, :, :height, :width].float().cpu().numpy(), labels, labels != IGNORE, len(samples)))
+        pixels += batch.images[:, 0].numel()
+        seen.append((replace(batch, images=batch.images[:, :, :1, :1].clone()), predictions))
+        if pixels > MOST_PIXELS:
+            break
+    if not seen:
+        return Chosen()
+    images = sum(len(batch) for batch, _ in seen)
+    metrics = make_metrics(start)
+    if isinstance(metrics, InstanceMetrics):
+        for batch, found in seen:
+            metrics.update(batch, found)
+        calibration = of_scores(list(metrics.images.values()), list(metrics.names), metrics.max_detections)
+    else:
+        calibration = of_pixels(samples)
+    temperature = calibration.temperature if calibration else 1.0
+    trial = _Trial(seen, make_metrics, class_names, monitor, start, temperature)
+    post, tried = _greedy(trial, candidates(seen, class_names))
+    if calibration is None:
+        return Chosen(post, Choice(images, tuple(tried)))
+    return Chosen(post, Choice(images, tuple(tried), calibration.likelihood, calibration.errors))
+
+
+Seen = Sequence[tuple[Batch, Sequence[Prediction]]]
+
+
+def candidates(seen: Seen, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Values of `Postprocess` that may be set: thresholds of scores, and operations on objects where there are objects."""
+    instances = seen[0][1][0].semantic is None
+    if not instances and not has_background(class_names):
+        return []
+    areas = np.sort(np.concatenate([_areas(batch, instances, len(class_names)) for batch, _ in seen]))
+    least = sorted({int(share * np.quantile(areas, SMALLEST)) for share in SHARES} - {0, 1}) if len(areas) else []
+    found: list[dict[str, Any]] = [{"least_area": area} for area in least] + [{"fill_holes": True}]
+    if instances:
+        return found + [{"largest": tuple(range(len(class_names)))}] + [{"score_threshold": t} for t in THRESHOLDS]
+    single = [(index,) for index in range(1, len(class_names))]
+    return found + [{"largest": which} for which in (single if len(single) < 2 else [*single, tuple(range(1, len(class_names)))])]
+
+
+def _areas(batch: Batch, instances: bool, num_classes: int) -> np.ndarray:
+    """Pixels of each true object of a batch."""
+    found: list[np.ndarray] = [np.zeros(0, np.int64)]
+    for index in range(len(batch)):
+        if instances:
+            ids = batch.instances[index].cpu().numpy()
+            counts = np.bincount(ids[ids > 0].ravel(), minlength=len(batch.crowd[index]) + 1)[1:]
+            found.append(counts[(counts > 0) & ~batch.crowd[index].cpu().numpy()])
+            continue
+        labels = batch.semantic[index].cpu().numpy()
+        for value in range(1, num_classes):
+            if (mask := labels == value).any():
+                found.append(np.bincount(ndimage.label(mask, NEIGHBOURS)[0].ravel())[1:])
+    return np.concatenate(found)
+
+
+@dataclass(slots=True)
+class _Trial:
+    """Figures of the same predictions after one or the other postprocessing."""
+
+    seen: Seen
+    make_metrics: Callable[[float], Metrics]
+    class_names: Sequence[str]
+    monitor: str
+    start: float
+    temperature: float
+
+    @property
+    def figure(self) -> str:
+        return "pq" if self.seen[0][1][0].semantic is None else self.monitor
+
+    @property
+    def num_images(self) -> int:
+        return sum(len(batch) for batch, _ in self.seen)
+
+    def of(self, post: Postprocess) -> Figure:
+        metrics = self.make_metrics(self.start if post.score_threshold is None else post.score_threshold)
+        background = has_background(self.class_names)
+        for batch, predictions in self.seen:
+            metrics.update(batch, [post.applied(calibrated(p, self.temperature), background) for p in predictions])
+        ids = [image_id for batch, _ in self.seen for image_id in batch.image_ids]
+        if isinstance(metrics, InstanceMetrics):
+            tallies = [metrics.image_tallies[image_id] for image_id in ids]
+            return lambda weights: resampled_counts(tallies, list(metrics.names), weights)["pq"]
+        return lambda weights: metrics.resampled(ids, weights)[self.monitor]
+
+
+def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, list[Compared]]:
+    """The best change of all that help, then the best of those that help beyond it, until none does."""
+    post, tried = Postprocess(temperature=trial.temperature), list[Compared]()
+    if not changes:
+        return post, tried
+    before, level = trial.of(post), 1 - (1 - LEVEL) / len(changes)
+    while changes:
+        after = [trial.of(replace(post, **change)) for change in changes]
+        rows = [
+            compared(_words(change, trial.class_names), trial.figure, before, figure, trial.num_images, level)
+            for change, figure in zip(changes, after, strict=True)
+        ]
+        helping = [place for place, row in enumerate(rows) if row.taken]
+        best = max(helping, key=lambda place: rows[place].after, default=None)
+        tried += [replace(row, taken=place == best) for place, row in enumerate(rows)]
+        if best is None:
+            break
+        post, before = replace(post, **changes[best]), after[best]
+        changes = [change for place, change in enumerate(changes) if place in helping and change.keys() != changes[best].keys()]
+    return post, tried
+
+
+def _words(change: dict[str, Any], class_names: Sequence[str]) -> str:
+    return Postprocess(**change).described(class_names)[0]
