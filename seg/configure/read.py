@@ -16,7 +16,7 @@ from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
-BESIDE = ("targets", "paths", "runtime.progress")
+BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")
 """Of conf/config.yaml: what such a command reads beside its group."""
 
 

@@ -17,6 +17,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
 
+CORES = "SEG_CORES"
+"""The variable that tells one of several programs that share a machine how many cores are its own."""
+
 _USERS_OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 
@@ -45,10 +48,16 @@ def keep_freed_memory() -> None:
 
 
 def num_cores() -> int:
-    """Processor cores that this process may use; in a container with a quota of time, no more than that is worth."""
+    """Processor cores that this process may use; in a container with a quota of time, no more than that is worth; in a sweep its share."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = processor_quota()
-    return cores if quota is None else max(1, min(cores, round(quota)))
+    return max(1, min(cores, cores if quota is None else round(quota), _number(CORES, cores)))
+
+
+def own_cores(local_ranks: int) -> int:
+    """The share of each of several ranks on this machine; each has all that it may use where SLURM bound it to cores of its own."""
+    bound = in_slurm_step() and "SLURM_CPUS_PER_TASK" in os.environ
+    return max(1, num_cores() // (1 if bound else local_ranks))
 
 
 def prepare_command() -> None:

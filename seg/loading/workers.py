@@ -3,13 +3,12 @@
 None of it can change a result.
 """
 
-import os
 import resource
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
 
-from seg.core.environment import in_slurm_step, num_cores
+from seg.core.environment import own_cores
 from seg.core.machine import available_memory, shared_memory_left
 
 MOST_WORKERS = 8
@@ -67,10 +66,8 @@ def auto_workers(placement: RankPlacement, batch_bytes: int = 0) -> int:
     """
     if not placement.on_gpu:
         return 0
-    own = in_slurm_step() and "SLURM_CPUS_PER_TASK" in os.environ  # then each rank is bound to cores of its own
-    cores = num_cores() // (1 if own else placement.local_ranks)
     by_memory = available_memory() // 4 // placement.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)
-    return max(1, min(MOST_WORKERS, cores - 1, by_memory))
+    return max(1, min(MOST_WORKERS, own_cores(placement.local_ranks) - 1, by_memory))
 
 
 def fit_shared_memory(wanted: int, batch_bytes: int, local_ranks: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from seg.models.build import build_model
 from seg.models.hardware import autocast, set_float32_matmul
 from seg.models.settings import NetworkSettings
 from seg.plan.rules.length import Cost
+from seg.runtime.threads import Threads, threads_of
 from seg.settings.section import Params, typed
 from seg.tiles.tiled import window_tiling
 from seg.training.step.meters import meter_of
@@ -46,8 +47,9 @@ def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precis
     height, width = samples[0].size
     window = params["model"]["window"] or max(height, width)
     image = samples[0].image[:window, :window]
+    threads = threads_of(params["runtime"]["threads"], say=lambda _: None) if device.type == "cpu" else None
     share = info.statistics["height"]["median"] * info.statistics["width"]["median"] / (image.shape[0] * image.shape[1])
-    step, forward, memory = _times(model, batch, optimizer, precision, device, image)
+    step, forward, memory = _times(model, batch, optimizer, precision, device, image, threads)
     overlap = window_tiling(window).overlap if window < max(height, width) else 0.0
     return Cost(step, forward * share / (1 - overlap) ** 2, memory)
 
@@ -59,6 +61,7 @@ def _times(
     precision: str,
     device: torch.device,
     image: np.ndarray,
+    threads: Threads | None,
 ) -> tuple[float, float, float]:
     def step() -> None:
         with autocast(precision, device):
@@ -69,6 +72,9 @@ def _times(
 
     model.train()
     peak = meter_of(device, 1).peak(step)
+    while threads and threads.choosing:  # as training will
+        with threads.timed(1.0):
+            step()
     found = _quickest(step, device)
     model.eval()
     images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)

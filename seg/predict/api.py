@@ -116,15 +116,16 @@ def settings_of(overrides: Sequence[str], project: Path) -> PredictSettings:
     return PredictSettings.of(read_group(project, "predict", overrides, "predict"))
 
 
-def predictor_of(paths: Sequence[Path], cfg: PredictSettings) -> Predictor:
-    """The models in files, by the settings of predicting: each sees the views, then their answers are merged."""
+def predictor_of(paths: Sequence[Path], cfg: PredictSettings, threads: int | str | None = None) -> Predictor:
+    """The models in files, by the settings of predicting: each sees the views, then their answers are merged. threads: as in
+    `CheckpointNetwork`."""
     if not paths:
         raise UsageError("predict: name a model, such as artifacts/train/best.ckpt")
     settings = cfg.predict
     views = views_of(settings.views)
     networks: list[Network] = []
     for path in paths:
-        network = _network(path, cfg)
+        network = _network(path, cfg, threads)
         if views != [View()]:
             network = Views(network, settings.views, settings.merge, settings.fusion_iou, settings.batch_size)
         networks.append(network)
@@ -151,12 +152,13 @@ def tiled(network: Network, settings: Predict, size: int, key: str) -> Tiled:
     return Tiled(network, tiling, settings.batch_size, settings.merge, given.min_iou)
 
 
-def _network(path: Path, cfg: PredictSettings) -> Network:
+def _network(path: Path, cfg: PredictSettings, threads: int | str | None) -> Network:
     if path.suffix in SUFFIXES.values():
         if cfg.predict.compile:
             raise ConfigError(f"{path}: is an exported file; predict.compile=true is for checkpoints, set it to false")
         return open_exported(path, cfg.predict.accelerator or "auto")
-    return CheckpointNetwork(load_checkpoint(path, cfg.targets.allow), cfg.predict.accelerator, cfg.predict.precision, cfg.predict.compile)
+    given = cfg.predict
+    return CheckpointNetwork(load_checkpoint(path, cfg.targets.allow), given.accelerator, given.precision, given.compile, threads)
 
 
 def _written(value: Any) -> str:

@@ -1,6 +1,7 @@
 """A checkpoint as a network that predicts."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import chain
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from seg.models.hardware import autocast, choose_precision, device_of, set_float
 from seg.models.memory import in_parts
 from seg.models.postprocess import calibrated
 from seg.models.semantic import SemanticModel, predictions_of
+from seg.runtime.threads import threads_of
 from seg.tiles.network import Facts
 
 T = TypeVar("T")
@@ -42,11 +44,17 @@ class CheckpointNetwork:
     """A checkpoint's model on a device, in the precision of its training, with its temperature.
 
     accelerator and precision: as in the configuration's trainer, whose values are taken where they are None. compiled: by torch.compile.
+    threads: as in the configuration's runtime, for a CPU; None: as many as torch has by then.
     Where memory runs out, fewer images are on the device at once from then on; ConfigError where a single one does not fit.
     """
 
     def __init__(
-        self, checkpoint: LoadedCheckpoint, accelerator: str | None = None, precision: str | None = None, compiled: bool = False
+        self,
+        checkpoint: LoadedCheckpoint,
+        accelerator: str | None = None,
+        precision: str | None = None,
+        compiled: bool = False,
+        threads: int | str | None = None,
     ) -> None:
         trainer = checkpoint.settings.trainer
         self.device = device_of(accelerator or trainer.accelerator)
@@ -58,6 +66,7 @@ class CheckpointNetwork:
         if compiled:
             compile_in_place(self.model.body, "predict.compile")
         self.at_once = LARGEST
+        self.threads = threads_of(threads) if threads is not None and self.device.type == "cpu" else None
         self.facts = facts_of(checkpoint, isinstance(self.model, SemanticModel))
         self.temperature = checkpoint.postprocess.temperature
         self._task = checkpoint.settings.task.name
@@ -88,7 +97,11 @@ class CheckpointNetwork:
             print(f"out of memory: {self.at_once} images at once from now on, not {tried} ({problem})", flush=True)
             return self.at_once
 
-        return in_parts(images, self.device, self.at_once, answer, halved)
+        def timed(part: Tensor) -> T:
+            with self.threads.timed(part.numel()) if self.threads else nullcontext():
+                return answer(part)
+
+        return in_parts(images, self.device, self.at_once, timed, halved)
 
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
         """As `seg.models.base.SegmentationModel.attention_maps`; empty for images larger than the window, which are not seen whole."""

@@ -18,7 +18,7 @@ class LearningCurve:
 
 def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[LearningCurve]:
     """A chart a figure; those of training and validation that share a name share a chart. rows: one an epoch; best: the epoch evaluated."""
-    names = [name for name in rows[0] if name != "epoch"] if rows else []
+    names = [name for name in rows[0] if name not in ("epoch", "threads")] if rows else []
     groups: dict[str, list[Line]] = {}
     for name in names:
         part, _, figure = name.partition("_")

@@ -24,6 +24,7 @@ class Pruner(Section):
 
 class Runtime(Section):
     workers: Count | Literal["auto"]
+    threads: Positive | Literal["auto"]
     device: Device | None
     cache: Annotated[Literal["auto", "none", "memory"], BeforeValidator(lambda kind: "memory" if kind == "memmap" else kind)]
     """`memmap`, a file on disk, was a kind of its own in files of former versions."""
@@ -37,9 +38,10 @@ class Runtime(Section):
 
 
 class Shown(BaseModel):
-    """The one key of `runtime` that a command on a finished model reads."""
+    """The keys of `runtime` that a command on a finished model reads."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    threads: Positive | Literal["auto"]
     progress: Literal["auto", "bar", "lines", "none"]
 
 

@@ -102,10 +102,16 @@ def explain(error: ValidationError, model: Any, key: str = "") -> str:
         return f"unknown key {path}: {did_you_mean(parts[-1], siblings, f'keys of {parent}')}"
     if first["type"] == "missing":
         return f"{path} is missing: {'set it' if key else 'every option of a group must give it'}"
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ").removeprefix("valid ").removeprefix("Value error, ")
-    expected = expected.partition(", unable to parse")[0]
+    named = [e for e in errors if e["type"] == "literal_error" and e is not first and _path(e["loc"]) == parts]  # another of the union's
+    expected = " or ".join(dict.fromkeys(_expected(e["msg"]) for e in (first, *named)))
     value = first["input"]
     return f"{path}={value!r}: expected {expected}, got {type(value).__name__}"
+
+
+def _expected(message: str) -> str:
+    for start in ("Input should be ", "a valid ", "valid ", "Value error, "):
+        message = message.removeprefix(start)
+    return message.partition(", unable to parse")[0]
 
 
 def _path(loc: tuple[int | str, ...]) -> list[str]:

@@ -67,7 +67,7 @@ def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that training monitors."""
     checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
     data = prepared_for(checkpoint, Path(cfg.paths.prepare), cfg)
-    part = Part([checkpoint], CheckpointNetwork(checkpoint, cfg.runtime.device), data, cfg.evaluate.split)
+    part = Part([checkpoint], CheckpointNetwork(checkpoint, cfg.runtime.device, threads=cfg.runtime.threads), data, cfg.evaluate.split)
     figures = evaluate([part], cfg, out, cfg.evaluate.split, data.info, Path(cfg.paths.train) / "history.csv")
     return figures[checkpoint.settings.task.monitor]
 

@@ -3,6 +3,7 @@ its own test split, one of that split by all models together, in the folder `ens
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,10 +41,10 @@ def run(cfg: Settings, out: Path) -> float:
         if checkpoint.data.digest != view.info.digest:
             raise DataError(f"{checkpoint.path}: was trained on other images than {view.prepared} has now; run `dvc repro folds`")
     # what a training chose on the images that are scored here would make the figures too good
-    as_trained = [CheckpointNetwork(replace(checkpoint, postprocess=NOTHING), cfg.runtime.device) for checkpoint in checkpoints]
+    bare = [replace(checkpoint, postprocess=NOTHING) for checkpoint in checkpoints]
     parts = [
         Part([checkpoint], network, view, "val", {"fold": str(fold)})
-        for fold, (checkpoint, network, view) in enumerate(zip(checkpoints, as_trained, views, strict=True), 1)
+        for fold, (checkpoint, network, view) in enumerate(zip(checkpoints, networks_of(bare, cfg), views, strict=True), 1)
     ]
     by_fold = cfg.model_copy(update={"evaluate": cfg.evaluate.model_copy(update={"groups": [*cfg.evaluate.groups, "fold"]})})
     figures = evaluate.evaluate(parts, by_fold, out, OUT_OF_FOLD, info, None)
@@ -51,13 +52,16 @@ def run(cfg: Settings, out: Path) -> float:
     together.mkdir(exist_ok=True)
     write_whole(together / "models.txt", "".join(f"{checkpoint.path}\n" for checkpoint in checkpoints))
     if "test" not in info.in_folds:
-        networks = [CheckpointNetwork(checkpoint, cfg.runtime.device) for checkpoint in checkpoints]
-        network = Ensemble(networks, [str(c.path) for c in checkpoints], cfg.predict.merge, cfg.predict.fusion_iou)
+        network = Ensemble(networks_of(checkpoints, cfg), [str(c.path) for c in checkpoints], cfg.predict.merge, cfg.predict.fusion_iou)
         data = prepared_for(checkpoints[0], Path(cfg.paths.prepare), cfg)
         evaluate.evaluate([Part(checkpoints, network, data, "test")], cfg, together, "test", info, None)
         both = json.loads((out / "metrics.json").read_text()) | {"test": json.loads((together / "metrics.json").read_text())["test"]}
         write_whole(out / "metrics.json", json.dumps(both, indent=2) + "\n")
     return figures[checkpoints[0].settings.task.monitor]
+
+
+def networks_of(checkpoints: Sequence[LoadedCheckpoint], cfg: Settings) -> list[CheckpointNetwork]:
+    return [CheckpointNetwork(checkpoint, cfg.runtime.device, threads=cfg.runtime.threads) for checkpoint in checkpoints]
 
 
 def models_of(cfg: Settings, folds: int) -> list[LoadedCheckpoint]:

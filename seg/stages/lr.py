@@ -13,6 +13,7 @@ from seg.loading.workers import RankPlacement, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.runtime.progress import track
+from seg.runtime.threads import threads_of
 from seg.stages.lr_finder import range_test, suggestion, write_curve
 from seg.stages.train import load_data
 from seg.training.build import build_module, check_network, make_limits, make_model
@@ -69,12 +70,14 @@ def min_at(values: list[float]) -> int:
 
 
 def counted(step: Callable[[float], float], cfg: Settings) -> Callable[[float], float]:
-    """The same function, with progress on the console."""
+    """The same function, with progress on the console, and the number of threads chosen by its times."""
     shown = iter(track(iter(int, 1), cfg.lr_finder.steps, "steps", cfg.runtime.progress))
+    threads = threads_of(cfg.runtime.threads, "step")
 
     def taken(rate: float) -> float:
         next(shown)
-        return step(rate)
+        with threads.timed(1.0):
+            return step(rate)
 
     return taken
 

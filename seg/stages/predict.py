@@ -43,7 +43,7 @@ def run(project: Path, given: Arguments) -> None:
     if given.out.exists() and not given.out.is_dir():
         raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
     inputs = inputs_of(given.inputs, given.out)
-    predictor = predictor_of(given.models, cfg)
+    predictor = predictor_of(given.models, cfg, cfg.runtime.threads)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     _refuse_links(inputs, writers)
     todo = _not_there(inputs, writers, given.force, given.skip)

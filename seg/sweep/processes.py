@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg.configure.compose import literal
-from seg.core.environment import num_cores
+from seg.core.environment import CORES, num_cores
 from seg.sweep.trials import Trial
 from seg.training.watch.study import PRUNED
 
@@ -97,8 +97,10 @@ def share(slot: int, jobs: int, devices: int | str | list[int], gpus: Sequence[s
     if jobs == 1:
         return {}
     each = devices if isinstance(devices, int) else 1
-    threads = str(max(1, num_cores() // (jobs * each)))
-    chosen = {name: threads for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM") if name not in os.environ}
+    cores = max(each, num_cores() // jobs)
+    chosen = {CORES: str(cores)}
+    if "OPENCV_FOR_THREADS_NUM" not in os.environ:
+        chosen["OPENCV_FOR_THREADS_NUM"] = str(cores // each)
     if len(gpus) > 1 and isinstance(devices, int) and devices <= len(gpus):
         first = slot * devices % (len(gpus) - len(gpus) % devices)
         chosen["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + devices])

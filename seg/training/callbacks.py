@@ -19,6 +19,7 @@ from seg.training.resume.within_epoch import SaveWithin
 from seg.training.settings import TrainingSettings
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
+from seg.training.step.threads import StepThreads
 from seg.training.watch.guard import Guard, WeightsContext
 from seg.training.watch.log import Log
 from seg.training.watch.pictures import PredictionPictures
@@ -37,6 +38,7 @@ def callbacks_of(
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
     return [
+        StepThreads(cfg.runtime.threads),
         EpochMeans(),
         *([Patience(key, patience=patience, mode="max", check_on_train_epoch_end=False)] if patience else []),
         *watchers(cfg, data, folder, history),

@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.callbacks.weight_averaging import WeightAveraging
@@ -28,10 +27,6 @@ class SubprocessLauncher(_SubprocessScriptLauncher):
     def start_ranks(self) -> None:
         """Start the further ranks. Tried with lightning 2.6.6."""
         self._call_children_scripts()
-
-    def limit_threads(self) -> None:
-        """Give this rank its share of the machine's cores, unless OMP_NUM_THREADS is set. Tried with lightning 2.6.6."""
-        _set_num_threads_if_needed(num_processes=self.num_processes)
 
 
 class WithLauncher:

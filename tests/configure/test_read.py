@@ -20,9 +20,10 @@ def test_a_folder_without_conf_has_the_packages_settings(tmp_path: Path, make_co
 
 def test_overrides_are_obeyed_as_hydra_obeys_them(tmp_path: Path, make_config: MakeConfig) -> None:
     given = ["predict.views=[flips, hflip]", "predict.score_threshold=1e-1", "predict.tile=512", "predict.precision=null"]
-    given += ["predict.polygons.tolerance=2.0", "runtime.progress=none", "targets.allow=[seg, mine]"]
+    given += ["predict.polygons.tolerance=2.0", "runtime.progress=none", "runtime.threads=3", "targets.allow=[seg, mine]"]
     found, whole = PredictSettings.of(read_group(tmp_path, "predict", given, "predict")), make_config(*given[:-1])
-    assert (found.predict, found.targets.allow, found.runtime.progress) == (whole.predict, ["seg", "mine"], "none")
+    assert (found.predict, found.targets.allow) == (whole.predict, ["seg", "mine"])
+    assert (found.runtime.progress, found.runtime.threads) == ("none", 3)
 
 
 def test_a_projects_own_settings_are_read_and_an_options_defaults_with_them(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_the_conf_of_another_program_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.range=[0,4095]", r"data.range=\[0,4095\]: seg predict reads predict.\*, targets.\*, paths.\*, runtime.progress alone"),
+        ("data.range=[0,4095]", r"seg predict reads predict.\*, targets.\*, paths.\*, runtime.progress, runtime.threads alone"),
         ("predict.viws=[d4]", "unknown key predict.viws: did you mean 'predict.views'"),
         ("predict=quick", "predict=quick: no such option"),
     ],

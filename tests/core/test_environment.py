@@ -84,6 +84,10 @@ def test_torchs_openmp_takes_it() -> None:
 def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert num_cores() == 3
+    for share, cores in (("2", 2), ("8", 3), ("0", 1), ("all", 3)):
+        monkeypatch.setenv("SEG_CORES", share)
+        assert num_cores() == cores, share
+    monkeypatch.delenv("SEG_CORES")
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert num_cores() == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import seg.core.environment as environment
 import seg.loading.workers as loading
 from seg.loading.workers import RankPlacement, auto_workers, choose_workers, fit_shared_memory
 
@@ -18,7 +19,7 @@ MB = 1 << 20
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 cores, and plenty of memory."""
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    monkeypatch.setattr(loading, "num_cores", lambda: 64)
+    monkeypatch.setattr(environment, "num_cores", lambda: 64)
     monkeypatch.setattr(loading, "available_memory", lambda: 1 << 40)
     monkeypatch.setattr(loading, "shared_memory_left", lambda: 1 << 40)
 
@@ -28,13 +29,13 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     [(64, 1, 8), (64, 8, 7), (16, 2, 7), (16, 8, 1), (8, 8, 1), (2, 8, 1), (9, 1, 8), (8, 1, 7), (1, 1, 1)],
 )
 def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, ranks: int, workers: int) -> None:
-    monkeypatch.setattr(loading, "num_cores", lambda: cores)
+    monkeypatch.setattr(environment, "num_cores", lambda: cores)
     assert auto_workers(RankPlacement(local_ranks=ranks, on_gpu=True)) == workers
     assert auto_workers(RankPlacement(local_ranks=ranks)) == 0
 
 
 def test_ranks_that_are_bound_to_cores_of_their_own_have_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "num_cores", lambda: 6)
+    monkeypatch.setattr(environment, "num_cores", lambda: 6)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
     assert auto_workers(RankPlacement(local_ranks=8, on_gpu=True)) == 1, "an allocation, whose tasks nobody started"
     monkeypatch.setenv("SLURM_STEP_ID", "0")

@@ -322,19 +322,19 @@ def test_the_experiment_composes_to_the_trials_settings(tmp_path: Path, override
 
 
 def test_each_of_several_trainings_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("OPENCV_FOR_THREADS_NUM", raising=False)
     monkeypatch.setattr(processes, "num_cores", lambda: 8)
-    threads = {"OMP_NUM_THREADS": "4", "OPENCV_FOR_THREADS_NUM": "4"}
+    cores = {"SEG_CORES": "4", "OPENCV_FOR_THREADS_NUM": "4"}
     assert share(0, 1, 1, ["0", "1"]) == {}
-    assert share(1, 2, 1, []) == threads
-    assert share(1, 2, 1, ["0"]) == threads
+    assert share(1, 2, 1, []) == cores
+    assert share(1, 2, 1, ["0"]) == cores
     assert [share(slot, 4, 1, ["3", "5"])["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["3", "5", "3", "5"]
     assert [share(slot, 2, 2, list("01234"))["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0,1", "2,3", "0,1"]
-    assert share(0, 2, 2, [])["OMP_NUM_THREADS"] == "2"
+    assert share(0, 2, 2, []) == {"SEG_CORES": "4", "OPENCV_FOR_THREADS_NUM": "2"}, "two ranks share them"
+    assert share(0, 16, 2, []) == {"SEG_CORES": "2", "OPENCV_FOR_THREADS_NUM": "1"}
     assert "CUDA_VISIBLE_DEVICES" not in share(0, 2, "auto", ["0", "1"])
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert share(0, 2, 1, []) == {"OPENCV_FOR_THREADS_NUM": "4"}
+    monkeypatch.setenv("OPENCV_FOR_THREADS_NUM", "7")
+    assert share(0, 2, 1, []) == {"SEG_CORES": "4"}
 
 
 def test_without_optuna_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

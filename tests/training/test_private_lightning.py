@@ -3,7 +3,6 @@
 Averages and their checkpoints are tested in test_averaging.py, the launcher that a trainer has in test_trainer.py.
 """
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,14 +115,6 @@ def test_a_launcher_starts_the_further_ranks(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("LOCAL_RANK")
     launcher = Started(LightningEnvironment(), 3, 1)
     assert launcher.launch(None) == [11, 12]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    launcher.limit_threads()
-    assert torch.get_num_threads() == threads
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    launcher.limit_threads()
-    assert os.environ["OMP_NUM_THREADS"] == str(torch.get_num_threads())
-    torch.set_num_threads(threads)
 
 
 def test_what_lightning_asks_strategies_and_averages_for_is_ours() -> None:

@@ -49,7 +49,6 @@ class Launcher(SubprocessLauncher):
                 signal.pthread_sigmask(signal.SIG_SETMASK, heard)
                 del os.environ[RANK_0]
             threading.Thread(target=self._look_out, name="look-out", daemon=True).start()
-        self.limit_threads()
         return function(*args, **kwargs)
 
     def kill(self, signum: Any) -> None:
