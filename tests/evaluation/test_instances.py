@@ -112,7 +112,7 @@ def test_an_image_counts_once_and_has_known_categories() -> None:
 
 def test_without_instances_and_predictions_every_table_that_is_left_has_rows() -> None:
     metrics = InstanceMetrics(["background", *NAMES.values()], 0.5, 100)
-    detail = InstanceDetail(metrics, 0.5, 5)
+    detail = InstanceDetail(metrics, 0.5, 5, 15)
     batch, predictions = batch_of([Scene("a", (20, 20)), Scene("b", (20, 20))])
     metrics.update(batch, predictions)
     detail.update(batch, predictions)

@@ -75,7 +75,7 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
         ),
         ("model=fnc", "model=fnc: no such option; did you mean 'fcn'? (options of model: "),
         ("model=fcn,unte", "model=fcn,unte: gives several values, where one is expected"),
-        ("trainer.batch_size=many", "trainer.batch_size='many': expected integer, got str"),
+        ("trainer.batch_size=many", "trainer.batch_size='many': expected integer or 'auto', got str"),
         ("trainer.batch_size=0", "trainer.batch_size=0: expected greater than 0"),
         ("data.channels=0", "data.channels=0: expected greater than 0, got int"),
         ("data.range=[9,5]", "data.range=[9, 5]: expected [low, high] such as [0, 4095], image or null, got list"),
