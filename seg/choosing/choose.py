@@ -95,10 +95,11 @@ def candidates(seen: Seen, class_names: Sequence[str]) -> list[dict[str, Any]]:
     areas = np.sort(np.concatenate([_areas(batch, instances, len(class_names)) for batch, _ in seen]))
     least = sorted({int(share * np.quantile(areas, SMALLEST)) for share in SHARES} - {0, 1}) if len(areas) else []
     found: list[dict[str, Any]] = [{"least_area": area} for area in least] + [{"fill_holes": True}]
+    objects = tuple(range(int(has_background(class_names)), len(class_names)))
     if instances:
-        return found + [{"largest": tuple(range(len(class_names)))}] + [{"score_threshold": t} for t in THRESHOLDS]
-    single = [(index,) for index in range(1, len(class_names))]
-    return found + [{"largest": which} for which in (single if len(single) < 2 else [*single, tuple(range(1, len(class_names)))])]
+        return found + [{"largest": objects}] + [{"score_threshold": threshold} for threshold in THRESHOLDS]
+    single = [(index,) for index in objects]
+    return found + [{"largest": which} for which in (single if len(single) < 2 else [*single, objects])]
 
 
 def _areas(batch: Batch, instances: bool, num_classes: int) -> np.ndarray:

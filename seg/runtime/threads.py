@@ -29,6 +29,9 @@ BETTER, SLOWER, GIVEN_UP = 0.95, 1.25, 2.0
 """Times the seconds of before: up to which another number is better; from which the number is chosen again; from which a single step ends
 a trial, and two steps are enough for choosing again."""
 
+UNDISTURBED = 0.8
+"""As BETTER, for fewer threads while no other program uses the cores: few steps are short, and chance makes some of them quicker."""
+
 REST, COST = 10.0, 0.01
 """At least so many seconds lie between two trials of more threads, and so many that trials lose no more than this share of the time."""
 
@@ -156,7 +159,7 @@ class Threads:
                 if direction > 0 and self.free() + SLACK < other:
                     break
                 found = yield from self._measure(other, best)
-                if found > BETTER * best:
+                if found > best * (UNDISTURBED if direction < 0 and self.free() + SLACK >= at else BETTER):
                     break
                 at, best = other, found
             if at != before:

@@ -56,6 +56,16 @@ def test_a_quiet_machine_keeps_all_threads_after_a_look_at_fewer() -> None:
     assert machine.said == []
 
 
+def test_chance_takes_no_thread_from_a_quiet_machine() -> None:
+    machine = Machine({1: 0.18, 2: 0.2}, 2.0)
+    machine.steps(300)
+    assert machine.set[-1] == 2
+    beside = Machine({1: 0.18, 2: 0.2}, 1.75)
+    beside.left = 1.2
+    beside.steps(300)
+    assert beside.set[-1] == 1, "a program uses the other core"
+
+
 def test_fewer_threads_where_these_are_faster() -> None:
     machine = Machine({1: 0.01, 2: 0.02}, 2.0)
     machine.steps(FIRST + WARM_UP + TIMED)
