@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seg.core.environment import num_cores, prepare_environment
+from seg.core.environment import prepare_environment
 from seg.data.sample import ClassInfo
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 prepare_environment()  # before torch, OpenCV and albumentations
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(4, num_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it doubles every heavy import of the processes that tests start
 sys.dont_write_bytecode = False
 
@@ -28,8 +28,8 @@ MakeInfo = Callable[..., "DatasetInfo"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run the project's pipeline come first: none of them, which take minutes, is then the last that a worker is left with."""
-    items.sort(key=lambda item: not hasattr(getattr(item, "module", None), "Project"))
+    """Files that run the project's pipeline, or kill trainings, come first: none of them, which take minutes, is then the last of all."""
+    items.sort(key=lambda item: not any(hasattr(getattr(item, "module", None), name) for name in ("Project", "Moment")))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ class StepThreads(Callback):
         self.setting = setting
         self.threads: Threads | None = None
         self.known: dict[str, Any] = {}  # of a training that goes on
-        self.steps: list[int] = []
+        self.steps, self.sum = 0, 0  # of the epoch so far, and the threads of all these
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.on_cpu, self.ranks = trainer.strategy.root_device.type == "cpu", RankPlacement.of(trainer).local_ranks
@@ -39,14 +39,14 @@ class StepThreads(Callback):
         self.threads = Threads(numbers, free, say=tell if trainer.is_global_zero else lambda _: None, state=self.known)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.steps = []
+        self.steps, self.sum = 0, 0
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         assert self.threads is not None
-        self.steps.append(self.threads.number)
+        self.steps, self.sum = self.steps + 1, self.sum + self.threads.number
         if len(self.threads.numbers) == 1:
             return
         seconds, work = time.perf_counter() - self.began, batch.images.shape.numel()
@@ -57,10 +57,10 @@ class StepThreads(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.on_cpu and self.steps:
-            pl_module.log("threads", sum(self.steps) / len(self.steps))
+            pl_module.log("threads", self.sum / self.steps)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.threads.state_dict() if self.threads else self.known
+        return (self.threads.state_dict() if self.threads else self.known) | {"steps": self.steps, "sum": self.sum}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.known = state_dict
+        self.known, self.steps, self.sum = state_dict, state_dict["steps"], state_dict["sum"]
