@@ -262,6 +262,7 @@ print(done)
 
 @pytest.mark.slow
 @pytest.mark.skipif(environment.num_cores() < 2, reason="a single core leaves nothing to choose")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="compares paces, which needs the machine for itself: pytest -n 0 -m slow")
 def test_beside_a_real_neighbour_it_keeps_the_pace_of_the_best_number() -> None:
     cores = environment.num_cores()
     variables = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
