@@ -108,7 +108,7 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
             print(line)
         if resumed:
             print(f"resuming an interrupted run from {last}, epoch {start.epoch + 1}, after step {start.step}")
-    choose = chooser(cfg, data, model, limits, device, precision)
+    choose = chooser(cfg, data, None if isinstance(trainer.strategy, Sharded) else model, limits, device, precision)
     with ending_together(trainer):
         with ended_by_signal(trainer, signals):
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)

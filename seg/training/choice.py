@@ -8,7 +8,6 @@ from torch import Tensor
 
 from seg.choosing.choose import Chosen, choose
 from seg.core.environment import in_first_process
-from seg.core.errors import plural
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData
@@ -30,17 +29,21 @@ Choose = Callable[[dict[str, Tensor]], Chosen]
 
 
 def chooser(
-    cfg: TrainingSettings, data: SegmentationData, model: SegmentationModel, limits: Limits, device: torch.device, precision: str
+    cfg: TrainingSettings, data: SegmentationData, model: SegmentationModel | None, limits: Limits, device: torch.device, precision: str
 ) -> Choose:
-    """model: whose weights are no longer needed; whole, not a part of each rank."""
+    """model: whose weights are no longer needed; None where each rank holds a part of it: nothing is chosen then, as a line says."""
+
+    if not (cfg.trainer.postprocess and in_first_process()):
+        return lambda _: Chosen()
+    if model is None:
+        print("trainer.strategy=fsdp: nothing is chosen on validation (trainer.postprocess), since no rank holds the whole network")
+        return lambda _: Chosen()
 
     def of(state: dict[str, Tensor]) -> Chosen:
-        if not (cfg.trainer.postprocess and in_first_process()):
-            return Chosen()
         model.load_state_dict(state)
         model.to(device).eval()
         with torch.inference_mode(), autocast(precision, device):
-            found = choose(
+            return choose(
                 _batches(cfg, device),
                 lambda images: _answer(model, images, limits, device),
                 lambda threshold: make_metrics(cfg, data, score_threshold=threshold),
@@ -48,9 +51,6 @@ def chooser(
                 cfg.task.monitor,
                 SCORE,
             )
-        for line in found.choice.lines():
-            print(f"chosen on {plural(found.choice.images, 'validation image')}: {line}")
-        return found
 
     return of
 

@@ -118,3 +118,19 @@ def test_without_instances_and_predictions_every_table_that_is_left_has_rows() -
     detail.update(batch, predictions)
     assert all(metrics.tables().values())
     assert {name: len(rows) for name, rows in detail.tables().items()} == {"errors": 3, "sizes": 1}
+
+
+def test_the_calibration_of_scores_by_hand_and_of_drawn_images() -> None:
+    """Two predictions of 0.9 of which one is right, then one of 0.2 that is wrong: |0.9 - 0.5| twice and |0.2 - 0| once."""
+    metrics = InstanceMetrics(["background", *NAMES.values()], 0.5, 100)
+    detail = InstanceDetail(metrics, 0.5, 5, 10)
+    first = Scene("a", (20, 20)).add(part(0, 0, 6, 6)).predict(part(0, 0, 6, 6), score=0.9).predict(part(10, 10, 16, 16), score=0.9)
+    batch, predictions = batch_of([first, Scene("b", (20, 20)).predict(part(0, 0, 6, 6), score=0.2)])
+    metrics.update(batch, predictions)
+    detail.update(batch, predictions)
+    name = "expected_calibration_error"
+    assert detail.figures()[name] == pytest.approx((2 * 0.4 + 0.2) / 3, abs=1e-4)
+    drawn = detail.resampled(["b", "a"], np.array([[1.0, 1.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]]))[name]
+    assert drawn == pytest.approx([(2 * 0.4 + 0.2) / 3, 0.4, 0.2, (2 * 0.4 + 2 * 0.2) / 4], abs=1e-4)
+    rows = {row["low"]: row for row in detail.tables()["reliability"] if row["instances"]}
+    assert [(low, row["instances"], row["accuracy"]) for low, row in rows.items()] == [(0.1, 1, 0.0), (0.8, 2, 0.5)]

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,8 @@ from seg.data.store import read_info
 from seg.evaluation.record import read_run
 from seg.metrics.semantic import confusion_matrix
 from seg.models.build import build_model
-from seg.models.checkpoint import Checkpoint, save
+from seg.models.checkpoint import Checkpoint, load, save
+from seg.models.postprocess import Postprocess
 from seg.report.rendering import number
 from seg.stages.evaluate import run
 
@@ -124,6 +126,31 @@ def test_the_predictions_that_are_kept_have_the_figures(prepared: Path, tmp_path
     assert (record.task, record.split, record.digest, record.monitor) == ("semantic", "test", read_info(prepared).digest, "miou")
     assert record.settings["evaluate"]["batch_size"] == 1
     assert record.settings["optimizer"] == config.optimizer.model_dump(mode="json", by_alias=True)
+
+
+def with_postprocess(path: Path, config: Config, post: Postprocess) -> None:
+    """Write the checkpoint anew, as if its training had chosen this."""
+    save(path, replace(load(path, config.targets.allow), postprocess=post))
+
+
+def test_what_training_chose_is_done_before_anything_is_counted(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = untrained(prepared, tmp_path, make_config, "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0")
+    with_postprocess(tmp_path / "best.ckpt", config, Postprocess(least_area=10**6))
+    run(config, tmp_path / "out")
+    matrix = np.array([int(r["pixels"]) for r in rows_of(tmp_path / "out/tables/confusion.csv")]).reshape(6, 6)
+    assert not matrix[:, 1:].any(), "no object is so large"
+    assert matrix[1:, 0].any()
+
+
+def test_instances_count_from_the_chosen_score_on(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = untrained(prepared, tmp_path, make_config, "task=instance", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0")
+    counts = {}
+    for threshold in (0.0, 0.9999):
+        with_postprocess(tmp_path / "best.ckpt", config, Postprocess(score_threshold=threshold))
+        run(config, tmp_path / "out")
+        counts[threshold] = sum(int(r["num_predicted"]) for r in rows_of(tmp_path / "out/per_image.csv"))
+        assert read_run(tmp_path / "out/evaluation.json").settings["evaluate"]["score_threshold"] == threshold
+    assert counts[0.0] > 0 == counts[0.9999]
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance"])

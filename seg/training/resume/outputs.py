@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from seg.choosing.choose import Chosen
+from seg.core.errors import plural
 from seg.core.outputs import replaced_files
 from seg.models.checkpoint import Checkpoint, save
 from seg.settings.section import Params
@@ -24,6 +25,8 @@ def write_outputs(cfg: TrainingSettings, data: SegmentationData, folder: Path, o
             epoch = int(content["epoch"]) + 1
             if epoch not in found:
                 found[epoch] = choose(state)
+                for line in (choice := found[epoch].choice).lines():
+                    print(f"{name}.ckpt, chosen on {plural(choice.images, 'validation image')}: {line}")
             figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
             its = found[epoch]
             save(partial / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures, its.postprocess, its.choice))

@@ -101,6 +101,17 @@ def test_a_number_is_kept(clock: Clock, tmp_path: Path) -> None:
     assert train(clock, tmp_path, 3, 2)[2]["threads"] == 2.0, "also by a resumed run"
 
 
+def test_an_epoch_that_goes_on_counts_the_steps_before_the_interruption() -> None:
+    callback = StepThreads(2)
+    callback.steps, callback.sum = 3, 5
+    resumed = StepThreads(2)
+    resumed.load_state_dict(callback.state_dict())
+    logged: dict[str, float] = {}
+    resumed.on_cpu = True
+    resumed.on_train_epoch_end(SimpleNamespace(), SimpleNamespace(log=logged.__setitem__))  # type: ignore[arg-type]
+    assert logged == {"threads": 5 / 3}
+
+
 class Two(Agreement):
     """What another rank says of its share of the cores, and of each step."""
 
