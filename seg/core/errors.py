@@ -59,6 +59,6 @@ def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:
     return f"did you mean '{guess}'? ({listed})" if guess else listed
 
 
-def plural(count: int, noun: str) -> str:
-    """1 image, 2 images."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """1 image, 2 images; `nouns`: the plural where it is not made by an s."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"

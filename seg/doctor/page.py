@@ -15,6 +15,7 @@ from seg.report.rendering import jpeg, write_page
 
 PICTURED = 3  # findings of a kind that are shown with pictures
 MOST_PICTURES = 60  # of the whole page, so that it opens at once
+SPREAD = 6  # images that are shown with their labels, whatever was found
 LISTED = 200  # findings of a kind that are listed in words; doctor.json has all
 
 
@@ -65,6 +66,7 @@ def write_doctor(path: Path, page: DoctorPage) -> None:
         verdict=_verdict(page.diagnosis),
         data_set=summarise(page.diagnosis.summary, page.classes),
         with_instances=has_instances(page.diagnosis.summary),
+        spread=[(jpeg(shown.picture), shown) for shown in album.spread(SPREAD)] if page.diagnosis.summary else [],
         listed=LISTED - PICTURED,
         below=below,
         sentence=lambda text: _closed(below(text, page.root)),

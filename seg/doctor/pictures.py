@@ -1,6 +1,7 @@
 """Pictures of findings: the image as it is and with its labels over it, the place and a close-up of it, or the images of a pair."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,15 @@ class Album:
         marked = _marked(self._labelled(sample), finding.box, SIDE / max(sample.size))
         shown = [Shown(marked, f"{item.image_id} with its labels; the frame marks the place")]
         return [*shown, Shown(self._close(sample, finding.box), "the place, larger")] if _is_small(finding.box, sample.size) else shown
+
+    def spread(self, count: int) -> list[Shown]:
+        """Images with their labels, from the first to the last at even distances; those that cannot be read are left out."""
+        placed = [item for (split, _), item in self.items.items() if split is not None]
+        shown = []
+        for index in np.unique(np.linspace(0, len(placed) - 1, min(count, len(placed))).round().astype(int)):
+            with suppress(InputError):
+                shown.append(Shown(self._labelled(self.source.read(placed[index]).sample), placed[index].image_id))
+        return shown
 
     def _other(self, split: str, image_id: str) -> list[Shown]:
         """The second image of a pair."""

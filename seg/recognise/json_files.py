@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
+from seg.core.errors import plural
 from seg.recognise.classes import color, entry, instance_classes, void_of
 from seg.recognise.files import LABEL_WORD, PROBED, choices, home_of, home_of_all, place
 from seg.recognise.guess import Guess
@@ -136,7 +137,8 @@ def _has(content: Any, key: str) -> bool:
 
 
 def _counted(content: Any) -> str:
-    return f"{len(content['images'])} images, {len(content['annotations'])} annotations, {len(content['categories'])} categories"
+    images, regions = plural(len(content["images"]), "image"), plural(len(content["annotations"]), "annotation")
+    return f"{images}, {regions}, {plural(len(content['categories']), 'class', 'classes')}"
 
 
 def _are_those_of(categories: Sequence[Any], count: int) -> bool:

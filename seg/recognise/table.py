@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
+from seg.core.errors import plural
 from seg.recognise.guess import lies_in
 from seg.recognise.listing import Listing
 from seg.recognise.trial import Trial
@@ -35,7 +36,8 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
         own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
-        rows.append(("chosen" if own else "not chosen", f"{seen.place} ({len(own or seen.files)} files)", seen.what + ("" if own else why)))
+        place = f"{seen.place} ({plural(len(own or seen.files), 'file')})"
+        rows.append(("chosen" if own else "not chosen", place, seen.what + ("" if own else why)))
     lines += ["labels:", *_aligned(sorted(rows))] if rows else []
     return lines
 

@@ -10,7 +10,7 @@ import pytest
 from parsed import Page, check_sound
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.doctor.page import LISTED, MOST_PICTURES, DoctorPage, write_doctor
+from seg.doctor.page import LISTED, MOST_PICTURES, SPREAD, DoctorPage, write_doctor
 from seg.doctor.pictures import SIDE, Album
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Assignment
@@ -70,7 +70,7 @@ def test_many_findings_give_few_pictures_and_long_lists_end(tmp_path: Path) -> N
     extra = [Finding(f"kind-{n // 10}", "x", "is odd", "", "warning", f"blobs{n % 12}", (2, 2, 6, 6), None) for n in range(400)]
     extra += [Finding("many", "x", f"is {n}", "", "warning") for n in range(LISTED + 5)]
     page, _ = page_of(Blobs(), tmp_path / "doctor.html", extra)
-    assert len(page.all("img")) == MOST_PICTURES
+    assert len(page.all("img")) == MOST_PICTURES + SPREAD
     assert page.text.count(" 7 more") == 40
     assert [row.text for row in page.all("li", "many-warning")] == [f"x: is {n}" for n in range(3, LISTED)]
     assert "5 more are in doctor.json." in page.text
@@ -81,6 +81,21 @@ def test_a_page_without_findings_says_so(tmp_path: Path) -> None:
     page = Page(tmp_path / "doctor.html")
     check_sound(page)
     assert "Nothing found." in page.text
+
+
+def test_images_are_shown_with_their_labels_whatever_was_found(source: Source) -> None:
+    few = Blobs(3, (40, 60))
+    items = {("train", item.image_id): item for item in few.items()}
+    album = Album(items, few, CLASSES)
+    shown = album.spread(6)
+    assert [s.text for s in shown] == [item.image_id for item in few.items()]
+    _, labelled = album.of(Finding("empty-label", "x", "y", "", "warning", shown[1].text, None, "train"))
+    assert np.array_equal(shown[1].picture, labelled.picture)
+    assert [s.text for s in album.spread(2)] == [shown[0].text, shown[2].text]
+    examination = examine(source, CLASSES, Assignment(split(), None), None, 0, "none", None)
+    every = Album(examination.items, source, CLASSES).spread(100)
+    assert {s.text for s in every} == {f"scene{n}" for n in range(12)} - {"scene3", "scene5"}, "two of them cannot be read"
+    assert Album({}, source, CLASSES).spread(6) == []
 
 
 def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
