@@ -33,7 +33,7 @@ def weights_file(path: Path) -> None:
     if wrong:
         sys.exit(f"the package's tensors are in another order: {wrong[0]}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({f"model.{name}": tensor for name, tensor in tensors.items() if name not in HEADS}, path)
+    torch.save({name: tensor for name, tensor in tensors.items() if name not in HEADS}, path)
 
 
 def few(root: Path, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Weights to start from: a local file's, for a whole network or for its encoder."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from seg.models.encoder_stages import find_encoder
 from seg.models.tensor_file import read_tensors
 
 DEEPEST = 5  # modules around a network, or around its encoder, at most
+TIMM = "model."  # in segmentation_models_pytorch, timm's network lies so named in the encoder
 LISTED = 6  # names in a line of a summary, at most
 
 
@@ -89,12 +91,15 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
     best: dict[str, str] = {}  # {name in the network: name in the file}, of what fits; and in `named` of all
     named: dict[str, str] = {}
     encoder = find_encoder(network)
-    for place in ("", f"{encoder[0]}.") if encoder else ("",):
-        for before in _prefixes(file.tensors):
-            found = {place + name.removeprefix(before): name for name in file.tensors if name.startswith(before)}
-            fitting = {n: f for n, f in found.items() if n in own and _fits(file.tensors[f], own[n], n == first)}
-            if len(fitting) > len(best):
-                best, named = fitting, found
+    places: list[tuple[str, Callable[[str], str]]] = [("", str)]
+    if encoder:
+        inside = f"{encoder[0]}.{TIMM}"
+        places += [(f"{encoder[0]}.", str), (inside, str), (inside, _flattened)]
+    for (place, named_there), before in product(places, _prefixes(file.tensors)):
+        found = {place + named_there(name.removeprefix(before)): name for name in file.tensors if name.startswith(before)}
+        fitting = {n: f for n, f in found.items() if n in own and _fits(file.tensors[f], own[n], n == first)}
+        if len(fitting) > len(best):
+            best, named = fitting, found
     if not best:
         raise ConfigError(
             f"model.weights={file.path}: no tensor of it fits the network by name and shape; is it for another model? "
@@ -116,6 +121,11 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
         adapted=changed,
         reshaped=reshaped,
     )
+
+
+def _flattened(name: str) -> str:
+    """As timm names a tensor of a network that gives its features: stages.0.weight is stages_0.weight there."""
+    return name.replace(".", "_", 1)
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:

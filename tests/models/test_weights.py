@@ -1,9 +1,12 @@
 """Weights to start from: local files, and what is said where there is no network."""
 
 import logging
+import math
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch
+import timm
 import torch
 from conftest import MakeConfig, MakeInfo
 from torch import nn
@@ -44,6 +47,19 @@ def test_an_encoders_file_fills_the_encoder_alone(tmp_path: Path, part: str) -> 
     ]
     assert same(getattr(network, part), getattr(donor, part))
     assert same(network.head, untouched.head)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto", "densenet121"])
+def test_timms_own_names_fill_an_encoder_of_timm(tmp_path: Path, name: str) -> None:
+    """As timm saves a network; where it only gives features, it names parts of a sequence otherwise (stages.0, stages_0)."""
+    network = segmentation_models_pytorch.Unet(f"tu-{name}", 4, None, decoder_channels=(64, 32, 16, 16))
+    given = timm.create_model(name).state_dict()
+    torch.save(given, tmp_path / "timm.pt")
+    loaded = load_weights(network, read_weights(tmp_path / "timm.pt"), 3)
+    filled = {n: t for n, t in network.encoder.state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert loaded.loaded == {f"encoder.{n}" for n in filled}
+    sums = sorted(float(t.double().sum()) for t in given.values())
+    assert all(any(math.isclose(float(t.double().sum()), s, abs_tol=1e-9) for s in sums) for t in filled.values())
 
 
 @pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "module.", "model.", "checkpoint"])

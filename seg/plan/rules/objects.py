@@ -12,7 +12,7 @@ LEVELS = 5
 COCO = 100
 """Detections an image in COCO's protocol."""
 ROOM = 3
-"""Times the largest count that is found an image may have: a new image may hold more, such as 313 nuclei where those of training hold 151."""
+"""Times the largest count that is found an image may have: a new image may hold more, as 313 nuclei where training has 151."""
 NAMES = ("p5", "p25", "p50", "p75", "p95")
 
 
