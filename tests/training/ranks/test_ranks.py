@@ -32,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def unbroken(prepared: Project) -> dict[str, bytes]:
     """What a training leaves that ran to its end at once."""
-    prepared.run(*TRAIN)
+    prepared.seg(*TRAIN[3:])
     made = prepared.bytes_of(*TRAINED)
     for file in TRAINED:
         (prepared.folder / file).unlink()
@@ -101,7 +101,7 @@ def test_whoever_is_killed_all_end_at_once_and_the_next_goes_on(
     assert third.process.returncode == 143
     assert third.text.count("SIGTERM: the training stops after this step") == 1
 
-    prepared.run(*TRAIN)
+    prepared.seg(*TRAIN[3:])
     assert prepared.bytes_of(*TRAINED) == unbroken
 
 
