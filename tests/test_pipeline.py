@@ -122,17 +122,6 @@ def test_going_back_restores_from_the_run_cache(project: Project) -> None:
     assert project.bytes_of(*before) == before
 
 
-def test_an_experiment_is_recorded_kept_and_left_alone(project: Project) -> None:
-    done = project.dvc("exp", "run", "-S", "optimizer=adamw", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
-    assert stages_run(done.stdout) == ["configure", "plan", "train", "evaluate"]
-    assert params(project)["overrides"] == ["optimizer=adamw", "optimizer.lr=0.003"]
-    assert project.repro() == []
-    project.edit("conf/optimizer/adamw.yaml", "weight_decay: 1.0e-2", "weight_decay: 2.0e-2")
-    assert project.repro() == ["configure", "plan", "train", "evaluate"]
-    kept = params(project)["optimizer"]
-    assert (kept["lr"], kept["weight_decay"]) == (0.003, 0.02)
-
-
 def test_an_option_that_sets_other_groups_is_recorded_by_its_name(project: Project) -> None:
     (project.folder / "conf/experiment/other.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /optimizer: adamw\n  - override /augment: none\n"
@@ -149,16 +138,23 @@ def experiments(project: Project) -> dict[str, dict]:
     return {revision["name"]: revision for row in rows for revision in row["revs"]}
 
 
-def test_two_experiments_are_told_apart_and_brought_back(project: Project) -> None:
-    project.dvc("exp", "run", "-n", "smooth", "-S", "loss.label_smoothing=0.2")
-    smooth = project.bytes_of("artifacts/train/best.ckpt")
-    project.dvc("exp", "run", "-n", "plain", "-S", "loss.label_smoothing=0.0")
+def test_experiments_are_recorded_told_apart_brought_back_and_kept(project: Project) -> None:
+    done = project.dvc("exp", "run", "-n", "other", "-S", "optimizer=adamw", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
+    assert stages_run(done.stdout) == ["configure", "plan", "train", "evaluate"]
+    assert params(project)["overrides"] == ["optimizer=adamw", "optimizer.lr=0.003"]
+    other = project.bytes_of("artifacts/train/best.ckpt")
+    project.dvc("exp", "run", "-n", "plain", "-S", "optimizer.lr=0.03")
+    assert project.bytes_of("artifacts/train/best.ckpt") != other
     shown = experiments(project)
-    values = {name: shown[name]["data"]["params"]["params.yaml"]["data"]["loss"]["label_smoothing"] for name in ("smooth", "plain")}
-    assert values == {"smooth": 0.2, "plain": 0.0}
-    project.dvc("exp", "apply", "smooth")
+    values = {name: shown[name]["data"]["params"]["params.yaml"]["data"]["optimizer"]["lr"] for name in ("other", "plain")}
+    assert values == {"other": 0.003, "plain": 0.03}
+    project.dvc("exp", "apply", "other")
     assert project.repro() == []
-    assert project.bytes_of("artifacts/train/best.ckpt") == smooth
+    assert project.bytes_of("artifacts/train/best.ckpt") == other
+    project.edit("conf/optimizer/adamw.yaml", "weight_decay: 1.0e-2", "weight_decay: 2.0e-2")
+    assert project.repro() == ["configure", "plan", "train", "evaluate"]
+    kept = params(project)["optimizer"]
+    assert (kept["lr"], kept["weight_decay"]) == (0.003, 0.02)
     project.dvc("exp", "remove", "-A")
 
 
@@ -258,6 +254,7 @@ def test_a_queued_experiment_runs_in_a_copy_and_is_compared(real: Project) -> No
     assert float(epoch["train_loss"]) == pytest.approx(ce + dice, abs=1e-5)
     real.dvc("exp", "remove", "-A")
     real.run("git", "reset", "-q", "--hard")
+    real.dvc("checkout", "-q")
 
 
 def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
