@@ -55,6 +55,8 @@ sys.exit(code)
 @functools.cache
 def python() -> Path:
     """The program, in a folder that can be the first of PATH; the first call of a run of the tests starts the server."""
+    if not hasattr(os, "pidfd_open"):  # elsewhere than on Linux
+        return Path(sys.executable)
     runner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     folder = Path(tempfile.gettempdir(), f"seg-tests-{runner}")
     folder.mkdir(exist_ok=True)
