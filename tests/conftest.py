@@ -28,8 +28,10 @@ MakeInfo = Callable[..., "DatasetInfo"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run the project's pipeline, or kill trainings, come first: none of them, which take minutes, is then the last of all."""
-    items.sort(key=lambda item: not any(hasattr(getattr(item, "module", None), name) for name in ("Project", "Moment")))
+    """Files that run the project's pipeline, or kill trainings, come first, then others with long tests: none of them is the last."""
+    long = {item.path for item in items if any(item.get_closest_marker(name) for name in ("slow", "real", "browser"))}
+    runs = {item.path for item in items if any(hasattr(getattr(item, "module", None), name) for name in ("Project", "Moment"))}
+    items.sort(key=lambda item: (item.path not in runs, item.path not in long))
 
 
 @pytest.fixture(scope="session")

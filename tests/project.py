@@ -9,7 +9,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import preloaded
 import pytest
+from guarded import of_a_new_user
 from once import once
 from plans import pin
 
@@ -19,10 +21,14 @@ STAGES = ["configure", "prepare", "plan", "augment", "train", "evaluate"]
 
 @dataclass
 class Project:
-    """Runs commands in `folder`; `small` makes experiment=smoke the default, so that a plain `dvc repro` is quick."""
+    """Runs commands in `folder`; `small` makes experiment=smoke the default, so that a plain `dvc repro` is quick.
+
+    fresh: whether each process has an interpreter of its own, and imports all; otherwise see preloaded.py.
+    """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
     @classmethod
     def clone(cls, folder: Path, small: bool = True) -> "Project":
@@ -37,7 +43,7 @@ class Project:
         if small:
             pin(folder)
             project.edit("conf/config.yaml", "experiment: none", "experiment: smoke")
-            project.run(sys.executable, "-m", "seg", "configure", "--clear")
+            project.seg("configure", "--clear")
         project.commit("start")
         return project
 
@@ -46,6 +52,10 @@ class Project:
         """A copy of a small clone whose pipeline has run, and is committed; first_run.txt beside the clone is what was printed."""
         shutil.copytree(ran_once(factory), folder, symlinks=True, dirs_exist_ok=True)
         return cls(folder)
+
+    @property
+    def python(self) -> Path:
+        return Path(sys.executable) if self.fresh else preloaded.python()
 
     def stub(self, *stages: str) -> None:
         """Let tests/stub_stage.py stand for these stages: where it is told what DVC runs, and the stages' own work is not."""
@@ -66,14 +76,14 @@ class Project:
         names = {"GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"}
         mails = {"GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"}
         env = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "SEG_", "GIT_")) and k != "PYTHONDONTWRITEBYTECODE"}
-        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        env["PATH"] = f"{self.python.parent}{os.pathsep}{env['PATH']}"
         return env | dict.fromkeys(names, "tester") | dict.fromkeys(mails, "tester@example.org") | self.environment | more
 
     def dvc(self, *arguments: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "dvc", *arguments, ok=ok, **environment)
+        return self.run(str(self.python), "-m", "dvc", *arguments, ok=ok, **environment)
 
     def seg(self, *arguments: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "seg", *arguments, ok=ok, **environment)
+        return self.run(str(self.python), "-m", "seg", *arguments, ok=ok, **environment)
 
     def repro(self, *targets: str, **environment: str) -> list[str]:
         """`dvc repro`, of some stages or of all: the stages that ran, in order."""
@@ -94,8 +104,11 @@ class Project:
 
 
 def ran_once(factory: pytest.TempPathFactory) -> Path:
+    """The project that has run, in interpreters of their own that speak to nobody."""
+
     def make(folder: Path) -> None:
         project = Project.clone(folder)
+        project.environment, project.fresh = of_a_new_user(folder.parent / "guarded"), True
         done = project.dvc("repro")
         assert stages_run(done.stdout) == STAGES
         project.commit("first run")

@@ -2,9 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import preloaded
 from conftest import ROOT
 
 
@@ -13,7 +13,7 @@ def lines_of(folder: Path, script: str, *arguments: str) -> list[str]:
     path = folder / "script.py"
     path.write_text(script)
     found = os.pathsep.join(str(ROOT / part) for part in (".", "tests", "tests/training/step"))
-    command = [sys.executable, str(path), *arguments]
+    command = [str(preloaded.python()), str(path), *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": found}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

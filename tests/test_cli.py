@@ -1,6 +1,5 @@
 """The command line as a user types it."""
 
-import csv
 import os
 import re
 import subprocess
@@ -114,16 +113,6 @@ def test_a_sweep_trains_each_and_keeps_them_apart(ran: Project) -> None:
     assert runs[0].read_bytes() != runs[1].read_bytes()
     scored = ran.seg("evaluate", f"paths.train={runs[0].parent}")
     assert "test: miou" in scored.stdout
-
-
-@pytest.mark.slow
-def test_two_processes_train_and_only_one_writes(ran: Project) -> None:
-    done = ran.dvc("exp", "run", "-S", "trainer=ddp", "-S", "trainer.accelerator=cpu", "train")
-    assert done.stdout.count("epoch 1/") == 1
-    with open(ran.folder / "artifacts/train/history.csv") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
-    assert sorted(p.name for p in (ran.folder / "artifacts/train").iterdir()) == ["best.ckpt", "history.csv", "last.ckpt"]
-    assert not list((ran.folder / ".scratch/train").glob("*"))
 
 
 @pytest.mark.slow

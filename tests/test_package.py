@@ -20,7 +20,11 @@ found = seg.load(sys.argv[1]).predict(np.zeros((48, 48, 3), np.uint8))
 assert found.semantic.shape == (48, 48), found
 import hydra.core.global_hydra as hydra
 assert not hydra.GlobalHydra.instance().is_initialized()
+from seg.cli import main
+sys.argv = ["seg", "predict", *sys.argv[1:], "--out", "found"]
+main()
 """
+"""A model in a program of one's own, then as the command has it."""
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +71,7 @@ def test_a_project_of_the_installed_package(run: Run) -> None:
     assert again.count("Running stage") == 1, "configure, which looks at the installed package"
     model = project / "artifacts/train/best.ckpt"
     (run.folder / "elsewhere").mkdir()
-    run("-c", USE, str(model), cwd=run.folder / "elsewhere")
-    images = project / "data/prepared/test/images"
-    run("-m", "seg", "predict", str(model), str(images), "--out", "found", cwd=run.folder / "elsewhere")
+    run("-c", USE, str(model), str(project / "data/prepared/test/images"), cwd=run.folder / "elsewhere")
     assert list((run.folder / "elsewhere/found/classes").iterdir())
 
 

@@ -39,6 +39,10 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project.ran(tmp_path_factory, tmp_path_factory.mktemp("real"))
 
 
+def figures_of(project: Project) -> dict[str, float]:
+    return json.loads((project.folder / "artifacts/evaluate/metrics.json").read_text())["test"]
+
+
 def params(project: Project) -> dict:
     return yaml.safe_load((project.folder / "params.yaml").read_text())
 
@@ -118,17 +122,6 @@ def test_going_back_restores_from_the_run_cache(project: Project) -> None:
     assert project.bytes_of(*before) == before
 
 
-def test_an_experiment_is_recorded_kept_and_left_alone(project: Project) -> None:
-    done = project.dvc("exp", "run", "-S", "optimizer=adamw", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
-    assert stages_run(done.stdout) == ["configure", "plan", "train", "evaluate"]
-    assert params(project)["overrides"] == ["optimizer=adamw", "optimizer.lr=0.003"]
-    assert project.repro() == []
-    project.edit("conf/optimizer/adamw.yaml", "weight_decay: 1.0e-2", "weight_decay: 2.0e-2")
-    assert project.repro() == ["configure", "plan", "train", "evaluate"]
-    kept = params(project)["optimizer"]
-    assert (kept["lr"], kept["weight_decay"]) == (0.003, 0.02)
-
-
 def test_an_option_that_sets_other_groups_is_recorded_by_its_name(project: Project) -> None:
     (project.folder / "conf/experiment/other.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /optimizer: adamw\n  - override /augment: none\n"
@@ -145,16 +138,23 @@ def experiments(project: Project) -> dict[str, dict]:
     return {revision["name"]: revision for row in rows for revision in row["revs"]}
 
 
-def test_two_experiments_are_told_apart_and_brought_back(project: Project) -> None:
-    project.dvc("exp", "run", "-n", "smooth", "-S", "loss.label_smoothing=0.2")
-    smooth = project.bytes_of("artifacts/train/best.ckpt")
-    project.dvc("exp", "run", "-n", "plain", "-S", "loss.label_smoothing=0.0")
+def test_experiments_are_recorded_told_apart_brought_back_and_kept(project: Project) -> None:
+    done = project.dvc("exp", "run", "-n", "other", "-S", "optimizer=adamw", "-S", "optimizer.lr=3e-3", "-S", "experiment=smoke")
+    assert stages_run(done.stdout) == ["configure", "plan", "train", "evaluate"]
+    assert params(project)["overrides"] == ["optimizer=adamw", "optimizer.lr=0.003"]
+    other = project.bytes_of("artifacts/train/best.ckpt")
+    project.dvc("exp", "run", "-n", "plain", "-S", "optimizer.lr=0.03")
+    assert project.bytes_of("artifacts/train/best.ckpt") != other
     shown = experiments(project)
-    values = {name: shown[name]["data"]["params"]["params.yaml"]["data"]["loss"]["label_smoothing"] for name in ("smooth", "plain")}
-    assert values == {"smooth": 0.2, "plain": 0.0}
-    project.dvc("exp", "apply", "smooth")
+    values = {name: shown[name]["data"]["params"]["params.yaml"]["data"]["optimizer"]["lr"] for name in ("other", "plain")}
+    assert values == {"other": 0.003, "plain": 0.03}
+    project.dvc("exp", "apply", "other")
     assert project.repro() == []
-    assert project.bytes_of("artifacts/train/best.ckpt") == smooth
+    assert project.bytes_of("artifacts/train/best.ckpt") == other
+    project.edit("conf/optimizer/adamw.yaml", "weight_decay: 1.0e-2", "weight_decay: 2.0e-2")
+    assert project.repro() == ["configure", "plan", "train", "evaluate"]
+    kept = params(project)["optimizer"]
+    assert (kept["lr"], kept["weight_decay"]) == (0.003, 0.02)
     project.dvc("exp", "remove", "-A")
 
 
@@ -212,6 +212,51 @@ def test_dvc_reads_metrics_and_plots(real: Project) -> None:
     assert Path(real.folder / "artifacts/evaluate/overlays").is_dir()
 
 
+def test_a_queued_experiment_runs_in_a_copy_and_is_compared(real: Project) -> None:
+    """With a sum of losses, whose terms are in the history; compared with the workspace by DVC's own diffs and by `seg compare`."""
+    before = figures_of(real)
+    weighted = ("-S", "loss.terms.dice.weight=0.5", "-S", "loss.terms.ce.loss.class_weights=median", "-S", "optimizer.lr=0.1")
+    real.dvc("exp", "run", "--queue", "-n", "queued", "-S", "trainer.max_epochs=1", "-S", "loss=ce_dice", *weighted)
+    real.dvc("exp", "run", "--run-all")
+    after = experiments(real)["queued"]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"]
+    assert figures_of(real) == before != after
+
+    shown = json.loads(real.dvc("metrics", "diff", "queued", "workspace", "--json").stdout)
+    changed = shown["artifacts/evaluate/metrics.json"]["test.miou"]
+    assert (changed["old"], changed["new"]) == (after["miou"], before["miou"])
+    drawn = real.dvc("plots", "diff", "queued", "workspace")
+    assert "failed" not in drawn.stdout + drawn.stderr
+    page = (real.folder / "dvc_plots/index.html").read_text()
+    assert page.count("queued") > 1
+    assert "workspace" in page
+    printed = real.seg("compare", "queued", "workspace").stdout
+    out = real.folder / "artifacts/compare"
+    with open(out / "differences.csv", newline="") as file:
+        rows = {row["figure"]: row for row in csv.DictReader(file)}
+    for name, row in rows.items():
+        assert float(row["first"]) == pytest.approx(after[name], abs=2e-6), "the figures of the evaluation itself"
+        assert float(row["value"]) == pytest.approx(before[name], abs=2e-6)
+        assert float(row["low"]) <= float(row["difference"]) <= float(row["high"])
+    assert f"{before['miou'] - after['miou']:+.4f}" in printed
+    assert "<code>optimizer.lr</code></th><td>0.1</td><td>0.02</td>" in (out / "compare.html").read_text()
+    assert real.run("git", "status", "--porcelain").stdout.strip() == "", "what a comparison leaves is no part of the project"
+
+    real.dvc("exp", "apply", "queued")
+    assert 0 <= figures_of(real)["miou"] <= 1
+    composed = params(real)
+    assert composed["trainer"]["max_epochs"] == 1
+    terms = ["loss.terms.ce.loss.class_weights=median", "loss.terms.dice.weight=0.5"]
+    assert sorted(composed["overrides"]) == [*terms, "loss=ce_dice", "optimizer.lr=0.1", "trainer.max_epochs=1"]
+    assert real.repro() == []
+    (epoch,) = csv.DictReader((real.folder / "artifacts/train/history.csv").open())
+    ce, dice = float(epoch["train_ce_term"]), float(epoch["train_dice_term"])
+    assert 0 < dice <= 0.5
+    assert float(epoch["train_loss"]) == pytest.approx(ce + dice, abs=1e-5)
+    real.dvc("exp", "remove", "-A")
+    real.run("git", "reset", "-q", "--hard")
+    real.dvc("checkout", "-q")
+
+
 def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
     results = ("artifacts/train/best.ckpt", "artifacts/train/history.csv", "artifacts/evaluate/metrics.json")
     pixels = real.bytes_of(*results)
@@ -234,26 +279,5 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
         real.dvc("exp", "apply", name)
         assert real.repro() == []
         assert real.bytes_of(*results) == wanted
-    real.dvc("exp", "remove", "-A")
-    real.run("git", "reset", "-q", "--hard")
-
-
-def test_a_queued_experiment_runs_in_a_copy(real: Project) -> None:
-    """With a sum of losses, whose terms are in the history."""
-    weighted = ("-S", "loss.terms.dice.weight=0.5", "-S", "loss.terms.ce.loss.class_weights=median")
-    real.dvc("exp", "run", "--queue", "-n", "queued", "-S", "trainer.max_epochs=1", "-S", "loss=ce_dice", *weighted)
-    real.dvc("exp", "run", "--run-all")
-    figures = experiments(real)["queued"]["data"]["metrics"]["artifacts/evaluate/metrics.json"]["data"]["test"]
-    assert 0 <= figures["miou"] <= 1
-    real.dvc("exp", "apply", "queued")
-    composed = params(real)
-    assert composed["trainer"]["max_epochs"] == 1
-    sums = ["loss.terms.ce.loss.class_weights=median", "loss.terms.dice.weight=0.5", "loss=ce_dice", "trainer.max_epochs=1"]
-    assert sorted(composed["overrides"]) == sums
-    assert real.repro() == []
-    (row,) = csv.DictReader((real.folder / "artifacts/train/history.csv").open())
-    terms = [float(row["train_ce_term"]), float(row["train_dice_term"])]
-    assert 0 < terms[1] <= 0.5
-    assert float(row["train_loss"]) == pytest.approx(sum(terms), abs=1e-5)
     real.dvc("exp", "remove", "-A")
     real.run("git", "reset", "-q", "--hard")

@@ -30,9 +30,10 @@ from seg.storing.write import write_info, write_record, write_split
 from seg.tiles.tiled import BLEND, MIN_IOU, Tiled, in_window, window_tiling
 from seg.training.step.limits import Limits, predict
 
+TINY = ["model.network.encoder_name=tu-test_resnet"]
 TASKS = {
-    "semantic": ["model=attention_unet", "model.network.encoder_name=tu-test_resnet"],
-    "instance": ["task=instance", "model.network.encoder_name=tu-test_resnet", "model.normalization=dataset"],
+    "semantic": ["model=attention_unet", *TINY],
+    "instance": ["task=instance", *TINY, "model.network.box_detections_per_img=20", "model.normalization=dataset"],
 }
 CPU = torch.device("cpu")
 

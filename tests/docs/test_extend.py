@@ -43,7 +43,7 @@ def test_every_file_of_the_page_is_valid() -> None:
 
 @pytest.mark.slow
 def test_own_parts_as_the_page_has_them(tmp_path: Path) -> None:
-    Project(tmp_path).run(sys.executable, "-m", "seg", "new", "demo")
+    Project(tmp_path).seg("new", "demo")
     project = Project(tmp_path / "demo")
     for name, text in TITLED:
         path = project.folder / name
@@ -60,7 +60,7 @@ def test_own_parts_as_the_page_has_them(tmp_path: Path) -> None:
     project.commit("own parts")
     assert COMMANDS[0].startswith("python -m seg doctor")
     for command in COMMANDS:
-        project.run(*command.replace("python ", f"{sys.executable} ", 1).replace("dvc ", f"{sys.executable} -m dvc ", 1).split())
+        project.run(*command.replace("python ", f"{project.python} ", 1).replace("dvc ", f"{project.python} -m dvc ", 1).split())
         if command == "dvc repro":
             figures = json.loads((project.folder / "artifacts/evaluate/metrics.json").read_text())["test"]
             settings = yaml.safe_load((project.folder / "params.yaml").read_text())

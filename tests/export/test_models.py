@@ -17,17 +17,16 @@ from seg.predict.exported import open_exported
 from seg.predict.network import CheckpointNetwork
 
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=64"]
+TINY = "model.network.encoder_name=tu-test_resnet"
 DRAWN = ["paths.prepare=none", "check.images=1"]
 
 
 @pytest.mark.parametrize(
     ("overrides", "form"),
     [
-        pytest.param(["model=unet_small", "model.scale=0.5"], "onnx", id="unet_small-onnx"),
+        pytest.param(["model=unet_small", TINY, "model.scale=0.5"], "onnx", id="unet_small-onnx"),
         pytest.param(["model=fcn8s", *NARROW_FCN], "openvino", id="fcn8s-openvino", marks=pytest.mark.slow),
-        pytest.param(
-            ["model=deeplabv3plus", "model.network.encoder_name=tu-test_resnet"], "onnx", id="deeplabv3plus-onnx", marks=pytest.mark.slow
-        ),
+        pytest.param(["model=deeplabv3plus", TINY], "onnx", id="deeplabv3plus-onnx", marks=pytest.mark.slow),
         pytest.param(
             ["model=unet_paper", "model.network.depth=2", "model.network.width=8"], "onnx", id="unet_paper-onnx", marks=pytest.mark.slow
         ),
@@ -37,7 +36,7 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
             id="segformer-torch_export",
             marks=pytest.mark.slow,
         ),
-        pytest.param(["model=pspnet", "model.network.encoder_name=tu-test_resnet"], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
+        pytest.param(["model=pspnet", TINY], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], form: str) -> None:
@@ -83,7 +82,7 @@ def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
     "form", ["torch_export", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("openvino", marks=pytest.mark.slow)]
 )
 def test_maps_of_distances_give_the_same_objects(tmp_path: Path, form: str) -> None:
-    loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model=distance", "model.scale=0.5", "model.adapter.peak=0.05")
+    loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model=distance", TINY, "model.scale=0.5", "model.adapter.peak=0.05")
     made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
     assert made.description.gives == "maps"
     assert made.description.peak == 0.05

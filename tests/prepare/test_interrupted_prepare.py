@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 from tiny import tree, write_folders
 
@@ -28,7 +29,7 @@ IMAGES, KILLS = 200, 6
 def start(script: Path, raw: Path, out: Path) -> subprocess.Popen[str]:
     here = Path(__file__).parent
     env = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    process = subprocess.Popen([sys.executable, str(script), str(raw), str(out)], env=env, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([str(preloaded.python()), str(script), str(raw), str(out)], env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "go\n"
     return process

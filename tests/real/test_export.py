@@ -17,13 +17,13 @@ from seg.predict.network import CheckpointNetwork
 from seg.tiles.network import Network
 
 ROOT = Path(__file__).parents[2]
-STEPS, BATCH = 40, 4
+STEPS, BATCH = 25, 4
 
 pytestmark = NEEDED
 
 
 def test_the_miou_of_camvid_is_the_checkpoints(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    """Over every third of its test images."""
+    """Over every ninth of its test images."""
     prepared = prepared_camvid(tmp_path_factory)
     config = settings("model.scale=0.5", f"paths.prepare={prepared}")
     info = read_info(prepared)
@@ -42,7 +42,7 @@ def test_the_miou_of_camvid_is_the_checkpoints(tmp_path_factory: pytest.TempPath
     names = [c.name for c in info.classes]
     metrics = [SemanticMetrics(names) for _ in networks]
     differing = pixels = 0
-    for entry in read_entries(prepared / "test")[::3]:
+    for entry in read_entries(prepared / "test")[::9]:
         batch = collate([read_sample(prepared / "test", entry, 3)])
         predictions = [network.predict(batch.images) for network in networks]
         for metric, own in zip(metrics, predictions, strict=True):
@@ -52,7 +52,7 @@ def test_the_miou_of_camvid_is_the_checkpoints(tmp_path_factory: pytest.TempPath
         differing, pixels = differing + int((first != second).sum()), pixels + first.size
     wanted, given = (metric.figures()["miou"] for metric in metrics)
     print(f"mIoU {wanted:.6f} by PyTorch, {given:.6f} by onnxruntime; {differing} of {pixels} pixels differ")
-    assert pixels == 78 * 360 * 480
+    assert pixels == 26 * 360 * 480
     assert wanted > 0.1
     assert given == pytest.approx(wanted, abs=1e-4)
     assert differing <= 1e-5 * pixels

@@ -18,6 +18,8 @@ from seg.stages import evaluate, folds
 
 QUICK = ("evaluate.num_overlays=1", "evaluate.bootstrap.resamples=50", "evaluate.gallery.images=3", "runtime.workers=0")
 
+FEW_OBJECTS = ("model.network.encoder_name=tu-test_resnet", "model.network.box_detections_per_img=20")
+
 
 def confusion(folder: Path) -> np.ndarray:
     with open(folder / "tables/confusion.csv", newline="") as file:
@@ -29,7 +31,7 @@ def confusion(folder: Path) -> np.ndarray:
 def test_each_image_is_scored_by_the_model_of_its_fold(prepared: Path, tmp_path: Path, make_config: MakeConfig, task: str) -> None:
     source = with_a_named_test(prepared, tmp_path / "prepared")
     views, models, rows, counts = divided(source, tmp_path, make_config), tmp_path / "models", {}, []
-    own = (f"task={task}", "plan.folds=3", *QUICK)
+    own = (f"task={task}", "plan.folds=3", *QUICK, *(FEW_OBJECTS if task == "instance" else ()))
     for fold in (1, 2, 3):
         place = models / f"3/{fold}"
         place.mkdir(parents=True)

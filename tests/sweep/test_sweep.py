@@ -4,7 +4,6 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoot
 def test_a_sweep_that_is_killed_goes_on(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     project = Project.ran(tmp_path_factory, tmp_path / "project")
     project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", "max_epochs: 3")
-    command = [sys.executable, "-m", "seg", "sweep", SPACE, "sweep.trials=3", "sweep.study=s", "sweep.pruner.kind=none"]
+    command = [str(project.python), "-m", "seg", "sweep", SPACE, "sweep.trials=3", "sweep.study=s", "sweep.pruner.kind=none"]
     trials = project.folder / "outputs/sweeps/s/trials"
     first = subprocess.Popen(
         command, cwd=project.folder, env=project.env(PYTHONUNBUFFERED="1"), stdout=subprocess.PIPE, text=True, start_new_session=True

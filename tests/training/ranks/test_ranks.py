@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from project import Project, Running
@@ -31,8 +32,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def unbroken(prepared: Project) -> dict[str, bytes]:
-    """What a training leaves that ran to its end at once."""
-    prepared.run(*TRAIN)
+    """What a training leaves that ran to its end at once, under DVC; printed.txt is what it said."""
+    (prepared.folder / "printed.txt").write_text(prepared.dvc("repro", "train").stdout)
+    assert sorted(p.name for p in (prepared.folder / "artifacts/train").iterdir()) == sorted(Path(file).name for file in TRAINED)
     made = prepared.bytes_of(*TRAINED)
     for file in TRAINED:
         (prepared.folder / file).unlink()
@@ -73,6 +75,12 @@ def start(prepared: Project) -> Iterator[Callable[[], Ranks]]:
         ranks.kill_all()
 
 
+def test_two_processes_train_and_only_one_writes(prepared: Project, unbroken: dict[str, bytes]) -> None:
+    assert (prepared.folder / "printed.txt").read_text().count("epoch 1/6") == 1
+    assert [row["epoch"] for row in csv.DictReader(unbroken[TRAINED[2]].decode().splitlines())] == list("123456")
+    assert not list((prepared.folder / ".scratch/train").glob("*"))
+
+
 def test_whoever_is_killed_all_end_at_once_and_the_next_goes_on(
     prepared: Project, unbroken: dict[str, bytes], start: Callable[[], Ranks]
 ) -> None:
@@ -101,7 +109,7 @@ def test_whoever_is_killed_all_end_at_once_and_the_next_goes_on(
     assert third.process.returncode == 143
     assert third.text.count("SIGTERM: the training stops after this step") == 1
 
-    prepared.run(*TRAIN)
+    prepared.seg(*TRAIN[3:])
     assert prepared.bytes_of(*TRAINED) == unbroken
 
 

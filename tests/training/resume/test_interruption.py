@@ -99,7 +99,7 @@ def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project
     finetune = ["finetune=gradual", "finetune.frozen_stages=1", "finetune.lr_factor=0.5"]
     within = "runtime.save_minutes=0.005"  # so that it goes on within an epoch
     other.seg("configure", "model.weights=weights/start.ckpt", "model.normalization=checkpoint", within, *finetune)
-    train = (sys.executable, "-m", "seg", "train", "-cn", "pipeline")
+    train = (str(other.python), "-m", "seg", "train", "-cn", "pipeline")
     other.run(*train)
     expected = other.bytes_of(*TRAINED)
     rates = [row["lr_stage3"] for row in csv.DictReader(expected[TRAINED[2]].decode().splitlines())]

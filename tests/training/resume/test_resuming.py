@@ -4,12 +4,12 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import killed
 import numpy as np
+import preloaded
 import pytest
 import torch
 from conftest import ROOT, MakeConfig
@@ -204,7 +204,7 @@ def test_two_ranks_go_on_within_an_epoch(configure: Any, make_config: MakeConfig
         folder.mkdir(exist_ok=True)
         (folder / "run.pkl").write_bytes(pickle.dumps((config, moment)))
         env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        command = [sys.executable, str(tmp_path / "ranks.py"), str(folder / "run.pkl")]
+        command = [str(preloaded.python()), str(tmp_path / "ranks.py"), str(folder / "run.pkl")]
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
 
     done = run(tmp_path / "unbroken")

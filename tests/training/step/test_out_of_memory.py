@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import preloaded
 import pytest
 import torch
 from conftest import ROOT, MakeConfig
@@ -59,7 +59,7 @@ def command(paths: list[str], tmp_path: Path) -> Train:
     def start(out: str, network: str, *overrides: str, code: int = 0) -> str:
         limited = ["~model.network", f"+model.network={{_target_: limited.Limited, {network}}}"]
         done = subprocess.run(
-            [sys.executable, "-m", "seg", "train", *overrides, *paths, *COMMON, *limited, f"hydra.run.dir={tmp_path / out}"],
+            [str(preloaded.python()), "-m", "seg", "train", *overrides, *paths, *COMMON, *limited, f"hydra.run.dir={tmp_path / out}"],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "SEG_SCRATCH": str(tmp_path / "scratch"), "OMP_NUM_THREADS": "1"},
             capture_output=True,
