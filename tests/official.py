@@ -23,7 +23,7 @@ def evaluated(split: Path, folder: Path, class_names: Sequence[str], predictions
     """Our figures of the predictions of a prepared split, which are written to `folder`; images in the manifest's order, one by one."""
     metrics = InstanceMetrics(class_names, score_threshold=0.5, max_detections=100)
     entries, annotations = read_entries(split), read_annotations(split)
-    with write_predictions(folder, entries, True) as into:
+    with write_predictions(folder, entries, "masks") as into:
         for entry in entries:
             sample = read_sample(split, entry, 3, annotations[entry.file])
             metrics.update(collate([sample]), [predictions[entry.image_id]])

@@ -23,6 +23,7 @@ from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import decode_index, encode_png
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry, numbers_of
+from seg.settings.task import Answer
 
 MASKS, BOXES = "instances.json", "boxes.json"
 
@@ -46,14 +47,14 @@ class StoredPredictions(Protocol):
 
 
 @contextmanager
-def write_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator[PredictionWriter]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
     What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if not with_instances:
+    if answer == "classes":
         yield _WrittenMaps(folder)
         return
     with whole_file(folder / MASKS) as masks, whole_file(folder / BOXES) as boxes:
@@ -64,11 +65,11 @@ def write_predictions(folder: Path, entries: Sequence[ManifestEntry], with_insta
             each.file.write(b"\n")
 
 
-def read_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
+def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> StoredPredictions:
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
-    return _StoredInstances(folder, entries) if with_instances else _StoredMaps(folder)
+    return _StoredMaps(folder) if answer == "classes" else _StoredInstances(folder, entries)
 
 
 class _WrittenMaps:

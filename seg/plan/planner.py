@@ -20,6 +20,7 @@ from seg.plan.rules.families import family
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
 from seg.settings.section import Params
+from seg.settings.task import Task
 from seg.training.trainer import num_devices
 
 GAIN = 0.95
@@ -58,16 +59,18 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     """
     if not info.splits["train"]["num_images"]:
         raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
-    with_instances = bool(params["task"]["instances"])
+    task = Task.model_validate(params["task"])
+    with_instances = task.instances
     device = device_of(params["trainer"]["accelerator"])
     say(f"looking at the training images of {info.name}")
     if with_instances and info.task != "instance":
-        named = f"task={params['task']['name']}"
-        raise DataError(f"{prepared}: has no instances, which {named} learns; set task=semantic, or prepare a data set that has them")
+        raise DataError(
+            f"{prepared}: has no instances, which task={task.name} learns; set task=semantic, or prepare a data set that has them"
+        )
     seen = look(prepared, info, with_instances)
     devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
     machine: dict[str, int | str] = {"device": device.type, "devices": devices, "cores": num_cores(), "memory": _free(device)}
-    facts = gather_facts(prepared, info, seen, "instance" if with_instances else "semantic", with_instances, machine)
+    facts = gather_facts(prepared, info, seen, task.kind, with_instances, machine)
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
     draft = Draft(params, open_keys)

@@ -12,6 +12,7 @@ from typing import Literal
 from seg.core.errors import DataError
 from seg.models.declared import DeclaredExport, classes_of, declared
 from seg.models.postprocess import Postprocess
+from seg.settings.task import ANSWERS, Answer
 from seg.tiles.network import Facts
 
 FORMAT = "1"
@@ -27,6 +28,9 @@ OUTPUTS: dict[Gives, tuple[str, ...]] = {
     "maps": ("logits", "distance"),
 }
 """What the outputs of each kind of file are called, in order."""
+
+MADE_OF_IT: dict[Gives, Answer] = {"scores": "classes", "classes": "classes", "instances": "masks", "maps": "masks"}
+"""What a prediction holds that is made of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Description:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{said} ({type(error).__name__}: {str(error)[:100]}); {AGAIN}") from None
         found = declared(DeclaredExport, content, said, AGAIN)
-        if (found.gives in ("instances", "maps")) != (found.task == "instance") or (found.gives == "maps") != (found.peak is not None):
+        if MADE_OF_IT[found.gives] != ANSWERS[found.task] or (found.gives == "maps") != (found.peak is not None):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
         post = Postprocess.of(content.get("postprocess"), f"{said}: postprocess", AGAIN)
         classes = tuple(classes_of(found.classes))

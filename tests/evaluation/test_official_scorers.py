@@ -81,7 +81,7 @@ def test_the_scorer_of_cityscapes_finds_our_figures_with_the_guides_conversion(
     prepare.run(config, tmp_path / "data/prepared")
     split, folder = tmp_path / "data/prepared/test", tmp_path / "artifacts/evaluate/predictions"
     metrics, entries = SemanticMetrics([c.name for c in config.data.classes]), read_entries(split)
-    with write_predictions(folder, entries, False) as into:
+    with write_predictions(folder, entries, "classes") as into:
         for entry in entries:
             sample = read_sample(split, entry, 3)
             guess = rng.choice([k for k, label in enumerate(ids) if label != never], sample.size)

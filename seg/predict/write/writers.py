@@ -23,6 +23,7 @@ from seg.predict.settings import Predict
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
 from seg.report.instance_pictures import ColoredMasks, outlined
+from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
 STREAMED = "tiff"
@@ -56,10 +57,10 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file for each image. tasks: that have it. encode: what is written."""
+    """A kind of file for each image. of: the answers that have it. encode: what is written."""
 
     suffix: str
-    tasks: tuple[str, ...]
+    of: tuple[Answer, ...]
     encode: Callable[[Predicted, OutputFile], bytes]
     probabilities: bool = False
 
@@ -73,8 +74,8 @@ class Writers:
 
     def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
         outputs = settings.outputs
-        known = [name for name, kind in KINDS.items() if facts.task in kind.tasks]
-        known.append("coco" if facts.task == "instance" else STREAMED)
+        known = [name for name, kind in KINDS.items() if facts.answer in kind.of]
+        known.append(STREAMED if facts.answer == "classes" else "coco")
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
@@ -264,12 +265,12 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 KINDS = {
-    "classes": Kind(".png", ("semantic",), _classes),
-    "confidence": Kind(".png", ("semantic",), _confidence),
-    "probabilities": Kind(".npy", ("semantic",), _probabilities, probabilities=True),
-    "ids": Kind(".png", ("instance",), _ids),
-    "overlay": Kind(".png", ("semantic", "instance"), _overlay),
-    "labelme": Kind(".json", ("semantic", "instance"), _labelme),
-    "geojson": Kind(".geojson", ("semantic", "instance"), _geojson),
+    "classes": Kind(".png", ("classes",), _classes),
+    "confidence": Kind(".png", ("classes",), _confidence),
+    "probabilities": Kind(".npy", ("classes",), _probabilities, probabilities=True),
+    "ids": Kind(".png", ("masks",), _ids),
+    "overlay": Kind(".png", ("classes", "masks"), _overlay),
+    "labelme": Kind(".json", ("classes", "masks"), _labelme),
+    "geojson": Kind(".geojson", ("classes", "masks"), _geojson),
 }
 """The kinds of files of each image: folders below the output."""
