@@ -16,7 +16,7 @@ from seg.plan.costs import measure
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts, gather_facts, look
 from seg.plan.rules import augmentation, families, folds, learning, length, networks, objects, view
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
 from seg.settings.section import Params
@@ -177,7 +177,7 @@ class Costs:
                 self.say(f"other programs take {busy:.0%} of the processors, so a step takes longer than it would; {again}")
             self.say(f"timing {what} on this machine")
             found = measure(params, self.info, self.samples, precision, self.device, self.facts.devices)
-            self.found[key] = replace(found, step=found.step * LATER[family(self.facts, self.draft)])
+            self.found[key] = replace(found, step=found.step * LATER[like(self.facts, self.draft)])
         return self.found[key]
 
 

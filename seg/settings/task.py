@@ -4,10 +4,10 @@ from typing import Literal
 
 from seg.settings.section import Named, Target
 
-Answer = Literal["classes", "masks"]
-"""What a prediction holds: a class map, or instances with masks."""
+Answer = Literal["classes", "masks", "boxes"]
+"""What a prediction holds: a class map, instances with masks, or boxes alone."""
 
-ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks"}
+ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes"}
 """The answer of each kind of task."""
 
 
@@ -16,11 +16,12 @@ class Task(Named):
     metrics: Target
     monitor: str
     instances: bool
+    boxes: bool = False  # checkpoints of earlier versions have none
 
     @property
     def kind(self) -> str:
         """The key of ANSWERS that it is like, whatever its name."""
-        return "instance" if self.instances else "semantic"
+        return "detection" if self.boxes else "instance" if self.instances else "semantic"
 
     @property
     def answer(self) -> Answer:

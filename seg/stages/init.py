@@ -150,7 +150,8 @@ class _Builder:
         params = deepcopy(self.bases[self.option])
         given = yaml.safe_load(text)
         for section in ("source", "split"):
-            params["data"][section] |= given.pop(section, {})
+            found = given.pop(section, {}).items()  # what follows another section stays as it was composed
+            params["data"][section] |= {key: value for key, value in found if not str(value).startswith("${")}
         params["data"] |= given
         return checked(params)
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from seg.data.labelmaps import boxed
 from seg.data.sample import ClassInfo, Prediction, Range
 from seg.models.postprocess import NOTHING, Postprocess, has_background
 from seg.settings.task import ANSWERS, Answer
@@ -50,7 +51,8 @@ class Facts:
     def finished(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Whole images' predictions after the operations on objects."""
         background = has_background([c.name for c in self.classes])
-        return [self.postprocess.applied(prediction, background) for prediction in predictions]
+        found = [self.postprocess.applied(prediction, background) for prediction in predictions]
+        return [boxed(prediction) for prediction in found] if self.answer == "boxes" else found
 
 
 class Network(Protocol):

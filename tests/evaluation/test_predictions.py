@@ -11,6 +11,7 @@ import pytest
 from random_instances import batch_of, box, random_scenes, rle_of
 
 from seg.core.errors import DataError
+from seg.data.labelmaps import boxed
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry
 from seg.evaluation.predictions import BOXES, MASKS, read_predictions, write_predictions
@@ -205,3 +206,14 @@ def test_an_evaluation_that_is_cut_short_leaves_nothing_that_looks_whole(tmp_pat
         cut_short()
     with pytest.raises(DataError, match=re.escape(str(tmp_path / "p" / MASKS))):
         read_predictions(tmp_path / "p", [entry("a")], "masks")
+
+
+def test_boxes_alone_are_read_with_their_pixels(tmp_path: Path) -> None:
+    said = boxed(next(scene for scene in random_scenes(1) if scene.scores).prediction)
+    height, width = said.masks[0]["size"]
+    entries = [entry("a", height, width), entry("b", height, width)]
+    with write_predictions(tmp_path / "p", entries, "boxes") as into:
+        into.add(entries[0], said)
+    found = read_predictions(tmp_path / "p", entries, "boxes")
+    assert_same(found.read(entries[0]), said)
+    assert (found.read(entries[0]).boxed, found.read(entries[1]).boxed, len(found.read(entries[1]).scores)) == (True, True, 0)

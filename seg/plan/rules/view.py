@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 PIXELS = {
@@ -46,7 +46,7 @@ def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     else:
         narrow, least, thing = _narrowest_region(facts), LEAST_WIDTH, "the width of narrow regions"
     allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
-    pixels = PIXELS[family(facts, draft), facts.device]
+    pixels = PIXELS[like(facts, draft), facts.device]
     whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
     chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
     size = f"images are {_number(facts.height['median'])} x {_number(facts.width['median'])} in the median"
@@ -66,7 +66,7 @@ def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("augment.crop", None, "model.scale brings all images to one size")
         yield Decision("model.window", None, "model.scale brings all images to one size")
         return
-    pixels = PIXELS[family(facts, draft), facts.device]
+    pixels = PIXELS[like(facts, draft), facts.device]
     largest = facts.height["max"] * facts.width["max"] * factor**2
     if largest <= MOST_PIXELS * pixels:
         seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"
