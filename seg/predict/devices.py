@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
 
 def shared_out(
     devices: Sequence[str | None], start: Callable[[str | None], Callable[[Task], Answer]], tasks: Iterable[Task]
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """What each task gives, in their order. Close the iterator to end the processes.
 
     start: gives, in each process, what answers its tasks on a device. The first error of a task is raised, and ends all; DataError where
