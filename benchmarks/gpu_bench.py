@@ -34,11 +34,12 @@ SHORT = "SEG_GPU_SHORT"
 
 @dataclass(frozen=True)
 class Bench:
-    """folder: of the step. shared: of what several steps use. cpu: whether everything is tiny."""
+    """folder: of the step. shared: of what several steps use. cpu: whether everything is tiny. more: overrides of every configuration."""
 
     folder: Path
     shared: Path
     cpu: bool
+    more: tuple[str, ...] = ()
 
     @cached_property
     def device(self) -> torch.device:
@@ -69,6 +70,7 @@ class Bench:
             *size,
             *paths,
             f"trainer.accelerator={self.accelerator}",
+            *self.more,
             *overrides,
         ]
         return checked(compose(template() / "conf", given)[0])
