@@ -3,9 +3,9 @@
     python -m venv /tmp/nnunet && /tmp/nnunet/bin/pip install nnunetv2
     python benchmarks/nnunet.py --root ../shared/data --python /tmp/nnunet/bin/python --minutes 10
 
-nnU-Net plans and trains its 2D configuration. Its epochs have 10 steps, with 2 of validation, and its rate falls to 0 at the end of the
-minutes, as it does at the end of its 1000 epochs of 250. Its predictions average mirrored images, as they do by default. Both trainings have
-the minutes for their steps; reading, planning and predicting come on top. One and the same code counts both test figures, over all pixels.
+nnU-Net plans and trains its 2D configuration. Its epochs have 10 steps and 2 of validation, and its rate falls to 0 at the end of the
+minutes, as it does at the end of its 1000 epochs of 250. Its predictions average mirrored images, as they do by default. Both trainings
+have the minutes for their steps; reading, planning and predicting come on top. The same code counts both test figures, over all pixels.
 """
 
 import argparse
