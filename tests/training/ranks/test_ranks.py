@@ -159,21 +159,20 @@ def test_two_ranks_learn_what_one_process_with_their_images_learns(prepared: Pro
 
 
 def test_sharded_ranks_that_were_killed_go_on_to_the_same_bytes(prepared: Project) -> None:
-    """And one process evaluates, predicts with and exports what they trained."""
-    given = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.batch_size=4", "trainer.max_epochs=6"]
+    """And one process evaluates what they trained."""
+    given = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.batch_size=4", "trainer.max_epochs=4"]
 
     def command(name: str) -> tuple[str, ...]:
         return (sys.executable, "-m", "seg", "train", *given, f"hydra.run.dir=outputs/{name}")
 
     prepared.run(*command("unbroken"))
-    for seen, number in (("epoch 2/6", signal.SIGKILL), ("epoch 4/6", signal.SIGTERM)):
-        broken = Running(prepared, *command("broken"))
-        try:
-            broken.wait_for(seen)  # the checkpoint of the epoch before is written; after SIGTERM that of a step within an epoch
-            os.kill(broken.process.pid, number)
-            broken.process.wait(timeout=30)
-        finally:
-            broken.kill_all()
+    broken = Running(prepared, *command("broken"))
+    try:
+        broken.wait_for("epoch 2/4")
+        os.kill(broken.process.pid, signal.SIGTERM)  # which writes a checkpoint of a step within the epoch
+        broken.process.wait(timeout=30)
+    finally:
+        broken.kill_all()
     assert "resuming an interrupted run" in prepared.run(*command("resumed")).stdout
     made = [
         prepared.bytes_of(*(f"outputs/{name}/{file}" for file in ("best.ckpt", "last.ckpt", "history.csv")))
@@ -185,5 +184,3 @@ def test_sharded_ranks_that_were_killed_go_on_to_the_same_bytes(prepared: Projec
     prepared.seg("evaluate", *options)
     figures = json.loads((prepared.folder / "outputs/evaluated/metrics.json").read_text())["val"]
     assert round(figures["miou"], 6) == float(last["val_miou"])
-    prepared.seg("predict", "outputs/resumed/best.ckpt", "data/prepared/val/images", "--out", "outputs/predicted")
-    prepared.seg("export", "outputs/resumed/best.ckpt", "format=torch_export", "out=outputs/model.pt2")
