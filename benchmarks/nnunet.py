@@ -36,8 +36,8 @@ class Over(Exception):
     pass
 
 class nnUNetTrainerMinutes(nnUNetTrainer):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 10, 2
         self.num_epochs = self.save_every = 10**6
 
