@@ -1,7 +1,7 @@
 """Our plan against nnU-Net's (Isensee et al. 2021), each with no setting but the data set: same images, splits, minutes and cores.
 
-    python -m venv /tmp/nnunet && /tmp/nnunet/bin/pip install nnunetv2
-    python benchmarks/nnunet.py --root ../shared/data --python /tmp/nnunet/bin/python --minutes 10
+    python -m venv outputs/nnunet_env && outputs/nnunet_env/bin/pip install nnunetv2
+    python benchmarks/nnunet.py --root ../shared/data --python outputs/nnunet_env/bin/python --minutes 10
 
 nnU-Net plans and trains its 2D configuration. Its epochs have 10 steps and 2 of validation, and its rate falls to 0 at the end of the
 minutes, as it does at the end of its 1000 epochs of 250. Its predictions average mirrored images, as they do by default. Both trainings
