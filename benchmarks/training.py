@@ -2,7 +2,6 @@
 
     python benchmarks/training.py step --rounds 40
     python benchmarks/training.py precision --rounds 10 --compile
-    python benchmarks/training.py gpu
 
 Images are scenes drawn by the source `shapes`; batches are read by the project's data module and lie ready in memory. All that is
 compared runs in one process, which keeps freed memory (`seg.core.environment.keep_freed_memory`), in blocks of a few steps that
@@ -16,11 +15,6 @@ Bar: at most 1.03.
 
 precision: bf16, channels last and a fused optimizer, each alone and together, against float32, contiguous channels and an optimizer that is
 not fused, in plain loops with AdamW. Bar, on a CPU with bf16: at least twice as fast. --compile adds torch.compile.
-
-gpu: images a second of U-Net on ResNet-34 at 512 x 512 and of Mask R-CNN on ResNet-50 with FPN at 800 pixels, in plain loops: with the
-settings of conf/ (bf16 where it is fast, channels last, fused, TF32), with torch.compile, and eagerly in float32 with PyTorch's own
-settings. Then the share of the time that the GPU waits for data: how much longer a step takes with images as they are loaded and augmented
-than with batches that lie ready.
 """
 
 import argparse
@@ -34,8 +28,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-
 Block = Callable[[], None]
 
 
@@ -48,12 +40,11 @@ class Case:
     channels_last: bool
     fused: bool
     compiled: bool = False
-    float32_matmul: str = "high"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["step", "precision", "gpu"])
+    parser.add_argument("what", choices=["step", "precision"])
     parser.add_argument("--model", default="unet_small", help="an option of conf/model (step, precision)")
     parser.add_argument("--size", type=int, default=128, help="height and width in pixels (step, precision)")
     parser.add_argument("--batch", type=int, default=8)
@@ -75,7 +66,7 @@ def main() -> None:
     keep_freed_memory()
     quiet()
     with tempfile.TemporaryDirectory() as folder:
-        {"step": step, "precision": precision, "gpu": gpu}[given.what](given, Path(folder))
+        {"step": step, "precision": precision}[given.what](given, Path(folder))
 
 
 def step(given: argparse.Namespace, folder: Path) -> None:
@@ -162,63 +153,13 @@ def precision(given: argparse.Namespace, folder: Path) -> None:
     report(times, given.block)
 
 
-def gpu(given: argparse.Namespace, folder: Path) -> None:
-    import torch
-
-    from seg.models.hardware import choose_precision
-
-    if not torch.cuda.is_available():
-        raise SystemExit("gpu: there is no CUDA device")
-    device = torch.device("cuda")
-    best = choose_precision("auto", device)
-    cases = [
-        Case("float32, PyTorch's own settings", "32-true", False, False, float32_matmul="highest"),
-        Case("the same again (A/A)", "32-true", False, False, float32_matmul="highest"),
-        Case(f"conf/: {best}, channels last, fused", best, True, True),
-        Case("the same, compiled", best, True, True, compiled=True),
-    ]
-    unet = ("model=unet", "model.network.encoder_name=resnet34", "model.network.decoder_channels=[256,128,64,32,16]")
-    print(torch.cuda.get_device_name())
-    for name, size, overrides in (("U-Net, ResNet-34", 512, unet), ("Mask R-CNN", 800, ("task=instance", "model=maskrcnn_resnet50_fpn"))):
-        config = configured(given, *overrides, "optimizer=adamw", "optimizer.lr=1e-4", f"trainer.batch_size={given.batch}")
-        data, batches = drawn(config, folder / name, size, given.block)
-        times = measured(given, config, data, batches, cases, device)
-        print(f"{name}, {given.batch} images of {size} x {size}")
-        report(times, given.block, given.batch)
-        waiting(given, config, data, batches, cases[2], device)
-
-
-def waiting(given: argparse.Namespace, config: Any, data: Any, batches: list[Any], case: Case, device: Any) -> None:
-    """Print how much of a step's time the device waits for images, of blocks with loaded images and with ready ones in turn."""
-    import numpy as np
-    from torch.utils.data import DataLoader
-
-    from seg.training.loading.datamodule import auto_workers
-
-    loop, _ = loop_of(case, config, data, device)
-    stored = data.train_dataloader()
-    workers = auto_workers(on_gpu=True)
-    # ten passes over the images in one: the workers' start counts once, as in an epoch of many images
-    keys = [key for _ in range(10) for key in stored.batch_sampler] * given.rounds
-    loader = DataLoader(stored.dataset, batch_sampler=keys, num_workers=workers, collate_fn=stored.collate_fn, pin_memory=True)
-    loaded, shares = iter(loader), []
-    ready = [next(loaded) for _ in range(given.block)]
-    for batch in ready:
-        loop(batch)
-    for _ in range(given.rounds):
-        with_ready = seconds(partial(run_all, loop, ready), device)
-        with_loaded = seconds(partial(run_all, loop, islice(loaded, given.block)), device)
-        shares.append(max(0.0, 1 - with_ready / with_loaded))
-    low, middle, high = np.quantile(shares, [0.25, 0.5, 0.75])
-    print(f"  waits for data, {workers} workers: {middle:.1%} of the time ({low:.1%} to {high:.1%})")
-
-
 def configured(given: argparse.Namespace, *overrides: str) -> Any:
     from seg.configure.compose import compose
     from seg.configure.config import checked
+    from seg.configure.template import template
 
     tuned = "experiment=shapes_instance" if "task=instance" in overrides else "experiment=shapes"
-    return checked(compose(ROOT / "conf", [tuned, "trainer.max_epochs=1", *overrides])[0])
+    return checked(compose(template() / "conf", [tuned, "trainer.max_epochs=1", *overrides])[0])
 
 
 def drawn(config: Any, folder: Path, size: int, count: int) -> tuple[Any, list[Any]]:
@@ -244,26 +185,14 @@ def measured(
     given: argparse.Namespace, config: Any, data: Any, batches: list[Any], cases: list[Case], device: Any
 ) -> dict[str, list[float]]:
     """Seconds of each case's block in each round, after one to warm up."""
-    loops = {case.name: (case, loop_of(case, config, data, device)[0]) for case in cases}
+    loops = {case.name: loop_of(case, config, data, device)[0] for case in cases}
     times: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(given.rounds + 1):
         for name in list(loops)[:: 1 if number % 2 else -1]:
-            case, loop = loops[name]
-            float32(case, device)
-            spent = seconds(partial(run_all, loop, batches), device)
+            spent = seconds(partial(run_all, loops[name], batches), device)
             if number:
                 times[name].append(spent)
     return times
-
-
-def float32(case: Case, device: Any) -> None:
-    """PyTorch's own settings are float32 in matrix products and TF32 in convolutions."""
-    import torch
-
-    from seg.models.hardware import set_float32_matmul
-
-    set_float32_matmul(case.float32_matmul, device)
-    torch.backends.cudnn.allow_tf32 = True
 
 
 def loop_of(case: Case, config: Any, data: Any, device: Any) -> tuple[Callable[[Any], None], Any]:
@@ -332,17 +261,16 @@ def now(device: Any) -> float:
     return perf_counter()
 
 
-def report(times: dict[str, list[float]], steps: int, images: int | None = None) -> None:
-    """A line a case: time of a step or images a second, and the ratio to the first case."""
+def report(times: dict[str, list[float]], steps: int) -> None:
+    """A line a case: time of a step, and the ratio to the first case."""
     import numpy as np
 
     first = np.array(next(iter(times.values())))
-    print(f"  {'':<40}{'images/s' if images else 'ms a step':>10}{'ratio':>10}   middle half      times as fast")
+    print(f"  {'':<40}{'ms a step':>10}{'ratio':>10}   middle half      times as fast")
     for name, spent in times.items():
         taken = float(np.median(spent)) / steps
         low, middle, high = np.quantile(np.array(spent) / first, [0.25, 0.5, 0.75])
-        shown = f"{images / taken:>10.1f}" if images else f"{1000 * taken:>10.2f}"
-        print(f"  {name:<40}{shown}{middle:>10.3f}   {low:.3f} to {high:.3f}   {1 / middle:.2f}")
+        print(f"  {name:<40}{1000 * taken:>10.2f}{middle:>10.3f}   {low:.3f} to {high:.3f}   {1 / middle:.2f}")
 
 
 if __name__ == "__main__":

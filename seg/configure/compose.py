@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from seg.configure.template import template
 from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.planned import AUTO
@@ -24,6 +26,9 @@ from seg.settings.section import Params, leaves
 
 EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
 """An option of each group that may be left to the plan."""
+
+GROWING = ("predict", "evaluate", "export", "trainer")
+"""Groups all of whose options have the same keys, to which versions add."""
 
 CHOICES = "fold_stages"
 """A section that another one is chosen from, and nothing else reads."""
@@ -36,7 +41,31 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
         config = _composed(conf, overrides)
     chosen = config.hydra.runtime.choices
     choices = {g: o for g, o in chosen.items() if not g.startswith("hydra/") and isinstance(o, str)}
-    return plain(config), choices
+    return _with_new_keys(plain(config), choices, conf), choices
+
+
+def _with_new_keys(params: Params, choices: Mapping[str, str], conf: Path) -> Params:
+    """With what the package's own conf/ has and a project's, which a former version wrote, lacks: keys of sections whose keys are fixed.
+
+    An option takes them from the package's of its name, or else from the one that is chosen there.
+    """
+    own = template() / "conf"
+    if conf.resolve() == own.resolve():
+        return params
+    there = _read(own / "config.yaml")
+    chosen = {group: option for entry in there["defaults"] if isinstance(entry, dict) for group, option in entry.items()}
+    given = {name: section for name, section in there.items() if isinstance(section, dict)}
+    for group in GROWING:
+        named = own / group / f"{choices.get(group)}.yaml"
+        given[group] = _read(named if named.is_file() else own / group / f"{chosen[group]}.yaml")
+    missing = {name: section for name, section in given.items() if isinstance(params.get(name), dict)}
+    return params | {name: {k: v for k, v in section.items() if "${" not in str(v)} | params[name] for name, section in missing.items()}
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path) -> Params:
+    found: Params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:

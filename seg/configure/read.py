@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seg.configure.template import conf_of
+from seg.configure.template import conf_of, template
 from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
@@ -29,9 +29,11 @@ def read_group(project: Path, group: str, overrides: Sequence[str], command: str
     base = _load(conf / "config.yaml")
     chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
     option = chosen[-1] if chosen else next(d[group] for d in base["defaults"] if OmegaConf.is_dict(d) and group in d)
-    found = OmegaConf.create({group: OmegaConf.merge(base.get(group) or {}, _option(conf / group, option, ()))})
+    own = template() / "conf"  # has what a conf/ that a former version wrote lacks
+    beneath = _option(own / group, option if (own / group / f"{option}.yaml").is_file() else "default", ())
+    found = OmegaConf.create({group: OmegaConf.merge(beneath, base.get(group) or {}, _option(conf / group, option, ()))})
     for key in BESIDE:
-        OmegaConf.update(found, key, OmegaConf.select(base, key))
+        OmegaConf.update(found, key, OmegaConf.select(base, key, default=OmegaConf.select(_load(own / "config.yaml"), key)))
     known = leaves(OmegaConf.to_container(found))
     for text in overrides:
         key, equals, value = text.partition("=")

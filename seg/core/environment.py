@@ -3,7 +3,9 @@
 import ctypes
 import os
 import sys
+import threading
 from io import TextIOWrapper
+from multiprocessing import parent_process
 from pathlib import Path
 
 from seg.core.errors import ConfigError
@@ -45,6 +47,17 @@ def keep_freed_memory() -> None:
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # older ones allow 32 MiB at most
         mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent has ended, however that was: it must not write into the next run's folder."""
+    if parent := parent_process():
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def num_cores() -> int:

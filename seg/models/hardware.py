@@ -33,13 +33,17 @@ def hints(precision: str, device: torch.device, used: int) -> list[str]:
     """Lines on what a training leaves unused. precision: as `choose_precision` takes it; used: GPUs of this machine that train."""
     if device.type != "cuda":
         return []
-    found, count = [], torch.cuda.device_count()
-    if count > used:
-        found.append(f"{count - used} of {count} GPUs idle; trainer=ddp trainer.devices={count} trains on all of them")
+    found = idle_gpus(device, used, f"trainer=ddp trainer.devices={torch.cuda.device_count()} trains on all of them")
     if precision == "auto" and not has_fast_bf16(device) and torch.cuda.get_device_capability(device) >= (7, 0):
         name = torch.cuda.get_device_name(device)
         found.append(f"{name} multiplies float16 in hardware, but not bf16; trainer.precision=16-mixed takes less time than 32-true")
     return found
+
+
+def idle_gpus(device: torch.device, used: int, way: str) -> list[str]:
+    """A line where this machine has more GPUs than are used, with the way to use all."""
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    return [f"{count - used} of {count} GPUs idle; {way}"] if count > used else []
 
 
 def choose_precision(setting: str, device: torch.device) -> str:

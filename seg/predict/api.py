@@ -108,7 +108,10 @@ class Predictor:
 def load(*paths: str | Path, **settings: Any) -> Predictor:
     """As `seg.load`, which also prepares the process for it."""
     given = [f"predict.{key}={_written(value)}" for key, value in settings.items()]
-    return predictor_of([Path(path) for path in paths], settings_of(given, Path.cwd()))
+    cfg = settings_of(given, Path.cwd())
+    if cfg.predict.devices != 1:
+        raise ConfigError(f"predict.devices={cfg.predict.devices}: `seg predict` alone has several devices; load a model for each of them")
+    return predictor_of([Path(path) for path in paths], cfg)
 
 
 def settings_of(overrides: Sequence[str], project: Path) -> PredictSettings:

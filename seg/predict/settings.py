@@ -32,6 +32,7 @@ class Predict(Named):
     tile: Positive | None
     tiling: TilingSettings
     accelerator: Device | None
+    devices: Positive | Literal["auto"]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None
     compile: bool
 

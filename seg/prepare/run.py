@@ -3,18 +3,16 @@
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from seg.core.environment import keep_freed_memory, num_cores
+from seg.core.environment import end_with_parent, keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
@@ -151,15 +149,9 @@ _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
 def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo]) -> None:
     cv2.setNumThreads(1)
     _worker.update(source=source, folder=folder, facts=(len(classes), background_index(classes)))
-    if parent := parent_process():  # not the main process
+    if parent_process():  # not the main process
         keep_freed_memory()
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    """End this worker as soon as its parent has ended, however that was: it must not write into the next run's folder."""
-    parent.join()
-    os._exit(1)
+        end_with_parent()
 
 
 def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:

@@ -1,21 +1,25 @@
 """`predict`: a model and images that nobody labelled -> class maps or instances, as files."""
 
+import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
-from seg.runtime.progress import meter, track
+from seg.runtime.progress import meter
 
 if TYPE_CHECKING:
     import numpy as np
 
     from seg.predict.api import Predictor
     from seg.predict.inputs import Input
+    from seg.predict.settings import PredictSettings
     from seg.predict.write.writers import Writers
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
@@ -36,6 +40,7 @@ class Arguments:
 def run(project: Path, given: Arguments) -> None:
     """Predict. Raises DataError at the end where an image could not be read."""
     from seg.predict.api import predictor_of, settings_of  # these import torch, which takes seconds
+    from seg.predict.devices import devices_of
     from seg.predict.inputs import inputs_of
     from seg.predict.write.writers import Writers
 
@@ -43,13 +48,15 @@ def run(project: Path, given: Arguments) -> None:
     if given.out.exists() and not given.out.is_dir():
         raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
     inputs = inputs_of(given.inputs, given.out)
-    predictor = predictor_of(given.models, cfg, cfg.runtime.threads)
+    devices = devices_of(cfg.predict.devices, cfg.predict.accelerator)
+    several = len(devices) > 1
+    predictor = predictor_of(given.models, _with(cfg, accelerator="cpu", compile=False) if several else cfg, cfg.runtime.threads)
     writers = Writers(given.out, cfg.predict, predictor.network.facts)
     _refuse_links(inputs, writers)
     todo = _not_there(inputs, writers, given.force, given.skip)
     try:
         with used_up():
-            bad = (_stream if writers.streamed else _predict)(predictor, todo, writers, cfg.runtime.progress)
+            bad = _share_out(devices, given, cfg, todo, writers) if several else _predict(predictor, todo, writers, cfg.runtime.progress)
     except DiskFullError as error:  # what is written is whole
         raise DiskFullError(str(error).replace(ADVICE, f"{ADVICE} with --skip, which goes on")) from None
     if skipped := len(inputs) - len(todo):
@@ -91,6 +98,56 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
     return list(inputs)
 
 
+def _share_out(
+    devices: Sequence[str | None], given: Arguments, cfg: "PredictSettings", inputs: Sequence["Input"], writers: "Writers"
+) -> int:
+    """Predict on several devices, in the batches of one; returns how many images could not be predicted."""
+    from seg.predict.devices import shared_out
+
+    size = 1 if writers.streamed else cfg.predict.batch_size
+    batches = -(-len(inputs) // size)
+    frames = any(one.frame is not None for one in inputs)  # for one of a video, all before are read
+    each = -(-batches // len(devices)) if frames else max(1, min(8, batches // (4 * len(devices))))
+    tasks = [inputs[first : first + each * size] for first in range(0, len(inputs), each * size)]
+    print(f"{len(devices)} processes predict side by side, on {', '.join(map(str, devices))}", flush=True)
+    bad = done = 0
+    answers = shared_out(devices, partial(_Worker, given, cfg), tasks)
+    with meter(len(inputs), "images predicted", cfg.runtime.progress) as show, closing(answers):
+        for task, (failed, said, rows) in zip(tasks, answers, strict=True):
+            print(said, end="", file=sys.stderr, flush=True)
+            for row in rows:
+                assert writers.coco
+                writers.coco.add(*row)
+            bad, done = bad + failed, done + len(task)
+            show(done)
+    writers.close()
+    return bad
+
+
+class _Worker:
+    """In the process of one of several devices: predicts images. Returns how many could not be, what it said, and rows of coco.json."""
+
+    def __init__(self, given: Arguments, cfg: "PredictSettings", device: str | None) -> None:
+        from seg.predict.api import predictor_of
+        from seg.predict.write.writers import Writers
+
+        self.predictor = predictor_of(given.models, _with(cfg, accelerator=device), cfg.runtime.threads)
+        self.writers = Writers(given.out, cfg.predict, self.predictor.network.facts)
+
+    def __call__(self, inputs: Sequence["Input"]) -> tuple[int, str, list[Any]]:
+        from seg.predict.write.writers import CocoRows
+
+        rows = CocoRows()
+        self.writers.coco = rows if self.writers.coco else None
+        with used_up(), redirect_stderr(io.StringIO()) as said, redirect_stdout(said):
+            bad = _predict(self.predictor, inputs, self.writers, "none")
+        return bad, said.getvalue(), rows.rows
+
+
+def _with(cfg: "PredictSettings", **values: Any) -> "PredictSettings":
+    return cfg.model_copy(update={"predict": cfg.predict.model_copy(update=values)})
+
+
 def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
     from seg.predict.band_tiff import stream_class_map
@@ -114,7 +171,12 @@ def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers
 
 
 def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
-    """Read, predict and write beside each other; returns how many images could not be predicted."""
+    """Read, predict and write beside each other; returns how many images could not be predicted.
+
+    A batch is of images among `predict.batch_size` inputs in a row, so that it does not depend on who predicts the others.
+    """
+    if writers.streamed:
+        return _stream(predictor, inputs, writers, progress)
     from seg.predict.inputs import images_of, too_large
     from seg.predict.write.writers import Predicted
 
@@ -126,18 +188,20 @@ def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writer
         print(f"error: {error}", file=sys.stderr, flush=True)
         bad += 1
 
-    def images() -> "Iterator[np.ndarray]":
-        pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
-        for given, image in track(zip(inputs, pixels, strict=True), len(inputs), "images predicted", progress):
+    pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
+    stream, size = predictor.stream, predictor.settings.batch_size
+
+    def images(first: int, show: Callable[[float], None]) -> "Iterator[np.ndarray]":
+        for done, given in enumerate(inputs[first : first + size], start=first):
+            show(done)
+            image = next(pixels)
             if isinstance(image, DataError):
                 tell(image)
             else:
                 read.append((given, image))
                 yield image
 
-    stream, source = predictor.stream, images()
-
-    def predicted() -> "Iterator[Predicted]":
+    def predicted(source: "Iterator[np.ndarray]") -> "Iterator[Predicted]":
         """Each image's prediction. Where the memory does not suffice for a batch, its images are taken one by one."""
         while True:
             try:
@@ -158,12 +222,13 @@ def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writer
                 else:
                     yield Predicted(given, image, prediction, probabilities)
 
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, meter(len(inputs), "images predicted", progress) as show:
         waiting: list[Future[None]] = []
-        for one in predicted():
-            waiting.append(pool.submit(writers.write, one))
-            while len(waiting) > AHEAD:
-                waiting.pop(0).result()
+        for first in range(0, len(inputs), size):
+            for one in predicted(images(first, show)):
+                waiting.append(pool.submit(writers.write, one))
+                while len(waiting) > AHEAD:
+                    waiting.pop(0).result()
         for written in waiting:
             written.result()
     writers.close()

@@ -21,9 +21,10 @@ from seg.training.step.limits import Limits
 
 
 def make_model(cfg: TrainingSettings, data: SegmentationData) -> SegmentationModel:
-    """The model to train, with the weights that it starts from."""
+    """The model to train, with the weights that it starts from. FSDP keeps another order of weights in memory than it loads, so that a
+    training of channels_last would not go on to the same bytes."""
     model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
-    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last else model
+    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last and cfg.trainer.strategy != "fsdp" else model
 
 
 def build_module(

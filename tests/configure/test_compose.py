@@ -57,3 +57,22 @@ def test_somebody_elses_hydra_stays_as_it_is() -> None:
         before = GlobalHydra.instance().hydra
         assert compose(ROOT / "conf", ["seed=4"])[0]["seed"] == 4
         assert GlobalHydra.instance().hydra is before
+
+
+def test_a_projects_conf_of_a_former_version_takes_new_keys_from_the_packages(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(ROOT / "conf", conf)
+    for name, line in (("predict/default.yaml", "devices:"), ("config.yaml", "  threads:")):
+        lines = (conf / name).read_text().splitlines(keepends=True)
+        kept = [text for text in lines if not text.startswith(line)]
+        assert len(kept) == len(lines) - 1
+        (conf / name).write_text("".join(kept))
+    (conf / "predict/mine.yaml").write_text((conf / "predict/default.yaml").read_text().replace("batch_size: 8", "batch_size: 3"))
+    whole = compose(ROOT / "conf", [])[0]
+    assert compose(conf, [])[0] == whole
+    own = compose(conf, ["predict=mine", "runtime.workers=1"])[0]
+    assert own["predict"] == whole["predict"] | {"batch_size": 3}
+    assert own["runtime"] == whole["runtime"] | {"workers": 1}
+    assert read_group(tmp_path, "predict", ["predict=mine", "predict.devices=2"], "predict") == read_group(
+        ROOT, "predict", ["predict.batch_size=3", "predict.devices=2"], "predict"
+    )

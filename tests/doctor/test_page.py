@@ -94,7 +94,8 @@ def test_images_are_shown_with_their_labels_whatever_was_found(source: Source) -
     assert [s.text for s in album.spread(2)] == [shown[0].text, shown[2].text]
     examination = examine(source, CLASSES, Assignment(split(), None), None, 0, "none", None)
     every = Album(examination.items, source, CLASSES).spread(100)
-    assert {s.text for s in every} == {f"scene{n}" for n in range(12)} - {"scene3", "scene5"}, "two of them cannot be read"
+    readable = {f"scene{n}" for n in range(12)} - {"scene3", "scene5"}
+    assert sorted(s.text for s in every) == sorted(readable), "each once, and not the two that cannot be read"
     assert Album({}, source, CLASSES).spread(6) == []
 
 

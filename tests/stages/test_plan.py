@@ -247,7 +247,7 @@ print("torch" in sys.modules)
 
 def test_where_all_is_set_sections_are_empty_and_torch_is_not_imported(composed: dict[str, Params], project: Path) -> None:
     (project / "params.json").write_text(json.dumps(with_examples(composed["semantic"])))
-    lines = lines_of(project, ALL_SET, str(project / "params.json"), str(project))
+    lines = lines_of(project, ALL_SET, str(project / "params.json"), str(project), fresh=True)
     assert lines == ["plan.yaml: nothing is left to plan; all values are set", "False"]
     plan = read_plan(project / FILE)
     assert plan.values == {name: {} for name in SECTIONS}

@@ -1,8 +1,11 @@
 """What Lightning is asked for where there are several devices."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from conftest import MakeConfig
+from lightning.pytorch.strategies import FSDPStrategy
 
 from seg.cli import several_processes
 from seg.core.errors import ConfigError
@@ -54,6 +57,23 @@ def test_synchronised_batch_norms_are_refused_on_a_cpu(make_config: MakeConfig) 
 def test_strategies_end_together_and_wrap_nothing_on_one_device() -> None:
     assert make_strategy("auto", 1) == "auto"
     assert [type(make_strategy(*given)) for given in (("auto", 2), ("ddp", 1), ("fsdp", 2))] == [Replicated, Replicated, Sharded]
+
+
+def test_a_sharded_step_without_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(message: str) -> Callable[..., None]:
+        def step(*_: object, **__: object) -> None:
+            raise torch.OutOfMemoryError(message) if "memory" in message else RuntimeError(message)
+
+        return step
+
+    monkeypatch.setattr(FSDPStrategy, "optimizer_step", fails("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    with pytest.raises(
+        ConfigError, match=r"out of memory \(CUDA out of memory\) with trainer\.strategy=fsdp.* smaller trainer\.batch_size"
+    ):
+        Sharded().optimizer_step()
+    monkeypatch.setattr(FSDPStrategy, "optimizer_step", fails("sizes differ"))
+    with pytest.raises(RuntimeError, match="sizes differ"):
+        Sharded().optimizer_step()
 
 
 @pytest.mark.parametrize("options", [("trainer=ddp",), ("trainer=fsdp",), ("trainer.devices=2",)], ids=str)

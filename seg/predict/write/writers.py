@@ -31,6 +31,9 @@ STREAMED = "tiff"
 """The output that is made without holding an image in memory."""
 
 
+COCO = "coco.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """One image with what was predicted. image: (H, W, C) uint8. probabilities: (K, H, W) float32 where a kind asks for them."""
@@ -89,7 +92,7 @@ class Writers:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
-        self.coco = CocoWriter(out / "coco.json", facts.classes) if "coco" in outputs else None
+        self.coco: CocoWriter | CocoRows | None = CocoWriter(out / COCO, facts.classes) if "coco" in outputs else None
 
     @property
     def streamed(self) -> bool:
@@ -114,14 +117,14 @@ class Writers:
 
     def shared(self) -> list[Path]:
         """The files of all images together."""
-        return [self.coco.path] if self.coco else []
+        return [self.out / COCO] if self.coco else []
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
         if self.coco:
-            self.coco.add(predicted)
+            self.coco.add(predicted.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def close(self) -> None:
         """Finish the files of all images together."""
@@ -140,16 +143,15 @@ class CocoWriter:
         self.images: list[Mapping[str, Any]] = []
         self.open = ExitStack()  # the file, from the first image on
 
-    def add(self, predicted: Predicted) -> None:
+    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
         if not self.images:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = self.open.enter_context(whole_file(self.path))
             self.file.write(b'{"annotations": ')
             self.annotations = JsonList(self.file)
-        height, width = predicted.image.shape[:2]
-        self.images.append({"id": len(self.images) + 1, "file_name": predicted.name, "height": height, "width": width})
+        self.images.append({"id": len(self.images) + 1, "file_name": name, "height": height, "width": width})
         try:
-            for annotation in self._annotations(predicted.prediction):
+            for annotation in self._annotations(prediction):
                 self.annotations.append(annotation)
         except OSError as error:
             self.open.__exit__(type(error), error, error.__traceback__)  # removes the file, and says where there is no room
@@ -176,6 +178,19 @@ class CocoWriter:
             | ({} if prediction.boxed else {"segmentation": mask})
             for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.annotations.count + 1)
         ]
+
+
+class CocoRows:
+    """What another process is to write into coco.json: the arguments of `CocoWriter.add`, in order."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, int, Prediction]] = []
+
+    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
+        self.rows.append((name, height, width, prediction))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def above(prediction: Prediction, score_threshold: float) -> Prediction:

@@ -14,6 +14,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.distributed.fsdp import FullOptimStateDictConfig, FullStateDictConfig, FullyShardedDataParallel, OptimStateKeyType, StateDictType
 
+from seg.core.errors import ConfigError
+from seg.models.memory import is_out_of_memory, summary
 from seg.training.private_lightning import WithLauncher, WrappedFSDP
 from seg.training.ranks.ranks import Launcher
 from seg.training.step.exchange import share, share_buffers
@@ -69,6 +71,19 @@ class Sharded(_Ranks, WrappedFSDP):
 
     def wrap(self, model: nn.Module) -> nn.Module:
         return FullyShardedDataParallel(model, sharding_strategy=self.sharding_strategy, device_id=self.root_device, **self.kwargs)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> Any:
+        """A step with all of its passes. ConfigError where memory runs out: it cannot be repeated, as others wait in the middle of it."""
+        try:
+            return super().optimizer_step(*args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = summary(error)
+        raise ConfigError(
+            f"out of memory ({problem}) with trainer.strategy=fsdp, whose steps cannot be repeated with fewer images; set a smaller "
+            "trainer.batch_size, trainer.activation_checkpointing=true, more trainer.devices, or smaller crops (augment.crop)"
+        )
 
     def on_validation_start(self) -> None:
         assert self.lightning_module is not None

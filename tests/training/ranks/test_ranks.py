@@ -156,3 +156,31 @@ def test_two_ranks_learn_what_one_process_with_their_images_learns(prepared: Pro
         losses.append([float(row["train_loss"]) for row in csv.DictReader((out / "history.csv").read_text().splitlines())])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][1] < 0.99 * losses[0][0]
+
+
+def test_sharded_ranks_that_were_killed_go_on_to_the_same_bytes(prepared: Project) -> None:
+    """And one process evaluates what they trained."""
+    given = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.batch_size=4", "trainer.max_epochs=4"]
+
+    def command(name: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", "seg", "train", *given, f"hydra.run.dir=outputs/{name}")
+
+    prepared.run(*command("unbroken"))
+    broken = Running(prepared, *command("broken"))
+    try:
+        broken.wait_for("epoch 2/4")
+        os.kill(broken.process.pid, signal.SIGTERM)  # which writes a checkpoint of a step within the epoch
+        broken.process.wait(timeout=30)
+    finally:
+        broken.kill_all()
+    assert "resuming an interrupted run" in prepared.run(*command("resumed")).stdout
+    made = [
+        prepared.bytes_of(*(f"outputs/{name}/{file}" for file in ("best.ckpt", "last.ckpt", "history.csv")))
+        for name in ("unbroken", "resumed")
+    ]
+    assert list(made[0].values()) == list(made[1].values())
+    last = list(csv.DictReader((prepared.folder / "outputs/resumed/history.csv").read_text().splitlines()))[-1]
+    options = ["evaluate.split=val", "evaluate.checkpoint=last", "paths.train=outputs/resumed", "hydra.run.dir=outputs/evaluated"]
+    prepared.seg("evaluate", *options)
+    figures = json.loads((prepared.folder / "outputs/evaluated/metrics.json").read_text())["val"]
+    assert round(figures["miou"], 6) == float(last["val_miou"])
