@@ -119,7 +119,8 @@ class InstanceModel(SegmentationModel):
         """Boxes that may hold an object, a tensor (P, 4) an image; and their losses where the truth is given."""
         rpn, levels = self.network.rpn, list(features.values())
         by_level, deltas_by_level = rpn.head(levels)
-        anchors = rpn.anchor_generator(images, levels)
+        shapes = [level.new_zeros((), dtype=torch.float32).expand(level.shape) for level in levels]  # bf16 knows no odd pixel from 256 on
+        anchors = rpn.anchor_generator(images, shapes)
         counts = [level[0].numel() for level in by_level]
         objectness, deltas = (t.float() for t in concat_box_prediction_layers(by_level, deltas_by_level))
         decoded = rpn.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
