@@ -110,7 +110,7 @@ def gather(figures: SemanticMetrics | PixelDetail, images: Sequence[Image]) -> d
 
 
 def write(folder: Path, images: Sequence[Image]) -> None:
-    with write_predictions(folder, [image.entry for image in images], False) as into:
+    with write_predictions(folder, [image.entry for image in images], "classes") as into:
         for image in images:
             into.add(image.entry, image.prediction)
 

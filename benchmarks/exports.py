@@ -81,10 +81,11 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     from seg.models.build import build_model
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
+    from seg.stages.export import GIVES
     from seg.tiles.network import Facts
 
-    instances = task == "instance"
-    overrides = [f"task={task}", f"model={name}", *(SMALLER if instances and name != "mask_rcnn_small" else [])]
+    instances = task != "semantic"
+    overrides = [f"task={task}", f"model={name}", *(SMALLER if instances and not name.endswith("_small") else [])]
     config = checked(compose(ROOT / "conf", overrides)[0])
     torch.manual_seed(0)
     data = facts(config)
@@ -95,7 +96,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
         for parameter in () if instances else model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     known = Facts(task, tuple(data.classes), data.channels, model.stride, None)
-    gives = "instances" if instances else "scores"
+    gives = GIVES[type(model)]
     exporter = Exporter(model, Description(known, gives, None, (1, 1), name, data.name, "", None, ""))
     for form in formats:
         with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +121,7 @@ def spread(model: Any, images: Any) -> None:
     """Scale the weights of what scores boxes, so that the scores are neither nearly equal nor all 0 or 1."""
     import torch
 
-    for layer in (model.network.rpn.head.cls_logits, model.network.roi_heads.box_predictor.cls_score):
+    for layer in (part for name, part in model.network.named_modules() if name.endswith(("cls_logits", "cls_score"))):
         seen: list[torch.Tensor] = []
         hook = layer.register_forward_hook(lambda _module, _given, scores, seen=seen: seen.append(scores.flatten()))
         model.predict(images)

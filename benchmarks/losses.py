@@ -62,7 +62,7 @@ def batch_of(batch: int, classes: int, size: int) -> tuple[Tensor, Tensor]:
 def losses(classes: int) -> dict[str, nn.Module]:
     """Every option for semantic segmentation, as conf/ has it."""
     conf, found = conf_folder(Path.cwd()), {}
-    names = {p.stem for p in (conf / "loss").glob("*.yaml")} - {"mask_rcnn", "camvid"}
+    names = {p.stem for p in (conf / "loss").glob("*.yaml")} - {"mask_rcnn", "detection", "camvid"}
     for name in sorted(names, key=lambda n: (n != "ce", n)):
         config = checked(compose(conf, [f"loss={name}"])[0])
         found[name] = build(config.loss, config.targets.allow, "loss", {"class_counts": ClassCounts([1] * classes, [classes] * classes)})

@@ -27,7 +27,7 @@ def write_evaluation(folder: Path, prepared: Path, config: Config, guess: Guess,
     """What an evaluation leaves in `folder` that a comparison reads. changed: of the record."""
     info, entries = read_info(prepared), read_entries(prepared / split)
     folder.mkdir(parents=True)
-    with write_predictions(folder / "predictions", entries, config.task.instances) as predictions:
+    with write_predictions(folder / "predictions", entries, config.task.answer) as predictions:
         for entry, sample in zip(entries, samples_of(prepared, split), strict=True):
             predictions.add(entry, guess(sample))
     facts = {"task": config.task.name, "monitor": config.task.monitor, "data": info.name, "digest": info.digest, "split": split}

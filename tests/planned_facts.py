@@ -64,7 +64,7 @@ def facts(**changed: Any) -> PlanFacts:
         "memory": 8 << 30,
         "drawn": False,
     }
-    if changed.get("task") == "instance":
+    if changed.get("task") in ("instance", "detection"):
         given["objects"] = objects()
     return PlanFacts(**given | changed)
 

@@ -26,6 +26,7 @@ INSTANCE = SHARED | {
     "task.monitor": "mask_ap",
     "optimizer.lr": "0.02",
 }
+DETECTION = INSTANCE | {"model": "faster_rcnn_small", "loss": "detection", "task.monitor": "box_ap"}
 
 
 def pinned(overrides: list[str]) -> list[str]:
@@ -33,7 +34,9 @@ def pinned(overrides: list[str]) -> list[str]:
     named = {override.lstrip("+~").partition("=")[0] for override in overrides}
     if "experiment" in named:
         return overrides
-    values = INSTANCE if "task=instance" in overrides else SEMANTIC
+    values = {"task=instance": INSTANCE, "task=detection": DETECTION}.get(
+        next((o for o in overrides if o.startswith("task=")), ""), SEMANTIC
+    )
     if "model=distance" in overrides:
         values = values | {"loss": "distance"}
     return [
@@ -79,11 +82,14 @@ def pin(project: Path) -> None:
             ("epoch_steps: auto", "epoch_steps: null"),
         ],
         "conf/evaluate/default.yaml": [("batch_size: auto", "batch_size: 8")],
-        "conf/task/instance.yaml": [
-            ("task:\n", "defaults:\n  - override /model: mask_rcnn_small\n  - override /loss: mask_rcnn\ntask:\n"),
-            ("max_detections: auto", "max_detections: 100"),
-            ("plots:", "trainer:\n  batch_size: 4\n  max_epochs: 5\noptimizer:\n  lr: 0.02\nplots:"),
-        ],
+        **{
+            f"conf/task/{task}.yaml": [
+                ("task:\n", f"defaults:\n  - override /model: {model}\n  - override /loss: {loss}\ntask:\n"),
+                ("max_detections: auto", "max_detections: 100"),
+                ("plots:", "trainer:\n  batch_size: 4\n  max_epochs: 5\noptimizer:\n  lr: 0.02\nplots:"),
+            ]
+            for task, model, loss in (("instance", "mask_rcnn_small", "mask_rcnn"), ("detection", "faster_rcnn_small", "detection"))
+        },
     }
     for name, pairs in changes.items():
         text = (project / name).read_text()

@@ -36,7 +36,11 @@ def built(root: Path) -> Build:
 
 
 def _source(guess: Guess, root: Path, channels: int, data_range: object) -> tuple[Source, Split]:
-    data = yaml.safe_load(as_yaml(guess, CONF / f"{guess.option}.yaml", "it", str(root), channels, data_range))
+    data = yaml.safe_load(
+        as_yaml(guess, CONF / f"{guess.option}.yaml", "it", str(root), channels, data_range).replace(
+            "${oc.select:task.boxes,false}", "false"
+        )
+    )
     split = Split.model_validate(SPLIT | data.get("split", {}))
     labels = [[tuple(label) if isinstance(label, list) else label for label in c.get("labels", ())] for c in data["classes"]]
     classes = [ClassInfo(c["name"], tuple(c["color"]), tuple(own)) for c, own in zip(data["classes"], labels, strict=True)]

@@ -281,3 +281,22 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
         assert real.bytes_of(*results) == wanted
     real.dvc("exp", "remove", "-A")
     real.run("git", "reset", "-q", "--hard")
+
+
+def test_boxes_go_through_the_whole_pipeline(real: Project) -> None:
+    done = real.dvc("exp", "run", "-n", "boxes", "-S", "task=detection")
+    assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "all tasks have one prepared data set"
+    out = real.folder / "artifacts/evaluate"
+    figures = json.loads((out / "metrics.json").read_text())["test"]
+    assert "box_ap" in figures
+    assert "mask_ap" not in figures
+    assert [path.name for path in (out / "predictions").iterdir()] == ["boxes.json"]
+    assert {"coco.csv", "matching.csv", "errors.csv", "sizes.csv"} <= {p.name for p in (out / "tables").iterdir()}
+    assert real.repro() == []
+    images = str(real.folder / "data/prepared/test/images")
+    real.seg("predict", "artifacts/train/best.ckpt", images, "--out", "boxes", "predict.outputs=[yolo,coco,overlay]")
+    said = json.loads((real.folder / "boxes/coco.json").read_text())["annotations"]
+    assert all("segmentation" not in one and len(one["bbox"]) == 4 for one in said)
+    assert len(list((real.folder / "boxes/yolo").glob("*.txt"))) == len(list((real.folder / "boxes/overlay").glob("*.png")))
+    real.dvc("exp", "remove", "-A")
+    real.run("git", "reset", "-q", "--hard")

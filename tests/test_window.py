@@ -24,6 +24,7 @@ from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
 from seg.predict.network import CheckpointNetwork
 from seg.raw.record import Record
+from seg.settings.task import ANSWERS
 from seg.sources.shapes import Shapes
 from seg.stages import evaluate, train
 from seg.storing.write import write_info, write_record, write_split
@@ -120,7 +121,7 @@ def test_validation_evaluation_and_prediction_see_the_same_tiles(
     predictor, typed = seg.load(path, batch_size=2), seg.load(path, batch_size=2, tile=256)
     assert isinstance(predictor.network, Tiled)
     entries = read_entries(large / "test")
-    found = evaluate.read_predictions(tmp_path / "out/predictions", entries, task == "instance")
+    found = evaluate.read_predictions(tmp_path / "out/predictions", entries, ANSWERS[task])
     for entry in entries:
         image = cv2.cvtColor(cv2.imread(str(large / "test/images" / entry.file)), cv2.COLOR_BGR2RGB)
         images = torch.from_numpy(image).permute(2, 0, 1)[None]

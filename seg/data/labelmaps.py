@@ -5,12 +5,13 @@ one with the higher id lies on top. RLE is COCO's (https://github.com/cocodatase
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numba
 import numpy as np
 
 from seg.data.rle import Rle, encode_crop, is_free, paint, run_lengths
-from seg.data.sample import IGNORE
+from seg.data.sample import IGNORE, Prediction
 
 
 def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -62,6 +63,20 @@ def encode(instances: np.ndarray, count: int) -> list[Rle]:
         crop = mask_of(instances[y1:y2, x1:x2, in_layer], number)
         rles.append(encode_crop(crop, x1, y1, height, width))
     return rles
+
+
+def fill_boxes(boxes: np.ndarray, height: int, width: int) -> list[Rle]:
+    """The RLE of boxes (N, 4) xyxy in an image (height, width): the rows and columns whose centres lie within, and one at least."""
+    size, corners = np.array([width, height]), np.ceil(np.asarray(boxes, np.float64).reshape(-1, 4) - 0.5).astype(np.int64)
+    low = np.clip(corners[:, :2], 0, size - 1)
+    sides = np.clip(corners[:, 2:], low + 1, size) - low
+    return [encode_crop(np.ones((h, w), bool), x, y, height, width) for (x, y), (w, h) in zip(low.tolist(), sides.tolist(), strict=True)]
+
+
+def boxed(prediction: Prediction, size: Sequence[int] | None = None) -> Prediction:
+    """The same instances as boxes alone, whose masks are the boxes filled. size: of the image; None: that of the masks."""
+    height, width = size or (prediction.masks[0]["size"] if prediction.masks else (1, 1))
+    return replace(prediction, masks=fill_boxes(prediction.boxes, height, width), boxed=True)
 
 
 def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:

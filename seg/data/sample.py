@@ -114,6 +114,7 @@ class Prediction:
         categories: (N,) int32 class index of each instance.
         boxes: (N, 4) float32 xyxy, half-open, in pixels.
         masks: N masks as compressed COCO RLE: `{"size": [H, W], "counts": bytes}`.
+        boxed: Whether the masks are the boxes, filled, as of a model that knows no more. Then the truth is compared by its boxes, too.
     """
 
     semantic: np.ndarray | None = None
@@ -122,3 +123,4 @@ class Prediction:
     categories: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     masks: list[dict[str, Any]] = field(default_factory=list)
+    boxed: bool = False

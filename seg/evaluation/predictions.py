@@ -3,6 +3,7 @@
 semantic   <image_id>.png    class indices, 8-bit gray, at the image's own size
 instance   instances.json    masks (https://cocodataset.org/#format-results); image_id: as in the split's instances.json
            boxes.json        the boxes of the same predictions, in the same order, in floating-point pixels
+detection  boxes.json        the boxes alone
 
 Masks and boxes are two files because pycocotools takes a prediction's area from its box wherever it has one, so that masks with
 boxes beside them would be counted as small, medium and large by their boxes.
@@ -10,8 +11,8 @@ boxes beside them would be counted as small, medium and large by their boxes.
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -21,12 +22,15 @@ from pydantic import TypeAdapter, ValidationError
 from seg.core.errors import DataError
 from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import decode_index, encode_png
+from seg.data.labelmaps import fill_boxes
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry, numbers_of
+from seg.settings.task import Answer
 
 MASKS, BOXES = "instances.json", "boxes.json"
 
 T = TypeVar("T")
+B = TypeVar("B", "_Mask", "_Box")
 
 
 class PredictionWriter(Protocol):
@@ -46,29 +50,31 @@ class StoredPredictions(Protocol):
 
 
 @contextmanager
-def write_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> Iterator[PredictionWriter]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator[PredictionWriter]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
     What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if not with_instances:
+    if answer == "classes":
         yield _WrittenMaps(folder)
         return
-    with whole_file(folder / MASKS) as masks, whole_file(folder / BOXES) as boxes:
-        lists = JsonList(masks), JsonList(boxes)
-        yield _WrittenInstances(*lists, entries)
+    with ExitStack() as files:
+        lists = [JsonList(files.enter_context(whole_file(folder / name))) for name in ((BOXES, MASKS) if answer == "masks" else (BOXES,))]
+        yield _WrittenInstances(entries, *lists)
         for each in lists:
             each.close()
             each.file.write(b"\n")
 
 
-def read_predictions(folder: Path, entries: Sequence[ManifestEntry], with_instances: bool) -> StoredPredictions:
+def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> StoredPredictions:
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
-    return _StoredInstances(folder, entries) if with_instances else _StoredMaps(folder)
+    if answer == "classes":
+        return _StoredMaps(folder)
+    return _StoredInstances(folder, entries) if answer == "masks" else _StoredBoxes(folder, entries)
 
 
 class _WrittenMaps:
@@ -120,46 +126,63 @@ class _Box:
 
 
 class _WrittenInstances:
-    def __init__(self, masks: JsonList, boxes: JsonList, entries: Sequence[ManifestEntry]) -> None:
+    def __init__(self, entries: Sequence[ManifestEntry], boxes: JsonList, masks: JsonList | None = None) -> None:
         self.masks, self.boxes, self.numbers = masks, boxes, numbers_of(entries)
 
     def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
         for score, category, box, mask in zip(prediction.scores, prediction.categories, prediction.boxes, prediction.masks, strict=True):
             x1, y1, x2, y2 = (float(v) for v in box)
             row = {"image_id": self.numbers[entry.image_id], "category_id": int(category), "score": float(score)}
-            self.masks.append(row | {"segmentation": mask})
+            if self.masks is not None:
+                self.masks.append(row | {"segmentation": mask})
             self.boxes.append(row | {"bbox": [x1, y1, x2 - x1, y2 - y1]})
 
 
-class _StoredInstances:
+def _by_image(path: Path, rows: Sequence[B], entries: Sequence[ManifestEntry]) -> dict[str, list[B]]:
+    found: dict[int, tuple[str, list[B]]] = {number: (image_id, []) for image_id, number in numbers_of(entries).items()}
+    for row in rows:
+        if row.image_id not in found:
+            raise DataError(f"{path}: has predictions of image {row.image_id}, but the split has {len(entries)}; evaluate again")
+        found[row.image_id][1].append(row)
+    return dict(found.values())
+
+
+class _StoredBoxes:
     def __init__(self, folder: Path, entries: Sequence[ManifestEntry]) -> None:
-        self.path, self.numbers = folder / MASKS, numbers_of(entries)
+        self.path = folder / BOXES
+        self.boxes = _by_image(self.path, _rows(self.path, list[_Box]), entries)
+
+    def read(self, entry: ManifestEntry) -> Prediction:
+        rows = self.boxes[entry.image_id]
+        boxes = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return Prediction(
+            scores=np.array([row.score for row in rows], np.float32),
+            categories=np.array([row.category_id for row in rows], np.int32),
+            boxes=boxes.astype(np.float32),
+            masks=fill_boxes(boxes, entry.height, entry.width),
+            boxed=True,
+        )
+
+
+class _StoredInstances(_StoredBoxes):
+    def __init__(self, folder: Path, entries: Sequence[ManifestEntry]) -> None:
+        self.path = folder / MASKS
         masks, boxes = _rows(self.path, list[_Mask]), _rows(folder / BOXES, list[_Box])
         if [(m.image_id, m.category_id, m.score) for m in masks] != [(b.image_id, b.category_id, b.score) for b in boxes]:
             raise DataError(f"{folder / BOXES}: has other predictions than {MASKS} beside it; evaluate again")
-        self.rows: dict[int, list[tuple[_Mask, _Box]]] = {number: [] for number in self.numbers.values()}
-        for mask, box in zip(masks, boxes, strict=True):
-            if mask.image_id not in self.rows:
-                raise DataError(f"{self.path}: has predictions of image {mask.image_id}, but the split has {len(entries)}; evaluate again")
-            self.rows[mask.image_id].append((mask, box))
+        self.masks, self.boxes = _by_image(self.path, masks, entries), _by_image(self.path, boxes, entries)
 
     def read(self, entry: ManifestEntry) -> Prediction:
-        rows = self.rows[self.numbers[entry.image_id]]
-        for mask, _ in rows:
-            if mask.segmentation.size != [entry.height, entry.width]:
-                height, width = mask.segmentation.size
+        masks = [row.segmentation for row in self.masks[entry.image_id]]
+        for mask in masks:
+            if mask.size != [entry.height, entry.width]:
+                height, width = mask.size
                 raise DataError(
                     f"{self.path}: has a mask of {width}x{height} in {entry.image_id}, expected {entry.width}x{entry.height} like the "
                     "image; evaluate again"
                 )
-        boxes = np.array([box.bbox for _, box in rows], np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        return Prediction(
-            scores=np.array([mask.score for mask, _ in rows], np.float32),
-            categories=np.array([mask.category_id for mask, _ in rows], np.int32),
-            boxes=boxes.astype(np.float32),
-            masks=[{"size": mask.segmentation.size, "counts": mask.segmentation.counts} for mask, _ in rows],
-        )
+        return replace(super().read(entry), masks=[{"size": mask.size, "counts": mask.counts} for mask in masks], boxed=False)
 
 
 def _rows(path: Path, kind: type[list[T]]) -> list[T]:

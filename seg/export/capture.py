@@ -66,14 +66,14 @@ def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
     return made.model_proto
 
 
-def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int] | None) -> Any:
+def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int] | None, gives: Any) -> Any:
     """An onnx.ModelProto, by the exporter that traces.
 
     torch.export gives up where the number of boxes decides what torchvision's non-maximum suppression does.
     """
     import onnx
 
-    names = list(OUTPUTS["instances"])
+    names = list(OUTPUTS[gives])
     axes: dict[str, dict[int, str]] = {name: {0: "instances"} for name in names}
     if size is None:
         axes["images"] = {2: "height", 3: "width"}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from seg.models.base import SegmentationModel, scaled_size
 from seg.models.dense import DenseModel
+from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 
@@ -73,16 +74,16 @@ class DistanceGraph(SemanticGraph):
 
 
 class InstanceGraph(Graph):
-    """One image (1, C, H, W) uint8 -> its instances, as `seg.predict.description.Description` has them."""
+    """One image (1, C, H, W) uint8 -> its instances or boxes, as `seg.predict.description.Description` has them."""
 
-    model: InstanceModel
+    model: InstanceModel | DetectionModel
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x, height, width = self.seen(images)
-        boxes, scores, labels, masks = self.model.detections(x, [(height, width)])[0]
+        boxes, scores, labels, *masks = self.model.detections(x, [(height, width)])[0]
         # tensors while a graph is traced, which torch.tensor would make constants of
         y, x = (torch.as_tensor(seen) / torch.as_tensor(stored) for seen, stored in zip((height, width), images.shape[-2:], strict=True))
-        return boxes / torch.stack([x, y, x, y]), scores, labels - self.model.first_label, masks[:, 0]
+        return boxes / torch.stack([x, y, x, y]), scores, labels - self.model.first_label, *(mask[:, 0] for mask in masks)
 
 
 class BinnedMean(nn.Module):

@@ -14,6 +14,7 @@ from seg.export.capture import capture, onnx_of_instances, onnx_of_program, quie
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
 from seg.models.dense import DenseModel
+from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.predict.description import Description
@@ -36,7 +37,7 @@ class Exporter:
     @property
     def description(self) -> Description:
         size = self._description.size
-        return replace(self._description, minimum=size or (1, 1) if isinstance(self.model, InstanceModel) else self._captured[1])
+        return replace(self._description, minimum=self._captured[1] if isinstance(self.model, DenseModel) else size or (1, 1))
 
     def write(self, path: Path, form: str) -> None:
         """Write one file, or with OpenVINO the .xml and beside it the .bin."""
@@ -52,8 +53,8 @@ class Exporter:
     @cached_property
     def _proto(self) -> Any:
         own = self._description
-        if isinstance(self.model, InstanceModel):
-            proto = onnx_of_instances(InstanceGraph(self.model), own.facts.channels, own.size)
+        if isinstance(self.model, InstanceModel | DetectionModel):
+            proto = onnx_of_instances(InstanceGraph(self.model), own.facts.channels, own.size, own.gives)
         else:
             proto = onnx_of_program(self._captured[0], own.gives)
         tidy(proto)

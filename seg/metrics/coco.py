@@ -45,6 +45,7 @@ class ImageInstances:
 
     size: (height, width). categories: (N,) int32, crowd: (N,) bool and counts: N texts of COCO's RLE, all of the truth.
     predicted_categories: (M,) int32, scores: (M,) float32, boxes: (M, 4) float32 xyxy half-open pixels, predicted_counts: M texts.
+    areas: (N,) pixels of the true instances, where these are of other shapes than their texts: those of boxes are filled boxes.
     """
 
     image_id: str
@@ -56,6 +57,11 @@ class ImageInstances:
     scores: np.ndarray
     boxes: np.ndarray
     predicted_counts: list[str]
+    areas: np.ndarray | None = None
+
+    def true_areas(self, rows: np.ndarray) -> np.ndarray:
+        """(G,) pixels of the true instances at `rows` (G,)."""
+        return areas_of([self.rle(self.counts[i]) for i in rows]) if self.areas is None else self.areas[rows]
 
     def truth(self, category: int, crowd: bool) -> list[Rle]:
         """The true masks of a category: its instances, or its crowds."""
@@ -133,7 +139,7 @@ def _true_annotations(image: ImageInstances, number: int, category: int) -> list
     boxes = np.asarray(coco_mask.toBbox(masks)).reshape(-1, 4)
     return [
         {"image_id": number, "category_id": category, "iscrowd": int(c), "area": a, "bbox": b, "segmentation": m}
-        for c, a, b, m in zip(image.crowd[rows], areas_of(masks).tolist(), boxes.tolist(), masks, strict=True)
+        for c, a, b, m in zip(image.crowd[rows], image.true_areas(rows).tolist(), boxes.tolist(), masks, strict=True)
     ]
 
 

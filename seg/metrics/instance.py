@@ -9,12 +9,12 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from seg.data.labelmaps import encode
+from seg.data.labelmaps import boxes_of, encode, fill_boxes
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 from seg.metrics import coco, resampled_ap
@@ -25,6 +25,9 @@ from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_o
 
 class InstanceMetrics:
     """The streaming state: every image's instances, and each category's counts of predictions that score at least `score_threshold`."""
+
+    OF_CLASS: ClassVar[Mapping[str, Sequence[str]]] = {"mask": ("ap", "ap50", "ap75"), "box": ("ap",)}
+    """What is compared, and the figures of it that a class's row has."""
 
     def __init__(self, class_names: Sequence[str], score_threshold: float, max_detections: int) -> None:
         self.names = {index: name for index, name in enumerate(class_names) if (index, name) != (0, BACKGROUND)}
@@ -73,7 +76,7 @@ class InstanceMetrics:
 
     def figures(self) -> dict[str, float]:
         total = sum(self.tallies.values(), start=Tally())
-        by_overlap = {f"{kind}_{name}": v for kind in coco.KINDS for name, v in self._coco(kind).figures().items()}
+        by_overlap = {f"{kind}_{name}": v for kind in self.OF_CLASS for name, v in self._coco(kind).figures().items()}
         return by_overlap | _detection_figures(total.at[0]) | panoptic_means(self.tallies.values()) | {"aji": total.aji}
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -81,7 +84,7 @@ class InstanceMetrics:
         images, times = [self.images[image_ids[i]] for i in order], np.ascontiguousarray(weights[:, order])
         by_overlap = {
             f"{kind}_{name}": values
-            for kind in coco.KINDS
+            for kind in self.OF_CLASS
             for name, values in resampled_ap.figures(images, list(self.names), kind, self.max_detections, times).items()
         }
         return by_overlap | resampled_counts([self.image_tallies[image_id] for image_id in image_ids], list(self.names), weights)
@@ -89,9 +92,9 @@ class InstanceMetrics:
     def per_class(self) -> dict[str, dict[str, float]]:
         rows = {}
         for place, (category, name) in enumerate(self.names.items()):
-            mask, box = (self._coco(kind).of_class(place).figures() for kind in ("mask", "box"))
+            each = {kind: self._coco(kind).of_class(place).figures() for kind in self.OF_CLASS}
             counts = self.tallies[category]
-            row = {f"mask_{figure}": mask[figure] for figure in ("ap", "ap50", "ap75")} | {"box_ap": box["ap"]}
+            row = {f"{kind}_{figure}": each[kind][figure] for kind, names in self.OF_CLASS.items() for figure in names}
             row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.rq}
             row |= {"num_truth": counts.num_truth, "num_predicted": counts.num_predicted}
             absent = counts.num_truth + counts.num_predicted == 0
@@ -130,7 +133,7 @@ class InstanceMetrics:
                 "max_detections": self.max_detections,
                 "value": figures[name],
             }
-            for kind in coco.KINDS
+            for kind in self.OF_CLASS
             for figures in [self._coco(kind).figures()]
             for name, (_, iou, area) in coco.FIGURES.items()
         ]
@@ -151,8 +154,12 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
     image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
-    masks = encode(np.ascontiguousarray(batch.instances[index][:height, :width].cpu().numpy()), len(categories))
-    seen = np.flatnonzero(areas_of(masks))
+    ids = np.ascontiguousarray(batch.instances[index][:height, :width].cpu().numpy())
+    masks = encode(ids, len(categories))
+    areas = areas_of(masks)
+    seen = np.flatnonzero(areas)
+    if prediction.boxed:
+        masks = fill_boxes(boxes_of(ids, len(categories)), height, width)
     return ImageInstances(
         image_id,
         (height, width),
@@ -163,6 +170,7 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
         np.array(prediction.scores, np.float32),
         np.array(prediction.boxes, np.float32),
         [m["counts"] for m in prediction.masks],
+        areas[seen] if prediction.boxed else None,
     )
 
 
@@ -255,7 +263,7 @@ def _to_json(image: ImageInstances) -> list[Any]:
 
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:
-    image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts = values
+    image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts, areas = values
     return ImageInstances(
         image_id,
         tuple(size),
@@ -266,6 +274,7 @@ def _image_from_json(values: Sequence[Any]) -> ImageInstances:
         np.array(scores, np.float32),
         np.array(boxes, np.float32).reshape(-1, 4),
         predicted_counts,
+        None if areas is None else np.array(areas, float),
     )
 
 

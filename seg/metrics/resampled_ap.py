@@ -124,7 +124,7 @@ def _of_image(image: ImageInstances, category: int, kind: str, max_detections: i
     elif overlaps.size:
         overlaps = np.asarray(coco_mask.iou(boxes, np.asarray(coco_mask.toBbox(true_masks)), crowd.tolist()))
     areas = areas_of(masks) if kind == "mask" else boxes[:, 2] * boxes[:, 3]
-    return _OfImage(overlaps, image.scores[rows], areas, areas_of(true_masks), crowd)
+    return _OfImage(overlaps, image.scores[rows], areas, image.true_areas(truth), crowd)
 
 
 @numba.njit(nogil=True, cache=True)

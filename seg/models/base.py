@@ -149,6 +149,12 @@ def first_label(class_names: Sequence[str]) -> int:
     return 0 if class_names[0] == BACKGROUND else 1
 
 
+def box_factor(stored: Size, seen: Size, device: torch.device) -> Tensor:
+    """(4,) network pixels for one stored pixel, for x, y, x, y; filled in on the device, which a copy from the host would wait for."""
+    y, x = (s / o for s, o in zip(seen, stored, strict=True))
+    return torch.cat([torch.full((1,), side, dtype=torch.float32, device=device) for side in (x, y, x, y)])
+
+
 def scaled_size(height: Any, width: Any, scale: Scale) -> tuple[Any, Any]:
     """The size at which a network with this `scale` sees an image.
 

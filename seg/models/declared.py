@@ -53,8 +53,8 @@ class DeclaredTraining(BaseModel):
 class DeclaredExport(BaseModel):
     """What an exported file says of itself, its JSON read."""
 
-    task: Literal["semantic", "instance"]
-    gives: Literal["scores", "classes", "instances", "maps"]
+    task: Literal["semantic", "instance", "detection"]
+    gives: Literal["scores", "classes", "instances", "maps", "boxes"]
     classes: Classes
     channels: Channels
     stride: Stride

@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel, first_label
+from seg.models.base import Scale, SegmentationModel, box_factor, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -82,7 +82,7 @@ class InstanceModel(SegmentationModel):
     def predict(self, images: Tensor) -> list[Prediction]:
         x, sizes = self.network_input(images)
         height, width = images.shape[-2:]
-        factor = _factor((height, width), sizes[0], x.device)
+        factor = box_factor((height, width), sizes[0], x.device)
         return [
             prediction_of(boxes / factor, scores, labels - self.first_label, masks[:, 0], height, width)
             for boxes, scores, labels, masks in self.detections(x, sizes)
@@ -103,7 +103,7 @@ class InstanceModel(SegmentationModel):
 
     def _target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         instances, boxes, crowds, kept = (each[index] for each in (batch.instances, batch.boxes, batch.crowds, batch.objects))
-        factor = _factor(batch.sizes[index], size, boxes.device)
+        factor = box_factor(batch.sizes[index], size, boxes.device)
         return {
             "boxes": boxes[kept] * factor,
             "labels": batch.categories[index][kept].long() + self.first_label,
@@ -119,7 +119,8 @@ class InstanceModel(SegmentationModel):
         """Boxes that may hold an object, a tensor (P, 4) an image; and their losses where the truth is given."""
         rpn, levels = self.network.rpn, list(features.values())
         by_level, deltas_by_level = rpn.head(levels)
-        anchors = rpn.anchor_generator(images, levels)
+        shapes = [level.new_zeros((), dtype=torch.float32).expand(level.shape) for level in levels]  # bf16 knows no odd pixel from 256 on
+        anchors = rpn.anchor_generator(images, shapes)
         counts = [level[0].numel() for level in by_level]
         objectness, deltas = (t.float() for t in concat_box_prediction_layers(by_level, deltas_by_level))
         decoded = rpn.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
@@ -158,12 +159,6 @@ class InstanceModel(SegmentationModel):
         own = shapes[torch.arange(len(of_class), device=shapes.device), of_class].float()
         total = F.binary_cross_entropy_with_logits(own, truth, reduction="sum")
         return {"classifier": classifier_loss, "box": box_loss, "mask": total / max(1, truth.numel())}
-
-
-def _factor(stored: tuple[int, int], seen: tuple[int, int], device: torch.device) -> Tensor:
-    """(4,) network pixels for one stored pixel, for x, y, x, y; filled in on the device, which a copy from the host would wait for."""
-    y, x = (s / o for s, o in zip(seen, stored, strict=True))
-    return torch.cat([torch.full((1,), side, dtype=torch.float32, device=device) for side in (x, y, x, y)])
 
 
 def _integral(mask: Tensor) -> Tensor:

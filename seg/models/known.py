@@ -20,7 +20,7 @@ SMP = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UP
 SEGMENTATION = "fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
 OWN = (
     "attention_unet.AttentionUNet fcn.FCN hypercolumns.Hypercolumns unet.UNet unet_plus_plus.UNetPlusPlus mask_rcnn.mask_rcnn "
-    "mask_rcnn.resnet50_fpn"
+    "mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd"
 )
 LAYERS = "Conv2d ConvTranspose2d Linear Identity ReLU GELU SiLU Sigmoid BatchNorm2d GroupNorm LayerNorm MaxPool2d AvgPool2d Dropout"
 
@@ -35,8 +35,11 @@ NETWORKS = frozenset(
     }.items()
     for name in names.split()
 )
-MODELS = frozenset({f"seg.models.{name}" for name in ("semantic.SemanticModel", "instance.InstanceModel", "distance.DistanceModel")})
-METRICS = frozenset({"seg.metrics.semantic.SemanticMetrics", "seg.metrics.instance.InstanceMetrics"})
+TASK_MODELS = "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel"
+MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
+METRICS = frozenset(
+    f"seg.metrics.{name}" for name in ("semantic.SemanticMetrics", "instance.InstanceMetrics", "detection.DetectionMetrics")
+)
 
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import (
     MaskRCNN_ResNet50_FPN_V2_Weights,
@@ -19,10 +18,9 @@ from torchvision.models.detection.mask_rcnn import (
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from seg.core.errors import ConfigError, did_you_mean
-from seg.models.pyramid import EncoderPyramid
+from seg.models.pyramid import BOX_POOL, LEVELS, EncoderPyramid, anchors_of, top_n
 
-BOX_POOL, MASK_POOL = 7, 14  # bins along a side that the box head and the mask head see (paper)
-LEVELS = ["0", "1", "2", "3"]  # of the pyramid that the heads look at
+MASK_POOL = 14  # bins along a side that the mask head sees (paper)
 
 
 def mask_rcnn(
@@ -56,13 +54,11 @@ def mask_rcnn(
     roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign). anchor_sizes: pixels of the
     network's image, a list for each of the five levels. *_top_n: in training and in prediction.
     """
-    if len(anchor_sizes) != 5:
-        raise ConfigError(f"model.network.anchor_sizes: expected a list for each of the 5 levels of the pyramid, got {len(anchor_sizes)}")
     backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
     return MaskRCNN(
         backbone,
-        rpn_anchor_generator=AnchorGenerator(tuple(map(tuple, anchor_sizes)), (tuple(aspect_ratios),) * 5),
-        **_top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
+        rpn_anchor_generator=anchors_of(anchor_sizes, aspect_ratios),
+        **top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
         rpn_nms_thresh=rpn_nms_thresh,
         rpn_fg_iou_thresh=rpn_fg_iou_thresh,
         rpn_bg_iou_thresh=rpn_bg_iou_thresh,
@@ -113,7 +109,7 @@ def resnet50_fpn(
         num_classes=None if whole else num_classes,
         trainable_backbone_layers=5 if weights else None,  # the group `finetune` freezes
         progress=False,
-        **_top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
+        **top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
         rpn_batch_size_per_image=rpn_batch_size_per_image,
         box_batch_size_per_image=box_batch_size_per_image,
         box_score_thresh=box_score_thresh,
@@ -143,11 +139,3 @@ def use_batch_norm(network: nn.Module) -> None:
                 state = {**frozen.state_dict(), "running_var": frozen.running_var + frozen.eps - norm.eps}
                 norm.load_state_dict({**state, "num_batches_tracked": torch.tensor(0)})
                 setattr(module, name, norm)
-
-
-def _top_n(before_nms: list[int], after_nms: list[int]) -> dict[str, int]:
-    """torchvision's arguments for the numbers of proposals, each in training and in prediction."""
-    if len(before_nms) != 2 or len(after_nms) != 2:
-        raise ConfigError("model.network.rpn_pre_nms_top_n and .rpn_post_nms_top_n: expected two numbers, in training and in prediction")
-    names = ("rpn_pre_nms_top_n_train", "rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_train", "rpn_post_nms_top_n_test")
-    return dict(zip(names, (*before_nms, *after_nms), strict=True))

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -13,6 +14,8 @@ from seg.core.errors import ConfigError
 
 STRIDES = (4, 8, 16, 32)
 NUM_STAGES = 5
+BOX_POOL = 7  # bins along a side that a box head sees (Girshick 2015)
+LEVELS = ["0", "1", "2", "3"]  # of the pyramid that heads of regions look at
 
 
 class EncoderPyramid(nn.Module):
@@ -48,6 +51,21 @@ class EncoderPyramid(nn.Module):
         with torch.no_grad():
             sides = [f.shape[-1] for f in self.encoder(torch.zeros(1, in_channels, 64, 64))]
         return [side if following != side else -1 for side, following in pairwise([*sides, 0])]
+
+
+def anchors_of(sizes: list[list[int]], aspect_ratios: list[float]) -> AnchorGenerator:
+    """Anchors of each level's sizes, each in all ratios. ConfigError where there are other than five levels."""
+    if len(sizes) != 5:
+        raise ConfigError(f"model.network.anchor_sizes: expected a list for each of the 5 levels of the pyramid, got {len(sizes)}")
+    return AnchorGenerator(tuple(map(tuple, sizes)), (tuple(aspect_ratios),) * 5)
+
+
+def top_n(before_nms: list[int], after_nms: list[int]) -> dict[str, int]:
+    """torchvision's arguments for the numbers of proposals, each in training and in prediction."""
+    if len(before_nms) != 2 or len(after_nms) != 2:
+        raise ConfigError("model.network.rpn_pre_nms_top_n and .rpn_post_nms_top_n: expected two numbers, in training and in prediction")
+    names = ("rpn_pre_nms_top_n_train", "rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_train", "rpn_post_nms_top_n_test")
+    return dict(zip(names, (*before_nms, *after_nms), strict=True))
 
 
 def _no_pyramid(encoder_name: str) -> str:

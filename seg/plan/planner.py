@@ -16,10 +16,11 @@ from seg.plan.costs import measure
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts, gather_facts, look
 from seg.plan.rules import augmentation, families, folds, learning, length, networks, objects, view
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
 from seg.settings.section import Params
+from seg.settings.task import Task
 from seg.training.trainer import num_devices
 
 GAIN = 0.95
@@ -58,16 +59,18 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     """
     if not info.splits["train"]["num_images"]:
         raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
-    with_instances = bool(params["task"]["instances"])
+    task = Task.model_validate(params["task"])
+    with_instances = task.instances
     device = device_of(params["trainer"]["accelerator"])
     say(f"looking at the training images of {info.name}")
     if with_instances and info.task != "instance":
-        named = f"task={params['task']['name']}"
-        raise DataError(f"{prepared}: has no instances, which {named} learns; set task=semantic, or prepare a data set that has them")
+        raise DataError(
+            f"{prepared}: has no instances, which task={task.name} learns; set task=semantic, or prepare a data set that has them"
+        )
     seen = look(prepared, info, with_instances)
     devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
     machine: dict[str, int | str] = {"device": device.type, "devices": devices, "cores": num_cores(), "memory": _free(device)}
-    facts = gather_facts(prepared, info, seen, "instance" if with_instances else "semantic", with_instances, machine)
+    facts = gather_facts(prepared, info, seen, task.kind, with_instances, machine)
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
     draft = Draft(params, open_keys)
@@ -174,7 +177,7 @@ class Costs:
                 self.say(f"other programs take {busy:.0%} of the processors, so a step takes longer than it would; {again}")
             self.say(f"timing {what} on this machine")
             found = measure(params, self.info, self.samples, precision, self.device, self.facts.devices)
-            self.found[key] = replace(found, step=found.step * LATER[family(self.facts, self.draft)])
+            self.found[key] = replace(found, step=found.step * LATER[like(self.facts, self.draft)])
         return self.found[key]
 
 

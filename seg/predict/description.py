@@ -12,28 +12,34 @@ from typing import Literal
 from seg.core.errors import DataError
 from seg.models.declared import DeclaredExport, classes_of, declared
 from seg.models.postprocess import Postprocess
+from seg.settings.task import ANSWERS, Answer
 from seg.tiles.network import Facts
 
 FORMAT = "1"
 AGAIN = "export the checkpoint again"
 AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window", "peak", "postprocess")
 
-Gives = Literal["scores", "classes", "instances", "maps"]
+Gives = Literal["scores", "classes", "instances", "maps", "boxes"]
 
 OUTPUTS: dict[Gives, tuple[str, ...]] = {
     "scores": ("logits",),
     "classes": ("classes",),
     "instances": ("boxes", "scores", "classes", "masks"),
     "maps": ("logits", "distance"),
+    "boxes": ("boxes", "scores", "classes"),
 }
 """What the outputs of each kind of file are called, in order."""
+
+MADE_OF_IT: dict[Gives, Answer] = {"scores": "classes", "classes": "classes", "instances": "masks", "maps": "masks", "boxes": "boxes"}
+"""What a prediction holds that is made of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """gives: class scores (B, K, H, W) float32; classes (B, H, W) uint8; or the instances of one image: boxes (N, 4) float32 xyxy half-open
-    pixels, scores (N,) float32, classes (N,) int64 and masks (N, M, M) float32, the probability of each of M x M parts of a box; or the
-    maps of `model=distance`: logits (B, K, H, W) float32 of no object and of each class, and distances (B, H, W) float32 in 0..1.
+    pixels, scores (N,) float32, classes (N,) int64 and masks (N, M, M) float32, the probability of each of M x M parts of a box; or boxes,
+    which are the same without masks; or the maps of `model=distance`: logits (B, K, H, W) float32 of no object and of each class, and
+    distances (B, H, W) float32 in 0..1.
 
     size: the only (height, width) that the file takes, or None for any of at least `minimum`. model, data, digest: the configuration's
     model, and the name and digest of the data set that it was trained on. version: of seg.
@@ -52,7 +58,7 @@ class Description:
 
     def to_text(self) -> dict[str, str]:
         """The keys and values of a file."""
-        facts, single = self.facts, self.gives == "instances"
+        facts, single = self.facts, self.gives in ("instances", "boxes")
         dynamic = ([] if single else ["batch"]) + ([] if self.size else ["height", "width"])
         return {
             "seg_format": FORMAT,
@@ -89,7 +95,7 @@ class Description:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{said} ({type(error).__name__}: {str(error)[:100]}); {AGAIN}") from None
         found = declared(DeclaredExport, content, said, AGAIN)
-        if (found.gives in ("instances", "maps")) != (found.task == "instance") or (found.gives == "maps") != (found.peak is not None):
+        if MADE_OF_IT[found.gives] != ANSWERS[found.task] or (found.gives == "maps") != (found.peak is not None):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
         post = Postprocess.of(content.get("postprocess"), f"{said}: postprocess", AGAIN)
         classes = tuple(classes_of(found.classes))

@@ -18,6 +18,7 @@ from torch import Tensor
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Prediction
 from seg.models.base import first_label
+from seg.models.detection import prediction_of_boxes
 from seg.models.distance import prediction_of_logits
 from seg.models.hardware import device_of
 from seg.models.postprocess import calibrated
@@ -86,7 +87,7 @@ class ExportedNetwork(ABC):
 
     def logits(self, images: Tensor) -> Tensor:
         gives = self.description.gives
-        if gives in ("instances", "maps"):
+        if gives in ("instances", "maps", "boxes"):
             raise TypeError(f"a network of task {self.facts.task} has no logits of pixels")
         if gives == "classes":
             raise ConfigError(f"{self.path}: gives classes without their scores; export the checkpoint again without argmax=true")
@@ -117,8 +118,10 @@ class ExportedNetwork(ABC):
         return self._run(images)[0][..., :height, :width]
 
     def _instances(self, image: Tensor, height: int, width: int) -> Prediction:
-        boxes, scores, classes, masks = self._run(image)
-        return prediction_of(boxes, scores, classes, masks, height, width)
+        boxes, scores, classes, *masks = self._run(image)
+        if not masks:
+            return prediction_of_boxes(boxes, scores, classes, height, width)
+        return prediction_of(boxes, scores, classes, masks[0], height, width)
 
     def _run(self, images: Tensor) -> Sequence[Tensor]:
         fitted = self._fitted(images)

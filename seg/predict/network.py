@@ -34,10 +34,8 @@ LARGEST = 2**31
 def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:
     """Of a checkpoint, whose task may have a name of its own. dense: as in `Facts`."""
     trained, data = checkpoint.settings, checkpoint.data
-    task = "instance" if trained.task.instances else "semantic"
-    return Facts(
-        task, tuple(data.classes), data.channels, trained.model.stride, data.range, trained.model.window, dense, checkpoint.postprocess
-    )
+    task, model = trained.task.kind, trained.model
+    return Facts(task, tuple(data.classes), data.channels, model.stride, data.range, model.window, dense, checkpoint.postprocess)
 
 
 class CheckpointNetwork:

@@ -29,7 +29,8 @@ def nothing_found(listing: Listing, wanted: Wanted) -> str:
         return f"{slices} and others are DICOM files without a suffix, which are not read; {slice_advice(slices.name)}"
     boxed = [f for f in listing.having(".xml") if b"<bndbox>" in listing.path(f).read_bytes()]
     if boxed:
-        return f"{head}: {len(boxed)} XML files, such as {boxed[0]}, hold boxes alone, as Pascal VOC has them, which are no masks; {tail}"
+        boxes = f"{len(boxed)} XML files, such as {boxed[0]}, hold boxes alone, as Pascal VOC has them, which are no masks"
+        return f"{head}: {boxes}; for task=detection copy conf/data/voc_boxes.yaml, and edit it; {tail}"
     if others := [f for f in listing.files if f.suffix.lower() in OTHERS]:
         kind = OTHERS[others[0].suffix.lower()]
         return f"{head}: {len(others)} files are {kind}, such as {others[0]}, which are not read; save them as PNG, or unpack them"

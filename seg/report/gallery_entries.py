@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seg.data.labelmaps import decode, measure
+from seg.data.labelmaps import decode
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.evaluation.errors import InstanceVerdict, judge
 from seg.metrics.coco import ImageInstances
@@ -41,22 +41,21 @@ def outlines_entry(
 ) -> GalleryEntry:
     """Of instances, of predictions that score at least `score_threshold`. image: the same instances, as the metrics keep them."""
     verdicts = judge(image, score_threshold)
-    count = len(sample.categories)
-    there = np.flatnonzero(measure(sample.instances, count)[0])  # the metrics leave out those without a pixel
-    true = Outlines(sample.instances, sample.categories, sample.crowd, _words(verdicts, "truth", there, count))
+    ids = decode([image.rle(counts) for counts in image.counts], *sample.size)
+    true = Outlines(ids, image.categories, image.crowd, _words(verdicts, "truth", len(image.counts)))
     kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
     ids = decode([prediction.masks[i] for i in kept], *sample.size)
-    words = _words(verdicts, "predicted", np.arange(len(prediction.scores)), len(prediction.scores))
+    words = _words(verdicts, "predicted", len(prediction.scores))
     said = Outlines(ids, prediction.categories[kept], np.zeros(len(kept), bool), [words[i] for i in kept.tolist()], prediction.scores[kept])
     return GalleryEntry(kind, row, sample.image, true, said, _errors(verdicts))
 
 
-def _words(verdicts: Sequence[InstanceVerdict], which: str, places: np.ndarray, count: int) -> list[str]:
-    """Of `count` instances, what each was found to be; places: where the verdicts' indices lie among them."""
+def _words(verdicts: Sequence[InstanceVerdict], which: str, count: int) -> list[str]:
+    """Of `count` instances, what each was found to be."""
     words = ["found"] * count
     for verdict in verdicts:
         if verdict.which == which:
-            words[int(places[verdict.index])] = WORDS[verdict.kind]
+            words[verdict.index] = WORDS[verdict.kind]
     return words
 
 

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml import ElementTree as Xml
 
 from seg.core.errors import DataError
 from seg.core.natural import natural_key
@@ -177,6 +179,16 @@ def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> No
 def _is_below(name: str) -> bool:
     place = PurePosixPath(name)
     return not place.is_absolute() and ".." not in place.parts and bool(place.name)
+
+
+def read_xml(path: Path, form: str) -> Any:
+    """The root element of an XML file; DataError where it is none. form: what it is to be exported as again."""
+    try:
+        return Xml.parse(path).getroot()
+    except DefusedXmlException:
+        raise DataError(f"{path}: declares entities, which are not read; export it again as {form}", kind="bad-annotation") from None
+    except (Xml.ParseError, ValueError, LookupError) as error:
+        raise DataError(f"{path}: is not XML ({error}); export it again as {form}", kind="bad-annotation") from None
 
 
 def read_json(path: Path) -> Any:

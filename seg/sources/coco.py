@@ -68,7 +68,8 @@ class Coco(AnnotationFile):
                     if annotation.box is None or self.boxes is False:
                         raise DataError(
                             f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make a rectangle of it with "
-                            "data.source.boxes=true, or leave such annotations out with data.source.boxes=skip",
+                            "data.source.boxes=true, or leave such annotations out with data.source.boxes=skip; task=detection learns "
+                            "boxes alone",
                             kind="bad-annotation",
                         )
                     boxed.append(annotation)

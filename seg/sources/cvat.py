@@ -6,13 +6,10 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from defusedxml import DefusedXmlException
-from defusedxml import ElementTree as Xml
-
 from seg.core.errors import DataError
 from seg.core.textfile import is_file
 from seg.raw.findings import Finding
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, read_xml
 from seg.sources.base import Drawn
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, split_folders
@@ -86,12 +83,7 @@ class Cvat(AnnotationFile, Drawn):
 
 def _images(path: Path) -> list[Any]:
     """The elements <image> of a file; DataError where it is no XML, or of another of CVAT's formats."""
-    try:
-        root = Xml.parse(path).getroot()
-    except DefusedXmlException:
-        raise DataError(f"{path}: declares entities, which are not read; export it again as {FORMAT}", kind="bad-annotation") from None
-    except (Xml.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"{path}: is not XML ({error}); export it again as {FORMAT}", kind="bad-annotation") from None
+    root = read_xml(path, FORMAT)
     if root.tag != "annotations":
         raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}", kind="bad-annotation")
     if tracks := root.findall("track"):

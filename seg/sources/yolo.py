@@ -103,7 +103,7 @@ class Yolo(Regions):
             if self.boxes is False:
                 raise DataError(
                     f"{where}: is a box alone, which is no mask; export polygons, make rectangles of boxes with data.source.boxes=true, or "
-                    "leave them out with data.source.boxes=skip",
+                    "leave them out with data.source.boxes=skip; task=detection learns boxes alone",
                     kind="bad-annotation",
                 )
             boxed.append(number)

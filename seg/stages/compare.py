@@ -117,13 +117,12 @@ def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> No
 def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
     """Score the stored predictions of each run, and find how they differ."""
     settings, first = [Settings.of(found) for found in runs], runs[0].run
-    with_instances, runtime = settings[0].task.instances, params["runtime"]
-    data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], with_instances)
+    task, runtime = settings[0].task, params["runtime"]
+    data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
-    predictions: list[StoredPredictions] = [
-        read_predictions(found.folder / PREDICTIONS, list(entries.values()), with_instances) for found in runs
-    ]
+    listed = list(entries.values())
+    predictions: list[StoredPredictions] = [read_predictions(found.folder / PREDICTIONS, listed, task.answer) for found in runs]
     metrics = [_metrics(own, first.classes, params["targets"]["allow"]) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):

@@ -87,8 +87,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     """
     checkpoint, threshold = parts[0].checkpoints[0], parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
     settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
-    trained, with_instances = checkpoint.settings, checkpoint.settings.task.instances
-    dataset = SampleDataset([part.data.prepared / part.split for part in parts], info.channels, with_instances)
+    trained, answer = checkpoint.settings, checkpoint.settings.task.answer
+    dataset = SampleDataset([part.data.prepared / part.split for part in parts], info.channels, trained.task.instances)
     entries, network_of = list[ManifestEntry](), dict[str, Network]()
     for part in parts:
         listed = [entry for _, entry in part.data.split_dataset(part.split).rows]
@@ -103,7 +103,7 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     by_id = {entry.image_id: entry for entry in entries}
     on_gpu = device_of(cfg.runtime.device or trained.trainer.accelerator).type == "cuda"
     scores: list[ImageScore] = []
-    with write_predictions(out / "predictions", entries, with_instances) as kept:
+    with write_predictions(out / "predictions", entries, answer) as kept:
         for batch, seen in track(*batches_of(parts, settings.batch_size, on_gpu), f"batches of {split} evaluated", cfg.runtime.progress):
             predictions = seen.facts.finished(seen.predict(batch.images))
             own = metrics.update(batch, predictions)
@@ -125,7 +125,7 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
         shutil.rmtree(out / folder, ignore_errors=True)
     for name, rows in tables.items():
         write_rows(out / "tables" / f"{name}.csv", rows)
-    found = read_predictions(out / "predictions", entries, with_instances)
+    found = read_predictions(out / "predictions", entries, answer)
     chosen = choose(scores, settings.num_overlays)
     save_overlays(out / "overlays", found, network_of, dataset, info.classes, chosen, threshold)
     used = [checkpoint for part in parts for checkpoint in part.checkpoints]

@@ -13,6 +13,7 @@ from seg.export.images import as_batch, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
+from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.models.postprocess import NOTHING
@@ -21,7 +22,7 @@ from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.predict.network import facts_of
 
-GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps"}
+GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps", DetectionModel: "boxes"}
 """What the file of each kind of model gives."""
 
 AS_THEY_ARE = ("out", "images", "size")
@@ -131,7 +132,7 @@ def _endings(out: Path) -> tuple[str, ...]:
 
 
 def _refuse(settings: Export, task: str, gives: Gives) -> None:
-    if settings.format == "torch_export" and gives == "instances":
+    if settings.format == "torch_export" and gives in ("instances", "boxes"):
         raise ConfigError(
             "format=torch_export: cannot hold a network of instances, as torch.export does not take code in which the number of boxes "
             "decides what is done; set format=onnx or format=openvino"
@@ -163,4 +164,4 @@ def _takes(description: Description) -> str:
     size = "x".join(map(str, description.size)) + " pixels" if description.size else "any size"
     if not description.size and least != (1, 1):
         size = f"any size from {least[0]}x{least[1]} pixels"
-    return f"for images of {size}, " + ("one at a time" if description.gives == "instances" else "in batches of any size")
+    return f"for images of {size}, " + ("one at a time" if description.gives in ("instances", "boxes") else "in batches of any size")

@@ -68,8 +68,8 @@ def run(project: Path, given: Arguments) -> None:
     _tell(project, given.folder, path, chosen, [trial for trial in trials if trial.guess.option != chosen.guess.option and not trial.error])
     known = {file for guess in guesses for file in guess.labels | guess.beside}
     print("\n".join(table(listing, chosen, [trial for trial in trials if trial.guess.labels != chosen.guess.labels], known)))
-    instance = " -S task=instance" if chosen.guess.task == "instance" else ""
-    print(f"wrote {os.path.relpath(path, project)}; edit it, then\n  seg doctor data={name}\n  dvc exp run -S data={name}{instance}")
+    task = "" if chosen.guess.task == "semantic" else f" -S task={chosen.guess.task}"
+    print(f"wrote {os.path.relpath(path, project)}; edit it, then\n  seg doctor data={name}\n  dvc exp run -S data={name}{task}")
 
 
 def _trying(guess: Guess) -> None:
@@ -150,7 +150,8 @@ class _Builder:
         params = deepcopy(self.bases[self.option])
         given = yaml.safe_load(text)
         for section in ("source", "split"):
-            params["data"][section] |= given.pop(section, {})
+            found = given.pop(section, {}).items()  # what follows another section stays as it was composed
+            params["data"][section] |= {key: value for key, value in found if not str(value).startswith("${")}
         params["data"] |= given
         return checked(params)
 

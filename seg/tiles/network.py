@@ -6,8 +6,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from seg.data.labelmaps import boxed
 from seg.data.sample import ClassInfo, Prediction, Range
 from seg.models.postprocess import NOTHING, Postprocess, has_background
+from seg.settings.task import ANSWERS, Answer
 
 SCORE = 0.5
 """The score threshold where none was given or chosen."""
@@ -17,7 +19,7 @@ SCORE = 0.5
 class Facts:
     """What one must know of a network to use it.
 
-    task: semantic, instance, or one of one's own. channels: of its images, RGB where there are three. stride: of its coarsest features,
+    task: a key of ANSWERS. channels: of its images, RGB where there are three. stride: of its coarsest features,
     in pixels that it sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it. window: the
     side in pixels of what it learned to see at once, None: whole images. dense: whether it gives the logits of all pixels, and not
     instances; None: as its task says. postprocess: what its predictions go through, of which it does the temperature itself.
@@ -34,7 +36,12 @@ class Facts:
 
     def __post_init__(self) -> None:
         if self.dense is None:
-            object.__setattr__(self, "dense", self.task == "semantic")
+            object.__setattr__(self, "dense", self.answer == "classes")
+
+    @property
+    def answer(self) -> Answer:
+        """What its predictions hold."""
+        return ANSWERS[self.task]
 
     def threshold(self, given: float | None) -> float:
         """The score from which on instances are shown: as given, else as it was chosen, else SCORE."""
@@ -44,7 +51,8 @@ class Facts:
     def finished(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Whole images' predictions after the operations on objects."""
         background = has_background([c.name for c in self.classes])
-        return [self.postprocess.applied(prediction, background) for prediction in predictions]
+        found = [self.postprocess.applied(prediction, background) for prediction in predictions]
+        return [boxed(prediction) for prediction in found] if self.answer == "boxes" else found
 
 
 class Network(Protocol):

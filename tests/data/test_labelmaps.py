@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from seg.data.labelmaps import boxes_of, decode, encode, layers_from_masks, mask_of, measure, semantic_from_instances
+from seg.data.labelmaps import boxes_of, decode, encode, fill_boxes, layers_from_masks, mask_of, measure, semantic_from_instances
 from seg.data.rle import encode_crop, moved, run_lengths
 
 HEIGHT, WIDTH = 19, 23
@@ -204,3 +204,14 @@ def test_a_mask_is_moved_into_an_image_as_pycocotools_encodes_it_there() -> None
         wanted = coco_mask.encode(np.asfortranarray(image))
         got = moved(coco_mask.encode(np.asfortranarray(mask)), left, top, int(height), int(width))
         assert got == {"size": wanted["size"], "counts": wanted["counts"].decode()}
+
+
+def test_boxes_hold_the_rows_and_columns_whose_centres_they_hold_and_one_at_least() -> None:
+    boxes = np.array([[1, 2, 4, 5], [0.4, 0.6, 2.6, 1.4], [3.1, 3.1, 3.2, 3.2], [-5, -5, 0, 0], [7.9, 5.9, 30, 30]], np.float32)
+    found = [decode([rle], 6, 8)[..., 0] for rle in fill_boxes(boxes, 6, 8)]
+    for (x1, y1, x2, y2), mask in zip(boxes.tolist(), found, strict=True):
+        rows, columns = (sum(low <= i + 0.5 < high for i in range(side)) for low, high, side in ((y1, y2, 6), (x1, x2, 8)))
+        assert mask.sum() == max(1, rows) * max(1, columns)
+    assert np.argwhere(found[0])[[0, -1]].tolist() == [[2, 1], [4, 3]]
+    assert [np.argwhere(found[i]).tolist() for i in (1, 2, 3, 4)] == [[[1, 0], [1, 1], [1, 2]], [[3, 3]], [[0, 0]], [[5, 7]]]
+    assert fill_boxes(np.zeros((0, 4)), 6, 8) == []

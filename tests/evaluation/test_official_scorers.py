@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from official import cocos_figures, evaluated
 from random_instances import random_scenes
 from tiny import CLASSES, picture, write
 
+from seg.data.labelmaps import boxed
 from seg.data.sample import IGNORE, Prediction
 from seg.data.store import read_entries, read_sample
-from seg.evaluation.predictions import write_predictions
+from seg.evaluation.predictions import BOXES, write_predictions
 from seg.loading.batch import collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.raw.record import Record
@@ -36,6 +38,18 @@ def test_pycocotools_finds_our_figures_in_the_files(tmp_path: Path) -> None:
         assert sum(0 < value < 1 for value in official.values()) == len(FIGURES), "the data tells figures apart"
         for figure in FIGURES:
             assert official[figure] == pytest.approx(ours[f"{kind}_{figure}"], abs=1e-6), (kind, figure)
+
+
+def test_pycocotools_finds_our_figures_of_boxes_alone(tmp_path: Path) -> None:
+    """The truth has masks, whose areas are not those of their boxes."""
+    scenes, split = random_scenes(4, number=30), tmp_path / "test"
+    write_split(split, [write_record(split, Record(s.sample), len(CLASSES)) for s in scenes], CLASSES, True)
+    predictions = {s.image_id: boxed(replace(s.prediction, boxes=s.prediction.boxes + np.float32(0.3))) for s in scenes}
+    ours = evaluated(split, tmp_path / "predictions", [c.name for c in CLASSES], predictions, "boxes")
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == [BOXES]
+    official = cocos_figures(split, tmp_path / "predictions", "box")
+    assert sum(0 < value < 1 for value in official.values()) == len(FIGURES), "the data tells figures apart"
+    assert {figure: ours[f"box_{figure}"] for figure in FIGURES} == pytest.approx(official, abs=1e-6)
 
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/other-scorers.md"
@@ -81,7 +95,7 @@ def test_the_scorer_of_cityscapes_finds_our_figures_with_the_guides_conversion(
     prepare.run(config, tmp_path / "data/prepared")
     split, folder = tmp_path / "data/prepared/test", tmp_path / "artifacts/evaluate/predictions"
     metrics, entries = SemanticMetrics([c.name for c in config.data.classes]), read_entries(split)
-    with write_predictions(folder, entries, False) as into:
+    with write_predictions(folder, entries, "classes") as into:
         for entry in entries:
             sample = read_sample(split, entry, 3)
             guess = rng.choice([k for k, label in enumerate(ids) if label != never], sample.size)

@@ -78,6 +78,23 @@ def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
         network.logits(images)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faster_rcnn_small", "retinanet_small", "fcos_small"])
+def test_detectors_give_the_same_boxes(tmp_path: Path, name: str) -> None:
+    threshold = "box_score_thresh" if name.startswith("faster") else "score_thresh"
+    loaded = untrained(tmp_path / "best.ckpt", "task=detection", f"model={name}", f"model.network.{threshold}=0.001")
+    made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), "format=onnx", *DRAWN])
+    assert isinstance(made.found, Instances)
+    assert made.found.instances > 50
+    network, reference = open_exported(made.path, "cpu"), CheckpointNetwork(loaded, "cpu", "32-true")
+    assert (network.facts, network.facts.answer) == (reference.facts, "boxes")
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 3, 71, 103), dtype=np.uint8))
+    for given, wanted in zip(network.predict(images), reference.predict(images), strict=True):
+        assert (given.categories == wanted.categories).all()
+        np.testing.assert_allclose(given.scores, wanted.scores, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(given.boxes, wanted.boxes, rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     "form", ["torch_export", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("openvino", marks=pytest.mark.slow)]
 )

@@ -146,6 +146,17 @@ def test_training_learns_nothing_from_crowds(model: InstanceModel) -> None:
         assert label == (-1 if covered > 0.5 * area else 0)
 
 
+def test_anchors_are_exact_where_the_network_computes_in_bf16(model: InstanceModel) -> None:
+    wide, seen = torch.zeros(1, 3, 64, 640, dtype=torch.uint8), []
+    model.network.rpn.anchor_generator.register_forward_hook(lambda _, given, anchors: seen.append(anchors[0]))
+    model.eval().predict(wide)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.predict(wide)
+    exact, computed = seen
+    assert exact.max() > 512
+    assert torch.equal(exact, computed), "a box of an anchor moved with the numbers' type"
+
+
 def test_instances_of_a_pixel_and_of_a_line_give_finite_losses(model: InstanceModel) -> None:
     masks = np.zeros((4, SIZE, SIZE), bool)
     masks[0, 5, 5] = masks[1, 0, :] = masks[2, :, SIZE - 1] = True  # the fourth has no pixel at all

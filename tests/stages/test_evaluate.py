@@ -153,7 +153,7 @@ def test_instances_count_from_the_chosen_score_on(prepared: Path, tmp_path: Path
     assert counts[0.0] > 0 == counts[0.9999]
 
 
-@pytest.mark.parametrize("task", ["semantic", "instance"])
+@pytest.mark.parametrize("task", ["semantic", "instance", "detection"])
 def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_config: MakeConfig, task: str) -> None:
     overrides = [f"task={task}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
     config = untrained(prepared, tmp_path, make_config, *overrides, f"paths.augment={tmp_path}")

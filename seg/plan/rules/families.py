@@ -5,6 +5,7 @@ from typing import Any
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
+from seg.settings.task import ANSWERS
 
 MANY = 8.0
 """Objects of the median image from which on they are many."""
@@ -22,6 +23,9 @@ def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     objects = facts.objects
     if not objects:
         yield Decision("model.adapter", None, "the task is about pixels, of which the network's outputs are the classes")
+        return
+    if ANSWERS[facts.task] == "boxes":
+        yield Decision("model.adapter", None, "that of the task: a detector gives boxes alone")
         return
     if not draft.is_open("model.network"):
         yield Decision("model.adapter", None, "that of the task, since model.network is set")
@@ -52,7 +56,12 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("task.monitor", "mask_ap", "average precision ranks objects by their scores, as Mask R-CNN learns them")
 
 
+def like(facts: PlanFacts, draft: Draft) -> str:
+    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does, but for the masks."""
+    return "instance" if family(facts, draft) == "detection" else family(facts, draft)
+
+
 def family(facts: PlanFacts, draft: Draft) -> str:
-    """semantic, instance (Mask R-CNN), or distance."""
+    """semantic, instance (Mask R-CNN), detection, or distance."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
     return "distance" if target == DISTANCE else facts.task

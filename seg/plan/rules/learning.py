@@ -5,7 +5,7 @@ from typing import Any
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import family, like
 from seg.plan.rules.length import step_images
 
 RARE = 0.05
@@ -24,6 +24,10 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         ones = dict.fromkeys(("objectness", "rpn_box", "classifier", "box", "mask"), 1.0)
         weights = {"_target_": "seg.models.instance.TermWeights", "name": "mask_rcnn", **ones}
         yield Decision("loss", weights, "Mask R-CNN's own terms, each with the weight 1")
+        return
+    if family(facts, draft) == "detection":
+        ones = dict.fromkeys(("classifier", "box", "centerness", "objectness", "rpn_box"), 1.0)
+        yield Decision("loss", {"_target_": "seg.models.detection.DetectionLoss", "name": "detection", **ones}, "the detector's own terms")
         return
     entropy: dict[str, Any] = {"_target_": "seg.models.losses.CrossEntropy", "class_weights": "none", "label_smoothing": 0.0}
     dice = {"_target_": "seg.models.losses.Dice", "class_weights": "none"}
@@ -51,7 +55,7 @@ def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     yield Decision("optimizer", sgd, "SGD with Nesterov momentum: networks with batch normalisation generalise well with it")
     if (draft["optimizer"] or {}).get("_target_") != sgd["_target_"]:
         return  # a person's choice, for which no rate is known
-    rate, images = REFERENCE[family(facts, draft)]
+    rate, images = REFERENCE[like(facts, draft)]
     step = step_images(facts, draft)
     if draft["trainer.scale_lr"] not in (None, "none"):  # the training brings the rate from these images to those of a step
         step = draft["trainer.reference_batch_size"] or step

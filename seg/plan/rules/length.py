@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
-DRAWN = {"semantic": 2.0, "instance": 7.0}
+DRAWN = {"semantic": 2.0, "instance": 7.0, "detection": 5.0}
 """Minutes of the example that the program draws: the README's first command must end within five minutes on two cores."""
 IMAGES = {
     ("semantic", "cpu"): 8,
@@ -52,7 +52,7 @@ def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Images of a step, never more than there are."""
-    usual = IMAGES[family(facts, draft), "cpu" if facts.device == "cpu" else "cuda"]
+    usual = IMAGES[like(facts, draft), "cpu" if facts.device == "cpu" else "cuda"]
     chosen = min(usual, facts.images)
     few = f", but the training split has {facts.images}" if chosen < usual else ""
     yield Decision("trainer.batch_size", chosen, f"{usual} images a step are usual for this task on this kind of device{few}")
@@ -111,6 +111,6 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
 
 def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Images that evaluation sees at once."""
-    pixels = NETWORK_PIXELS * (0.25 if family(facts, draft) == "instance" else 1)
+    pixels = NETWORK_PIXELS * (0.25 if like(facts, draft) == "instance" else 1)
     chosen = int(max(1, min(8, pixels // facts.median_pixels)))
     yield Decision("evaluate.batch_size", chosen, f"images of {facts.median_pixels:.0f} pixels")

@@ -56,6 +56,13 @@ def _mask_rcnn(name: str, encoder: str, channels: int, head: int, steps: int, pa
     return Candidate(f"mask_rcnn_{encoder}", name, network, 32, steps, passes)
 
 
+def _faster_rcnn(mask_rcnn: Candidate) -> Candidate:
+    """The same without masks."""
+    network = {key: value for key, value in mask_rcnn.network.items() if key != "mask_head_channels"}
+    network |= {"_target_": "seg.models.detectors.faster_rcnn"}
+    return replace(mask_rcnn, network=network, key=mask_rcnn.key.replace("mask", "faster"), name=mask_rcnn.name.replace("Mask", "Faster"))
+
+
 UNETS = {
     "cpu": (
         _unet("U-Net on a ResNet of 10 layers", "tu-resnet10t", 4, [64, 32, 16, 16], 0, 0),
@@ -67,20 +74,24 @@ UNETS = {
         _unet("U-Net on ResNet-50", "resnet50", 5, [256, 128, 64, 32, 16], 20000, 40),
     ),
 }
+MASK_RCNNS = {
+    "cpu": (_mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 64, 256, 0, 0),),
+    "cuda": (
+        _mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 128, 512, 0, 0),
+        _mask_rcnn("Mask R-CNN on ResNet-50", "resnet50", 256, 1024, 10000, 12),
+    ),
+}
 CANDIDATES = {
     **{("semantic", device): unets for device, unets in UNETS.items()},
     **{
         ("distance", device): tuple(replace(u, name=f"{u.name}, for distances", key=u.key.replace("unet", "distance")) for u in unets)
         for device, unets in UNETS.items()
     },
-    ("instance", "cpu"): (_mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 64, 256, 0, 0),),
-    ("instance", "cuda"): (
-        _mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 128, 512, 0, 0),
-        _mask_rcnn("Mask R-CNN on ResNet-50", "resnet50", 256, 1024, 10000, 12),
-    ),
+    **{("instance", device): networks for device, networks in MASK_RCNNS.items()},
+    **{("detection", device): tuple(map(_faster_rcnn, networks)) for device, networks in MASK_RCNNS.items()},
 }
-"""U-Net (Ronneberger et al. 2015) on residual encoders, and Mask R-CNN (He et al. 2017). Steps and passes that a larger one needs were
-measured on CamVid and `shapes`: with fewer the smaller one has the better figure."""
+"""U-Net (Ronneberger et al. 2015) on residual encoders, Mask R-CNN (He et al. 2017), and Faster R-CNN (Ren et al. 2015). Steps and passes
+that a larger one needs were measured on CamVid and `shapes`, Mask R-CNN's for both: with fewer the smaller one has the better figure."""
 
 
 def candidates(facts: PlanFacts, draft: Draft) -> tuple[Candidate, ...]:

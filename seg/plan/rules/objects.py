@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 from seg.plan.rules.view import seen_share
 
 LEVELS = 5
@@ -21,7 +21,7 @@ def anchors(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     Farhadi 2017.
     """
     objects = facts.objects
-    if not objects or not objects.count or family(facts, draft) != "instance":
+    if not objects or not objects.count or like(facts, draft) != "instance":
         return
     sides = [objects.side[name] * seen_share(facts, draft) for name in NAMES]
     sizes: list[list[int]] = []
@@ -47,7 +47,7 @@ def counts(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     most = max(COCO, -(-facts.objects.most * ROOM // 50) * 50)
     reason = f"an image of the training split holds up to {facts.objects.most} objects, and a new image may hold more"
     yield Decision("task.metrics.max_detections", most, reason)
-    if family(facts, draft) != "instance":
+    if like(facts, draft) != "instance":
         return
     yield Decision("model.network.box_detections_per_img", most, reason)
     many = most > COCO

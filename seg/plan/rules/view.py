@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.plan.draft import Decision, Draft
 from seg.plan.facts import PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import like
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 PIXELS = {
@@ -41,12 +41,12 @@ GRID = 32
 
 def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """The largest scale at which the median image fits PIXELS, unless regions or objects would become too small to be seen."""
-    if facts.task == "instance":
+    if facts.objects:
         narrow, least, thing = _narrowest_object(facts), LEAST_SIDE, "the side of the smaller objects (10th percentile)"
     else:
         narrow, least, thing = _narrowest_region(facts), LEAST_WIDTH, "the width of narrow regions"
     allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
-    pixels = PIXELS[family(facts, draft), facts.device]
+    pixels = PIXELS[like(facts, draft), facts.device]
     whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
     chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
     size = f"images are {_number(facts.height['median'])} x {_number(facts.width['median'])} in the median"
@@ -66,7 +66,7 @@ def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("augment.crop", None, "model.scale brings all images to one size")
         yield Decision("model.window", None, "model.scale brings all images to one size")
         return
-    pixels = PIXELS[family(facts, draft), facts.device]
+    pixels = PIXELS[like(facts, draft), facts.device]
     largest = facts.height["max"] * facts.width["max"] * factor**2
     if largest <= MOST_PIXELS * pixels:
         seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"
@@ -76,12 +76,12 @@ def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         return
     step = lcm(GRID, draft["model.stride"]) if isinstance(draft["model.stride"], int) else GRID
     sides = _crop_sides(facts, pixels, factor, step)
-    share = f"a third of them hold a pixel of a {'random object' if facts.task == 'instance' else 'class that is drawn first'}"
+    share = f"a third of them hold a pixel of a {'random object' if facts.objects else 'class that is drawn first'}"
     shown = f"{sides[0]} x {sides[1]}"
     most = f"{_number(facts.height['max'])} x {_number(facts.width['max'])}"
     yield Decision("augment.crop", {"size": sides, "foreground": FORCED}, f"images have up to {most} pixels: crops of {shown}; {share}")
-    window = max(2 * step, max(sides) * (2 if facts.task == "instance" else 1))
-    also = ", twice as large, so that fewer objects are cut" if facts.task == "instance" else ", as in training"
+    window = max(2 * step, max(sides) * (2 if facts.objects else 1))
+    also = ", twice as large, so that fewer objects are cut" if facts.objects else ", as in training"
     yield Decision("model.window", window, f"larger images are predicted in overlapping tiles of {window} x {window} pixels{also}")
 
 

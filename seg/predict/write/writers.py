@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from seg.core.outputs import JsonList, whole_file, write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
+from seg.models.postprocess import has_background
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
 from seg.report.instance_pictures import ColoredMasks, outlined
+from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
 STREAMED = "tiff"
@@ -59,10 +61,10 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file for each image. tasks: that have it. encode: what is written."""
+    """A kind of file for each image. of: the answers that have it. encode: what is written."""
 
     suffix: str
-    tasks: tuple[str, ...]
+    of: tuple[Answer, ...]
     encode: Callable[[Predicted, OutputFile], bytes]
     probabilities: bool = False
 
@@ -76,8 +78,8 @@ class Writers:
 
     def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
         outputs = settings.outputs
-        known = [name for name, kind in KINDS.items() if facts.task in kind.tasks]
-        known.append("coco" if facts.task == "instance" else STREAMED)
+        known = [name for name, kind in KINDS.items() if facts.answer in kind.of]
+        known.append(STREAMED if facts.answer == "classes" else "coco")
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
@@ -172,8 +174,8 @@ class CocoWriter:
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": score,
                 "iscrowd": 0,
-                "segmentation": mask,
             }
+            | ({} if prediction.boxed else {"segmentation": mask})
             for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.annotations.count + 1)
         ]
 
@@ -196,7 +198,8 @@ def above(prediction: Prediction, score_threshold: float) -> Prediction:
     if prediction.semantic is not None:
         return prediction
     kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
-    return Prediction(
+    return replace(
+        prediction,
         scores=prediction.scores[kept],
         categories=prediction.categories[kept],
         boxes=prediction.boxes[kept],
@@ -274,17 +277,28 @@ def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
     return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
+def _yolo(predicted: Predicted, target: OutputFile) -> bytes:
+    """A line an object: its class, counted without `background`, centre, width and height as shares of the image, and its score."""
+    kept, (height, width) = above(predicted.prediction, target.threshold), predicted.image.shape[:2]
+    first = int(has_background([c.name for c in target.classes]))
+    shares = kept.boxes.reshape(-1, 2, 2).astype(np.float64) / [width, height]
+    values = np.concatenate([shares.mean(axis=1), shares[:, 1] - shares[:, 0], kept.scores[:, None]], axis=1)
+    lines = [" ".join([str(k - first), *(f"{v:.6g}" for v in row)]) for k, row in zip(kept.categories.tolist(), values, strict=True)]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content) + "\n").encode()
 
 
 KINDS = {
-    "classes": Kind(".png", ("semantic",), _classes),
-    "confidence": Kind(".png", ("semantic",), _confidence),
-    "probabilities": Kind(".npy", ("semantic",), _probabilities, probabilities=True),
-    "ids": Kind(".png", ("instance",), _ids),
-    "overlay": Kind(".png", ("semantic", "instance"), _overlay),
-    "labelme": Kind(".json", ("semantic", "instance"), _labelme),
-    "geojson": Kind(".geojson", ("semantic", "instance"), _geojson),
+    "classes": Kind(".png", ("classes",), _classes),
+    "confidence": Kind(".png", ("classes",), _confidence),
+    "probabilities": Kind(".npy", ("classes",), _probabilities, probabilities=True),
+    "ids": Kind(".png", ("masks",), _ids),
+    "yolo": Kind(".txt", ("boxes",), _yolo),
+    "overlay": Kind(".png", ("classes", "masks", "boxes"), _overlay),
+    "labelme": Kind(".json", ("classes", "masks", "boxes"), _labelme),
+    "geojson": Kind(".geojson", ("classes", "masks", "boxes"), _geojson),
 }
 """The kinds of files of each image: folders below the output."""

@@ -1,6 +1,7 @@
 """Predictions of a few validation images, drawn while a network learns."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,7 +9,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from pycocotools import mask as coco_mask
 
-from seg.data.labelmaps import layers_from_masks
+from seg.data.labelmaps import boxes_of, decode, fill_boxes, layers_from_masks
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.loading.batch import collate
 from seg.pictures.draw import outlined_at, overlay, resized
@@ -62,6 +63,9 @@ def side_by_side(sample: Sample, prediction: Prediction, classes: Sequence[Class
         parts = [resized(sample.image, side), *(resized(overlay(sample.image, m, classes, 0.6), side) for m in maps)]
     else:
         found = _predicted(sample, prediction, score_threshold)
+        if prediction.boxed:
+            rectangles = fill_boxes(boxes_of(sample.instances, len(sample.categories)), *sample.size)
+            sample = replace(sample, instances=decode(rectangles, *sample.size))
         parts = [resized(sample.image, MOST), *(outlined_at(said, MOST) for said in (sample, found))]
     gap = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
     return np.hstack([parts[0], gap, parts[1], gap, parts[2]])

@@ -8,7 +8,7 @@ from planned_facts import chosen, draft, facts, objects, reason, spread
 
 from seg.plan.rules import learning, length, networks, view
 from seg.plan.rules import objects as object_rules
-from seg.plan.rules.families import DISTANCE, adapter, family, monitor
+from seg.plan.rules.families import DISTANCE, adapter, family, like, monitor
 
 KEY = "model.adapter"
 SMALL = (8, 9, 10, 12, 15, 20, 22, 25)
@@ -52,6 +52,17 @@ def test_reasons_name_what_decided() -> None:
     assert "30% are in several parts: Mask R-CNN" in reason(adapter, KEY, given(broken=0.3), draft())
 
 
+def test_boxes_are_found_by_a_detector_whatever_the_objects() -> None:
+    boxes = replace(given(), task="detection")
+    assert chosen(adapter, boxes, draft()) == {KEY: None}
+    assert (family(boxes, draft()), like(boxes, draft())) == ("detection", "instance")
+    assert chosen(learning.loss, boxes, draft())["loss"]["name"] == "detection"
+    (network,) = networks.candidates(boxes, draft())
+    assert (network.key, network.network["_target_"]) == ("faster_rcnn_resnet18", "seg.models.detectors.faster_rcnn")
+    assert "mask_head_channels" not in network.network
+    assert "model.network.anchor_sizes" in chosen(object_rules.anchors, boxes, draft(model__scale=1.0))
+
+
 def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     known, one = given(), draft(model__adapter=BOTTOM_UP)
     assert family(known, one) == "distance"
@@ -68,4 +79,4 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     large = replace(known, height=spread(700), width=spread(700))
     assert chosen(view.crop, large, draft(model__scale=1.0, model__adapter=BOTTOM_UP))["augment.crop"]["size"] == [256, 256]
     kinds = {kind for kind, _ in networks.CANDIDATES}
-    assert kinds == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
+    assert kinds - {"detection"} == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)

@@ -23,7 +23,7 @@ from seg.settings.planned import OF_NETWORK, open_keys
 from seg.settings.section import Params
 from seg.training.settings import TrainingSettings
 
-TASKS = ("semantic", "instance")
+TASKS = ("semantic", "instance", "detection")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def composed() -> dict[str, Params]:
 
 def random_facts(rng: np.random.Generator) -> PlanFacts:
     """Anything that may be: one image or a million, of 1 to 30,000 pixels a side, of one class or many, with objects or without."""
-    task = TASKS[int(rng.integers(2))]
+    task = TASKS[int(rng.integers(3))]
     classes = int(rng.integers(1, 20))
     shares = rng.dirichlet(np.full(classes, 0.3))
     shares[rng.random(classes) < 0.2] = 0.0
@@ -53,7 +53,7 @@ def random_facts(rng: np.random.Generator) -> PlanFacts:
         shares=shares.tolist(),
         widths={f"c{n}": float(np.exp(rng.uniform(0, 6))) for n in range(classes) if rng.random() < 0.8},
         objects=objects(int(rng.integers(1, 5000)), int(rng.integers(1, 900)), found, float(np.exp(rng.normal())))
-        if task == "instance"
+        if task != "semantic"
         else None,
         directions={name: directions[int(rng.integers(3))] for name in ("left_right", "up_down", "turned")},
         device=("cpu", "cuda", "mps")[int(rng.integers(3))],
@@ -84,7 +84,7 @@ def test_values_are_what_training_accepts(seed: int, composed: dict[str, Params]
     known = random_facts(rng)
     draft = plan(known, composed[known.task], rng)
     left = {"plan.pretrained", "model.weights", "model.normalization", "trainer.precision", "trainer.effective_batch_size"}  # not by rules
-    assert draft.open - (set() if families.family(known, draft) == "instance" else set(OF_NETWORK)) <= left
+    assert draft.open - (set() if families.like(known, draft) == "instance" else set(OF_NETWORK)) <= left
     model = draft.params["model"] | {"weights": None, "normalization": "dataset"}
     params = draft.params | {"model": model, "plan": draft.params["plan"] | {"pretrained": False}}
     cfg = TrainingSettings.of(params)
@@ -104,7 +104,7 @@ def test_values_are_what_training_accepts(seed: int, composed: dict[str, Params]
     assert cfg.trainer.batch_size <= known.images
     assert cfg.trainer.max_epochs >= cfg.trainer.validate_every
     assert params["evaluate"]["batch_size"] >= 1
-    if families.family(known, draft) == "instance":
+    if families.like(known, draft) == "instance":
         sizes = [size for (size,) in cfg.model.network.arguments["anchor_sizes"]]
         assert len(sizes) == 5
         assert all(b > a > 0 for a, b in pairwise(sizes))
