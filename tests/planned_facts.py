@@ -64,7 +64,7 @@ def facts(**changed: Any) -> PlanFacts:
         "memory": 8 << 30,
         "drawn": False,
     }
-    if changed.get("task") in ("instance", "detection"):
+    if changed.get("task") in ("instance", "detection", "panoptic"):
         given["objects"] = objects()
     return PlanFacts(**given | changed)
 

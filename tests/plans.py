@@ -26,6 +26,7 @@ INSTANCE = SHARED | {
     "task.monitor": "mask_ap",
     "optimizer.lr": "0.02",
 }
+PANOPTIC = INSTANCE | {"model": "panoptic_fpn_small", "loss": "panoptic", "task.monitor": "pq"}
 DETECTION = INSTANCE | {"model": "faster_rcnn_small", "loss": "detection", "task.monitor": "box_ap"}
 
 
@@ -34,9 +35,8 @@ def pinned(overrides: list[str]) -> list[str]:
     named = {override.lstrip("+~").partition("=")[0] for override in overrides}
     if "experiment" in named:
         return overrides
-    values = {"task=instance": INSTANCE, "task=detection": DETECTION}.get(
-        next((o for o in overrides if o.startswith("task=")), ""), SEMANTIC
-    )
+    task = next((o for o in overrides if o.startswith("task=")), "")
+    values = {"task=instance": INSTANCE, "task=detection": DETECTION, "task=panoptic": PANOPTIC}.get(task, SEMANTIC)
     if "model=distance" in overrides:
         values = values | {"loss": "distance"}
     return [
@@ -88,7 +88,11 @@ def pin(project: Path) -> None:
                 ("max_detections: auto", "max_detections: 100"),
                 ("plots:", "trainer:\n  batch_size: 4\n  max_epochs: 5\noptimizer:\n  lr: 0.02\nplots:"),
             ]
-            for task, model, loss in (("instance", "mask_rcnn_small", "mask_rcnn"), ("detection", "faster_rcnn_small", "detection"))
+            for task, model, loss in (
+                ("instance", "mask_rcnn_small", "mask_rcnn"),
+                ("detection", "faster_rcnn_small", "detection"),
+                ("panoptic", "panoptic_fpn_small", "panoptic"),
+            )
         },
     }
     for name, pairs in changes.items():

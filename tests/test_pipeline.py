@@ -8,8 +8,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from project import STAGES, Project, stages_run
 
 pytestmark = pytest.mark.slow
@@ -279,6 +281,30 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
         real.dvc("exp", "apply", name)
         assert real.repro() == []
         assert real.bytes_of(*results) == wanted
+    real.dvc("exp", "remove", "-A")
+    real.run("git", "reset", "-q", "--hard")
+
+
+def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
+    done = real.dvc("exp", "run", "-n", "segments", "-S", "task=panoptic", "-S", "task.model.thing_score=0.0")
+    assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "all tasks have one prepared data set"
+    figures = json.loads((real.folder / "artifacts/evaluate/metrics.json").read_text())["test"]
+    assert {"pq", "pq_things", "pq_stuff"} <= set(figures)
+    assert real.repro() == []
+    images = str(real.folder / "data/prepared/test/images")
+    real.seg("predict", "artifacts/train/best.ckpt", images, "--out", "segments", "predict.outputs=[panoptic,overlay]")
+    said = json.loads((real.folder / "segments/panoptic.json").read_text())
+    assert [c["isthing"] for c in said["categories"]] == [0, 1, 1, 1, 1, 1]
+    assert len(said["annotations"]) == len(said["images"]) == len(list((real.folder / "segments/overlay").glob("*.png")))
+    for annotation in said["annotations"]:
+        red, green, blue = np.moveaxis(np.asarray(Image.open(real.folder / "segments/panoptic" / annotation["file_name"])), 2, 0).astype(
+            int
+        )
+        ids, areas = np.unique(red + 256 * green + 65536 * blue, return_counts=True)
+        known = {segment["id"]: segment["area"] for segment in annotation["segments_info"]}
+        assert {i: a for i, a in zip(ids.tolist(), areas.tolist(), strict=True) if i} == known
+    refused = real.seg("export", "artifacts/train/best.ckpt", ok=False)
+    assert "whose model PanopticModel is of a kind of its own" in refused.stderr
     real.dvc("exp", "remove", "-A")
     real.run("git", "reset", "-q", "--hard")
 

@@ -73,7 +73,7 @@ def choose(
     if isinstance(metrics, InstanceMetrics):
         for batch, found in seen:
             metrics.update(batch, found)
-        calibration = of_scores(list(metrics.images.values()), list(metrics.names), metrics.max_detections)
+        calibration = of_scores(list(metrics.images.values()), metrics.scored, metrics.max_detections)
     else:
         calibration = of_pixels(samples)
     temperature = calibration.temperature if calibration else 1.0

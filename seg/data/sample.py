@@ -115,6 +115,7 @@ class Prediction:
         boxes: (N, 4) float32 xyxy, half-open, in pixels.
         masks: N masks as compressed COCO RLE: `{"size": [H, W], "counts": bytes}`.
         boxed: Whether the masks are the boxes, filled, as of a model that knows no more. Then the truth is compared by its boxes, too.
+        segments: Whether the instances are segments, as `seg.data.panoptic` makes them.
     """
 
     semantic: np.ndarray | None = None
@@ -124,3 +125,4 @@ class Prediction:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     masks: list[dict[str, Any]] = field(default_factory=list)
     boxed: bool = False
+    segments: bool = False

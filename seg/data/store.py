@@ -100,6 +100,12 @@ class DatasetInfo:
         return ("train", "val", "test") if drawn.get(split.get("by", "")) else ("train", "val")
 
     @property
+    def things(self) -> tuple[int, ...]:
+        """The classes that have instances in the training split; others are stuff."""
+        found = self.statistics.get("instances") or {}
+        return tuple(index for index, c in enumerate(self.classes) if c.name in found)
+
+    @property
     def class_counts(self) -> ClassCounts:
         """Of the training split. Old checkpoints know of all images together alone; they bring the weights made of that."""
         counts = self.splits["train"]

@@ -117,7 +117,7 @@ class InstanceDetail:
         if self.bins is None:
             return None
         images = [self.metrics.images[image_id] for image_id in image_ids]
-        places, scores, hits = scored_matches(images, list(self.metrics.names), self.metrics.max_detections)
+        places, scores, hits = scored_matches(images, self.metrics.scored, self.metrics.max_detections)
         return np.stack([count_scores(scores[places == i], hits[places == i], self.bins) for i in range(len(images))])
 
     def per_class(self) -> dict[str, dict[str, float]]:

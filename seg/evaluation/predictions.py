@@ -2,6 +2,7 @@
 
 semantic   <image_id>.png    class indices, 8-bit gray, at the image's own size
 instance   instances.json    masks (https://cocodataset.org/#format-results); image_id: as in the split's instances.json
+panoptic                     the segments of things and of stuff, as instances
            boxes.json        the boxes of the same predictions, in the same order, in floating-point pixels
 detection  boxes.json        the boxes alone
 
@@ -61,7 +62,7 @@ def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: An
         yield _WrittenMaps(folder)
         return
     with ExitStack() as files:
-        lists = [JsonList(files.enter_context(whole_file(folder / name))) for name in ((BOXES, MASKS) if answer == "masks" else (BOXES,))]
+        lists = [JsonList(files.enter_context(whole_file(folder / name))) for name in ((BOXES,) if answer == "boxes" else (BOXES, MASKS))]
         yield _WrittenInstances(entries, *lists)
         for each in lists:
             each.close()
@@ -74,7 +75,7 @@ def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Ans
         raise DataError(f"{folder}: there are no predictions; evaluate again")
     if answer == "classes":
         return _StoredMaps(folder)
-    return _StoredInstances(folder, entries) if answer == "masks" else _StoredBoxes(folder, entries)
+    return _StoredBoxes(folder, entries) if answer == "boxes" else _StoredInstances(folder, entries, answer == "segments")
 
 
 class _WrittenMaps:
@@ -166,8 +167,8 @@ class _StoredBoxes:
 
 
 class _StoredInstances(_StoredBoxes):
-    def __init__(self, folder: Path, entries: Sequence[ManifestEntry]) -> None:
-        self.path = folder / MASKS
+    def __init__(self, folder: Path, entries: Sequence[ManifestEntry], segments: bool) -> None:
+        self.path, self.segments = folder / MASKS, segments
         masks, boxes = _rows(self.path, list[_Mask]), _rows(folder / BOXES, list[_Box])
         if [(m.image_id, m.category_id, m.score) for m in masks] != [(b.image_id, b.category_id, b.score) for b in boxes]:
             raise DataError(f"{folder / BOXES}: has other predictions than {MASKS} beside it; evaluate again")
@@ -182,7 +183,8 @@ class _StoredInstances(_StoredBoxes):
                     f"{self.path}: has a mask of {width}x{height} in {entry.image_id}, expected {entry.width}x{entry.height} like the "
                     "image; evaluate again"
                 )
-        return replace(super().read(entry), masks=[{"size": mask.size, "counts": mask.counts} for mask in masks], boxed=False)
+        kept = [{"size": mask.size, "counts": mask.counts} for mask in masks]
+        return replace(super().read(entry), masks=kept, boxed=False, segments=self.segments)
 
 
 def _rows(path: Path, kind: type[list[T]]) -> list[T]:

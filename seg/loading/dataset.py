@@ -1,6 +1,6 @@
 """The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg.core.errors import DataError
+from seg.data.panoptic import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
@@ -23,12 +24,13 @@ OUT_OF_FOLD = "out_of_fold"
 
 
 class SampleDataset(Dataset[Sample]):
-    """The images of one or more splits' folders as they are stored; indexed by a Key."""
+    """The images of one or more splits' folders as they are stored; indexed by a Key. things: as `seg.data.panoptic.with_stuff` takes
+    them, where instances are to be segments."""
 
-    def __init__(self, folders: Sequence[Path], channels: int, with_instances: bool) -> None:
+    def __init__(self, folders: Sequence[Path], channels: int, with_instances: bool, things: Collection[int] | None = None) -> None:
         self.rows: list[tuple[Path, ManifestEntry]] = [(folder, entry) for folder in folders for entry in read_entries(folder)]
         self.annotations = {folder: read_annotations(folder) for folder in folders} if with_instances else {}
-        self.channels = channels
+        self.channels, self.things = channels, things
         for folder in self.annotations:
             if not (folder / "instances.json").is_file():
                 raise DataError(f"{folder}: has no instances.json; set task=semantic, or write it with them (`seg prepare`, `seg augment`)")
@@ -40,6 +42,14 @@ class SampleDataset(Dataset[Sample]):
         return self.read(key[0])
 
     def read(self, index: int) -> Sample:
+        """A sample as models and figures take it."""
+        return self.labelled(self.as_stored(index))
+
+    def labelled(self, sample: Sample) -> Sample:
+        """A sample, whose instances become segments where they are to be."""
+        return sample if self.things is None else with_stuff(sample, self.things)
+
+    def as_stored(self, index: int) -> Sample:
         """A sample as it is stored."""
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
@@ -81,17 +91,20 @@ class EvaluationBatches(Sampler[list[Key]]):
 
 class PreparedData:
     """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load. window: as
-    `EvaluationBatches` takes it."""
+    `EvaluationBatches` takes it. stuff: whether instances become segments."""
 
-    def __init__(self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool, window: int | None = None) -> None:
+    def __init__(
+        self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool, window: int | None = None, stuff: bool = False
+    ) -> None:
         self.prepared, self.eval_batch_size, self.workers, self.with_instances = prepared, batch_size, workers, with_instances
         self.window = window
         self.info: DatasetInfo = read_info(prepared)
+        self.things = self.info.things if stuff else None
 
     def split_dataset(self, split: str) -> SampleDataset:
         """A split as it is stored, or OUT_OF_FOLD: all splits that folds divide."""
         splits = self.info.in_folds if split == OUT_OF_FOLD else (split,)
-        return SampleDataset([self.prepared / name for name in splits], self.info.channels, self.with_instances)
+        return SampleDataset([self.prepared / name for name in splits], self.info.channels, self.with_instances, self.things)
 
     def split_dataloader(self, split: str, on_gpu: bool = False) -> DataLoader[Sample]:
         """Batches of a split as it is stored (the loader yields a Batch each). on_gpu: whether a CUDA device waits for them."""

@@ -46,6 +46,7 @@ class ImageInstances:
     size: (height, width). categories: (N,) int32, crowd: (N,) bool and counts: N texts of COCO's RLE, all of the truth.
     predicted_categories: (M,) int32, scores: (M,) float32, boxes: (M, 4) float32 xyxy half-open pixels, predicted_counts: M texts.
     areas: (N,) pixels of the true instances, where these are of other shapes than their texts: those of boxes are filled boxes.
+    void: the text of the pixels that are of no segment, where there are segments.
     """
 
     image_id: str
@@ -58,6 +59,7 @@ class ImageInstances:
     boxes: np.ndarray
     predicted_counts: list[str]
     areas: np.ndarray | None = None
+    void: str | None = None
 
     def true_areas(self, rows: np.ndarray) -> np.ndarray:
         """(G,) pixels of the true instances at `rows` (G,)."""

@@ -39,6 +39,11 @@ class InstanceMetrics:
         self.image_tallies: dict[str, dict[int, Tally]] = {}  # of each image that this process saw
         self._curves: dict[str, coco.Curves] = {}
 
+    @property
+    def scored(self) -> list[int]:
+        """The categories whose scores say how likely an instance is right."""
+        return list(self.names)
+
     def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[ImageScore]:
         scores = []
         for index, prediction in zip(range(len(batch)), predictions, strict=True):
@@ -171,6 +176,7 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
         np.array(prediction.boxes, np.float32),
         [m["counts"] for m in prediction.masks],
         areas[seen] if prediction.boxed else None,
+        encode((ids.max(axis=2, keepdims=True, initial=0) == 0).astype(np.int32), 1)[0]["counts"] if prediction.segments else None,
     )
 
 
@@ -203,7 +209,8 @@ def present_in(image: ImageInstances) -> set[int]:
 def tally_of(image: ImageInstances, category: int, score_threshold: float) -> Tally:
     """The counts of one category in one image, of the predictions that score at least `score_threshold`."""
     truth, crowd = image.truth(category, crowd=False), image.truth(category, crowd=True)
-    return tally(measure_overlaps(truth, crowd, image.predicted(category, score_threshold)))
+    void = None if image.void is None else image.rle(image.void)
+    return tally(measure_overlaps(truth, crowd, image.predicted(category, score_threshold), void))
 
 
 def score_of(image_id: str, tallies: Iterable[Tally]) -> ImageScore:
@@ -263,7 +270,7 @@ def _to_json(image: ImageInstances) -> list[Any]:
 
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:
-    image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts, areas = values
+    image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts, areas, void = values
     return ImageInstances(
         image_id,
         tuple(size),
@@ -275,6 +282,7 @@ def _image_from_json(values: Sequence[Any]) -> ImageInstances:
         np.array(boxes, np.float32).reshape(-1, 4),
         predicted_counts,
         None if areas is None else np.array(areas, float),
+        void,
     )
 
 

@@ -55,12 +55,17 @@ class Overlaps:
         return 100 * self.intersections > percent * self.unions
 
 
-def measure_overlaps(truth: Sequence[Rle], crowd: Sequence[Rle], predicted: Sequence[Rle]) -> Overlaps:
-    """The overlaps of true and predicted masks of one image; `crowd` are regions of uncounted instances."""
+def measure_overlaps(truth: Sequence[Rle], crowd: Sequence[Rle], predicted: Sequence[Rle], void: Rle | None = None) -> Overlaps:
+    """The overlaps of true and predicted masks of one image; `crowd` are regions of uncounted instances.
+
+    void: pixels that do not count in unions, and of which a predicted mask may hold what it may hold of a crowd (Kirillov et al. 2019).
+    """
     truth_areas, areas = areas_of(truth), areas_of(predicted)
     intersections = _intersections(truth, predicted, areas)
-    in_crowd = np.asarray((2 * _intersections(crowd, predicted, areas) > areas).any(axis=0))
-    return Overlaps(intersections, truth_areas[:, None] + areas - intersections, truth_areas, areas, in_crowd)
+    in_void = _intersections([void], predicted, areas)[0] if void else np.zeros(len(predicted), np.int64)
+    not_counted = _intersections(crowd, predicted, areas) if crowd else np.zeros((1, len(predicted)), np.int64)
+    in_crowd = np.asarray((2 * (not_counted + in_void) > areas).any(axis=0))
+    return Overlaps(intersections, truth_areas[:, None] + areas - in_void - intersections, truth_areas, areas, in_crowd)
 
 
 def areas_of(rles: Sequence[Rle]) -> np.ndarray:

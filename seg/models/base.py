@@ -31,6 +31,8 @@ class SegmentationModel(nn.Module, ABC):
     std: Tensor
     EXTRA_OUTPUTS: ClassVar[int] = 0
     """What its network gives of a pixel beside the classes."""
+    things: Sequence[int] | None = None
+    """The classes whose segments are things, where it predicts segments, as `seg.data.panoptic` makes them."""
     window: int | None = None
     """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 

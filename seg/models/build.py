@@ -67,6 +67,7 @@ def assemble(
         "std": std,
         "stride": cfg.model.stride,
         "scale": cfg.model.scale,
+        "things": data.things,
     }
     key, target = adapter_of(cfg)
     model = build(target, cfg.targets.allow, key, given)

@@ -35,11 +35,10 @@ NETWORKS = frozenset(
     }.items()
     for name in names.split()
 )
-TASK_MODELS = "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel"
+TASK_MODELS = "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel panoptic.PanopticModel"
 MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
-METRICS = frozenset(
-    f"seg.metrics.{name}" for name in ("semantic.SemanticMetrics", "instance.InstanceMetrics", "detection.DetectionMetrics")
-)
+TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
+METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
 
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""

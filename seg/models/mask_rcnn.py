@@ -6,7 +6,8 @@ Images come normalised, scaled and padded (see `seg.models.base`), so torchvisio
 from typing import Literal
 
 import torch
-from torch import nn
+from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
+from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import (
@@ -48,14 +49,18 @@ def mask_rcnn(
     in_channels: int,
     num_classes: int,
     encoder_weights: str | None = None,
+    semantic_channels: int = 0,
 ) -> MaskRCNN:
     """Mask R-CNN over any encoder of smp or timm that gives a pyramid. num_classes: with the background.
 
     roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign). anchor_sizes: pixels of the
-    network's image, a list for each of the five levels. *_top_n: in training and in prediction.
+    network's image, a list for each of the five levels. *_top_n: in training and in prediction. semantic_channels: of a `SemanticBranch`,
+    a multiple of 32; 0: none.
     """
+    if semantic_channels % 32:
+        raise ConfigError(f"model.network.semantic_channels={semantic_channels}: expected a multiple of 32")
     backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
-    return MaskRCNN(
+    network = MaskRCNN(
         backbone,
         rpn_anchor_generator=anchors_of(anchor_sizes, aspect_ratios),
         **top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
@@ -78,6 +83,25 @@ def mask_rcnn(
         mask_head=MaskRCNNHeads(fpn_channels, mask_head_channels, dilation=1),
         mask_predictor=MaskRCNNPredictor(mask_head_channels[-1], mask_head_channels[-1], num_classes),
     )
+    if semantic_channels:
+        network.semantic = SemanticBranch(fpn_channels, semantic_channels, num_classes)
+    return network
+
+
+class SemanticBranch(nn.Module):
+    """Features of the strides 4 to 32 -> logits (B, num_classes, H / 4, W / 4): each level is scaled up to the first, and all are added
+    (Kirillov et al. 2019, Panoptic Feature Pyramid Networks).
+    """
+
+    def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(SegmentationBlock(in_channels, channels, n_upsamples=number) for number in range(4))
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        scaled = [level(features[str(number)]) for number, level in enumerate(self.levels)]
+        logits: Tensor = self.classifier(torch.stack(scaled).sum(dim=0))
+        return logits.float()
 
 
 def resnet50_fpn(

@@ -53,8 +53,8 @@ class TrainedSettings(NetworkSettings):
     trainer: Execution
 
 
-MODEL_ARGUMENTS = ("network", "loss", "class_names", "mean", "std", "stride", "scale")
-METRICS_ARGUMENTS = ("class_names",)
+MODEL_ARGUMENTS = ("network", "loss", "class_names", "mean", "std", "stride", "scale", "things")
+METRICS_ARGUMENTS = ("class_names", "things")
 CLASSES, CHANNELS = ("classes", "num_classes", "out_channels"), ("in_channels", "in_chans")
 """The names by which networks ask for the number of outputs, and of the image's channels."""
 NETWORK_ARGUMENTS = CLASSES + CHANNELS

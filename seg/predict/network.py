@@ -35,7 +35,8 @@ def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:
     """Of a checkpoint, whose task may have a name of its own. dense: as in `Facts`."""
     trained, data = checkpoint.settings, checkpoint.data
     task, model = trained.task.kind, trained.model
-    return Facts(task, tuple(data.classes), data.channels, model.stride, data.range, model.window, dense, checkpoint.postprocess)
+    classes, post = tuple(data.classes), checkpoint.postprocess
+    return Facts(task, classes, data.channels, model.stride, data.range, model.window, dense, post, data.things)
 
 
 class CheckpointNetwork:

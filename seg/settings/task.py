@@ -4,10 +4,10 @@ from typing import Literal
 
 from seg.settings.section import Named, Target
 
-Answer = Literal["classes", "masks", "boxes"]
-"""What a prediction holds: a class map, instances with masks, or boxes alone."""
+Answer = Literal["classes", "masks", "boxes", "segments"]
+"""What a prediction holds: a class map, instances with masks, boxes alone, or segments of things and stuff."""
 
-ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes"}
+ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes", "panoptic": "segments"}
 """The answer of each kind of task."""
 
 
@@ -16,11 +16,14 @@ class Task(Named):
     metrics: Target
     monitor: str
     instances: bool
-    boxes: bool = False  # checkpoints of earlier versions have none
+    boxes: bool = False  # checkpoints of earlier versions have neither
+    stuff: bool = False
 
     @property
     def kind(self) -> str:
         """The key of ANSWERS that it is like, whatever its name."""
+        if self.stuff:
+            return "panoptic"
         return "detection" if self.boxes else "instance" if self.instances else "semantic"
 
     @property

@@ -118,12 +118,12 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     """Score the stored predictions of each run, and find how they differ."""
     settings, first = [Settings.of(found) for found in runs], runs[0].run
     task, runtime = settings[0].task, params["runtime"]
-    data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances)
+    data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances, stuff=task.stuff)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
     listed = list(entries.values())
     predictions: list[StoredPredictions] = [read_predictions(found.folder / PREDICTIONS, listed, task.answer) for found in runs]
-    metrics = [_metrics(own, first.classes, params["targets"]["allow"]) for own in settings]
+    metrics = [_metrics(own, first.classes, data.info.things, params["targets"]["allow"]) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):
         for own, kept, found in zip(metrics, predictions, scores, strict=True):
@@ -149,9 +149,9 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     )
 
 
-def _metrics(settings: Settings, classes: Sequence[str], allow: Sequence[str]) -> Metrics:
+def _metrics(settings: Settings, classes: Sequence[str], things: Sequence[int], allow: Sequence[str]) -> Metrics:
     """The figures of a run's task. allow: the modules that may be named; those of the run's own list are not trusted."""
-    given = {"class_names": classes, "score_threshold": settings.score_threshold}
+    given = {"class_names": classes, "things": things, "score_threshold": settings.score_threshold}
     metrics: Metrics = build(settings.task.metrics, allow, "task.metrics", given)
     return metrics
 

@@ -75,7 +75,8 @@ def run(cfg: Settings, out: Path) -> float:
 def prepared_for(checkpoint: LoadedCheckpoint, prepared: Path, cfg: Settings) -> PreparedData:
     """The prepared data as batches for the model of a checkpoint."""
     trained = checkpoint.settings
-    data = PreparedData(prepared, cfg.evaluate.batch_size, cfg.runtime.workers, trained.task.instances, trained.model.window)
+    task, window = trained.task, trained.model.window
+    data = PreparedData(prepared, cfg.evaluate.batch_size, cfg.runtime.workers, task.instances, window, task.stuff)
     refuse_other_classes(checkpoint, data)
     return data
 
@@ -88,7 +89,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     checkpoint, threshold = parts[0].checkpoints[0], parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
     settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
     trained, answer = checkpoint.settings, checkpoint.settings.task.answer
-    dataset = SampleDataset([part.data.prepared / part.split for part in parts], info.channels, trained.task.instances)
+    folders = [part.data.prepared / part.split for part in parts]
+    dataset = SampleDataset(folders, info.channels, trained.task.instances, parts[0].data.things)
     entries, network_of = list[ManifestEntry](), dict[str, Network]()
     for part in parts:
         listed = [entry for _, entry in part.data.split_dataset(part.split).rows]
@@ -96,7 +98,7 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
         network_of |= dict.fromkeys((entry.image_id for entry in listed), part.network)
     check_columns(settings.groups, [entry.columns for entry in entries])
     names = [c.name for c in info.classes]
-    given = {"class_names": names, "score_threshold": threshold}
+    given = {"class_names": names, "things": info.things, "score_threshold": threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
     metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})

@@ -116,8 +116,7 @@ def _share_out(
         for task, (failed, said, rows) in zip(tasks, answers, strict=True):
             print(said, end="", file=sys.stderr, flush=True)
             for row in rows:
-                assert writers.coco
-                writers.coco.add(*row)
+                writers.add(*row)
             bad, done = bad + failed, done + len(task)
             show(done)
     writers.close()
@@ -135,10 +134,10 @@ class _Worker:
         self.writers = Writers(given.out, cfg.predict, self.predictor.network.facts)
 
     def __call__(self, inputs: Sequence["Input"]) -> tuple[int, str, list[Any]]:
-        from seg.predict.write.writers import CocoRows
+        from seg.predict.write.coco import CocoRows
 
         rows = CocoRows()
-        self.writers.coco = rows if self.writers.coco else None
+        self.writers.together = [rows] if self.writers.together else []
         with used_up(), redirect_stderr(io.StringIO()) as said, redirect_stdout(said):
             bad = _predict(self.predictor, inputs, self.writers, "none")
         return bad, said.getvalue(), rows.rows

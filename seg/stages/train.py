@@ -166,4 +166,5 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
         cache=CacheSettings(cfg.runtime.cache, cfg.runtime.cache_gb),
         epoch_steps=cfg.trainer.epoch_steps,
         window=cfg.model.window,
+        stuff=cfg.task.stuff,
     )

@@ -22,7 +22,8 @@ class Facts:
     task: a key of ANSWERS. channels: of its images, RGB where there are three. stride: of its coarsest features,
     in pixels that it sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it. window: the
     side in pixels of what it learned to see at once, None: whole images. dense: whether it gives the logits of all pixels, and not
-    instances; None: as its task says. postprocess: what its predictions go through, of which it does the temperature itself.
+    instances; None: as its task says. postprocess: what its predictions go through, of which it does the temperature itself. things: the
+    classes whose segments are not joined, where predictions are segments.
     """
 
     task: str
@@ -33,6 +34,7 @@ class Facts:
     window: int | None = None
     dense: bool | None = None
     postprocess: Postprocess = NOTHING
+    things: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dense is None:

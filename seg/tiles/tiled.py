@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seg.data.panoptic import merged
 from seg.data.sample import Prediction
 from seg.tiles.bands import joined, predict_bands
 from seg.tiles.grid import Tiling
@@ -44,7 +45,8 @@ class Tiled:
         return joined(predict_bands(self.network, rows, self.tiling, self.batch_size, self.blend), height, width)
 
     def _instances(self, rows: Rows) -> Prediction:
-        return predict_instances(self.network, rows, self.tiling, self.batch_size, self.min_iou)
+        found = predict_instances(self.network, rows, self.tiling, self.batch_size, self.min_iou)
+        return merged(found, self.facts.things) if self.facts.answer == "segments" else found
 
     def _values(self, rows: Rows) -> np.ndarray:
         bands = predict_bands(self.network, rows, self.tiling, self.batch_size, self.blend, keep_values=True)

@@ -95,6 +95,6 @@ def _step_images(data: SegmentationData, world_size: int) -> int:
 
 def make_metrics(cfg: TrainingSettings, data: SegmentationData, **given: float) -> Metrics:
     """Fresh streaming figures of the task. given: arguments in place of those in the configuration, where the figures take them."""
-    known = {"class_names": [c.name for c in data.info.classes], **given}
+    known = {"class_names": [c.name for c in data.info.classes], "things": data.info.things, **given}
     metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", known)
     return metrics

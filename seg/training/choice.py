@@ -56,7 +56,7 @@ def chooser(
 
 
 def _batches(cfg: TrainingSettings, device: torch.device) -> Iterator[Batch]:
-    prepared = PreparedData(Path(cfg.paths.prepare), 1, cfg.runtime.workers, cfg.task.instances, cfg.model.window)
+    prepared = PreparedData(Path(cfg.paths.prepare), 1, cfg.runtime.workers, cfg.task.instances, cfg.model.window, cfg.task.stuff)
     dataset = prepared.split_dataset("val")
     step = -(-len(dataset.rows) // IMAGES)
     dataset.rows = dataset.rows[::step]

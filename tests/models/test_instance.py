@@ -125,7 +125,7 @@ def test_predictions_are_torchvisions(model: InstanceModel) -> None:
 def test_training_learns_nothing_from_crowds(model: InstanceModel) -> None:
     with_crowd, without = batch_of([4], crowd=(0, 1, 2, 3)), batch_of([4])
     model.train()
-    target = model._target(with_crowd, 0, (SIZE, SIZE))
+    target = model.target(with_crowd, 0, (SIZE, SIZE))
     assert len(target["boxes"]) == 0
     assert target["crowd"][-1, -1] == mask_of(without.instances[0].numpy(), 1).sum() + sum(
         (mask_of(without.instances[0].numpy(), n) & ~np.any([mask_of(without.instances[0].numpy(), k) for k in range(1, n)], axis=0)).sum()
@@ -165,7 +165,7 @@ def test_instances_of_a_pixel_and_of_a_line_give_finite_losses(model: InstanceMo
     model.train()
     for scale in (1.0, 0.25, [96, 128]):
         model.scale = scale
-        assert len(model._target(collate([sample]), 0, (SIZE, SIZE))["boxes"]) == 3
+        assert len(model.target(collate([sample]), 0, (SIZE, SIZE))["boxes"]) == 3
         terms = model.losses(collate([sample, sample]))
         torch.stack(list(terms.values())).sum().backward()
         assert all(torch.isfinite(t) for t in terms.values())

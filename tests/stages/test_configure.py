@@ -185,8 +185,8 @@ def test_every_option_composes() -> None:
     assert task_of.pop("auto") == "${task.name}"
     wanted = [[f"task={task}", f"model={name}"] for name, task in task_of.items() if task != "semantic"]
     wanted += [[f"experiment={name}", "data.root=/data"] for name in options.pop("experiment")]
-    assert options.pop("task") == ["detection", "instance", "semantic"]
-    options["loss"] = [name for name in options["loss"] if name not in ("mask_rcnn", "detection")]
+    assert options.pop("task") == ["detection", "instance", "panoptic", "semantic"]
+    options["loss"] = [name for name in options["loss"] if name not in ("mask_rcnn", "detection", "panoptic")]
     options["model"] = [name for name, task in task_of.items() if task == "semantic"]
     columns = zip(
         *(islice(cycle([f"{group}={name}" for name in names]), max(map(len, options.values()))) for group, names in options.items()),

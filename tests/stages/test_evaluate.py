@@ -153,9 +153,11 @@ def test_instances_count_from_the_chosen_score_on(prepared: Path, tmp_path: Path
     assert counts[0.0] > 0 == counts[0.9999]
 
 
-@pytest.mark.parametrize("task", ["semantic", "instance", "detection"])
+@pytest.mark.parametrize("task", ["semantic", "instance", "detection", "panoptic"])
 def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_config: MakeConfig, task: str) -> None:
     overrides = [f"task={task}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
+    if task == "panoptic":
+        overrides.append("task.model.thing_score=0.0")  # an untrained network is sure of nothing
     config = untrained(prepared, tmp_path, make_config, *overrides, f"paths.augment={tmp_path}")
     (tmp_path / "history.csv").write_text("epoch,train_loss,val_miou\n1,0.5,\n2,0.25,0.125\n")
     shutil.copyfile(next((prepared / "test/images").iterdir()), tmp_path / "preview.png")

@@ -24,8 +24,8 @@ def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     if not objects:
         yield Decision("model.adapter", None, "the task is about pixels, of which the network's outputs are the classes")
         return
-    if ANSWERS[facts.task] == "boxes":
-        yield Decision("model.adapter", None, "that of the task: a detector gives boxes alone")
+    if ANSWERS[facts.task] in ("boxes", "segments"):
+        yield Decision("model.adapter", None, f"that of the task, whose predictions are {ANSWERS[facts.task]}")
         return
     if not draft.is_open("model.network"):
         yield Decision("model.adapter", None, "that of the task, since model.network is set")
@@ -52,16 +52,18 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision(
             "task.monitor", "pq", "panoptic quality counts objects by how well they are found, whatever the order of their scores"
         )
-    elif facts.objects:
+    elif ANSWERS[facts.task] == "masks":
         yield Decision("task.monitor", "mask_ap", "average precision ranks objects by their scores, as Mask R-CNN learns them")
 
 
 def like(facts: PlanFacts, draft: Draft) -> str:
-    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does, but for the masks."""
-    return "instance" if family(facts, draft) == "detection" else family(facts, draft)
+    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does but for the masks, and of
+    panoptic segments it does nearly all.
+    """
+    return "instance" if family(facts, draft) in ("detection", "panoptic") else family(facts, draft)
 
 
 def family(facts: PlanFacts, draft: Draft) -> str:
-    """semantic, instance (Mask R-CNN), detection, or distance."""
+    """semantic, instance (Mask R-CNN), detection, panoptic, or distance."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
     return "distance" if target == DISTANCE else facts.task

@@ -20,10 +20,13 @@ WARM_UP = 0.15
 
 def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Cross-entropy; Dice beside it where a class is rare (Isensee et al. 2021; Taghanaki et al. 2019)."""
-    if family(facts, draft) == "instance":
+    if family(facts, draft) in ("instance", "panoptic"):
         ones = dict.fromkeys(("objectness", "rpn_box", "classifier", "box", "mask"), 1.0)
-        weights = {"_target_": "seg.models.instance.TermWeights", "name": "mask_rcnn", **ones}
-        yield Decision("loss", weights, "Mask R-CNN's own terms, each with the weight 1")
+        weights: dict[str, Any] = {"_target_": "seg.models.instance.TermWeights", "name": "mask_rcnn", **ones}
+        also = ""
+        if family(facts, draft) == "panoptic":
+            weights, also = weights | {"name": "panoptic", "semantic": 1.0}, ", and cross-entropy of the class of each pixel"
+        yield Decision("loss", weights, f"Mask R-CNN's own terms{also}, each with the weight 1")
         return
     if family(facts, draft) == "detection":
         ones = dict.fromkeys(("classifier", "box", "centerness", "objectness", "rpn_box"), 1.0)

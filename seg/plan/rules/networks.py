@@ -63,6 +63,13 @@ def _faster_rcnn(mask_rcnn: Candidate) -> Candidate:
     return replace(mask_rcnn, network=network, key=mask_rcnn.key.replace("mask", "faster"), name=mask_rcnn.name.replace("Mask", "Faster"))
 
 
+def _panoptic_fpn(mask_rcnn: Candidate) -> Candidate:
+    """The same with a branch for the class of each pixel."""
+    network = {**mask_rcnn.network, "semantic_channels": mask_rcnn.network["fpn_channels"]}
+    key, name = mask_rcnn.key.replace("mask_rcnn", "panoptic_fpn"), mask_rcnn.name.replace("Mask R-CNN", "Panoptic FPN")
+    return replace(mask_rcnn, network=network, key=key, name=name)
+
+
 UNETS = {
     "cpu": (
         _unet("U-Net on a ResNet of 10 layers", "tu-resnet10t", 4, [64, 32, 16, 16], 0, 0),
@@ -89,8 +96,10 @@ CANDIDATES = {
     },
     **{("instance", device): networks for device, networks in MASK_RCNNS.items()},
     **{("detection", device): tuple(map(_faster_rcnn, networks)) for device, networks in MASK_RCNNS.items()},
+    **{("panoptic", device): tuple(map(_panoptic_fpn, networks)) for device, networks in MASK_RCNNS.items()},
 }
-"""U-Net (Ronneberger et al. 2015) on residual encoders, Mask R-CNN (He et al. 2017), and Faster R-CNN (Ren et al. 2015). Steps and passes
+"""U-Net (Ronneberger et al. 2015) on residual encoders, Mask R-CNN (He et al. 2017), Faster R-CNN (Ren et al. 2015), and Panoptic FPN
+(Kirillov et al. 2019). Steps and passes
 that a larger one needs were measured on CamVid and `shapes`, Mask R-CNN's for both: with fewer the smaller one has the better figure."""
 
 

@@ -3,8 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.core.outputs import JsonList, whole_file, write_whole
+from seg.core.outputs import write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
-from seg.data.sample import BACKGROUND, ClassInfo, Prediction
+from seg.data.sample import ClassInfo, Prediction
 from seg.models.postprocess import has_background
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
+from seg.predict.write.coco import CocoRows, CocoWriter, PanopticWriter, above
 from seg.predict.write.geojson import geojson
 from seg.predict.write.labelme import labelme_file
 from seg.report.instance_pictures import ColoredMasks, outlined
@@ -31,7 +31,7 @@ STREAMED = "tiff"
 """The output that is made without holding an image in memory."""
 
 
-COCO = "coco.json"
+COCO, PANOPTIC = "coco.json", "panoptic.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class Writers:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
-        self.coco: CocoWriter | CocoRows | None = CocoWriter(out / COCO, facts.classes) if "coco" in outputs else None
+        self.together: list[CocoWriter | CocoRows] = [CocoWriter(out / COCO, facts.classes)] if "coco" in outputs else []
+        if "panoptic" in outputs:
+            self.together.append(PanopticWriter(out / PANOPTIC, facts.classes, facts.things, self.threshold))
 
     @property
     def streamed(self) -> bool:
@@ -117,94 +119,23 @@ class Writers:
 
     def shared(self) -> list[Path]:
         """The files of all images together."""
-        return [self.out / COCO] if self.coco else []
+        return [self.out / name for name in (COCO, PANOPTIC) if Path(name).stem in self.settings.outputs]
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
-        if self.coco:
-            self.coco.add(predicted.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
+        self.add(predicted.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
+
+    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
+        """Write an image into the files of all images together."""
+        for each in self.together:
+            each.add(name, height, width, prediction)
 
     def close(self) -> None:
         """Finish the files of all images together."""
-        if self.coco:
-            self.coco.close()
-
-
-class CocoWriter:
-    """coco.json: images, categories and every predicted instance as an annotation with its score.
-
-    A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
-    """
-
-    def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
-        self.path, self.classes = path, classes
-        self.images: list[Mapping[str, Any]] = []
-        self.open = ExitStack()  # the file, from the first image on
-
-    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
-        if not self.images:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.open.enter_context(whole_file(self.path))
-            self.file.write(b'{"annotations": ')
-            self.annotations = JsonList(self.file)
-        self.images.append({"id": len(self.images) + 1, "file_name": name, "height": height, "width": width})
-        try:
-            for annotation in self._annotations(prediction):
-                self.annotations.append(annotation)
-        except OSError as error:
-            self.open.__exit__(type(error), error, error.__traceback__)  # removes the file, and says where there is no room
-            raise
-
-    def close(self) -> None:
-        with self.open:
-            if self.images:
-                self.annotations.close()
-                categories = [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
-                self.file.write(f',\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(categories)}}}\n'.encode())
-
-    def _annotations(self, prediction: Prediction) -> list[dict[str, Any]]:
-        rows = zip(prediction.scores.tolist(), prediction.categories.tolist(), prediction.boxes.tolist(), prediction.masks, strict=True)
-        return [
-            {
-                "id": number,
-                "image_id": len(self.images),
-                "category_id": category,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "score": score,
-                "iscrowd": 0,
-            }
-            | ({} if prediction.boxed else {"segmentation": mask})
-            for number, (score, category, (x1, y1, x2, y2), mask) in enumerate(rows, start=self.annotations.count + 1)
-        ]
-
-
-class CocoRows:
-    """What another process is to write into coco.json: the arguments of `CocoWriter.add`, in order."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, int, int, Prediction]] = []
-
-    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
-        self.rows.append((name, height, width, prediction))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def above(prediction: Prediction, score_threshold: float) -> Prediction:
-    """The instances that score `score_threshold` or more; a class map as it is."""
-    if prediction.semantic is not None:
-        return prediction
-    kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
-    return replace(
-        prediction,
-        scores=prediction.scores[kept],
-        categories=prediction.categories[kept],
-        boxes=prediction.boxes[kept],
-        masks=[prediction.masks[i] for i in kept.tolist()],
-    )
+        for each in self.together:
+            each.close()
 
 
 def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
@@ -262,6 +193,12 @@ def _ids(predicted: Predicted, target: OutputFile) -> bytes:
     return file.getvalue()
 
 
+def _panoptic(predicted: Predicted, target: OutputFile) -> bytes:
+    """Segment i as the colour of i + 1, red first, which is COCO's; black: of none."""
+    ids = id_map(above(predicted.prediction, target.threshold), *predicted.image.shape[:2])
+    return encode_png(np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=2).astype(np.uint8))
+
+
 def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
@@ -295,10 +232,11 @@ KINDS = {
     "classes": Kind(".png", ("classes",), _classes),
     "confidence": Kind(".png", ("classes",), _confidence),
     "probabilities": Kind(".npy", ("classes",), _probabilities, probabilities=True),
-    "ids": Kind(".png", ("masks",), _ids),
+    "ids": Kind(".png", ("masks", "segments"), _ids),
+    "panoptic": Kind(".png", ("segments",), _panoptic),
     "yolo": Kind(".txt", ("boxes",), _yolo),
-    "overlay": Kind(".png", ("classes", "masks", "boxes"), _overlay),
-    "labelme": Kind(".json", ("classes", "masks", "boxes"), _labelme),
-    "geojson": Kind(".geojson", ("classes", "masks", "boxes"), _geojson),
+    "overlay": Kind(".png", ("classes", "masks", "boxes", "segments"), _overlay),
+    "labelme": Kind(".json", ("classes", "masks", "boxes", "segments"), _labelme),
+    "geojson": Kind(".geojson", ("classes", "masks", "boxes", "segments"), _geojson),
 }
 """The kinds of files of each image: folders below the output."""

@@ -1,7 +1,7 @@
 """The splits of a training, and augmented copies, as Batches. What is drawn depends on seed, epoch and image alone: not on the number of
 worker processes, and not on where a run was interrupted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -30,22 +30,23 @@ class DrawnDataset(SampleDataset):
         with_instances: bool,
         cache: SampleCache | None = None,
         first: int = 0,
+        things: Collection[int] | None = None,
     ) -> None:
         if policy and policy.copy_paste.p and not with_instances:
             raise ConfigError("augment.copy_paste.p: this task reads no instances that could be pasted; set augment.copy_paste.p=0")
-        super().__init__(folders, channels, with_instances)
+        super().__init__(folders, channels, with_instances, things)
         self.policy, self.cache, self.first = policy, cache, first
 
     def __getitem__(self, key: Key) -> Sample:
         index, seed = key
-        return self.policy.draw_from(self.read, len(self), index, seed) if self.policy else self.read(index)
+        return self.labelled(self.policy.draw_from(self.as_stored, len(self), index, seed)) if self.policy else self.read(index)
 
-    def read(self, index: int) -> Sample:
+    def as_stored(self, index: int) -> Sample:
         if not self.cache:
-            return super().read(index)
+            return super().as_stored(index)
         if kept := self.cache.get(self.first + index, self.rows[index][1].image_id):
             return kept
-        sample = super().read(index)
+        sample = super().as_stored(index)
         self.cache.put(self.first + index, sample)
         return sample
 
@@ -116,7 +117,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
-    `EvaluationBatches` takes it.
+    `EvaluationBatches` takes it. stuff: as `PreparedData` takes it.
     """
 
     def __init__(
@@ -132,9 +133,10 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
         cache: CacheSettings | None = None,
         epoch_steps: int | None = None,
         window: int | None = None,
+        stuff: bool = False,
     ) -> None:
         pl.LightningDataModule.__init__(self)
-        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances, window)
+        PreparedData.__init__(self, prepared, eval_batch_size, workers, with_instances, window, stuff)
         self.cache_settings, self.epoch_steps = cache, epoch_steps
         self._cache: SampleCache | None = None
         self._cache_is_open = False
@@ -164,7 +166,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         folders = self.training_folders
-        dataset = DrawnDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept())
+        dataset = DrawnDataset(folders, self.info.channels, self.policy, self.with_instances, self._kept(), things=self.things)
         rank, world_size = self._rank()
         if len(dataset) < world_size and not self.epoch_steps:
             raise DataError(f"{folders[0]}: {len(dataset)} images are too few for {world_size} devices; set trainer.devices=1")
@@ -178,7 +180,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         cache, first = self._kept(), self.num_training_images()
-        dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first)
+        dataset = DrawnDataset([self.prepared / "val"], self.info.channels, None, self.with_instances, cache, first, self.things)
         return self.stored(dataset, RankPlacement.of(self.trainer))
 
     def _kept(self) -> SampleCache | None:

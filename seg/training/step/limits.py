@@ -116,8 +116,8 @@ class Limited:
 
     def __init__(self, model: SegmentationModel, limits: Limits, device: torch.device) -> None:
         self.model, self.limits, self.device = model, limits, device
-        task = "semantic" if isinstance(model, SemanticModel) else "instance"
-        self.facts = Facts(task, (), model.mean.shape[1], model.stride, None, model.window)
+        task = "semantic" if isinstance(model, SemanticModel) else "instance" if model.things is None else "panoptic"
+        self.facts = Facts(task, (), model.mean.shape[1], model.stride, None, model.window, things=tuple(model.things or ()))
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:

@@ -63,6 +63,15 @@ def test_boxes_are_found_by_a_detector_whatever_the_objects() -> None:
     assert "model.network.anchor_sizes" in chosen(object_rules.anchors, boxes, draft(model__scale=1.0))
 
 
+def test_segments_are_found_by_mask_rcnn_with_a_branch_for_stuff() -> None:
+    segments = replace(given(), task="panoptic")
+    assert chosen(adapter, segments, draft()) == {KEY: None}
+    assert (family(segments, draft()), like(segments, draft())) == ("panoptic", "instance")
+    assert chosen(learning.loss, segments, draft())["loss"]["semantic"] == 1
+    (network,) = networks.candidates(segments, draft())
+    assert (network.key, network.network["semantic_channels"]) == ("panoptic_fpn_resnet18", 64)
+
+
 def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     known, one = given(), draft(model__adapter=BOTTOM_UP)
     assert family(known, one) == "distance"
@@ -79,4 +88,9 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     large = replace(known, height=spread(700), width=spread(700))
     assert chosen(view.crop, large, draft(model__scale=1.0, model__adapter=BOTTOM_UP))["augment.crop"]["size"] == [256, 256]
     kinds = {kind for kind, _ in networks.CANDIDATES}
-    assert kinds - {"detection"} == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
+    assert (
+        kinds - {"detection", "panoptic"}
+        == {kind for kind, _ in view.PIXELS}
+        == {kind for kind, _ in length.IMAGES}
+        == set(learning.REFERENCE)
+    )

@@ -15,6 +15,7 @@ from seg.plan.rules.networks import CANDIDATES, candidates, network
         ("instance", "cpu", ["resnet18"]),
         ("instance", "mps", ["resnet18", "resnet50"]),
         ("detection", "cuda", ["resnet18", "resnet50"]),
+        ("panoptic", "cuda", ["resnet18", "resnet50"]),
     ],
 )
 def test_candidates_from_small_to_large(task: str, device: str, encoders: list[str]) -> None:

@@ -23,7 +23,7 @@ from seg.settings.planned import OF_NETWORK, open_keys
 from seg.settings.section import Params
 from seg.training.settings import TrainingSettings
 
-TASKS = ("semantic", "instance", "detection")
+TASKS = ("semantic", "instance", "detection", "panoptic")
 
 
 @pytest.fixture(scope="module")

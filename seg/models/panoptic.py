@@ -1,0 +1,99 @@
+"""Panoptic FPN (Kirillov et al. 2019) behind the seam: Mask R-CNN for things, and a branch of its pyramid for the class of each pixel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seg.data.labelmaps import boxes_of, encode
+from seg.data.panoptic import merged
+from seg.data.sample import IGNORE, Prediction
+from seg.loading.batch import Batch
+from seg.models.base import Scale
+from seg.models.rcnn import RegionModel, Target
+
+
+class PanopticModel(RegionModel):
+    """A Mask R-CNN with a branch for the class of each pixel; things and stuff become segments of which no two share a pixel.
+
+    Args beside those of `RegionModel`:
+        things: The class indices that have instances. Other classes are stuff.
+        thing_score: Things of a lower score are left out before the segments are made.
+    """
+
+    LOSS = "panoptic"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module | None,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        stride: int,
+        scale: Scale,
+        things: Sequence[int],
+        thing_score: float,
+    ) -> None:
+        super().__init__(network, loss, class_names, mean, std, stride, scale)
+        self.things, self.thing_score = list(things), thing_score
+        self.register_buffer("is_thing", torch.tensor([c in self.things for c in range(len(class_names))]), persistent=False)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        x, sizes = self.network_input(batch.images, batch.sizes)
+        features = self.network.backbone(x)
+        terms = self.region_losses(x, features, sizes, [self.target(batch, i, size) for i, size in enumerate(sizes)])
+        terms["semantic"] = self._semantic_loss(self.network.semantic(features), batch, sizes)
+        return self.weighted(terms)
+
+    def target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
+        found = super().target(batch, index, size)
+        things = self.is_thing[found["labels"] - self.first_label]
+        return found | {key: found[key][things] for key in ("boxes", "labels", "ids")}
+
+    def _semantic_loss(self, logits: Tensor, batch: Batch, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """The mean cross-entropy of all pixels that have a class."""
+        total, count = logits.new_zeros((), dtype=torch.float32), logits.new_zeros((), dtype=torch.float32)
+        for one, labels, seen, (height, width) in zip(logits, batch.semantic, sizes, batch.sizes, strict=True):
+            truth = labels[:height, :width].long()
+            known = truth != IGNORE
+            wanted = torch.where(known, truth + self.first_label, IGNORE)
+            total = total + F.cross_entropy(_whole(one, seen, (height, width)), wanted[None], ignore_index=IGNORE, reduction="sum")
+            count = count + known.sum()
+        return total / count.clamp(min=1)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> list[Prediction]:
+        x, sizes = self.network_input(images)
+        stored = (images.shape[-2], images.shape[-1])
+        features = self.network.backbone(x)
+        found = zip(self.instances(x, features, sizes, stored), self.network.semantic(features), strict=True)
+        return [self._segments(things, _whole(logits, sizes[0], stored)[0]) for things, logits in found]
+
+    def _segments(self, things: Prediction, logits: Tensor) -> Prediction:
+        """things: instances. logits: (K, H, W) of the labels of all classes."""
+        confidence, classes = logits.softmax(dim=0)[self.first_label :].max(dim=0)
+        sure, seen = confidence.cpu().numpy(), classes.cpu().numpy()
+        stuff = [int(c) for c in np.unique(seen) if c not in self.things]
+        ids = np.zeros((*seen.shape, 1), np.int32)
+        for number, index in enumerate(stuff, start=1):
+            ids[seen == index] = number
+        kept = np.flatnonzero(things.scores >= self.thing_score)
+        return merged(
+            Prediction(
+                scores=np.append(things.scores[kept], [sure[seen == c].mean() for c in stuff]).astype(np.float32),
+                categories=np.append(things.categories[kept], stuff).astype(np.int32),
+                boxes=np.concatenate([things.boxes[kept], boxes_of(ids, len(stuff))]).astype(np.float32),
+                masks=[things.masks[i] for i in kept] + encode(ids, len(stuff)),
+            ),
+            self.things,
+        )
+
+
+def _whole(logits: Tensor, seen: tuple[int, int], stored: tuple[int, int]) -> Tensor:
+    """Logits of one image (K, h, w) at the stride 4, padded -> (1, K, H, W) at its stored size; `seen`: its size in the network."""
+    height, width = logits.shape[-2:]
+    full = F.interpolate(logits[None], (4 * height, 4 * width), mode="bilinear")[..., : seen[0], : seen[1]]
+    return full if seen == stored else F.interpolate(full, stored, mode="bilinear", antialias=True)
