@@ -297,10 +297,8 @@ def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
     assert [c["isthing"] for c in said["categories"]] == [0, 1, 1, 1, 1, 1]
     assert len(said["annotations"]) == len(said["images"]) == len(list((real.folder / "segments/overlay").glob("*.png")))
     for annotation in said["annotations"]:
-        red, green, blue = np.moveaxis(np.asarray(Image.open(real.folder / "segments/panoptic" / annotation["file_name"])), 2, 0).astype(
-            int
-        )
-        ids, areas = np.unique(red + 256 * green + 65536 * blue, return_counts=True)
+        colors = np.asarray(Image.open(real.folder / "segments/panoptic" / annotation["file_name"])).astype(int)
+        ids, areas = np.unique(colors @ [1, 256, 65536], return_counts=True)
         known = {segment["id"]: segment["area"] for segment in annotation["segments_info"]}
         assert {i: a for i, a in zip(ids.tolist(), areas.tolist(), strict=True) if i} == known
     refused = real.seg("export", "artifacts/train/best.ckpt", ok=False)

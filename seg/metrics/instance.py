@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from seg.data.labelmaps import boxes_of, encode, fill_boxes
-from seg.data.sample import BACKGROUND, Prediction
+from seg.data.sample import BACKGROUND, IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.metrics import coco, resampled_ap
 from seg.metrics.base import ImageScore
@@ -160,6 +160,8 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
     ids = np.ascontiguousarray(batch.instances[index][:height, :width].cpu().numpy())
+    if prediction.segments:  # what the class map ignores is of no segment, nor of a crowd
+        ids = np.where(batch.semantic[index, :height, :width, None].cpu().numpy() == IGNORE, 0, ids)
     masks = encode(ids, len(categories))
     areas = areas_of(masks)
     seen = np.flatnonzero(areas)

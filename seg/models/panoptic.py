@@ -24,6 +24,8 @@ class PanopticModel(RegionModel):
     """
 
     LOSS = "panoptic"
+    things: list[int]
+    is_thing: Tensor
 
     def __init__(
         self,
@@ -38,7 +40,8 @@ class PanopticModel(RegionModel):
         thing_score: float,
     ) -> None:
         super().__init__(network, loss, class_names, mean, std, stride, scale)
-        self.things, self.thing_score = list(things), thing_score
+        self.things = list(things)
+        self.thing_score = thing_score
         self.register_buffer("is_thing", torch.tensor([c in self.things for c in range(len(class_names))]), persistent=False)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

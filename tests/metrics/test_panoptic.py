@@ -77,6 +77,30 @@ def test_figures_are_those_of_torchmetrics(seed: int) -> None:
     assert {name: values[1] for name, values in once.items()} == pytest.approx({name: figures[name] for name in once}, nan_ok=True)
 
 
+def test_what_is_ignored_counts_for_no_class_and_a_crowd_for_its_own() -> None:
+    """A row of ten pixels: grass, a crowd of cows that the class map knows, and one that it ignores."""
+    semantic = np.array([[1, 1, 1, 1, 3, 3, 3, 255, 255, 255]], np.uint8)
+    ids = np.array([[0, 0, 0, 0, 1, 1, 1, 2, 2, 2]], np.int32)[:, :, None]
+    sample = Sample("a", np.zeros((1, 10, 1), np.uint8), semantic, ids, np.array([3, 3], np.int32), np.array([True, True]))
+
+    def found(*segments: tuple[int, int, int]) -> dict[str, dict[str, float]]:
+        shown = np.zeros((1, 10, 1), np.int32)
+        for number, (start, stop, _) in enumerate(segments, start=1):
+            shown[:, start:stop] = number
+        count, kinds = len(segments), np.array([c for *_, c in segments], np.int32)
+        boxes = boxes_of(shown, count).astype(np.float32)
+        said = Prediction(scores=np.ones(count, np.float32), categories=kinds, boxes=boxes, masks=encode(shown, count), segments=True)
+        own = metrics()
+        own.update(collate([with_stuff(sample, THINGS)]), [said])
+        return own.per_class()
+
+    assert math.isnan(found((0, 4, 1), (4, 7, 3))["cow"]["pq"]), "a cow in a crowd of cows is neither right nor wrong"
+    assert found((0, 4, 1), (4, 7, 2))["cell"]["pq"] == 0, "a cell there is wrong"
+    assert math.isnan(found((0, 4, 1), (7, 10, 2))["cell"]["pq"]), "a cell in what is ignored is neither right nor wrong"
+    assert found((0, 3, 1), (7, 10, 3))["grass"]["pq"] == pytest.approx(3 / 4)
+    assert found((0, 3, 1), (8, 10, 1))["grass"]["pq"] == pytest.approx(3 / 4), "what is ignored does not lie in a union"
+
+
 def test_without_stuff_there_are_no_figures_of_it() -> None:
     empty = PanopticMetrics(["cell"], 0.5, 100, {0})
     assert "pq_things" in empty.figures()

@@ -7,6 +7,7 @@ import pytest
 from tiny import masks_of, picture, read_back, split, write
 
 from seg.core.errors import ConfigError, DataError
+from seg.data.panoptic import with_stuff
 from seg.data.sample import ClassInfo
 from seg.data.store import read_info
 from seg.sources.cityscapes import CityscapesInstances
@@ -59,6 +60,15 @@ def test_the_instances_of_the_configuration(cityscapes: Path, tmp_path: Path, ma
     sample = read_back(tmp_path / "out")["ulm_000000_000019"]
     named = [info.classes[c].name for c in sample.categories[~sample.crowd]]
     assert named == ["person", "person", "rider", "car", "car", "bicycle"], "in the order of the ids"
+
+
+def test_things_and_stuff_of_the_configuration(cityscapes: Path, tmp_path: Path, make_config) -> None:
+    prepare.run(make_config("data=cityscapes_panoptic", "task=panoptic", f"data.root={cityscapes}"), tmp_path / "out")
+    info, sample = read_info(tmp_path / "out"), read_back(tmp_path / "out")["ulm_000000_000019"]
+    assert [info.classes[c].name for c in info.things] == ["person", "rider", "car", "bicycle"], "those with objects in the training split"
+    found = with_stuff(sample, info.things)
+    segments = [info.classes[c].name for c in found.categories[~found.crowd]]
+    assert segments == ["person", "person", "rider", "car", "car", "bicycle", "road", "sidewalk", "sky"], "10 is of no class of evaluation"
 
 
 def source(root: Path, **changed: object) -> CityscapesInstances:

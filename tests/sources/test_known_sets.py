@@ -54,7 +54,14 @@ def test_isbi_membranes(tmp_path: Path, make_config) -> None:
 
 
 def test_every_class_of_a_known_set_has_its_own_name_colour_and_labels() -> None:
-    counts = {"camvid32": 31, "cityscapes": 19, "cityscapes_instances": 9, "coco_panoptic": 133, "coco_semantic": 133}
+    counts = {
+        "camvid32": 31,
+        "cityscapes": 19,
+        "cityscapes_instances": 9,
+        "cityscapes_panoptic": 19,
+        "coco_panoptic": 133,
+        "coco_semantic": 133,
+    }
     for name, count in counts.items():
         classes = yaml.safe_load((CONF / f"{name}.yaml").read_text())["classes"]
         assert len({c["name"] for c in classes}) == len({tuple(c["color"]) for c in classes}) == len(classes) == count
