@@ -23,9 +23,8 @@ def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
     for first, split, files in choices(known):
         content = contents[first]
         things = [c for c in content["categories"] if c.get("isthing")]
-        guess = Guess(
-            "coco_panoptic", "instance", [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"]
-        )
+        task = "panoptic" if 0 < len(things) < len(content["categories"]) else "instance"
+        guess = Guess("coco_panoptic", task, [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"])
         pngs = [str(a.get("file_name")) for a in content["annotations"]]
         masks = _home_of_pngs(listing, pngs, first)
         images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)

@@ -81,7 +81,7 @@ def test_each_kind_is_known(tmp_path: Path, kind: str) -> None:
     write_set, option, source = WRITERS[kind]
     write_set(tmp_path)
     guess = only(tmp_path)
-    assert (guess.option, guess.task, guess.source, guess.split) == (option, "instance", source, {})
+    assert (guess.option, guess.task, guess.source, guess.split) == (option, "panoptic" if kind == "panoptic" else "instance", source, {})
     assert names(guess) == ["background", "cat", "dog"]
     assert (guess.doubts, len(guess.why) > 0) == ([], True)
 
