@@ -106,6 +106,7 @@ def with_examples(params: Params) -> Params:
     for key in open_keys(params):
         if key == "loss" and params["task"]["instances"]:
             weights = dict.fromkeys(("objectness", "rpn_box", "classifier", "box", "mask"), 1.0)
+            weights["semantic"] = float(bool(params["task"].get("stuff")))
             params = {**params, "loss": {"name": "any", "_target_": "seg.models.instance.TermWeights", **weights}}
             continue
         before = value_at(params, key)

@@ -18,7 +18,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     models = tmp_path / "conf/model"
     for path in models.glob("*.yaml"):
-        if path.stem not in ("auto", "unet", "unet_small", "mask_rcnn_small"):
+        if path.stem not in ("auto", "unet", "unet_small", "mask_rcnn_small", "ssd_small", "panoptic_fpn_small"):
             path.unlink()
     own = "# {}\nname: {}\ntask: semantic\nnetwork: {}\nstride: 1\nscale: 1.0\nnormalization: dataset\nweights: null\n"
     (models / "pixel.yaml").write_text(own.format("A linear classifier", "pixel", "{_target_: torch.nn.Conv2d, kernel_size: 1}"))
@@ -35,6 +35,8 @@ def test_models_and_losses_of_conf_are_listed_with_their_size(project: Path, cap
     assert rows["unet"] == ["unet", "semantic", "12,461,734", unet.removeprefix("# ")]
     assert rows["mask_rcnn_small"][1] == "instance"
     assert re.search(r"^auto +any +-  ", shown, re.M)
+    assert [name for name, row in rows.items() if "cannot be built" in row[-1]] == ["wrong"]
+    assert (rows["ssd_small"][1], rows["panoptic_fpn_small"][1]) == ("detection", "panoptic")
     assert rows["wrong"][2] == "-"
     assert "cannot be built: model.network._target_=torch.nn.Conv9d" in rows["wrong"][3]
     assert rows["ce"][1].startswith("class_weights, label_smoothing")
