@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 
 class InputError(ValueError):
@@ -30,19 +29,32 @@ class DataError(InputError):
 
     Args:
         message: One line that names the file.
-        kind: The slug by which the doctor groups it. docs/reference.md lists all.
+        kind: The slug by which the doctor groups it, where it is not the class's own. docs/reference.md lists all.
     """
 
-    def __init__(self, message: str, *, kind: str = "bad-data") -> None:
+    kind = "bad-data"
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
         super().__init__(message)
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[Any, ...]:  # it travels between processes
-        return _data_error, (str(self), self.kind)
+        self.kind = kind or self.kind
 
 
-def _data_error(message: str, kind: str) -> DataError:
-    return DataError(message, kind=kind)
+class AnnotationError(DataError):
+    """A mistake in a file of annotations."""
+
+    kind = "bad-annotation"
+
+
+class PixelError(DataError):
+    """Pixels of another type, depth or number than is asked for."""
+
+    kind = "pixel-type"
+
+
+class UnreadableError(DataError):
+    """A file that cannot be read, or is damaged."""
+
+    kind = "unreadable-file"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 import yaml
 
-from seg.core.errors import DataError
+from seg.core.errors import UnreadableError
 
 
 def read_file(path: Path) -> bytes:
@@ -20,10 +20,10 @@ def read_file(path: Path) -> bytes:
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise DataError(f"{path}: is no regular file, but a pipe or a device; remove it", kind="unreadable-file")
+            raise UnreadableError(f"{path}: is no regular file, but a pipe or a device; remove it")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def read_text(path: Path) -> str:
@@ -32,9 +32,7 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one", kind="unreadable-file"
-        ) from None
+        raise UnreadableError(f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one") from None
 
 
 DEEPEST = 100

@@ -14,7 +14,7 @@ import tifffile
 from defusedxml import ElementTree
 from PIL import Image
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.data.decoders import MEND, Decoded, cut_off, refuse_large, unreadable, upright
 
 WHITE_IS_ZERO, GRAY, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
@@ -70,7 +70,7 @@ def one_line_errors(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # each codec fails in ways of its own
-        raise DataError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}") from None
 
 
 def only_series(file: Any, length: int, path: Path) -> Any:
@@ -100,9 +100,7 @@ def _only_series(found: Sequence[Any], path: Path) -> Any:
         raise unreadable(path)
     if len(whole) > 1:
         sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
-        raise DataError(
-            f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own", kind="pixel-type"
-        )
+        raise PixelError(f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own")
     return whole[0]
 
 
@@ -112,13 +110,12 @@ def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: P
     if pixels.ndim == 3 and series.kind == "shaped" and axes == "QYX" and channels == pixels.shape[2] != pixels.shape[0]:
         return pixels  # tifffile.imwrite of an array (H, W, C): its description holds the shape, but no names of axes
     if "Y" not in axes or "X" not in axes:
-        raise DataError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width", kind="pixel-type")
+        raise PixelError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width")
     others = [i for i, axis in enumerate(axes) if axis not in "YX" and pixels.shape[i] > 1]
     if len(others) > 1:
         there = " and ".join(f"{pixels.shape[i]} along {axes[i]}" for i in others)
-        raise DataError(
-            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own",
-            kind="pixel-type",
+        raise PixelError(
+            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own"
         )
     order = [axes.index("Y"), axes.index("X"), *others]
     rest = [i for i in range(pixels.ndim) if i not in order]

@@ -11,7 +11,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError, DataError
 from seg.core.natural import natural_key
 from seg.core.textfile import composed, is_file, json_of, read_file
 from seg.data.imagefile import IMAGE_SUFFIXES
@@ -135,7 +135,7 @@ def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annota
 def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> list[str]:
     """Where the images lie below `folder` that the file `path` names; DataError where one does not, or two are one."""
     if not names:
-        raise DataError(f"{path}: names no images; set data.source.annotations", kind="bad-annotation")
+        raise AnnotationError(f"{path}: names no images; set data.source.annotations")
     there: Names | None = None
     places, apart, missing = [], [], []
     for name in names:
@@ -186,9 +186,9 @@ def read_xml(path: Path, form: str) -> Any:
     try:
         return Xml.parse(path).getroot()
     except DefusedXmlException:
-        raise DataError(f"{path}: declares entities, which are not read; export it again as {form}", kind="bad-annotation") from None
+        raise AnnotationError(f"{path}: declares entities, which are not read; export it again as {form}") from None
     except (Xml.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"{path}: is not XML ({error}); export it again as {form}", kind="bad-annotation") from None
+        raise AnnotationError(f"{path}: is not XML ({error}); export it again as {form}") from None
 
 
 def read_json(path: Path) -> Any:
@@ -198,14 +198,14 @@ def read_json(path: Path) -> Any:
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
+        raise AnnotationError(f"{path}: is not JSON ({error}); export it again") from None
 
 
 def number_of(entry: Mapping[str, Any], key: str, where: str) -> float:
     """A number of an entry, maybe not a finite one; DataError where it is missing, or none."""
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where}: has {key}={value!r}, expected a number; correct it, or export the file again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={value!r}, expected a number; correct it, or export the file again")
     return float(value)
 
 
@@ -213,8 +213,5 @@ def numbers_of(entry: Mapping[str, Any], key: str, where: str) -> list[float]:
     """A list of numbers of an entry; DataError where it is missing, or none."""
     values = entry.get(key)
     if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        raise DataError(
-            f"{where}: has {key}={str(values)[:60]}, expected a list of numbers; correct it, or export the file again",
-            kind="bad-annotation",
-        )
+        raise AnnotationError(f"{where}: has {key}={str(values)[:60]}, expected a list of numbers; correct it, or export the file again")
     return [float(v) for v in values]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import AnnotationError, ConfigError
 from seg.raw.record import Item
 from seg.sources.annotation_file import read_json
 from seg.sources.class_map import check_choice
@@ -94,10 +94,9 @@ class Geojson(FilePerImage):
             value = value.get(name) if isinstance(value, dict) else None
         if value is None or isinstance(value, dict | list) or not str(value).strip():
             there = ", ".join(map(str, feature.get("properties") or {})) or "none"
-            raise DataError(
+            raise AnnotationError(
                 f"{where}: has no property '{self.label}' (properties: {there}); set data.source.label, or give all one label with "
-                "data.source.category (and label=null)",
-                kind="bad-annotation",
+                "data.source.category (and label=null)"
             )
         return str(value).strip()
 
@@ -117,7 +116,7 @@ def _features(path: Path) -> dict[str, Any]:
         content = {"type": "FeatureCollection", "features": [content]}
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise DataError(f"{path}: is no FeatureCollection of GeoJSON; export it again", kind="bad-annotation")
+        raise AnnotationError(f"{path}: is no FeatureCollection of GeoJSON; export it again")
     return content
 
 
@@ -152,9 +151,8 @@ def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float,
         else:
             raise ValueError
     except (ValueError, TypeError, IndexError):
-        raise DataError(
-            f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, expected those of a polygon, line or point; redraw it",
-            kind="bad-annotation",
+        raise AnnotationError(
+            f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, expected those of a polygon, line or point; redraw it"
         ) from None
 
 
@@ -178,10 +176,9 @@ def _to_pixels(path: Path, content: Mapping[str, Any], image: Path) -> Any:
     matrix, image_system = _placed(image)
     system = _system_of(content)
     if image_system is not None and system is not None and system != image_system:
-        raise DataError(
+        raise AnnotationError(
             f"{path}: has coordinates of EPSG:{system}, but its image {image} has EPSG:{image_system}; bring them to one system: "
-            f"ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}",
-            kind="bad-annotation",
+            f"ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}"
         )
     inverse = np.linalg.inv(matrix)
     return lambda points: points @ inverse[:2, :2].T + inverse[:2, 2]
@@ -220,10 +217,9 @@ def _placed(image: Path) -> tuple[np.ndarray, int | None]:
         column, row, _, x, y, _ = tie[:6]
         found = np.array([[scale[0], 0, x - column * scale[0]], [0, -scale[1], y + row * scale[1]], [0, 0, 1]], np.float64)
     else:
-        raise DataError(
+        raise AnnotationError(
             f"{image}: is no GeoTIFF that says where it lies, so coordinates have no place on it; set data.source.coordinates=pixels where "
-            "they are pixels, or use the image with its georeference",
-            kind="bad-annotation",
+            "they are pixels, or use the image with its georeference"
         )
     entries = np.array(keys if keys is not None else [0] * 4, np.int64).reshape(-1, 4)[1:]
     named = {int(key): int(value) for key, place, _, value in entries if place == 0}

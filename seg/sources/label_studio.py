@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError, DataError
 from seg.raw.findings import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, read_json
 from seg.sources.base import Drawn
@@ -33,7 +33,7 @@ class LabelStudio(AnnotationFile, Drawn):
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         content = read_json(path)
         if not isinstance(content, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content):
-            raise DataError(f"{path}: is no list of tasks with data; export the project as JSON (not JSON-MIN)", kind="bad-annotation")
+            raise AnnotationError(f"{path}: is no list of tasks with data; export the project as JSON (not JSON-MIN)")
         several: list[str] = []
         images = [self._image(path, number, task, several) for number, task in enumerate(content)]
         if several:
@@ -45,9 +45,8 @@ class LabelStudio(AnnotationFile, Drawn):
         where = f"{path}, task {task.get('id', number)}"
         given = task["data"].get(self.image_key)
         if not isinstance(given, str) or not given:
-            raise DataError(
-                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key"
             )
         name = _file_of(given)
         given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)
@@ -69,7 +68,7 @@ class LabelStudio(AnnotationFile, Drawn):
 
 def _list(value: Any, key: str, where: str) -> list[Any]:
     if value is not None and not isinstance(value, list):
-        raise DataError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again")
     return value or []
 
 
@@ -88,7 +87,7 @@ def _shape(result: Any, where: str, line_width: float, point_radius: float) -> t
     if not label:
         raise DataError(f"{where}: has no label; give it one in Label Studio, or remove it", kind="image-without-label")
     if result.get("image_rotation"):
-        raise DataError(f"{where}: was drawn on an image that was turned in Label Studio; turn the image itself", kind="bad-annotation")
+        raise AnnotationError(f"{where}: was drawn on an image that was turned in Label Studio; turn the image itself")
     width, height = (int(number_of(result, f"original_{side}", where)) for side in ("width", "height"))
     if "rle" in value:
         runs = runs_of(brush_mask(value["rle"], height, width, where))
@@ -105,7 +104,7 @@ def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_wi
     if "points" in value:
         points = value["points"]
         if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-            raise DataError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]", kind="bad-annotation")
+            raise AnnotationError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]")
         pairs = [(number_of({"x": x}, "x", where) * sx, number_of({"y": y}, "y", where) * sy) for x, y in points]
         flat = [v for pair in pairs for v in pair]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}
@@ -127,7 +126,7 @@ def brush_mask(data: Sequence[int], height: int, width: int, where: str) -> np.n
     They are a stream of bits: the number of values (32), bits of a value less 1 (5), bits of a length less 1 for each of four kinds of
     lengths (4 each); then parts, each a flag (1), a kind (2), a length less 1, and one value for all of it, or a value for each.
     """
-    wrong = DataError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again", kind="bad-annotation")
+    wrong = AnnotationError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again")
     if not isinstance(data, list) or not all(isinstance(v, int) and 0 <= v < 256 for v in data):
         raise wrong
     stream, position = bytes(data), 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError, DataError
 from seg.data.decoders import declared_size
 from seg.data.imagefile import decode_index
 from seg.sources.annotation_file import read_json
@@ -35,9 +35,7 @@ def read_labelme(path: Path) -> LabelmeFile:
     """Read a file; its shapes are not looked into yet. DataError where it is none of LabelMe's."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise DataError(
-            f"{path}: has no list 'shapes', so it is no LabelMe file; move it away, or set data.source.annotations", kind="bad-annotation"
-        )
+        raise AnnotationError(f"{path}: has no list 'shapes', so it is no LabelMe file; move it away, or set data.source.annotations")
     name, data = content.get("imagePath"), content.get("imageData")
     size = (content.get("imageHeight"), content.get("imageWidth"))
     known = all(isinstance(side, int) and side > 0 for side in size)
@@ -63,7 +61,7 @@ def _region(shape: Any, number: int, path: Path, line_width: float, point_radius
         raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")
     group = shape.get("group_id")
     if group is not None and not isinstance(group, int | str):
-        raise DataError(f"{where}: has group_id={group!r}, expected a number or null", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has group_id={group!r}, expected a number or null")
     parts = _parts(shape, where, line_width, point_radius)
     return Region(f"shape {number}", shape["label"], parts, group=group)
 
@@ -83,13 +81,10 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind in ("point", "points"):
         return [ellipse(x, y, point_radius, point_radius) for x, y in points]
     if kind not in ("rectangle", "rotation", "circle", "mask"):
-        raise DataError(
-            f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it", kind="bad-annotation"
-        )
+        raise AnnotationError(f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")
     if len(points) != 2 or kind == "rotation":
-        raise DataError(
-            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it",
-            kind="bad-annotation",
+        raise AnnotationError(
+            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it"
         )
     (x1, y1), (x2, y2) = points
     if kind == "rectangle":
@@ -98,12 +93,10 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
         radius = math.hypot(x2 - x1, y2 - y1)
         return [ellipse(x1, y1, radius, radius)]
     if not isinstance(shape.get("mask"), str) or not math.isfinite(x1 + y1):
-        raise DataError(f"{where}: is a mask without its 'mask' and place; redraw or remove it", kind="bad-annotation")
+        raise AnnotationError(f"{where}: is a mask without its 'mask' and place; redraw or remove it")
     data = _unpacked(shape["mask"], f"{where}: its mask")
     if math.prod(declared_size(data)) > MOST_OF_MASK:
-        raise DataError(
-            f"{where}: its mask has {math.prod(declared_size(data)):,} pixels, more than an image; redraw it", kind="bad-annotation"
-        )
+        raise AnnotationError(f"{where}: its mask has {math.prod(declared_size(data)):,} pixels, more than an image; redraw it")
     mask = decode_index(data, Path(f"{where}, its mask"), "save the file again with LabelMe") > 0
     height, width = mask.shape
     return [{"left": int(x1), "top": int(y1), "width": width, "height": height, "runs": runs_of(mask)}]
@@ -112,9 +105,7 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
 def _points(shape: Mapping[str, Any], where: str) -> list[list[float]]:
     points = shape.get("points")
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in points):
-        raise DataError(
-            f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]; redraw or remove it", kind="bad-annotation"
-        )
+        raise AnnotationError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]; redraw or remove it")
     return points
 
 
@@ -126,4 +117,4 @@ def _unpacked(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise DataError(f"{where} is not base64; save the file again with LabelMe", kind="bad-annotation") from None
+        raise AnnotationError(f"{where} is not base64; save the file again with LabelMe") from None

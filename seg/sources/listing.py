@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.core.natural import natural_key
 from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
@@ -33,7 +33,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     found = [name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)]
     for name in found:
         if not name.isascii() and (named := name.encode(errors="replace").decode()) != name:
-            raise DataError(f"{folder}/{named}: its name is not UTF-8; rename it", kind="unreadable-file")
+            raise UnreadableError(f"{folder}/{named}: its name is not UTF-8; rename it")
     return sorted(found, key=natural_key)
 
 
@@ -64,7 +64,7 @@ def no_images(folder: Path, ending: str = "") -> DataError:
     """That a folder holds no images, and how its volumes become some, if it holds those."""
     if volumes := files_below(folder, tuple(VOLUMES)):
         kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].lower().endswith(suffix))
-        return DataError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}", kind="pixel-type")
+        return PixelError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}")
     named = f" whose name ends with '{ending}'" if ending else ""
     key = "data.source.image_suffix" if ending and pictures(folder, "") else "data.source.images"
     return DataError(f"{folder}: holds no images{named} ({', '.join(IMAGE_SUFFIXES)}); set {key}", kind="missing-file")

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.data.decoders import Decoded, is_tiff
 from seg.data.imagefile import decode, decode_color, decode_palette, has_palette, index_of, read_bytes, to_channels
 from seg.data.sample import IGNORE, Label
@@ -26,13 +26,12 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
     """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
     if not lossy and (kind := lossy_kind(data)):
-        raise DataError(
+        raise PixelError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
-            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128",
-            kind="pixel-type",
+            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128"
         )
     if is_tiff(data) and (pages := _num_pages(data, path)) != 1:
-        raise DataError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image", kind="pixel-type")
+        raise PixelError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image")
     return data
 
 
@@ -42,7 +41,7 @@ def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = Non
     fix: what the error advises. decoded: of the data, where it is known already.
     """
     if has_palette(data):
-        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
+        raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return index_of(decoded or decode(data, path, None), path, fix)
 
 
@@ -148,10 +147,9 @@ class PixelClasses:
         bare = np.ascontiguousarray(decoded.pixels[..., :-1])
         if clear.any():
             if self.transparent is None:
-                raise DataError(
+                raise PixelError(
                     f"{path}: {clear.mean():.1%} of its pixels are transparent, though they have colours, too; say what they are: "
-                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them",
-                    kind="pixel-type",
+                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them"
                 )
             if self.labels == "color" and bare.shape[2] == 1:
                 bare = np.repeat(bare, 3, axis=2)
@@ -244,4 +242,4 @@ def _num_pages(data: bytes, path: Path) -> int:
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             return sum(not page.is_reduced for page in tiff.pages)
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError, OSError):
-        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: is not a readable image; restore it or remove it with its label") from None

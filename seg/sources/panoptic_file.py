@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError
 
 Key = int | str
 MAX_ID = (1 << 24) - 1  # of three bytes of colour
@@ -67,13 +67,11 @@ def read_panoptic(path: Path) -> PanopticFile:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise DataError(f"{path}: is not JSON ({first['ctx']['error']}); export it again", kind="bad-annotation") from None
+            raise AnnotationError(f"{path}: is not JSON ({first['ctx']['error']}); export it again") from None
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
         expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         got = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
-        raise DataError(
-            f"{path}, {place or 'the file'}: {expected[0].lower()}{expected[1:]}{got}; export the file again", kind="bad-annotation"
-        ) from None
+        raise AnnotationError(f"{path}, {place or 'the file'}: {expected[0].lower()}{expected[1:]}{got}; export the file again") from None
     _refuse_twice(path, "categories", "the id", (c.id for c in content.categories))
     _refuse_twice(path, "categories", "the name", (c.name for c in content.categories))
     _refuse_twice(path, "images", "the id", (p.id for p in content.images))
@@ -83,13 +81,12 @@ def read_panoptic(path: Path) -> PanopticFile:
     for annotation in content.annotations:
         where = f"{path}, annotation of the image {annotation.image_id}"
         if annotation.image_id not in pictures:
-            raise DataError(f"{where}: this image is not in 'images'; add it there, or remove the annotation", kind="bad-annotation")
+            raise AnnotationError(f"{where}: this image is not in 'images'; add it there, or remove the annotation")
         _refuse_twice(path, f"segments_info of the image {annotation.image_id}", "the id", (s.id for s in annotation.segments_info))
         if lost := next((s for s in annotation.segments_info if s.category_id not in categories), None):
-            raise DataError(
+            raise AnnotationError(
                 f"{where}: the segment {lost.id} is of the category {lost.category_id!r}, which is not in 'categories'; "
-                "add it, or correct the id",
-                kind="bad-annotation",
+                "add it, or correct the id"
             )
     return content
 
@@ -98,5 +95,5 @@ def _refuse_twice(path: Path, part: str, what: str, keys: Iterable[Key]) -> None
     seen: set[Key] = set()
     for key in keys:
         if key in seen:
-            raise DataError(f"{path}, {part}: {what} {key!r} stands twice; each entry needs its own", kind="bad-annotation")
+            raise AnnotationError(f"{path}, {part}: {what} {key!r} stands twice; each entry needs its own")
         seen.add(key)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.errors import AnnotationError, ConfigError, DataError, did_you_mean
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
 from seg.sources.csvfile import read_rows
@@ -68,18 +68,16 @@ class RleCsv(AnnotationFile):
             return name, row[self.class_column]
         image, found, label = name.rpartition("_")
         if not found or not label:
-            raise DataError(
-                f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; set data.source.category or .class_column",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; set data.source.category or .class_column"
             )
         return image, label
 
     def _shape(self, text: str, where: str) -> Shape:
         words = text.split()
         if len(words) % 2 or not all(word.isdecimal() for word in words):
-            raise DataError(
-                f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; correct or remove it",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; correct or remove it"
             )
         numbers = [int(word) for word in words]
         return {"starts": [start - self.first for start in numbers[::2]], "lengths": numbers[1::2], "order": self.order}

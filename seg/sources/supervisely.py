@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError
 from seg.sources.annotation_file import read_json
 from seg.sources.file_per_image import Described, FilePerImage
 from seg.sources.outlines import ellipse, rectangle
@@ -37,13 +37,13 @@ class Supervisely(FilePerImage):
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
-            raise DataError(f"{path}: has no list 'objects', so it is no file of Supervisely; move it away", kind="bad-annotation")
+            raise AnnotationError(f"{path}: has no list 'objects', so it is no file of Supervisely; move it away")
         regions: list[Region] = []
         for number, entry in enumerate(content["objects"]):
             with faults.entry():
                 where = f"{path}, object {number}"
                 if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
-                    raise DataError(f"{where}: has no classTitle; export the project again", kind="bad-annotation")
+                    raise AnnotationError(f"{where}: has no classTitle; export the project again")
                 parts = _parts(entry, where, self.line_width, self.point_radius)
                 regions += [Region(f"object {number}", entry["classTitle"], parts)]
         given = content.get("size")
@@ -76,12 +76,12 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
         return [{"line": flat, "width": line_width}]
     if kind == "point":
         return [ellipse(x, y, point_radius, point_radius) for x, y in exterior]
-    raise DataError(f"{where}: is a {kind} of {len(exterior)} points, expected {SHAPES}; redraw or remove it", kind="bad-annotation")
+    raise AnnotationError(f"{where}: is a {kind} of {len(exterior)} points, expected {SHAPES}; redraw or remove it")
 
 
 def _points(given: Any, where: str) -> list[list[float]]:
     if not isinstance(given, list) or not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in given):
-        raise DataError(f"{where}: has the points {str(given)[:60]}, expected a list of [x, y]; redraw or remove it", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has the points {str(given)[:60]}, expected a list of [x, y]; redraw or remove it")
     return given
 
 
@@ -98,7 +98,7 @@ def _bitmap(given: Any, where: str) -> Part:
     except (KeyError, TypeError, ValueError, zlib.error, cv2.error):
         pixels = None
     if pixels is None:
-        raise DataError(f"{where}: has no bitmap of base64, zlib and PNG with its origin; export the project again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has no bitmap of base64, zlib and PNG with its origin; export the project again")
     mask = pixels if pixels.ndim == 2 else pixels[..., -1] if pixels.shape[2] in (2, 4) else pixels.max(axis=2)
     height, width = mask.shape
     return {"left": left, "top": top, "width": width, "height": height, "runs": runs_of(mask > 0)}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import AnnotationError, ConfigError
 from seg.sources.annotation_file import read_xml
 from seg.sources.file_per_image import Described, FilePerImage
 from seg.sources.outlines import rectangle
@@ -40,7 +40,7 @@ class VocBoxes(FilePerImage):
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         root, regions = read_xml(path, FORMAT), list[Region]()
         if root.tag != "annotation":
-            raise DataError(f"{path}: starts with <{root.tag}>, expected <annotation>; export it again as {FORMAT}", kind="bad-annotation")
+            raise AnnotationError(f"{path}: starts with <{root.tag}>, expected <annotation>; export it again as {FORMAT}")
         for number, element in enumerate(root.findall("object")):
             with faults.entry():
                 regions.append(self._region(element, f"{path}, object {number}", f"object {number}"))
@@ -51,10 +51,10 @@ class VocBoxes(FilePerImage):
     def _region(self, element: Any, where: str, name: str) -> Region:
         label = (element.findtext("name") or "").strip()
         if not label:
-            raise DataError(f"{where}: has no <name>; add the class's name, or remove the object", kind="bad-annotation")
+            raise AnnotationError(f"{where}: has no <name>; add the class's name, or remove the object")
         try:
             x1, y1, x2, y2 = (float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax"))
         except ValueError:
-            raise DataError(f"{where}: has no <bndbox> of four numbers; export it again as {FORMAT}", kind="bad-annotation") from None
+            raise AnnotationError(f"{where}: has no <bndbox> of four numbers; export it again as {FORMAT}") from None
         box = rectangle(x1 - self.first_pixel, y1 - self.first_pixel, x2, y2)
         return Region(name, label, [box], crowd=element.findtext("difficult", "0").strip() == "1")
