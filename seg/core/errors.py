@@ -1,6 +1,6 @@
 """What a user can mend: shown as one line, without a traceback, with exit code 1."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Sized
 from difflib import get_close_matches
 
 
@@ -27,9 +27,7 @@ class DiskFullError(InputError):
 class DataError(InputError):
     """A mistake in the data: a file that is missing, unreadable, or contradicts another.
 
-    Args:
-        message: One line that names the file.
-        kind: The slug by which the doctor groups it, where it is not the class's own. docs/reference.md lists all.
+    kind: the slug by which the doctor groups it, where it is not the class's own; docs/reference.md lists all.
     """
 
     kind = "bad-data"
@@ -74,3 +72,13 @@ def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """1 image, 2 images; `nouns`: the plural where it is not made by an s."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def and_more(found: Sized, nouns: str) -> str:
+    """What follows the first of several things that an error names: " (and 3 more images)"; nothing where it is the only one."""
+    return f" (and {len(found) - 1} more {nouns})" if len(found) > 1 else ""
+
+
+def enumerated(names: Sequence[object], most: int) -> str:
+    """Names in a row: the first `most`, and how many there are beside."""
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

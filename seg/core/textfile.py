@@ -1,4 +1,4 @@
-"""Text that people's programs write: UTF-8 or UTF-16, with or without a byte order mark; and names in one Unicode form."""
+"""Text that people's programs write: UTF-8 or UTF-16, with or without a byte order mark; names in one Unicode form, in natural order."""
 
 import gc
 import json
@@ -118,3 +118,9 @@ def is_file(path: Path) -> bool:
 def composed(name: str) -> str:
     """A name in the composed form (NFC): macOS stores the decomposed one of the same name."""
     return name if name.isascii() else normalize("NFC", name)
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """What to sort names by: text and numbers in turn, so that 2 comes before 10; the name itself where only leading zeros differ."""
+    parts = re.split(r"(\d+)", name)  # text at even places, digits at odd ones
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

@@ -32,10 +32,7 @@ Label = int | str | Color
 class ClassInfo:
     """A class, as people name it and draw it. Its index is its place in the class list.
 
-    Attributes:
-        name: The name in tables and pictures.
-        color: Red, green and blue, 0 to 255 each.
-        labels: The values, names or colours that raw data has for the class. Empty: the class index, the name or the colour.
+    labels: the values, names or colours that raw data has for it; none: the class index, the name or the colour.
     """
 
     name: str
@@ -49,23 +46,14 @@ Range = Sequence[float] | str | None
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image with its label maps; boxes, masks and RLE are derived from the maps (see `seg.data.labelmaps`).
+    """An image with its label maps; boxes, masks and RLE are derived from the maps (see `seg.data.labelmaps`)."""
 
-    Attributes:
-        image_id: The name of the image. It is unique in its split.
-        image: (H, W, C) uint8; RGB when C == 3.
-        semantic: (H, W) uint8 class index; 255 = ignore.
-        instances: (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer.
-        categories: (N,) int32 class index of instance id i + 1.
-        crowd: (N,) bool, True for a region of uncounted instances.
-    """
-
-    image_id: str
-    image: np.ndarray
-    semantic: np.ndarray
-    instances: np.ndarray
-    categories: np.ndarray
-    crowd: np.ndarray
+    image_id: str  # unique in its split
+    image: np.ndarray  # (H, W, C) uint8; RGB when C == 3
+    semantic: np.ndarray  # (H, W) uint8 class index; 255 = ignore
+    instances: np.ndarray  # (H, W, L) int32 layered id map; 0 = none, ids 1..N, each id in exactly one layer
+    categories: np.ndarray  # (N,) int32 class index of instance id i + 1
+    crowd: np.ndarray  # (N,) bool, True for a region of uncounted instances
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,16 +93,10 @@ def validate(sample: Sample, num_classes: int) -> None:
 class Prediction:
     """The answer of a model for one image, at the image's own size.
 
-    A semantic model fills the class map, an instance model the instances, which come best first.
-
-    Attributes:
-        semantic: (H, W) uint8 class index of each pixel, or None.
-        confidence: (H, W) uint16, the probability of that class in 1/65535, or None.
-        scores: (N,) float32 in 0..1, from high to low.
-        categories: (N,) int32 class index of each instance.
-        boxes: (N, 4) float32 xyxy, half-open, in pixels.
-        masks: N masks as compressed COCO RLE: `{"size": [H, W], "counts": bytes}`.
-        boxed: Whether the masks are the boxes, filled, as of a model that knows no more. Then the truth is compared by its boxes, too.
+    A semantic model fills the class map (H, W) uint8 and its confidence (H, W) uint16, the probability of that class in 1/65535; an
+    instance model the instances, best first: scores (N,) float32 in 0..1, categories (N,) int32 class indices, boxes (N, 4) float32 xyxy
+    half-open pixels, masks as compressed COCO RLE. boxed: whether the masks are the boxes, filled, as of a model that knows no more; then
+    the truth is compared by its boxes, too.
     """
 
     semantic: np.ndarray | None = None

@@ -2,7 +2,7 @@
 
 import logging
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -75,7 +75,13 @@ def one_line_errors(path: Path) -> Iterator[None]:
 
 def only_series(file: Any, length: int, path: Path) -> Any:
     """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
-    series = _only_series(file.series, path)
+    whole = [series for series in file.series if not series.keyframe.is_reduced]
+    if not whole:
+        raise unreadable(path)
+    if len(whole) > 1:
+        sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
+        raise PixelError(f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own")
+    series = whole[0]
     _refuse_missing(series, length, path)
     _decode_planes_as_gray(series.keyframe)
     return series
@@ -92,16 +98,6 @@ def _decode_planes_as_gray(page: Any) -> None:
 def is_left_to_opencv(page: Any) -> bool:
     """Whether tifffile would leave the page's colours as they are."""
     return page.photometric in (YCBCR, CIELAB) and page.compression not in JPEG
-
-
-def _only_series(found: Sequence[Any], path: Path) -> Any:
-    whole = [series for series in found if not series.keyframe.is_reduced]
-    if not whole:
-        raise unreadable(path)
-    if len(whole) > 1:
-        sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
-        raise PixelError(f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own")
-    return whole[0]
 
 
 def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: Path) -> np.ndarray:

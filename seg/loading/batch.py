@@ -19,47 +19,28 @@ from seg.data.sample import IGNORE, Sample
 
 @dataclass(slots=True)
 class Batch:
-    """Samples as tensors, padded at the right and bottom to one size.
+    """B samples as tensors, padded at the right and bottom to one size.
 
-    Attributes:
-        images: (B, C, H, W) uint8 as stored, 0 where padded.
-        semantic: (B, H, W) uint8 class index, 255 where padded.
-        instances: B id maps (H, W, L) int16, or int32 where there are more ids; 0 = none.
-        categories: B times (N,) int32 class index.
-        crowd: B times (N,) bool.
-        boxes: B times (N, 4) float32, xyxy half-open pixels, zeros for an id without a pixel. They come from the id maps.
-        objects: B times (M,) int64, the places in `boxes` of what is learned: neither a crowd nor without a pixel.
-        crowds: B times (K,) int64, the ids of crowds. Both are known on the host, so that a device is not asked for them.
-        sizes: B times (height, width) in pixels before padding.
-        image_ids: B names.
+    Objects and crowds are known on the host, so that a device is not asked for them.
     """
 
-    images: Tensor
-    semantic: Tensor
-    instances: list[Tensor]
-    categories: list[Tensor]
-    crowd: list[Tensor]
-    boxes: list[Tensor]
-    objects: list[Tensor]
-    crowds: list[Tensor]
-    sizes: list[tuple[int, int]]
+    images: Tensor  # (B, C, H, W) uint8 as stored, 0 where padded
+    semantic: Tensor  # (B, H, W) uint8 class index, 255 where padded
+    instances: list[Tensor]  # (H, W, L) int16 id map, or int32 where there are more ids; 0 = none
+    categories: list[Tensor]  # (N,) int32 class index
+    crowd: list[Tensor]  # (N,) bool
+    boxes: list[Tensor]  # (N, 4) float32, xyxy half-open pixels, zeros for an id without a pixel; they come from the id maps
+    objects: list[Tensor]  # (M,) int64, the places in `boxes` of what is learned: neither a crowd nor without a pixel
+    crowds: list[Tensor]  # (K,) int64, the ids of crowds
+    sizes: list[tuple[int, int]]  # (height, width) in pixels before padding
     image_ids: list[str]
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on a device.
-
-        Args:
-            device: A torch.device, or its name.
-            non_blocking: Whether to copy from pinned memory while the host goes on.
-        """
-
-        def move(t: Tensor) -> Tensor:
-            return t.to(device, non_blocking=non_blocking)
-
-        return self._each(move)
+        """The same batch on a device (a torch.device, or its name). non_blocking: copy from pinned memory while the host goes on."""
+        return self._each(lambda t: t.to(device, non_blocking=non_blocking))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch, each of whose tensors was changed."""
@@ -72,14 +53,7 @@ class Batch:
         return Batch(*(changed(getattr(self, f.name)) for f in fields(self)))
 
     def split(self, most: int) -> list[Batch]:
-        """Cut the batch into parts, in order. The parts keep the padding of the batch.
-
-        Args:
-            most: The largest number of images of a part.
-
-        Returns:
-            The parts. Their numbers of images differ by one at most.
-        """
+        """Parts of the batch, in order, of `most` images at most; their numbers differ by one at most. They keep the batch's padding."""
         count = -(-len(self) // most)
         bounds = [len(self) * i // count for i in range(count + 1)]
         return [Batch(*(getattr(self, f.name)[start:stop] for f in fields(self))) for start, stop in pairwise(bounds)]

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from seg.core.errors import DataError, PixelError, UnreadableError, UsageError
-from seg.core.natural import natural_key
 from seg.core.outputs import is_memory_error
+from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader

@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.core.errors import PixelError
 from seg.data.sample import Range
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 PERCENTILES = (0.1, 99.9)  # of an image's own range, as is usual in microscopy
 MAX_CLIPPED = 0.01  # share of an image's values outside of the range, above which it is a finding

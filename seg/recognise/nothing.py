@@ -36,10 +36,11 @@ def nothing_found(listing: Listing, wanted: Wanted) -> str:
         return f"{head}: {len(others)} files are {kind}, such as {others[0]}, which are not read; save them as PNG, or unpack them"
     if not listing.pictures:
         return f"{head}: there are no images; {tail}"
-    found = [relation for relation in relations(listing.pictures) if len(relation.pairs) > 1]
-    if found:
-        return f"{head}; {_why_not(listing, found[0])}; {tail}"
-    role = _role(listing, listing.pictures)
+    if related := [relation for relation in relations(listing.pictures) if len(relation.pairs) > 1]:
+        return f"{head}; {_why_not(listing, related[0])}; {tail}"
+    some = listing.pictures[:: max(1, len(listing.pictures) // LOOKED_AT)]
+    looked = [found for file in some if (found := look(listing.path(file)))]
+    role = WORDS[role_of(looked)] if looked else "no images that can be read"
     if role not in ("pictures", "no images that can be read"):
         return (
             f"all images that were looked at are labels ({role}), and there are no images of their names: add the images that they are of"
@@ -83,8 +84,3 @@ def _slices(listing: Listing) -> PurePosixPath | None:
     """A DICOM file that has no suffix."""
     bare = [file for file in listing.files if not file.suffix or file.suffix[1:].isdigit()][:LOOKED_AT]
     return next((file for file in bare if listing.path(file).read_bytes()[128:132] == b"DICM"), None)
-
-
-def _role(listing: Listing, files: list[PurePosixPath]) -> str:
-    looked = [found for file in files[:: max(1, len(files) // LOOKED_AT)] if (found := look(listing.path(file)))]
-    return WORDS[role_of(looked)] if looked else "no images that can be read"

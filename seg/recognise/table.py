@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
-from seg.core.errors import plural
+from seg.core.errors import enumerated, plural
 from seg.recognise.guess import lies_in
 from seg.recognise.listing import Listing
 from seg.recognise.trial import Trial
@@ -66,7 +66,7 @@ def _folders(files: Collection[PurePosixPath]) -> str:
             shown.append(f"{'/'.join(starred)}/ ({len(members)} folders)")
         else:
             shown += ["./" if str(place) == "." else f"{place}/" for place in members]
-    return ", ".join(shown[:ROWS]) + (f" and {len(shown) - ROWS} more" if len(shown) > ROWS else "")
+    return enumerated(shown, ROWS)
 
 
 def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Trial], listing: Listing) -> list[tuple[str, int, str]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from seg.core.errors import AnnotationError, ConfigError, did_you_mean
-from seg.raw.findings import Finding
-from seg.raw.record import Item
+from seg.raw.record import Finding, Item
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
 from seg.sources.coco_file import Annotation, CocoFile, parts_of_segmentation, read_coco

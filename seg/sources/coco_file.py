@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from seg.core.errors import AnnotationError
-from seg.sources.annotation_file import read_json
+from seg.sources.content import is_number, read_json
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Faults
 
@@ -102,7 +102,7 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
     if not isinstance(given, list):
         return [given]
     given = [_pairs(part) for part in given] if given and all(isinstance(part, list) for part in given) else _pairs(given)
-    if given and all(_is_number(value) for value in given):
+    if given and all(is_number(value) for value in given):
         return [given]
     given = [_rle(part) if isinstance(part, dict) else part for part in given]
     while len(given) == 1 and _is_list_of_lists(given[0]) and not _is_points(given[0]):
@@ -132,10 +132,6 @@ def _counts(given: object) -> object:
     return given
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_list_of_lists(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, list) for one in value)
 
@@ -145,12 +141,12 @@ def _is_points(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) > 2
-        and all(isinstance(one, list) and len(one) == 2 and all(map(_is_number, one)) for one in value)
+        and all(isinstance(one, list) and len(one) == 2 and all(map(is_number, one)) for one in value)
     )
 
 
 def _box(value: object) -> tuple[float, float, float, float] | None:
-    if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):
+    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
         return value[0], value[1], value[2], value[3]
     return None
 

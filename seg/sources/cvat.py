@@ -8,9 +8,10 @@ from typing import Any
 
 from seg.core.errors import AnnotationError, DataError
 from seg.core.textfile import is_file
-from seg.raw.findings import Finding
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, read_xml
+from seg.raw.record import Finding
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.content import read_xml
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, split_folders
 from seg.sources.part_rle import Part as Shape
@@ -61,10 +62,8 @@ class Cvat(AnnotationFile, Drawn):
         name, subset = element.get("name"), element.get("subset")
         if subset and is_file(folder / subset / name):  # so a project is exported, whose tasks may share names
             name = f"{subset}/{name}"
-        regions = []
-        for number, shape in enumerate(s for s in element if s.tag != "tag"):
-            with self.faults.entry():
-                regions.append(self._region(path, shape, f"{name}, {shape.tag} {number}"))
+        shapes = enumerate(shape for shape in element if shape.tag != "tag")
+        regions = self.faults.each(shapes, lambda number, shape: self._region(path, shape, f"{name}, {shape.tag} {number}"))
         return AnnotatedImage(name, (_whole(element, "height", where), _whole(element, "width", where)), regions, split)
 
     def _region(self, path: Path, shape: Any, at: str) -> Region:

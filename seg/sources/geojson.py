@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from seg.core.errors import AnnotationError, ConfigError
+from seg.core.errors import AnnotationError
 from seg.raw.record import Item
-from seg.sources.annotation_file import read_json
-from seg.sources.class_map import check_choice
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.sources.base import Described, FilePerImage
+from seg.sources.class_map import check_choice, refuse_both_or_neither
+from seg.sources.content import read_json
 from seg.sources.listing import no_images, pictures
 from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part, folder_below, image_item, unique
@@ -47,11 +47,8 @@ class Geojson(FilePerImage):
         super().__post_init__()
         self.shared: set[str] = set()  # files of all images of a part
         check_choice("data.source.coordinates", self.coordinates, ("geo", "pixels"))
-        if (self.label is None) == (self.category is None):
-            raise ConfigError(
-                f"data.source.label={self.label} and data.source.category={self.category}: one must name the property of the label, "
-                "or the label of all features, and the other must be null"
-            )
+        meaning = "name the property of the label, or the label of all features"
+        refuse_both_or_neither(meaning, label=self.label, category=self.category)
 
     def image_key(self, name: str) -> str | None:
         return _without(name, self.image_prefix)
@@ -76,15 +73,15 @@ class Geojson(FilePerImage):
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         content = _features(path)
-        move = _pixels if self.coordinates == "pixels" else _to_pixels(path, content, image)
-        regions: list[Region] = []
-        for number, feature in enumerate(content["features"]):
-            with faults.entry():
-                where = f"{path}, feature {number}"
-                parts = [part for part in _parts(feature, where, move, self.line_width, self.point_radius) if part]
-                if str(path) not in self.shared or any(_touches(part, size) for part in parts):
-                    regions.append(Region(f"feature {number}", self._label(feature, where), parts))
-        return Described(regions)
+        move = np.asarray if self.coordinates == "pixels" else _to_pixels(path, content, image)
+
+        def region(number: int, feature: Mapping[str, Any]) -> Region | None:
+            where = f"{path}, feature {number}"
+            parts = [part for part in _parts(feature, where, move, self.line_width, self.point_radius) if part]
+            shown = str(path) not in self.shared or any(_touches(part, size) for part in parts)
+            return Region(f"feature {number}", self._label(feature, where), parts) if shown else None
+
+        return Described(faults.each(enumerate(content["features"]), region))
 
     def _label(self, feature: Mapping[str, Any], where: str) -> str:
         if self.category is not None:
@@ -118,10 +115,6 @@ def _features(path: Path) -> dict[str, Any]:
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         raise AnnotationError(f"{path}: is no FeatureCollection of GeoJSON; export it again")
     return content
-
-
-def _pixels(points: np.ndarray) -> np.ndarray:
-    return points
 
 
 def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float, point_radius: float) -> Iterator[Shape]:

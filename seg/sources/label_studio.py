@@ -10,9 +10,10 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from seg.core.errors import AnnotationError, DataError
-from seg.raw.findings import Finding
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, read_json
+from seg.raw.record import Finding
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.content import number_of, points_of, read_json
 from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
@@ -54,15 +55,15 @@ class LabelStudio(AnnotationFile, Drawn):
         if len(found) > 1:
             several.append(name)
         chosen = next((a for a in found if a.get("ground_truth")), found[0] if found else {})
-        regions, sizes = list[Region](), set[tuple[int, int]]()
-        for place, result in enumerate(_list(chosen.get("result"), "result", where)):
-            with self.faults.entry():
-                at = f"{where}, region {result.get('id', place) if isinstance(result, dict) else place}"
-                shape = _shape(result, at, self.line_width, self.point_radius)
-                if shape is not None:
-                    label, size, part = shape
-                    sizes.add(size)
-                    regions.append(Region(f"task {task.get('id', number)}, region {result.get('id', place)}", label, [part]))
+        sizes: set[tuple[int, int]] = set()
+
+        def region(place: int, result: Any) -> Region | None:
+            at = f"task {task.get('id', number)}, region {result.get('id', place) if isinstance(result, dict) else place}"
+            shape = _shape(result, f"{path}, {at}", self.line_width, self.point_radius)
+            sizes.update([shape[1]] if shape else [])
+            return Region(at, shape[0], [shape[2]]) if shape else None
+
+        regions = self.faults.each(enumerate(_list(chosen.get("result"), "result", where)), region)
         return AnnotatedImage(name, next(iter(sizes)) if len(sizes) == 1 else None, regions)
 
 
@@ -102,11 +103,7 @@ def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_wi
         return number_of(value, key, where)
 
     if "points" in value:
-        points = value["points"]
-        if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-            raise AnnotationError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]")
-        pairs = [(number_of({"x": x}, "x", where) * sx, number_of({"y": y}, "y", where) * sy) for x, y in points]
-        flat = [v for pair in pairs for v in pair]
+        flat = [v for x, y in points_of(value["points"], where) for v in (x * sx, y * sy)]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}
     x, y = number("x") * sx, number("y") * sy
     turn = number("rotation") if value.get("rotation") else 0.0

@@ -12,7 +12,7 @@ from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.data.decoders import Decoded, is_tiff
 from seg.data.imagefile import decode, decode_color, decode_palette, has_palette, index_of, read_bytes, to_channels
 from seg.data.sample import IGNORE, Label
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 from seg.sources.class_map import ClassMap
 
 READINGS = ("index", "color", "palette")
@@ -75,9 +75,14 @@ def packed(colors: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
 
 
+def labels_of(values: np.ndarray, class_map: ClassMap) -> list[Label]:
+    """What a class map knows values by: themselves, or the colours of those that `packed` gave."""
+    return [(v & 255, v >> 8 & 255, v >> 16 & 255) if class_map.kind is tuple else v for v in values.tolist()]
+
+
 def numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different values (N,) of a map, in order, and (H, W) int32 of each pixel's place among them."""
-    present, places, lengths = _runs(values)
+    present, places, lengths = runs(values)
     return present, np.repeat(places.astype(np.int32), lengths).reshape(values.shape)
 
 
@@ -129,7 +134,7 @@ class PixelClasses:
         """Where (H, W) a file says that nothing was measured, if its value is no label; and the image with 0 there."""
         if decoded.nodata is None:
             return None, decoded
-        void = _is(decoded.pixels, decoded.nodata)
+        void = np.isnan(decoded.pixels) if np.isnan(decoded.nodata) else decoded.pixels == decoded.nodata
         if not void.any():
             return None, decoded
         note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
@@ -164,21 +169,12 @@ class PixelClasses:
             found = cv2.LUT(values, self.classes)
             if not cv2.countNonZero(cv2.inRange(found, UNKNOWN, UNKNOWN)):
                 return found
-        present, places, lengths = _runs(values)
-        labels = [self._label(int(value)) for value in present]
-        classes = [self.class_map.get(label) for label in labels]
-        if None in classes:
-            pixels = np.bincount(places, lengths, len(labels)).astype(int).tolist()
-            counts = {label: count for label, index, count in zip(labels, classes, pixels, strict=True) if index is None}
-            kind = "unknown-color" if isinstance(labels[0], tuple) else "unknown-value"
-            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}", kind=kind)
+        present, places, lengths = runs(values)
+        classes = self.class_map.of_values(labels_of(present, self.class_map), path, lambda: np.bincount(places, lengths, len(present)))
         return np.repeat(np.array(classes, np.uint8)[places], lengths).reshape(values.shape)
 
-    def _label(self, value: int) -> Label:
-        return (value & 255, value >> 8 & 255, value >> 16) if self.class_map.kind is tuple else value
 
-
-def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length.
 
     Label maps hold long runs, so sorting those and not the pixels takes a twentieth of the time.
@@ -194,10 +190,6 @@ def lossy_kind(data: bytes) -> str | None:
     if data[:2] == b"\xff\xd8":
         return "JPEG"
     return "lossy WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"VP8 " in data[12:64] else None
-
-
-def _is(pixels: np.ndarray, value: float) -> np.ndarray:
-    return np.isnan(pixels) if np.isnan(value) else pixels == value
 
 
 def _gray(decoded: Decoded, path: Path) -> np.ndarray:

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.core.errors import AnnotationError, ConfigError, DataError, did_you_mean
+from seg.core.errors import AnnotationError, ConfigError
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
-from seg.sources.csvfile import read_rows
+from seg.sources.content import read_rows
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
 from seg.sources.regions import Region
@@ -45,10 +45,7 @@ class RleCsv(AnnotationFile):
             )
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
-        rows = read_rows(path, (self.image_column,))
-        for column in (self.rle_column, self.class_column):
-            if rows and column is not None and column not in rows[0][1]:
-                raise DataError(f"{path}: has no column '{column}' in its first line; {did_you_mean(column, rows[0][1], 'columns')}")
+        rows = read_rows(path, (self.image_column,), [c for c in (self.rle_column, self.class_column) if c is not None])
         images: dict[str, list[Region]] = {}
         for line, row in rows:
             with self.faults.entry():

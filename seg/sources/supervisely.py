@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from seg.core.errors import AnnotationError
-from seg.sources.annotation_file import read_json
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.sources.base import Described, FilePerImage
+from seg.sources.content import points_of, read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.part_rle import Part, runs_of
 from seg.sources.regions import Faults, Region
@@ -38,17 +38,15 @@ class Supervisely(FilePerImage):
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
             raise AnnotationError(f"{path}: has no list 'objects', so it is no file of Supervisely; move it away")
-        regions: list[Region] = []
-        for number, entry in enumerate(content["objects"]):
-            with faults.entry():
-                where = f"{path}, object {number}"
-                if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
-                    raise AnnotationError(f"{where}: has no classTitle; export the project again")
-                parts = _parts(entry, where, self.line_width, self.point_radius)
-                regions += [Region(f"object {number}", entry["classTitle"], parts)]
+        regions = faults.each(enumerate(content["objects"]), lambda n, entry: self._region(f"object {n}", entry, f"{path}, object {n}"))
         given = content.get("size")
         sides = (given.get("height"), given.get("width")) if isinstance(given, dict) else (None, None)
         return Described(regions, sides if all(isinstance(side, int) for side in sides) else None)  # type: ignore[arg-type]
+
+    def _region(self, name: str, entry: Any, where: str) -> Region:
+        if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
+            raise AnnotationError(f"{where}: has no classTitle; export the project again")
+        return Region(name, entry["classTitle"], _parts(entry, where, self.line_width, self.point_radius))
 
 
 def _without(name: str, folder: str, given: str) -> str | None:
@@ -64,10 +62,10 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind == "bitmap":
         return [_bitmap(entry.get("bitmap"), where)]
     points: Mapping[str, Any] = entry["points"] if isinstance(entry.get("points"), dict) else {}
-    exterior = _points(points.get("exterior"), where)
+    exterior = points_of(points.get("exterior"), where)
     flat = [value for point in exterior for value in point]
     if kind == "polygon":
-        holes = [_points(ring, where) for ring in points.get("interior") or []]
+        holes = [points_of(ring, where) for ring in points.get("interior") or []]
         return [{"rings": [flat, *([value for point in ring for value in point] for ring in holes)]}] if holes else [flat]
     if kind == "rectangle" and len(exterior) == 2:
         (x1, y1), (x2, y2) = exterior
@@ -77,16 +75,6 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind == "point":
         return [ellipse(x, y, point_radius, point_radius) for x, y in exterior]
     raise AnnotationError(f"{where}: is a {kind} of {len(exterior)} points, expected {SHAPES}; redraw or remove it")
-
-
-def _points(given: Any, where: str) -> list[list[float]]:
-    if not isinstance(given, list) or not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in given):
-        raise AnnotationError(f"{where}: has the points {str(given)[:60]}, expected a list of [x, y]; redraw or remove it")
-    return given
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _bitmap(given: Any, where: str) -> Part:

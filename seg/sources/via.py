@@ -6,9 +6,11 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
-from seg.core.errors import AnnotationError, ConfigError, did_you_mean
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, numbers_of, read_json
+from seg.core.errors import AnnotationError, did_you_mean
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.class_map import refuse_both_or_neither
+from seg.sources.content import number_of, numbers_of, read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
@@ -30,11 +32,8 @@ class Via(AnnotationFile, Drawn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.attribute is None) == (self.category is None):
-            raise ConfigError(
-                f"data.source.attribute={self.attribute} and data.source.category={self.category}: one must name the attribute that holds "
-                "the label, or the label of all regions, and the other must be null"
-            )
+        meaning = "name the attribute that holds the label, or the label of all regions"
+        refuse_both_or_neither(meaning, attribute=self.attribute, category=self.category)
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         return [self._image(path, key, entry) for key, entry in _entries(path).items()]
@@ -45,15 +44,14 @@ class Via(AnnotationFile, Drawn):
                 f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again"
             )
         name, given = entry["filename"], entry["regions"]
-        regions = []
-        for number, region in given.items() if isinstance(given, dict) else enumerate(given):
-            where = f"{name}, region {number}"
-            with self.faults.entry():
-                if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
-                    raise AnnotationError(f"{path}, {where}: has no shape_attributes; redraw or remove it")
-                shape = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
-                regions.append(Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [shape]))
-        return AnnotatedImage(name, None, regions)
+        numbered = given.items() if isinstance(given, dict) else enumerate(given)
+        return AnnotatedImage(name, None, self.faults.each(numbered, lambda n, region: self._region(path, f"{name}, region {n}", region)))
+
+    def _region(self, path: Path, where: str, region: Any) -> Region:
+        if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+            raise AnnotationError(f"{path}, {where}: has no shape_attributes; redraw or remove it")
+        shape = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
+        return Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [shape])
 
     def _label(self, attributes: Mapping[str, Any], where: str) -> str:
         if self.category is not None:

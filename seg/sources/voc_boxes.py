@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from seg.core.errors import AnnotationError, ConfigError
-from seg.sources.annotation_file import read_xml
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.sources.base import Described, FilePerImage
+from seg.sources.content import read_xml
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Faults, Region
 
@@ -38,12 +38,10 @@ class VocBoxes(FilePerImage):
             )
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
-        root, regions = read_xml(path, FORMAT), list[Region]()
+        root = read_xml(path, FORMAT)
         if root.tag != "annotation":
             raise AnnotationError(f"{path}: starts with <{root.tag}>, expected <annotation>; export it again as {FORMAT}")
-        for number, element in enumerate(root.findall("object")):
-            with faults.entry():
-                regions.append(self._region(element, f"{path}, object {number}", f"object {number}"))
+        regions = faults.each(enumerate(root.findall("object")), lambda n, found: self._region(found, f"{path}, object {n}", f"object {n}"))
         stored = [root.findtext(f"size/{side}", "") for side in ("height", "width")]
         known = all(text.isdecimal() and int(text) for text in stored)
         return Described(regions, (int(stored[0]), int(stored[1])) if known else None)

@@ -1,14 +1,13 @@
 """`yolo`: images and text files of polygons, as YOLO segmentation has them: a line an object, `class x1 y1 x2 y2 ...` in 0..1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from seg.core.errors import AnnotationError, DataError, UnreadableError
 from seg.core.textfile import read_text, yaml_of
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
 from seg.sources.outlines import rectangle
@@ -52,16 +51,14 @@ class Yolo(Regions):
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
         findings = [raw.turned] if raw.turned else []
-        faults, regions, boxed = Faults(self.rules.skip, findings), list[Region](), list[int]()
-        for number, line in enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1):
-            if line.strip():
-                with faults.entry():
-                    region = self._region(line.split(), number, labels, height, width, boxed)
-                    regions += [] if region is None else [region]
+        boxed: list[int] = []
+        lines = enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1)
+        numbered = [(number, line.split()) for number, line in lines if line.strip()]
+        regions = Faults(self.rules.skip, findings).each(numbered, lambda n, words: self._region(words, n, labels, height, width, boxed))
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             findings.append(Finding("box-alone", labels, f"{len(boxed)} lines are boxes alone, such as line {boxed[0]}, and {kept}"))
-        return record_of(item.image_id, raw, regions, labels, self.rules, [replace(f, image_id=item.image_id) for f in findings])
+        return record_of(item.image_id, raw, regions, labels, self.rules, findings)
 
     def _part(self, part: Part) -> list[Item]:
         place = place_below(Path(self.root), self.images, part, "data.source.images")
