@@ -20,6 +20,10 @@ from seg.report.rendering import jpeg, write_page
 SIDE = 440  # pixels of a picture's longer side
 SMALL = 0.3  # of the image's longer side: a place below this share gets a close-up
 MARGIN = 12  # pixels around a place in a close-up, at least
+PICTURED = 3  # findings of a kind that are shown with pictures
+MOST_PICTURES = 60  # of the whole page, so that it opens at once
+SPREAD = 6  # images that are shown with their labels, whatever was found
+LISTED = 200  # findings of a kind that are listed in words; doctor.json has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,6 @@ def _marked(picture: np.ndarray, box: tuple[int, int, int, int], scale: float) -
     for width, color in ((7, (0, 0, 0)), (3, (255, 255, 255))):
         cv2.rectangle(marked, (x1 - 5, y1 - 5), (x2 + 4, y2 + 4), color, width)
     return marked
-
-
-PICTURED = 3  # findings of a kind that are shown with pictures
-MOST_PICTURES = 60  # of the whole page, so that it opens at once
-SPREAD = 6  # images that are shown with their labels, whatever was found
-LISTED = 200  # findings of a kind that are listed in words; doctor.json has all
 
 
 @dataclass(frozen=True, slots=True)

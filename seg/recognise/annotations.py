@@ -19,6 +19,8 @@ Contents = Mapping[PurePosixPath, Any]
 """What JSON files hold, by their names; mappings alone."""
 
 USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
+RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
+ROWS = 2000  # that are looked at
 
 
 def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -144,10 +146,6 @@ def _are_those_of(categories: Sequence[Any], count: int) -> bool:
     """Whether the categories are COCO's own, for which the option's classes are right."""
     names = {str(c["name"]) for c in categories}
     return len(categories) == count and {"person", "toothbrush", "hair drier"} <= names
-
-
-RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
-ROWS = 2000  # that are looked at
 
 
 def rle_csv(listing: Listing) -> Iterator[Guess]:

@@ -8,6 +8,12 @@ from typing import Any
 
 from seg.data.sample import BACKGROUND
 
+NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
+VOID_NAMES = frozenset(
+    ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
+)
+BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -64,13 +70,6 @@ def lies_in(file: PurePosixPath, place: str | None) -> bool:
     pattern = place.removeprefix("./").strip("/").replace("{split}", "*").replace("{folder}", "*").replace("{image}", "*")
     above = [file.as_posix(), file.with_suffix("").as_posix(), *(p.as_posix() for p in file.parents)]
     return any(path == pattern or fnmatchcase(path, pattern.replace("[", "[[]")) for path in above)
-
-
-NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
-VOID_NAMES = frozenset(
-    ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
-)
-BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
 
 
 def is_void(name: str) -> bool:

@@ -23,6 +23,13 @@ SPLIT_WORDS = {
 """What a split's folder may be called."""
 
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
+PROBED = 50  # names of images that are looked for
+SHARE = 0.15  # of train's images, for a split that has none of its own
+IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
+LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
+
+Split = dict[str, Any]
+"""Keys of data.split; none where files and folders say nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +90,6 @@ def by_split(names: Collection[str]) -> dict[str, dict[str, str]]:
         if split is not None:
             found[pattern].setdefault(split, name)
     return dict(found)
-
-
-PROBED = 50  # names of images that are looked for
-SHARE = 0.15  # of train's images, for a split that has none of its own
-IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
-LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
-
-Split = dict[str, Any]
-"""Keys of data.split; none where files and folders say nothing."""
 
 
 def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, list[PurePosixPath]]]:

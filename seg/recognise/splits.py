@@ -17,6 +17,8 @@ from seg.sources.splits import listed
 FEW = 3  # groups, of which a split needs one each
 KEPT = 4  # groups from which on they are kept together without being asked for
 NUMBER = re.compile(r"(\d+)\D*$")
+SOME = 0.5  # share of a list's lines that are images, from which it is a list of them
+MAX_SIZE = 5_000_000  # bytes of a list
 
 
 def group_of_names(guess: Guess, images: Sequence[PurePosixPath], varying: Sequence[str] = ()) -> None:
@@ -59,10 +61,6 @@ def _in_a_row(images: Sequence[PurePosixPath]) -> str | None:
     if len(found) == len(images) > 2 and found[-1] - found[0] == len(found) - 1:
         return f"the names are numbered {found[0]} to {found[-1]} without a gap"
     return None
-
-
-SOME = 0.5  # share of a list's lines that are images, from which it is a list of them
-MAX_SIZE = 5_000_000  # bytes of a list
 
 
 def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial]) -> Trial:

@@ -20,6 +20,7 @@ READ = 48  # images of a guess that are read, evenly chosen
 BYTES = 80_000_000  # of files that are read for it
 FEW = 3  # images that a split needs
 ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, not the guess
+AS_GOOD = 0.9  # of the images of the guess that reads the most, from which on another is as good
 PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
 
 Build = Callable[[Guess], tuple[Source, Assignment, Path | None]]
@@ -115,9 +116,6 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
         count += 1
     empty = "an object" if source.with_instances and not instances else "" if present else "a class"
     return errors, count, empty if len(errors) < count else ""
-
-
-AS_GOOD = 0.9  # of the images of the guess that reads the most, from which on another is as good
 
 
 def choose(folder: Path, trials: Sequence[Trial]) -> Trial:

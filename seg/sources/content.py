@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
@@ -62,7 +62,7 @@ def read_json(path: Path) -> Any:
         raise AnnotationError(f"{path}: is not JSON ({error}); export it again") from None
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value of JSON is a number, maybe not a finite one."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

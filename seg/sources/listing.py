@@ -12,6 +12,7 @@ from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
+FOLDER, IMAGE = "{folder}", "{image}"
 
 
 def is_hidden(name: str) -> bool:
@@ -124,9 +125,6 @@ def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{inside[-1]}{os.sep}{entry.name}"
             if real not in inside:
                 yield from _walk(entry.path, f"{name}{os.sep}", (*inside, real))
-
-
-FOLDER, IMAGE = "{folder}", "{image}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ from torch import Tensor
 from seg.core.errors import DataError
 from seg.tiles.grid import Grid
 
+AHEAD = 2  # items that are read before they are asked for
+Item = TypeVar("Item")
+Place = tuple[int, int]
+"""A tile's row and column in the grid."""
+
 
 class Rows(Protocol):
     """An image of which any rows can be read."""
@@ -37,13 +42,6 @@ class ArrayRows:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.pixels[start:stop]
-
-
-AHEAD = 2  # items that are read before they are asked for
-
-Item = TypeVar("Item")
-Place = tuple[int, int]
-"""A tile's row and column in the grid."""
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:

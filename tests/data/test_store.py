@@ -230,8 +230,8 @@ def test_what_is_put_aside_is_as_it_was(tmp_path: Path) -> None:
         for name in ("entry", "annotations", "labels_sha256", "findings", "spacing"):
             assert getattr(after, name) == getattr(before, name)
         for name in ("class_pixels", "histogram", "foreground"):
-            assert np.array_equal(getattr(after, name), getattr(before, name))
-            assert getattr(after, name).dtype == np.int64
+            assert np.array_equal(getattr(after.counts, name), getattr(before.counts, name))
+            assert getattr(after.counts, name).dtype == np.int64
 
 
 def test_instances_are_written_as_one_call_of_json_would(folder: Path) -> None:
