@@ -65,8 +65,8 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
     guess.source = {"images": images, "annotations": next(iter(known)).as_posix() if alone else folder.as_posix()} | prefixes
     label, labels = _label_of(features)
     pixels = any(_is_pixels(content) for content in known.values())
-    guess.source |= {"coordinates": "pixels" if pixels else "geo", "label": label, "category": None if label else "object"}
-    guess.source |= void_of(labels)
+    found: dict[str, str | None] = {"coordinates": "pixels" if pixels else "geo", "label": label, "category": None if label else "object"}
+    guess.source |= found | void_of(labels)
     guess.why.append(f"coordinates are taken for {'pixels' if pixels else 'those of the map'}")
     guess.classes = instance_classes(sorted(labels) or ["object"])
     guess.hold(known, str(guess.source["annotations"]), "GeoJSON")

@@ -55,7 +55,7 @@ class ClassMap:
             raise self.unknown(where, [label])
         return index
 
-    def of_values(self, labels: Sequence[Label], path: object, pixels: Callable[[], Sequence[int]]) -> list[int]:
+    def of_values(self, labels: Sequence[Label], path: object, pixels: Callable[[], Iterable[float]]) -> list[int]:
         """The class indices of a mask's values or colours; DataError for those that are unknown. pixels: how many each of them has."""
         found = [self.get(label) for label in labels]
         if None not in found:

@@ -166,7 +166,7 @@ def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
         box = (x1 + second[0], y1 + second[1], x1 + second[0] + second[2], y1 + second[1] + second[3])
         gaps = [_between(largest[i], largest[i + 2], second[i], second[i + 2]) for i in (0, 1)]
         length = float(np.hypot(largest[2], largest[3]))
-        found.append(Apart(index, second[4] / int(areas[index]), float(np.hypot(*gaps)), length, box))
+        found.append(Apart(index, second[4] / int(areas[index]), float(np.hypot(gaps[0], gaps[1])), length, box))
     return found
 
 
