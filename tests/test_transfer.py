@@ -13,8 +13,7 @@ from conftest import MakeConfig
 from seg.data.sample import ClassInfo, Sample
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.shapes import KINDS, Shapes
 from seg.stages import augment, train
 

@@ -16,8 +16,7 @@ from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record, Source
+from seg.raw.record import Finding, Item, Record, Source
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 from seg.sources.settings import Split

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from seg.augment.adapted import adapt
 from seg.augment.copy_paste import paste_some
 from seg.augment.crop import Windows
-from seg.augment.fast_transforms import speed_up
-from seg.augment.nearest import take_nearest
 from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Crop, Instances
 from seg.augment.visibility import Drawn, ignore_cut
@@ -37,15 +36,7 @@ class Policy:
     def __init__(self, compose: A.Compose, instances: Instances, copy_paste: CopyPaste, crop: Windows | None = None) -> None:
         self.compose, self.instances, self.copy_paste, self.crop = compose, instances, copy_paste, crop
         for transform in _walk(compose):
-            for fill in ("fill_mask", "mask_drop_value"):
-                if getattr(transform, fill, None) is not None:
-                    setattr(transform, fill, 0)
-            if hasattr(transform, "mask_interpolation"):
-                take_nearest(transform)
-            if getattr(transform, "area_for_downscale", None):
-                transform.area_for_downscale = "image"
-            if isinstance(transform, A.BasicTransform):
-                speed_up(transform)
+            adapt(transform)
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""
@@ -87,7 +78,8 @@ class Policy:
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
         plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
-        image, pixels = self._transformed(sample.image, plane)
+        result = self.compose(image=sample.image, mask=plane)
+        image, pixels = np.ascontiguousarray(np.atleast_3d(result["image"])), result["mask"]
         if not has_layers:
             labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
             return Drawn(_labelled(sample, image, *labels), np.zeros(count, np.int64), np.zeros(count))
@@ -97,10 +89,6 @@ class Policy:
         semantic, instances = look_up(pixels, sample.semantic, sample.instances)
         drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
         return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, stored / np.maximum(areas, 1))
-
-    def _transformed(self, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        result = self.compose(image=image, mask=labels)
-        return np.ascontiguousarray(np.atleast_3d(result["image"])), result["mask"]
 
     def _cut_ignored(self, drawn: Drawn) -> Drawn:
         return ignore_cut(drawn, self.instances.min_visible, self.instances.min_area)

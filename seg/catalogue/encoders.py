@@ -99,12 +99,11 @@ def read(path: Path) -> dict[str, Description]:
     if not path.is_file():
         return {}
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:])
-    return {
-        row["name"]: Description(
-            row["name"], int(row["parameters"]) if row["parameters"] else None, tuple(map(int, row["strides"].split())), row["remark"]
-        )
-        for row in rows
-    }
+    found = {}
+    for row in rows:
+        parameters = int(row["parameters"]) if row["parameters"] else None
+        found[row["name"]] = Description(row["name"], parameters, tuple(map(int, row["strides"].split())), row["remark"])
+    return found
 
 
 def write(path: Path, descriptions: Iterable[Description]) -> None:

@@ -1,8 +1,7 @@
 """What a user can mend: shown as one line, without a traceback, with exit code 1."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Sized
 from difflib import get_close_matches
-from typing import Any
 
 
 class InputError(ValueError):
@@ -33,16 +32,29 @@ class DataError(InputError):
         kind: The slug by which the doctor groups it. docs/reference.md lists all.
     """
 
-    def __init__(self, message: str, *, kind: str = "bad-data") -> None:
+    kind = "bad-data"
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
         super().__init__(message)
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[Any, ...]:  # it travels between processes
-        return _data_error, (str(self), self.kind)
+        self.kind = kind or self.kind
 
 
-def _data_error(message: str, kind: str) -> DataError:
-    return DataError(message, kind=kind)
+class AnnotationError(DataError):
+    """A mistake in a file of annotations."""
+
+    kind = "bad-annotation"
+
+
+class PixelError(DataError):
+    """Pixels of another type, depth or number than is asked for."""
+
+    kind = "pixel-type"
+
+
+class UnreadableError(DataError):
+    """A file that cannot be read, or is damaged."""
+
+    kind = "unreadable-file"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -62,3 +74,13 @@ def did_you_mean(word: str, known: Iterable[str], noun: str = "known") -> str:
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """1 image, 2 images; `nouns`: the plural where it is not made by an s."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def and_more(found: Sized, nouns: str) -> str:
+    """What follows the first of several things that an error names: " (and 3 more images)"; nothing where it is the only one."""
+    return f" (and {len(found) - 1} more {nouns})" if len(found) > 1 else ""
+
+
+def enumerated(names: Sequence[object], most: int) -> str:
+    """Names in a row: the first `most`, and how many there are beside."""
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -13,7 +13,9 @@ _UNLIMITED = 1 << 60  # version 1 says that there is no limit by a number this l
 
 def available_memory() -> int:
     """Bytes that can be had without swapping, within the limits of the control groups (version 1 and 2) this process is in."""
-    return min([_system_memory(), *_left_in_groups()])
+    import psutil
+
+    return min([int(psutil.virtual_memory().available), *_left_in_groups()])
 
 
 def shared_memory_left() -> int | None:
@@ -40,12 +42,6 @@ def busy_share(seconds: float = 0.3) -> float:
     import psutil
 
     return float(psutil.cpu_percent(interval=seconds)) / 100
-
-
-def _system_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def _left_in_groups() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Text that people's programs write: UTF-8 or UTF-16, with or without a byte order mark; and names in one Unicode form."""
+"""Text that people's programs write: UTF-8 or UTF-16, with or without a byte order mark; names in one Unicode form, in natural order."""
 
 import gc
 import json
@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 import yaml
 
-from seg.core.errors import DataError
+from seg.core.errors import UnreadableError
 
 
 def read_file(path: Path) -> bytes:
@@ -20,10 +20,10 @@ def read_file(path: Path) -> bytes:
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise DataError(f"{path}: is no regular file, but a pipe or a device; remove it", kind="unreadable-file")
+            raise UnreadableError(f"{path}: is no regular file, but a pipe or a device; remove it")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def read_text(path: Path) -> str:
@@ -32,9 +32,7 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one", kind="unreadable-file"
-        ) from None
+        raise UnreadableError(f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one") from None
 
 
 DEEPEST = 100
@@ -120,3 +118,9 @@ def is_file(path: Path) -> bool:
 def composed(name: str) -> str:
     """A name in the composed form (NFC): macOS stores the decomposed one of the same name."""
     return name if name.isascii() else normalize("NFC", name)
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """What to sort names by: text and numbers in turn, so that 2 comes before 10; the name itself where only leading zeros differ."""
+    parts = re.split(r"(\d+)", name)  # text at even places, digits at odd ones
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

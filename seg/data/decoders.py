@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
@@ -44,17 +44,16 @@ def cut_off(path: Path) -> DataError:
 
 
 def unreadable(path: Path) -> DataError:
-    return DataError(f"{path}: is not a readable image; {MEND}", kind="unreadable-file")
+    return UnreadableError(f"{path}: is not a readable image; {MEND}")
 
 
 def refuse_large(height: int, width: int, path: Path) -> None:
     """DataError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
     most = int(os.environ.get("SEG_MAX_PIXELS", "").strip() or MOST_PIXELS)
     if height * width > most:
-        raise DataError(
+        raise PixelError(
             f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; cut it into tiles, or, if it is meant, "
-            f"set the environment variable SEG_MAX_PIXELS={height * width}",
-            kind="pixel-type",
+            f"set the environment variable SEG_MAX_PIXELS={height * width}"
         )
 
 
@@ -98,17 +97,13 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
         pixels = np.load(BytesIO(data), allow_pickle=False)
     except Exception as error:  # of the header's grammar, of the memory that it declares, of what is missing behind it
         if "Object arrays" in str(error):
-            raise DataError(
+            raise PixelError(
                 f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
-                "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)",
-                kind="pixel-type",
+                "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)"
             ) from None
         raise cut_off(path) from None
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
-        raise DataError(
-            f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)",
-            kind="pixel-type",
-        )
+        raise PixelError(f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)")
     step = 1
     if pixels.dtype.kind == "b":
         pixels, step = pixels * np.uint8(255), 255
@@ -151,9 +146,7 @@ def decode_gif(data: bytes, path: Path) -> Decoded:
     try:
         with Image.open(BytesIO(data)) as image:
             if (frames := getattr(image, "n_frames", 1)) > 1:
-                raise DataError(
-                    f"{path}: has {frames} frames, expected one; save each as a PNG of its own, with its labels", kind="pixel-type"
-                )
+                raise PixelError(f"{path}: has {frames} frames, expected one; save each as a PNG of its own, with its labels")
             alpha = "transparency" in image.info
             return Decoded(np.array(image.convert("RGBA" if alpha else "RGB")), color=True, alpha=alpha)
     except (OSError, ValueError, SyntaxError, EOFError):
@@ -178,7 +171,7 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
         pixels = None
     if pixels is None:
         if data[:8] == PNG and (chunk := _damaged_chunk(data)):
-            raise DataError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}", kind="unreadable-file")
+            raise UnreadableError(f"{path}: is damaged (the checksum of its {chunk} chunk is wrong); {MEND}")
         height, width = declared_size(data)
         np.empty((height, width, OPENCV_BYTES), np.uint8)  # a MemoryError where there is too little, of which OpenCV says nothing
         raise unreadable(path)

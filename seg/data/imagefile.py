@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.core.textfile import read_file
 from seg.data.decoders import MEND, NPY, PNG, Decoded, decode_gif, decode_npy, decode_opencv, is_tiff, unreadable
 
@@ -21,7 +21,7 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of a file; DataError where it is missing or empty."""
     data = read_file(path)
     if not data:
-        raise DataError(f"{path}: is an empty file; {MEND}", kind="unreadable-file")
+        raise UnreadableError(f"{path}: is an empty file; {MEND}")
     return data
 
 
@@ -40,7 +40,7 @@ def decode(data: bytes, path: Path, channels: int | None) -> Decoded:
         return decode_gif(data, path)
     if data[128:132] == b"DICM" or data[344:347] in (b"n+1", b"ni1"):
         kind = "DICOM" if data[128:132] == b"DICM" else "NIfTI"
-        raise DataError(f"{path}: is a {kind} file, expected an image; {slice_advice(path.name)}", kind="pixel-type")
+        raise PixelError(f"{path}: is a {kind} file, expected an image; {slice_advice(path.name)}")
     return decode_opencv(data, path, channels)
 
 
@@ -69,16 +69,14 @@ def to_channels(decoded: Decoded, channels: int, path: Path) -> np.ndarray:
     if (bare, channels) == (3, 1) and decoded.color:
         return _gray(pixels[..., :3])
     kind = " (the last is alpha)" if decoded.alpha else " (RGB)" if decoded.color and count == 3 else ""
-    raise DataError(
-        f"{path}: has {count} channel{'s' * (count > 1)}{kind}, but data.channels={channels}; set data.channels={count}", kind="pixel-type"
-    )
+    raise PixelError(f"{path}: has {count} channel{'s' * (count > 1)}{kind}, but data.channels={channels}; set data.channels={count}")
 
 
 def decode_image(data: bytes, channels: int, path: Path) -> np.ndarray:
     """Encoded bytes -> (H, W, channels) uint8: gray for 1 channel, RGB for 3, others as stored. EXIF orientation is applied."""
     pixels = to_channels(decode(data, path, channels), channels, path)
     if pixels.dtype != np.uint8:
-        raise DataError(f"{path}: has {pixels.dtype} pixels, expected 8 bit; save it with 8 bit", kind="pixel-type")
+        raise PixelError(f"{path}: has {pixels.dtype} pixels, expected 8 bit; save it with 8 bit")
     return pixels
 
 
@@ -100,19 +98,16 @@ def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
         values = values[..., :1]
     if values.shape[2] != 1:
         if decoded.color or decoded.alpha:
-            raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
-        raise DataError(
-            f"{path}: has {values.shape[2]} pages or channels, expected one label map; save each as a file of its own", kind="pixel-type"
-        )
+            raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
+        raise PixelError(f"{path}: has {values.shape[2]} pages or channels, expected one label map; save each as a file of its own")
     values = values[..., 0]
     if decoded.inverted:
         values = np.iinfo(values.dtype).max - values
     if values.dtype.kind == "f":
         whole = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)
         if (odd := (whole != np.rint(whole)) | (np.abs(whole) > MAX_WHOLE)).any():
-            raise DataError(
-                f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; save the label maps with 8 or 16 bit",
-                kind="pixel-type",
+            raise PixelError(
+                f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; save the label maps with 8 or 16 bit"
             )
         values = whole.astype(np.int32)
     return values // decoded.step if decoded.step > 1 else values
@@ -130,7 +125,7 @@ def decode_color(data: bytes, path: Path, decoded: Decoded | None = None) -> np.
         return (colors // 257).astype(np.uint8)
     if colors.dtype.kind in "ui" and colors.min() >= 0 and colors.max() <= 255:
         return colors.astype(np.uint8)
-    raise DataError(f"{path}: has {colors.dtype} pixels, expected colours of 8 bit; save it with 8 bit", kind="pixel-type")
+    raise PixelError(f"{path}: has {colors.dtype} pixels, expected colours of 8 bit; save it with 8 bit")
 
 
 def has_palette(data: bytes) -> bool:
@@ -168,9 +163,7 @@ def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: has too many pixels for an image with a palette; cut it, or save its indices as gray values") from None
     values = decode_index(data, path, "save it with a palette, or as gray values")
     if values.min() < 0 or values.max() > 255:
-        raise DataError(
-            f"{path}: has values from {values.min()} to {values.max()}, expected a palette or gray values up to 255", kind="pixel-type"
-        )
+        raise PixelError(f"{path}: has values from {values.min()} to {values.max()}, expected a palette or gray values up to 255")
     return values.astype(np.uint8), np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 

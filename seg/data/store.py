@@ -144,21 +144,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     path = folder / "manifest.csv"
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            entries = [
-                ManifestEntry(
-                    r["image_id"],
-                    r["file"],
-                    int(r["height"]),
-                    int(r["width"]),
-                    int(r["num_instances"]),
-                    r["sha256"],
-                    r["phash"],
-                    r["spacing"],
-                    {name: value for name, value in r.items() if name not in (*OWN_COLUMNS, PLACE)},
-                    r.get(PLACE, ""),
-                )
-                for r in csv.DictReader(file)
-            ]
+            entries = [_entry(row) for row in csv.DictReader(file)]
     except OSError:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None
     except (KeyError, ValueError, TypeError, csv.Error) as error:
@@ -168,6 +154,13 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
         if not ((folder / place).resolve().parent / "dataset.json").is_file():
             raise DataError(f"{path}: its images lie in {folder / place}, which is no split of a prepared data set; run `dvc repro` again")
     return entries
+
+
+def _entry(row: dict[str, str]) -> ManifestEntry:
+    own: dict[str, Any] = {name: row[name] for name in OWN_COLUMNS}
+    numbers = {name: int(row[name]) for name in ("height", "width", "num_instances")}
+    others = {name: value for name, value in row.items() if name not in (*OWN_COLUMNS, PLACE)}
+    return ManifestEntry(**(own | numbers), columns=others, stored_in=row.get(PLACE, ""))
 
 
 def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,7 @@ import tifffile
 from defusedxml import ElementTree
 from PIL import Image
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.data.decoders import MEND, Decoded, cut_off, refuse_large, unreadable, upright
 
 WHITE_IS_ZERO, GRAY, RGB, PALETTE, SEPARATED, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
@@ -70,12 +70,18 @@ def one_line_errors(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:  # each codec fails in ways of its own
-        raise DataError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: is not a readable TIFF ({' '.join(str(error).split())[:200]}); {MEND}") from None
 
 
 def only_series(file: Any, length: int, path: Path) -> Any:
     """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
-    series = _only_series(file.series, path)
+    whole = [series for series in file.series if not series.keyframe.is_reduced]
+    if not whole:
+        raise unreadable(path)
+    if len(whole) > 1:
+        sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
+        raise PixelError(f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own")
+    series = whole[0]
     _refuse_missing(series, length, path)
     _decode_planes_as_gray(series.keyframe)
     return series
@@ -94,31 +100,18 @@ def is_left_to_opencv(page: Any) -> bool:
     return page.photometric in (YCBCR, CIELAB) and page.compression not in JPEG
 
 
-def _only_series(found: Sequence[Any], path: Path) -> Any:
-    whole = [series for series in found if not series.keyframe.is_reduced]
-    if not whole:
-        raise unreadable(path)
-    if len(whole) > 1:
-        sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])
-        raise DataError(
-            f"{path}: holds {len(whole)} images of different kinds ({sizes}); save each as a file of its own", kind="pixel-type"
-        )
-    return whole[0]
-
-
 def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: Path) -> np.ndarray:
     """The array of a series, or some rows of it, as (H, W, C)."""
     axes = series.axes
     if pixels.ndim == 3 and series.kind == "shaped" and axes == "QYX" and channels == pixels.shape[2] != pixels.shape[0]:
         return pixels  # tifffile.imwrite of an array (H, W, C): its description holds the shape, but no names of axes
     if "Y" not in axes or "X" not in axes:
-        raise DataError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width", kind="pixel-type")
+        raise PixelError(f"{path}: has the axes {axes} ({'x'.join(map(str, pixels.shape))}), expected height and width")
     others = [i for i, axis in enumerate(axes) if axis not in "YX" and pixels.shape[i] > 1]
     if len(others) > 1:
         there = " and ".join(f"{pixels.shape[i]} along {axes[i]}" for i in others)
-        raise DataError(
-            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own",
-            kind="pixel-type",
+        raise PixelError(
+            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own"
         )
     order = [axes.index("Y"), axes.index("X"), *others]
     rest = [i for i in range(pixels.ndim) if i not in order]

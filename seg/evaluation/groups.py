@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seg.core.errors import ConfigError, did_you_mean
-from seg.core.natural import natural_key
+from seg.core.textfile import natural_key
 from seg.data.store import ManifestEntry
 from seg.evaluation.bootstrap import Resampled, intervals
 from seg.evaluation.detail import Detail, Tables

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seg.core.errors import DataError
-from seg.core.natural import natural_key
+from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_image, read_bytes
 from seg.data.store import DatasetInfo, read_entries, read_info
 

@@ -35,14 +35,9 @@ def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence
         first.text(-0.04, 0.5, row[0].image_id[-24:], rotation=90, ha="right", va="center", fontsize=7, transform=first.transAxes)
     title = "Augmentation: what training draws from these images"
     if with_instances:
-        gray = f"#{bytes([IGNORED_GRAY] * 3).hex()}"
+        own, gray = (f"#{bytes(color).hex()}" for color in (INSTANCE_COLORS[0], [IGNORED_GRAY] * 3))
         handles = [
-            Patch(
-                facecolor="none",
-                edgecolor=f"#{bytes(INSTANCE_COLORS[0]).hex()}",
-                linewidth=2,
-                label="an object; each has a colour of its own",
-            ),
+            Patch(facecolor="none", edgecolor=own, linewidth=2, label="an object; each has a colour of its own"),
             Patch(facecolor="none", edgecolor=gray, hatch="////", label="ignored: a crowd, or an object of which little is left"),
         ]
         _finish(figure, path, handles, title)

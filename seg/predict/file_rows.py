@@ -9,13 +9,13 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import tifffile
 
-from seg.core.errors import DataError
+from seg.core.errors import UnreadableError
 from seg.data.decoders import NPY, Decoded, cut_off, is_tiff
 from seg.data.imagefile import to_channels
 from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, one_line_errors, only_series, refuse_cut
 from seg.raw.intensity import to_8_bit
 from seg.sources.images import ImageReader
-from seg.tiles.rows import ArrayRows, Rows
+from seg.tiles.batches import ArrayRows, Rows
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def _by_rows(path: Path, reader: ImageReader, stack: ExitStack) -> Rows | None:
         file = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
         start = file.read(8)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
     if start.startswith(NPY):
         return npy_rows(file, path, reader)
     if is_tiff(start):

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.core.errors import DataError, UsageError
-from seg.core.natural import natural_key
+from seg.core.errors import DataError, PixelError, UnreadableError, UsageError
 from seg.core.outputs import is_memory_error
+from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader
@@ -101,14 +101,12 @@ class _Video:
             there, pixels = self.capture.read()
             self.next += 1
         if not there:
-            raise DataError(
-                f"{self.path}: its frame {frame} cannot be read; repair the video, or export its frames as images", kind="unreadable-file"
-            )
+            raise UnreadableError(f"{self.path}: its frame {frame} cannot be read; repair the video, or export its frames as images")
         if channels == 1:
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
         if channels == 3:
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        raise DataError(f"{self.path}: is a video of 3 channels, but the model takes {channels}", kind="pixel-type")
+        raise PixelError(f"{self.path}: is a video of 3 channels, but the model takes {channels}")
 
 
 def _inputs(named: str) -> list[Input]:
@@ -156,7 +154,7 @@ def _frames(path: Path, name: str) -> list[Input]:
     capture = cv2.VideoCapture(str(path))
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     if count < 1:
-        raise DataError(f"{path}: is no video that can be read; convert it, or export its frames as images", kind="unreadable-file")
+        raise UnreadableError(f"{path}: is no video that can be read; convert it, or export its frames as images")
     digits = max(6, len(str(count - 1)))
     return [Input(f"{name}/{frame:0{digits}d}", path, frame) for frame in range(count)]
 

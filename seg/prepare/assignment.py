@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Source
+from seg.raw.record import Finding, Item, Source
 from seg.sources.pairing import file_below
 from seg.sources.settings import Column, Data, Split, Table
 from seg.sources.splits import (
@@ -96,12 +95,14 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         check_ratios(split.ratios)
     if assignment.fold is not None:
         _refuse_twins(items, places)
-    return Plan(items, places, _groups(items, split, root), _table_presence(items, split, root), findings)
+    by = split.stratify
+    presence = presence_of(_column(items, split, root, by, "data.split.stratify"), by) if isinstance(by, str) else None
+    return Plan(items, places, _groups(items, split, root), presence, findings)
 
 
 def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
     if split.by == "blocks":
-        return by_blocks(_group_by_id(items, split, root), split.ratios)
+        return by_blocks(dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True)), split.ratios)
     if split.by != "lists":
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
@@ -136,16 +137,6 @@ def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]
     return [group_of(item.image_id, split.group) for item in items]
 
 
-def _group_by_id(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str]:
-    return dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True))
-
-
-def _table_presence(items: Sequence[Item], split: Split, root: Path | None) -> np.ndarray | None:
-    if isinstance(split.stratify, bool):
-        return None
-    return presence_of(_column(items, split, root, split.stratify, "data.split.stratify"), split.stratify)
-
-
 def _column(items: Sequence[Item], split: Split, root: Path | None, column: str, key: str) -> list[str]:
     """What a column of the table holds for each image. key: the setting that names it."""
     if split.table is None or root is None:
@@ -173,7 +164,7 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], as
     groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
     presence = None if plan.presence is None else plan.presence[list(sound)]
     if split.stratify is True:
-        presence = np.array([s.class_pixels[:num_classes] > 0 for s in stored])
+        presence = np.array([s.counts.class_pixels[:num_classes] > 0 for s in stored])
     if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
         assert split.ratios is not None
         dealt = by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)

@@ -12,8 +12,7 @@ from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample, no_instances
 from seg.data.store import CUT_FROM, read_sample
 from seg.prepare.assignment import Assignment
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record, Source
+from seg.raw.record import Finding, Item, Record, Source
 from seg.sources.splits import SPLITS
 from seg.storing.write import StoredRecord, write_record
 
@@ -84,7 +83,7 @@ def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | 
         if entry.height * entry.width <= most:
             found.append(record)
             continue
-        sample = read_sample(folder, entry, len(record.histogram), record.annotations)
+        sample = read_sample(folder, entry, len(record.counts.histogram), record.annotations)
         (folder / "images" / entry.file).unlink()
         (folder / "semantic" / f"{entry.image_id}.png").unlink()
         for rows, columns in _grid(entry.height, entry.width, -(-entry.height // TILE), -(-entry.width // TILE)):

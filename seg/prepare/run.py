@@ -22,8 +22,7 @@ from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.pieces import largest, tiled
 from seg.prepare.spool import Spool, SpooledRecord
-from seg.raw.findings import Finding, counted, finding_of
-from seg.raw.record import Item, Source
+from seg.raw.record import Finding, Item, Source, counted, finding_of
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
 from seg.storing.statistics import background_index
@@ -104,10 +103,8 @@ def examine(
     except DataError as error:
         findings.append(finding_of(error))
         complete = UNSPLIT not in places
-    examined = [
-        Examined(place, _file_of(plan.items[index]), stored, facts)
-        for index, place, (stored, facts) in zip(sound, places, found, strict=True)
-    ]
+    names = [item.files[0] if item.files and "/" in item.files[0] else item.image_id for item in plan.items]  # some sources draw images
+    examined = [Examined(place, names[i], stored, facts) for i, place, (stored, facts) in zip(sound, places, found, strict=True)]
     if folder is not None:
         _move(folder, [(image.stored.entry, plan.places[index], image.split) for index, image in zip(sound, examined, strict=True)])
         shutil.rmtree(folder / UNSPLIT, ignore_errors=True)
@@ -166,11 +163,6 @@ def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Fin
         return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]
-
-
-def _file_of(item: Item) -> str:
-    """The raw file of an image, or its name where the source draws its own."""
-    return item.files[0] if item.files and "/" in item.files[0] else item.image_id
 
 
 def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None:

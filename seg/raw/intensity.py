@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import DataError
+from seg.core.errors import PixelError
 from seg.data.sample import Range
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 PERCENTILES = (0.1, 99.9)  # of an image's own range, as is usual in microscopy
 MAX_CLIPPED = 0.01  # share of an image's values outside of the range, above which it is a finding
@@ -30,14 +30,13 @@ def to_8_bit(
     measured = pixels if void is None or void.all() else pixels[~void]
     low, high = _ends(measured)
     if wanted is None and pixels.dtype != np.uint8:
-        raise DataError(
+        raise PixelError(
             f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; "
             + (
                 remedy
                 or f"set data.range={_guess(pixels, low, high)} (the values that become 0 and 255 in all images) or data.range=image (each "
                 "image's own range)"
-            ),
-            kind="pixel-type",
+            )
         )
     if wanted is not None:
         if void is not None and void.any():

@@ -9,10 +9,8 @@ from defusedxml.ElementTree import ParseError, iterparse
 from seg.core.errors import DataError
 from seg.core.textfile import read_text
 from seg.data.sample import BACKGROUND
-from seg.recognise.classes import entry, instance_classes, is_background, void_of
-from seg.recognise.files import by_folders, choices, home_of, home_of_all, place
-from seg.recognise.guess import Guess, Seen
-from seg.recognise.listing import SPLIT_WORDS, Listing, is_division, split_of
+from seg.recognise.guess import Guess, Seen, entry, instance_classes, is_background, void_of
+from seg.recognise.listing import SPLIT_WORDS, Listing, by_folders, choices, home_of, home_of_all, is_division, place, split_of
 from seg.recognise.names import labelmap
 
 

@@ -119,15 +119,11 @@ def _add(found: list[Family], family: Family) -> None:
     for other in found:
         shared, seen = len(labels & other.labels), len(images & other.images)
         if shared >= COVERED * len(labels):
-            if seen < COVERED * len(images) and len(relation.pairs) >= RIVAL * len(other.pairs) and _are_pictures(family):
-                if _are_pictures(other) and not _is_view(relation):
-                    if _is_view(other.relations[0]):
-                        other.relations, other.pictures = [relation], family.pictures
-                    else:
-                        other.rivals.append(relation)
-                elif _is_view(relation):
-                    pass
-                else:  # what was taken for the images are drawings of them
+            rivals = seen < COVERED * len(images) and len(relation.pairs) >= RIVAL * len(other.pairs)
+            if rivals and _are_pictures(family) and not _is_view(relation):
+                if _are_pictures(other) and not _is_view(other.relations[0]):
+                    other.rivals.append(relation)
+                else:  # what was taken for the images are drawings of them, or show the labels upon them
                     other.relations, other.pictures = [relation], family.pictures
             return
         if seen >= COVERED * len(images) and _is_further(other, relation):

@@ -12,10 +12,9 @@ import numpy as np
 from seg.core.errors import DataError
 from seg.core.textfile import json_of
 from seg.data.imagefile import decode, read_bytes
-from seg.recognise import cvat, json_files, labelme, layouts, masks, tables, tools, yolo
-from seg.recognise.files import made_of_train
+from seg.recognise import annotations, cvat, layouts, masks, tools, yolo
 from seg.recognise.guess import Guess, Wanted, lies_in
-from seg.recognise.listing import Listing
+from seg.recognise.listing import Listing, made_of_train
 from seg.recognise.trial import Build, Trial, tried, with_setting
 
 TRIED = 12  # guesses
@@ -90,7 +89,7 @@ def annotated(listing: Listing) -> list[Guess]:
     """A guess for each kind of annotation file there is."""
     everything = {file: _json(listing.path(file)) for file in listing.having(".json", ".geojson")}
     contents = {file: content for file, content in everything.items() if isinstance(content, dict)}
-    makers = (json_files.panoptic, json_files.coco, json_files.via, labelme.guesses, tools.supervisely, tools.geojson)
+    makers = (annotations.panoptic, annotations.coco, annotations.via, tools.labelme, tools.supervisely, tools.geojson)
     found = [guess for make in makers for guess in make(listing, contents)]
     return [
         *found,
@@ -98,7 +97,7 @@ def annotated(listing: Listing) -> list[Guess]:
         *cvat.guesses(listing),
         *cvat.masks(listing),
         *yolo.guesses(listing),
-        *tables.guesses(listing),
+        *annotations.rle_csv(listing),
     ]
 
 

@@ -145,18 +145,13 @@ def _is_soft(one: Look) -> bool:
     total = sum(one.labels.values())
     thin = sum(one.labels[v] for v in between) <= 0.25 * total
     spread = any(NEAR_END < v < 255 - NEAR_END for v in between) or one.lossy or len(between) > 3
-    return one.lossy or (thin and spread and not _has_plateau(one, between))
-
-
-def _has_plateau(one: Look, between: Sequence[int]) -> bool:
-    """Whether a value in between fills areas, as a class does, and is no edge: more pixels have it than all others in between."""
-    total = sum(one.labels.values())
-    return any(one.labels[v] > 0.05 * total for v in between)
+    fills = any(one.labels[v] > 0.05 * total for v in between)  # areas, as a class does, and is no edge
+    return one.lossy or (thin and spread and not fills)
 
 
 def _are_fields(looks: Sequence[Look]) -> bool:
     """One blob that touches all sides, or nearly so, and that hardly changes from image to image."""
-    fields = [one for one in looks if one.whole > 0.95 and max(one.reach) >= WIDE and _share(one) > 0.3 and not one.small.all()]
+    fields = [one for one in looks if one.whole > 0.95 and max(one.reach) >= WIDE and (one.small > 0).mean() > 0.3 and not one.small.all()]
     if len(fields) < max(1, round(0.8 * len(looks))):
         return False
     if len(looks) == 1:
@@ -172,10 +167,6 @@ def _are_tiles(looks: Sequence[Look]) -> bool:
         looks,
         lambda one: one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values()),
     )
-
-
-def _share(one: Look) -> float:
-    return float((one.small > 0).mean())
 
 
 def _most(looks: Sequence[Look], test: Callable[[Look], bool]) -> bool:

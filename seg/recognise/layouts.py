@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from seg.recognise.classes import NAME_FILES, instance_classes, void_of
-from seg.recognise.files import Split, by_folders, completing
-from seg.recognise.guess import Guess, Seen, lies_in
-from seg.recognise.listing import Listing, is_division
+from seg.recognise.guess import NAME_FILES, Guess, Seen, instance_classes, lies_in, void_of
+from seg.recognise.listing import Listing, Split, by_folders, completing, is_division
 from seg.sources.unpaired import without_number
 
 NOT_ALL_CITIES = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
@@ -60,30 +58,21 @@ def _voc(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
 
 def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     home = next((f.parent for f in sorted(folders) if f.name == "leftImg8bit" and f.parent / "gtFine" in folders), None)
-    if home is not None:
-        prefix = "" if home == PurePosixPath(".") else f"{home}/"
-        source = {"images": f"{prefix}leftImg8bit/{{split}}", "masks": f"{prefix}gtFine/{{split}}"}
-        why, doubt = "leftImg8bit/ beside gtFine/, as Cityscapes has them", "the classes and cities of Cityscapes are taken for granted"
-        train_ids = any(f.stem.endswith("_labelTrainIds") for f in listing.pictures)
-        if train_ids and not any(f.stem.endswith("_labelIds") for f in listing.pictures):
-            yield Guess(
-                "cityscapes_trainids", "semantic", [why, "the masks are of train ids (labelTrainIds)"], dict(source), doubts=[doubt]
-            )
-            if split := _split_of_cityscapes(home, folders):
-                said = [why, "the masks are of train ids (labelTrainIds)"]
-                yield Guess("cityscapes_trainids", "semantic", said, dict(source), split=split, doubts=[NOT_ALL_CITIES])
-            return
-        for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
-            yield Guess(option, task, [why], dict(source), doubts=[doubt])
-        if split := _split_of_cityscapes(home, folders):
-            for option, task in (("cityscapes", "semantic"), ("cityscapes_instances", "instance")):
-                yield Guess(option, task, [why], dict(source), split=split, doubts=[NOT_ALL_CITIES])
-
-
-def _split_of_cityscapes(home: PurePosixPath, folders: set[PurePosixPath]) -> Split:
-    """The split that its folders say; none where they are not those of a split."""
+    if home is None:
+        return
+    prefix = "" if home == PurePosixPath(".") else f"{home}/"
+    source = {"images": f"{prefix}leftImg8bit/{{split}}", "masks": f"{prefix}gtFine/{{split}}"}
+    why, options = ["leftImg8bit/ beside gtFine/, as Cityscapes has them"], {"cityscapes": "semantic", "cityscapes_instances": "instance"}
+    ids, train_ids = (any(f.stem.endswith(end) for f in listing.pictures) for end in ("_labelIds", "_labelTrainIds"))
+    if train_ids and not ids:
+        why, options = [*why, "the masks are of train ids (labelTrainIds)"], {"cityscapes_trainids": "semantic"}
+    splits: list[tuple[Split, str]] = [({}, "the classes and cities of Cityscapes are taken for granted")]
     there = {split: split for split in ("train", "val", "test") if home / f"gtFine/{split}" in folders}
-    return by_folders(there) if is_division(there) else {}
+    if is_division(there):
+        splits.append((by_folders(there), NOT_ALL_CITIES))
+    for split, doubt in splits:
+        for option, task in options.items():
+            yield Guess(option, task, list(why), dict(source), split=dict(split), doubts=[doubt])
 
 
 def _pet(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
@@ -143,10 +132,8 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
             continue  # several masks of an image, as seg and seg_2
         if len(found) * 10 >= len(inside) * 9 and len(classes) >= 2 and max(classes.values()) > 1:
             word = _shared_word(classes) if pattern == "{image}_{class}" else ""
-            pattern, classes = (
-                pattern.replace("{class}", f"{word}{{class}}"),
-                Counter({name[len(word) :]: n for name, n in classes.items()}),
-            )
+            pattern = pattern.replace("{class}", f"{word}{{class}}")
+            classes = Counter({name[len(word) :]: n for name, n in classes.items()})
             why = [f"the files in {masks}/ are named {pattern}: {len(classes)} classes, a file each"]
             source = {"images": images.as_posix(), "masks": f"{masks}/{pattern}"}
             if pattern == "{image}/{class}" and (objects := _numbered_objects(classes)):

@@ -14,7 +14,7 @@ import numpy as np
 from seg.core.errors import DataError
 from seg.data.imagefile import decode, decode_palette, has_palette, read_bytes
 from seg.data.sample import Color, Label
-from seg.sources.masks import lossy_kind
+from seg.sources.masks import lossy_kind, runs
 
 FLAT = 0.8  # share of neighbouring pixels that are equal: more in a label image, less in a photograph
 PIECES = 100  # values of an image that are looked through for pieces
@@ -83,7 +83,8 @@ def look(path: Path) -> Look | None:
     flat = float((rows[:, 1:] == rows[:, :-1]).mean()) if width > 1 else 1.0
     grid = pixels.codes[np.ix_(_points(height), _points(width))].astype(np.int64)
     ends = ((rows <= NEAR) | (rows >= 255 - NEAR)).mean() if pixels.kind in ("gray", "palette") else 0.0
-    shrunk = _shrunk(pixels.codes)
+    step = max(1, int((height * width / LOOKED_AT) ** 0.5))
+    shrunk = pixels.codes[::step, ::step]  # so that pieces are counted quickly
     above = (shrunk != 0) & (shrunk != VOID) & ~((pixels.kind == "color") & (shrunk == CLEAR))
     single = _single(shrunk) if flat >= FLAT and len(labels) <= PIECES * 4 else 0.0
     lossy = lossy_kind(data) is not None
@@ -170,17 +171,10 @@ def _counted(kind: Kind, codes: np.ndarray, most: int | None = None) -> dict[Lab
         counts = np.bincount(flat, minlength=256)
         values = np.flatnonzero(counts)
         return {int(v): int(counts[v]) for v in values}
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])  # of runs, which labels have few of
-    values, places = np.unique(flat[starts], return_inverse=True)
-    counts = np.bincount(places, weights=np.diff(starts, append=flat.size))
+    values, places, lengths = runs(flat)
+    counts = np.bincount(places, weights=lengths)
     pairs = zip(values[:most].tolist(), counts[:most].tolist(), strict=True)
     return {color_of(v) if kind == "color" else v: int(n) for v, n in pairs if v != VOID}
-
-
-def _shrunk(codes: np.ndarray) -> np.ndarray:
-    """Every n-th pixel, so that pieces are counted quickly."""
-    step = max(1, int((codes.size / LOOKED_AT) ** 0.5))
-    return codes[::step, ::step]
 
 
 def _extent(above: np.ndarray) -> tuple[tuple[float, float], float]:

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from seg.recognise.classes import instance_classes
 from seg.recognise.families import Family, best_of, families
-from seg.recognise.files import by_folders
-from seg.recognise.groups import group_of_names
-from seg.recognise.guess import Guess, Seen, Wanted
+from seg.recognise.guess import Guess, Seen, Wanted, instance_classes
 from seg.recognise.kinds import WORDS, is_labels, may_be_ids
-from seg.recognise.listing import Listing, split_of
+from seg.recognise.listing import Listing, by_folders, common_folder, split_of
 from seg.recognise.looks import labels_of
 from seg.recognise.relations import Relation, stem_of
+from seg.recognise.splits import group_of_names
 from seg.recognise.values import Counts, semantic, soft
 
 PIXELS = 150_000_000  # of label images that are opened
@@ -40,7 +38,8 @@ def guesses(listing: Listing, wanted: Wanted, others: bool = False) -> list[Gues
                 if ask and not is_labels(family.role):
                     guess.rank = 1
                 guess.beside = frozenset(file for other in same for file in other.labels)
-                guess.seen = [_seen(other, names[id(other)]) for other in same]
+                called = [(other, names[id(other)]) for other in same]
+                guess.seen = [Seen(name, frozenset(one.labels), WORDS[one.role], f"--labels {name}") for one, name in called]
                 for rival in family.rivals:
                     place = _rival(rival)
                     guess.seen.append(Seen(place, frozenset(rival.images), "other images of the same names", f"--images {place}"))
@@ -80,14 +79,8 @@ def _names(same: Sequence[Family]) -> dict[int, str]:
     return found
 
 
-def _seen(family: Family, name: str) -> Seen:
-    return Seen(name, frozenset(family.labels), WORDS[family.role], f"--labels {name}")
-
-
 def _folder(files: set[PurePosixPath]) -> str:
-    places = {file.parent for file in files}
-    first = next(iter(places))
-    return next(p for p in (first, *first.parents) if all(f.is_relative_to(p) for f in places)).as_posix()
+    return common_folder({file.parent for file in files}).as_posix()
 
 
 def _rival(relation: Relation) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from seg.core.errors import DataError
 from seg.core.textfile import read_text
 from seg.data.sample import Color, Label
-from seg.recognise.classes import NAME_FILES, color, is_void
+from seg.recognise.guess import NAME_FILES, color, is_void
 from seg.recognise.listing import Listing
 
 MAX_SIZE = 1_000_000  # bytes of such a file

@@ -82,15 +82,16 @@ def _glob(texts: Iterable[str]) -> str:
 def _generalised(paths: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """One path for all, with {folder} for what differs, in whole words; and what that is in each."""
     start = alike(paths)
-    while start and not all(_border(path, start) for path in paths):
+    while start and not all(border(path, start) for path in paths):
         start -= 1
     rests = [path[start:] for path in paths]
     end = alike([rest[::-1] for rest in rests])
-    while end and not all(_border(rest, len(rest) - end) for rest in rests):
+    while end and not all(border(rest, len(rest) - end) for rest in rests):
         end -= 1
     varying = tuple(rest[: len(rest) - end].strip("/") for rest in rests)
     return f"{paths[0][:start]}{{folder}}{paths[0][len(paths[0]) - end :] if end else ''}", varying
 
 
-def _border(text: str, place: int) -> bool:
+def border(text: str, place: int) -> bool:
+    """Whether a word begins or ends at a place of a text."""
     return place in (0, len(text)) or not (text[place - 1].isalnum() and text[place].isalnum())

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.recognise.listing import split_of
+from seg.recognise.patterns import alike, border
 
 SAMPLED = 600  # files whose names are compared with others
 NEIGHBOURS = 4  # of those with a name in common, before and after, by path and by path read backwards
@@ -174,22 +175,14 @@ def _cuts(key: str) -> list[tuple[int, int]]:
 
 def _difference(one: str, other: str) -> tuple[str, str]:
     """What differs between two folders, without what they share before and after it, up to whole words."""
-    start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
-        start += 1
-    if not (start == len(one) or start == len(other)):
-        while start and not _border(one, start):
+    start = alike([one, other])
+    if start < min(len(one), len(other)):
+        while start and not border(one, start):
             start -= 1
-    end = 0
-    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
-        end += 1
-    while end and not (_border(one, len(one) - end) and _border(other, len(other) - end)):
+    end = alike([one[start:][::-1], other[start:][::-1]])
+    while end and not (border(one, len(one) - end) and border(other, len(other) - end)):
         end -= 1
     return one[start : len(one) - end], other[start : len(other) - end]
-
-
-def _border(text: str, place: int) -> bool:
-    return place in (0, len(text)) or not (text[place - 1].isalnum() and text[place].isalnum())
 
 
 def _pairs(change: Change, files: Sequence[_File], index: dict[tuple[str, str], list[_File]]) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""JSON of annotation programs: Supervisely, Label Studio, and GeoJSON as QuPath and SpaceNet have it."""
+"""Files of annotation programs: LabelMe, Supervisely, Label Studio, and GeoJSON as QuPath and SpaceNet have it."""
 
 import os
 from collections import Counter
@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from seg.recognise.classes import instance_classes, void_of
-from seg.recognise.files import by_folders, common_folder, home_of, names_in, place, split_of_folders
-from seg.recognise.guess import Guess, Seen
-from seg.recognise.listing import Listing
+from seg.recognise.guess import Guess, instance_classes, void_of
+from seg.recognise.listing import Listing, Split, by_folders, common_folder, home_of, names_in, place, split_of_folders, with_split
 from seg.recognise.patterns import alike
 
 Contents = Mapping[PurePosixPath, Any]
@@ -22,26 +20,22 @@ def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
         return
     labels = Counter(str(o.get("classTitle")) for c in known.values() for o in c["objects"] if isinstance(o, dict))
     guess = Guess("supervisely", "instance", [f"{len(known)} JSON files are Supervisely's, with {sum(labels.values())} objects"])
-    folder = common_folder({f.parent.parent if f.parent.name == "ann" else f.parent for f in known})
-    if family := split_of_folders({f.parent.parent if f.parent.name == "ann" else f.parent for f in known}):
+    folders = {f.parent.parent if f.parent.name == "ann" else f.parent for f in known}
+    folder = common_folder(folders)
+    if family := split_of_folders(folders):
         guess.split = by_folders(names_in(*family))
         guess.why.append("the folders' names say the split")
     place = family[0] if family else folder.as_posix()
     guess.source = {"images": place, "annotations": place} | void_of(labels)
     guess.classes = instance_classes(sorted(labels))
-    guess.labels = frozenset(known)
-    guess.seen = [Seen(f"{folder}/", guess.labels, "Supervisely's files, one an image", "--as supervisely")]
+    guess.hold(known, f"{folder}/", "Supervisely's files, one an image")
     yield guess
 
 
 def label_studio(listing: Listing, contents: Contents) -> Iterator[Guess]:
     """A list of tasks, each with data and annotations."""
     for file, content in contents.items():
-        if (
-            not isinstance(content, list)
-            or not content
-            or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in content)
-        ):
+        if not isinstance(content, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in content):
             continue
         keys = Counter(key for task in content for key, value in task["data"].items() if isinstance(value, str))
         if not keys:
@@ -71,13 +65,11 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
     guess.source = {"images": images, "annotations": next(iter(known)).as_posix() if alone else folder.as_posix()} | prefixes
     label, labels = _label_of(features)
     pixels = any(_is_pixels(content) for content in known.values())
-    guess.source |= {"coordinates": "pixels" if pixels else "geo", "label": label, "category": None if label else "object"} | void_of(
-        labels
-    )
+    found: dict[str, str | None] = {"coordinates": "pixels" if pixels else "geo", "label": label, "category": None if label else "object"}
+    guess.source |= found | void_of(labels)
     guess.why.append(f"coordinates are taken for {'pixels' if pixels else 'those of the map'}")
     guess.classes = instance_classes(sorted(labels) or ["object"])
-    guess.labels = frozenset(known)
-    guess.seen = [Seen(str(guess.source["annotations"]), guess.labels, "GeoJSON", "--as geojson")]
+    guess.hold(known, str(guess.source["annotations"]), "GeoJSON")
     yield guess
 
 
@@ -123,3 +115,46 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(inner)
     elif isinstance(value, int | float):
         yield value
+
+
+def labelme(listing: Listing, contents: Mapping[PurePosixPath, Any]) -> Iterator[Guess]:
+    known = {f: c for f, c in contents.items() if isinstance(c.get("shapes"), list) and "imagePath" in c}
+    if not known:
+        return
+    labels = Counter(str(s.get("label")) for c in known.values() for s in c["shapes"] if isinstance(s, dict))
+    guess = Guess("labelme", "instance", [f"{len(known)} JSON files are LabelMe's, with {sum(labels.values())} shapes"])
+    if by_split := _by_split(listing, known):
+        guess.source, guess.split = by_split
+        guess.why.append("the folders' names say the split")
+    else:
+        folders = {f.parent for f in known}
+        folder = common_folder(folders)
+        guess.source = {"images": _labelme_images(listing, known, folder), "annotations": folder.as_posix()}
+        if len(folders) > 1:
+            guess.doubts.append(f"the files lie in {len(folders)} folders: {', '.join(sorted(f.as_posix() for f in folders)[:4])}")
+    guess.hold(known, str(guess.source["annotations"]), "LabelMe's files, one an image")
+    guess.source |= void_of(labels)
+    guess.classes = instance_classes(sorted(labels))
+    yield guess
+
+
+def _by_split(listing: Listing, known: Mapping[PurePosixPath, Any]) -> tuple[dict[str, Any], Split] | None:
+    """The places and the split, where the folders of images say it as those of the JSON files do."""
+    family = split_of_folders(f.parent for f in known)
+    if family is None:
+        return None
+    pattern, folders = family
+    split = by_folders(names_in(pattern, folders))
+    train = {f: c for f, c in known.items() if f.is_relative_to(folders["train"])}
+    images = with_split(_labelme_images(listing, train, folders["train"]), listing, split)
+    return ({"images": images, "annotations": pattern}, split) if images is not None and "{split}" in images else None
+
+
+def _labelme_images(listing: Listing, known: Mapping[PurePosixPath, Any], folder: PurePosixPath) -> str:
+    """The folder of the images: where they have the JSON files' names, else the names that those tell, else that of the JSON files."""
+    pictures = {f.with_suffix("") for f in listing.pictures}
+    if any(f.with_suffix("") in pictures for f in known):
+        return folder.as_posix()
+    home = home_of(listing, [f.relative_to(folder).with_suffix("").as_posix() for f in known], folder, stems=True)
+    told = [str(c["imagePath"]).replace("\\", "/").rpartition("/")[2] for c in known.values()]
+    return home or home_of(listing, told, folder) or folder.as_posix()

@@ -1,8 +1,8 @@
-"""A guess, tried on the data by the source that it names: what it reads, and what it refuses."""
+"""A guess, tried on the data by the source that it names; and of all that were tried the one to take, or a question to the user."""
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ import yaml
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.sample import IGNORE
 from seg.prepare.assignment import Assignment, planned
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Source
+from seg.raw.record import Finding, Item, Source
 from seg.recognise.guess import Guess
 
 READ = 48  # images of a guess that are read, evenly chosen
 BYTES = 80_000_000  # of files that are read for it
 FEW = 3  # images that a split needs
 ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, not the guess
+AS_GOOD = 0.9  # of the images of the guess that reads the most, from which on another is as good
 PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
 
 Build = Callable[[Guess], tuple[Source, Assignment, Path | None]]
@@ -116,3 +116,38 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
         count += 1
     empty = "an object" if source.with_instances and not instances else "" if present else "a class"
     return errors, count, empty if len(errors) < count else ""
+
+
+def choose(folder: Path, trials: Sequence[Trial]) -> Trial:
+    """The guess that reads the most images, of those for the same images the first; DataError where none works, or several are as good."""
+    working = [trial for trial in trials if trial.error is None]
+    if not working:
+        raise DataError(_refusal(folder, trials))
+    most = max(len(trial.items) for trial in working)
+    best = [trial for trial in working if len(trial.items) >= AS_GOOD * most]
+    first = min(best, key=lambda trial: trial.guess.rank)
+    if first.guess.arguments:
+        alike = [trial for trial in best if trial.guess.arguments and trial.guess.rank == first.guess.rank]
+        if len(alike) > 1:
+            told = " or ".join(f"{t.guess.arguments} ({[t.guess.option, *t.guess.why][-1]}, {len(t.items)} images)" for t in alike)
+            raise DataError(f"{folder}: {len(alike)} readings fit alike, and none is written; say which is meant: {told}")
+    apart = [trial for trial in best if trial is not first and not trial.images & first.images]
+    if apart:
+        told = " or ".join(f"{_option(trial)} ({len(trial.items)} images)" for trial in [first, *apart])
+        sets = f"holds {len(apart) + 1} sets of images, each with labels of its own"
+        raise DataError(f"{folder}: {sets}; say which is meant, or give its folder: {told}")
+    return first
+
+
+def _option(trial: Trial) -> str:
+    if "images" in trial.guess.source and "annotations" not in trial.guess.source:
+        return f"--images {trial.guess.source['images']} --labels {trial.guess.source['masks']}"
+    return f"--labels {trial.guess.source.get('annotations', trial.guess.source.get('masks'))}"
+
+
+def _refusal(folder: Path, trials: Sequence[Trial]) -> str:
+    first = trials[0]
+    told = f"{folder}: looks like {first.guess.option}, but {first.error}"
+    if first.ways:
+        told += f"; seg init {' or '.join(f'--set {way}' for way in first.ways)} works here"
+    return told

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seg.data.sample import BACKGROUND, IGNORE, Color, Label
-from seg.recognise.classes import color, entry, is_background, is_void
-from seg.recognise.guess import Guess
+from seg.recognise.guess import Guess, color, entry, is_background, is_void
 from seg.recognise.listing import Listing
 from seg.recognise.looks import CLEAR, Look, color_of
 from seg.recognise.names import Names, names_for
@@ -33,11 +32,9 @@ class Counts:
 def soft(guess: Guess, looks: Sequence[Look]) -> None:
     """Black and white masks with values in between, and JPEGs of such masks."""
     lossy = any(one.lossy for one in looks)
-    guess.source |= {"labels": "index", "ignore": [], "threshold": HALF}
     guess.why.append("the label images are black and white with values in between, as JPEG and scaled masks are")
-    guess.classes = _two([0], [IGNORE])
     guess.doubts.append(f"a mask's pixels are white from {HALF} on, else black (source.threshold){': JPEG changed them' if lossy else ''}")
-    _polarity(guess, 0, IGNORE)
+    _black_and_white(guess)
 
 
 def semantic(guess: Guess, counts: Counts, listing: Listing) -> None:
@@ -122,7 +119,8 @@ def _named(guess: Guess, names: Names, plain: Sequence[int]) -> list[int]:
 def _colors(guess: Guess, pixels: Counter[Color], counts: Counts, listing: Listing) -> None:
     what = "palette images, read by colour" if counts.kinds == {"palette"} else "colour images"
     if len(counts.kinds) > 1 and set(pixels) <= {BLACK, WHITE, (1, 1, 1)}:
-        _black_and_white(guess, counts)
+        guess.why.append(f"the label images are black and white, of several kinds ({', '.join(sorted(counts.kinds))})")
+        _black_and_white(guess)
         return
     guess.why.append(f"the label images are {what}, with {len(pixels)} colours")
     guess.source["labels"] = "color"
@@ -160,8 +158,7 @@ def _transparent(guess: Guess, left: Sequence[Color]) -> None:
     guess.doubts.append("transparent pixels of the label images are read as the background, whatever colour they hide (source.transparent)")
 
 
-def _black_and_white(guess: Guess, counts: Counts) -> None:
-    guess.why.append(f"the label images are black and white, of several kinds ({', '.join(sorted(counts.kinds))})")
+def _black_and_white(guess: Guess) -> None:
     guess.source |= {"labels": "index", "ignore": [], "threshold": HALF}
     guess.classes = _two([0], [IGNORE])
     _polarity(guess, 0, IGNORE)

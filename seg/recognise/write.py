@@ -40,20 +40,10 @@ def as_yaml(guess: Guess, pattern: Path, name: str, root: str, channels: int, da
             content.ca.items["classes"] = comments
     text = io.StringIO()
     yaml.dump(content, text)
-    return _head(guess) + _without_head(text.getvalue())
-
-
-def _head(guess: Guess) -> str:
-    lines = [f"# Taken for `{guess.option}`: {'; '.join(guess.why)}."]
-    lines += [f"# To look at: {doubt}." for doubt in guess.doubts]
-    return "\n".join(lines) + "\n"
-
-
-def _without_head(text: str) -> str:
-    """Without the comment with which the option's own file begins."""
-    lines = text.splitlines(keepends=True)
-    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))
-    return "".join(lines[first:])
+    head = [f"# Taken for `{guess.option}`: {'; '.join(guess.why)}.", *(f"# To look at: {doubt}." for doubt in guess.doubts)]
+    lines = text.getvalue().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))  # behind the comment with which the option's file begins
+    return "\n".join(head) + "\n" + "".join(lines[first:])
 
 
 def _flow(value: Any) -> Any:

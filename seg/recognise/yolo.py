@@ -9,12 +9,10 @@ from typing import Any
 
 from seg.core.errors import DataError
 from seg.core.textfile import read_text, yaml_of
-from seg.recognise.classes import instance_classes, void_of
 from seg.recognise.families import LOOKED_AT, RIVAL
-from seg.recognise.files import PROBED, Split, by_folders, completing
-from seg.recognise.guess import Guess, Seen
+from seg.recognise.guess import Guess, instance_classes, void_of
 from seg.recognise.kinds import role_of
-from seg.recognise.listing import SPLIT_WORDS, Listing, is_division
+from seg.recognise.listing import PROBED, SPLIT_WORDS, Listing, Split, by_folders, completing, is_division
 from seg.recognise.looks import look
 from seg.recognise.patterns import Places, places_of
 from seg.recognise.relations import Relation, relations
@@ -41,8 +39,7 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     places, split, doubts = _divided(listing, places, below, stated, file)
     guess = Guess("yolo", "instance", [f"{len(texts)} text files in {places.masks}/ hold YOLO's lines"], split=split, doubts=doubts)
     guess.source = {"images": places.images, "annotations": places.masks}
-    guess.labels = frozenset(texts)
-    guess.seen = [Seen(places.masks, guess.labels, "YOLO's text files", "--as yolo")]
+    guess.hold(texts, places.masks, "YOLO's text files")
     if boxes:
         guess.doubts.append(f"{boxes} lines are boxes alone, no polygons: source.boxes makes rectangles of them")
     _set_names(guess, listing, file)

@@ -2,26 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml import ElementTree as Xml
-
-from seg.core.errors import DataError
-from seg.core.natural import natural_key
-from seg.core.textfile import composed, is_file, json_of, read_file
+from seg.core.errors import AnnotationError, DataError, and_more
+from seg.core.textfile import composed, is_file, natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
-from seg.sources.images import ImageReader
 from seg.sources.listing import Names, files_below
 from seg.sources.pairing import Part, file_below, folder_below, parts_of
-from seg.sources.regions import Region, Rules, packed, record_of, unpacked
+from seg.sources.regions import Region, packed, record_of, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +31,7 @@ class AnnotatedImage:
 class AnnotationFile(Regions):
     """The file `root`/`annotations` and the images that it names, below `root`/`images`.
 
-    An image that does not lie where its name says is the only one of this last name there. `{split}` in `annotations`, and in `images` if
-    they are apart, stands for train, val and test where the split is given by folders.
+    An image that does not lie where its name says is the only one of this last name there.
     """
 
     annotations: str
@@ -65,77 +57,43 @@ class AnnotationFile(Regions):
         for part in self.parts:
             path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
             folder = folder_below(Path(self.root), self.images, part, "data.source.images")
-            items += items_of(part, path, folder, list(self.images_of(path, part)), self.rules, self.findings)
+            items += self._items(part, path, folder)
             folders.append(folder)
-        note_unnamed(items, folders, self.findings)
+        named = {Path(item.files[0]) for item in items}
+        for folder in dict.fromkeys(folders):
+            if unused := [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]:
+                files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
+                what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
+                self.findings.append(Finding("image-without-label", str(folder), what))
+        return items
+
+    def _items(self, part: Part, path: Path, folder: Path) -> list[Item]:
+        """Of all images that the file `path` names, by name, with their regions as text."""
+        images = list(self.images_of(path, part))
+        places = _places(path, folder, [image.name for image in images], self.findings)
+        self.rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
+        items = []
+        for place, image in sorted(zip(places, images, strict=True), key=lambda one: natural_key(one[0])):
+            image_id = composed(PurePosixPath(place).with_suffix("").as_posix())
+            labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
+            names = dict.fromkeys((image_id, PurePosixPath(image.name).as_posix(), place, PurePosixPath(place).name))
+            items.append(Item(image_id, image.split or part.split, (str(folder / place), str(path)), tuple(names), labels))
         return items
 
     def read(self, item: Item) -> Record:
-        return read_item(item, self.reader, self.rules)
-
-
-def items_of(
-    part: Part, path: Path, folder: Path, images: Sequence[AnnotatedImage], rules: Rules, findings: list[Finding] | None = None
-) -> list[Item]:
-    """The Items of all images that the file `path` names, by name, with their regions as text.
-
-    DataError where an image does not lie in `folder`, stands twice, or a label is of no class.
-    """
-    places = _places(path, folder, [image.name for image in images], [] if findings is None else findings)
-    rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
-    items = []
-    for place, image in sorted(zip(places, images, strict=True), key=lambda one: natural_key(one[0])):
-        image_id = composed(PurePosixPath(place).with_suffix("").as_posix())
-        labels = f"{json.dumps(image.size)}\n{packed(image.regions)}"
-        names = dict.fromkeys((image_id, PurePosixPath(image.name).as_posix(), place, PurePosixPath(place).name))
-        items.append(Item(image_id, image.split or part.split, (str(folder / place), str(path)), tuple(names), labels))
-    return items
-
-
-def note_unnamed(items: Sequence[Item], folders: Sequence[Path], findings: list[Finding]) -> None:
-    """Add the images in the folders that no annotation file names to the findings. items: those of `items_of`, of all splits."""
-    named = {Path(item.files[0]) for item in items}
-    for folder in dict.fromkeys(folders):
-        unused = [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]
-        if unused:
-            files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
-            what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
-            findings.append(Finding("image-without-label", str(folder), what))
-
-
-def read_item(item: Item, reader: ImageReader, rules: Rules) -> Record:
-    """The Record of an Item of `items_of`; DataError where its image has another size than the file says."""
-    path, annotations = Path(item.files[0]), item.files[1]
-    raw = reader.read(path)
-    size, _, regions = item.labels.partition("\n")
-    if (expected := json.loads(size)) is not None:
-        refuse_other_size(path, raw.pixels, expected, annotations)
-    findings = [replace(raw.turned, image_id=item.image_id)] if raw.turned and expected is None else []
-    return record_of(item.image_id, raw, unpacked(regions), annotations, rules, findings)
-
-
-def refuse_other_size(path: Path, image: np.ndarray, size: Sequence[int], annotations: str) -> None:
-    """DataError where an image (H, W, C) has another size (height, width) than its annotations say."""
-    (h, w), (height, width) = image.shape[:2], size
-    if (h, w) != (height, width):
-        turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
-        mend = (
-            f"; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO, multiply "
-            f"x by {w}/{width}, y by {h}/{height} and swap width and height"
-            if turned
-            else ""
-        )
-        raise DataError(
-            f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
-            f"use the image that was annotated, or correct width, height and annotations{mend}",
-            kind="size-mismatch",
-        )
+        path, annotations = Path(item.files[0]), item.files[1]
+        raw = self.reader.read(path)
+        size, _, regions = item.labels.partition("\n")
+        if (expected := json.loads(size)) is not None:
+            raw.refuse_other_size(path, expected, annotations)
+        findings = [raw.turned] if raw.turned and expected is None else []
+        return record_of(item.image_id, raw, unpacked(regions), annotations, self.rules, findings)
 
 
 def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Finding]) -> list[str]:
     """Where the images lie below `folder` that the file `path` names; DataError where one does not, or two are one."""
     if not names:
-        raise DataError(f"{path}: names no images; set data.source.annotations", kind="bad-annotation")
+        raise AnnotationError(f"{path}: names no images; set data.source.annotations")
     there: Names | None = None
     places, apart, missing = [], [], []
     for name in names:
@@ -150,10 +108,9 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
             missing.append(name)
         places.append(PurePosixPath(place or "").as_posix())
     if missing:
-        more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
-        first = sorted(missing)[0]
+        first = f"{folder / min(missing)}{and_more(missing, 'images')}"
         raise DataError(
-            f"{path}: there is no image {folder / first}{more}, nor a single one of this last name; add it, set data.source.images, or "
+            f"{path}: there is no image {first}, nor a single one of this last name; add it, set data.source.images, or "
             "correct its file_name",
             kind="label-without-image",
         )
@@ -179,42 +136,3 @@ def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> No
 def _is_below(name: str) -> bool:
     place = PurePosixPath(name)
     return not place.is_absolute() and ".." not in place.parts and bool(place.name)
-
-
-def read_xml(path: Path, form: str) -> Any:
-    """The root element of an XML file; DataError where it is none. form: what it is to be exported as again."""
-    try:
-        return Xml.parse(path).getroot()
-    except DefusedXmlException:
-        raise DataError(f"{path}: declares entities, which are not read; export it again as {form}", kind="bad-annotation") from None
-    except (Xml.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"{path}: is not XML ({error}); export it again as {form}", kind="bad-annotation") from None
-
-
-def read_json(path: Path) -> Any:
-    """The content of a file; DataError where it is no JSON."""
-    try:
-        return json_of(read_file(path))
-    except DataError:
-        raise
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); export it again", kind="bad-annotation") from None
-
-
-def number_of(entry: Mapping[str, Any], key: str, where: str) -> float:
-    """A number of an entry, maybe not a finite one; DataError where it is missing, or none."""
-    value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where}: has {key}={value!r}, expected a number; correct it, or export the file again", kind="bad-annotation")
-    return float(value)
-
-
-def numbers_of(entry: Mapping[str, Any], key: str, where: str) -> list[float]:
-    """A list of numbers of an entry; DataError where it is missing, or none."""
-    values = entry.get(key)
-    if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        raise DataError(
-            f"{where}: has {key}={str(values)[:60]}, expected a list of numbers; correct it, or export the file again",
-            kind="bad-annotation",
-        )
-    return [float(v) for v in values]

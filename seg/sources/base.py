@@ -3,20 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
+from seg.core.errors import DataError
 from seg.data.sample import ClassInfo
-from seg.raw.findings import Finding
-from seg.raw.record import Item
+from seg.raw.record import Finding, Item, Record
 from seg.sources.images import ImageReader
+from seg.sources.listing import no_images
 from seg.sources.outlines import refuse_no_width
-from seg.sources.pairing import Layout, paired, parts_of
-from seg.sources.regions import Faults, rules_of
+from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
+from seg.sources.regions import Faults, Region, record_of, rules_of
 from seg.sources.settings import Split
 
 
 @dataclass(kw_only=True, eq=False)
 class RawData:
-    """A source below the folder `root`. findings: what `items` leaves out, or finds odd."""
+    """A source below the folder `root`. findings: what `items` leaves out, or finds odd.
+
+    What keys mean in every source that has them: `{split}` in a folder or file stands for the split's own where the split is given by
+    folders; folders of images and of labels may be one. skip_unlabelled: leave images without a label out, do not refuse them. ignore:
+    labels that count nowhere. drop: those that are as if they were not there. others: what becomes of labels that are not listed at all:
+    "refuse", "ignore" or "drop".
+    """
 
     root: str
     classes: Sequence[ClassInfo]
@@ -27,11 +35,7 @@ class RawData:
 
 @dataclass(kw_only=True, eq=False)
 class Masks(RawData):
-    """Images under `root`/`images`, label images of the same relative name under `root`/`masks`, but for the two suffixes.
-
-    Both may be one folder. `{split}` in them stands for the split's folder where the split is given by folders. skip_unlabelled: leave
-    images without a mask out, do not refuse them.
-    """
+    """Images under `root`/`images`, label images of the same relative name under `root`/`masks`, but for the two suffixes."""
 
     images: str
     masks: str
@@ -56,9 +60,8 @@ class Masks(RawData):
 class Regions(RawData):
     """Regions with labels, of which a class has those that its entry in data.classes lists, or its name.
 
-    ignore, drop: labels whose regions count neither as instances nor as background, as crowds do; and those that are as if they were not
-    there. others: what becomes of labels that are not listed at all: "refuse", "ignore" or "drop". invalid: "refuse" regions that
-    are not as their format says, or "skip" them, each with a finding.
+    ignore: labels whose regions count neither as instances nor as background, as crowds do. invalid: "refuse" regions that are not as their
+    format says, or "skip" them, each with a finding.
     """
 
     ignore: list[str]
@@ -83,3 +86,78 @@ class Drawn(Regions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_no_width(line_width=self.line_width, point_radius=self.point_radius)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a file says of its image. size: (height, width), where it has it."""
+
+    regions: list[Region]
+    size: tuple[int, int] | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class FilePerImage(Drawn):
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
+
+    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
+    """
+
+    images: str
+    annotations: str
+    skip_unlabelled: bool
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".json",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = parts_of(self.split, "{split}/images", images=self.images, annotations=self.annotations)
+
+    def image_key(self, name: str) -> str | None:
+        """What pairs an image, by its relative name without suffix, with its file; None where it is no image of the data set."""
+        return name
+
+    def file_key(self, name: str) -> str | None:
+        """The same of a file."""
+        return name
+
+    def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
+        """What a file says of an image of (height, width). What is invalid in it goes through `faults`."""
+        raise NotImplementedError
+
+    def items(self) -> list[Item]:
+        return unique([item for part in self.parts for item in self._part(part)])
+
+    def read(self, item: Item) -> Record:
+        image, path = Path(item.files[0]), Path(item.files[1])
+        raw = self.reader.read(image)
+        found: list[Finding] = []
+        height, width = raw.pixels.shape[:2]
+        described = self.described(path, image, (height, width), Faults(self.rules.skip, found))
+        if described.size is not None:
+            raw.refuse_other_size(image, described.size, str(path))
+        return record_of(item.image_id, raw, described.regions, str(path), self.rules, found)
+
+    def _part(self, part: Part) -> list[Item]:
+        place = place_below(Path(self.root), self.images, part, "data.source.images")
+        labels = place_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        images, folder = place.base, labels.base
+        found = {key: path for name, path in place.files().items() if (key := self.image_key(name)) is not None}
+        if not found:
+            raise no_images(images)
+        files = {key: path for name, path in labels.files(suffixes=self.SUFFIXES).items() if (key := self.file_key(name)) is not None}
+        whole = {f"{name}{path.suffix}": name for name, path in found.items()}
+        pairs = matched(found, images, {**files, **{whole[key]: path for key, path in files.items() if key in whole}})
+        if not pairs:
+            raise DataError(
+                f"{folder}: none of its {len(files)} files ({', '.join(self.SUFFIXES)}) has the name of an image in {images}, such as "
+                f"{next(iter(found.values())).name}; set data.source.annotations",
+                kind="image-without-label",
+            )
+        missing = [path for name, path in found.items() if name not in pairs]
+        lacks, fix = f"file of its name in {folder}", "add one (without regions, if the image holds no object)"
+        leave_out(self.findings, images, missing, self.skip_unlabelled, "file of their name", lacks, fix)
+        if lost := sorted(str(path) for path in set(files.values()) - set(pairs.values())):
+            what = f"{len(lost)} files have no image and are left out, such as {Path(lost[0]).name}"
+            self.findings.append(Finding("label-without-image", str(folder), what))
+        return [image_item(name, part, images, path, [str(pairs[name])]) for name, path in found.items() if name in pairs]

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import IGNORE, Label
 from seg.raw.record import Item, Record
 from seg.sources.base import Masks
 from seg.sources.class_map import ClassMap
 from seg.sources.masks import gray_values, numbered, read_mask
 from seg.sources.pairing import refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.segments import Segment, SegmentClasses, category_index
 
 FACTOR = 1000
 """A value from here on is class id * 1000 + number of the instance; one below is a class id."""
@@ -23,8 +22,7 @@ class CityscapesInstances(Masks):
     """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`.
 
     A class has the ids that its entry in data.classes lists under `labels`. things: names of the classes that are counted; a
-    value below 1000 of such a class is a region of several objects, a crowd. ignore, others: ids whose pixels count nowhere,
-    and what becomes of ids that are not listed.
+    value below 1000 of such a class is a region of several objects, a crowd.
     """
 
     things: list[str]
@@ -36,10 +34,7 @@ class CityscapesInstances(Masks):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.segments = SegmentClasses(self.classes)
-        if unknown := [name for name in self.things if name not in self.segments.categories]:
-            hint = did_you_mean(unknown[0], self.segments.categories, "classes")
-            raise ConfigError(f"data.source.things: no class of data.classes has the name '{unknown[0]}'; {hint}")
-        self.counted = {self.segments.categories[name] for name in self.things}
+        self.counted = {category_index(name, self.segments.categories, "things") for name in self.things}
         self.class_map = ClassMap(self.classes, int, self.ignore, (), self.others)
 
     def read_mask(self, path: Path) -> np.ndarray:
@@ -51,19 +46,10 @@ class CityscapesInstances(Masks):
         values = self.read_mask(map_path)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
-        segments, unknown = [], {}
-        for place, value in enumerate(present.tolist()):
-            label = value // FACTOR if value >= FACTOR else value
-            index = self.class_map.get(label)
-            if index is None:
-                unknown[place] = label
-                continue
+        labels: list[Label] = [value // FACTOR if value >= FACTOR else value for value in present.tolist()]
+        segments = []
+        for value, index in zip(present, self.class_map.of_values(labels, map_path, lambda: np.bincount(places.ravel())), strict=True):
             own = value >= FACTOR
             thing = index in self.counted or (own and index == IGNORE)
             segments.append(Segment(index, thing, crowd=thing and not own))
-        if unknown:
-            counts: dict[Label, int] = {}
-            for place, label in unknown.items():
-                counts[label] = counts.get(label, 0) + int((places == place).sum())
-            raise DataError(f"{map_path}: {self.class_map.unknown_pixels(counts)}", kind="unknown-value")
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))

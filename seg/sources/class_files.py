@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,10 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.sample import IGNORE, Label, Sample, no_instances
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.data.sample import IGNORE, Sample, no_instances
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
 from seg.sources.class_map import DROP, ClassMap, check_choice
-from seg.sources.instance_sample import background_of
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import (
@@ -25,11 +23,13 @@ from seg.sources.pairing import (
     folder_below,
     image_item,
     images_of,
+    leave_out,
     note_left_out,
     parts_of,
     refuse_other_size,
     unique,
 )
+from seg.sources.segments import background_of
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
@@ -38,12 +38,10 @@ EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}
 class ClassFiles(RawData):
     """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
 
-    {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is
-    not there means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list
-    starts with it, else ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of
-    data.classes; ignored labels come after all. ignore, drop, others: labels whose pixels count nowhere, whose files are
-    passed over, and what becomes of files of labels that are not listed. threshold: the gray value from which on a pixel is of the class,
-    for masks that are not black and one other value. The other arguments are as for `seg.sources.base.Masks`.
+    {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is not there
+    means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list starts with it, else
+    ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of data.classes; ignored labels come after
+    all. threshold: the gray value from which on a pixel is of the class, for masks that are not black and one other value.
     """
 
     images: str
@@ -81,9 +79,11 @@ class ClassFiles(RawData):
         height, width = raw.pixels.shape[:2]
         semantic = np.full((height, width), self.background, np.uint8)
         claimed = np.zeros(semantic.shape, bool)
-        for index, files in sorted(_by_class(zip(json.loads(item.labels), item.files[1:], strict=True)).items()):
-            if index == DROP:
-                continue
+        by_class: dict[int, list[str]] = {}
+        for index, name in zip(json.loads(item.labels), item.files[1:], strict=True):
+            by_class.setdefault(index, []).append(name)
+        by_class.pop(DROP, None)
+        for index, files in sorted(by_class.items()):
             mask = np.zeros(semantic.shape, bool)
             for file in map(Path, files):
                 drawn = binary_mask(file, self.threshold)
@@ -126,19 +126,12 @@ class ClassFiles(RawData):
             else:
                 labels[image].append((index, str(path)))
         if unknown:
-            first, *others = unknown
-            message = self.class_map.unknown(first, list[Label](others))
-            raise DataError(f"{unknown[first]}: no class of data.classes has the name '{first}'{message}", kind="unknown-category")
+            raise self.class_map.unknown(next(iter(unknown.values())), list(unknown))
         missing = [images[name] for name, files in labels.items() if not files]
-        if missing and not layout.skip_unlabelled:
-            more = f" (and {len(missing) - 1} more images without a mask)" if len(missing) > 1 else ""
-            place = self.pattern.replace("{image}", next(name for name, files in labels.items() if not files))
-            raise DataError(
-                f"{missing[0]}: has no mask {masks / place}.*{more}; add one (all black, if it holds no class), set data.source.masks, "
-                "or leave such images out with data.source.skip_unlabelled=true",
-                kind="image-without-label",
-            )
-        note_left_out(self.findings, folder, missing, masks, unused)
+        place = self.pattern.replace("{image}", next((name for name, files in labels.items() if not files), ""))
+        fix = "add one (all black, if it holds no class), set data.source.masks"
+        leave_out(self.findings, folder, missing, layout.skip_unlabelled, "mask", f"mask {masks / place}.*", fix)
+        note_left_out(self.findings, folder, (), masks, unused)
         self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])
         return [
             image_item(
@@ -165,10 +158,3 @@ class ClassFiles(RawData):
             if absent and not (index == 0 and self.background == 0):
                 what = f"{absent} of {len(present)} images have no file of the class {info.name}, which counts as absent there"
                 self.findings.append(Finding("absent-class-file", str(masks), what))
-
-
-def _by_class(files: Iterable[tuple[int, str]]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    for index, file in files:
-        found.setdefault(index, []).append(file)
-    return found

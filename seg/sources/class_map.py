@@ -1,9 +1,10 @@
 """Which class a raw label is of: a category's name, a mask's value, or its colour."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from seg.core.errors import ConfigError, did_you_mean, nearest
-from seg.core.natural import natural_key
+from seg.core.errors import ConfigError, DataError, did_you_mean, enumerated, nearest
+from seg.core.textfile import natural_key
 from seg.data.sample import IGNORE, ClassInfo, Color, Label
 
 DROP = -1
@@ -33,8 +34,7 @@ class ClassMap:
         drop: Iterable[Label | list[int]] = (),
         others: str = "refuse",
     ) -> None:
-        if others not in OTHERS:
-            raise ConfigError(f"data.source.others={others}: {did_you_mean(others, OTHERS, 'expected')}")
+        check_choice("data.source.others", others, tuple(OTHERS))
         self.classes, self.kind, self.others = list(classes), kind, OTHERS[others]
         self.lookup: dict[Label, int] = {}
         own = {int: lambda index, _: index, str: lambda _, c: c.name, tuple: lambda _, c: c.color}[kind]
@@ -49,14 +49,33 @@ class ClassMap:
         """The class index of a label, IGNORE (255), DROP (-1), or None where it is unknown and must be refused."""
         return self.lookup.get(label, self.others)
 
-    def unknown(self, label: Label, others: Iterable[Label] = ()) -> str:
-        """What to say of a label without class: the nearest that there is, and the fix. others: further such labels."""
-        more = [str(other) for other in others if other != label]
-        nor = f"; nor of {', '.join(more[:SHOWN])}{f' and {len(more) - SHOWN} more' if len(more) > SHOWN else ''}" if more else ""
-        return f"{self._nearest(label)}{nor}; {FIX}"
+    def named(self, label: str, where: object) -> int:
+        """The class index of a name; DataError where it is unknown. where: what names it."""
+        if (index := self.get(label)) is None:
+            raise self.unknown(where, [label])
+        return index
 
-    def unknown_pixels(self, counts: Mapping[Label, int]) -> str:
-        """What to say of a mask's values or colours without class, given their numbers of pixels: the most frequent first."""
+    def of_values(self, labels: Sequence[Label], path: object, pixels: Callable[[], Iterable[float]]) -> list[int]:
+        """The class indices of a mask's values or colours; DataError for those that are unknown. pixels: how many each of them has."""
+        found = [self.get(label) for label in labels]
+        if None not in found:
+            return found  # type: ignore[return-value]
+        counts: Counter[Label] = Counter()
+        for label, index, count in zip(labels, found, pixels(), strict=True):
+            if index is None:
+                counts[label] += int(count)
+        kind = "unknown-color" if self.kind is tuple else "unknown-value"
+        raise DataError(f"{path}: {self._unknown_pixels(counts)}", kind=kind)
+
+    def unknown(self, where: object, labels: Sequence[str], noun: str = "name", told: str = "") -> DataError:
+        """That no class has the first of these labels, nor the others: the nearest that there is, and the fix. told: more on the first."""
+        first, *others = labels
+        nor = f"; nor of {enumerated(others, SHOWN)}" if others else ""
+        what = f"no class of data.classes has the {noun} '{first}'{told}"
+        return DataError(f"{where}: {what}{self._nearest(first)}{nor}; {FIX}", kind="unknown-category")
+
+    def _unknown_pixels(self, counts: Mapping[Label, int]) -> str:
+        """What to say of values or colours without class, given their numbers of pixels: the most frequent first."""
         word = "value" if self.kind is int else "colour"
         ordered = sorted(counts, key=lambda label: -counts[label])
         values = self._nearest(ordered[0]) if self.kind is int else ""
@@ -95,6 +114,13 @@ def check_choice(key: str, value: str, known: Sequence[str]) -> None:
     """ConfigError where a setting is none of the known words."""
     if value not in known:
         raise ConfigError(f"{key}={value}: {did_you_mean(value, known, 'expected')}")
+
+
+def refuse_both_or_neither(meaning: str, **settings: object) -> None:
+    """ConfigError unless one of two settings is null. meaning: what the one and the other name."""
+    if len([value for value in settings.values() if value is None]) != 1:
+        given = " and ".join(f"data.source.{key}={value}" for key, value in settings.items())
+        raise ConfigError(f"{given}: one must {meaning}, and the other must be null")
 
 
 def distance(a: Color, b: Color) -> float:

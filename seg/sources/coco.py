@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.raw.findings import Finding
-from seg.raw.record import Item
+from seg.core.errors import AnnotationError, ConfigError, did_you_mean
+from seg.raw.record import Finding, Item
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
 from seg.sources.coco_file import Annotation, CocoFile, parts_of_segmentation, read_coco
@@ -66,11 +65,10 @@ class Coco(AnnotationFile):
             with self.faults.entry():
                 if not annotation.segmentation:
                     if annotation.box is None or self.boxes is False:
-                        raise DataError(
+                        raise AnnotationError(
                             f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make a rectangle of it with "
                             "data.source.boxes=true, or leave such annotations out with data.source.boxes=skip; task=detection learns "
-                            "boxes alone",
-                            kind="bad-annotation",
+                            "boxes alone"
                         )
                     boxed.append(annotation)
                     if self.boxes == "skip":

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from seg.core.errors import DataError
-from seg.sources.annotation_file import read_json
+from seg.core.errors import AnnotationError
+from seg.sources.content import is_number, read_json
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Faults
 
@@ -53,9 +53,7 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
     content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise DataError(
-                f"{path}: has no list '{part}'; a COCO instances file has images, annotations and categories", kind="bad-annotation"
-            )
+            raise AnnotationError(f"{path}: has no list '{part}'; a COCO instances file has images, annotations and categories")
     categories: dict[Key, str] = {}
     for number, entry in enumerate(content["categories"]):
         where = f"{path}, categories[{number}]"
@@ -74,18 +72,16 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
             image_id = _known(_key(entry, "image_id", where), pictures)
             category_id = _known(_key(entry, "category_id", where), categories)
             if image_id not in pictures:
-                raise DataError(
-                    f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation",
-                    kind="bad-annotation",
+                raise AnnotationError(
+                    f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation"
                 )
             if category_id not in categories:
-                raise DataError(
-                    f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id",
-                    kind="bad-annotation",
+                raise AnnotationError(
+                    f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id"
                 )
             crowd = entry.get("iscrowd") or 0
             if crowd not in (0, 1, "0", "1"):
-                raise DataError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1", kind="bad-annotation")
+                raise AnnotationError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1")
             found = Annotation(annotation_id, category_id, bool(int(crowd)), entry.get("segmentation"), _box(entry.get("bbox")))
             annotations[image_id].append(found)
     return CocoFile(pictures, annotations, categories)
@@ -106,7 +102,7 @@ def parts_of_segmentation(annotation: Annotation) -> Any:
     if not isinstance(given, list):
         return [given]
     given = [_pairs(part) for part in given] if given and all(isinstance(part, list) for part in given) else _pairs(given)
-    if given and all(_is_number(value) for value in given):
+    if given and all(is_number(value) for value in given):
         return [given]
     given = [_rle(part) if isinstance(part, dict) else part for part in given]
     while len(given) == 1 and _is_list_of_lists(given[0]) and not _is_points(given[0]):
@@ -136,10 +132,6 @@ def _counts(given: object) -> object:
     return given
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_list_of_lists(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, list) for one in value)
 
@@ -149,12 +141,12 @@ def _is_points(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) > 2
-        and all(isinstance(one, list) and len(one) == 2 and all(map(_is_number, one)) for one in value)
+        and all(isinstance(one, list) and len(one) == 2 and all(map(is_number, one)) for one in value)
     )
 
 
 def _box(value: object) -> tuple[float, float, float, float] | None:
-    if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):
+    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
         return value[0], value[1], value[2], value[3]
     return None
 
@@ -188,23 +180,23 @@ def _known(key: Key, known: Mapping[Key, object]) -> Key:
 
 def _value(entry: Entry, key: str, where: str) -> object:
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: is {str(entry)[:60]!r}, expected an object with the key '{key}'", kind="bad-annotation")
+        raise AnnotationError(f"{where}: is {str(entry)[:60]!r}, expected an object with the key '{key}'")
     if key not in entry:
-        raise DataError(f"{where}: has no '{key}'; add it, or export the file again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has no '{key}'; add it, or export the file again")
     return entry[key]
 
 
 def _key(entry: Entry, key: str, where: str) -> Key:
     value = _value(entry, key, where)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise DataError(f"{where}: has {key}={value!r}, expected a whole number", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={value!r}, expected a whole number")
     return value
 
 
 def _text(entry: Entry, key: str, where: str) -> str:
     value = _value(entry, key, where)
     if not isinstance(value, str) or not value:
-        raise DataError(f"{where}: has {key}={value!r}, expected text", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={value!r}, expected text")
     return value
 
 
@@ -218,10 +210,10 @@ def _pixels(entry: Entry, key: str, where: str) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DataError(f"{where}: has {key}={value!r}, expected a number of pixels", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={value!r}, expected a number of pixels")
     return value
 
 
 def _refuse_twice(key: Key, seen: Mapping[Key, object] | set[Key], where: str) -> None:
     if key in seen:
-        raise DataError(f"{where}: the id {key!r} stands twice; number the entries anew", kind="bad-annotation")
+        raise AnnotationError(f"{where}: the id {key!r} stands twice; number the entries anew")

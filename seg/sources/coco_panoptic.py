@@ -1,34 +1,82 @@
-"""`coco_panoptic`: a COCO panoptic file, PNGs whose colours are ids of segments, and a folder of images."""
+"""`coco_panoptic`: a COCO panoptic file (https://cocodataset.org/#format-data, 4.), PNGs whose colours are ids of segments, and images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.core.natural import natural_key
-from seg.core.textfile import is_file
+from seg.core.errors import AnnotationError, ConfigError, DataError, and_more, did_you_mean
+from seg.core.textfile import is_file, natural_key
 from seg.data.imagefile import decode_color
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
 from seg.sources.class_map import ClassMap
 from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
-from seg.sources.panoptic_file import Annotation, PanopticFile, read_panoptic
 from seg.sources.segments import Segment, SegmentClasses
+
+Key = int | str
+MAX_ID = (1 << 24) - 1  # of three bytes of colour
+
+
+def _below(name: str) -> str:
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        raise ValueError("a file below data.source.images, or data.source.masks")
+    return place.as_posix()
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Category(Entry):
+    """isthing: whether its segments are objects, one each; else they are stuff."""
+
+    id: Key
+    name: str
+    isthing: Literal[0, 1]
+
+
+class Picture(Entry):
+    """file_name: relative to the folder of images."""
+
+    id: Key
+    file_name: Annotated[str, AfterValidator(_below)]
+
+
+class SegmentInfo(Entry):
+    """id: R + 256 G + 65536 B of its pixels in the PNG. Boxes and areas are not read."""
+
+    id: Annotated[int, Field(ge=1, le=MAX_ID)]
+    category_id: Key
+    iscrowd: Literal[0, 1] = 0
+
+
+class Annotation(Entry):
+    """file_name: of the PNG, relative to the folder of masks."""
+
+    image_id: Key
+    file_name: Annotated[str, AfterValidator(_below)]
+    segments_info: list[SegmentInfo]
+
+
+class PanopticFile(Entry):
+    images: list[Picture]
+    annotations: list[Annotation]
+    categories: list[Category]
 
 
 @dataclass(kw_only=True, eq=False)
 class CocoPanoptic(RawData):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
-    A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are
-    instances, those of stuff are of the class map alone. ignore, drop, others: names of categories that count nowhere, that
-    are as if they were not there, and what becomes of categories that are not listed. Pixels of no segment (id 0) are of the
-    class `background`, or ignored without one. skip_unlabelled: leave images without an annotation out, do not refuse them.
+    A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are instances, those
+    of stuff are of the class map alone. Pixels of no segment (id 0) are of the class `background`, or ignored without one.
     """
 
     annotations: str
@@ -75,14 +123,17 @@ class CocoPanoptic(RawData):
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         masks = folder_below(Path(self.root), self.masks, part, "data.source.masks")
         known = self._categories(path, content)
-        labels = {a.image_id: (a.file_name, _labels(a, known)) for a in content.annotations}
+        labels = {}
+        for a in content.annotations:
+            segments = {s.id: (*known[s.category_id], bool(s.iscrowd)) for s in a.segments_info}
+            labels[a.image_id] = a.file_name, json.dumps(segments, separators=(",", ":"))
         pictures = sorted(content.images, key=lambda p: natural_key(p.file_name))
         if not pictures:
             raise DataError(f"{path}: names no images; set data.source.annotations")
         if missing := [p.file_name for p in pictures if p.id not in labels]:
             if not self.skip_unlabelled:
                 raise DataError(
-                    f"{path}: has no annotation of the image {missing[0]}{_more(missing, 'images')}; add it, "
+                    f"{path}: has no annotation of the image {missing[0]}{and_more(missing, 'images')}; add it, "
                     "or leave such images out with data.source.skip_unlabelled=true",
                     kind="image-without-label",
                 )
@@ -92,7 +143,7 @@ class CocoPanoptic(RawData):
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
             if lost := [str(file) for file in paths if not is_file(file)]:
                 raise DataError(
-                    f"{path}: there is no {kind} {lost[0]}{_more(lost, f'{kind}s')}; add it, or set data.source.{key}",
+                    f"{path}: there is no {kind} {lost[0]}{and_more(lost, f'{kind}s')}; add it, or set data.source.{key}",
                     kind="label-without-image",
                 )
         items = []
@@ -106,10 +157,7 @@ class CocoPanoptic(RawData):
         used = {segment.category_id for annotation in content.annotations for segment in annotation.segments_info}
         found = {c.id: (self.class_map.get(c.name), bool(c.isthing)) for c in content.categories}
         if lost := sorted(c.name for c in content.categories if c.id in used and found[c.id][0] is None):
-            raise DataError(
-                f"{path}: no class of data.classes has the name of the category '{lost[0]}'{self.class_map.unknown(lost[0], lost)}",
-                kind="unknown-category",
-            )
+            raise self.class_map.unknown(path, lost, "name of the category")
         return {key: (index, thing) for key, (index, thing) in found.items() if index is not None}
 
     def _refuse_other_ids(self, path: Path, annotations: Path, present: np.ndarray, places: np.ndarray, known: dict[int, Segment]) -> None:
@@ -118,22 +166,52 @@ class CocoPanoptic(RawData):
         if unlisted := sorted(there - known.keys()):
             pixels = int((places == int(np.searchsorted(present, unlisted[0]))).sum())
             raise DataError(
-                f"{path}: has the id {unlisted[0]} in {pixels} pixels{_more(unlisted, 'ids')}, which segments_info in {annotations} "
+                f"{path}: has the id {unlisted[0]} in {pixels} pixels{and_more(unlisted, 'ids')}, which segments_info in {annotations} "
                 "does not list; add the segment there, or use the PNG that belongs to the file",
                 kind="unknown-value",
             )
         if unseen := sorted(known.keys() - there):
             raise DataError(
-                f"{path}: has no pixel of the id {unseen[0]}{_more(unseen, 'ids')}, which segments_info in {annotations} lists; "
+                f"{path}: has no pixel of the id {unseen[0]}{and_more(unseen, 'ids')}, which segments_info in {annotations} lists; "
                 "remove the segment there, or use the PNG that belongs to the file",
                 kind="unknown-value",
             )
 
 
-def _labels(annotation: Annotation, known: dict[int | str, tuple[int, bool]]) -> str:
-    segments = {s.id: (*known[s.category_id], bool(s.iscrowd)) for s in annotation.segments_info}
-    return json.dumps(segments, separators=(",", ":"))
+def read_panoptic(path: Path) -> PanopticFile:
+    """Read a panoptic file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not."""
+    try:
+        content = PanopticFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise AnnotationError(f"{path}: is not JSON ({first['ctx']['error']}); export it again") from None
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        got = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
+        raise AnnotationError(f"{path}, {place or 'the file'}: {expected[0].lower()}{expected[1:]}{got}; export the file again") from None
+    _refuse_twice(path, "categories", "the id", (c.id for c in content.categories))
+    _refuse_twice(path, "categories", "the name", (c.name for c in content.categories))
+    _refuse_twice(path, "images", "the id", (p.id for p in content.images))
+    _refuse_twice(path, "images", "the name", (PurePosixPath(p.file_name).with_suffix("").as_posix() for p in content.images))
+    _refuse_twice(path, "annotations", "the image_id", (a.image_id for a in content.annotations))
+    categories, pictures = {c.id for c in content.categories}, {p.id for p in content.images}
+    for annotation in content.annotations:
+        where = f"{path}, annotation of the image {annotation.image_id}"
+        if annotation.image_id not in pictures:
+            raise AnnotationError(f"{where}: this image is not in 'images'; add it there, or remove the annotation")
+        _refuse_twice(path, f"segments_info of the image {annotation.image_id}", "the id", (s.id for s in annotation.segments_info))
+        if lost := next((s for s in annotation.segments_info if s.category_id not in categories), None):
+            raise AnnotationError(
+                f"{where}: the segment {lost.id} is of the category {lost.category_id!r}, which is not in 'categories'; "
+                "add it, or correct the id"
+            )
+    return content
 
 
-def _more(found: Sequence[object], kind: str) -> str:
-    return f" (and {len(found) - 1} more {kind})" if len(found) > 1 else ""
+def _refuse_twice(path: Path, part: str, what: str, keys: Iterable[Key]) -> None:
+    seen: set[Key] = set()
+    for key in keys:
+        if key in seen:
+            raise AnnotationError(f"{path}, {part}: {what} {key!r} stands twice; each entry needs its own")
+        seen.add(key)

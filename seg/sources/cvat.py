@@ -6,11 +6,12 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError, DataError
 from seg.core.textfile import is_file
-from seg.raw.findings import Finding
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, read_xml
+from seg.raw.record import Finding
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.content import read_xml
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, split_folders
 from seg.sources.part_rle import Part as Shape
@@ -57,22 +58,17 @@ class Cvat(AnnotationFile, Drawn):
     def _image(self, path: Path, folder: Path, element: Any, split: str | None) -> AnnotatedImage:
         where = f"{path}, image {element.get('id', '?')}"
         if not element.get("name"):
-            raise DataError(f"{where}: has no name; export it again", kind="bad-annotation")
+            raise AnnotationError(f"{where}: has no name; export it again")
         name, subset = element.get("name"), element.get("subset")
         if subset and is_file(folder / subset / name):  # so a project is exported, whose tasks may share names
             name = f"{subset}/{name}"
-        regions = []
-        for number, shape in enumerate(s for s in element if s.tag != "tag"):
-            with self.faults.entry():
-                regions.append(self._region(path, shape, f"{name}, {shape.tag} {number}"))
+        shapes = enumerate(shape for shape in element if shape.tag != "tag")
+        regions = self.faults.each(shapes, lambda number, shape: self._region(path, shape, f"{name}, {shape.tag} {number}"))
         return AnnotatedImage(name, (_whole(element, "height", where), _whole(element, "width", where)), regions, split)
 
     def _region(self, path: Path, shape: Any, at: str) -> Region:
         if shape.tag not in SHAPES:
-            raise DataError(
-                f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it",
-                kind="bad-annotation",
-            )
+            raise AnnotationError(f"{path}, {at}: is a {shape.tag}, expected {', '.join(SHAPES)}; redraw it as one of them, or remove it")
         if not shape.get("label"):
             raise DataError(f"{path}, {at}: has no label; give it one in CVAT, or remove it", kind="image-without-label")
         parts = _parts(shape, f"{path}, {at}", self.line_width, self.point_radius)
@@ -85,12 +81,11 @@ def _images(path: Path) -> list[Any]:
     """The elements <image> of a file; DataError where it is no XML, or of another of CVAT's formats."""
     root = read_xml(path, FORMAT)
     if root.tag != "annotations":
-        raise DataError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}", kind="bad-annotation")
+        raise AnnotationError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}")
     if tracks := root.findall("track"):
-        raise DataError(
+        raise AnnotationError(
             f"{path}: holds {len(tracks)} tracks, shapes that move and may be outside of a frame; export the task as {FORMAT}, "
-            "which has the shapes of each frame, with its images",
-            kind="bad-annotation",
+            "which has the shapes of each frame, with its images"
         )
     return list(root.findall("image"))
 
@@ -108,14 +103,13 @@ def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> li
         place = {key: _whole(shape, key, where) for key in ("left", "top", "width", "height")}
         runs = [_number(run, "rle", where) for run in shape.get("rle", "").split(",")]
         if any(isnan(run) or run < 0 or run % 1 for run in runs) or sum(runs) != place["width"] * place["height"]:
-            raise DataError(
-                f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; export it again, or redraw it",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; export it again, or redraw it"
             )
         return [{**place, "runs": [int(run) for run in runs]}]
     pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
     if any(len(pair) != 2 for pair in pairs):
-        raise DataError(f"{where}: has points that are not 'x,y;x,y;...'; export it again, or redraw it", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has points that are not 'x,y;x,y;...'; export it again, or redraw it")
     flat = [_number(text, "points", where) for pair in pairs for text in pair]
     if shape.tag == "polyline":
         return [{"line": flat, "width": line_width}]
@@ -128,7 +122,7 @@ def _number(text: str | None, key: str, where: str) -> float:
     try:
         return float(text if text is not None else nan)
     except ValueError:
-        raise DataError(f"{where}: has {key}={text!r}, expected a number; export it again", kind="bad-annotation") from None
+        raise AnnotationError(f"{where}: has {key}={text!r}, expected a number; export it again") from None
 
 
 def _whole(element: Any, key: str, where: str, default: int | None = None) -> int:
@@ -138,4 +132,4 @@ def _whole(element: Any, key: str, where: str, default: int | None = None) -> in
     try:
         return int(text)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: has {key}={text!r}, expected a whole number; export it again", kind="bad-annotation") from None
+        raise AnnotationError(f"{where}: has {key}={text!r}, expected a whole number; export it again") from None

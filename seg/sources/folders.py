@@ -7,8 +7,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import IGNORE, Sample, no_instances
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Masks
 from seg.sources.class_map import ClassMap, check_choice
 from seg.sources.masks import READINGS, PixelClasses
@@ -66,7 +65,7 @@ class Folders(Masks):
             semantic = drawn if semantic is None else _united(semantic, drawn, path)
         assert semantic is not None
         sample = Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape))
-        return raw.record(sample, [replace(finding, image_id=item.image_id) for finding in findings])
+        return raw.record(sample, findings)
 
 
 def _united(semantic: np.ndarray, drawn: np.ndarray, path: Path) -> np.ndarray:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import AnnotationError
 from seg.raw.record import Item
-from seg.sources.annotation_file import read_json
-from seg.sources.class_map import check_choice
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.sources.base import Described, FilePerImage
+from seg.sources.class_map import check_choice, refuse_both_or_neither
+from seg.sources.content import read_json
 from seg.sources.listing import no_images, pictures
 from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part, folder_below, image_item, unique
@@ -47,11 +47,8 @@ class Geojson(FilePerImage):
         super().__post_init__()
         self.shared: set[str] = set()  # files of all images of a part
         check_choice("data.source.coordinates", self.coordinates, ("geo", "pixels"))
-        if (self.label is None) == (self.category is None):
-            raise ConfigError(
-                f"data.source.label={self.label} and data.source.category={self.category}: one must name the property of the label, "
-                "or the label of all features, and the other must be null"
-            )
+        meaning = "name the property of the label, or the label of all features"
+        refuse_both_or_neither(meaning, label=self.label, category=self.category)
 
     def image_key(self, name: str) -> str | None:
         return _without(name, self.image_prefix)
@@ -76,15 +73,15 @@ class Geojson(FilePerImage):
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         content = _features(path)
-        move = _pixels if self.coordinates == "pixels" else _to_pixels(path, content, image)
-        regions: list[Region] = []
-        for number, feature in enumerate(content["features"]):
-            with faults.entry():
-                where = f"{path}, feature {number}"
-                parts = [part for part in _parts(feature, where, move, self.line_width, self.point_radius) if part]
-                if str(path) not in self.shared or any(_touches(part, size) for part in parts):
-                    regions.append(Region(f"feature {number}", self._label(feature, where), parts))
-        return Described(regions)
+        move = np.asarray if self.coordinates == "pixels" else _to_pixels(path, content, image)
+
+        def region(number: int, feature: Mapping[str, Any]) -> Region | None:
+            where = f"{path}, feature {number}"
+            parts = [part for part in _parts(feature, where, move, self.line_width, self.point_radius) if part]
+            shown = str(path) not in self.shared or any(_touches(part, size) for part in parts)
+            return Region(f"feature {number}", self._label(feature, where), parts) if shown else None
+
+        return Described(faults.each(enumerate(content["features"]), region))
 
     def _label(self, feature: Mapping[str, Any], where: str) -> str:
         if self.category is not None:
@@ -94,10 +91,9 @@ class Geojson(FilePerImage):
             value = value.get(name) if isinstance(value, dict) else None
         if value is None or isinstance(value, dict | list) or not str(value).strip():
             there = ", ".join(map(str, feature.get("properties") or {})) or "none"
-            raise DataError(
+            raise AnnotationError(
                 f"{where}: has no property '{self.label}' (properties: {there}); set data.source.label, or give all one label with "
-                "data.source.category (and label=null)",
-                kind="bad-annotation",
+                "data.source.category (and label=null)"
             )
         return str(value).strip()
 
@@ -117,12 +113,8 @@ def _features(path: Path) -> dict[str, Any]:
         content = {"type": "FeatureCollection", "features": [content]}
     features = content.get("features") if isinstance(content, dict) else None
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise DataError(f"{path}: is no FeatureCollection of GeoJSON; export it again", kind="bad-annotation")
+        raise AnnotationError(f"{path}: is no FeatureCollection of GeoJSON; export it again")
     return content
-
-
-def _pixels(points: np.ndarray) -> np.ndarray:
-    return points
 
 
 def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float, point_radius: float) -> Iterator[Shape]:
@@ -152,9 +144,8 @@ def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float,
         else:
             raise ValueError
     except (ValueError, TypeError, IndexError):
-        raise DataError(
-            f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, expected those of a polygon, line or point; redraw it",
-            kind="bad-annotation",
+        raise AnnotationError(
+            f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, expected those of a polygon, line or point; redraw it"
         ) from None
 
 
@@ -178,10 +169,9 @@ def _to_pixels(path: Path, content: Mapping[str, Any], image: Path) -> Any:
     matrix, image_system = _placed(image)
     system = _system_of(content)
     if image_system is not None and system is not None and system != image_system:
-        raise DataError(
+        raise AnnotationError(
             f"{path}: has coordinates of EPSG:{system}, but its image {image} has EPSG:{image_system}; bring them to one system: "
-            f"ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}",
-            kind="bad-annotation",
+            f"ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}"
         )
     inverse = np.linalg.inv(matrix)
     return lambda points: points @ inverse[:2, :2].T + inverse[:2, 2]
@@ -220,10 +210,9 @@ def _placed(image: Path) -> tuple[np.ndarray, int | None]:
         column, row, _, x, y, _ = tie[:6]
         found = np.array([[scale[0], 0, x - column * scale[0]], [0, -scale[1], y + row * scale[1]], [0, 0, 1]], np.float64)
     else:
-        raise DataError(
+        raise AnnotationError(
             f"{image}: is no GeoTIFF that says where it lies, so coordinates have no place on it; set data.source.coordinates=pixels where "
-            "they are pixels, or use the image with its georeference",
-            kind="bad-annotation",
+            "they are pixels, or use the image with its georeference"
         )
     entries = np.array(keys if keys is not None else [0] * 4, np.int64).reshape(-1, 4)[1:]
     named = {int(key): int(value) for key, place, _, value in entries if place == 0}

@@ -7,7 +7,7 @@ from math import ceil, floor
 import numpy as np
 import shapely
 
-from seg.raw.findings import Finding, Severity
+from seg.raw.record import Finding, Severity
 from seg.sources.part_rle import Part, flat, is_polygon
 
 ROUNDING = 0.5  # pixels that a point may lie outside of an image before it is said: nothing is lost by so little
@@ -18,7 +18,7 @@ MOST_PARTS = 10_000  # of a region whose polygons are compared with each other
 NO_AREA = 1e-6  # square pixels
 
 
-def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id: str, holes: bool) -> list[Finding]:
+def examine(parts: Sequence[Part], height: int, width: int, file: str, holes: bool) -> list[Finding]:
     """Findings on the parts (see `seg.sources.part_rle`) of one region. file: the annotation file, and which region there.
 
     Errors: nan-coordinate, too-few-points. Warnings: outside-image (what lies there is cut off), zero-area,
@@ -34,7 +34,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, image_id:
         return box_of(parts, height, width)
 
     def tell(kind: str, what: str, fix: str, severity: Severity = "warning") -> None:
-        found.append(Finding(kind, file, what, fix, severity, image_id, box()))
+        found.append(Finding(kind, file, what, fix, severity, box=box()))
 
     for number, part in enumerate(parts):
         if number in sound:

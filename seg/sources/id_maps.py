@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.errors import DataError, and_more
 from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap, check_choice
-from seg.sources.csvfile import read_rows
+from seg.sources.class_map import ClassMap, check_choice, refuse_both_or_neither
+from seg.sources.content import read_rows
 from seg.sources.masks import gray_values, numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, paired, refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.segments import Segment, SegmentClasses, category_index
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"
@@ -30,9 +29,8 @@ class IdMaps(Masks):
 
     ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
     "palette", its index in the palette of a PNG. category: the class of all instances; or categories: a CSV file below `root`
-    with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is
-    null. ignore, drop, others: what the column class has for instances that count nowhere, or that are as if they were not
-    there, and what becomes of names that are not listed.
+    with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is null. ignore,
+    drop, others: of what the column class has.
     """
 
     ids: str
@@ -49,15 +47,9 @@ class IdMaps(Masks):
         check_choice("data.source.ids", self.ids, ("index", "rgb", "palette"))
         self.segments = SegmentClasses(self.classes)
         self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
-        if (self.category is None) == (self.categories is None):
-            raise ConfigError(
-                f"data.source.category={self.category} and data.source.categories={self.categories}: one must name the class of all "
-                "instances, or a CSV file of their classes, and the other must be null"
-            )
-        if self.category is not None and self.category not in self.segments.categories:
-            hint = did_you_mean(self.category, self.segments.categories, "classes")
-            raise ConfigError(f"data.source.category={self.category}: no class of data.classes has this name; {hint}")
-        self.index = None if self.category is None else self.segments.categories[self.category]
+        meaning = "name the class of all instances, or a CSV file of their classes"
+        refuse_both_or_neither(meaning, category=self.category, categories=self.categories)
+        self.index = None if self.category is None else category_index(self.category, self.segments.categories, "category")
 
     def items(self) -> list[Item]:
         if self.categories is None:
@@ -92,13 +84,11 @@ class IdMaps(Masks):
             return dict.fromkeys(present, self.index), ()
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
-            more = f" (and {len(missing) - 1} more ids)" if len(missing) > 1 else ""
-            raise DataError(
-                f"{path}: the id {missing[0]}{more} has no row in {self.categories}; add image, id and class there", kind="unknown-value"
-            )
+            named = f"the id {missing[0]}{and_more(missing, 'ids')}"
+            raise DataError(f"{path}: {named} has no row in {self.categories}; add image, id and class there", kind="unknown-value")
         unseen = sorted(table.keys() - set(present))
         what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
-        return table, (Finding("empty-instance", str(path), what, image_id=item.image_id),) if unseen else ()
+        return table, (Finding("empty-instance", str(path), what),) if unseen else ()
 
     def _with_classes(self, items: Sequence[Item], part: Part | None) -> list[Item]:
         """The items, each with the class index of its ids as text; DataError for a row that fits no class, or two images."""
@@ -109,12 +99,7 @@ class IdMaps(Masks):
         others = []
         for line, row in read_rows(path, COLUMNS):
             where, name = f"{path}, line {line}", composed(row["image"])
-            index = self.class_map.get(row["class"])
-            if index is None:
-                raise DataError(
-                    f"{where}: no class of data.classes has the name '{row['class']}'{self.class_map.unknown(row['class'])}",
-                    kind="unknown-category",
-                )
+            index = self.class_map.named(row["class"], where)
             if not (row["id"].isdecimal() and int(row["id"]) > 0):
                 raise DataError(f"{where}: has the id '{row['id']}', expected a whole number from 1")
             if name in shared:

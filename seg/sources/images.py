@@ -1,17 +1,17 @@
 """Raw image files, as any source reads them: to the channels and the 8 bits that the data set is configured to have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from seg.core.errors import DataError
 from seg.data.decoders import Decoded
 from seg.data.imagefile import decode, read_bytes, to_channels
 from seg.data.sample import Range, Sample
-from seg.raw.findings import Finding
 from seg.raw.intensity import to_8_bit
-from seg.raw.record import Record
+from seg.raw.record import Finding, Record
 
 TURNS = dict(
     enumerate(("mirrored", "180 degrees", "mirrored and 180 degrees", "on its side", "90 degrees", "on its side", "90 degrees"), 2)
@@ -45,8 +45,25 @@ class RawImage:
             sample: The sample. Its image is `pixels`.
             findings: Everything odd about its labels.
         """
-        own = (replace(finding, image_id=sample.image_id) for finding in self.findings)
-        return Record(sample, self.encoded, self.suffix, (*own, *findings), self.spacing)
+        named = tuple(replace(finding, image_id=sample.image_id) for finding in (*self.findings, *findings))
+        return Record(sample, self.encoded, self.suffix, named, self.spacing)
+
+    def refuse_other_size(self, path: Path, size: Sequence[int], annotations: str) -> None:
+        """DataError where the image `path` has another size than (height, width), which its annotations say."""
+        (h, w), (height, width) = self.pixels.shape[:2], size
+        if (h, w) != (height, width):
+            turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
+            mend = (
+                f"; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO, multiply "
+                f"x by {w}/{width}, y by {h}/{height} and swap width and height"
+                if turned
+                else ""
+            )
+            raise DataError(
+                f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
+                f"use the image that was annotated, or correct width, height and annotations{mend}",
+                kind="size-mismatch",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +101,9 @@ class ImageReader:
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
         pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata, self.remedy)
-        if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := _transparent(decoded.pixels[..., -1])):
+        alpha = decoded.pixels[..., -1]
+        opaque = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "ui" else 1.0
+        if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := float((alpha != opaque).mean())):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
             findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
         turned = _turned(decoded, path)
@@ -101,9 +120,3 @@ def _turned(decoded: Decoded, path: Path) -> Finding | None:
     what = f"is turned upright by its Orientation tag ({TURNS[decoded.orientation]}), and nothing tells whether its labels are, too"
     fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
     return Finding("turned-image", str(path), what, fix)
-
-
-def _transparent(alpha: np.ndarray) -> float:
-    """The share of pixels that are not opaque."""
-    opaque = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "ui" else 1.0
-    return float((alpha != opaque).mean())

@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.core.natural import natural_key
+from seg.core.errors import ConfigError, DataError
+from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import IGNORE
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap
-from seg.sources.instance_sample import background_of, categories_of, instance_sample
+from seg.sources.class_map import DROP, ClassMap, refuse_both_or_neither
 from seg.sources.listing import files_below, is_hidden, is_picture, no_images, pictures
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse_other_size, unique
+from seg.sources.segments import background_of, categories_of, category_index, instance_sample
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,9 +27,8 @@ class InstanceFiles(RawData):
     images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
     masks: the folder of an image's masks, with {image} in it; its files may lie in folders of their own. category: the class
     of all instances; or category_pattern: a regular expression on the path of a mask below that folder, without suffix,
-    whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null.
-    `{split}` in `images` and `masks` stands for the split's folder where the split is given by folders. Masks that overlap
-    are kept whole. An image whose folder of masks holds no file has no instance. threshold: the gray value from which on a pixel is of the
+    whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null. Masks that overlap are
+    kept whole. An image whose folder of masks holds no file has no instance. threshold: the gray value from which on a pixel is of the
     instance, for masks that are not black and one other value.
     """
 
@@ -50,15 +48,9 @@ class InstanceFiles(RawData):
             raise ConfigError(f"data.source.masks={self.masks}: expected a folder an image, with {{image}} in its name, as masks/{{image}}")
         self.parts = parts_of(self.split, "{split}/{image}/images", images=self.images, masks=self.masks)
         self.categories, self.background = categories_of(self.classes), background_of(self.classes)
-        if (self.category is None) == (self.category_pattern is None):
-            raise ConfigError(
-                f"data.source.category={self.category} and data.source.category_pattern={self.category_pattern}: one must name the class "
-                "of all instances, or find it in the files' names, and the other must be null"
-            )
-        if self.category is not None and self.category not in self.categories:
-            hint = did_you_mean(self.category, self.categories, "classes")
-            raise ConfigError(f"data.source.category={self.category}: no class of data.classes has this name; {hint}")
-        self.index = None if self.category is None else self.categories[self.category]
+        meaning = "name the class of all instances, or find it in the files' names"
+        refuse_both_or_neither(meaning, category=self.category, category_pattern=self.category_pattern)
+        self.index = None if self.category is None else category_index(self.category, self.categories, "category")
         self.pattern, self.class_map = _compiled(self.category_pattern), ClassMap(self.classes, str, self.ignore, self.drop, self.others)
 
     def items(self) -> list[Item]:
@@ -91,7 +83,7 @@ class InstanceFiles(RawData):
         layers = layers_from_masks([mask for mask, _ in kept], height, width)
         sample = instance_sample(item.image_id, raw.pixels, layers, categories, crowd, self.background)
         what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
-        findings = (Finding("empty-instance", str(masks), what, image_id=item.image_id),) if empty else ()
+        findings = (Finding("empty-instance", str(masks), what),) if empty else ()
         return raw.record(sample, findings)
 
     def _index(self, file: Path, masks: Path) -> int:
@@ -104,12 +96,7 @@ class InstanceFiles(RawData):
         label = match and match.group(1 if self.pattern.groups else 0)
         if not label:
             raise DataError(f"{file}: data.source.category_pattern={self.pattern.pattern!r} does not match '{name}'; widen the expression")
-        index = self.class_map.get(label)
-        if index is None:
-            raise DataError(
-                f"{file}: no class of data.classes has the name '{label}'{self.class_map.unknown(label)}", kind="unknown-category"
-            )
-        return index
+        return self.class_map.named(label, file)
 
     def _part(self, part: Part) -> list[Item]:
         folder, found = self._images_of(part)

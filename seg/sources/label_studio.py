@@ -9,10 +9,11 @@ from urllib.parse import unquote, urlparse
 
 import numpy as np
 
-from seg.core.errors import DataError
-from seg.raw.findings import Finding
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, read_json
+from seg.core.errors import AnnotationError, DataError
+from seg.raw.record import Finding
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.content import number_of, points_of, read_json
 from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
@@ -33,7 +34,7 @@ class LabelStudio(AnnotationFile, Drawn):
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         content = read_json(path)
         if not isinstance(content, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in content):
-            raise DataError(f"{path}: is no list of tasks with data; export the project as JSON (not JSON-MIN)", kind="bad-annotation")
+            raise AnnotationError(f"{path}: is no list of tasks with data; export the project as JSON (not JSON-MIN)")
         several: list[str] = []
         images = [self._image(path, number, task, several) for number, task in enumerate(content)]
         if several:
@@ -45,9 +46,8 @@ class LabelStudio(AnnotationFile, Drawn):
         where = f"{path}, task {task.get('id', number)}"
         given = task["data"].get(self.image_key)
         if not isinstance(given, str) or not given:
-            raise DataError(
-                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key"
             )
         name = _file_of(given)
         given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)
@@ -55,21 +55,21 @@ class LabelStudio(AnnotationFile, Drawn):
         if len(found) > 1:
             several.append(name)
         chosen = next((a for a in found if a.get("ground_truth")), found[0] if found else {})
-        regions, sizes = list[Region](), set[tuple[int, int]]()
-        for place, result in enumerate(_list(chosen.get("result"), "result", where)):
-            with self.faults.entry():
-                at = f"{where}, region {result.get('id', place) if isinstance(result, dict) else place}"
-                shape = _shape(result, at, self.line_width, self.point_radius)
-                if shape is not None:
-                    label, size, part = shape
-                    sizes.add(size)
-                    regions.append(Region(f"task {task.get('id', number)}, region {result.get('id', place)}", label, [part]))
+        sizes: set[tuple[int, int]] = set()
+
+        def region(place: int, result: Any) -> Region | None:
+            at = f"task {task.get('id', number)}, region {result.get('id', place) if isinstance(result, dict) else place}"
+            shape = _shape(result, f"{path}, {at}", self.line_width, self.point_radius)
+            sizes.update([shape[1]] if shape else [])
+            return Region(at, shape[0], [shape[2]]) if shape else None
+
+        regions = self.faults.each(enumerate(_list(chosen.get("result"), "result", where)), region)
         return AnnotatedImage(name, next(iter(sizes)) if len(sizes) == 1 else None, regions)
 
 
 def _list(value: Any, key: str, where: str) -> list[Any]:
     if value is not None and not isinstance(value, list):
-        raise DataError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again")
     return value or []
 
 
@@ -88,7 +88,7 @@ def _shape(result: Any, where: str, line_width: float, point_radius: float) -> t
     if not label:
         raise DataError(f"{where}: has no label; give it one in Label Studio, or remove it", kind="image-without-label")
     if result.get("image_rotation"):
-        raise DataError(f"{where}: was drawn on an image that was turned in Label Studio; turn the image itself", kind="bad-annotation")
+        raise AnnotationError(f"{where}: was drawn on an image that was turned in Label Studio; turn the image itself")
     width, height = (int(number_of(result, f"original_{side}", where)) for side in ("width", "height"))
     if "rle" in value:
         runs = runs_of(brush_mask(value["rle"], height, width, where))
@@ -103,11 +103,7 @@ def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_wi
         return number_of(value, key, where)
 
     if "points" in value:
-        points = value["points"]
-        if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-            raise DataError(f"{where}: has the points {str(points)[:60]}, expected a list of [x, y]", kind="bad-annotation")
-        pairs = [(number_of({"x": x}, "x", where) * sx, number_of({"y": y}, "y", where) * sy) for x, y in points]
-        flat = [v for pair in pairs for v in pair]
+        flat = [v for x, y in points_of(value["points"], where) for v in (x * sx, y * sy)]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}
     x, y = number("x") * sx, number("y") * sy
     turn = number("rotation") if value.get("rotation") else 0.0
@@ -127,7 +123,7 @@ def brush_mask(data: Sequence[int], height: int, width: int, where: str) -> np.n
     They are a stream of bits: the number of values (32), bits of a value less 1 (5), bits of a length less 1 for each of four kinds of
     lengths (4 each); then parts, each a flag (1), a kind (2), a length less 1, and one value for all of it, or a value for each.
     """
-    wrong = DataError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again", kind="bad-annotation")
+    wrong = AnnotationError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again")
     if not isinstance(data, list) or not all(isinstance(v, int) and 0 <= v < 256 for v in data):
         raise wrong
     stream, position = bytes(data), 0

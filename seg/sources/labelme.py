@@ -1,35 +1,64 @@
-"""`labelme`: images, and a JSON file of LabelMe for each, beside it or in a folder of their own."""
+"""`labelme`: images, and a JSON file of LabelMe (https://github.com/wkentaro/labelme) for each, beside it or in a folder of their own."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import hypot, isfinite, prod
 from os.path import normpath
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from seg.core.errors import DataError
-from seg.core.natural import natural_key
-from seg.core.textfile import composed, is_file
-from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
-from seg.sources.annotation_file import refuse_other_size
+from seg.core.errors import AnnotationError, DataError
+from seg.core.textfile import composed, is_file, natural_key
+from seg.data.decoders import declared_size
+from seg.data.imagefile import IMAGE_SUFFIXES, decode_index
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Drawn
+from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
-from seg.sources.labelme_file import LabelmeFile, read_labelme, regions_of
 from seg.sources.listing import by_stem, is_picture, pictures
-from seg.sources.pairing import Part, folder_below, parts_of
-from seg.sources.regions import Faults, record_of
+from seg.sources.outlines import ellipse, rectangle
+from seg.sources.pairing import Part, folder_below, leave_out, parts_of
+from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import runs_of
+from seg.sources.regions import Faults, Region, record_of
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
+SHAPES = "polygon, rectangle, rotation, quadrilateral, circle, line, linestrip, point, points or mask"
+MOST_OF_MASK = 2**26  # pixels of the PNG that a shape holds: it is decoded before the image is read
+
+
+@dataclass(frozen=True, slots=True)
+class LabelmeFile:
+    """image_path: as the file has it, with slashes; may be empty. encoded: the image's own bytes, where the file holds them.
+
+    size: (height, width), where the file has it.
+    """
+
+    image_path: str
+    encoded: bytes | None
+    size: tuple[int, int] | None
+    shapes: list[Any]
+
+
+def read_labelme(path: Path) -> LabelmeFile:
+    """Read a file; its shapes are not looked into yet. DataError where it is none of LabelMe's."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise AnnotationError(f"{path}: has no list 'shapes', so it is no LabelMe file; move it away, or set data.source.annotations")
+    name, data = content.get("imagePath"), content.get("imageData")
+    size = (content.get("imageHeight"), content.get("imageWidth"))
+    known = all(isinstance(side, int) and side > 0 for side in size)
+    encoded = _unpacked(data, f"{path}: its imageData") if isinstance(data, str) and data else None
+    return LabelmeFile(str(name or "").replace("\\", "/"), encoded, size if known else None, content["shapes"])  # type: ignore[arg-type]
 
 
 @dataclass(kw_only=True, eq=False)
 class Labelme(Drawn):
-    """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`; both may be one folder.
+    """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
 
-    A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds
-    (imageData). skip_unlabelled: leave images without a JSON file out, do not refuse them. Shapes of one label and group_id are one
-    object; holes: polygons inside others of the same object are holes. `{split}` in `images` and `annotations` stands for train, val and
-    test where the split is given by folders. The other arguments are as for `Drawn`.
+    A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one
+    label and group_id are one object; holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`.
     """
 
     images: str
@@ -48,17 +77,16 @@ class Labelme(Drawn):
         image, path = item.files[0], Path(item.files[1])
         content = read_labelme(path)
         found: list[Finding] = []
-        regions = regions_of(path, content.shapes, self.line_width, self.point_radius, Faults(self.rules.skip, found))
+        shapes, sizes = enumerate(content.shapes), (self.line_width, self.point_radius)
+        regions = Faults(self.rules.skip, found).each(shapes, lambda number, shape: _region(shape, number, path, *sizes))
         raw = self.reader.read(Path(image)) if image else self._held(path, content)
         if content.size:
-            refuse_other_size(Path(image or path), raw.pixels, content.size, str(path))
-        record = record_of(item.image_id, raw, regions, str(path), self.rules, [replace(f, image_id=item.image_id) for f in found])
+            raw.refuse_other_size(Path(image or path), content.size, str(path))
         name = PurePosixPath(content.image_path).stem
         if image and name and composed(name) != composed(Path(image).stem):
             what = f"names the image {content.image_path}, but is used for {Path(image).name}, whose name it has"
-            other = Finding("other-image-name", str(path), what, "rename one of them, or correct imagePath", image_id=item.image_id)
-            record = replace(record, findings=(*record.findings, other))
-        return record
+            found.append(Finding("other-image-name", str(path), what, "rename one of them, or correct imagePath"))
+        return record_of(item.image_id, raw, regions, str(path), self.rules, found)
 
     def _part(self, part: Part) -> list[Item]:
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
@@ -85,7 +113,10 @@ class Labelme(Drawn):
             what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
             fix = f"add the image to {images}, or set data.source.images"
             self.findings.append(Finding("label-without-image", str(folder), what, fix))
-        self._look_for_missing(images, folder, sorted(set(found.values()) - set(pairs.values())))
+        missing = sorted(set(found.values()) - set(pairs.values()))
+        lacks = f"JSON file {missing[0].stem}.json in {folder}" if missing else ""
+        fix = "save one with LabelMe (without shapes, if the image holds no object)"
+        leave_out(self.findings, images, missing, self.skip_unlabelled, "JSON file", lacks, fix)
         return [_item(name, part.split, image, files[name], images) for name, image in pairs.items() if name not in lost]
 
     def _named(self, path: Path, images: Path) -> tuple[Path | None, bool]:
@@ -96,19 +127,6 @@ class Labelme(Drawn):
             if is_picture(place) and is_file(place) and place.resolve().is_relative_to(Path(self.root).resolve()):
                 return place, False
         return None, content.encoded is not None
-
-    def _look_for_missing(self, images: Path, folder: Path, missing: Sequence[Path]) -> None:
-        if not missing:
-            return
-        if not self.skip_unlabelled:
-            more = f" (and {len(missing) - 1} more images without one)" if len(missing) > 1 else ""
-            raise DataError(
-                f"{missing[0]}: has no JSON file {missing[0].stem}.json in {folder}{more}; save one with LabelMe (without shapes, if the "
-                "image holds no object), or leave such images out with data.source.skip_unlabelled=true",
-                kind="image-without-label",
-            )
-        what = f"{len(missing)} images have no JSON file and are left out, such as {missing[0].name}"
-        self.findings.append(Finding("image-without-label", str(images), what))
 
     def _held(self, path: Path, content: LabelmeFile) -> RawImage:
         """The image that a JSON file holds."""
@@ -125,3 +143,54 @@ def _item(name: str, part: str | None, image: Path | None, path: Path, images: P
         if image.is_relative_to(images):
             names.add(image.relative_to(images).as_posix())
     return Item(name, part, (str(image or ""), str(path)), tuple(sorted(names)))
+
+
+def _region(shape: Any, number: int, path: Path, line_width: float, point_radius: float) -> Region:
+    """AnnotationError where a shape is malformed, or of a type that LabelMe and X-AnyLabeling do not have."""
+    where = f"{path}, shape {number}"
+    if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
+        raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")
+    group = shape.get("group_id")
+    if group is not None and not isinstance(group, int | str):
+        raise AnnotationError(f"{where}: has group_id={group!r}, expected a number or null")
+    parts = _parts(shape, where, line_width, point_radius)
+    return Region(f"shape {number}", shape["label"], parts, group=group)
+
+
+def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> list[Shape]:
+    kind = shape.get("shape_type") or "polygon"  # the oldest files name no type
+    points = points_of(shape.get("points"), where)
+    flat = [value for point in points for value in point]
+    if kind in ("polygon", "quadrilateral") or (kind in ("rectangle", "rotation") and len(points) == 4):
+        return [flat]
+    if kind in ("line", "linestrip"):
+        return [{"line": flat, "width": line_width}]
+    if kind in ("point", "points"):
+        return [ellipse(x, y, point_radius, point_radius) for x, y in points]
+    if kind not in ("rectangle", "rotation", "circle", "mask"):
+        raise AnnotationError(f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")
+    if len(points) != 2 or kind == "rotation":
+        raise AnnotationError(
+            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it"
+        )
+    (x1, y1), (x2, y2) = points
+    if kind == "rectangle":
+        return [rectangle(x1, y1, x2, y2)]
+    if kind == "circle":  # its centre, and a point of its edge
+        radius = hypot(x2 - x1, y2 - y1)
+        return [ellipse(x1, y1, radius, radius)]
+    if not isinstance(shape.get("mask"), str) or not isfinite(x1 + y1):
+        raise AnnotationError(f"{where}: is a mask without its 'mask' and place; redraw or remove it")
+    data = _unpacked(shape["mask"], f"{where}: its mask")
+    if prod(declared_size(data)) > MOST_OF_MASK:
+        raise AnnotationError(f"{where}: its mask has {prod(declared_size(data)):,} pixels, more than an image; redraw it")
+    mask = decode_index(data, Path(f"{where}, its mask"), "save the file again with LabelMe") > 0
+    height, width = mask.shape
+    return [{"left": int(x1), "top": int(y1), "width": width, "height": height, "runs": runs_of(mask)}]
+
+
+def _unpacked(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise AnnotationError(f"{where} is not base64; save the file again with LabelMe") from None

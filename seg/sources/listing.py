@@ -1,17 +1,18 @@
-"""Files below a folder by their names. Hidden ones are passed over, links to folders are followed, and Unicode is compared composed."""
+"""Files below a folder, by names and patterns. Hidden ones are passed over, links to folders followed, and Unicode is compared composed."""
 
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from seg.core.errors import DataError
-from seg.core.natural import natural_key
-from seg.core.textfile import composed
+from seg.core.errors import DataError, PixelError, UnreadableError
+from seg.core.textfile import composed, natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
+FOLDER, IMAGE = "{folder}", "{image}"
 
 
 def is_hidden(name: str) -> bool:
@@ -33,7 +34,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     found = [name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)]
     for name in found:
         if not name.isascii() and (named := name.encode(errors="replace").decode()) != name:
-            raise DataError(f"{folder}/{named}: its name is not UTF-8; rename it", kind="unreadable-file")
+            raise UnreadableError(f"{folder}/{named}: its name is not UTF-8; rename it")
     return sorted(found, key=natural_key)
 
 
@@ -64,7 +65,7 @@ def no_images(folder: Path, ending: str = "") -> DataError:
     """That a folder holds no images, and how its volumes become some, if it holds those."""
     if volumes := files_below(folder, tuple(VOLUMES)):
         kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].lower().endswith(suffix))
-        return DataError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}", kind="pixel-type")
+        return PixelError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}")
     named = f" whose name ends with '{ending}'" if ending else ""
     key = "data.source.image_suffix" if ending and pictures(folder, "") else "data.source.images"
     return DataError(f"{folder}: holds no images{named} ({', '.join(IMAGE_SUFFIXES)}); set {key}", kind="missing-file")
@@ -124,3 +125,53 @@ def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{inside[-1]}{os.sep}{entry.name}"
             if real not in inside:
                 yield from _walk(entry.path, f"{name}{os.sep}", (*inside, real))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Files below `base`. rest: the pattern of their folders there, "" for all of them.
+
+    {folder} stands for any text, also for none, which becomes part of the files' names; * for any text within one name, which does not.
+    {image} in the last part is where the names of an image and of its mask are the same, and folders below are then not looked into;
+    it may stand there several times, where the names of the masks have something more within.
+    """
+
+    base: Path
+    rest: str
+
+    @classmethod
+    def fixed(cls, pattern: str) -> tuple[str, str]:
+        """The part of a pattern that is a folder's name as it stands, and the rest."""
+        if not any(mark in pattern for mark in (FOLDER, IMAGE, "*")):
+            return pattern, ""
+        cut = min(pattern.index(mark) for mark in (FOLDER, IMAGE, "*") if mark in pattern)
+        folder, _, _ = pattern[:cut].rpartition("/")
+        return folder or ".", pattern[len(folder) :].lstrip("/")
+
+    def files(self, ending: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+        """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name.
+
+        ending: * stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix.
+        """
+        whole = ending.lower().endswith(IMAGE_SUFFIXES)
+        if not self.rest and not whole and "*" not in ending:
+            return by_stem(self.base, suffixes, ending)
+        rule, found = self._rule(composed(ending)), dict[str, Path]()
+        for file in files_below(self.base, suffixes):
+            path = composed(file.replace(os.sep, "/"))
+            if match := rule.fullmatch(path if whole else os.path.splitext(path)[0]):
+                name = "/".join(part for part in (text.strip("/") for text in match.groups() if text) if part)
+                if name in found:
+                    raise DataError(f"{self.base / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
+                found[name] = self.base / file
+        return found
+
+    def _rule(self, ending: str) -> re.Pattern[str]:
+        """The groups of a match are the parts of the name."""
+        folders, _, name = self.rest.rpartition("/") if IMAGE in self.rest else (self.rest, "", "")
+        parts = {FOLDER: "(.*?)", "*": "[^/]*", IMAGE: "([^/]*)"}
+        parts |= {f"{FOLDER}/": "(?:(.*?)/)?"}
+        place = "".join(parts.get(p, re.escape(p)) for p in re.split(r"(^\{folder\}/|\{folder\}|\*)", folders) if p)
+        last = "".join(parts.get(p, re.escape(p)) for p in re.split(r"(\{image\}|\*)", name) if p) or "((?:.*/)?[^/]*)"
+        end = "[^/]*".join(map(re.escape, ending.split("*")))
+        return re.compile(f"{place}{'/' if place else ''}{last}{end}", re.S)

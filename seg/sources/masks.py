@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seg.core.errors import DataError
+from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.data.decoders import Decoded, is_tiff
 from seg.data.imagefile import decode, decode_color, decode_palette, has_palette, index_of, read_bytes, to_channels
 from seg.data.sample import IGNORE, Label
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 from seg.sources.class_map import ClassMap
 
 READINGS = ("index", "color", "palette")
@@ -26,13 +26,12 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
     """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
     if not lossy and (kind := lossy_kind(data)):
-        raise DataError(
+        raise PixelError(
             f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
-            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128",
-            kind="pixel-type",
+            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128"
         )
     if is_tiff(data) and (pages := _num_pages(data, path)) != 1:
-        raise DataError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image", kind="pixel-type")
+        raise PixelError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image")
     return data
 
 
@@ -42,7 +41,7 @@ def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = Non
     fix: what the error advises. decoded: of the data, where it is known already.
     """
     if has_palette(data):
-        raise DataError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}", kind="pixel-type")
+        raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return index_of(decoded or decode(data, path, None), path, fix)
 
 
@@ -76,9 +75,14 @@ def packed(colors: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
 
 
+def labels_of(values: np.ndarray, class_map: ClassMap) -> list[Label]:
+    """What a class map knows values by: themselves, or the colours of those that `packed` gave."""
+    return [(v & 255, v >> 8 & 255, v >> 16 & 255) if class_map.kind is tuple else v for v in values.tolist()]
+
+
 def numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different values (N,) of a map, in order, and (H, W) int32 of each pixel's place among them."""
-    present, places, lengths = _runs(values)
+    present, places, lengths = runs(values)
     return present, np.repeat(places.astype(np.int32), lengths).reshape(values.shape)
 
 
@@ -130,7 +134,7 @@ class PixelClasses:
         """Where (H, W) a file says that nothing was measured, if its value is no label; and the image with 0 there."""
         if decoded.nodata is None:
             return None, decoded
-        void = _is(decoded.pixels, decoded.nodata)
+        void = np.isnan(decoded.pixels) if np.isnan(decoded.nodata) else decoded.pixels == decoded.nodata
         if not void.any():
             return None, decoded
         note = f"{void.mean():.1%} of its pixels are {decoded.nodata:g}, which its tag GDAL_NODATA calls no measurement"
@@ -148,10 +152,9 @@ class PixelClasses:
         bare = np.ascontiguousarray(decoded.pixels[..., :-1])
         if clear.any():
             if self.transparent is None:
-                raise DataError(
+                raise PixelError(
                     f"{path}: {clear.mean():.1%} of its pixels are transparent, though they have colours, too; say what they are: "
-                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them",
-                    kind="pixel-type",
+                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them"
                 )
             if self.labels == "color" and bare.shape[2] == 1:
                 bare = np.repeat(bare, 3, axis=2)
@@ -166,21 +169,12 @@ class PixelClasses:
             found = cv2.LUT(values, self.classes)
             if not cv2.countNonZero(cv2.inRange(found, UNKNOWN, UNKNOWN)):
                 return found
-        present, places, lengths = _runs(values)
-        labels = [self._label(int(value)) for value in present]
-        classes = [self.class_map.get(label) for label in labels]
-        if None in classes:
-            pixels = np.bincount(places, lengths, len(labels)).astype(int).tolist()
-            counts = {label: count for label, index, count in zip(labels, classes, pixels, strict=True) if index is None}
-            kind = "unknown-color" if isinstance(labels[0], tuple) else "unknown-value"
-            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}", kind=kind)
+        present, places, lengths = runs(values)
+        classes = self.class_map.of_values(labels_of(present, self.class_map), path, lambda: np.bincount(places, lengths, len(present)))
         return np.repeat(np.array(classes, np.uint8)[places], lengths).reshape(values.shape)
 
-    def _label(self, value: int) -> Label:
-        return (value & 255, value >> 8 & 255, value >> 16) if self.class_map.kind is tuple else value
 
-
-def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length.
 
     Label maps hold long runs, so sorting those and not the pixels takes a twentieth of the time.
@@ -196,10 +190,6 @@ def lossy_kind(data: bytes) -> str | None:
     if data[:2] == b"\xff\xd8":
         return "JPEG"
     return "lossy WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"VP8 " in data[12:64] else None
-
-
-def _is(pixels: np.ndarray, value: float) -> np.ndarray:
-    return np.isnan(pixels) if np.isnan(value) else pixels == value
 
 
 def _gray(decoded: Decoded, path: Path) -> np.ndarray:
@@ -244,4 +234,4 @@ def _num_pages(data: bytes, path: Path) -> int:
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             return sum(not page.is_reduced for page in tiff.pages)
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError, OSError):
-        raise DataError(f"{path}: is not a readable image; restore it or remove it with its label", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: is not a readable image; restore it or remove it with its label") from None

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.core.natural import natural_key
-from seg.core.textfile import composed
-from seg.raw.findings import Finding, finding_of
-from seg.raw.record import Item
-from seg.sources.listing import Names, no_images
-from seg.sources.places import Place
+from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, enumerated
+from seg.core.textfile import composed, natural_key
+from seg.raw.record import Finding, Item, finding_of
+from seg.sources.listing import Names, Place, no_images
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
 from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix, without_number
@@ -65,34 +62,28 @@ def split_folders(split: Split) -> tuple[Part, ...]:
     named = split.folders or {}
     if unknown := sorted(named.keys() - set(SPLITS)):
         raise ConfigError(f"data.split.folders.{unknown[0]}: {did_you_mean(unknown[0], SPLITS, 'splits')}")
-    return tuple(Part(name, folder) for name in SPLITS for folder in _folders(named.get(name, name)))
+    folders = {name: named.get(name, name) or [] for name in SPLITS}
+    return tuple(Part(name, folder) for name, given in folders.items() for folder in ([given] if isinstance(given, str) else given))
 
 
 def folder_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The folder `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
-    folder = _placed(root, name, part)
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: there is no such folder; set {key}{_named(part)} ({_held(folder.parent, root, folders=True)})", kind="missing-file"
-        )
-    if not folder.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"{folder}: lies outside of data.root ({root}), where changes would go unnoticed; "
-            "set data.root to a folder that holds images and masks themselves, not links to them",
-            kind="missing-file",
-        )
-    return folder
+    return _below(root, name, part, key, "folder", "set data.root to a folder that holds images and masks themselves, not links to them")
 
 
 def file_below(root: Path, name: str, part: Part | None, key: str) -> Path:
     """The file `name` of a part, below data.root; DataError where it is missing or elsewhere. key: the setting's."""
-    path = _placed(root, name, part)
-    if not path.is_file():
-        raise DataError(
-            f"{path}: there is no such file; set {key}{_named(part)} ({_held(path.parent, root, folders=False)})", kind="missing-file"
-        )
+    return _below(root, name, part, key, "file", "copy it there")
+
+
+def _below(root: Path, name: str, part: Part | None, key: str, kind: str, fix: str) -> Path:
+    path = root / name.replace("{split}", part.folder if part else "")
+    if not (path.is_dir() if kind == "folder" else path.is_file()):
+        named = f", or say in data.split.folders what {{split}} is for {part.split}" if part and part.split else ""
+        held = _held(path.parent, root, f"{kind}s")
+        raise DataError(f"{path}: there is no such {kind}; set {key}{named} ({held})", kind="missing-file")
     if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; copy it there", kind="missing-file")
+        raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; {fix}", kind="missing-file")
     return path
 
 
@@ -156,8 +147,18 @@ def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path]
     if unused:
         what = f"{len(unused)} masks have no image and are left out, such as {unused[0].name}"
         findings.append(Finding("label-without-image", str(labels), what))
+    leave_out(findings, images, missing, True, "mask")
+
+
+def leave_out(
+    findings: list[Finding], images: Path, missing: Sequence[Path], skip: bool, label: str, lacks: str = "", fix: str = ""
+) -> None:
+    """What becomes of images without a label: refused, or left out with a finding. label: the kind of file; lacks: the first one's."""
+    if missing and not skip:
+        first = f"{missing[0]}: has no {lacks}{and_more(missing, 'images without one')}"
+        raise DataError(f"{first}; {fix}, or leave such images out with data.source.skip_unlabelled=true", kind="image-without-label")
     if missing:
-        what = f"{len(missing)} images have no mask and are left out, such as {missing[0].name}"
+        what = f"{len(missing)} images have no {label} and are left out, such as {missing[0].name}"
         findings.append(Finding("image-without-label", str(images), what))
 
 
@@ -227,24 +228,9 @@ def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[
     return [image_item(name, part, images, path, files[name]) for name, path in found.items() if name in masks]
 
 
-def _folders(named: str | list[str] | None) -> list[str]:
-    return [named] if isinstance(named, str) else named or []
-
-
-def _placed(root: Path, name: str, part: Part | None) -> Path:
-    return root / name.replace("{split}", part.folder if part else "")
-
-
-def _named(part: Part | None) -> str:
-    """The other way out where a split's folder is missing."""
-    return f", or say in data.split.folders what {{split}} is for {part.split}" if part and part.split else ""
-
-
-def _held(place: Path, root: Path, folders: bool) -> str:
+def _held(place: Path, root: Path, kind: str) -> str:
     """What there is in a place, or in the nearest folder above it that exists."""
     while not place.is_dir() and place != root:
         place = place.parent
-    kind = "folders" if folders else "files"
-    there = sorted((p.name for p in place.iterdir() if p.is_dir() == folders), key=natural_key) if place.is_dir() else []
-    more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
-    return f"{place} holds: {', '.join(there[:SHOWN]) + more or f'no {kind}'}"
+    there = sorted((p.name for p in place.iterdir() if p.is_dir() == (kind == "folders")), key=natural_key) if place.is_dir() else []
+    return f"{place} holds: {enumerated(there, SHOWN) or f'no {kind}'}"

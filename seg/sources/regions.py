@@ -2,10 +2,10 @@
 
 import marshal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,13 +14,12 @@ from seg.core.textfile import many_made
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
-from seg.raw.findings import Finding, Severity, finding_of
-from seg.raw.record import Record
+from seg.raw.record import Finding, Record, Severity, finding_of
 from seg.sources.class_map import DROP, ClassMap, check_choice
 from seg.sources.geometry import box_of, examine
 from seg.sources.images import RawImage
-from seg.sources.instance_sample import background_of, categories_of, instance_sample
 from seg.sources.part_rle import Part, rle_of
+from seg.sources.segments import background_of, categories_of, instance_sample
 
 OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
 
@@ -60,12 +59,9 @@ class Rules:
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
         if unknown := sorted(label for label in counts if label not in self.ignored and self.class_map.get(label) is None):
-            name, count = unknown[0], counts[unknown[0]]
-            have = f"{count} regions have" if count > 1 else "a region has"
-            raise DataError(
-                f"{path}: no class of data.classes has the label '{name}', which {have}{self.class_map.unknown(name, unknown)}",
-                kind="unknown-category",
-            )
+            count = counts[unknown[0]]
+            have = f", which {count} regions have" if count > 1 else ", which a region has"
+            raise self.class_map.unknown(path, unknown, "label", have)
 
     def target(self, region: Region) -> tuple[int, bool] | None:
         """A region's class index, and whether it counts as a crowd; None where it makes no instance."""
@@ -107,6 +103,15 @@ class Faults:
                 raise DataError(f"{error}{OR_SKIP}", kind=error.kind) from None
             self.findings.append(_left_out(finding_of(error)))
 
+    def each(self, entries: Iterable[tuple[Any, Any]], read: Callable[[Any, Any], Region | None]) -> list[Region]:
+        """The regions that `read` makes of the entries and their numbers; it gives None for what is no region."""
+        found: list[Region] = []
+        for number, entry in entries:
+            with self.entry():
+                region = read(number, entry)
+                found += [] if region is None else [region]
+        return found
+
 
 def _left_out(finding: Finding) -> Finding:
     return replace(finding, what=f"{finding.what}; it is left out, as data.source.invalid=skip says", severity="warning")
@@ -134,12 +139,6 @@ class _Object(NamedTuple):
     place: tuple[int, int]  # z, and the order in the file
 
 
-class _Place(NamedTuple):
-    file: str  # the annotation file
-    image_id: str
-    suffix: str  # of the image's file
-
-
 def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str, rules: Rules, findings: Sequence[Finding] = ()) -> Record:
     """The Record of an image and its regions: masks in layers, and the class map that follows from them.
 
@@ -154,12 +153,12 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     sound: list[Region] = []
     for region in regions:
         if rules.target(region):
-            region = _without_slivers(region, f"{file}, {region.where}", image_id, findings)
-            found = examine(region.parts, height, width, f"{file}, {region.where}", image_id, rules.holes)
+            region = _without_slivers(region, f"{file}, {region.where}", findings)
+            found = examine(region.parts, height, width, f"{file}, {region.where}", rules.holes)
             findings += found
             if all(f.severity != "error" for f in found):
                 sound.append(region)
-    drawn = _drawn(sound, height, width, rules, _Place(file, image_id, raw.suffix), findings)
+    drawn = _drawn(sound, height, width, rules, file, f"{image_id}{raw.suffix}", findings)
     drawn.sort(key=lambda one: (not one.crowd, one.place))
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
@@ -169,30 +168,32 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     return raw.record(sample, findings)
 
 
-def _without_slivers(region: Region, file: str, image_id: str, findings: list[Finding]) -> Region:
+def _without_slivers(region: Region, file: str, findings: list[Finding]) -> Region:
     """The region without polygons of one or two points, if it has others: contour tracers leave them, and they have no area."""
     kept = [part for part in region.parts if not (isinstance(part, list) and len(part) in (2, 4))]
     if not kept or len(kept) == len(region.parts):
         return region
     slivers = len(region.parts) - len(kept)
     what = f"{slivers} of its {len(region.parts)} polygons left out, as a polygon needs 3 points; the others are kept"
-    findings.append(Finding("sliver-polygon", file, what, image_id=image_id))
+    findings.append(Finding("sliver-polygon", file, what))
     return replace(region, parts=kept)
 
 
-def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of: _Place, findings: list[Finding]) -> list[_Object]:
+def _drawn(
+    regions: Sequence[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]
+) -> list[_Object]:
     """The objects that sound regions make; what covers no pixel, or the same ones again, is left out and added to `findings`."""
     drawn: list[_Object] = []
     seen: dict[tuple[str, bool, bytes], str] = {}
 
     def tell(region: Region, kind: str, what: str, fix: str = "", severity: Severity = "warning") -> None:
         box = box_of(region.parts, height, width)
-        findings.append(Finding(kind, f"{of.file}, {region.where}", what, fix, severity, of.image_id, box))
+        findings.append(Finding(kind, f"{file}, {region.where}", what, fix, severity, box=box))
 
     for order, members in _joined(regions):
         region = _merged(members)
         if len(members) > 1:
-            found = examine(region.parts, height, width, f"{of.file}, {region.where}", of.image_id, rules.holes)
+            found = examine(region.parts, height, width, f"{file}, {region.where}", rules.holes)
             findings += [f for f in found if f.kind == "polygon-in-polygon"]
         try:
             rle, area = rle_of(region.parts, height, width, rules.holes)
@@ -200,8 +201,8 @@ def _drawn(regions: Sequence[Region], height: int, width: int, rules: Rules, of:
             tell(region, "bad-region", str(error), severity="error")
             continue
         if not area:
-            if not any(f.kind == "zero-area" and f.file == f"{of.file}, {member.where}" for f in findings for member in members):
-                tell(region, "empty-instance", f"covers no pixel of {of.image_id}{of.suffix} and is left out")
+            if not any(f.kind == "zero-area" and f.file == f"{file}, {member.where}" for f in findings for member in members):
+                tell(region, "empty-instance", f"covers no pixel of {image} and is left out")
         elif (before := seen.setdefault((region.label, region.crowd, rle["counts"]), region.where)) != region.where:
             what = f"covers the same pixels as {before}, has the same label, and is left out"
             tell(region, "duplicate-annotation", what, "remove one of them")

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
+from seg.core.errors import AnnotationError, ConfigError
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
-from seg.sources.csvfile import read_rows
+from seg.sources.content import read_rows
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
 from seg.sources.regions import Region
@@ -45,10 +45,7 @@ class RleCsv(AnnotationFile):
             )
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
-        rows = read_rows(path, (self.image_column,))
-        for column in (self.rle_column, self.class_column):
-            if rows and column is not None and column not in rows[0][1]:
-                raise DataError(f"{path}: has no column '{column}' in its first line; {did_you_mean(column, rows[0][1], 'columns')}")
+        rows = read_rows(path, (self.image_column,), [c for c in (self.rle_column, self.class_column) if c is not None])
         images: dict[str, list[Region]] = {}
         for line, row in rows:
             with self.faults.entry():
@@ -68,18 +65,16 @@ class RleCsv(AnnotationFile):
             return name, row[self.class_column]
         image, found, label = name.rpartition("_")
         if not found or not label:
-            raise DataError(
-                f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; set data.source.category or .class_column",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; set data.source.category or .class_column"
             )
         return image, label
 
     def _shape(self, text: str, where: str) -> Shape:
         words = text.split()
         if len(words) % 2 or not all(word.isdecimal() for word in words):
-            raise DataError(
-                f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; correct or remove it",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; correct or remove it"
             )
         numbers = [int(word) for word in words]
         return {"starts": [start - self.first for start in numbers[::2]], "lengths": numbers[1::2], "order": self.order}

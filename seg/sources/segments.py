@@ -1,13 +1,47 @@
-"""Label maps whose segments share no pixel, and what each segment is -> a Sample."""
+"""Samples of instances: the classes that an instance may have, and what id maps, or maps of segments that share no pixel, make."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from seg.data.sample import IGNORE, ClassInfo, Sample
+from seg.core.errors import ConfigError, did_you_mean
+from seg.data.labelmaps import semantic_from_instances
+from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 from seg.sources.class_map import DROP
-from seg.sources.instance_sample import background_of, categories_of
+
+
+def categories_of(classes: Sequence[ClassInfo]) -> dict[str, int]:
+    """{name: class index} of the classes that an instance may have: all but `background`, which must come first."""
+    names = [c.name for c in classes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"data.classes: the name {twice[0]} stands twice; each class needs its own")
+    if BACKGROUND in names[1:]:
+        raise ConfigError(f"data.classes: {BACKGROUND}, the class of pixels without instance, must come first, or be left out")
+    return {name: index for index, name in enumerate(names) if name != BACKGROUND}
+
+
+def category_index(name: str, categories: Mapping[str, int], key: str) -> int:
+    """The class index of a name that a setting has; ConfigError where no instance may be of it."""
+    if name not in categories:
+        raise ConfigError(f"data.source.{key}={name}: no class of data.classes has this name; {did_you_mean(name, categories, 'classes')}")
+    return categories[name]
+
+
+def background_of(classes: Sequence[ClassInfo]) -> int:
+    """The class index of pixels of no instance: 0 where the class list starts with `background`, else 255 (ignored)."""
+    return 0 if classes[0].name == BACKGROUND else IGNORE
+
+
+def instance_sample(
+    image_id: str, image: np.ndarray, instances: np.ndarray, categories: np.ndarray, crowd: np.ndarray, background: int
+) -> Sample:
+    """A Sample whose class map is derived from its instances. background: as `background_of` gives it.
+
+    image: (H, W, C) uint8. instances: (H, W, L) int32 layered id map. categories: (N,) class indices. crowd: (N,) bool.
+    """
+    categories, crowd = categories.astype(np.int32), crowd.astype(bool)
+    return Sample(image_id, image, semantic_from_instances(instances, categories, crowd, background), instances, categories, crowd)
 
 
 @dataclass(frozen=True, slots=True)

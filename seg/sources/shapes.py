@@ -13,8 +13,7 @@ import numpy as np
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import ClassInfo, Sample
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 
 KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
 RADII = ((8.0, 11.0), (12.5, 16.5), (18.0, 25.0))  # pixels in a scene of 128 x 128: small, medium, large

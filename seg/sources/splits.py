@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.core.errors import ConfigError, DataError, did_you_mean, nearest
-from seg.core.natural import natural_key
-from seg.core.textfile import composed, read_text
-from seg.sources.csvfile import read_rows
+from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, nearest
+from seg.core.textfile import composed, natural_key, read_text
+from seg.sources.content import read_rows
 
 SPLITS = ("train", "val", "test")
 
@@ -86,8 +85,8 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
             raise DataError(f"{path}, line {line}: '{name}' has a row already, in line {found[image_id][0]}; remove one")
         found[image_id] = line, row
     if missing := [image_id for image_id in names if image_id not in found]:
-        more = f" (and {len(missing) - 1} more images)" if len(missing) > 1 else ""
-        raise DataError(f"{path}: has no row whose '{id_column}' is {missing[0]}{more}; add it, or set data.split.table.id")
+        first = f"{missing[0]}{and_more(missing, 'images')}"
+        raise DataError(f"{path}: has no row whose '{id_column}' is {first}; add it, or set data.split.table.id")
     return [found[image_id][1] for image_id in names]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seg.core.errors import DataError
-from seg.sources.annotation_file import read_json
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.core.errors import AnnotationError
+from seg.sources.base import Described, FilePerImage
+from seg.sources.content import points_of, read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.part_rle import Part, runs_of
 from seg.sources.regions import Faults, Region
@@ -37,18 +37,16 @@ class Supervisely(FilePerImage):
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("objects"), list):
-            raise DataError(f"{path}: has no list 'objects', so it is no file of Supervisely; move it away", kind="bad-annotation")
-        regions: list[Region] = []
-        for number, entry in enumerate(content["objects"]):
-            with faults.entry():
-                where = f"{path}, object {number}"
-                if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
-                    raise DataError(f"{where}: has no classTitle; export the project again", kind="bad-annotation")
-                parts = _parts(entry, where, self.line_width, self.point_radius)
-                regions += [Region(f"object {number}", entry["classTitle"], parts)]
+            raise AnnotationError(f"{path}: has no list 'objects', so it is no file of Supervisely; move it away")
+        regions = faults.each(enumerate(content["objects"]), lambda n, entry: self._region(f"object {n}", entry, f"{path}, object {n}"))
         given = content.get("size")
         sides = (given.get("height"), given.get("width")) if isinstance(given, dict) else (None, None)
         return Described(regions, sides if all(isinstance(side, int) for side in sides) else None)  # type: ignore[arg-type]
+
+    def _region(self, name: str, entry: Any, where: str) -> Region:
+        if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
+            raise AnnotationError(f"{where}: has no classTitle; export the project again")
+        return Region(name, entry["classTitle"], _parts(entry, where, self.line_width, self.point_radius))
 
 
 def _without(name: str, folder: str, given: str) -> str | None:
@@ -64,10 +62,10 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind == "bitmap":
         return [_bitmap(entry.get("bitmap"), where)]
     points: Mapping[str, Any] = entry["points"] if isinstance(entry.get("points"), dict) else {}
-    exterior = _points(points.get("exterior"), where)
+    exterior = points_of(points.get("exterior"), where)
     flat = [value for point in exterior for value in point]
     if kind == "polygon":
-        holes = [_points(ring, where) for ring in points.get("interior") or []]
+        holes = [points_of(ring, where) for ring in points.get("interior") or []]
         return [{"rings": [flat, *([value for point in ring for value in point] for ring in holes)]}] if holes else [flat]
     if kind == "rectangle" and len(exterior) == 2:
         (x1, y1), (x2, y2) = exterior
@@ -76,17 +74,7 @@ def _parts(entry: Mapping[str, Any], where: str, line_width: float, point_radius
         return [{"line": flat, "width": line_width}]
     if kind == "point":
         return [ellipse(x, y, point_radius, point_radius) for x, y in exterior]
-    raise DataError(f"{where}: is a {kind} of {len(exterior)} points, expected {SHAPES}; redraw or remove it", kind="bad-annotation")
-
-
-def _points(given: Any, where: str) -> list[list[float]]:
-    if not isinstance(given, list) or not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in given):
-        raise DataError(f"{where}: has the points {str(given)[:60]}, expected a list of [x, y]; redraw or remove it", kind="bad-annotation")
-    return given
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    raise AnnotationError(f"{where}: is a {kind} of {len(exterior)} points, expected {SHAPES}; redraw or remove it")
 
 
 def _bitmap(given: Any, where: str) -> Part:
@@ -98,7 +86,7 @@ def _bitmap(given: Any, where: str) -> Part:
     except (KeyError, TypeError, ValueError, zlib.error, cv2.error):
         pixels = None
     if pixels is None:
-        raise DataError(f"{where}: has no bitmap of base64, zlib and PNG with its origin; export the project again", kind="bad-annotation")
+        raise AnnotationError(f"{where}: has no bitmap of base64, zlib and PNG with its origin; export the project again")
     mask = pixels if pixels.ndim == 2 else pixels[..., -1] if pixels.shape[2] in (2, 4) else pixels.max(axis=2)
     height, width = mask.shape
     return {"left": left, "top": top, "width": width, "height": height, "runs": runs_of(mask > 0)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seg.core.errors import DataError
 from seg.core.textfile import composed
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 TRIED = 3  # masks that are read before an error proposes them
 FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
@@ -38,12 +38,11 @@ def note_further(findings: list[Finding], labels: Path, further: dict[str, list[
     """Add to the findings what becomes of further masks."""
     first = next(iter(further.values()))[0].name
     number = sum(map(len, further.values()))
-    if join:
-        what = f"{number} further masks of {len(further)} images, such as {first}, are united with the first one of each"
-        findings.append(Finding("further-mask", str(labels), what))
-    else:
-        what = f"{number} further masks of {len(further)} images are not read, such as {first}, and what they show counts as absent"
-        findings.append(Finding("further-mask", str(labels), what, "unite them with data.source.join=true, or remove them"))
+    becomes = f", such as {first}, are united with the first one of each"
+    if not join:
+        becomes = f" are not read, such as {first}, and what they show counts as absent"
+    fix = "" if join else "unite them with data.source.join=true, or remove them"
+    findings.append(Finding("further-mask", str(labels), f"{number} further masks of {len(further)} images{becomes}", fix))
 
 
 def no_mask(image: Path, mask: Path, fix: str) -> DataError:

@@ -6,9 +6,11 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.sources.annotation_file import AnnotatedImage, AnnotationFile, number_of, numbers_of, read_json
+from seg.core.errors import AnnotationError, did_you_mean
+from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
+from seg.sources.class_map import refuse_both_or_neither
+from seg.sources.content import number_of, numbers_of, read_json
 from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
@@ -30,31 +32,26 @@ class Via(AnnotationFile, Drawn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.attribute is None) == (self.category is None):
-            raise ConfigError(
-                f"data.source.attribute={self.attribute} and data.source.category={self.category}: one must name the attribute that holds "
-                "the label, or the label of all regions, and the other must be null"
-            )
+        meaning = "name the attribute that holds the label, or the label of all regions"
+        refuse_both_or_neither(meaning, attribute=self.attribute, category=self.category)
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         return [self._image(path, key, entry) for key, entry in _entries(path).items()]
 
     def _image(self, path: Path, key: str, entry: Any) -> AnnotatedImage:
         if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or not isinstance(entry.get("regions"), list | dict):
-            raise DataError(
-                f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again"
             )
         name, given = entry["filename"], entry["regions"]
-        regions = []
-        for number, region in given.items() if isinstance(given, dict) else enumerate(given):
-            where = f"{name}, region {number}"
-            with self.faults.entry():
-                if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
-                    raise DataError(f"{path}, {where}: has no shape_attributes; redraw or remove it", kind="bad-annotation")
-                shape = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
-                regions.append(Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [shape]))
-        return AnnotatedImage(name, None, regions)
+        numbered = given.items() if isinstance(given, dict) else enumerate(given)
+        return AnnotatedImage(name, None, self.faults.each(numbered, lambda n, region: self._region(path, f"{name}, region {n}", region)))
+
+    def _region(self, path: Path, where: str, region: Any) -> Region:
+        if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+            raise AnnotationError(f"{path}, {where}: has no shape_attributes; redraw or remove it")
+        shape = _part(region["shape_attributes"], f"{path}, {where}", self.line_width, self.point_radius)
+        return Region(where, self._label(region.get("region_attributes") or {}, f"{path}, {where}"), [shape])
 
     def _label(self, attributes: Mapping[str, Any], where: str) -> str:
         if self.category is not None:
@@ -62,20 +59,17 @@ class Via(AnnotationFile, Drawn):
         name = str(self.attribute)
         fix = "label it in VIA, set data.source.attribute, or give all regions one label with data.source.category (and attribute=null)"
         if name not in attributes:
-            raise DataError(
-                f"{where}: has no attribute '{name}' ({did_you_mean(name, attributes, 'attributes')}); {fix}", kind="bad-annotation"
-            )
+            raise AnnotationError(f"{where}: has no attribute '{name}' ({did_you_mean(name, attributes, 'attributes')}); {fix}")
         value = attributes[name]
         if isinstance(value, dict):  # a checkbox: {option: whether it is ticked}
             ticked = [option for option, on in value.items() if on]
             if len(ticked) > 1:
-                raise DataError(
-                    f"{where}: its attribute '{name}' has {len(ticked)} values ({', '.join(ticked[:5])}), expected one; {fix}",
-                    kind="bad-annotation",
+                raise AnnotationError(
+                    f"{where}: its attribute '{name}' has {len(ticked)} values ({', '.join(ticked[:5])}), expected one; {fix}"
                 )
             value = ticked[0] if ticked else ""
         if value is None or not str(value).strip():
-            raise DataError(f"{where}: its attribute '{name}' is empty; {fix}", kind="bad-annotation")
+            raise AnnotationError(f"{where}: its attribute '{name}' is empty; {fix}")
         return str(value).strip()
 
 
@@ -85,13 +79,10 @@ def _entries(path: Path) -> dict[str, Any]:
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]
     elif isinstance(content, dict) and {"project", "metadata"} <= content.keys():
-        raise DataError(
-            f"{path}: is of VIA 3, which has no format for image masks; export the project as COCO, or use VIA 2", kind="bad-annotation"
-        )
+        raise AnnotationError(f"{path}: is of VIA 3, which has no format for image masks; export the project as COCO, or use VIA 2")
     if not isinstance(content, dict) or not all(isinstance(entry, dict) and "filename" in entry for entry in content.values()):
-        raise DataError(
-            f"{path}: is no VIA file, expected a project or 'Export Annotations (as JSON)' of VIA 1 or 2; export it again",
-            kind="bad-annotation",
+        raise AnnotationError(
+            f"{path}: is no VIA file, expected a project or 'Export Annotations (as JSON)' of VIA 1 or 2; export it again"
         )
     return content
 
@@ -105,7 +96,7 @@ def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius:
     if kind in ("polygon", "polyline"):
         xs, ys = numbers_of(shape, "all_points_x", where), numbers_of(shape, "all_points_y", where)
         if len(xs) != len(ys):
-            raise DataError(f"{where}: has {len(xs)} x and {len(ys)} y; redraw or remove it", kind="bad-annotation")
+            raise AnnotationError(f"{where}: has {len(xs)} x and {len(ys)} y; redraw or remove it")
         flat = [v for point in zip(xs, ys, strict=True) for v in point]
         return flat if kind == "polygon" else {"line": flat, "width": line_width}
     if kind == "rect":
@@ -118,4 +109,4 @@ def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius:
         return ellipse(value("cx"), value("cy"), value("rx"), value("ry"), turn)
     if kind == "point":
         return ellipse(value("cx"), value("cy"), point_radius, point_radius)
-    raise DataError(f"{where}: is a shape {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it", kind="bad-annotation")
+    raise AnnotationError(f"{where}: is a shape {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")

@@ -7,14 +7,13 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.data.imagefile import decode_color, decode_palette, read_bytes
-from seg.data.sample import IGNORE, Label, Sample, no_instances
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.data.sample import IGNORE, Sample, no_instances
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
 from seg.sources.class_map import DROP, ClassMap, check_choice
-from seg.sources.instance_sample import background_of, categories_of, instance_sample
-from seg.sources.masks import numbered, packed, read_mask
+from seg.sources.masks import labels_of, numbered, packed, read_mask
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
+from seg.sources.segments import background_of, categories_of, instance_sample
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
@@ -71,19 +70,12 @@ class Voc(RawData):
         crowd = categories == IGNORE
         categories = np.where(crowd, self.first, categories)
         sample = instance_sample(item.image_id, raw.pixels, ids[:, :, None], categories, crowd, self.background)
-        findings = [Finding(kind, str(object_path), what, image_id=item.image_id) for kind, what in odd]
-        return raw.record(sample, findings)
+        return raw.record(sample, [Finding(kind, str(object_path), what) for kind, what in odd])
 
     def _targets(self, path: Path) -> np.ndarray:
         """(H, W) int16 of a file of classes: class indices, IGNORE and DROP; DataError for a value without class."""
         found, places = numbered(self._values(path))
-        labels = [_color(int(value)) if self.labels == "color" else int(value) for value in found]
-        targets = [self.class_map.get(label) for label in labels]
-        if None in targets:
-            pixels = np.bincount(places.ravel(), minlength=len(labels)).tolist()
-            counts = {label: count for label, target, count in zip(labels, targets, pixels, strict=True) if target is None}
-            kind = "unknown-color" if self.labels == "color" else "unknown-value"
-            raise DataError(f"{path}: {self.class_map.unknown_pixels(counts)}", kind=kind)
+        targets = self.class_map.of_values(labels_of(found, self.class_map), path, lambda: np.bincount(places.ravel()))
         return np.array(targets, np.int16)[places]
 
     def _values(self, path: Path) -> np.ndarray:
@@ -92,10 +84,6 @@ class Voc(RawData):
             return decode_palette(read_bytes(path), path)[0]
         colors = packed(decode_color(read_mask(path), path)).astype(np.int64)
         return np.where(colors == VOID, RED, colors)
-
-
-def _color(value: int) -> Label:
-    return value & 255, value >> 8 & 255, value >> 16 & 255
 
 
 def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | None) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:

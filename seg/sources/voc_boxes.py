@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from seg.core.errors import ConfigError, DataError
-from seg.sources.annotation_file import read_xml
-from seg.sources.file_per_image import Described, FilePerImage
+from seg.core.errors import AnnotationError, ConfigError
+from seg.sources.base import Described, FilePerImage
+from seg.sources.content import read_xml
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Faults, Region
 
@@ -38,12 +38,10 @@ class VocBoxes(FilePerImage):
             )
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
-        root, regions = read_xml(path, FORMAT), list[Region]()
+        root = read_xml(path, FORMAT)
         if root.tag != "annotation":
-            raise DataError(f"{path}: starts with <{root.tag}>, expected <annotation>; export it again as {FORMAT}", kind="bad-annotation")
-        for number, element in enumerate(root.findall("object")):
-            with faults.entry():
-                regions.append(self._region(element, f"{path}, object {number}", f"object {number}"))
+            raise AnnotationError(f"{path}: starts with <{root.tag}>, expected <annotation>; export it again as {FORMAT}")
+        regions = faults.each(enumerate(root.findall("object")), lambda n, found: self._region(found, f"{path}, object {n}", f"object {n}"))
         stored = [root.findtext(f"size/{side}", "") for side in ("height", "width")]
         known = all(text.isdecimal() and int(text) for text in stored)
         return Described(regions, (int(stored[0]), int(stored[1])) if known else None)
@@ -51,10 +49,10 @@ class VocBoxes(FilePerImage):
     def _region(self, element: Any, where: str, name: str) -> Region:
         label = (element.findtext("name") or "").strip()
         if not label:
-            raise DataError(f"{where}: has no <name>; add the class's name, or remove the object", kind="bad-annotation")
+            raise AnnotationError(f"{where}: has no <name>; add the class's name, or remove the object")
         try:
             x1, y1, x2, y2 = (float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax"))
         except ValueError:
-            raise DataError(f"{where}: has no <bndbox> of four numbers; export it again as {FORMAT}", kind="bad-annotation") from None
+            raise AnnotationError(f"{where}: has no <bndbox> of four numbers; export it again as {FORMAT}") from None
         box = rectangle(x1 - self.first_pixel, y1 - self.first_pixel, x2, y2)
         return Region(name, label, [box], crowd=element.findtext("difficult", "0").strip() == "1")

@@ -1,14 +1,13 @@
 """`yolo`: images and text files of polygons, as YOLO segmentation has them: a line an object, `class x1 y1 x2 y2 ...` in 0..1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import DataError
+from seg.core.errors import AnnotationError, DataError, UnreadableError
 from seg.core.textfile import read_text, yaml_of
-from seg.raw.findings import Finding
-from seg.raw.record import Item, Record
+from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
 from seg.sources.outlines import rectangle
@@ -44,9 +43,7 @@ class Yolo(Regions):
         self.by_id, self.names_path = read_names(Path(self.root), self.names)
         items = [item for part in self.parts for item in self._part(part)]
         if not any(item.files[1] for item in items):
-            raise DataError(
-                f"{Path(self.root) / self.annotations}: no image has a label file there; set data.source.annotations", kind="bad-annotation"
-            )
+            raise AnnotationError(f"{Path(self.root) / self.annotations}: no image has a label file there; set data.source.annotations")
         return items
 
     def read(self, item: Item) -> Record:
@@ -54,16 +51,14 @@ class Yolo(Regions):
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
         findings = [raw.turned] if raw.turned else []
-        faults, regions, boxed = Faults(self.rules.skip, findings), list[Region](), list[int]()
-        for number, line in enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1):
-            if line.strip():
-                with faults.entry():
-                    region = self._region(line.split(), number, labels, height, width, boxed)
-                    regions += [] if region is None else [region]
+        boxed: list[int] = []
+        lines = enumerate(read_text(Path(labels)).splitlines() if labels else [], start=1)
+        numbered = [(number, line.split()) for number, line in lines if line.strip()]
+        regions = Faults(self.rules.skip, findings).each(numbered, lambda n, words: self._region(words, n, labels, height, width, boxed))
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             findings.append(Finding("box-alone", labels, f"{len(boxed)} lines are boxes alone, such as line {boxed[0]}, and {kept}"))
-        return record_of(item.image_id, raw, regions, labels, self.rules, [replace(f, image_id=item.image_id) for f in findings])
+        return record_of(item.image_id, raw, regions, labels, self.rules, findings)
 
     def _part(self, part: Part) -> list[Item]:
         place = place_below(Path(self.root), self.images, part, "data.source.images")
@@ -89,22 +84,18 @@ class Yolo(Regions):
         try:
             index, *values = (float(word) for word in words)
         except ValueError:
-            raise DataError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again", kind="bad-annotation") from None
+            raise AnnotationError(f"{where}: is no line of numbers 'class x1 y1 x2 y2 ...'; export it again") from None
         if index not in self.by_id:
-            raise DataError(
-                f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line", kind="bad-annotation"
-            )
+            raise AnnotationError(f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line")
         if far := [v for v in values if not -FAR <= v <= 1 + FAR and v == v]:
-            raise DataError(
-                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again"
             )
         if len(values) == 4:
             if self.boxes is False:
-                raise DataError(
+                raise AnnotationError(
                     f"{where}: is a box alone, which is no mask; export polygons, make rectangles of boxes with data.source.boxes=true, or "
-                    "leave them out with data.source.boxes=skip; task=detection learns boxes alone",
-                    kind="bad-annotation",
+                    "leave them out with data.source.boxes=skip; task=detection learns boxes alone"
                 )
             boxed.append(number)
             if self.boxes == "skip":
@@ -112,9 +103,7 @@ class Yolo(Regions):
             x, y, w, h = values
             values = rectangle(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         if len(values) % 2:
-            raise DataError(
-                f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again", kind="bad-annotation"
-            )
+            raise AnnotationError(f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again")
         return Region(f"line {number}", self.by_id[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
 
 
@@ -131,7 +120,7 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
         there = [n for n in NAMES if (root / n).is_file()]
         if len(there) != 1:
             held = f"holds {' and '.join(there)}" if there else f"holds none of {', '.join(NAMES)}"
-            raise DataError(f"{root}: {held}; name the file with the classes' names in data.source.names", kind="bad-annotation")
+            raise AnnotationError(f"{root}: {held}; name the file with the classes' names in data.source.names")
         name = there[0]
     path = file_below(root, name, None, "data.source.names")
     try:
@@ -142,15 +131,14 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{path}: cannot be read ({error}); correct it", kind="unreadable-file") from None
+        raise UnreadableError(f"{path}: cannot be read ({error}); correct it") from None
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, list | dict) or not names:
-        raise DataError(f"{path}: has no 'names', expected a list of names, or ids with names", kind="bad-annotation")
+        raise AnnotationError(f"{path}: has no 'names', expected a list of names, or ids with names")
     found = dict(names.items() if isinstance(names, dict) else enumerate(names))
     for key, value in found.items():
         if type(key) is not int or not isinstance(value, int | str) or isinstance(value, bool):
-            raise DataError(
-                f"{path}: names has {key!r}: {str(value)[:60]}, expected a whole number and text; put quotes around the name",
-                kind="bad-annotation",
+            raise AnnotationError(
+                f"{path}: names has {key!r}: {str(value)[:60]}, expected a whole number and text; put quotes around the name"
             )
     return {key: str(value) for key, value in found.items()}, str(path)

@@ -36,7 +36,7 @@ def run(cfg: Settings, out: Path) -> None:
         raise ConfigError(f"{prepared}: does not say how its images are divided, which folds go on with; make it by `seg prepare`")
     images = [(split, record) for split in info.in_folds for record in measured(prepared, info, split)]
     test = [("test", record) for record in measured(prepared, info, "test")] if "test" not in info.in_folds else []
-    presence = np.array([record.class_pixels[: len(info.classes)] > 0 for _, record in images])
+    presence = np.array([record.counts.class_pixels[: len(info.classes)] > 0 for _, record in images])
     dealt = folds_of([record.entry for _, record in images], presence, Split.model_validate(info.settings["split"]), folds)
     with replaced_folder(out, (TABLE, *map(str, range(1, MOST_FOLDS + 1)))) as partial:
         for fold in range(1, folds + 1):

@@ -7,7 +7,7 @@ from seg.doctor.page import DoctorPage, write_doctor
 from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
-from seg.raw.findings import counted, finding_of
+from seg.raw.record import counted, finding_of
 from seg.stages.prepare import Settings, print_findings, source_of
 
 

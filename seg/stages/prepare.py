@@ -7,8 +7,7 @@ from seg.data.sample import ClassInfo, Color
 from seg.prepare.assignment import Assignment
 from seg.prepare.pieces import FewImages
 from seg.prepare.run import SEE_ALL, prepare
-from seg.raw.findings import Finding
-from seg.raw.record import Source
+from seg.raw.record import Finding, Source
 from seg.runtime.settings import Runtime
 from seg.settings.inputs import find_root
 from seg.settings.section import Sections, Targets

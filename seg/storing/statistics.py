@@ -104,13 +104,13 @@ def summarise(gathered: Gathered, classes: Sequence[ClassInfo]) -> dict[str, Any
     """The statistics of a split; docs/data.md says what each key means."""
     counts = gathered.counts
     assert counts is not None
-    sizes, pixels = np.array(gathered.sizes), counts.class_pixels[: len(classes)]
+    sizes, sides, pixels = np.array(gathered.sizes), np.array(gathered.spacings), counts.class_pixels[: len(classes)]
     mean, std = mean_and_std(counts.foreground)
     counted = counts.foreground[0].any()
     return {
         "height": _spread(sizes[:, 0]),
         "width": _spread(sizes[:, 1]),
-        "spacing": _spacing(gathered),
+        "spacing": {"num_images": len(sides), "height": _spread(sides[:, 0]), "width": _spread(sides[:, 1])} if len(sides) else None,
         "foreground": {
             "pixels": int(counts.foreground[0].sum()),
             "mean": mean if counted else None,
@@ -126,13 +126,6 @@ def summarise(gathered: Gathered, classes: Sequence[ClassInfo]) -> dict[str, Any
 
 def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
     return {"min": _plain(np.min(values)), "median": _plain(np.median(values)), "max": _plain(np.max(values))}
-
-
-def _spacing(gathered: Gathered) -> dict[str, Any] | None:
-    if not gathered.spacings:
-        return None
-    sides = np.array(gathered.spacings)
-    return {"num_images": len(sides), "height": _spread(sides[:, 0]), "width": _spread(sides[:, 1])}
 
 
 def _sizes(boxes: np.ndarray) -> dict[str, Any]:

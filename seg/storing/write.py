@@ -16,8 +16,7 @@ from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
 from seg.data.store import OWN_COLUMNS, PLACE, SCHEMA_VERSION, DatasetInfo, ManifestEntry, numbers_of
-from seg.raw.findings import Finding
-from seg.raw.record import Record
+from seg.raw.record import Finding, Record
 from seg.storing.duplicates import perceptual_hash, thumbnail
 from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summarise
 
@@ -26,25 +25,17 @@ from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summar
 class StoredRecord:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
-    class_pixels: (256,) int64, by class index. histogram: (C, 256) int64 of the image. annotations: as in COCO, without
-    ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's. foreground: (C, 256) int64,
-    the histogram of the foreground. spacing: height and width of a pixel in micrometres, where known.
+    annotations: as in COCO, without ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's.
+    spacing: height and width of a pixel in micrometres, where known.
     """
 
     entry: ManifestEntry
-    class_pixels: np.ndarray
-    histogram: np.ndarray
+    counts: Counts
     annotations: list[dict[str, Any]]
     labels_sha256: str
     thumbnail: np.ndarray
     findings: tuple[Finding, ...]
-    foreground: np.ndarray | None = None
     spacing: tuple[float, float] | None = None
-
-    @property
-    def counts(self) -> Counts:
-        """The counts as one."""
-        return Counts(self.class_pixels, self.histogram, self.histogram if self.foreground is None else self.foreground)
 
     def stored_in(self, place: str) -> "StoredRecord":
         """The same, of a manifest whose images lie elsewhere."""
@@ -76,18 +67,8 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
         labels.update(np.ascontiguousarray(values).data)
     small = thumbnail(sample.image)
     entry = entry or _entry_of(record, number, small)
-    counts, annotations = count(sample, background), _annotations(sample) if number else []
-    return StoredRecord(
-        entry,
-        counts.class_pixels,
-        counts.histogram,
-        annotations,
-        labels.hexdigest(),
-        small,
-        record.findings,
-        counts.foreground,
-        record.spacing,
-    )
+    annotations = _annotations(sample) if number else []
+    return StoredRecord(entry, count(sample, background), annotations, labels.hexdigest(), small, record.findings, record.spacing)
 
 
 def _entry_of(record: Record, number: int, small: np.ndarray) -> ManifestEntry:

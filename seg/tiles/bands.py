@@ -10,10 +10,9 @@ from torch import Tensor
 from seg.core.errors import ConfigError, did_you_mean
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.semantic import most_probable
-from seg.tiles.batches import batches, read_ahead
+from seg.tiles.batches import Rows, batches, read_ahead
 from seg.tiles.grid import Grid, Tiling, grid
 from seg.tiles.network import Network
-from seg.tiles.rows import Rows
 
 AT_ONCE = 1 << 22  # values whose classes are decided at once
 

@@ -1,22 +1,47 @@
-"""The tiles of an image in batches, read beside the network."""
+"""An image of any size in batches of tiles: its rows are read a few at a time, beside the network."""
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seg.core.errors import DataError
 from seg.tiles.grid import Grid
-from seg.tiles.rows import Rows
 
 AHEAD = 2  # items that are read before they are asked for
-
 Item = TypeVar("Item")
 Place = tuple[int, int]
 """A tile's row and column in the grid."""
+
+
+class Rows(Protocol):
+    """An image of which any rows can be read."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows from `start` to before `stop`: (stop - start, W, C) uint8. One thread at a time may read."""
+        ...
+
+
+class ArrayRows:
+    """An array or a memory map (H, W, C) uint8."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
+            raise DataError(f"expected an image (height, width, channels) of uint8, got {pixels.shape} of {pixels.dtype}")
+        self.pixels = pixels
+        self.shape: tuple[int, int, int] = pixels.shape
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self.pixels[start:stop]
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:
@@ -43,7 +68,8 @@ def _images(tiles: list[np.ndarray]) -> Tensor:
 
 def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
     """Of each row of tiles the padded image's rows (tile, width, C) uint8, in one array that is used again."""
-    down, across = (_source(n, side.length, padding) for n, side in ((grid.height, grid.rows), (grid.width, grid.columns)))
+    sides = (grid.height, grid.rows), (grid.width, grid.columns)  # which of the image's pixels stands at each of the padded ones
+    down, across = (np.pad(np.arange(n), (0, side.length - n), mode=cast("Any", padding)) for n, side in sides)
     tile, bottom = grid.rows.tile, 0
     window = np.empty((tile, grid.columns.length, rows.shape[2]), np.uint8)
     for top in grid.rows.starts:
@@ -55,11 +81,6 @@ def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
             window[kept : new - top, grid.width :] = window[kept : new - top, across[grid.width :]]
         window[new - top :] = window[down[new:bottom] - top]
         yield window
-
-
-def _source(length: int, padded: int, padding: str) -> np.ndarray:
-    """Which of `length` pixels stands at each of the `padded` ones."""
-    return np.pad(np.arange(length), (0, padded - length), mode=cast("Any", padding))
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -11,10 +11,9 @@ from pycocotools import mask as coco_mask
 
 from seg.data.rle import Rle, encode_crop, moved
 from seg.data.sample import Prediction
-from seg.tiles.batches import Place, batches, read_ahead
+from seg.tiles.batches import Place, Rows, batches, read_ahead
 from seg.tiles.grid import Grid, Side, Tiling, grid
 from seg.tiles.network import Network
-from seg.tiles.rows import Rows
 
 CONTAINED = 0.75  # of a cut view's pixels in a whole one, from which on they are of one object
 NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on it adds nothing but its errors

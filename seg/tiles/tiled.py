@@ -9,9 +9,9 @@ from torch import Tensor
 from seg.data.panoptic import merged
 from seg.data.sample import Prediction
 from seg.tiles.bands import joined, predict_bands
+from seg.tiles.batches import ArrayRows, Rows
 from seg.tiles.grid import Tiling
 from seg.tiles.network import Network
-from seg.tiles.rows import ArrayRows, Rows
 from seg.tiles.stitching import predict_instances
 
 

@@ -219,8 +219,8 @@ def test_large_images_are_counted_exactly(tmp_path: Path) -> None:
     size = (4099, 4099)
     sample = Sample("large", np.full((*size, 1), 9, np.uint8), np.full(size, 2, np.uint8), *no_instances(*size))
     stored = write_record(tmp_path, Record(sample), len(CLASSES))
-    assert np.flatnonzero(stored.histogram).tolist() == [9]
-    assert stored.histogram[0, 9] == stored.class_pixels[2] == 4099**2
+    assert np.flatnonzero(stored.counts.histogram).tolist() == [9]
+    assert stored.counts.histogram[0, 9] == stored.counts.class_pixels[2] == 4099**2
 
 
 def test_what_is_put_aside_is_as_it_was(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_what_is_put_aside_is_as_it_was(tmp_path: Path) -> None:
         for name in ("entry", "annotations", "labels_sha256", "findings", "spacing"):
             assert getattr(after, name) == getattr(before, name)
         for name in ("class_pixels", "histogram", "foreground"):
-            assert np.array_equal(getattr(after, name), getattr(before, name))
-            assert getattr(after, name).dtype == np.int64
+            assert np.array_equal(getattr(after.counts, name), getattr(before.counts, name))
+            assert getattr(after.counts, name).dtype == np.int64
 
 
 def test_instances_are_written_as_one_call_of_json_would(folder: Path) -> None:

@@ -15,8 +15,7 @@ from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import BACKGROUND, ClassInfo, Sample
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import examine
-from seg.raw.findings import Finding, finding_of
-from seg.raw.record import Item, Record, Source
+from seg.raw.record import Finding, Item, Record, Source, finding_of
 from seg.sources.settings import Split
 
 COUNT = 24

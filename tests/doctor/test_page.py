@@ -10,14 +10,12 @@ import pytest
 from parsed import Page, check_sound
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.doctor.page import LISTED, MOST_PICTURES, SPREAD, DoctorPage, write_doctor
-from seg.doctor.pictures import SIDE, Album
+from seg.doctor.page import LISTED, MOST_PICTURES, SIDE, SPREAD, Album, DoctorPage, write_doctor
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import examine
-from seg.raw.findings import Finding
-from seg.raw.record import Source
+from seg.raw.record import Finding, Source
 
 
 def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Page, Diagnosis]:

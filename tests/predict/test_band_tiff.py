@@ -13,8 +13,8 @@ from seg.predict.band_tiff import BandTiff, georeference
 from seg.predict.file_rows import open_rows
 from seg.sources.images import ImageReader
 from seg.tiles.bands import joined, predict_bands
+from seg.tiles.batches import ArrayRows
 from seg.tiles.grid import Tiling
-from seg.tiles.rows import ArrayRows
 
 CLASSES = np.random.default_rng(0).integers(0, 9, (300, 515)).astype(np.uint8)
 

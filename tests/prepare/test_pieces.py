@@ -120,4 +120,4 @@ def test_tiles_keep_what_a_table_says_of_their_image(tmp_path: Path, monkeypatch
     stored = replace(stored, entry=replace(stored.entry, columns={"scanner": "B"}))
     made = tiled(tmp_path / "train", [stored], (len(CLASSES), None), 100)
     assert [s.entry.columns for s in made] == [{"scanner": "B", "cut_from": "a"}] * 4
-    assert sum(s.class_pixels for s in made).tolist() == stored.class_pixels.tolist()
+    assert sum(s.counts.class_pixels for s in made).tolist() == stored.counts.class_pixels.tolist()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seg.core.errors import DataError
-from seg.raw.findings import Finding
 from seg.raw.intensity import Range, to_8_bit
+from seg.raw.record import Finding
 
 FILE = Path("scan.tif")
 DEEP = np.random.default_rng(0).normal(2000, 500, (40, 50, 3)).clip(0, 65535)

@@ -12,7 +12,7 @@ from tiny import masks_of, read_back
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
-from seg.core.natural import natural_key
+from seg.core.textfile import natural_key
 from seg.data.imagefile import decode_index, read_bytes
 from seg.data.store import DatasetInfo, read_entries, read_info
 from seg.stages import prepare

@@ -9,10 +9,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from stub_networks import Truth, shown
 
-from seg.core.natural import natural_key
+from seg.core.textfile import natural_key
 from seg.data.imagefile import decode_index, read_bytes
+from seg.tiles.batches import ArrayRows
 from seg.tiles.grid import Tiling
-from seg.tiles.rows import ArrayRows
 from seg.tiles.stitching import predict_instances
 
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "dsb2018_nuclei"

@@ -22,8 +22,7 @@ from seg.prepare.assignment import planned
 from seg.recognise.formats import trials_of
 from seg.recognise.guess import Wanted
 from seg.recognise.listing import list_folder
-from seg.recognise.nothing import nothing_found
-from seg.recognise.table import table
+from seg.recognise.table import nothing_found, table
 
 COUNT = 10
 Truth = dict[str, np.ndarray]

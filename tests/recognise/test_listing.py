@@ -5,8 +5,19 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from seg.core.errors import DataError
-from seg.recognise.files import by_folders, choices, home_of, made_of_train, split_of_folders, with_split, words_of
-from seg.recognise.listing import Listing, by_split, list_folder, split_of
+from seg.recognise.listing import (
+    Listing,
+    by_folders,
+    by_split,
+    choices,
+    home_of,
+    list_folder,
+    made_of_train,
+    split_of,
+    split_of_folders,
+    with_split,
+    words_of,
+)
 
 
 def paths(*names: str) -> list[PurePosixPath]:

@@ -11,7 +11,7 @@ from recognised import faults, names, splits, taken
 from seg.core.errors import DataError
 from seg.recognise.guess import Wanted
 from seg.recognise.listing import list_folder
-from seg.recognise.nothing import nothing_found
+from seg.recognise.table import nothing_found
 
 
 def numbers(root: Path, **arguments: str) -> dict[str, int]:

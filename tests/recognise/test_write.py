@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from seg.recognise.classes import instance_classes
-from seg.recognise.guess import Guess
+from seg.recognise.guess import Guess, instance_classes
 from seg.recognise.write import as_yaml
 
 ROOT = Path(__file__).parents[2]

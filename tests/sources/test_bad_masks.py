@@ -245,7 +245,7 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "a thing without class": (
         of_cityscapes(nothing, things=["cells"]),
-        "data.source.things: no class of data.classes has the name 'cells'; did you mean 'cell'? (classes: cell, stone)",
+        "data.source.things=cells: no class of data.classes has this name; did you mean 'cell'? (classes: cell, stone)",
     ),
     "a segment of nothing": (
         of_panoptic(lambda path: write(path, np.full((24, 32, 3), (4, 1, 0), np.uint8))),

@@ -127,5 +127,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
     made = source(tmp_path, others="refuse")
     with pytest.raises(DataError, match=r"masks/a.png: has 3 values that no class has: 33 in 2 pixels, 8 in 1 pixels, 10 in 1 pixels"):
         made.read(made.items()[0])
-    with pytest.raises(ConfigError, match=r"^data.source.things: no class of data.classes has the name 'cra'; did you mean 'car'\?"):
+    with pytest.raises(ConfigError, match=r"^data.source.things=cra: no class of data.classes has this name; did you mean 'car'\?"):
         source(tmp_path, things=["cra"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seg.core.errors import ConfigError
+from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo
 from seg.sources.class_map import DROP, ClassMap
 
@@ -31,11 +31,26 @@ def test_labels_that_are_not_listed(others: str, expected: int | None) -> None:
 
 
 def test_an_unknown_label_is_answered_with_the_nearest() -> None:
-    assert ClassMap([ROAD, CAR], str, []).unknown("raod").startswith(" (nearest: road)")
-    assert ClassMap([ROAD, CAR], tuple, []).unknown((120, 60, 120)).startswith(" (nearest: road [128, 64, 128])")
-    assert ClassMap([ROAD, CAR], int, [9]).unknown(3).startswith(" (the classes have 0, 1); ")
-    many = ClassMap([ROAD, CAR], str, []).unknown("a", [chr(code) for code in range(ord("a"), ord("p"))])
-    assert many.startswith("; nor of b, c, d, e, f, g, h, i, j, k, l, m and 2 more; add it")
+    with pytest.raises(DataError, match=r"^a\.csv: no class of data.classes has the name 'raod' \(nearest: road\); add it") as error:
+        ClassMap([ROAD, CAR], str, []).named("raod", "a.csv")
+    assert error.value.kind == "unknown-category"
+    letters = [chr(code) for code in range(ord("a"), ord("p"))]
+    many = str(ClassMap([ROAD, CAR], str, []).unknown("a.json", letters, "label", ", which 2 have"))
+    first, nor, _ = many.split("; ", 2)
+    assert first == "a.json: no class of data.classes has the label 'a', which 2 have"
+    assert nor == "nor of b, c, d, e, f, g, h, i, j, k, l, m and 2 more"
+
+
+def test_pixels_of_an_unknown_label_are_counted() -> None:
+    with pytest.raises(
+        DataError, match=r"^a\.png: has the value 3 in 7 pixels, which no class has \(the classes have 0, 1\); add it"
+    ) as error:
+        ClassMap([ROAD, CAR], int, [9]).of_values([0, 3, 9, 3], "a.png", lambda: [1, 2, 4, 5])
+    assert error.value.kind == "unknown-value"
+    with pytest.raises(DataError, match=r"has the colour \[120, 60, 120\] in 1 pixels \(nearest: road \[128, 64, 128\]\)") as error:
+        ClassMap([ROAD, CAR], tuple, []).of_values([(120, 60, 120)], "a.png", lambda: [1])
+    assert error.value.kind == "unknown-color"
+    assert ClassMap([ROAD, CAR], int, [9]).of_values([0, 9, 1], "a.png", lambda: [1]) == [0, 255, 1], "then nothing is counted"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ RUNS: Part = {"size": [80, 100], "counts": [8000]}
 
 
 def found(*parts: Part, holes: bool = False) -> list[tuple[str, str, str]]:
-    return [(f.kind, f.severity, str(f)) for f in examine(parts, 80, 100, "a.json, shape 3", "a", holes)]
+    return [(f.kind, f.severity, str(f)) for f in examine(parts, 80, 100, "a.json, shape 3", holes)]
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_what_rasterising_refuses_is_left_to_it() -> None:
 
 
 def test_a_finding_says_where() -> None:
-    (finding,) = examine([BOW], 80, 100, "a.json, shape 3", "a", False)
-    assert (finding.image_id, finding.box) == ("a", (10, 10, 20, 20))
+    (finding,) = examine([BOW], 80, 100, "a.json, shape 3", False)
+    assert finding.box == (10, 10, 20, 20)
     assert box_of([[-5.0, 20.5, 120, 20.5, 30, 30.2]], 80, 100) == (0, 20, 100, 31)
     assert box_of([[500.0, 500, 600, 500, 600, 600]], 80, 100) == (99, 79, 100, 80), "beyond the image: its nearest pixel"
     assert box_of([MASK, SQUARE], 80, 100) == (10, 20, 100, 55)
     assert box_of([[5.0, 1, 5, 1, 5, 9]], 80, 100) == (5, 1, 6, 9), "a pixel wide at least"
     assert box_of([RUNS], 80, 100) is None
-    assert examine([[nan, 20, 30, 20, 30, 40]], 80, 100, "", "a", False)[0].box is None
+    assert examine([[nan, 20, 30, 20, 30, 40]], 80, 100, "", False)[0].box is None
 
 
 def test_what_is_said_of_filling_is_so() -> None:
@@ -113,7 +113,7 @@ def test_many_parts_and_points_take_time_in_proportion() -> None:
     rle_of(triangles[:2], 512, 512)  # compiles
     start = process_time()
     for parts in (triangles, [circle], [scribble], [{"rings": triangles}]):
-        examine(parts, 512, 512, "a.json", "a", False)
+        examine(parts, 512, 512, "a.json", False)
         rle_of(parts, 512, 512)
     assert process_time() - start < 8
     with pytest.raises(ValueError, match=r"its outlines are [4-7].*e\+07 pixels long, expected at most 3e\+07"):
@@ -131,8 +131,8 @@ def test_many_parts_are_one_mask_as_pycocotools_has_it() -> None:
 def test_parts_that_are_many_are_told_as_one_by_one() -> None:
     odd = [BOW, [5, 5, 15, 15, 25, 25, 10, 10], [-5, 20, 30, 20, 30, 83], [10, 20, nan, 20, 30, 40], [10, 20, 30, 40], SQUARE, INNER]
     parts = [*odd, *([50 + i, 50, 54 + i, 50, 54 + i, 54] for i in range(20)), *odd]
-    together = [(f.kind, f.what) for f in examine(parts, 80, 100, "", "a", True)]
-    alone = [[(f.kind, f.what) for f in examine([part], 80, 100, "", "a", True)] for part in parts]
+    together = [(f.kind, f.what) for f in examine(parts, 80, 100, "", True)]
+    alone = [[(f.kind, f.what) for f in examine([part], 80, 100, "", True)] for part in parts]
     by_one = [(kind, what.replace("its polygon", f"its polygon {n}", 1)) for n, found in enumerate(alone) for kind, what in found]
     assert together == by_one
     assert len(by_one) == 10

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seg.core.errors import DataError
-from seg.sources.places import Place
+from seg.sources.listing import Place
 
 FILES = (
     "train/images_1st/a.png",

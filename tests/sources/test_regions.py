@@ -9,7 +9,7 @@ from tiny import SIZE, masks_of
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo, Sample
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 from seg.sources.images import RawImage
 from seg.sources.outlines import rectangle
 from seg.sources.regions import Region, Rules, packed, record_of, rules_of, unpacked

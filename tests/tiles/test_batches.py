@@ -5,9 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from seg.tiles.batches import batches, read_ahead
+from seg.tiles.batches import ArrayRows, batches, read_ahead
 from seg.tiles.grid import Tiling, grid
-from seg.tiles.rows import ArrayRows
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge"])

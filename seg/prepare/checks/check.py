@@ -9,9 +9,9 @@ from typing import Any
 
 from seg.core.outputs import write_whole
 from seg.data.sample import ClassInfo
-from seg.prepare.checks import copies, images, implausible, instances, splits
+from seg.prepare.checks import images, implausible, splits
 from seg.prepare.checks.facts import Examined
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 from seg.sources.splits import SPLITS
 from seg.storing.write import count_images
 
@@ -36,7 +36,7 @@ class Diagnosis:
 def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_instances: bool, split: bool = True) -> Diagnosis:
     """Run every check. split: whether the images are divided; without, those of splits are left out."""
     named: dict[str, list[Examined]] = {name: [e for e in examined if e.split == name] for name in SPLITS}
-    across, within = copies.find_near(examined)
+    across, within = images.find_near(examined)
     findings: list[Finding] = []
     if split:
         findings += splits.empty_splits(named)
@@ -44,8 +44,8 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
         findings += splits.small_splits(named)
         findings += splits.class_presence(named, classes, with_instances)
         findings += splits.imbalance(named["train"], classes)
-    findings += copies.same_pictures(examined)
-    findings += copies.near_duplicates(examined, across)
+    findings += images.same_pictures(examined)
+    findings += images.near_duplicates(examined, across)
     findings += images.empty_labels(examined, classes, with_instances)
     findings += images.all_ignored(examined, with_instances)
     findings += images.far_sizes(examined)
@@ -57,9 +57,9 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
         findings += implausible.ids_as_classes(examined, classes)
     findings += images.mixed_color(examined)
     findings += images.case_collisions(examined)
-    findings += instances.in_pieces(examined, classes)
-    findings += instances.overlapping(examined, classes)
-    findings += instances.tiny(examined, classes)
+    findings += images.in_pieces(examined, classes)
+    findings += images.overlapping(examined, classes)
+    findings += images.tiny(examined, classes)
     near = Counter(examined[index].split for index in {i for pair in within for i in (pair.first, pair.second)})
     parts = named if split else {"all": list(examined)}
     summary = {

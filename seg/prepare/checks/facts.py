@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from seg.data.labelmaps import mask_of
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, Sample
+from seg.raw.record import Finding, Severity
 from seg.storing.write import StoredRecord
 
 MIN_OVERLAP = 0.5
@@ -24,6 +25,9 @@ MANY = 60  # classes in an image from which on their areas are not counted
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
 
 
+Box = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Apart:
     """An instance in pieces. instance: its place. share: of its area in the second largest piece, whose box is `box`. gap: pixels
@@ -33,7 +37,7 @@ class Apart:
     share: float
     gap: float
     length: float
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class RecordFacts:
     pieces: int = 0
     present: int = 0
 
-    def box(self, instance: int) -> tuple[int, int, int, int]:
+    def box(self, instance: int) -> Box:
         """The box of an instance."""
         x1, y1, x2, y2 = self.boxes[instance].tolist()
         return x1, y1, x2, y2
@@ -88,6 +92,10 @@ class Examined:
         """How people find it: the split, and the name of the file there."""
         return f"{self.split}/{self.stored.entry.file}"
 
+    def finding(self, kind: str, what: str, fix: str, severity: Severity = "warning", box: Box | None = None) -> Finding:
+        """What is odd about the image, or at a place in it."""
+        return Finding(kind, self.path, what, fix, severity, self.stored.entry.image_id, box, self.split)
+
 
 def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     """The facts of one sample and of what was stored of it."""
@@ -97,9 +105,9 @@ def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     boxes[:, 2:] += boxes[:, :2]
     rles = [a["segmentation"] for a in annotations]
     apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
-    pixels = np.asarray(stored.class_pixels)
+    pixels = stored.counts.class_pixels
     given = (sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
-    values = min(3, int(np.count_nonzero(stored.histogram.sum(axis=0))))
+    values = min(3, int(np.count_nonzero(stored.counts.histogram.sum(axis=0))))
     if len(sample.categories):
         return RecordFacts(is_gray(sample.image), pixels, *given, values)
     pieces, present = _pieces(sample.semantic, pixels)
@@ -156,10 +164,9 @@ def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
             continue
         largest, second = sorted(stats[1:].tolist(), key=lambda piece: -piece[4])[:2]
         box = (x1 + second[0], y1 + second[1], x1 + second[0] + second[2], y1 + second[1] + second[3])
-        gap = float(
-            np.hypot(_between(largest[0], largest[2], second[0], second[2]), _between(largest[1], largest[3], second[1], second[3]))
-        )
-        found.append(Apart(index, second[4] / int(areas[index]), gap, float(np.hypot(largest[2], largest[3])), box))
+        gaps = [_between(largest[i], largest[i + 2], second[i], second[i + 2]) for i in (0, 1)]
+        length = float(np.hypot(largest[2], largest[3]))
+        found.append(Apart(index, second[4] / int(areas[index]), float(np.hypot(gaps[0], gaps[1])), length, box))
     return found
 
 

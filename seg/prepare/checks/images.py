@@ -1,16 +1,41 @@
-"""Checks of single images and their labels."""
+"""Checks of single images and their labels, of pictures that are there twice, and of instances."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
-from seg.raw.findings import Finding
+from seg.raw.record import Finding, Severity
+from seg.storing.duplicates import Pair, near_pairs
 
 FAR_SIZE = 4.0
 """Times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual
 augmentation of scale makes up for it, and batches are padded to a multiple of what most images need."""
+
+APART = "remove one, or keep both in one split with data.split.group"
+
+MIN_PIECE = 0.05
+"""Share of an instance's area from which on its second piece counts: less is a stray pixel of the brush."""
+
+MIN_GAP = 1.0
+"""Times the largest piece's own diagonal that the second one lies away. What hides the middle of an object seldom is larger than the
+part that is seen; two objects under one id lie anywhere."""
+
+SAME = 0.9
+"""IoU of two instances of one class from which on they are one that was labelled twice: two hands agree to about this."""
+
+OVERLAPPING = 0.75
+"""IoU of two instances of different classes from which on they look like one object with two classes. A rider and a horse share
+less; a cup seen through a glass may share as much."""
+
+SIDES = (4, 8, 16)
+"""Pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a
+fraction of one of its cells."""
+
+TINY_SHARE = 0.25
+"""Share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them."""
 
 
 def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_instances: bool) -> Iterator[Finding]:
@@ -21,9 +46,9 @@ def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_
             crowds = len(image.facts.crowd)
             if image.facts.crowd.all():
                 regions = f", only {crowds} crowd or ignored regions" if crowds else ""
-                yield _of(image, "empty-label", f"holds no instance{regions}", "right if nothing is there; else label it")
+                yield image.finding("empty-label", f"holds no instance{regions}", "right if nothing is there; else label it")
         elif background and image.facts.class_pixels[0] and not image.facts.class_pixels[1:].any():
-            yield _of(image, "empty-label", f"every pixel is {BACKGROUND}", "right if nothing else is there; else label it")
+            yield image.finding("empty-label", f"every pixel is {BACKGROUND}", "right if nothing else is there; else label it")
 
 
 def all_ignored(images: Sequence[Examined], with_instances: bool) -> Iterator[Finding]:
@@ -31,7 +56,7 @@ def all_ignored(images: Sequence[Examined], with_instances: bool) -> Iterator[Fi
     for image in images:
         pixels = image.facts.class_pixels
         if pixels[IGNORE] == pixels.sum() and not with_instances:
-            yield _of(image, "all-ignored", "every pixel is ignored, so it counts nowhere", "look at data.source.ignore, or label it")
+            yield image.finding("all-ignored", "every pixel is ignored, so it counts nowhere", "look at data.source.ignore, or label it")
 
 
 def far_sizes(images: Sequence[Examined]) -> Iterator[Finding]:
@@ -43,7 +68,7 @@ def far_sizes(images: Sequence[Examined]) -> Iterator[Finding]:
             entry = image.stored.entry
             than = "smaller" if side < middle else "larger"
             what = f"is {entry.width}x{entry.height} pixels, far {than} than the rest, whose longer side has {middle:g} (median)"
-            yield _of(image, "size-outlier", what, "see whether it belongs to the data set; rescale it, or cut it to tiles")
+            yield image.finding("size-outlier", what, "see whether it belongs to the data set; rescale it, or cut it to tiles")
 
 
 def mixed_color(images: Sequence[Examined]) -> Iterator[Finding]:
@@ -55,8 +80,8 @@ def mixed_color(images: Sequence[Examined]) -> Iterator[Finding]:
     few, kind = (gray, "gray") if len(gray) <= len(colored) else (colored, "colour")
     other = "colour" if kind == "gray" else "gray"
     what = f"is a {kind} image, as {len(few)} of {len(images)} are; the others are {other}"
-    yield _of(
-        few[0], "mixed-color", what, "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
+    yield few[0].finding(
+        "mixed-color", what, "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
     )
 
 
@@ -68,8 +93,84 @@ def case_collisions(images: Sequence[Examined]) -> Iterator[Finding]:
         if before.path != image.path:  # else two pieces of one file
             name = before.stored.entry.image_id
             what = f"differs from {name} in case alone, so on macOS and Windows one would replace the other"
-            yield _of(image, "case-collision", what, "rename one of them")
+            yield image.finding("case-collision", what, "rename one of them")
 
 
-def _of(image: Examined, kind: str, what: str, fix: str) -> Finding:
-    return Finding(kind, image.path, what, fix, "warning", image.stored.entry.image_id, split=image.split)
+def same_pictures(images: Sequence[Examined]) -> Iterator[Finding]:
+    """The same picture, by its pixels: an error across splits, and a warning within one."""
+    seen: dict[str, Examined] = {}
+    for image in images:
+        before = seen.setdefault(image.stored.entry.sha256, image)
+        if before is image:
+            continue
+        if before.split != image.split:
+            what = f"is the same picture as {before.name}, so figures would be too good"
+            yield _pair(image, before, "same-picture", what, APART, "error")
+        else:
+            differs = image.stored.labels_sha256 != before.stored.labels_sha256
+            what = f"is the same picture as {before.name}, {'but has other labels' if differs else 'with the same labels'}"
+            yield _pair(image, before, "duplicate-image", what, "keep one, with the right labels" if differs else "keep one")
+
+
+def find_near(images: Sequence[Examined]) -> tuple[list[Pair], list[Pair]]:
+    """Nearly equal images in different splits, and in one, by their places."""
+    splits, contents = sorted({image.split for image in images}), {image.stored.entry.sha256: i for i, image in enumerate(images)}
+    return near_pairs(
+        [int(image.stored.entry.phash, 16) for image in images],
+        np.array([image.stored.thumbnail for image in images]),
+        [splits.index(image.split) for image in images],
+        [contents[image.stored.entry.sha256] for image in images],
+    )
+
+
+def near_duplicates(images: Sequence[Examined], pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Pairs across splits as findings, those that are most alike first."""
+    for pair in sorted(pairs, key=lambda p: -p.correlation):
+        first, second = images[pair.first], images[pair.second]
+        what = f"is nearly the same picture as {first.name} (correlation {pair.correlation:.3f}), so figures may be too good"
+        yield _pair(second, first, "near-duplicate", what, APART)
+
+
+def _pair(image: Examined, other: Examined, kind: str, what: str, fix: str, severity: Severity = "warning") -> Finding:
+    return replace(image.finding(kind, what, fix, severity), other=(other.split, other.stored.entry.image_id))
+
+
+def in_pieces(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """One instance in several far pieces."""
+    for image in images:
+        for apart in image.facts.apart:
+            if apart.share >= MIN_PIECE and apart.gap > MIN_GAP * apart.length:
+                name = classes[image.facts.categories[apart.instance]].name
+                what = f"a {name} is in pieces: {apart.share:.0%} of it lies {apart.gap:.0f} pixels from the rest"
+                yield image.finding("far-pieces", what, "give each object an id of its own", box=image.facts.box(apart.instance))
+
+
+def overlapping(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """The same instance twice, and instances of two classes that overlap much."""
+    for image in images:
+        for overlap in image.facts.overlaps:
+            names = [classes[image.facts.categories[i]].name for i in (overlap.first, overlap.second)]
+            box = image.facts.box(overlap.first)
+            if names[0] == names[1] and overlap.iou >= SAME:
+                what = f"a {names[0]} is labelled twice: two instances with an IoU of {overlap.iou:.2f}"
+                yield image.finding("duplicate-instance", what, "remove one of the two", box=box)
+            elif names[0] != names[1] and overlap.iou >= OVERLAPPING:
+                what = f"a {names[0]} and a {names[1]} are nearly the same region (IoU {overlap.iou:.2f})"
+                yield image.finding("two-classes", what, "keep the class that is right", box=box)
+
+
+def tiny(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """Classes many of whose instances are tiny: a finding a class, which shows the smallest."""
+    images = [image for image in images if len(image.facts.areas)]
+    for index, info in enumerate(classes):
+        chosen = [np.flatnonzero((image.facts.categories == index) & ~image.facts.crowd) for image in images]
+        areas = np.concatenate([image.facts.areas[which] for image, which in zip(images, chosen, strict=True)] or [np.zeros(0)])
+        if not len(areas) or (areas < 8 * 8).mean() < TINY_SHARE:
+            continue
+        shares = ", ".join(f"{(areas < side * side).mean():.0%} below {side} x {side}" for side in SIDES)
+        smallest = int(areas.argmin())
+        owner = np.repeat(np.arange(len(images)), [len(which) for which in chosen])[smallest]
+        image, instance = images[owner], int(np.concatenate(chosen)[smallest])
+        what = f"holds a {info.name} of {areas[smallest]} pixels; of {len(areas)} instances of this class {shares} pixels"
+        fix = "keep model.scale=1, and rescale the images themselves if figures on small instances are low"
+        yield image.finding("tiny-instances", what, fix, box=image.facts.box(instance))

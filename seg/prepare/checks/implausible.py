@@ -6,7 +6,7 @@ import numpy as np
 
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 MOST = 0.5
 """Share of the images that must be so: a few may well be."""
@@ -30,7 +30,7 @@ def few_values(images: Sequence[Examined]) -> Iterator[Finding]:
     found = [image for image in images if image.facts.values <= 2]
     if images and len(found) > MOST * len(images):
         what = f"has two values at most, as {len(found)} of {len(images)} images have: are these masks, not pictures?"
-        yield _of(found[0], "mask-as-image", what, "set data.source.images to the folder of the pictures")
+        yield found[0].finding("mask-as-image", what, "set data.source.images to the folder of the pictures")
 
 
 def shades_of_gray(classes: Sequence[ClassInfo]) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def blobs_of_ignored(images: Sequence[Examined]) -> Iterator[Finding]:
             "not a border or a gap?"
         )
         largest = max(found, key=lambda image: image.facts.blobs)
-        yield _of(largest, "ignored-blobs", what, "take the value out of data.source.ignore, and list it under `labels` of a class")
+        yield largest.finding("ignored-blobs", what, "take the value out of data.source.ignore, and list it under `labels` of a class")
 
 
 def ids_as_classes(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
@@ -95,7 +95,3 @@ def _is_in_turn(image: Examined) -> bool:
     """Whether the classes present are 1, 2, ... without a gap."""
     there = np.flatnonzero(image.facts.class_pixels[1:IGNORE])
     return bool(len(there)) and int(there[-1]) == len(there) - 1
-
-
-def _of(image: Examined, kind: str, what: str, fix: str) -> Finding:
-    return Finding(kind, image.path, what, fix, "warning", image.stored.entry.image_id, split=image.split)

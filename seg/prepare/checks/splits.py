@@ -1,13 +1,14 @@
 """Checks of the splits as a whole: what would make training fail or its figures lie."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from seg.core.errors import plural
+from seg.core.errors import enumerated, plural
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 Splits = Mapping[str, Sequence[Examined]]
 
@@ -97,7 +98,7 @@ def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
             f"{shows.stored.entry.image_id}"
         )
         fix = "try loss.class_weights=median, or a loss of overlap such as ce_dice"
-        yield Finding("class-imbalance", "data.classes", what, fix, "warning", shows.stored.entry.image_id, split=shows.split)
+        yield replace(shows.finding("class-imbalance", what, fix), file="data.classes")
 
 
 _FIX = "stratify the split (data.split.stratify), change its seed, or add images"
@@ -123,5 +124,4 @@ def _holding(images: Sequence[Examined], num_classes: int, with_instances: bool)
 def _listed(names: Sequence[str], one: str, many: str) -> str:
     if len(names) == 1:
         return f"the class {names[0]} {one}"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)} classes ({', '.join(names[:SHOWN])}{more}) {many}"
+    return f"{len(names)} classes ({enumerated(names, SHOWN)}) {many}"

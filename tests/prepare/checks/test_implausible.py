@@ -11,7 +11,7 @@ from tiny import folders, picture, split, write
 from seg.data.sample import ClassInfo
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import examine
-from seg.raw.findings import Finding
+from seg.raw.record import Finding
 
 SIZE = (48, 64)
 COUNT = 8

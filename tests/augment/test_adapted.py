@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.augment import fast_transforms as quick_transforms
-from seg.augment.fast_transforms import speed_up
+from seg.augment import adapted as quick_transforms
+from seg.augment.adapted import speed_up
 from seg.augment.pixelmaps import identity
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP)

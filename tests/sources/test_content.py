@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seg.core.errors import DataError
-from seg.sources.csvfile import read_rows
+from seg.sources.content import read_rows
 
 
 def table(folder: Path, content: str | bytes) -> Path:

@@ -1,7 +1,9 @@
-"""Some transforms of albumentations by quicker calls of OpenCV that give the same bytes.
+"""How transforms of albumentations work here: labels take the nearest pixel, fills are ignored, and some calls are quicker.
 
-Their parameters, targets and serialisation stay albumentations' own: what is replaced is what a transform calls for an image or
-a mask, where that is of a type the quicker call takes.
+OpenCV's INTER_NEAREST takes the pixel whose middle is nearest where it warps. Where it resizes, it takes the pixel before, half a pixel off
+what its other interpolations give; there INTER_NEAREST_EXACT is the nearest. The quicker calls of OpenCV give the same bytes: parameters,
+targets and serialisation stay albumentations' own; what is replaced is what a transform calls for an image or a mask, where that is of
+a type the quicker call takes.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,39 @@ Apply = Callable[..., np.ndarray]
 
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
+
+RESIZING = (
+    A.Resize,
+    A.RandomScale,
+    A.LongestMaxSize,
+    A.SmallestMaxSize,
+    A.RandomResizedCrop,
+    A.RandomSizedCrop,
+    A.RandomSizedBBoxSafeCrop,
+    A.CropAndPad,
+)
+"""The transforms that call cv2.resize; all others that move pixels call cv2.warpAffine, cv2.warpPerspective or cv2.remap."""
+
+
+def adapt(transform: Any) -> None:
+    """Let a transform, or one that holds others, fill masks with 0, and do all that is said here."""
+    for fill in ("fill_mask", "mask_drop_value"):
+        if getattr(transform, fill, None) is not None:
+            setattr(transform, fill, 0)
+    if hasattr(transform, "mask_interpolation"):
+        take_nearest(transform)
+    if getattr(transform, "area_for_downscale", None):
+        transform.area_for_downscale = "image"
+    if isinstance(transform, A.BasicTransform):
+        speed_up(transform)
+
+
+def take_nearest(transform: Any) -> None:
+    """Let labels take the nearest pixel, and an image, too, where it is asked for."""
+    nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
+    transform.mask_interpolation = nearest
+    if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
+        transform.interpolation = nearest
 
 
 def speed_up(transform: A.BasicTransform) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.recognise.classes import color, entry, instance_classes, is_background, is_void, void_of
+from seg.recognise.guess import color, entry, instance_classes, is_background, is_void, void_of
 
 ROOT = Path(__file__).parents[2]
 

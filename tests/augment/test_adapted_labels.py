@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from tiny import augment
 
-from seg.augment.nearest import RESIZING
+from seg.augment.adapted import RESIZING
 from seg.augment.policy import Policy, compile_policy, load_policy
 from seg.data.sample import Sample, no_instances
 
