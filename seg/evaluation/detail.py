@@ -1,7 +1,6 @@
 """What an evaluation gathers of each task beyond the figures that a training watches: one seam for both."""
 
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +9,7 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.sample import Prediction
 from seg.evaluation.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.evaluation.instances import InstanceErrors
-from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
@@ -51,43 +50,12 @@ def detail_of(
     distances are in micrometres where all have one, else in pixels."""
     if isinstance(metrics, InstanceMetrics):
         return InstanceDetail(metrics, settings.score_threshold or 0.0, settings.size_bins, settings.calibration_bins)
-    boundary = BoundaryOptions(settings.boundary.width, settings.boundary.tolerance) if settings.boundary else None
     known = {image_id: size for image_id, size in (spacings or {}).items() if size is not None}
     if (name := settings.rand_separates) is not None and name not in class_names:
         raise ConfigError(f"evaluate.rand_separates={name}: {did_you_mean(name, class_names, 'classes')}")
     separates = None if name is None else list(class_names).index(name)
-    pixels = PixelMetrics(class_names, boundary, settings.surface, settings.calibration_bins, separates)
-    return PixelDetail(class_names, pixels, known if len(known) == len(spacings or {}) else {})
-
-
-class PixelDetail:
-    """Boundaries, surfaces and calibration of class maps."""
-
-    def __init__(self, class_names: Sequence[str], pixels: PixelMetrics, spacings: Mapping[str, tuple[float, float]]) -> None:
-        self.class_names, self.pixels, self.spacings = class_names, pixels, spacings
-        self.order: dict[str, int] = {}
-
-    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
-        rows = []
-        for truth, (height, width), image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
-            self.order[image_id] = len(self.order)
-            rows.append(self.pixels.update(truth[:height, :width].cpu().numpy(), prediction, self.spacings.get(image_id)))
-        return rows
-
-    def figures(self) -> dict[str, float]:
-        return self.pixels.figures()
-
-    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-        times = np.zeros((len(weights), len(self.order)), np.int64)
-        times[:, [self.order[image_id] for image_id in image_ids]] = weights
-        each = [self.pixels.figures(row) for row in times]
-        return {name: np.array([figures.get(name, nan) for figures in each]) for name in self.figures()}
-
-    def per_class(self) -> dict[str, dict[str, float]]:
-        return self.pixels.per_class()
-
-    def tables(self) -> Tables:
-        return self.pixels.tables()
+    used = known if len(known) == len(spacings or {}) else {}
+    return PixelMetrics(class_names, settings.boundary, settings.surface, settings.calibration_bins, separates, used)
 
 
 class InstanceDetail:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
-from seg.evaluation.sizes import SizeBin, bin_sizes, quantile_edges
+from seg.evaluation.sizes import bin_sizes, quantile_edges
 from seg.metrics.coco import ImageInstances
 
 
@@ -26,21 +26,15 @@ class InstanceErrors:
         self.names, self.score_threshold, self.sizes = dict(names), score_threshold, sizes
         self.verdicts: dict[str, list[InstanceVerdict]] = {}
 
-    def update(self, image: ImageInstances) -> list[InstanceVerdict]:
-        """Judge an image's instances. Raises ValueError where it came before, or has an instance of an unknown category."""
-        if image.image_id in self.verdicts:
-            raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
-        verdicts = judge(image, self.score_threshold)
-        if unknown := {v.category for v in verdicts} - self.names.keys():
-            raise ValueError(f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {sorted(self.names)}")
-        self.verdicts[image.image_id] = verdicts
-        return verdicts
+    def update(self, image: ImageInstances) -> None:
+        """Judge the instances of an image that `InstanceMetrics` took: it refuses one that came before, or has unknown categories."""
+        self.verdicts[image.image_id] = judge(image, self.score_threshold)
 
     def counts(self) -> Counter[tuple[int, str, str]]:
         """How many instances there are of each (category, truth or predicted, kind)."""
         return tally([v for verdicts in self.verdicts.values() for v in verdicts])
 
-    def bins(self) -> list[SizeBin]:
+    def bins(self) -> list[dict[str, Any]]:
         """Recall and precision by area, of all classes together."""
         verdicts = [v for each in self.verdicts.values() for v in each if v.kind != "crowd"]
         sides = [[v for v in verdicts if v.which == which] for which in ("truth", "predicted")]
@@ -52,7 +46,7 @@ class InstanceErrors:
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
         """errors: a row a class, how many of each kind. sizes: a row a bin. instances: a row an instance, images by their ids."""
-        return {"errors": self._error_rows(), "sizes": [_size_row(b) for b in self.bins()], "instances": self._instance_rows()}
+        return {"errors": self._error_rows(), "sizes": list[Mapping[str, Any]](self.bins()), "instances": self._instance_rows()}
 
     def _error_rows(self) -> list[Mapping[str, Any]]:
         counts = self.counts()
@@ -66,15 +60,3 @@ class InstanceErrors:
     def _instance_rows(self) -> list[Mapping[str, Any]]:
         verdicts = [v for image_id in sorted(self.verdicts) for v in self.verdicts[image_id]]
         return [asdict(v) | {"category": self.names[v.category]} for v in verdicts]
-
-
-def _size_row(size: SizeBin) -> Mapping[str, Any]:
-    return {
-        "low": size.low,
-        "high": size.high,
-        "num_truth": size.num_truth,
-        "found": size.found,
-        "recall": size.recall,
-        "num_predicted": size.num_predicted,
-        "precision": size.precision,
-    }

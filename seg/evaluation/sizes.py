@@ -3,37 +3,13 @@
 Enter areas in pixels, and which of them are matched at an IoU of 0.5 or more (`seg.evaluation.errors`); leave rows.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class SizeBin:
-    """The instances whose area is `low` pixels or more and below `high`; None: any area from `low` on.
-
-    num_truth, num_predicted: true instances and predictions whose own area lies in the bin. found, correct: those that are matched.
-    """
-
-    low: int
-    high: int | None
-    num_truth: int
-    found: int
-    num_predicted: int
-    correct: int
-
-    @property
-    def recall(self) -> float:
-        """found / num_truth; NaN without truth."""
-        return self.found / self.num_truth if self.num_truth else math.nan
-
-    @property
-    def precision(self) -> float:
-        """correct / num_predicted; NaN without predictions."""
-        return self.correct / self.num_predicted if self.num_predicted else math.nan
+from seg.metrics.semantic import ratio
 
 
 def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
@@ -50,8 +26,11 @@ def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
 
 def bin_sizes(
     truth_areas: np.ndarray, found: np.ndarray, predicted_areas: np.ndarray, correct: np.ndarray, edges: Sequence[int]
-) -> list[SizeBin]:
-    """Bins from 0 to the first edge, from each edge to the next, and from the last on; without edges one bin of all.
+) -> list[dict[str, Any]]:
+    """A row for each bin: from 0 to the first edge, from each edge to the next, and from the last on; without edges one bin of all.
+
+    low: pixels, where the bin begins; high: where the next one does, or None. num_truth, num_predicted: true instances and predictions
+    whose own area lies in the bin. found: true ones that are matched. recall, precision: NaN without truth, and without predictions.
 
     truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. ValueError where the edges, in
     pixels, do not rise from above 0.
@@ -60,10 +39,12 @@ def bin_sizes(
     if any(low >= high for low, high in pairwise(bounds)):
         raise ValueError(f"edges must be areas in pixels that rise from above 0, got {list(edges)}")
 
-    def count(areas: np.ndarray) -> list[int]:
-        places = np.searchsorted(edges, areas, side="right")
-        return [int(n) for n in np.bincount(places, minlength=len(bounds))]
+    def count(areas: np.ndarray) -> np.ndarray:
+        return np.bincount(np.searchsorted(edges, areas, side="right"), minlength=len(bounds))
 
-    counts = zip(count(truth_areas), count(truth_areas[found]), count(predicted_areas), count(predicted_areas[correct]), strict=True)
-    highs: list[int | None] = [*edges, None]
-    return [SizeBin(low, high, *counted) for low, high, counted in zip(bounds, highs, counts, strict=True)]
+    truths, matched = count(truth_areas), count(truth_areas[found])
+    predictions, right = count(predicted_areas), count(predicted_areas[correct])
+    recall, precision = ratio(matched, truths).tolist(), ratio(right, predictions).tolist()
+    columns = ("low", "high", "num_truth", "found", "recall", "num_predicted", "precision")
+    rows = zip(bounds, [*edges, None], truths.tolist(), matched.tolist(), recall, predictions.tolist(), precision, strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
