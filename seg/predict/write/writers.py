@@ -21,16 +21,13 @@ from seg.models.postprocess import has_background
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
-from seg.predict.write.geojson import geojson
-from seg.predict.write.labelme import labelme_file
+from seg.predict.write.polygon_files import geojson, labelme_file
 from seg.report.instance_pictures import ColoredMasks, outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
 STREAMED = "tiff"
 """The output that is made without holding an image in memory."""
-
-
 COCO = "coco.json"
 
 
@@ -42,11 +39,6 @@ class Predicted:
     image: np.ndarray
     prediction: Prediction
     probabilities: np.ndarray | None = None
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        return self.source.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +113,10 @@ class Writers:
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
-        for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
+        for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
         if self.coco:
-            self.coco.add(predicted.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
+            self.coco.add(predicted.source.name, *predicted.image.shape[:2], predicted.prediction)
 
     def close(self) -> None:
         """Finish the files of all images together."""
@@ -222,15 +214,17 @@ def _classes(predicted: Predicted, target: OutputFile) -> bytes:
     palette = np.full((256, 3), 160, np.uint8)
     palette[: len(target.classes)] = [c.color for c in target.classes]
     picture.putpalette(palette.tobytes())
+    return _png(picture)
+
+
+def _png(picture: Image.Image) -> bytes:
     file = BytesIO()
     picture.save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 
 def _confidence(predicted: Predicted, _: OutputFile) -> bytes:
-    file = BytesIO()
-    Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
-    return file.getvalue()
+    return _png(Image.fromarray(predicted.prediction.confidence))  # type: ignore[arg-type]
 
 
 def _probabilities(predicted: Predicted, _: OutputFile) -> bytes:
@@ -256,10 +250,8 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
 def _ids(predicted: Predicted, target: OutputFile) -> bytes:
     kept = above(predicted.prediction, target.threshold)
     if len(kept.scores) > 65535:
-        raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
-    file = BytesIO()
-    Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)).save(file, "PNG", compress_level=3)
-    return file.getvalue()
+        raise DataError(f"{predicted.source.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
+    return _png(Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)))
 
 
 def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
