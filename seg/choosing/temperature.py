@@ -18,8 +18,7 @@ from seg.metrics.resampled_ap import scored_matches
 from seg.models.choice import Compared
 from seg.models.postprocess import softened
 
-PIXELS = 2000
-"""Labelled pixels of an image that count."""
+PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15
 LEVEL = 0.95
 RANGE = (0.05, 20.0)

@@ -21,8 +21,7 @@ DEFINED = 0.95  # share of the draws in which a figure must be defined for its i
 FEW = 30
 """Images below which an interval is itself a guess, and is marked as one."""
 
-LENGTHS = ("_px", "_um")
-"""What the names of figures end in that are lengths."""
+LENGTHS = ("_px", "_um")  # what the names of figures end in that are lengths
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,27 +20,17 @@ Tables = dict[str, list[Mapping[str, Any]]]
 
 
 class Detail(Protocol):
-    """Gathered batch by batch, after `Metrics.update` saw the same batch."""
+    """Gathered batch by batch, after `Metrics.update` saw the same batch: what there is beyond its figures, classes and tables."""
 
-    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
-        """Count a batch; returns each image's further figures."""
-        ...
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]: ...  # each image's further figures
 
-    def figures(self) -> dict[str, float]:
-        """Further headline figures; NaN where undefined."""
-        ...
+    def figures(self) -> dict[str, float]: ...
 
-    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-        """`figures` of resampled data sets, as `Metrics.resampled` has them."""
-        ...
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]: ...
 
-    def per_class(self) -> dict[str, dict[str, float]]:
-        """Further figures of each class; NaN where undefined."""
-        ...
+    def per_class(self) -> dict[str, dict[str, float]]: ...
 
-    def tables(self) -> Tables:
-        """{file stem: rows} of further tables; one without rows is left out."""
-        ...
+    def tables(self) -> Tables: ...  # without those that have no row
 
 
 def detail_of(

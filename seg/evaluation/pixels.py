@@ -17,8 +17,7 @@ from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
 from seg.metrics.semantic import ratio
 
-_PARTS = {"boundary_precision", "boundary_recall"}
-"""Of a class alone: an image's figures and the headline hold what they make, boundary F."""
+_PARTS = {"boundary_precision", "boundary_recall"}  # of a class alone: an image's figures and the headline hold what they make, boundary F
 
 
 class PixelMetrics:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
+from seg.settings.targets import build
+from seg.settings.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,12 @@ class ImageScore:
     @property
     def score(self) -> float:
         return self.figures[self.by]
+
+
+def metrics_of(task: Task, allow: Sequence[str], class_names: Sequence[str], **given: float) -> "Metrics":
+    """Fresh figures of a task. given: arguments in place of those in its settings, where the figures take them."""
+    metrics: Metrics = build(task.metrics, allow, "task.metrics", {"class_names": list(class_names), **given})
+    return metrics
 
 
 class Metrics(Protocol):

@@ -62,7 +62,7 @@ class InstanceMetrics:
         self._curves.clear()
 
     def state(self) -> torch.Tensor:
-        images = [_to_json(image) for image in self.images.values()]
+        images = [[v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)] for image in self.images.values()]
         text = json.dumps({"images": images, "tallies": {c: astuple(t) for c, t in self.tallies.items()}}, separators=(",", ":"))
         return torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
 
@@ -254,10 +254,6 @@ def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def _detection_figures(at: Matches) -> dict[str, float]:
     return {"f1_50": at.f1, "precision_50": at.precision, "recall_50": at.recall, "tp/(tp+fp+fn)_50": at.ratio}
-
-
-def _to_json(image: ImageInstances) -> list[Any]:
-    return [v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)]
 
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:

@@ -19,16 +19,8 @@ class Attentive(Protocol):
 
 
 class DenseModel(SegmentationModel):
-    """A network of which each pixel gets `channels` outputs.
-
-    Args:
-        network: Maps (B, C, h, w) float32 to (B, channels, ...), or to a dict: these under "out", and under other
-            names those of auxiliary heads.
-        channels: The number of outputs a pixel.
-        mean: See `SegmentationModel`, as for std, stride and scale.
-        std: See mean.
-        stride: See mean.
-        scale: See mean.
+    """A network of which each pixel gets `channels` outputs: it maps (B, C, h, w) float32 to (B, channels, ...), or to a dict with these
+    under "out", and those of auxiliary heads under other names.
     """
 
     def __init__(self, network: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
@@ -36,14 +28,8 @@ class DenseModel(SegmentationModel):
         self.network, self.channels = network, channels
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """The outputs of all heads, at the size (h, w) at which the network sees the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            {"out": (B, channels, h, w)}, and the outputs of each auxiliary head under its name.
-        """
+        """Images (B, C, H, W) uint8 as stored -> {"out": (B, channels, h, w)} at the size at which the network sees them, and the outputs
+        of each auxiliary head under its name."""
         x, ((height, width), *_) = self.network_input(images)
         given = self.network(x)
         heads = given if isinstance(given, dict) else {"out": given}
@@ -51,14 +37,7 @@ class DenseModel(SegmentationModel):
         return {name: value[..., :height, :width] for name, value in sized.items()}
 
     def full_logits(self, images: Tensor) -> Tensor:
-        """The outputs at the size of the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            (B, channels, H, W) float32.
-        """
+        """Images (B, C, H, W) uint8 as stored -> the outputs (B, channels, H, W) float32 at their size."""
         logits = self.logits(images)["out"]
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")

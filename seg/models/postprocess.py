@@ -16,8 +16,7 @@ from seg.data.rle import decode_crop, encode_crop
 from seg.data.sample import BACKGROUND, CERTAIN, MAX_CLASSES, Prediction
 from seg.models.declared import declared
 
-NEIGHBOURS = np.ones((3, 3), bool)
-"""Pixels that touch by a corner are of one object."""
+NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch by a corner are of one object
 
 Area = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Class = Annotated[int, Field(strict=True, ge=0, lt=MAX_CLASSES)]
@@ -116,8 +115,7 @@ class Postprocess:
         )
 
 
-NOTHING = Postprocess()
-"""Predictions stay as they are."""
+NOTHING = Postprocess()  # predictions stay as they are
 
 
 def _count(crops: Sequence[tuple[np.ndarray, int, int]], size: Sequence[int]) -> np.ndarray:

@@ -12,12 +12,9 @@ from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.plan.orientation import Direction, directions, features_of
 
-LOOKED_AT = 64
-"""Images of the training split whose pixels are read."""
-PIXELS = 1 << 28
-"""Fewer images are read where they are larger."""
-GRAY = 2.0
-"""Mean difference of the channels, of 255, up to which an RGB image counts as gray."""
+LOOKED_AT = 64  # images of the training split whose pixels are read
+PIXELS = 1 << 28  # fewer images are read where they are larger
+GRAY = 2.0  # mean difference of the channels, of 255, up to which an RGB image counts as gray
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +22,13 @@ class Objects:
     """Of the training split's instances. side: percentiles of the square root of the area in pixels; ratio: of height / width."""
 
     count: int
-    most: int
-    """In one image."""
-    median: float
-    """In one image."""
+    most: int  # in one image
+    median: float  # in one image
     side: Mapping[str, float]
     ratio: Mapping[str, float]
-    touching: float = 0.0
-    """Share of the objects that lie beside another, as for the next two of those that were looked at."""
-    overlapping: float = 0.0
-    """Share of them that share a pixel with another."""
-    broken: float = 0.0
-    """Share of them whose visible pixels are no connected region."""
+    touching: float = 0.0  # share of the objects that lie beside another, as for the next two of those that were looked at
+    overlapping: float = 0.0  # share of them that share a pixel with another
+    broken: float = 0.0  # share of them whose visible pixels are no connected region
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +77,7 @@ class Seen:
     widths: dict[str, float]
     directions: dict[str, Direction]
     samples: list[Sample]
-    contacts: Mapping[str, float] = field(default_factory=dict)
-    """What `contacts_of` counts, as shares."""
+    contacts: Mapping[str, float] = field(default_factory=dict)  # what `contacts_of` counts, as shares
 
 
 def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:

@@ -27,8 +27,7 @@ ADVICE = (
 )
 """What helps where the memory does not suffice for a single image."""
 
-LARGEST = 2**31
-"""Images at once where nothing is known of the memory."""
+LARGEST = 2**31  # images at once where nothing is known of the memory
 
 
 def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:

@@ -17,11 +17,9 @@ from seg.predict.fusion import RunningMean, fuse
 from seg.tiles.bands import check_blend
 from seg.tiles.network import Facts, Network
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
+Size = tuple[int, int]  # height and width in pixels
 
-SCALES = (0.1, 10.0)
-"""The least and the greatest scale of a view."""
+SCALES = (0.1, 10.0)  # the least and the greatest scale of a view
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,9 @@ OTHER_VERDICT: Color = (90, 90, 90)
 IGNORED_WHITE = (255, 255, 255, 150)
 """RGBA of ignored pixels among the errors."""
 
-Paint = Mapping[int, tuple[int, int, int, int]]
-"""RGBA by the value of a map."""
+Paint = Mapping[int, tuple[int, int, int, int]]  # RGBA by the value of a map
 
-Size = tuple[int, int]
-"""(width, height) in pixels."""
+Size = tuple[int, int]  # (width, height) in pixels
 
 
 def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> list[bytes]:

@@ -4,11 +4,9 @@ from typing import Literal
 
 from seg.settings.section import Named, Target
 
-Answer = Literal["classes", "masks", "boxes"]
-"""What a prediction holds: a class map, instances with masks, or boxes alone."""
+Answer = Literal["classes", "masks", "boxes"]  # what a prediction holds: a class map, instances with masks, or boxes alone
 
-ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes"}
-"""The answer of each kind of task."""
+ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes"}  # the answer of each kind of task
 
 
 class Task(Named):

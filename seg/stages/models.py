@@ -11,8 +11,7 @@ from rich.table import Table
 from seg.catalogue.encoders import find
 from seg.core.environment import conf_folder
 
-WIDE = 300
-"""Columns where the output is no terminal, so that no row is broken."""
+WIDE = 300  # columns where the output is no terminal, so that no row is broken
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from report.test_evaluation_page import decoded
 
 from seg.compare.comparison import Difference
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
-from seg.compare.layers import INSTANCES, PIXELS, compared_layers
+from seg.compare.gallery import INSTANCES, PIXELS, compared_layers
 from seg.compare.page import write_comparison
 from seg.compare.page_data import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, Comparison, sentence, signed
 from seg.report.charts import TITLED, scatter_chart

@@ -71,7 +71,8 @@ def named(word: str) -> Evaluation:
         confusion_unit=word,
         gallery=gallery,
         tables=[FigureTable(word, [{word: word}], word)],
-        calibration=replace(evaluation.calibration, unit=word),
+        calibration=[{**row, word: row["pixels"]} for row in evaluation.calibration],
+        calibration_unit=word,
         splits={word: evaluation.splits["test"]},
     )
 

@@ -50,8 +50,7 @@ def _distance_to(region: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~region).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-ROWS_AT_ONCE = 1 << 26
-"""Values that the search for the nearest pixels holds at once."""
+ROWS_AT_ONCE = 1 << 26  # values that the search for the nearest pixels holds at once
 
 
 @torch.no_grad()

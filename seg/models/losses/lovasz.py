@@ -6,8 +6,7 @@ from torch import Tensor
 from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, pixels_of_each
 
-ONE = 0x3F800000
-"""The bits of 1.0 in float32."""
+ONE = 0x3F800000  # the bits of 1.0 in float32
 
 
 class LovaszSoftmax(ClassLoss):

@@ -1,5 +1,5 @@
-"""Predictions as files of polygons: GeoJSON (RFC 7946, https://www.rfc-editor.org/rfc/rfc7946), as QuPath and geographic programs read it, and
-LabelMe's (https://github.com/wkentaro/labelme), to be corrected and read again by the source `labelme`.
+"""Predictions as files of polygons: GeoJSON (RFC 7946, https://www.rfc-editor.org/rfc/rfc7946), as QuPath and geographic programs read it,
+and LabelMe's (https://github.com/wkentaro/labelme), to be corrected and read again by the source `labelme`.
 """
 
 from collections.abc import Sequence
@@ -36,18 +36,11 @@ def geojson(prediction: Prediction, classes: Sequence[ClassInfo], tolerance: flo
     return {"type": "FeatureCollection", "features": features}
 
 
-VERSION = "5.5.0"
-"""The version of LabelMe whose form the files have."""
+VERSION = "5.5.0"  # the version of LabelMe whose form the files have
 
 
 def labelme_file(
-    image_path: str,
-    height: int,
-    width: int,
-    prediction: Prediction,
-    classes: Sequence[ClassInfo],
-    tolerance: float,
-    min_area: int,
+    image_path: str, height: int, width: int, prediction: Prediction, classes: Sequence[ClassInfo], tolerance: float, min_area: int
 ) -> dict[str, Any]:
     """What the JSON file of one image holds.
 

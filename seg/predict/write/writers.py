@@ -22,12 +22,11 @@ from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.polygon_files import geojson, labelme_file
-from seg.report.instance_pictures import ColoredMasks, outlined
+from seg.report.panels import ColoredMasks, outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
-STREAMED = "tiff"
-"""The output that is made without holding an image in memory."""
+STREAMED = "tiff"  # the output that is made without holding an image in memory
 COCO = "coco.json"
 
 
@@ -116,7 +115,7 @@ class Writers:
         for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
         if self.coco:
-            self.coco.add(predicted.source.name, *predicted.image.shape[:2], predicted.prediction)
+            self.coco.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def close(self) -> None:
         """Finish the files of all images together."""

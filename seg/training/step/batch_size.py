@@ -20,11 +20,9 @@ from seg.training.step.limits import ADVICE
 from seg.training.step.meters import Meter, meter_of
 from seg.training.step.step import Snapshot, named_losses, to_device
 
-SHARED = ("cpu",)
-"""Devices whose memory is the machine's: a trial that fails would have driven it into swap."""
+SHARED = ("cpu",)  # devices whose memory is the machine's: a trial that fails would have driven it into swap
 
-TRIALS = (1, 2, 4)
-"""Images of the trials on a CPU, from which its memory for more is extrapolated."""
+TRIALS = (1, 2, 4)  # images of the trials on a CPU, from which its memory for more is extrapolated
 
 
 def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: SegmentationData, most: int) -> int:

@@ -38,8 +38,10 @@ class Log(Callback):
         run = self._run(trainer.global_step)
         try:
             self.logger = self.tracker.make(folder, run, settings)
-            self.tracker.describe(self.logger, self._hyperparameters(), f"val_{self.cfg.task.monitor}")
-            self._remember(run.name, self.tracker.identity(self.logger))
+            values = {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in leaves(self.cfg.dump()).items()}
+            self.tracker.describe(self.logger, values, f"val_{self.cfg.task.monitor}")
+            held = {"run": run.name, name: self.tracker.identity(self.logger)}
+            (self.scratch / "log.json").write_text(json.dumps(held), encoding="utf-8")
         except Exception as error:  # of any library, for any setting
             raise ConfigError(f"logger={name}: cannot start: {' '.join(str(error).split())[:500]}") from error
         print(f"logging to {name}, run {run.name}, below {folder}")
@@ -91,11 +93,3 @@ class Log(Callback):
         if step and option in held:
             return RunLog(held["run"], held[option], step)
         return RunLog(f"{self.cfg.model.name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{self.scratch.name[:6]}", None, step)
-
-    def _remember(self, run: str, identity: str) -> None:
-        path = self.scratch / "log.json"
-        path.write_text(json.dumps({"run": run, self.cfg.logger.name: identity}), encoding="utf-8")
-
-    def _hyperparameters(self) -> dict[str, Any]:
-        values = leaves(self.cfg.dump())
-        return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in values.items()}

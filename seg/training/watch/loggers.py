@@ -37,16 +37,16 @@ class RunLog:
 class Tracker:
     """package: that it needs. make: (folder, run, settings) -> its Lightning logger. identity: what `known` is to hold of it.
 
-    describe: (logger, settings of the whole training by key, the figure that matters) writes the settings.
-    picture: (logger, name, picture, step) writes one (H, W, 3) uint8. close: ends it; the argument says whether the training went well.
+    picture: (logger, name, picture, step) writes one (H, W, 3) uint8. describe: (logger, settings of the whole training by key, the figure
+    that matters) writes the settings. close: ends it; the argument says whether the training went well.
     """
 
     package: str
     make: Callable[[Path, RunLog, Settings], LightningLogger]
     identity: Callable[[Any], str]
-    describe: Callable[[Any, Settings, str], None]
     picture: Callable[[Any, str, np.ndarray, int], None]
-    close: Callable[[Any, bool], None]
+    describe: Callable[[Any, Settings, str], None] = lambda logger, settings, _: logger.log_hyperparams(settings)
+    close: Callable[[Any, bool], None] = lambda logger, well: logger.finalize("success" if well else "failed")
 
 
 def _tensorboard(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
@@ -77,10 +77,6 @@ def _mlflow(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     return MLFlowLogger(run_name=run.name, run_id=run.known, tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}", **local | settings)
 
 
-def _close_mlflow(logger: Any, well: bool) -> None:
-    logger.finalize("success" if well else "failed")
-
-
 def _wandb(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
     if mode != "online":
@@ -97,12 +93,7 @@ def _wandb(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     return WandbLogger(experiment=experiment)
 
 
-STEP = "trainer/global_step"
-"""Under which Lightning's logger for W&B logs the step."""
-
-
-def _close_wandb(logger: Any, well: bool) -> None:
-    logger.experiment.finish(exit_code=0 if well else 1)
+STEP = "trainer/global_step"  # under which Lightning's logger for W&B logs the step
 
 
 def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
@@ -122,46 +113,32 @@ def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     return Saved(run_name=run.name, experiment=live)
 
 
-def _describe(logger: Any, settings: Settings, figure: str) -> None:
-    logger.log_hyperparams(settings)
-
-
-def _finalize(logger: Any, well: bool) -> None:
-    logger.finalize("success" if well else "failed")
-
-
 TRACKERS: Mapping[str, Tracker] = {
     "tensorboard": Tracker(
         "tensorboard",
         _tensorboard,
         lambda logger: str(logger.name),
-        _describe_tensorboard,
         lambda logger, name, picture, step: logger.experiment.add_image(name, picture, step, dataformats="HWC"),
-        _finalize,
+        _describe_tensorboard,
     ),
     "mlflow": Tracker(
         "mlflow",
         _mlflow,
         lambda logger: str(logger.run_id),
-        _describe,
         lambda logger, name, picture, step: logger.experiment.log_image(logger.run_id, picture, key=name, step=step, synchronous=True),
-        _close_mlflow,
     ),
     "wandb": Tracker(
         "wandb",
         _wandb,
         lambda logger: str(logger.experiment.id),
-        _describe,
         lambda logger, name, picture, step: logger.log_image(name, [picture], step),
-        _close_wandb,
+        close=lambda logger, well: logger.experiment.finish(exit_code=0 if well else 1),
     ),
     "dvclive": Tracker(
         "dvclive",
         _dvclive,
         lambda logger: str(logger.version),
-        _describe,
         lambda logger, name, picture, step: logger.experiment.log_image(f"{name}/{step}.png", picture),
-        _finalize,
     ),
 }
 

@@ -25,7 +25,7 @@ from seg.models.semantic import SemanticModel
 from seg.training.build import build_module, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
-from seg.training.resume.means import EpochMeans
+from seg.training.resume.history import EpochMeans
 from seg.training.step import step
 from seg.training.step.limits import Limits, images_per_device
 from seg.training.trainer import build_trainer
