@@ -31,8 +31,6 @@ Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, in
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What was chosen, and how."""
-
     postprocess: Postprocess = NOTHING
     choice: Choice = NO_CHOICE
 

@@ -41,7 +41,6 @@ class Difference:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 

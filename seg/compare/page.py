@@ -38,7 +38,6 @@ class Scatter:
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write the page: whole, or not at all."""
     figures = list(dict.fromkeys(figure for row in comparison.per_class[0].values() for figure in row))
     scatters = [_scatter(comparison, place, run) for place, run in comparison.others if _known(comparison, place)]
     gallery = compared_gallery(comparison)

@@ -64,7 +64,6 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Of the page."""
         return f"{', '.join(self.runs[1:])} compared with {self.runs[0]}"
 
     @property

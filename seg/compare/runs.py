@@ -91,7 +91,6 @@ def _resolved(name: str, project: Path) -> tuple[str, Path]:
 
 
 def _names(repo: "Repo") -> set[str]:
-    """Experiments, branches, tags, and the workspace."""
     from dvc.repo.experiments.utils import exp_refs
 
     scm: Git = repo.scm

@@ -101,7 +101,6 @@ def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
 
 
 def _groups(conf: Path) -> dict[str, list[str]]:
-    """The options of each group."""
     folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
     return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
 

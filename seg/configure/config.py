@@ -50,8 +50,6 @@ class Folds(Section):
 
 
 class Config(NetworkSettings):
-    """All sections there are."""
-
     model_config = forbid_others
     plots: Plots
     folds: Folds

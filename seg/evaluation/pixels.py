@@ -107,7 +107,6 @@ class PixelMetrics:
         return {name: {figure: float(v[i]) for figure, v in columns.items()} for i, name in enumerate(self.class_names)}
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
-        """The counts behind the figures."""
         total, tables = self._total(None), dict[str, list[Mapping[str, Any]]]()
         if self.boundary:
             columns = dict(zip(("band_intersection", "band_union"), total["bands"].T, strict=True))

@@ -93,7 +93,6 @@ class Curves:
         return values
 
     def of_class(self, index: int) -> "Curves":
-        """The curves of the class at this place alone."""
         return Curves(self.precision[:, :, index : index + 1], self.recall[:, index : index + 1])
 
 

@@ -129,7 +129,6 @@ class Matches:
 
     @property
     def mean_iou(self) -> float:
-        """The mean IoU of the pairs."""
         return _ratio(self.iou_units, self.tp * _ONE)
 
     @property

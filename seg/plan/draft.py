@@ -22,7 +22,6 @@ class Draft:
     """A configuration while it is planned: values that a person set stay, and those that say `auto` are chosen one after another."""
 
     def __init__(self, params: Params, open_keys: Iterable[str]) -> None:
-        """open_keys: those that are to be planned."""
         self.params, self.open, self.chosen = params, set(open_keys), list[Decision]()
 
     def __getitem__(self, key: str) -> Any:
@@ -30,7 +29,6 @@ class Draft:
         return value_at(self.params, key)
 
     def is_open(self, key: str) -> bool:
-        """Whether the key is to be planned."""
         return key in self.open
 
     def take(self, choices: Iterator[Decision]) -> None:

@@ -37,7 +37,6 @@ class View:
         return View(self.transpose != other.transpose, vflip != other.vflip, hflip != other.hflip, self.scale * other.scale)
 
     def scaled(self, size: Size) -> Size:
-        """The size of an image after scaling."""
         return max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale))
 
     def seen(self, size: Size) -> Size:

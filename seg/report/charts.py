@@ -40,7 +40,6 @@ class Frame:
 
     @property
     def bottom(self) -> float:
-        """Where the x axis lies."""
         return self.height - BOTTOM
 
     def x(self, value: float) -> float:

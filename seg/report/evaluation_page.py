@@ -32,7 +32,6 @@ class Scores:
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write the page: whole, or not at all."""
     scores, gallery = _scores(evaluation), evaluation_gallery(evaluation)
     sections = {
         "summary": ("Summary", True),

@@ -103,7 +103,6 @@ def read_history(path: Path | None) -> list[dict[str, float]]:
 
 
 def _gallery(found: Evaluated, chosen: Chosen) -> InTurn[GalleryEntry]:
-    """The entries of chosen images."""
     places = {entry.image_id: place for place, (_, entry) in enumerate(found.dataset.rows)}
 
     def entry(one: tuple[str, ImageScore]) -> GalleryEntry:

@@ -144,7 +144,6 @@ class Speed(Callback):
         return psutil.Process().memory_info().rss, psutil.virtual_memory().total
 
     def figures(self) -> dict[str, float]:
-        """For a log."""
         used = round(self.memory[0] / GIB, 3)
         return {"images_per_second": round(self.images_per_second, 3), "data_wait": round(self.data_wait, 4), "memory_gib": used}
 

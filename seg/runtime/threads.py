@@ -112,7 +112,6 @@ class Threads:
 
     @property
     def choosing(self) -> bool:
-        """Whether the first choice is still to come."""
         return len(self.numbers) > 1 and self.rate is None
 
     def _choose(self) -> Generator[None, Timed, None]:
@@ -218,7 +217,6 @@ def _of_torch() -> int:
 
 
 def tell(line: str) -> None:
-    """Print a line at once."""
     print(line, flush=True)
 
 

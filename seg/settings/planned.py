@@ -167,7 +167,6 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def write_plan(path: Path, plan: PlanFile) -> None:
-    """Write plan.yaml whole, or not at all."""
     content = {"made_for": dict(plan.made_for), **{name: plan.values.get(name, {}) for name in SECTIONS}, "reasons": dict(plan.reasons)}
     write_whole(path, HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=140))
 

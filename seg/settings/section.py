@@ -33,7 +33,6 @@ class Target(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keys beside `_target_`."""
         return dict(self.model_extra or {})
 
 

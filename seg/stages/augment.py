@@ -32,8 +32,6 @@ Draw = Callable[[int, int], Sample]  # (index of an image, seed) -> what the pol
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
     MADE = ("data",)
     augment: Augment
     task: Task

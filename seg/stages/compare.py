@@ -67,7 +67,6 @@ class Settings:
 
 
 def run(project: Path, given: Arguments) -> None:
-    """Compare."""
     if twice := next((name for name in given.runs if given.runs.count(name) > 1), None):
         raise UsageError(f"compare: {twice} is named twice; see seg compare --help")
     params = compose(conf_folder(project), [])[0]

@@ -84,7 +84,6 @@ def run(project: Path, given: Arguments) -> None:
 
 
 def read(path: Path) -> Params:
-    """params.yaml as plain data."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:

@@ -18,8 +18,6 @@ TABLE = "folds.csv"
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
     MADE = ("data",)
     plan: PlanSettings
     paths: Paths

@@ -39,8 +39,6 @@ from seg.tiles.tiled import in_window
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
     MADE = ("data",)
     evaluate: Evaluate
     paths: Paths

@@ -22,8 +22,6 @@ from seg.stages.evaluate import Part, prepared_for
 
 
 class Settings(evaluate.Settings):
-    """What the stage reads."""
-
     plan: PlanSettings
     predict: Predict
 

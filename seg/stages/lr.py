@@ -34,8 +34,6 @@ from seg.training.trainer import quiet
 
 
 class Settings(TrainingSettings):
-    """What the stage reads."""
-
     lr_finder: LrFinder
 
 

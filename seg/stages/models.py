@@ -22,7 +22,6 @@ class Arguments:
 
 
 def run(project: Path, given: Arguments) -> None:
-    """Print the tables."""
     if given.encoders is None:
         show_options(conf_folder(project))
     else:

@@ -54,7 +54,6 @@ class Range:
         return repr(float(f"{trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log):.6g}"))
 
     def examples(self) -> list[str]:
-        """Both ends."""
         return [repr(self.low), repr(self.high)]
 
     def __str__(self) -> str:
@@ -70,11 +69,9 @@ class Choice:
     texts: tuple[str, ...]
 
     def suggest(self, trial: "optuna.Trial") -> str:
-        """The trial's value."""
         return str(trial.suggest_categorical(self.key, self.texts))
 
     def examples(self) -> list[str]:
-        """All of them."""
         return list(self.texts)
 
     def __str__(self) -> str:
@@ -138,7 +135,6 @@ def _range(key: str, value: Mapping[str, Any]) -> Range:
 
 
 def overrides_of(space: Sequence[Dimension], trial: "optuna.Trial") -> list[str]:
-    """What a trial sets."""
     return [f"{dimension.key}={dimension.suggest(trial)}" for dimension in space]
 
 

@@ -39,7 +39,6 @@ class Cost:
 
 
 def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """The time that a training may take."""
     if facts.drawn:
         yield Decision("plan.minutes", DRAWN[facts.task], "the drawn example is for a first look")
     else:
@@ -108,7 +107,6 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
 
 
 def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """Images that evaluation sees at once."""
     pixels = NETWORK_PIXELS * (0.25 if like(facts, draft) == "instance" else 1)
     chosen = int(max(1, min(8, pixels // facts.median_pixels)))
     yield Decision("evaluate.batch_size", chosen, f"images of {facts.median_pixels:.0f} pixels")

@@ -87,7 +87,6 @@ class Writers:
 
     @property
     def streamed(self) -> bool:
-        """Whether class maps are written band by band."""
         return STREAMED in self.settings.outputs
 
     @property
@@ -96,7 +95,6 @@ class Writers:
         return any(kind.probabilities for kind in self.kinds.values())
 
     def paths(self, name: str) -> list[Path]:
-        """The files of an image."""
         if self.streamed:
             return [self.out / "classes" / f"{name}.tif"]
         return [self.out / folder / f"{name}{kind.suffix}" for folder, kind in self.kinds.items()]
@@ -107,7 +105,6 @@ class Writers:
         return [*(["classes"] if self.streamed else self.kinds), *(path.name for path in self.shared())]
 
     def shared(self) -> list[Path]:
-        """The files of all images together."""
         return [self.out / COCO] if self.coco else []
 
     def write(self, predicted: Predicted) -> None:
@@ -118,7 +115,6 @@ class Writers:
             self.coco.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def close(self) -> None:
-        """Finish the files of all images together."""
         if self.coco:
             self.coco.close()
 

@@ -64,7 +64,6 @@ class EpochMeans(Callback):
 
 
 def means_of(module: pl.LightningModule) -> RunningMeans:
-    """A module's `means`."""
     means: Any = module.means
     assert isinstance(means, RunningMeans)
     return means

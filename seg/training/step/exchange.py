@@ -138,7 +138,6 @@ class Agreement:
 
 
 def num_ranks() -> int:
-    """How many ranks train this model."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

@@ -97,7 +97,6 @@ class Reporter(Callback):
 
 
 def reporters(cfg: TrainingSettings) -> list[Callback]:
-    """A Reporter where the training is a trial."""
     return [Reporter(cfg)] if cfg.runtime.trial else []
 
 
