@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from seg.choosing.compared import Figure, compared
 from seg.choosing.temperature import of_pixels, of_scores, sampled
 from seg.data.sample import IGNORE, Prediction
+from seg.evaluation.bootstrap import Figure, compared
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts

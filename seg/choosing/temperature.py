@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from seg.choosing.compared import compared
 from seg.data.sample import CERTAIN
+from seg.evaluation.bootstrap import compared
 from seg.evaluation.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches

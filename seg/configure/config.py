@@ -76,16 +76,10 @@ def validate(params: dict[str, Any]) -> Config:
     """A composed, resolved configuration as a `Config`; ConfigError names the first key that is wrong."""
     missing = [key for key, value in leaves(params).items() if value == "???"]
     if missing:
-        raise ConfigError(f"{missing[0]} has no value yet: {_how_to_fill(missing[0], params)}")
+        obtain = params["data"].get("obtain") if missing[0] == "data.root" else None
+        value = "<value>" if missing[0] != "data.root" else "<folder of the data set>" + (f" (to be had from {obtain})" if obtain else "")
+        raise ConfigError(f"{missing[0]} has no value yet: set {missing[0]}={value}")
     return typed(Config, params)
-
-
-def _how_to_fill(key: str, params: dict[str, Any]) -> str:
-    if key == "data.root":
-        data = params["data"]
-        obtain = f" (to be had from {data['obtain']})" if data.get("obtain") else ""
-        return f"set data.root=<folder of the data set>{obtain}"
-    return f"set {key}=<value>"
 
 
 def checked(params: Params) -> Config:

@@ -1,7 +1,7 @@
 """Any torch network that maps (B, C, H, W) to maps of the same image, behind the seam: what semantic models and `distance` share."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,6 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel, Size
-
-
-@runtime_checkable
-class Attentive(Protocol):
-    """A network that shows what it attends to: its input (B, C, H, W) -> {name: (B, 1, H, W) float in 0..1}."""
-
-    def attention_maps(self, x: Tensor) -> dict[str, Tensor]: ...
 
 
 class DenseModel(SegmentationModel):
@@ -67,10 +60,11 @@ class DenseModel(SegmentationModel):
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        if not isinstance(self.network, Attentive):
+        attention_maps: Callable[[Tensor], dict[str, Tensor]] | None = getattr(self.network, "attention_maps", None)
+        if attention_maps is None:
             return {}
         x, ((height, width), *_) = self.network_input(images)
-        seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
+        seen = {name: a[..., :height, :width].float() for name, a in attention_maps(x).items()}
         return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
 
 

@@ -13,8 +13,7 @@ from seg.data.sample import Sample
 from seg.data.store import DatasetInfo
 from seg.models.hardware import best_device, device_of, has_fast_bf16
 from seg.plan.costs import measure
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts, gather_facts, look
+from seg.plan.facts import Decision, Draft, PlanFacts, gather_facts, look
 from seg.plan.rules import augmentation, families, learning, length, networks, objects, view
 from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost

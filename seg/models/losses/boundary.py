@@ -18,7 +18,6 @@ class Boundary(ClassLoss):
     """
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         classes = logits.shape[1]
         if semantic.device.type == "cpu":
             distances = torch.from_numpy(np.stack([signed_distances(image, classes) for image in semantic.numpy()]))

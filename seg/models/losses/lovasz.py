@@ -15,7 +15,6 @@ class LovaszSoftmax(ClassLoss):
     """
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         probabilities = logits.float().contiguous().softmax(dim=1)
         counted = semantic != IGNORE
         actual = pixels_of_each(semantic, logits.shape[1])

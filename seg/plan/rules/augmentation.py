@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 
 MANY, FEW = 1000, 200  # images of the training split from which on augmentation is light, and below which it is strong
 STEADY, VARIED = 2.0, 4.0

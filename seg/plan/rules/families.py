@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.settings.task import ANSWERS
 
 MANY = 8.0  # objects of the median image from which on they are many

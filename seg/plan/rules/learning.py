@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import family, like
 from seg.plan.rules.length import step_images
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}

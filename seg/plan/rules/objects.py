@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 from seg.plan.rules.view import seen_share
 

@@ -5,8 +5,7 @@ from math import ceil, lcm, sqrt
 
 import numpy as np
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
