@@ -14,8 +14,7 @@ from seg.evaluation.bootstrap import Figure, compared
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts
-from seg.models.choice import NO_CHOICE, Choice, Compared
-from seg.models.postprocess import NEIGHBOURS, NOTHING, Postprocess, calibrated, has_background
+from seg.models.postprocess import NEIGHBOURS, NO_CHOICE, NOTHING, Choice, Compared, Postprocess, calibrated, has_background
 
 MOST_PIXELS = 100_000_000  # of the images that a choice is made by, which are in memory together
 LEVEL = 0.95

@@ -15,8 +15,7 @@ from seg.evaluation.bootstrap import compared
 from seg.evaluation.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
-from seg.models.choice import Compared
-from seg.models.postprocess import softened
+from seg.models.postprocess import Compared, softened
 
 PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from seg.compare.comparison import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, ComparedImage, Comparison, signed
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
-from seg.compare.page_data import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, ComparedImage, Comparison, signed
 from seg.data.sample import IGNORE, ClassInfo, Color
 from seg.report.gallery import IMAGE, TRUTH, Card, Gallery, Layer, bytes_of_an_entry, classes_in, filters_of
 from seg.report.layers import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from seg.models.choice import Compared
+from seg.models.postprocess import Compared
 
 Resampled = Callable[[np.ndarray], dict[str, np.ndarray]]
 """weights (R, N) -> {figure: (R,)}, as `seg.metrics.base.Metrics.resampled` gives them for N images."""

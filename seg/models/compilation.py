@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from seg.core.private_torch import Call, calls_of, cause_in_compiler, compiling_backward_first, is_recompile_limit, replace_compiled_call
-from seg.models.memory import is_out_of_memory
+from seg.models.hardware import is_out_of_memory
 
 
 def compile_in_place(

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from seg.data.sample import ClassInfo
-from seg.models.choice import NO_CHOICE, Choice
+from seg.models.postprocess import NO_CHOICE, Choice
 
 KINDS = ("worst", "median", "best", "random")  # why an image is in the gallery, by its own score
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seg.compare.comparison import extremes, paired, scores_by_image
+from seg.compare.comparison import Comparison, extremes, paired, scores_by_image, sentence, signed
 from seg.compare.images import StoredRuns, compared_images
 from seg.compare.page import write_comparison
-from seg.compare.page_data import Comparison, sentence, signed
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
 from seg.core.environment import conf_folder

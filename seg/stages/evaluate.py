@@ -13,8 +13,7 @@ from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
 from seg.evaluation.bootstrap import few_images
-from seg.evaluation.detail import Tables, detail_of
-from seg.evaluation.groups import check_columns, resampling_tables
+from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
@@ -22,9 +21,9 @@ from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, metrics_of
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
-from seg.models.choice import NO_CHOICE
 from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
+from seg.models.postprocess import NO_CHOICE
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation

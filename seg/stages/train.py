@@ -33,7 +33,7 @@ from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.step.limits import check_batch_sizes, check_strategy, described_lr, images_per_device, lr_factor
 from seg.training.step.recomputation import accelerate, check_acceleration
 from seg.training.trainer import build_trainer, callbacks_of, quiet
-from seg.training.watch.loggers import check_installed
+from seg.training.watch.log import check_installed
 from seg.training.watch.study import end_if_pruned
 
 Settings = TrainingSettings

@@ -16,7 +16,7 @@ from parsed import HOSTILE, Page, Tag, check_sound
 from PIL import Image
 
 from seg.data.sample import ClassInfo
-from seg.models.choice import Choice, Compared
+from seg.models.postprocess import Choice, Compared
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation_page import write_evaluation
 from seg.report.layers import VERDICTS, WRONG, layers_of

@@ -13,7 +13,7 @@ from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
-from seg.models.memory import empty_cache, is_out_of_memory, recover
+from seg.models.hardware import empty_cache, is_out_of_memory, recover
 from seg.training.loading.datamodule import DrawnDataset, SegmentationData
 from seg.training.step.exchange import Agreement, own_statistics
 from seg.training.step.limits import ADVICE

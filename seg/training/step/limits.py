@@ -13,7 +13,7 @@ from torch import Tensor
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.base import SegmentationModel
-from seg.models.memory import in_parts
+from seg.models.hardware import in_parts
 from seg.models.semantic import SemanticModel
 from seg.tiles.network import Facts
 from seg.tiles.tiled import in_window

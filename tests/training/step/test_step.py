@@ -36,7 +36,7 @@ LR = 0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.hardware.gc.collect", int)  # slow beside all that tests import
 
 
 def batches(*sizes: int) -> list[Batch]:
