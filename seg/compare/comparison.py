@@ -121,12 +121,8 @@ def extremes(images: Sequence[ImageScores], other: int, most: int) -> tuple[list
     return gains[:most], losses[:most]
 
 
-FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER = (
-    "found by first",
-    "found by other",
-    "made up by first",
-    "made up by other",
-)
+FOUND_BY_FIRST, FOUND_BY_OTHER = "found by first", "found by other"
+MADE_UP_BY_FIRST, MADE_UP_BY_OTHER = "made up by first", "made up by other"
 """The verdicts on instances over which two runs disagree."""
 
 

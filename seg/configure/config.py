@@ -1,5 +1,6 @@
 """The whole configuration: every room's sections, checked together."""
 
+from operator import attrgetter
 from typing import Any
 
 from seg.augment.settings import Augment
@@ -97,19 +98,9 @@ def checked(params: Params) -> Config:
 
 def targets_of(config: Config) -> dict[str, Target]:
     """Every `_target_` node, by its key; one that lies within another comes after it."""
-    transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
-    outermost: dict[str, Target] = {
-        "data.source": config.data.source,
-        "task.model": config.task.model,
-        "task.metrics": config.task.metrics,
-        **({"model.adapter": config.model.adapter} if config.model.adapter else {}),
-        "model.network": config.model.network,
-        "loss": config.loss,
-        "optimizer": config.optimizer,
-        "scheduler": config.scheduler,
-        **transforms,
-    }
-    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
+    outermost: dict[str, Target | None] = {key: attrgetter(key)(config) for key in AT_RUN_TIME}
+    outermost |= {f"augment.transforms[{i}]": transform for i, transform in enumerate(config.augment.transforms)}
+    return {key: target for start, outer in outermost.items() if outer is not None for key, target in nested(outer, start)}
 
 
 def check_signatures(config: Config, known: Config | None = None) -> None:
