@@ -43,7 +43,7 @@ def evaluation_gallery(evaluation: Evaluation) -> Gallery | None:
         cards=cards,
         filters=filters_of(cards, classes, {"kind": "images", "classes": "with the class", "errors": "with the error"}),
         classes=[info for info in classes if info.name in present],
-        error_words=_words(verdicts) if outlined else {"wrong": WRONG},
+        error_words=_colors(verdicts) if outlined else {"wrong": WRONG},
         errors_kind="mistakes",
         outlined=outlined,
     )
@@ -66,7 +66,7 @@ def _card(entry: GalleryEntry, classes: Sequence[ClassInfo], score_name: str, mo
     )
 
 
-def _words(verdicts: Collection[str]) -> dict[str, Color]:
+def _colors(verdicts: Collection[str]) -> dict[str, Color]:
     """What objects of the gallery were found to be, and the colours of it."""
     known = {verdict: color for verdict, color in VERDICTS.items() if verdict in verdicts}
     return known | dict.fromkeys(sorted(set(verdicts) - known.keys()), OTHER_VERDICT)

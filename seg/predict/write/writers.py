@@ -22,7 +22,7 @@ from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.polygon_files import geojson, labelme_file
-from seg.report.panels import ColoredMasks, outlined
+from seg.report.panels import outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
@@ -234,7 +234,7 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
         return encode_png(overlay(image, prediction.semantic, classes))
     kept = above(prediction, target.threshold)
     colors = [classes[k].color for k in kept.categories]
-    panel = outlined("", rgb(image), ColoredMasks(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
+    panel = outlined("", rgb(image), kept.masks, colors, [f"{score:.2f}" for score in kept.scores])
     picture = Image.fromarray(panel.picture)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
     for x, y, text in panel.texts:
