@@ -4,7 +4,6 @@ And the intervals of all figures, and figures of groups of images, such as scene
 shows it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any, Protocol
@@ -123,7 +122,7 @@ def group_rows(
             whole[:, members] = weights
             return {monitor: resampled(whole)[monitor]}
 
-        low, high = intervals(within, len(members), resamples, seed, level).get(monitor, (math.nan, math.nan))
+        low, high = intervals(within, len(members), resamples, seed, level).get(monitor, (nan, nan))
         figures = {name: float(found[0]) for name, found in resampled(inside[None]).items()}
         known = {"column": column, "group": value, "num_images": len(members)}
         rows.append(known | {f"{monitor}_low": low, f"{monitor}_high": high} | figures)

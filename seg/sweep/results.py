@@ -1,16 +1,8 @@
 """The trials of a study as a table on the console, as trials.csv, as pictures, and what each key seems to matter."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from seg.report.tables import aligned, write_rows
-from seg.runtime.progress import duration
-from seg.sweep.trials import Trials
-
-if TYPE_CHECKING:
-    import optuna
-import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seg.pictures.sheets import save_figure
+from seg.report.tables import aligned, write_rows
+from seg.runtime.progress import duration
 from seg.sweep.space import Choice, Dimension
+from seg.sweep.trials import Trials
+
+if TYPE_CHECKING:
+    import optuna
 
 SHOWN = 15  # trials of the table
 ENOUGH = 8  # finished trials from which importances are shown

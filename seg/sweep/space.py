@@ -1,27 +1,24 @@
 """The space of a sweep: `sweep.space` as dimensions, each a key with a range or choices; and what can be known before a trial."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import cycle, islice, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from pydantic import ValidationError
 
-from seg.configure.compose import literal
+from seg.configure.compose import compose, literal
+from seg.configure.config import check_signatures, checked
 from seg.core.errors import ConfigError, nearest
 from seg.settings.section import Section, explain
+from seg.training.settings import SECTIONS
 
 if TYPE_CHECKING:
     import optuna
-import math
-from itertools import cycle, islice, product
-from pathlib import Path
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
-from seg.configure.compose import compose
-from seg.configure.config import check_signatures, checked
-from seg.training.settings import SECTIONS
 
 EXAMPLE = "{optimizer.lr: {low: 1.0e-3, high: 1.0, log: true}, model: [unet_small, unet]}"
 

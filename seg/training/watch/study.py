@@ -5,25 +5,24 @@ pruner gives it up.
 """
 
 import logging
+import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.core.errors import ConfigError
-from seg.runtime.settings import Pruner
-
-if TYPE_CHECKING:
-    import optuna
-import sys
-
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from seg.core.environment import in_first_process
+from seg.core.errors import ConfigError
 from seg.core.scratch import Scratch
+from seg.runtime.settings import Pruner
 from seg.training.resume.history import figures_of
 from seg.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import optuna
 
 JOURNAL = "study.journal"
 EPOCHS = "max_epochs"
