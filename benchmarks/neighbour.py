@@ -32,11 +32,12 @@ from seg.core.environment import keep_freed_memory, num_cores
 from seg.models.hardware import autocast, choose_precision
 from seg.predict.api import predictor_of, settings_of
 from seg.training.build import build_module, make_limits, make_model
+from seg.training.callbacks import callbacks_of
 from seg.training.ranks.signals import StopSignals
-from seg.training.resume.checkpoints import write_outputs
 from seg.training.resume.history import History
+from seg.training.resume.outputs import write_outputs
 from seg.training.step.recomputation import accelerate
-from seg.training.trainer import build_trainer, callbacks_of, quiet
+from seg.training.trainer import build_trainer, quiet
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -74,10 +74,11 @@ def step(given: argparse.Namespace, folder: Path) -> None:
 
     from seg.models.hardware import best_device, choose_precision
     from seg.training.build import build_module, make_limits, make_model
+    from seg.training.callbacks import callbacks_of
     from seg.training.ranks.signals import StopSignals
     from seg.training.resume.history import History
     from seg.training.step.recomputation import accelerate
-    from seg.training.trainer import build_trainer, callbacks_of
+    from seg.training.trainer import build_trainer
 
     device = best_device()
     config = configured(given, f"model={given.model}", f"trainer.precision={given.precision}", f"trainer.batch_size={given.batch}")

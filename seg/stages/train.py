@@ -19,6 +19,7 @@ from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
+from seg.training.callbacks import callbacks_of
 from seg.training.choice import chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
@@ -26,13 +27,13 @@ from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal
 from seg.training.ranks.strategies import Sharded
-from seg.training.resume.checkpoints import write_outputs
 from seg.training.resume.history import History
+from seg.training.resume.outputs import write_outputs
 from seg.training.resume.within_epoch import ResumePoint, resume_point_of
 from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.step.limits import check_batch_sizes, check_strategy, described_lr, images_per_device, lr_factor
 from seg.training.step.recomputation import accelerate, check_acceleration
-from seg.training.trainer import build_trainer, callbacks_of, quiet
+from seg.training.trainer import build_trainer, quiet
 from seg.training.watch.log import check_installed
 from seg.training.watch.study import end_if_pruned
 
