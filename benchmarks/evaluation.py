@@ -26,13 +26,13 @@ from metrics import jaccard, show, shuffled
 from seg.data.sample import CERTAIN, IGNORE, Prediction, Sample, no_instances
 from seg.data.store import ManifestEntry
 from seg.evaluation.bootstrap import intervals
-from seg.evaluation.detail import PixelDetail
-from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.predictions import write_predictions
+from seg.evaluation.settings import BoundarySettings
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 
-BOUNDARY = BoundaryOptions(width=0.02, tolerance=2)
+BOUNDARY = BoundarySettings(width=0.02, tolerance=2)
 BINS = 15
 
 
@@ -50,10 +50,10 @@ def main() -> None:
     images = [make_image(seed, given.size, given.classes) for seed in range(given.images)]
     pairs = [(image.truth, image.predicted) for image in images]
 
-    def detail(boundary: BoundaryOptions | None, surface: bool, bins: int | None) -> Callable[[], object]:
-        return lambda: gather(PixelDetail(names, PixelMetrics(names, boundary, surface, bins), {}), images)
+    def detail(boundary: BoundarySettings | None, surface: bool, bins: int | None) -> Callable[[], object]:
+        return lambda: gather(PixelMetrics(names, boundary, surface, bins), images)
 
-    whole = PixelDetail(names, PixelMetrics(names, BOUNDARY, False, BINS), {})
+    whole = PixelMetrics(names, BOUNDARY, False, BINS)
     gather(whole, images)
     image_ids = [image.entry.image_id for image in images]
 
@@ -103,7 +103,7 @@ def make_image(seed: int, size: int, classes: int) -> Image:
     return Image(truth, predicted, entry, collate([sample]), Prediction(predicted, confidence))
 
 
-def gather(figures: SemanticMetrics | PixelDetail, images: Sequence[Image]) -> dict[str, float]:
+def gather(figures: SemanticMetrics | PixelMetrics, images: Sequence[Image]) -> dict[str, float]:
     for image in images:
         figures.update(image.batch, [image.prediction])
     return figures.figures()

@@ -75,8 +75,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     from seg.configure.compose import compose
     from seg.configure.config import checked
     from seg.core.errors import InputError
-    from seg.export.check import Pixels, compare
-    from seg.export.images import as_batch, drawn, random_images
+    from seg.export.check import Pixels, as_batch, compare, drawn, random_images
     from seg.export.write import Exporter
     from seg.models.build import build_model
     from seg.predict.description import Description

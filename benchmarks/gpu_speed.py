@@ -21,7 +21,7 @@ from seg.training.build import build_module, make_limits, make_model
 from seg.training.callbacks import callbacks_of
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.history import History
-from seg.training.step.acceleration import accelerate
+from seg.training.step.recomputation import accelerate
 from seg.training.trainer import build_trainer, quiet
 
 GOALS = {"unet": 3.0, "mask_rcnn": 1.5}

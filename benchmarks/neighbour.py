@@ -36,7 +36,7 @@ from seg.training.callbacks import callbacks_of
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.history import History
 from seg.training.resume.outputs import write_outputs
-from seg.training.step.acceleration import accelerate
+from seg.training.step.recomputation import accelerate
 from seg.training.trainer import build_trainer, quiet
 
 ROOT = Path(__file__).resolve().parents[1]

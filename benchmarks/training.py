@@ -77,7 +77,7 @@ def step(given: argparse.Namespace, folder: Path) -> None:
     from seg.training.callbacks import callbacks_of
     from seg.training.ranks.signals import StopSignals
     from seg.training.resume.history import History
-    from seg.training.step.acceleration import accelerate
+    from seg.training.step.recomputation import accelerate
     from seg.training.trainer import build_trainer
 
     device = best_device()

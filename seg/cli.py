@@ -171,7 +171,7 @@ def _run(command: str, config: "DictConfig") -> float | None:
         if composed:
             if "optimizer" in stage.Settings.model_fields:  # it imports all that the targets do
                 check_signatures(composed)
-            if made := getattr(stage, "MADE", ()):
+            if made := stage.Settings.MADE:
                 from seg.configure.made import as_made  # the stage has imported what takes long
 
                 params = as_made(conf_folder(Path.cwd()), params, made)

@@ -5,16 +5,19 @@ from math import nan
 import numpy as np
 from evaluations import SIZE, class_map, classes_of, discs, photo
 
-from seg.compare.comparison import Difference, ImageScores, Interval, Paired
-from seg.compare.disagreement import compare_maps
-from seg.compare.page_data import (
+from seg.compare.comparison import (
     FOUND_BY_FIRST,
     FOUND_BY_OTHER,
     MADE_UP_BY_FIRST,
     MADE_UP_BY_OTHER,
     ComparedImage,
     Comparison,
+    Difference,
+    ImageScores,
+    Interval,
+    Paired,
 )
+from seg.compare.disagreement import compare_maps
 from seg.data.sample import ClassInfo
 from seg.report.page_data import Outlines
 

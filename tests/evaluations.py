@@ -7,7 +7,7 @@ import numpy as np
 
 from seg.data.sample import ClassInfo
 from seg.report.confusions import kinds_of_errors
-from seg.report.page_data import KINDS, Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, Outlines
+from seg.report.page_data import KINDS, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, Outlines
 
 SIZE = (60, 80)
 
@@ -64,7 +64,8 @@ def semantic_evaluation(num_classes: int = 6, num_images: int = 12, size: tuple[
         Figure("mean_dice", float("nan")),
     ]
     confidence, accuracy = np.array([np.nan, 0.25, 0.55, 0.95]), np.array([np.nan, 0.2, 0.6, 0.9])
-    calibration = Calibration(np.linspace(0, 1, 5), confidence, accuracy, np.array([0, 10, 400, 9000]), 0.05)
+    bins = zip((0.0, 0.25, 0.5, 0.75), (0.25, 0.5, 0.75, 1.0), (0, 10, 400, 9000), accuracy, confidence, strict=True)
+    calibration = [dict(zip(("low", "high", "pixels", "accuracy", "confidence"), row, strict=True)) for row in bins]
     pixels = total.sum(1).tolist()
     counts = {"num_images": num_images, "num_instances": 0, "sizes": {"60x80": num_images}, "class_pixels": pixels, "class_images": pixels}
     return Evaluation(
@@ -83,6 +84,7 @@ def semantic_evaluation(num_classes: int = 6, num_images: int = 12, size: tuple[
         gallery=gallery,
         tables=[FigureTable("By site", [{"site": "a", "miou": 0.5}, {"site": "b", "miou": float("nan")}], "Figures by the column site.")],
         calibration=calibration,
+        calibration_error=0.05,
         preview=bytes(cv2.imencode(".png", photo(rng, (40, 60)))[1]),
         splits={"test": counts},
     )

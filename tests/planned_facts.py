@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft, Rule
-from seg.plan.facts import Objects, PlanFacts
+from seg.plan.facts import Decision, Draft, Objects, PlanFacts, Rule
 from seg.plan.orientation import Direction
 
 FREE, UPRIGHT, UNKNOWN = Direction(False, 0.01, True), Direction(True, 0.6, True), Direction(False, 0.0, False)

@@ -8,24 +8,21 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from seg.choosing.compared import Figure, compared
 from seg.choosing.temperature import of_pixels, of_scores, sampled
 from seg.data.sample import IGNORE, Prediction
+from seg.evaluation.bootstrap import Figure, compared
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts
-from seg.models.choice import NO_CHOICE, Choice, Compared
-from seg.models.postprocess import NEIGHBOURS, NOTHING, Postprocess, calibrated, has_background
+from seg.models.postprocess import NEIGHBOURS, NO_CHOICE, NOTHING, Choice, Compared, Postprocess, calibrated, has_background
 
-MOST_PIXELS = 100_000_000
-"""Of the images that a choice is made by, which are in memory together."""
+MOST_PIXELS = 100_000_000  # of the images that a choice is made by, which are in memory together
 LEVEL = 0.95
 """Of the intervals of all changes together: each one's is wider, so that chance takes a change of a useless list once in 20 times
 (Bonferroni)."""
 SMALLEST, SHARES = 0.02, (0.1, 0.25, 0.5, 1.0)
 """The quantile of the true objects' areas, and the shares of it below which predicted objects may be removed."""
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
-"""Of scores, beside the 0.5 that counts without a choice."""
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)  # of scores, beside the 0.5 that counts without a choice
 
 Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, int]]]
 """Images (B, C, H, W) uint8 -> their predictions; of class maps also logits (B, K, h, w), and the (top, left) of their first pixel."""
@@ -33,8 +30,6 @@ Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, in
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What was chosen, and how."""
-
     postprocess: Postprocess = NOTHING
     choice: Choice = NO_CHOICE
 

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from seg.choosing.compared import compared
 from seg.data.sample import CERTAIN
+from seg.evaluation.bootstrap import compared
 from seg.evaluation.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
-from seg.models.choice import Compared
-from seg.models.postprocess import softened
+from seg.models.postprocess import Compared, softened
 
-PIXELS = 2000
-"""Labelled pixels of an image that count."""
+PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15
 LEVEL = 0.95
 RANGE = (0.05, 20.0)

@@ -10,7 +10,6 @@ INDENT = 2
 
 
 def overview() -> str:
-    """What `seg --help` shows."""
     rows = _rows([(command.name, command.summary) for command in COMMANDS.values()])
     return f"""usage: seg COMMAND [ARGUMENT ...]     the same as python -m seg COMMAND
 

@@ -19,7 +19,6 @@ class Parsed:
 
     @property
     def help(self) -> bool:
-        """Whether the help is asked for."""
         return HELP.attribute in self.options
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg.compare.comparison import ImageScores
+from seg.compare.comparison import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, ComparedImage, ImageScores
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT, compare_instances, compare_maps
 from seg.compare.gallery import words_of
-from seg.compare.page_data import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, ComparedImage
 from seg.data.labelmaps import decode
 from seg.data.sample import Prediction, Sample
 from seg.evaluation.predictions import StoredPredictions

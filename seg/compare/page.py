@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seg.compare.comparison import ImageScores
+from seg.compare.comparison import Comparison, ImageScores, sentence, signed
 from seg.compare.gallery import compared_gallery
-from seg.compare.page_data import Comparison, sentence, signed
 from seg.core.errors import plural
 from seg.evaluation.bootstrap import few_images
 from seg.report.charts import Chart, scatter_chart
@@ -38,7 +37,6 @@ class Scatter:
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write the page: whole, or not at all."""
     figures = list(dict.fromkeys(figure for row in comparison.per_class[0].values() for figure in row))
     scatters = [_scatter(comparison, place, run) for place, run in comparison.others if _known(comparison, place)]
     gallery = compared_gallery(comparison)

@@ -11,11 +11,9 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.scm import Git
 
-WORKSPACE = "workspace"
-"""DVC's name of the project as it lies there."""
+WORKSPACE = "workspace"  # DVC's name of the project as it lies there
 
-EVALUATION = Path("artifacts/evaluate")
-"""Where the pipeline's evaluation lies within a project."""
+EVALUATION = Path("artifacts/evaluate")  # where the pipeline's evaluation lies within a project
 
 RECORD, PREDICTIONS = "evaluation.json", "predictions"
 
@@ -36,7 +34,8 @@ def find_run(name: str, project: Path, scratch: Path) -> FoundRun:
     another evaluation than the pipeline's, as in `main:artifacts/out_of_fold`. DataError where there is none.
     """
     revision, _, place = name.partition(":")
-    folder = project / (place or EVALUATION) if revision == WORKSPACE else _in_folder(project / name)
+    places = [project / (place or EVALUATION)] if revision == WORKSPACE else [project / name, project / name / EVALUATION]
+    folder = next((folder for folder in places if revision == WORKSPACE or (folder / RECORD).is_file()), None)
     if folder is None:
         folder = scratch
         _fetch(name, project, folder)
@@ -44,10 +43,6 @@ def find_run(name: str, project: Path, scratch: Path) -> FoundRun:
     if not (folder / PREDICTIONS).is_dir():
         raise DataError(f"{folder / PREDICTIONS}: there are no predictions to compare; evaluate again")
     return FoundRun(name, folder, run)
-
-
-def _in_folder(folder: Path) -> Path | None:
-    return next((place for place in (folder, folder / EVALUATION) if (place / RECORD).is_file()), None)
 
 
 def _fetch(named: str, project: Path, folder: Path) -> None:
@@ -64,8 +59,9 @@ def _fetch(named: str, project: Path, folder: Path) -> None:
         files.get(f"{there}/{RECORD}", str(folder / RECORD))
         files.get(f"{there}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
     except Exception as error:  # of DVC's own kinds, or of whatever library reaches the remote storage
+        reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"{named}: its {kept} is not in DVC's cache ({_one_line(error)}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
+            f"{named}: its {kept} is not in DVC's cache ({reason}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
             f"again: dvc exp apply {name}, dvc repro"
         ) from None
 
@@ -95,12 +91,7 @@ def _resolved(name: str, project: Path) -> tuple[str, Path]:
 
 
 def _names(repo: "Repo") -> set[str]:
-    """Experiments, branches, tags, and the workspace."""
     from dvc.repo.experiments.utils import exp_refs
 
     scm: Git = repo.scm
     return {WORKSPACE, *(ref.name for ref in exp_refs(scm)), *scm.list_branches(), *scm.list_tags()}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -14,8 +14,7 @@ import yaml
 
 from seg.configure.template import PACKAGE, template
 
-SECTION = "code"
-"""Of params.yaml; dvc.yaml of such a project names code.<stage> among each stage's params."""
+SECTION = "code"  # of params.yaml; dvc.yaml of such a project names code.<stage> among each stage's params
 
 
 def own_version() -> str:

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from seg.configure.read import yaml_said
 from seg.configure.template import template
-from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.planned import AUTO
 from seg.settings.section import Params, leaves
@@ -27,11 +27,9 @@ from seg.settings.section import Params, leaves
 EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
 """An option of each group that may be left to the plan."""
 
-GROWING = ("predict", "evaluate", "export", "trainer")
-"""Groups all of whose options have the same keys, to which versions add."""
+GROWING = ("predict", "evaluate", "export", "trainer")  # groups all of whose options have the same keys, to which versions add
 
-CHOICES = "fold_stages"
-"""A section that another one is chosen from, and nothing else reads."""
+CHOICES = "fold_stages"  # a section that another one is chosen from, and nothing else reads
 
 
 def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
@@ -103,7 +101,6 @@ def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
 
 
 def _groups(conf: Path) -> dict[str, list[str]]:
-    """The options of each group."""
     folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
     return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
 
@@ -225,13 +222,7 @@ def literal(value: Any) -> str:
         return "[" + ",".join(map(literal, value)) + "]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{k}:{literal(v)}" for k, v in value.items()) + "}"
-    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {
-        "null",
-        "true",
-        "false",
-        "nan",
-        "inf",
-    }:
+    if re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in {"null", "true", "false", "nan", "inf"}:
         return str(value)
     return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
 

@@ -1,5 +1,6 @@
 """The whole configuration: every room's sections, checked together."""
 
+from operator import attrgetter
 from typing import Any
 
 from seg.augment.settings import Augment
@@ -50,8 +51,6 @@ class Folds(Section):
 
 
 class Config(NetworkSettings):
-    """All sections there are."""
-
     model_config = forbid_others
     plots: Plots
     folds: Folds
@@ -78,16 +77,10 @@ def validate(params: dict[str, Any]) -> Config:
     """A composed, resolved configuration as a `Config`; ConfigError names the first key that is wrong."""
     missing = [key for key, value in leaves(params).items() if value == "???"]
     if missing:
-        raise ConfigError(f"{missing[0]} has no value yet: {_how_to_fill(missing[0], params)}")
+        obtain = params["data"].get("obtain") if missing[0] == "data.root" else None
+        value = "<value>" if missing[0] != "data.root" else "<folder of the data set>" + (f" (to be had from {obtain})" if obtain else "")
+        raise ConfigError(f"{missing[0]} has no value yet: set {missing[0]}={value}")
     return typed(Config, params)
-
-
-def _how_to_fill(key: str, params: dict[str, Any]) -> str:
-    if key == "data.root":
-        data = params["data"]
-        obtain = f" (to be had from {data['obtain']})" if data.get("obtain") else ""
-        return f"set data.root=<folder of the data set>{obtain}"
-    return f"set {key}=<value>"
 
 
 def checked(params: Params) -> Config:
@@ -105,19 +98,9 @@ def checked(params: Params) -> Config:
 
 def targets_of(config: Config) -> dict[str, Target]:
     """Every `_target_` node, by its key; one that lies within another comes after it."""
-    transforms = {f"augment.transforms[{i}]": t for i, t in enumerate(config.augment.transforms)}
-    outermost: dict[str, Target] = {
-        "data.source": config.data.source,
-        "task.model": config.task.model,
-        "task.metrics": config.task.metrics,
-        **({"model.adapter": config.model.adapter} if config.model.adapter else {}),
-        "model.network": config.model.network,
-        "loss": config.loss,
-        "optimizer": config.optimizer,
-        "scheduler": config.scheduler,
-        **transforms,
-    }
-    return {key: target for start, outer in outermost.items() for key, target in nested(outer, start)}
+    outermost: dict[str, Target | None] = {key: attrgetter(key)(config) for key in AT_RUN_TIME}
+    outermost |= {f"augment.transforms[{i}]": transform for i, transform in enumerate(config.augment.transforms)}
+    return {key: target for start, outer in outermost.items() if outer is not None for key, target in nested(outer, start)}
 
 
 def check_signatures(config: Config, known: Config | None = None) -> None:

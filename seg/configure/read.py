@@ -4,20 +4,19 @@ Hydra keeps one configuration for a whole process, which may be another program'
 one group alone, so they read the files themselves: the group's option, the options that its `defaults` name, and conf/config.yaml.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from seg.configure.template import conf_of, template
-from seg.configure.yaml_error import yaml_said
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
-BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")
-"""Of conf/config.yaml: what such a command reads beside its group."""
+BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")  # of conf/config.yaml: what such a command reads beside its group
 
 
 def read_group(project: Path, group: str, overrides: Sequence[str], command: str) -> Params:
@@ -79,3 +78,19 @@ def _load(path: Path) -> DictConfig:
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{path}: expected keys and values")
     return content
+
+
+def yaml_said(error: Exception, files: Iterable[Path]) -> str:
+    """One line. files: those that may be meant, where the error names none."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        advice = "; indent with spaces" if "\\t" in str(error.problem) else ""
+        return f"{mark.name}, line {mark.line + 1}: is not YAML: {error.problem}{advice}"
+    if isinstance(error, UnicodeDecodeError):
+        for path in files:
+            for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return f"{path}, line {number}: is not UTF-8; save the file with this encoding"
+    return " ".join(str(error).split())[:300]

@@ -10,7 +10,8 @@ import numba
 import numpy as np
 
 from seg.data.sample import IGNORE
-from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, ratio, where
+from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, where
+from seg.metrics.semantic import ratio
 
 
 def band_width(share: float, height: int, width: int) -> int:

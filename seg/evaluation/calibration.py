@@ -11,7 +11,8 @@ import numba
 import numpy as np
 
 from seg.data.sample import CERTAIN, IGNORE
-from seg.evaluation.classmaps import comparable, ratio
+from seg.evaluation.classmaps import comparable
+from seg.metrics.semantic import ratio
 
 
 def count_confidence(truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, num_classes: int, bins: int) -> np.ndarray:

@@ -72,12 +72,6 @@ def _count(labels: np.ndarray, counts: np.ndarray) -> None:
         counts[label] += 1
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, float64; NaN where that is 0 / 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
-
-
 def mean_of_defined(values: np.ndarray) -> float:
     """The mean of the values (n,) that are not NaN; NaN without any."""
     defined = values[~np.isnan(values)]

@@ -46,23 +46,12 @@ from seg.data.rle import Rle
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import Overlaps, assign, measure_overlaps
 
-MATCH, TOUCH = 50, 10
-"""The IoU in percent from which an instance is found, and below which a prediction is of nothing: TIDE's defaults."""
+MATCH, TOUCH = 50, 10  # the IoU in percent from which an instance is found, and below which a prediction is of nothing: TIDE's defaults
 
 TRUTH_KINDS = ("matched", "merged", "split", "wrong_class", "poor_mask", "missed")
 """The kinds of true instances, first come first served; all but `matched` are errors."""
 
-PREDICTED_KINDS = (
-    "matched",
-    "crowd",
-    "duplicate",
-    "merged",
-    "split",
-    "wrong_class",
-    "poor_mask",
-    "wrong_class_poor_mask",
-    "background",
-)
+PREDICTED_KINDS = ("matched", "crowd", "duplicate", "merged", "split", "wrong_class", "poor_mask", "wrong_class_poor_mask", "background")
 """The kinds of predicted instances, first come first served; all but `matched` and `crowd` are errors."""
 
 

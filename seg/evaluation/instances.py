@@ -1,18 +1,18 @@
-"""What went wrong with a data set's instances, gathered image by image: kinds of errors by class, and figures by size.
-
-`seg.evaluation.errors` defines the kinds, `seg.evaluation.sizes` the figures.
+"""What went wrong with a data set's instances, gathered image by image: kinds of errors by class, which
+`seg.evaluation.errors` defines, and recall and precision by area: which sizes are found, and which predictions are right, at an IoU of 0.5.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
-from seg.evaluation.sizes import SizeBin, bin_sizes, quantile_edges
 from seg.metrics.coco import ImageInstances
+from seg.metrics.semantic import ratio
 
 
 class InstanceErrors:
@@ -26,21 +26,15 @@ class InstanceErrors:
         self.names, self.score_threshold, self.sizes = dict(names), score_threshold, sizes
         self.verdicts: dict[str, list[InstanceVerdict]] = {}
 
-    def update(self, image: ImageInstances) -> list[InstanceVerdict]:
-        """Judge an image's instances. Raises ValueError where it came before, or has an instance of an unknown category."""
-        if image.image_id in self.verdicts:
-            raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
-        verdicts = judge(image, self.score_threshold)
-        if unknown := {v.category for v in verdicts} - self.names.keys():
-            raise ValueError(f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {sorted(self.names)}")
-        self.verdicts[image.image_id] = verdicts
-        return verdicts
+    def update(self, image: ImageInstances) -> None:
+        """Judge the instances of an image that `InstanceMetrics` took: it refuses one that came before, or has unknown categories."""
+        self.verdicts[image.image_id] = judge(image, self.score_threshold)
 
     def counts(self) -> Counter[tuple[int, str, str]]:
         """How many instances there are of each (category, truth or predicted, kind)."""
         return tally([v for verdicts in self.verdicts.values() for v in verdicts])
 
-    def bins(self) -> list[SizeBin]:
+    def bins(self) -> list[dict[str, Any]]:
         """Recall and precision by area, of all classes together."""
         verdicts = [v for each in self.verdicts.values() for v in each if v.kind != "crowd"]
         sides = [[v for v in verdicts if v.which == which] for which in ("truth", "predicted")]
@@ -52,7 +46,7 @@ class InstanceErrors:
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
         """errors: a row a class, how many of each kind. sizes: a row a bin. instances: a row an instance, images by their ids."""
-        return {"errors": self._error_rows(), "sizes": [_size_row(b) for b in self.bins()], "instances": self._instance_rows()}
+        return {"errors": self._error_rows(), "sizes": list[Mapping[str, Any]](self.bins()), "instances": self._instance_rows()}
 
     def _error_rows(self) -> list[Mapping[str, Any]]:
         counts = self.counts()
@@ -68,13 +62,39 @@ class InstanceErrors:
         return [asdict(v) | {"category": self.names[v.category]} for v in verdicts]
 
 
-def _size_row(size: SizeBin) -> Mapping[str, Any]:
-    return {
-        "low": size.low,
-        "high": size.high,
-        "num_truth": size.num_truth,
-        "found": size.found,
-        "recall": size.recall,
-        "num_predicted": size.num_predicted,
-        "precision": size.precision,
-    }
+def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
+    """The areas, in pixels, at which bins begin that hold equally many of `areas` (N,) int64, but for the first, which begins at 0.
+
+    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones.
+    """
+    if num_bins < 1:
+        raise ValueError(f"num_bins must be 1 or more, got {num_bins}")
+    ordered = np.sort(areas)
+    begins = [-(-len(ordered) * k // num_bins) for k in range(1, num_bins)]
+    return sorted({int(ordered[i]) for i in begins if i < len(ordered) and ordered[i] > ordered[0]})
+
+
+def bin_sizes(
+    truth_areas: np.ndarray, found: np.ndarray, predicted_areas: np.ndarray, correct: np.ndarray, edges: Sequence[int]
+) -> list[dict[str, Any]]:
+    """A row for each bin: from 0 to the first edge, from each edge to the next, and from the last on; without edges one bin of all.
+
+    low: pixels, where the bin begins; high: where the next one does, or None. num_truth, num_predicted: true instances and predictions
+    whose own area lies in the bin. found: true ones that are matched. recall, precision: NaN without truth, and without predictions.
+
+    truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. ValueError where the edges, in
+    pixels, do not rise from above 0.
+    """
+    bounds = [0, *edges]
+    if any(low >= high for low, high in pairwise(bounds)):
+        raise ValueError(f"edges must be areas in pixels that rise from above 0, got {list(edges)}")
+
+    def count(areas: np.ndarray) -> np.ndarray:
+        return np.bincount(np.searchsorted(edges, areas, side="right"), minlength=len(bounds))
+
+    truths, matched = count(truth_areas), count(truth_areas[found])
+    predictions, right = count(predicted_areas), count(predicted_areas[correct])
+    recall, precision = ratio(matched, truths).tolist(), ratio(right, predictions).tolist()
+    columns = ("low", "high", "num_truth", "found", "recall", "num_predicted", "precision")
+    rows = zip(bounds, [*edges, None], truths.tolist(), matched.tolist(), recall, predictions.tolist(), precision, strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]

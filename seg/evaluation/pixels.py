@@ -1,7 +1,8 @@
 """What class maps tell beyond the confusion matrix, gathered over a split: boundaries, distances of surfaces, calibration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from math import nan
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,31 +11,19 @@ from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
 from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
-from seg.evaluation.classmaps import mean_of_defined, ratio
-from seg.evaluation.rand import rand_error
-from seg.evaluation.surface import surface_distances
+from seg.evaluation.classmaps import mean_of_defined
+from seg.evaluation.settings import BoundarySettings
+from seg.evaluation.surface import rand_error, surface_distances
+from seg.loading.batch import Batch
+from seg.metrics.semantic import ratio
 
-_PARTS = {"boundary_precision", "boundary_recall"}
-"""Of a class alone: an image's figures and the headline hold what they make, boundary F."""
-
-
-@dataclass(frozen=True, slots=True)
-class BoundaryOptions:
-    """width: of boundary IoU's bands, as a share of the image's diagonal. tolerance: of boundary F, in pixels."""
-
-    width: float
-    tolerance: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.width <= 1:
-            raise ValueError(f"boundary.width must be above 0 and at most 1, a share of the image's diagonal, got {self.width}")
-        if not 0 <= self.tolerance < 1000:
-            raise ValueError(f"boundary.tolerance must be a number of pixels from 0 to below 1000, got {self.tolerance}")
+_PARTS = {"boundary_precision", "boundary_recall"}  # of a class alone: an image's figures and the headline hold what they make, boundary F
 
 
 class PixelMetrics:
-    """Boundary IoU and F (None: without), surface distances (False: without), calibration in `bins` (None: without), and the Rand error
-    of regions, with the index of the class that `separates` them (None: without).
+    """A `seg.evaluation.detail.Detail` of class maps: boundary IoU and F (None: without), surface distances (False: without), calibration
+    in `bins` (None: without), and the Rand error of regions, with the index of the class that `separates` them (None: without).
+    spacings: a pixel's height and width in micrometres, of all images or of none.
 
     What each image counts is kept, a few numbers a class, so that figures can be had of any selection of the images. Figures
     called mean_... are means over the classes in which they are defined. Boundary and calibration figures come from counts summed
@@ -42,15 +31,29 @@ class PixelMetrics:
     """
 
     def __init__(
-        self, class_names: Sequence[str], boundary: BoundaryOptions | None, surface: bool, bins: int | None, separates: int | None = None
+        self,
+        class_names: Sequence[str],
+        boundary: BoundarySettings | None,
+        surface: bool,
+        bins: int | None,
+        separates: int | None = None,
+        spacings: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> None:
         self.class_names, self.boundary, self.surface, self.bins = list(class_names), boundary, surface, bins
-        self.separates = separates
+        self.separates, self.spacings = separates, spacings
         self.unit: str | None = None
+        self._order: dict[str, int] = {}
         self._kept: list[dict[str, np.ndarray]] = []
         self._stacked: dict[str, np.ndarray] = {}
 
-    def update(self, truth: np.ndarray, prediction: Prediction, spacing: tuple[float, float] | None = None) -> dict[str, float]:
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        rows = []
+        for truth, (height, width), image_id, prediction in zip(batch.semantic, batch.sizes, batch.image_ids, predictions, strict=True):
+            self._order[image_id] = len(self._order)
+            rows.append(self.count(truth[:height, :width].cpu().numpy(), prediction, self.spacings.get(image_id)))
+        return rows
+
+    def count(self, truth: np.ndarray, prediction: Prediction, spacing: tuple[float, float] | None = None) -> dict[str, float]:
         """Count an image; returns its own figures, those of each class as <figure>_<class>.
 
         truth: (H, W) uint8, 255 = ignored. prediction: at least of that size (more where its batch was padded at the right and
@@ -89,17 +92,21 @@ class PixelMetrics:
         }
 
     def figures(self, times: np.ndarray | None = None) -> dict[str, float]:
-        """The headline figures; NaN where undefined. times: (N,) whole numbers, how often each image counts, in the order of
-        `update` (once if not given): what a bootstrap over images draws."""
+        """The headline figures. times: (N,) whole numbers, how often each image counts, in the order in which they came (once if not
+        given): what a bootstrap over images draws."""
         return self._figures(self._total(times))
 
-    def per_class(self, times: np.ndarray | None = None) -> dict[str, dict[str, float]]:
-        """{class: its figures}; NaN where undefined. times: as in `figures`."""
-        columns = self._of_classes(self._total(times))
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        times = np.zeros((len(weights), len(self._order)), np.int64)
+        times[:, [self._order[image_id] for image_id in image_ids]] = weights
+        each = [self.figures(row) for row in times]
+        return {name: np.array([figures.get(name, nan) for figures in each]) for name in self.figures()}
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        columns = self._of_classes(self._total(None))
         return {name: {figure: float(v[i]) for figure, v in columns.items()} for i, name in enumerate(self.class_names)}
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
-        """{file stem: rows}: the counts behind the figures."""
         total, tables = self._total(None), dict[str, list[Mapping[str, Any]]]()
         if self.boundary:
             columns = dict(zip(("band_intersection", "band_union"), total["bands"].T, strict=True))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -34,24 +34,8 @@ T = TypeVar("T")
 B = TypeVar("B", "_Mask", "_Box")
 
 
-class PredictionWriter(Protocol):
-    """Predictions that are being written."""
-
-    def add(self, entry: ManifestEntry, prediction: Prediction) -> None:
-        """Write one image's, of at least its size (more where its batch was padded at the right and bottom)."""
-        ...
-
-
-class StoredPredictions(Protocol):
-    """Predictions that were written."""
-
-    def read(self, entry: ManifestEntry) -> Prediction:
-        """One image's, without confidence. Raises DataError where it is missing or of another size."""
-        ...
-
-
 @contextmanager
-def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator[PredictionWriter]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator["_WrittenMaps | _WrittenInstances"]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
     What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
@@ -69,7 +53,7 @@ def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: An
             each.file.write(b"\n")
 
 
-def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> StoredPredictions:
+def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> "StoredPredictions":
     """The predictions of a split in `folder`; DataError where there are none, or not of these images. entries: the whole split's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
@@ -79,6 +63,8 @@ def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Ans
 
 
 class _WrittenMaps:
+    """`add`, here and below: of one image, at least of its size (more where its batch was padded at the right and bottom)."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -90,6 +76,8 @@ class _WrittenMaps:
 
 
 class _StoredMaps:
+    """`read`, here and below: one image's, without confidence. Raises DataError where it is missing or of another size."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -185,6 +173,9 @@ class _StoredInstances(_StoredBoxes):
                 )
         kept = [{"size": mask.size, "counts": mask.counts} for mask in masks]
         return replace(super().read(entry), masks=kept, boxed=False, segments=self.segments)
+
+
+StoredPredictions = _StoredMaps | _StoredBoxes
 
 
 def _rows(path: Path, kind: type[list[T]]) -> list[T]:

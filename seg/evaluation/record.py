@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from seg.core.errors import DataError
 from seg.core.outputs import write_whole
 from seg.core.textfile import json_of
-from seg.models.choice import NO_CHOICE, Choice
+from seg.models.postprocess import NO_CHOICE, Choice
 
 SCHEMA_VERSION = 1
 

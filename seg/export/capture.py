@@ -13,8 +13,7 @@ from seg.core.private_torch import forget_example, onnx_sides, onnx_slice
 from seg.export.graph import InstanceGraph, SemanticGraph
 from seg.predict.description import OUTPUTS
 
-OPSET = 18
-"""Of ONNX: the first whose Resize has an antialias, and the oldest that torch's exporter writes."""
+OPSET = 18  # of ONNX: the first whose Resize has an antialias, and the oldest that torch's exporter writes
 
 BATCH, SIDES = 2, (523, 419)  # of the example; large, since what a network does with few cells would pass for a limit of its size
 LARGEST = 1 << 15  # a limit of the sides from here on is none

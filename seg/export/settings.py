@@ -28,8 +28,6 @@ class Export(Named):
 
 
 class ExportSettings(Sections):
-    """What exporting reads."""
-
     export: Export
     targets: Targets
     paths: Paths

@@ -8,7 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from seg.data.sample import Prediction
+from seg.data.store import DatasetInfo
 from seg.loading.batch import Batch
+from seg.settings.targets import build
+from seg.settings.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,13 @@ class ImageScore:
     @property
     def score(self) -> float:
         return self.figures[self.by]
+
+
+def metrics_of(task: Task, allow: Sequence[str], info: DatasetInfo, **given: float) -> "Metrics":
+    """Fresh figures of a task. given: arguments in place of those in its settings, where the figures take them."""
+    known = {"class_names": [c.name for c in info.classes], "things": info.things}
+    metrics: Metrics = build(task.metrics, allow, "task.metrics", known | given)
+    return metrics
 
 
 class Metrics(Protocol):

@@ -15,14 +15,11 @@ from pycocotools import mask as coco_mask
 from seg.data.rle import Rle
 from seg.metrics.matching import areas_of
 
-KINDS = {"mask": "segm", "box": "bbox"}
-"""What is compared, and COCO's name for it."""
+KINDS = {"mask": "segm", "box": "bbox"}  # what is compared, and COCO's name for it
 
-MAX_DETECTIONS = 100
-"""COCO's own limit: the best 100 predictions of a class in an image count, any more are left out."""
+MAX_DETECTIONS = 100  # COCO's own limit: the best 100 predictions of a class in an image count, any more are left out
 
-AREAS = ("all", "small", "medium", "large")
-"""COCO's ranges of area, in its order: up to 32 x 32 pixels is small, from 96 x 96 large."""
+AREAS = ("all", "small", "medium", "large")  # COCO's ranges of area, in its order: up to 32 x 32 pixels is small, from 96 x 96 large
 
 IOUS = {"0.50:0.95": slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
 """Which of COCO's ten IoU thresholds, 0.50, 0.55 .. 0.95, are averaged."""
@@ -98,7 +95,6 @@ class Curves:
         return values
 
     def of_class(self, index: int) -> "Curves":
-        """The curves of the class at this place alone."""
         return Curves(self.precision[:, :, index : index + 1], self.recall[:, index : index + 1])
 
 

@@ -67,7 +67,7 @@ class InstanceMetrics:
         self._curves.clear()
 
     def state(self) -> torch.Tensor:
-        images = [_to_json(image) for image in self.images.values()]
+        images = [[v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)] for image in self.images.values()]
         text = json.dumps({"images": images, "tallies": {c: astuple(t) for c, t in self.tallies.items()}}, separators=(",", ":"))
         return torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
 
@@ -250,25 +250,19 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
         panoptic["rq"].append(_shares(2 * tp, 2 * tp + fp + fn))
         panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, _shares(overlap, tp)))
         panoptic["pq"].append(_shares(2 * overlap, 2 * tp + fp + fn))
-    return detection | {name: _mean(np.stack(values)) for name, values in panoptic.items()} | {"aji": _shares(intersection, union)}
+    return (
+        detection
+        | {name: resampled_ap.mean_of_known(np.stack(values)) for name, values in panoptic.items()}
+        | {"aji": _shares(intersection, union)}
+    )
 
 
 def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the classes (K, R) that occur."""
-    known = np.isfinite(values)
-    return np.where(known.any(axis=0), np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)
-
-
 def _detection_figures(at: Matches) -> dict[str, float]:
     return {"f1_50": at.f1, "precision_50": at.precision, "recall_50": at.recall, "tp/(tp+fp+fn)_50": at.ratio}
-
-
-def _to_json(image: ImageInstances) -> list[Any]:
-    return [v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)]
 
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:

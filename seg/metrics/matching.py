@@ -17,14 +17,11 @@ from scipy.optimize import linear_sum_assignment
 
 from seg.data.rle import Rle
 
-THRESHOLDS = tuple(range(50, 95, 5))
-"""The IoU thresholds of the matching table, in percent; an IoU of exactly the threshold is a match."""
+THRESHOLDS = tuple(range(50, 95, 5))  # the IoU thresholds of the matching table, in percent; an IoU of exactly the threshold is a match
 
-PANOPTIC = 50
-"""The IoU in percent that a match of panoptic quality must exceed."""
+PANOPTIC = 50  # the IoU in percent that a match of panoptic quality must exceed
 
-_ONE = 1 << 60
-"""An IoU of 1 as a whole number: sums of these are exact, so they cannot depend on the order in which images came."""
+_ONE = 1 << 60  # an IoU of 1 as a whole number: sums of these are exact, so they cannot depend on the order in which images came
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,6 @@ class Matches:
 
     @property
     def mean_iou(self) -> float:
-        """The mean IoU of the pairs."""
         return _ratio(self.iou_units, self.tp * _ONE)
 
     @property

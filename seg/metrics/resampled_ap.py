@@ -49,11 +49,11 @@ def figures(
             for name, (curve, iou, wanted) in FIGURES.items():
                 if wanted == area:
                     each[name].append({"precision": precision, "recall": recall}[curve][:, IOUS[iou]].mean(axis=1))
-    return {name: _mean(np.stack(values)) for name, values in each.items()}
+    return {name: mean_of_known(np.stack(values)) for name, values in each.items()}
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the classes (K, R) that have truth."""
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """The mean (R,) over the classes (K, R) whose figure is not NaN; NaN without any."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)

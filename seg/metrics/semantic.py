@@ -67,25 +67,25 @@ def totals(matrix: np.ndarray) -> np.ndarray:
 def iou(counts: np.ndarray) -> np.ndarray:
     """TP / (TP + FP + FN) of each class (..., K), the Jaccard index, from `totals`; NaN for an absent class."""
     right, true, predicted = _parts(counts)
-    return _ratio(right, true + predicted - right)
+    return ratio(right, true + predicted - right)
 
 
 def dice(counts: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN) of each class (..., K), the F1 score of its pixels; NaN for an absent class."""
     right, true, predicted = _parts(counts)
-    return _ratio(2 * right, true + predicted)
+    return ratio(2 * right, true + predicted)
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
     """TP / (TP + FP) of each class (..., K); NaN for a class that is never predicted."""
     right, _, predicted = _parts(counts)
-    return _ratio(right, predicted)
+    return ratio(right, predicted)
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
     """TP / (TP + FN) of each class (..., K), its accuracy; NaN for a class without a true pixel."""
     right, true, _ = _parts(counts)
-    return _ratio(right, true)
+    return ratio(right, true)
 
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
 def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
     """The share (...) of counted pixels that are right; NaN without any."""
     right, true, _ = _parts(counts)
-    return _ratio(right.sum(-1), true.sum(-1))
+    return ratio(right.sum(-1), true.sum(-1))
 
 
 def mean_accuracy(counts: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def mean_accuracy(counts: np.ndarray) -> np.ndarray:
 def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
     """`iou`, weighted by each class's share of the true pixels (...) (Long, Shelhamer, Darrell 2015)."""
     _, true, _ = _parts(counts)
-    return _ratio(np.where(true > 0, true * np.nan_to_num(iou(counts)), 0).sum(-1), true.sum(-1))
+    return ratio(np.where(true > 0, true * np.nan_to_num(iou(counts)), 0).sum(-1), true.sum(-1))
 
 
 FIGURES = {
@@ -124,7 +124,8 @@ def _parts(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, float64; NaN where that is 0 / 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
 
@@ -132,7 +133,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> np.ndarray:
     """Over the last axis, without NaN."""
     known = np.isfinite(values)
-    return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+    return ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
 
 
 class SemanticMetrics:

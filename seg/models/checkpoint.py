@@ -17,10 +17,9 @@ from seg.core.outputs import whole_file
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
 from seg.models.build import assemble, build_network
-from seg.models.choice import NO_CHOICE, Choice
 from seg.models.declared import DataRange, DeclaredData, DeclaredTraining, Side, Stride, classes_of, declared
 from seg.models.known import METRICS, MODELS, NETWORKS, check_aside, check_file_target, check_plain, check_uncalled, without_hub
-from seg.models.postprocess import NOTHING, Postprocess
+from seg.models.postprocess import NO_CHOICE, NOTHING, Choice, Postprocess
 from seg.models.settings import TrainedSettings
 from seg.models.tensor_file import bytes_of, read_tensors
 from seg.settings.section import Params

@@ -8,13 +8,14 @@ made again without compilation.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from seg.core.private_torch import Call, calls_of, cause_in_compiler, compiling_backward_first, is_recompile_limit, replace_compiled_call
-from seg.models.memory import is_out_of_memory
+from seg.models.hardware import is_out_of_memory
 
 
 def compile_in_place(
@@ -58,15 +59,11 @@ class _Fallback:
         given = self.plain(*args, **kwargs)  # a mistake of the network itself is raised here, as ever
         if is_recompile_limit(failed):
             self.say(f"{self.key}: the network was compiled for as many cases as torch allows; others run uncompiled")
-            self.stance = _compiled_before
+            self.stance = partial(torch.compiler.set_stance, "eager_on_recompile")
         else:
             self.say(f"{self.key}: the network cannot be compiled and runs uncompiled ({_reason(failed)})")
             self.compiled = None
         return given
-
-
-def _compiled_before() -> AbstractContextManager[Any]:
-    return torch.compiler.set_stance("eager_on_recompile")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

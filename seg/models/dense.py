@@ -1,7 +1,7 @@
 """Any torch network that maps (B, C, H, W) to maps of the same image, behind the seam: what semantic models and `distance` share."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,24 +11,9 @@ from seg.core.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel, Size
 
 
-@runtime_checkable
-class Attentive(Protocol):
-    """A network that shows what it attends to: its input (B, C, H, W) -> {name: (B, 1, H, W) float in 0..1}."""
-
-    def attention_maps(self, x: Tensor) -> dict[str, Tensor]: ...
-
-
 class DenseModel(SegmentationModel):
-    """A network of which each pixel gets `channels` outputs.
-
-    Args:
-        network: Maps (B, C, h, w) float32 to (B, channels, ...), or to a dict: these under "out", and under other
-            names those of auxiliary heads.
-        channels: The number of outputs a pixel.
-        mean: See `SegmentationModel`, as for std, stride and scale.
-        std: See mean.
-        stride: See mean.
-        scale: See mean.
+    """A network of which each pixel gets `channels` outputs: it maps (B, C, h, w) float32 to (B, channels, ...), or to a dict with these
+    under "out", and those of auxiliary heads under other names.
     """
 
     def __init__(self, network: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
@@ -36,14 +21,8 @@ class DenseModel(SegmentationModel):
         self.network, self.channels = network, channels
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """The outputs of all heads, at the size (h, w) at which the network sees the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            {"out": (B, channels, h, w)}, and the outputs of each auxiliary head under its name.
-        """
+        """Images (B, C, H, W) uint8 as stored -> {"out": (B, channels, h, w)} at the size at which the network sees them, and the outputs
+        of each auxiliary head under its name."""
         x, ((height, width), *_) = self.network_input(images)
         given = self.network(x)
         heads = given if isinstance(given, dict) else {"out": given}
@@ -51,14 +30,7 @@ class DenseModel(SegmentationModel):
         return {name: value[..., :height, :width] for name, value in sized.items()}
 
     def full_logits(self, images: Tensor) -> Tensor:
-        """The outputs at the size of the images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored.
-
-        Returns:
-            (B, channels, H, W) float32.
-        """
+        """Images (B, C, H, W) uint8 as stored -> the outputs (B, channels, H, W) float32 at their size."""
         logits = self.logits(images)["out"]
         if logits.shape[-2:] != images.shape[-2:]:
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
@@ -88,10 +60,11 @@ class DenseModel(SegmentationModel):
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        if not isinstance(self.network, Attentive):
+        attention_maps: Callable[[Tensor], dict[str, Tensor]] | None = getattr(self.network, "attention_maps", None)
+        if attention_maps is None:
             return {}
         x, ((height, width), *_) = self.network_input(images)
-        seen = {name: a[..., :height, :width].float() for name, a in self.network.attention_maps(x).items()}
+        seen = {name: a[..., :height, :width].float() for name, a in attention_maps(x).items()}
         return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
 
 

@@ -20,19 +20,10 @@ from seg.models.watershed import distance_map, prediction_of_maps
 class DistanceModel(DenseModel):
     """Any network of maps, for objects that do not overlap: each pixel belongs to one object or none.
 
-    Args:
-        network: Maps (B, C, h, w) float32 to (B, K + 1, ...): logits of no object and of each class, and one of the distance.
-        loss: None where the model is only used.
-        class_names: The names of the classes. A first class `background` is that of no object.
-        mean: See `SegmentationModel`, as for std, stride and scale.
-        std: See mean.
-        stride: See mean.
-        scale: See mean.
-        peak: How far a peak of the distances, which are shares of 0 to 1, must rise above the pass to a higher one to be an object's core.
-            Less cuts objects at weaker necks.
-
-    Raises:
-        ConfigError: The loss is of another model, or peak is no share.
+    network: maps (B, C, h, w) float32 to (B, K + 1, ...): logits of no object, for which a first class `background` stands, and of each
+    class, and one of the distance. loss: None where the model is only used. peak: how far a peak of the distances, which are shares of 0 to
+    1, must rise above the pass to a higher one to be an object's core; less cuts objects at weaker necks. ConfigError where the loss is of
+    another model, or peak is no share.
     """
 
     EXTRA_OUTPUTS = 1

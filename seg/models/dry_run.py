@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.func import functional_call
 
 from seg.core.errors import ConfigError
 from seg.models.base import SegmentationModel, Size
+from seg.models.tensor_file import tensors_in
 
 ONE_VALUE = "Expected more than 1 value per channel"
 
@@ -36,7 +38,7 @@ def freeze_unused(model: SegmentationModel, channels: int, size: Size) -> list[s
     with torch.enable_grad():
         given, state = _forward(model.body, (2, channels, *_padded(model, channels, size)))
         learned = {name: state[name] for name, p in model.body.named_parameters() if p.requires_grad}
-        total = torch.stack([t.float().sum() for t in _tensors(model.learned(given)) if t.requires_grad]).sum()
+        total = torch.stack([t.float().sum() for t in tensors_in(model.learned(given)) if t.requires_grad]).sum()
         gradients = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
     unused = [name for name, gradient in zip(learned, gradients, strict=True) if gradient is None]
     for name in unused:
@@ -50,17 +52,24 @@ def _padded(model: SegmentationModel, channels: int, size: Size) -> Size:
 
 
 def _check(model: SegmentationModel, shape: tuple[int, ...], size: Size, training: bool) -> None:
-    modes = {module: module.training for module in model.body.modules()}
     try:
-        model.body.train(training)
-        with torch.no_grad():
+        with modes_kept(model.body), torch.no_grad():
+            model.body.train(training)
             given, _ = _forward(model.body, shape)
     except (RuntimeError, ValueError, AssertionError, IndexError, KeyError, TypeError) as error:
         raise ConfigError(_explain(model, " ".join(str(error).split())[:300] or type(error).__name__, shape, size)) from error
+    model.check_body(given, (shape[-2], shape[-1]))
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Each module is in training or evaluation mode afterwards as it was before."""
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-    model.check_body(given, (shape[-2], shape[-1]))
 
 
 def _forward(network: nn.Module, shape: tuple[int, ...]) -> tuple[Any, dict[str, Tensor]]:
@@ -79,14 +88,6 @@ def _forward(network: nn.Module, shape: tuple[int, ...]) -> tuple[Any, dict[str,
         with torch.random.fork_rng(devices=[]):
             twin = copy.deepcopy(network)
             return twin(torch.zeros(min(shape[0], 2), *shape[1:])), dict(twin.named_parameters())
-
-
-def _tensors(given: Any) -> Iterator[Tensor]:
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, dict | list | tuple):
-        for part in given.values() if isinstance(given, dict) else given:
-            yield from _tensors(part)
 
 
 def _explain(model: SegmentationModel, reason: str, shape: tuple[int, ...], size: Size) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seg.models.dry_run import modes_kept
+
 PLACES = ("encoder", "backbone.encoder", "backbone.body", "backbone", "features")
 """Where networks keep it: smp's; `EncoderPyramid`; torchvision's detectors; torchvision's semantic networks; `FCN`."""
 
@@ -61,10 +63,9 @@ def _levels(network: nn.Module, encoder: nn.Module, in_channels: int, sides: Seq
     hooks = [encoder.register_forward_hook(lambda _, __, output: given.append(output))]
     hooks += [child.register_forward_hook(keep) for child in encoder.children()]
     whole = getattr(network, "backbone", network)  # torchvision's detectors do not take a plain batch
-    modes = {module: module.training for module in whole.modules()}
-    whole.eval()
     try:
-        with torch.enable_grad():
+        with modes_kept(whole), torch.enable_grad():
+            whole.eval()
             whole(torch.zeros(1, in_channels, sides[0], sides[0]))
     except (RuntimeError, AssertionError, ValueError):
         if len(sides) == 1:
@@ -73,8 +74,6 @@ def _levels(network: nn.Module, encoder: nn.Module, in_channels: int, sides: Seq
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     listed = [t for t in _tensors(given[0]) if t.requires_grad] if given else []
     if len(listed) > 1:
         return listed

@@ -26,8 +26,7 @@ TORCHVISION = (
 )
 """Of torchvision's classifiers those of which neither smp nor timm has the family."""
 
-HEAD = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)
-"""Where a classifier's head begins."""
+HEAD = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)  # where a classifier's head begins
 
 KEY = "model.network.encoder_name"
 

@@ -18,13 +18,7 @@ class Hypercolumns(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder_name: str,
-        encoder_depth: int,
-        stages: list[int],
-        in_channels: int,
-        classes: int,
-        encoder_weights: str | None = None,
+        self, encoder_name: str, encoder_depth: int, stages: list[int], in_channels: int, classes: int, encoder_weights: str | None = None
     ) -> None:
         super().__init__()
         self.encoder = get_encoder(encoder_name, in_channels=in_channels, depth=encoder_depth, weights=encoder_weights)

@@ -38,8 +38,6 @@ class Execution(BaseModel):
 
 
 class NetworkSettings(Sections):
-    """What a network is built from."""
-
     task: Task
     model: Model
     finetune: Finetune

@@ -19,14 +19,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self,
-        depth: int,
-        width: int,
-        padding: Literal["valid", "same"],
-        batch_norm: bool,
-        dropout: float,
-        in_channels: int,
-        classes: int,
+        self, depth: int, width: int, padding: Literal["valid", "same"], batch_norm: bool, dropout: float, in_channels: int, classes: int
     ) -> None:
         super().__init__()
         if depth < 1 or width < 1:

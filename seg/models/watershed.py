@@ -13,12 +13,9 @@ from skimage.segmentation import watershed
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import Prediction
 
-FOREGROUND = 0.5
-"""The probability above which a pixel belongs to an object."""
-CORE = 0.75
-"""The share of an object's largest distance from which on a pixel is in its middle."""
-AROUND = np.ones((3, 3), bool)
-"""Pixels that touch by a corner are of one core."""
+FOREGROUND = 0.5  # the probability above which a pixel belongs to an object
+CORE = 0.75  # the share of an object's largest distance from which on a pixel is in its middle
+AROUND = np.ones((3, 3), bool)  # pixels that touch by a corner are of one core
 
 
 def distance_map(ids: np.ndarray) -> np.ndarray:
@@ -27,10 +24,7 @@ def distance_map(ids: np.ndarray) -> np.ndarray:
 
     So the middle of an object is a plateau: else small differences along the ridge of a long or a bent one would be peaks of their own.
     An object's edge are its pixels beside (in rows and columns) a pixel of another label; they have the distance 1, and others 1 more than
-    to the nearest edge. The image's border is no edge: an object goes on there.
-
-    Args:
-        ids: (H, W) int32, 0 = no object.
+    to the nearest edge. The image's border is no edge: an object goes on there. ids: (H, W) int32, 0 = no object.
     """
     edge = np.zeros(ids.shape, bool)
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
@@ -51,12 +45,8 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
 
     Pixels of an object have a probability of no object below a half. Each peak of the distance that rises by `peak` above the pass to a
     higher one is an object's core (h-maxima; Soille 2003), from which the watershed of the distance floods the object's pixels (both
-    scikit-image's). A region without a core is an object by itself.
-
-    Args:
-        probabilities: (K, H, W) float32; the first is that of no object.
-        distance: (H, W) float32 in 0..1, as `distance_map` gives it.
-        peak: 0..1. More cores at a smaller one.
+    scikit-image's). A region without a core is an object by itself. probabilities: (K, H, W) float32; the first is that of no object.
+    distance: (H, W) float32 in 0..1, as `distance_map` gives it. peak: 0..1, more cores at a smaller one.
     """
     inside = probabilities[0] < 1 - FOREGROUND
     markers, count = _regions(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
@@ -75,13 +65,8 @@ def _regions(mask: np.ndarray, touching: np.ndarray | None = None) -> tuple[np.n
 
 def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: float, first_label: int) -> Prediction:
     """The objects of an image, best first. An object's score is the mean probability, over its pixels, that they belong to its class; its
-    class is the one for which this is highest.
-
-    Args:
-        probabilities: See `objects_of`; of class `first_label` and those after it, where that is 0 or 1.
-        distance: See `objects_of`.
-        peak: See `objects_of`.
-        first_label: What `seg.models.base.first_label` gives: the channel of the class with index 0.
+    class is the one for which this is highest. The arguments are those of `objects_of`, and the channel of the class with index 0, as
+    `seg.models.base.first_label` gives it.
     """
     found = objects_of(probabilities, distance, peak)
     _, numbers = np.unique(found, return_inverse=True)

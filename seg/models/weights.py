@@ -94,7 +94,8 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
     places: list[tuple[str, Callable[[str], str]]] = [("", str)]
     if encoder:
         inside = f"{encoder[0]}.{TIMM}"
-        places += [(f"{encoder[0]}.", str), (inside, str), (inside, _flattened)]
+        # timm's network that gives its features calls stages.0.weight stages_0.weight
+        places += [(f"{encoder[0]}.", str), (inside, str), (inside, lambda name: name.replace(".", "_", 1))]
     for (place, named_there), before in product(places, _prefixes(file.tensors)):
         found = {place + named_there(name.removeprefix(before)): name for name in file.tensors if name.startswith(before)}
         fitting = {n: f for n, f in found.items() if n in own and _fits(file.tensors[f], own[n], n == first)}
@@ -121,11 +122,6 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
         adapted=changed,
         reshaped=reshaped,
     )
-
-
-def _flattened(name: str) -> str:
-    """As timm names a tensor of a network that gives its features: stages.0.weight is stages_0.weight there."""
-    return name.replace(".", "_", 1)
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:

@@ -1,6 +1,8 @@
-"""What a plan is made from: figures of the training split, of the machine, and of the time there is."""
+"""What a plan is made from: figures of the training split, of the machine, and of the time there is. And what a rule gives: values of keys
+of the configuration, each with its reason in words.
+"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,12 @@ from skimage.measure import label
 from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.plan.orientation import Direction, directions, features_of
+from seg.settings.planned import merged, value_at, with_value
+from seg.settings.section import Params
 
-LOOKED_AT = 64
-"""Images of the training split whose pixels are read."""
-PIXELS = 1 << 28
-"""Fewer images are read where they are larger."""
-GRAY = 2.0
-"""Mean difference of the channels, of 255, up to which an RGB image counts as gray."""
+LOOKED_AT = 64  # images of the training split whose pixels are read
+PIXELS = 1 << 28  # fewer images are read where they are larger
+GRAY = 2.0  # mean difference of the channels, of 255, up to which an RGB image counts as gray
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,13 @@ class Objects:
     """Of the training split's instances. side: percentiles of the square root of the area in pixels; ratio: of height / width."""
 
     count: int
-    most: int
-    """In one image."""
-    median: float
-    """In one image."""
+    most: int  # in one image
+    median: float  # in one image
     side: Mapping[str, float]
     ratio: Mapping[str, float]
-    touching: float = 0.0
-    """Share of the objects that lie beside another, as for the next two of those that were looked at."""
-    overlapping: float = 0.0
-    """Share of them that share a pixel with another."""
-    broken: float = 0.0
-    """Share of them whose visible pixels are no connected region."""
+    touching: float = 0.0  # share of the objects that lie beside another, as for the next two of those that were looked at
+    overlapping: float = 0.0  # share of them that share a pixel with another
+    broken: float = 0.0  # share of them whose visible pixels are no connected region
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +81,7 @@ class Seen:
     widths: dict[str, float]
     directions: dict[str, Direction]
     samples: list[Sample]
-    contacts: Mapping[str, float] = field(default_factory=dict)
-    """What `contacts_of` counts, as shares."""
+    contacts: Mapping[str, float] = field(default_factory=dict)  # what `contacts_of` counts, as shares
 
 
 def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
@@ -205,3 +200,39 @@ def _colourfulness(image: np.ndarray) -> float:
     step = max(1, image.shape[0] * image.shape[1] // 100_000)
     pixels = image.reshape(-1, 3)[::step].astype(np.int16)
     return float((pixels.max(axis=1) - pixels.min(axis=1)).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """key: of the configuration, such as model.scale; or a whole section, such as loss. reason: a sentence without a full stop."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+class Draft:
+    """A configuration while it is planned: values that a person set stay, and those that say `auto` are chosen one after another."""
+
+    def __init__(self, params: Params, open_keys: Iterable[str]) -> None:
+        self.params, self.open, self.chosen = params, set(open_keys), list[Decision]()
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key as it stands; None where there is no such key."""
+        return value_at(self.params, key)
+
+    def is_open(self, key: str) -> bool:
+        return key in self.open
+
+    def take(self, choices: Iterator[Decision]) -> None:
+        """Set what is open; a value that a person set stays."""
+        for choice in choices:
+            if choice.key in self.open:
+                self.chosen.append(choice)
+                self.open.discard(choice.key)
+                self.params = with_value(self.params, choice.key, merged(self[choice.key], choice.value))
+
+
+Rule = Callable[[PlanFacts, Draft], Iterator[Decision]]
+"""Pure: from the facts and the values that are set already to further values. It yields a choice for each key that it knows of, also for
+those that are not open."""

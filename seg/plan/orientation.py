@@ -21,12 +21,9 @@ MOST_OBJECTS = 200  # of an image
 SIGNS = 999
 LEVEL = 0.01
 """A direction counts as there where chance explains the differences less often than this."""
-LEAST_IMAGES = 8
-"""Fewer images have too few signs to be told from chance: 2 ** 7 = 128 pairs of signs."""
-ALIKE = 0.15
-"""Neighbours show the same thing where they have this share of their differences in common beyond what all images have."""
-APART = 1 / 3
-"""Of the images that were read: so far apart are two that are compared."""
+LEAST_IMAGES = 8  # fewer images have too few signs to be told from chance: 2 ** 7 = 128 pairs of signs
+ALIKE = 0.15  # neighbours show the same thing where they have this share of their differences in common beyond what all images have
+APART = 1 / 3  # of the images that were read: so far apart are two that are compared
 EFFECTS = {"left_right": 0.25, "up_down": 0.1, "turned": 0.1}
 """The share of the differences that is common to all images, above which a direction matters. A mirrored street scene is one still."""
 TURNS = {"left_right": lambda f: f[:, :, ::-1], "up_down": lambda f: f[:, ::-1, :], "turned": lambda f: np.rot90(f, axes=(1, 2))}

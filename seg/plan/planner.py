@@ -13,9 +13,8 @@ from seg.data.sample import Sample
 from seg.data.store import DatasetInfo
 from seg.models.hardware import best_device, device_of, has_fast_bf16
 from seg.plan.costs import measure
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts, gather_facts, look
-from seg.plan.rules import augmentation, families, folds, learning, length, networks, objects, view
+from seg.plan.facts import Decision, Draft, PlanFacts, gather_facts, look
+from seg.plan.rules import augmentation, families, learning, length, networks, objects, view
 from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost
 from seg.plan.weights import find
@@ -23,15 +22,12 @@ from seg.settings.section import Params
 from seg.settings.task import Task
 from seg.training.trainer import num_devices
 
-GAIN = 0.95
-"""A precision replaces float32 where its step takes at most this share of the time."""
-LATER = {"semantic": 1.0, "distance": 1.0, "instance": 1.8}
+GAIN = 0.95  # a precision replaces float32 where its step takes at most this share of the time
+LATER = {"semantic": 1.0, "instance": 1.8}
 """Times the first steps that later ones take: Mask R-CNN has more to do once its proposals find objects. Measured on `shapes` on a CPU:
 0.19 s a step before the training, 0.34 s (11 to 12 images a second) within it."""
-BUSY = 0.3
-"""Share of the processors that other programs take, above which it is said."""
-MEMORY = 0.6
-"""Share of the free memory that a step may take."""
+BUSY = 0.3  # share of the processors that other programs take, above which it is said
+MEMORY = 0.6  # share of the free memory that a step may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +40,8 @@ class Planned:
 
 
 def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: Path, project: Path, say: Callable[[str], None]) -> Planned:
-    """Choose a value for each open key.
-
-    Args:
-        params: The configuration, in which open keys say `auto`.
-        open_keys: The keys that are to be planned.
-        info: The facts of the prepared data set.
-        prepared: Its folder.
-        project: The folder in which weights/ may lie.
-        say: Is told what is being done.
-
-    Raises:
-        DataError: The training split has no image, or no object where the task is about objects.
+    """Choose a value for each open key, which says `auto` in params. prepared: the data set's folder. project: in which weights/ may lie.
+    say: is told what is being done. DataError where the training split has no image, or no object where the task is about objects.
     """
     if not info.splits["train"]["num_images"]:
         raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
@@ -69,7 +55,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
         )
     seen = look(prepared, info, with_instances)
     devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
-    machine: dict[str, int | str] = {"device": device.type, "devices": devices, "cores": num_cores(), "memory": _free(device)}
+    free = int(torch.cuda.mem_get_info(best_device())[0]) if device.type == "cuda" else available_memory()
+    machine: dict[str, int | str] = {"device": device.type, "devices": devices, "cores": num_cores(), "memory": free}
     facts = gather_facts(prepared, info, seen, task.kind, with_instances, machine)
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
@@ -99,7 +86,7 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     if draft.is_open("trainer.max_epochs") or draft.is_open("trainer.epoch_steps"):
         draft.take(length.length(facts, draft, cost.of_plan()))
     draft.take(length.evaluation(facts, draft))
-    return Planned(draft.chosen, draft.params, folds.advice(facts, draft["plan.folds"]))
+    return Planned(draft.chosen, draft.params, length.advice(facts, draft["plan.folds"]))
 
 
 class Costs:
@@ -203,13 +190,4 @@ def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision
 
 def _closed(params: Params) -> Params:
     """With values in place of those that are still open, where they change no cost."""
-    model = {**params["model"]}
-    for key, value in {"weights": None, "normalization": "dataset"}.items():
-        model[key] = value
-    return {**params, "model": model}
-
-
-def _free(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(best_device())[0])
-    return available_memory()
+    return {**params, "model": {**params["model"], "weights": None, "normalization": "dataset"}}

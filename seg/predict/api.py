@@ -11,8 +11,8 @@ from seg.configure.read import read_group
 from seg.core.errors import ConfigError, UsageError
 from seg.data.sample import ClassInfo, Prediction
 from seg.models.checkpoint import load as load_checkpoint
-from seg.predict.ensemble import Ensemble
 from seg.predict.exported import SUFFIXES, open_exported
+from seg.predict.fusion import Ensemble
 from seg.predict.network import CheckpointNetwork
 from seg.predict.settings import Predict, PredictSettings
 from seg.predict.views import View, Views, views_of

@@ -23,8 +23,7 @@ WAITING = 2  # bands that may wait to be written
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """GeoTIFF 1.1 (OGC 19-008r4): ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
 
-Tags = list[tuple[int, int, int, Any, bool]]
-"""As tifffile takes them: code, type, count, value, and whether the first page alone has it."""
+Tags = list[tuple[int, int, int, Any, bool]]  # as tifffile takes them: code, type, count, value, and whether the first page alone has it
 
 
 def georeference(path: Path) -> Tags:

@@ -47,7 +47,7 @@ def shared_out(
     a process dies.
     """
     context, before = multiprocessing.get_context("forkserver"), set(multiprocessing.active_children())
-    context.set_forkserver_preload(["seg.stages.predict", "seg.predict.api", "seg.predict.write.writers"])  # imported once
+    context.set_forkserver_preload(["seg.stages.predict"])  # imported once
     free = context.SimpleQueue()
     for device in devices:
         free.put(device)

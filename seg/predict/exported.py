@@ -31,8 +31,7 @@ SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
 
 
-TELEMETRY = "openvino_telemetry"
-"""OpenVINO's package that looks up a host, and writes an identifier into the user's home."""
+TELEMETRY = "openvino_telemetry"  # OpenVINO's package that looks up a host, and writes an identifier into the user's home
 
 
 def library(name: str, purpose: str, *beside: str) -> Any:

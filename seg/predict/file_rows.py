@@ -4,7 +4,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -95,16 +95,10 @@ def as_stored(decoded: Decoded, reader: ImageReader, path: Path) -> np.ndarray:
     return pixels
 
 
-class SeriesRows(Protocol):
-    """The array of a series as the file holds it, read by rows of its height."""
-
-    def read(self, start: int, stop: int) -> np.ndarray: ...
-
-
 class TiffRows:
-    """The image of a series."""
+    """The image of a series, whose array `stored` reads as the file holds it, by rows of its height."""
 
-    def __init__(self, stored: SeriesRows, series: Any, height: int, width: int, path: Path, reader: ImageReader) -> None:
+    def __init__(self, stored: "FileRows | PageRows", series: Any, height: int, width: int, path: Path, reader: ImageReader) -> None:
         self.stored, self.series, self.path, self.reader = stored, series, path, reader
         self.shape = (height, width, reader.channels)
 
@@ -177,7 +171,7 @@ def tiff_rows(file: BinaryIO, path: Path, reader: ImageReader, stack: ExitStack)
             return None  # an array (H, W, C), a row a page
         axis = axes.index("Y")
         height, width = series.shape[axis], series.shape[axes.index("X")]
-        stored: SeriesRows
+        stored: FileRows | PageRows
         if series.dataoffset is not None:
             order = page.parent.byteorder
             stored = FileRows(file, path, series.dataoffset, series.dtype.newbyteorder(order), series.shape, axis)

@@ -113,11 +113,8 @@ def _inputs(named: str) -> list[Input]:
     path = Path(named)
     if path.is_dir():
         found = [Input(name, file) for name, file in pictures(path, "").items()]
-        found += [
-            frame
-            for file in (path / name for name in files_below(path, VIDEO_SUFFIXES))
-            for frame in _frames(file, file.relative_to(path).with_suffix("").as_posix())
-        ]
+        for file in (path / name for name in files_below(path, VIDEO_SUFFIXES)):
+            found += _frames(file, file.relative_to(path).with_suffix("").as_posix())
         if not found:
             model = next(iter(sorted(path.glob("*.ckpt"))), None)
             hint = f"; if the model is meant, name its file, such as {model}" if model else ""
@@ -128,18 +125,11 @@ def _inputs(named: str) -> list[Input]:
         return found
     if path.is_file():
         return _of_file(path, path.stem)
-    files = (
-        sorted((Path(f) for f in glob.glob(named, recursive=True)), key=lambda p: natural_key(p.as_posix()))
-        if glob.has_magic(named)
-        else []
-    )
-    base = _fixed(named)
-    matched = [
-        given
-        for file in files
-        if file.is_file() and (is_picture(file) or _is_video(file))
-        for given in _of_file(file, file.relative_to(base).with_suffix("").as_posix())
-    ]
+    files = map(Path, glob.glob(named, recursive=True)) if glob.has_magic(named) else ()
+    base, matched = _fixed(named), list[Input]()
+    for file in sorted(files, key=lambda p: natural_key(p.as_posix())):
+        if file.is_file() and (is_picture(file) or _is_video(file)):
+            matched += _of_file(file, file.relative_to(base).with_suffix("").as_posix())
     if not matched:
         what = "matches no image" if glob.has_magic(named) else "there is no such file or folder"
         raise UsageError(f"predict: {named}: {what}")

@@ -12,8 +12,7 @@ from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.checkpoint import LoadedCheckpoint, restore
 from seg.models.compilation import compile_in_place
-from seg.models.hardware import autocast, choose_precision, device_of, set_float32_matmul
-from seg.models.memory import in_parts
+from seg.models.hardware import autocast, choose_precision, device_of, in_parts, set_float32_matmul
 from seg.models.postprocess import calibrated
 from seg.models.semantic import SemanticModel, predictions_of
 from seg.runtime.threads import threads_of
@@ -27,8 +26,7 @@ ADVICE = (
 )
 """What helps where the memory does not suffice for a single image."""
 
-LARGEST = 2**31
-"""Images at once where nothing is known of the memory."""
+LARGEST = 2**31  # images at once where nothing is known of the memory
 
 
 def facts_of(checkpoint: LoadedCheckpoint, dense: bool | None = None) -> Facts:

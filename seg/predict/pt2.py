@@ -20,8 +20,7 @@ from seg.core.private_torch import forget_guards
 from seg.models.tensor_file import refuse_bombs
 from seg.predict.program import check_program
 
-EXTRA = "seg.json"
-"""The extra file that holds the description."""
+EXTRA = "seg.json"  # the extra file that holds the description
 
 KNOWN = re.compile(
     r"((\.data/(version|serialization_id)|byteorder|archive_format|archive_version|models/model\.json|extra/seg\.json)\Z|"
@@ -29,8 +28,7 @@ KNOWN = re.compile(
 )
 """The records of an archive of one program, whose tensors are stored as bytes."""
 
-STORED = re.compile(r"(weight|tensor)_\d+\Z")
-"""The record of a tensor, as a table of tensors names it."""
+STORED = re.compile(r"(weight|tensor)_\d+\Z")  # the record of a tensor, as a table of tensors names it
 
 
 def load_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, str]]:

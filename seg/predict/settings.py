@@ -38,8 +38,6 @@ class Predict(Named):
 
 
 class PredictSettings(Sections):
-    """What predicting reads."""
-
     predict: Predict
     targets: Targets
     runtime: Shown

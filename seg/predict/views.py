@@ -17,11 +17,9 @@ from seg.predict.fusion import RunningMean, fuse
 from seg.tiles.bands import check_blend
 from seg.tiles.network import Facts, Network
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
+Size = tuple[int, int]  # height and width in pixels
 
-SCALES = (0.1, 10.0)
-"""The least and the greatest scale of a view."""
+SCALES = (0.1, 10.0)  # the least and the greatest scale of a view
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,6 @@ class View:
         return View(self.transpose != other.transpose, vflip != other.vflip, hflip != other.hflip, self.scale * other.scale)
 
     def scaled(self, size: Size) -> Size:
-        """The size of an image after scaling."""
         return max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale))
 
     def seen(self, size: Size) -> Size:

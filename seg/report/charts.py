@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 WIDTH, HEIGHT = 300, 190  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 36  # around the plot
 TITLED = 2000  # points of a scatter chart, at most, that say what they are
@@ -42,7 +40,6 @@ class Frame:
 
     @property
     def bottom(self) -> float:
-        """Where the x axis lies."""
         return self.height - BOTTOM
 
     def x(self, value: float) -> float:
@@ -85,16 +82,18 @@ def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[
     return Chart(label, [*shapes, *_mark(frame, mark)])
 
 
-def reliability_chart(label: str, confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, unit: str) -> Chart:
-    """Accuracy over confidence, the diagonal of perfect calibration beside it; the area of a dot grows with its count."""
+def reliability_chart(rows: Sequence[Mapping[str, Any]], unit: str, error: float) -> Chart:
+    """Accuracy over confidence of bins (Guo et al. 2017), the diagonal of perfect calibration beside it; the area of a dot grows with its
+    count. rows: see `seg.evaluation.calibration.reliability_rows`; unit: what they count; error: the expected calibration error.
+    """
     frame = Frame((0.0, 1.0), (0.0, 1.0))
-    there = [(float(c), float(a), int(n)) for c, a, n in zip(confidence, accuracy, counts, strict=True) if n]
+    there = [(row["confidence"], row["accuracy"], row[unit]) for row in rows if row[unit]]
     shapes = [*_axes(frame, "confidence"), _diagonal(frame), _polyline(frame, [(c, a) for c, a, _ in there], "first")]
     most = max((n for _, _, n in there), default=1)
     for c, a, n in there:
         title = f"confidence {c:.3f}, {a:.3f} right, {n:,} {unit}"
         shapes.append(_dot(frame, c, a, title, "first", 2.5 + 6 * math.sqrt(n / most)))
-    return Chart(label, shapes)
+    return Chart(f"reliability: expected calibration error {error:.4f}", shapes)
 
 
 def scatter_chart(label: str, x_name: str, y_name: str, points: Sequence[tuple[float, float, str]]) -> Chart:

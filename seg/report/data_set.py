@@ -43,7 +43,6 @@ def summarise(splits: Splits, classes: Sequence[ClassInfo]) -> Summary:
 
 
 def has_instances(splits: Splits) -> bool:
-    """Whether any split has an instance."""
     return any(counts["num_instances"] for counts in splits.values())
 
 

@@ -1,7 +1,7 @@
 """report.html: an evaluation on one page, in one file that needs no network, and no script but for its filters and its close-ups."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,9 @@ import numpy as np
 from seg.core.errors import plural
 from seg.evaluation.bootstrap import few_images
 from seg.report import confusions, data_set
-from seg.report.charts import Chart, histogram, reliability_chart
+from seg.report.charts import Chart, Line, histogram, line_chart, reliability_chart
 from seg.report.evaluation_gallery import evaluation_gallery
-from seg.report.learning import learning_curves
-from seg.report.page_data import Calibration, Evaluation, ImageRow
+from seg.report.page_data import Evaluation, ImageRow
 from seg.report.rendering import write_page
 
 LISTED = 100  # images in the table of images; per_image.csv has all
@@ -33,7 +32,6 @@ class Scores:
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write the page: whole, or not at all."""
     scores, gallery = _scores(evaluation), evaluation_gallery(evaluation)
     sections = {
         "summary": ("Summary", True),
@@ -47,7 +45,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
         "augmentation": ("Augmentation", evaluation.preview),
         "data": ("The data set", evaluation.splits),
     }
-    matrix, calibration = evaluation.confusion, evaluation.calibration
+    matrix = evaluation.confusion
     write_page(
         path,
         "report/evaluation.html.j2",
@@ -62,7 +60,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
         confusions=None if matrix is None else confusions.summarise(matrix, evaluation.classes, evaluation.confusion_unit),
         scores=scores,
         gallery=gallery,
-        reliability=None if calibration is None else _reliability(calibration),
+        reliability=reliability_chart(evaluation.calibration, evaluation.calibration_unit, evaluation.calibration_error),
         data_set=data_set.summarise(evaluation.splits, evaluation.classes),
     )
 
@@ -88,5 +86,30 @@ def _scores(evaluation: Evaluation) -> Scores | None:
     return Scores(chart, said, scored[:LISTED], columns, len(scored), len(evaluation.images) - len(scored))
 
 
-def _reliability(c: Calibration) -> Chart:
-    return reliability_chart(f"reliability: expected calibration error {c.error:.4f}", c.confidence, c.accuracy, c.counts, c.unit)
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """A chart of a figure. key: what its lines are."""
+
+    name: str
+    chart: Chart
+    key: str
+
+
+def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[LearningCurve]:
+    """A chart a figure; those of training and validation that share a name share a chart. rows: one an epoch; best: the epoch evaluated."""
+    names = [name for name in rows[0] if name not in ("epoch", "threads")] if rows else []
+    groups: dict[str, list[Line]] = {}
+    for name in names:
+        part, _, figure = name.partition("_")
+        shared = figure if part in ("train", "val") else name
+        values = [row[name] for row in rows]
+        if any(map(math.isfinite, values)):
+            groups.setdefault(shared, []).append(Line(name, values, "second" if part == "val" and f"train_{figure}" in names else "first"))
+    epochs = [row["epoch"] for row in rows]
+    return [_curve(name, epochs, lines, best) for name, lines in groups.items()]
+
+
+def _curve(name: str, epochs: Sequence[float], lines: Sequence[Line], best: int | None) -> LearningCurve:
+    key = "solid: train; dashed: val" if len(lines) > 1 else lines[0].name
+    said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in lines)
+    return LearningCurve(name, line_chart(said, "epoch", epochs, lines, best), key if key != name else "")

@@ -32,11 +32,9 @@ OTHER_VERDICT: Color = (90, 90, 90)
 IGNORED_WHITE = (255, 255, 255, 150)
 """RGBA of ignored pixels among the errors."""
 
-Paint = Mapping[int, tuple[int, int, int, int]]
-"""RGBA by the value of a map."""
+Paint = Mapping[int, tuple[int, int, int, int]]  # RGBA by the value of a map
 
-Size = tuple[int, int]
-"""(width, height) in pixels."""
+Size = tuple[int, int]  # (width, height) in pixels
 
 
 def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> list[bytes]:
@@ -98,7 +96,6 @@ def _class_maps(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[Clas
 
 
 def sized(labels: np.ndarray, size: Size) -> np.ndarray:
-    """A map of labels at another size."""
     return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
@@ -118,7 +115,6 @@ CLEAR, DARK, HATCHED, WRITTEN, FIRST = range(5)
 
 
 def outline_paint(colors: Sequence[Color]) -> Paint:
-    """The colours of a map of outlines."""
     paint = {DARK: (0, 0, 0, 255), HATCHED: (IGNORED_GRAY, IGNORED_GRAY, IGNORED_GRAY, 255), WRITTEN: (255, 255, 255, 255)}
     for k, (r, g, b) in enumerate(colors):
         paint |= {FIRST + 2 * k: (r, g, b, FILLED), FIRST + 2 * k + 1: (r, g, b, 255)}

@@ -1,5 +1,6 @@
 """All that the page of an evaluation shows, as plain data: who fills it computes, the page only draws."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -7,10 +8,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from seg.data.sample import ClassInfo
-from seg.models.choice import NO_CHOICE, Choice
+from seg.models.postprocess import NO_CHOICE, Choice
 
-KINDS = ("worst", "median", "best", "random")
-"""Why an image is in the gallery, by its own score."""
+KINDS = ("worst", "median", "best", "random")  # why an image is in the gallery, by its own score
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -90,22 +90,6 @@ class FigureTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """A reliability curve (Guo et al. 2017) over B bins of confidence, those without a pixel NaN.
-
-    edges: (B + 1,) from 0 to 1. confidence: (B,) mean confidence. accuracy: (B,) share that is right. counts: (B,) int64.
-    error: the expected calibration error, 0 to 1. unit: what is counted.
-    """
-
-    edges: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-    error: float
-    unit: str = "pixels"
-
-
-@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All that the page shows; what is empty or None is left out.
 
@@ -113,7 +97,8 @@ class Evaluation:
     planned: key, value and reason of each setting that the plan chose. choice: how the postprocessing was chosen.
     history: a row an epoch, as history.csv, NaN where blank; best_epoch: the one evaluated. per_class: {class: its figures}, NaN where
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
-    scores. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
+    scores. calibration: rows of `seg.evaluation.calibration.reliability_rows`; calibration_unit: what they count; calibration_error: the
+    expected one, 0 to 1. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
     (`seg.report.data_set.Splits`).
     """
 
@@ -134,6 +119,8 @@ class Evaluation:
     confusion_unit: str = "pixels"
     gallery: Sequence[GalleryEntry] | InTurn[GalleryEntry] = ()
     tables: Sequence[FigureTable] = ()
-    calibration: Calibration | None = None
+    calibration: Sequence[Mapping[str, Any]] = ()
+    calibration_unit: str = "pixels"
+    calibration_error: float = math.nan
     preview: bytes | None = None
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -20,8 +20,8 @@ from seg.loading.dataset import SampleDataset
 from seg.metrics.base import ImageScore, Metrics
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
-from seg.report.gallery_entries import class_map_entry, outlines_entry
-from seg.report.page_data import Calibration, Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
+from seg.report.evaluation_gallery import class_map_entry, outlines_entry
+from seg.report.page_data import Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
 from seg.settings.planned import shown, value_at
 from seg.settings.section import leaves
 
@@ -35,8 +35,7 @@ TABLES = {
 """Of the evaluation's tables, those that the page has, with a heading and what they say."""
 
 
-Chosen = list[tuple[str, ImageScore]]
-"""What an image is an example of (worst, median, best or random), and its score."""
+Chosen = list[tuple[str, ImageScore]]  # what an image is an example of (worst, median, best or random), and its score
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,10 @@ def page_of(evaluated: Evaluated, history: Path | None, preview: Path) -> Evalua
         per_class=evaluated.per_class,
         confusion=evaluated.metrics.matrix if isinstance(evaluated.metrics, SemanticMetrics) else None,
         gallery=_gallery(evaluated, chosen),
-        tables=[FigureTable(*_titled(name, tables[name])) for name in TABLES if tables.get(name)],
-        calibration=_calibration(tables),
+        tables=[FigureTable(heading, tables[name], text) for name, (heading, text) in TABLES.items() if tables.get(name)],
+        calibration=(calibration := tables.get("reliability", ())),
+        calibration_unit="instances" if calibration and "instances" in calibration[0] else "pixels",
+        calibration_error=next((r["value"] for r in tables["figures"] if r["figure"] == "expected_calibration_error"), math.nan),
         preview=preview.read_bytes() if preview.is_file() else None,
         splits=evaluated.info.splits,
     )
@@ -102,7 +103,6 @@ def read_history(path: Path | None) -> list[dict[str, float]]:
 
 
 def _gallery(found: Evaluated, chosen: Chosen) -> InTurn[GalleryEntry]:
-    """The entries of chosen images."""
     places = {entry.image_id: place for place, (_, entry) in enumerate(found.dataset.rows)}
 
     def entry(one: tuple[str, ImageScore]) -> GalleryEntry:
@@ -121,22 +121,6 @@ def _gallery(found: Evaluated, chosen: Chosen) -> InTurn[GalleryEntry]:
 def _figure(row: Mapping[str, Any]) -> Figure:
     low, high = (None if math.isnan(row[key]) else row[key] for key in ("low", "high"))
     return Figure(row["figure"], row["value"], low, high, text_of(row["figure"]))
-
-
-def _titled(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]], str]:
-    heading, text = TABLES[name]
-    return heading, rows, text
-
-
-def _calibration(tables: Tables) -> Calibration | None:
-    rows = tables.get("reliability")
-    if not rows:
-        return None
-    unit = "instances" if "instances" in rows[0] else "pixels"
-    columns = {key: np.array([row[key] for row in rows]) for key in ("low", "high", "confidence", "accuracy", unit)}
-    error = next(row["value"] for row in tables["figures"] if row["figure"] == "expected_calibration_error")
-    edges = np.append(columns["low"], columns["high"][-1])
-    return Calibration(edges, columns["confidence"], columns["accuracy"], columns[unit], error, unit)
 
 
 def choose(scores: Sequence[ImageScore], count: int, seed: int | None = None) -> Chosen:

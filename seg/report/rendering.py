@@ -96,5 +96,4 @@ def data_uri(file: bytes, kind: str) -> str:
 
 
 def hex_color(color: Sequence[int]) -> str:
-    """A colour as CSS has it."""
     return f"#{bytes(color).hex()}"

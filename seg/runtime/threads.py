@@ -19,11 +19,9 @@ import torch
 
 from seg.core.environment import num_cores, own_cores
 
-WARM_UP, TIMED = 1, 3
-"""Steps after a change of the number that count for nothing, then those that it is judged by."""
+WARM_UP, TIMED = 1, 3  # steps after a change of the number that count for nothing, then those that it is judged by
 
-WINDOW = 5
-"""Latest steps that are watched."""
+WINDOW = 5  # latest steps that are watched
 
 BETTER, SLOWER, GIVEN_UP = 0.95, 1.25, 2.0
 """Times the seconds of before: up to which another number is better; from which the number is chosen again; from which a single step ends
@@ -35,8 +33,7 @@ UNDISTURBED = 0.8
 REST, COST = 10.0, 0.01
 """At least so many seconds lie between two trials of more threads, and so many that trials lose no more than this share of the time."""
 
-SLACK = 0.3
-"""Of a core: what all the small programs of a quiet machine take together."""
+SLACK = 0.3  # of a core: what all the small programs of a quiet machine take together
 
 Timed = tuple[float, float]
 
@@ -115,7 +112,6 @@ class Threads:
 
     @property
     def choosing(self) -> bool:
-        """Whether the first choice is still to come."""
         return len(self.numbers) > 1 and self.rate is None
 
     def _choose(self) -> Generator[None, Timed, None]:
@@ -221,7 +217,6 @@ def _of_torch() -> int:
 
 
 def tell(line: str) -> None:
-    """Print a line at once."""
     print(line, flush=True)
 
 

@@ -52,16 +52,8 @@ EXAMPLES: dict[str, Any] = {
 }
 """Each key that may say `auto`, with a value that it may have: a configuration is checked with these before it is planned."""
 
-ALWAYS = {
-    "plan.minutes": 1.0,
-    "plan.pretrained": False,
-    "task.monitor": "mask_ap",
-    "model.window": None,
-    "trainer.epoch_steps": None,
-    "augment.crop": None,
-    "evaluate.batch_size": 1,
-}
-"""Values that do where there is no plan: images are seen whole, and evaluated one by one."""
+ALWAYS = ("plan.minutes", "plan.pretrained", "task.monitor", "model.window", "trainer.epoch_steps", "augment.crop", "evaluate.batch_size")
+"""Keys whose example does where there is no plan: images are seen whole, and evaluated one by one."""
 
 OF_NETWORK = tuple(
     f"model.network.{name}"
@@ -122,7 +114,7 @@ def filled(params: Params, path: Path) -> Params:
     wanted = open_keys(params)
     if not path.is_file():
         for key in (key for key in wanted if key in ALWAYS and not (key == "trainer.epoch_steps" and "trainer.max_epochs" in wanted)):
-            params = with_value(params, key, ALWAYS[key])
+            params = with_value(params, key, EXAMPLES[key])
         return params
     if not wanted:
         return params
@@ -168,7 +160,6 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def write_plan(path: Path, plan: PlanFile) -> None:
-    """Write plan.yaml whole, or not at all."""
     content = {"made_for": dict(plan.made_for), **{name: plan.values.get(name, {}) for name in SECTIONS}, "reasons": dict(plan.reasons)}
     write_whole(path, HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=140))
 

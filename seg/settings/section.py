@@ -3,7 +3,7 @@
 No value has its default here: conf/ is the one place for those.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -16,8 +16,7 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]+)$")]
 SplitName = Literal["train", "val", "test"]
 
-Params = dict[str, Any]
-"""A composed and resolved configuration, as plain dicts, lists and values."""
+Params = dict[str, Any]  # a composed and resolved configuration, as plain dicts, lists and values
 
 
 class Section(BaseModel):
@@ -34,7 +33,6 @@ class Target(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keys beside `_target_`."""
         return dict(self.model_extra or {})
 
 
@@ -57,6 +55,7 @@ class Targets(Section):
 class Sections(BaseModel):
     """Sections of a composed configuration that some code reads. Those of other code are left aside."""
 
+    MADE: ClassVar[tuple[str, ...]] = ()  # those that must be the ones that earlier stages ran with
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
     _composed: Params = PrivateAttr(default_factory=dict)
 

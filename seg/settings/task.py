@@ -8,7 +8,6 @@ Answer = Literal["classes", "masks", "boxes", "segments"]
 """What a prediction holds: a class map, instances with masks, boxes alone, or segments of things and stuff."""
 
 ANSWERS: dict[str, Answer] = {"semantic": "classes", "instance": "masks", "detection": "boxes", "panoptic": "segments"}
-"""The answer of each kind of task."""
 
 
 class Task(Named):

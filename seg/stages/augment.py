@@ -26,18 +26,13 @@ from seg.settings.section import Count, Sections, Targets
 from seg.settings.task import Task
 from seg.storing.write import StoredRecord, write_record, write_split
 
-MADE = ("data",)
-"""Sections that must be those that earlier stages ran with."""
-
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
 
-Draw = Callable[[int, int], Sample]
-"""(index of an image, seed) -> what the policy makes of it."""
+Draw = Callable[[int, int], Sample]  # (index of an image, seed) -> what the policy makes of it
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
+    MADE = ("data",)
     augment: Augment
     task: Task
     seed: Count

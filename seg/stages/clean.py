@@ -8,8 +8,7 @@ from pathlib import Path
 from seg.core.errors import plural
 from seg.core.scratch import is_running, scratch_root
 
-PARTS = (".partial", ".former")
-"""Ends of the names of outputs that were being written, or replaced."""
+PARTS = (".partial", ".former")  # ends of the names of outputs that were being written, or replaced
 FOLDERS = ("data", "artifacts", "outputs", "multirun", "predictions")
 
 

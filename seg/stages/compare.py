@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seg.compare.comparison import ImageScores, extremes, paired, scores_by_image
+from seg.compare.comparison import Comparison, extremes, paired, scores_by_image, sentence, signed
 from seg.compare.images import StoredRuns, compared_images
 from seg.compare.page import write_comparison
-from seg.compare.page_data import Comparison, sentence, signed
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
 from seg.core.environment import conf_folder
@@ -23,11 +22,10 @@ from seg.evaluation.bootstrap import few_images
 from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData
-from seg.metrics.base import ImageScore, Metrics
-from seg.report.tables import write_rows
+from seg.metrics.base import ImageScore, metrics_of
+from seg.report.tables import aligned, write_rows
 from seg.runtime.progress import track
 from seg.settings.section import explain, leaves
-from seg.settings.targets import build
 from seg.settings.task import Task
 from seg.tiles.network import SCORE
 
@@ -68,7 +66,6 @@ class Settings:
 
 
 def run(project: Path, given: Arguments) -> None:
-    """Compare."""
     if twice := next((name for name in given.runs if given.runs.count(name) > 1), None):
         raise UsageError(f"compare: {twice} is named twice; see seg compare --help")
     params = compose(conf_folder(project), [])[0]
@@ -118,12 +115,13 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     """Score the stored predictions of each run, and find how they differ."""
     settings, first = [Settings.of(found) for found in runs], runs[0].run
     task, runtime = settings[0].task, params["runtime"]
+    allow = params["targets"]["allow"]  # those of a run's own list are not trusted
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances, stuff=task.stuff)
     dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
     entries = {entry.image_id: entry for _, entry in dataset.rows}
     listed = list(entries.values())
     predictions: list[StoredPredictions] = [read_predictions(found.folder / PREDICTIONS, listed, task.answer) for found in runs]
-    metrics = [_metrics(own, first.classes, data.info.things, params["targets"]["allow"]) for own in settings]
+    metrics = [metrics_of(own.task, allow, data.info, score_threshold=own.score_threshold) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):
         for own, kept, found in zip(metrics, predictions, scores, strict=True):
@@ -132,6 +130,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
     thresholds = [own.score_threshold for own in settings]
     stored_runs = StoredRuns(names, predictions, thresholds, dataset, len(first.classes))
+    shown = [(image, other) for other in range(1, len(runs)) for part in extremes(images, other, most) for image in part]
     return Comparison(
         runs=names,
         split=first.split,
@@ -145,20 +144,8 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         per_class=[own.per_class() for own in metrics],
         score_name=next(iter(scores[0].values())).by,
         images=images,
-        gallery=compared_images(stored_runs, _chosen(images, len(runs), most)),
+        gallery=compared_images(stored_runs, shown),
     )
-
-
-def _metrics(settings: Settings, classes: Sequence[str], things: Sequence[int], allow: Sequence[str]) -> Metrics:
-    """The figures of a run's task. allow: the modules that may be named; those of the run's own list are not trusted."""
-    given = {"class_names": classes, "things": things, "score_threshold": settings.score_threshold}
-    metrics: Metrics = build(settings.task.metrics, allow, "task.metrics", given)
-    return metrics
-
-
-def _chosen(images: Sequence[ImageScores], num_runs: int, most: int) -> list[tuple[ImageScores, int]]:
-    """The images to be shown of each run but the first: those that gain most, then those that lose most."""
-    return [(image, other) for other in range(1, num_runs) for part in extremes(images, other, most) for image in part]
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -195,9 +182,7 @@ def _print(comparison: Comparison) -> None:
             d = paired_.differences[place - 1][figure]
             row[3:] = [signed(d.difference), _span(signed(d.low), signed(d.high))]
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(*aligned(rows), sep="\n")
     for run, differences in zip(comparison.runs[1:], paired_.differences, strict=True):
         print(sentence(run, first, figure, differences[figure]))
     if warned := few_images(len(comparison.images)):

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from seg.configure.code import SECTION, digests, tracks_code
 from seg.configure.compose import CHOICES, compose, literal
 from seg.configure.config import Config, check_signatures, checked
-from seg.configure.yaml_error import yaml_said
+from seg.configure.read import yaml_said
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, UsageError
 from seg.core.outputs import write_whole
@@ -28,8 +28,7 @@ PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"
 FOLLOWS = "folds"
 """A section that follows from plan.folds, so that no override of it is recorded."""
-OF_FOLDS = ("divide", "fold", "folds")
-"""Stages that there are with plan.folds alone."""
+OF_FOLDS = ("divide", "fold", "folds")  # stages that there are with plan.folds alone
 RESTORE = "go back (git checkout HEAD -- params.yaml), or delete the file to start from conf/"
 HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
 OUTER_GROUPS = ("experiment", "task")  # an option of theirs may choose the options of others, so they are told first
@@ -85,7 +84,6 @@ def run(project: Path, given: Arguments) -> None:
 
 
 def read(path: Path) -> Params:
-    """params.yaml as plain data."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:

@@ -14,15 +14,11 @@ from seg.runtime.settings import Paths
 from seg.settings.section import Sections
 from seg.sources.settings import Split
 
-MADE = ("data",)
-"""Sections that must be those that earlier stages ran with."""
-
 TABLE = "folds.csv"
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
+    MADE = ("data",)
     plan: PlanSettings
     paths: Paths
 

@@ -13,18 +13,17 @@ from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
 from seg.evaluation.bootstrap import few_images
-from seg.evaluation.detail import Tables, detail_of
-from seg.evaluation.groups import check_columns, resampling_tables
+from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, SampleDataset
-from seg.metrics.base import ImageScore, Metrics
+from seg.metrics.base import ImageScore, metrics_of
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
-from seg.models.choice import NO_CHOICE
 from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
+from seg.models.postprocess import NO_CHOICE
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
@@ -34,17 +33,12 @@ from seg.report.tables import write_metrics, write_rows
 from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
-from seg.settings.targets import build
 from seg.tiles.network import Network
 from seg.tiles.tiled import in_window
 
-MADE = ("data",)
-"""Sections that must be those that earlier stages ran with."""
-
 
 class Settings(Sections):
-    """What the stage reads."""
-
+    MADE = ("data",)
     evaluate: Evaluate
     paths: Paths
     runtime: Runtime
@@ -98,9 +92,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
         network_of |= dict.fromkeys((entry.image_id for entry in listed), part.network)
     check_columns(settings.groups, [entry.columns for entry in entries])
     names = [c.name for c in info.classes]
-    given = {"class_names": names, "things": info.things, "score_threshold": threshold}
     check_file_target(trained.task.metrics, trained.targets.allow, "task.metrics", METRICS, object)
-    metrics: Metrics = build(trained.task.metrics, trained.targets.allow, "task.metrics", given)
+    metrics = metrics_of(trained.task, trained.targets.allow, info, score_threshold=threshold)
     detail = detail_of(metrics, names, settings, {entry.image_id: entry.pixel_size for entry in entries})
     by_id = {entry.image_id: entry for entry in entries}
     on_gpu = device_of(cfg.runtime.device or trained.trainer.accelerator).type == "cuda"

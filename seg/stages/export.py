@@ -8,8 +8,7 @@ from pathlib import Path
 from seg.configure.code import own_version
 from seg.configure.read import read_group
 from seg.core.errors import ConfigError, DataError, DiskFullError
-from seg.export.check import Instances, Pixels, compare
-from seg.export.images import as_batch, random_images, real_images
+from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
@@ -25,8 +24,7 @@ from seg.predict.network import facts_of
 GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps", DetectionModel: "boxes"}
 """What the file of each kind of model gives."""
 
-AS_THEY_ARE = ("out", "images", "size")
-"""Keys whose values are text, whatever they look like."""
+AS_THEY_ARE = ("out", "images", "size")  # keys whose values are text, whatever they look like
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,14 @@ from seg.loading.dataset import OUT_OF_FOLD
 from seg.models.checkpoint import LoadedCheckpoint, load
 from seg.models.postprocess import NOTHING
 from seg.plan.settings import PlanSettings
-from seg.predict.ensemble import Ensemble
+from seg.predict.fusion import Ensemble
 from seg.predict.network import CheckpointNetwork
 from seg.predict.settings import Predict
 from seg.stages import evaluate
 from seg.stages.evaluate import Part, prepared_for
 
-MADE = ("data",)
-"""Sections that must be those that earlier stages ran with."""
-
 
 class Settings(evaluate.Settings):
-    """What the stage reads."""
-
     plan: PlanSettings
     predict: Predict
 

@@ -43,7 +43,6 @@ class Arguments:
 
 
 def run(project: Path, given: Arguments) -> None:
-    """Write the configuration."""
     conf = conf_folder(project)
     name = _name(given.name, given.folder)
     path = conf / "data" / f"{name}.yaml"

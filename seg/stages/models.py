@@ -11,8 +11,7 @@ from rich.table import Table
 from seg.catalogue.encoders import find
 from seg.core.environment import conf_folder
 
-WIDE = 300
-"""Columns where the output is no terminal, so that no row is broken."""
+WIDE = 300  # columns where the output is no terminal, so that no row is broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,6 @@ class Arguments:
 
 
 def run(project: Path, given: Arguments) -> None:
-    """Print the tables."""
     if given.encoders is None:
         show_options(conf_folder(project))
     else:

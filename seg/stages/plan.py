@@ -16,15 +16,13 @@ from seg.runtime.settings import Paths
 from seg.settings.planned import FILE, SECTIONS, PlanFile, open_keys, read_plan, settings_digest, shown, value_at, with_value, write_plan
 from seg.settings.section import Params, Sections
 
-MADE = ("data",)
-"""Sections that must be those that earlier stages ran with."""
-
 WIDTH = 110
 
 
 class Settings(Sections):
     """What the stage reads by name; it plans what else there is."""
 
+    MADE = ("data",)
     plan: PlanSettings
     paths: Paths
 

@@ -8,19 +8,20 @@ from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
+from seg.predict.api import Predictor, predictor_of, settings_of
+from seg.predict.band_tiff import stream_class_map
+from seg.predict.devices import devices_of, shared_out
+from seg.predict.inputs import Input, images_of, inputs_of, too_large
+from seg.predict.settings import PredictSettings
+from seg.predict.write.writers import CocoRows, Predicted, Writers
 from seg.runtime.progress import meter
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from seg.predict.api import Predictor
-    from seg.predict.inputs import Input
-    from seg.predict.settings import PredictSettings
-    from seg.predict.write.writers import Writers
+from seg.tiles.tiled import Tiled
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
 
@@ -39,11 +40,6 @@ class Arguments:
 
 def run(project: Path, given: Arguments) -> None:
     """Predict. Raises DataError at the end where an image could not be read."""
-    from seg.predict.api import predictor_of, settings_of  # these import torch, which takes seconds
-    from seg.predict.devices import devices_of
-    from seg.predict.inputs import inputs_of
-    from seg.predict.write.writers import Writers
-
     cfg = settings_of(given.overrides, project)
     if given.out.exists() and not given.out.is_dir():
         raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
@@ -66,7 +62,7 @@ def run(project: Path, given: Arguments) -> None:
         raise DataError(f"{bad} of {plural(len(todo), 'image')} could not be predicted; what is wrong with each is said above")
 
 
-def _refuse_links(inputs: Sequence["Input"], writers: "Writers") -> None:
+def _refuse_links(inputs: Sequence[Input], writers: Writers) -> None:
     """DataError where an output would be written over an input, as where a folder of the outputs is a link to the inputs."""
     taken = {given.path.resolve() for given in inputs}
     folders: dict[Path, Path] = {}
@@ -80,7 +76,7 @@ def _refuse_links(inputs: Sequence["Input"], writers: "Writers") -> None:
                 )
 
 
-def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip: bool) -> list["Input"]:
+def _not_there(inputs: Sequence[Input], writers: Writers, force: bool, skip: bool) -> list[Input]:
     """The inputs that are to be predicted; DataError where files would be overwritten that nobody gave up."""
     if force:
         return list(inputs)
@@ -98,12 +94,8 @@ def _not_there(inputs: Sequence["Input"], writers: "Writers", force: bool, skip:
     return list(inputs)
 
 
-def _share_out(
-    devices: Sequence[str | None], given: Arguments, cfg: "PredictSettings", inputs: Sequence["Input"], writers: "Writers"
-) -> int:
+def _share_out(devices: Sequence[str | None], given: Arguments, cfg: PredictSettings, inputs: Sequence[Input], writers: Writers) -> int:
     """Predict on several devices, in the batches of one; returns how many images could not be predicted."""
-    from seg.predict.devices import shared_out
-
     size = 1 if writers.streamed else cfg.predict.batch_size
     batches = -(-len(inputs) // size)
     frames = any(one.frame is not None for one in inputs)  # for one of a video, all before are read
@@ -126,16 +118,11 @@ def _share_out(
 class _Worker:
     """In the process of one of several devices: predicts images. Returns how many could not be, what it said, and rows of coco.json."""
 
-    def __init__(self, given: Arguments, cfg: "PredictSettings", device: str | None) -> None:
-        from seg.predict.api import predictor_of
-        from seg.predict.write.writers import Writers
-
+    def __init__(self, given: Arguments, cfg: PredictSettings, device: str | None) -> None:
         self.predictor = predictor_of(given.models, _with(cfg, accelerator=device), cfg.runtime.threads)
         self.writers = Writers(given.out, cfg.predict, self.predictor.network.facts)
 
-    def __call__(self, inputs: Sequence["Input"]) -> tuple[int, str, list[Any]]:
-        from seg.predict.write.coco import CocoRows
-
+    def __call__(self, inputs: Sequence[Input]) -> tuple[int, str, list[Any]]:
         rows = CocoRows()
         self.writers.together = [rows] if self.writers.together else []
         with used_up(), redirect_stderr(io.StringIO()) as said, redirect_stdout(said):
@@ -143,15 +130,12 @@ class _Worker:
         return bad, said.getvalue(), rows.rows
 
 
-def _with(cfg: "PredictSettings", **values: Any) -> "PredictSettings":
+def _with(cfg: PredictSettings, **values: Any) -> PredictSettings:
     return cfg.model_copy(update={"predict": cfg.predict.model_copy(update=values)})
 
 
-def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
+def _stream(predictor: Predictor, inputs: Sequence[Input], writers: Writers, progress: str) -> int:
     """Class maps of images that no memory holds, one after another; returns how many images could not be predicted."""
-    from seg.predict.band_tiff import stream_class_map
-    from seg.tiles.tiled import Tiled
-
     network, bad = predictor.network, 0
     assert isinstance(network, Tiled)
     if network.facts.postprocess.changes_objects:
@@ -169,16 +153,13 @@ def _stream(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers
     return bad
 
 
-def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writers", progress: str) -> int:
+def _predict(predictor: Predictor, inputs: Sequence[Input], writers: Writers, progress: str) -> int:
     """Read, predict and write beside each other; returns how many images could not be predicted.
 
     A batch is of images among `predict.batch_size` inputs in a row, so that it does not depend on who predicts the others.
     """
     if writers.streamed:
         return _stream(predictor, inputs, writers, progress)
-    from seg.predict.inputs import images_of, too_large
-    from seg.predict.write.writers import Predicted
-
     facts, bad = predictor.network.facts, 0
     read: list[tuple[Input, np.ndarray]] = []  # that are on their way through the network
 
@@ -190,7 +171,7 @@ def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writer
     pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
     stream, size = predictor.stream, predictor.settings.batch_size
 
-    def images(first: int, show: Callable[[float], None]) -> "Iterator[np.ndarray]":
+    def images(first: int, show: Callable[[float], None]) -> Iterator[np.ndarray]:
         for done, given in enumerate(inputs[first : first + size], start=first):
             show(done)
             image = next(pixels)
@@ -200,7 +181,7 @@ def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writer
                 read.append((given, image))
                 yield image
 
-    def predicted(source: "Iterator[np.ndarray]") -> "Iterator[Predicted]":
+    def predicted(source: Iterator[np.ndarray]) -> Iterator[Predicted]:
         """Each image's prediction. Where the memory does not suffice for a batch, its images are taken one by one."""
         while True:
             try:
@@ -234,7 +215,7 @@ def _predict(predictor: "Predictor", inputs: Sequence["Input"], writers: "Writer
     return bad
 
 
-def _ahead(images: "Iterator[np.ndarray | DataError]") -> "Iterator[np.ndarray | DataError]":
+def _ahead(images: Iterator[np.ndarray | DataError]) -> Iterator[np.ndarray | DataError]:
     """The same, read in a thread some images before they are asked for."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(next, images, None) for _ in range(AHEAD)]

@@ -17,8 +17,6 @@ from seg.sources.settings import SOURCE_ARGUMENTS, Data
 
 
 class Settings(Sections):
-    """What the stage reads."""
-
     data: Data
     runtime: Runtime
     targets: Targets

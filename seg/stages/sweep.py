@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from seg.configure.compose import compose
 from seg.configure.config import Config, checked
@@ -16,12 +15,10 @@ from seg.core.errors import ConfigError, plural
 from seg.runtime.progress import duration
 from seg.settings.planned import FILE, filled, refuse_open
 from seg.stages.train import load_data, read_augmented
-from seg.sweep.check import check_overrides, check_space
 from seg.sweep.experiment import experiment_path, is_ours, write_experiment
-from seg.sweep.plots import save_plot
-from seg.sweep.processes import Training, output_of, share, start, stop, train_command, visible_gpus
-from seg.sweep.results import importances, table, write_trials
-from seg.sweep.space import read_space
+from seg.sweep.processes import OUTPUT, Training, share, start, stop, visible_gpus
+from seg.sweep.results import importances, save_plot, table, write_trials
+from seg.sweep.space import check_overrides, check_space, read_space
 from seg.sweep.trials import Trial, Trials
 from seg.training.settings import SECTIONS, TrainingSettings
 from seg.training.watch.study import PRUNED, library
@@ -78,13 +75,13 @@ class Sweep:
     cfg: Config
     trials: Trials
     fixed: list[str]
-    program: list[str] = field(default_factory=train_command)
+    program: Sequence[str] = (sys.executable, "-m", "seg", "train")
     running: list[Training] = field(default_factory=list)
     best: int | None = None
 
     def work(self) -> None:
         """Start trials, and record their ends. Ctrl-C and SIGTERM end them too; they go on when the sweep does."""
-        before = signal.signal(signal.SIGTERM, _terminated)
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             gpus = visible_gpus() if self.cfg.sweep.jobs > 1 and self.cfg.trainer.accelerator in ("auto", "gpu") else []
             while self._fill(gpus) or self.running:
@@ -106,7 +103,7 @@ class Sweep:
         if self.trials.value_of(trial.folder) is not None:  # the sweep was killed before it saw the end of a training
             self._record(trial, 0.0)
             return True
-        print(f"trial {trial.number} starts: {' '.join(trial.overrides)}  ({output_of(trial.folder)})", flush=True)
+        print(f"trial {trial.number} starts: {' '.join(trial.overrides)}  ({trial.folder / OUTPUT})", flush=True)
         slot = min(set(range(self.cfg.sweep.jobs)) - {one.slot for one in self.running})
         environment = share(slot, self.cfg.sweep.jobs, self.cfg.trainer.devices, gpus)
         self.running.append(start(trial, slot, self.fixed, environment, self.program))
@@ -160,7 +157,3 @@ class Sweep:
         if self.best is None:
             raise ConfigError(f"sweep.study={self.trials.folder.name}: no trial has a value; what each failed of is in the table's errors")
         print(f"the best is conf/experiment/{self.trials.folder.name}.yaml:\n  dvc exp run -S experiment={self.trials.folder.name}")
-
-
-def _terminated(*_: Any) -> None:
-    sys.exit(143)

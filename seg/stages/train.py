@@ -31,15 +31,11 @@ from seg.training.resume.history import History
 from seg.training.resume.outputs import write_outputs
 from seg.training.resume.within_epoch import ResumePoint, resume_point_of
 from seg.training.settings import SECTIONS, TrainingSettings
-from seg.training.step import learning_rate
-from seg.training.step.acceleration import accelerate, check_acceleration
-from seg.training.step.limits import check_batch_sizes, check_strategy, images_per_device
+from seg.training.step.limits import check_batch_sizes, check_strategy, described_lr, images_per_device, lr_factor
+from seg.training.step.recomputation import accelerate, check_acceleration
 from seg.training.trainer import build_trainer, quiet
-from seg.training.watch.loggers import check_installed
-from seg.training.watch.trial import end_if_pruned
-
-MADE = ("data", "augment")
-"""Sections that must be those that earlier stages ran with."""
+from seg.training.watch.log import check_installed
+from seg.training.watch.study import end_if_pruned
 
 Settings = TrainingSettings
 
@@ -95,16 +91,16 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
     check_network(model, data, trainer.world_size, limits.training)
-    lr, lr_factor = cfg.optimizer.arguments.get("lr"), learning_rate.lr_factor(cfg.trainer, trainer.world_size)
-    module = build_module(cfg, data, model, limits, precision, lr_factor, isinstance(trainer.strategy, Sharded))
+    lr, factor = cfg.optimizer.arguments.get("lr"), lr_factor(cfg.trainer, trainer.world_size)
+    module = build_module(cfg, data, model, limits, precision, factor, isinstance(trainer.strategy, Sharded))
     accelerate(cfg.trainer, model, data, device)
     if trainer.is_global_zero:
         total, learned = (sum(p.numel() for p in module.parameters() if p.requires_grad or frozen) / 1e6 for frozen in (True, False))
         size = f"{total:.1f} M parameters" + (f", {learned:.1f} M of them learned," if learned < total else "")
         print(f"{cfg.model.name} with {size} on {device.type}, {precision}; {len(data.info.classes)} classes")
-        if line := learning_rate.described(cfg.trainer, trainer.world_size, lr):
+        if line := described_lr(cfg.trainer, trainer.world_size, lr):
             print(line)
-        for line in [*module.plan.table(lr and lr * lr_factor), *hints(cfg.trainer.precision, device, trainer.num_devices)]:
+        for line in [*module.plan.table(lr and lr * factor), *hints(cfg.trainer.precision, device, trainer.num_devices)]:
             print(line)
         if resumed:
             print(f"resuming an interrupted run from {last}, epoch {start.epoch + 1}, after step {start.step}")

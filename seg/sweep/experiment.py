@@ -55,7 +55,6 @@ def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: st
 
 
 def experiment_of(conf: Path, study: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The content of the file."""
     wanted, choices = compose(conf, list(overrides))
     groups = {group: option for group, option in choices.items() if group not in APART}
     _, usual = compose(conf, ["~experiment"])  # whose place the file takes

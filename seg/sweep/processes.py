@@ -3,18 +3,16 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from seg.configure.compose import literal
 from seg.core.environment import CORES, num_cores
 from seg.sweep.trials import Trial
 from seg.training.watch.study import PRUNED
 
-OUTPUT = "output.txt"
+OUTPUT = "output.txt"  # in a trial's folder: what its trainings print
 INTERRUPTED = (130, 143)  # exit codes after Ctrl-C and SIGTERM
 PATIENCE = 60.0  # seconds that a training has to end after SIGTERM, before it is killed
 
@@ -71,11 +69,6 @@ def start(trial: Trial, slot: int, fixed: Sequence[str], environment: dict[str, 
         return Training(trial, slot, process, time.monotonic(), began)
 
 
-def train_command() -> list[str]:
-    """`seg train`."""
-    return [sys.executable, "-m", "seg", "train"]
-
-
 def stop(trainings: Sequence[Training]) -> None:
     """End trainings, so that each goes on from its last checkpoint when its trial is taken up again."""
     for training in trainings:
@@ -113,8 +106,3 @@ def visible_gpus() -> list[str]:
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return [name for name in named.split(",") if name] if named is not None else [str(i) for i in range(torch.cuda.device_count())]
-
-
-def output_of(folder: Path) -> Path:
-    """What a trial's trainings print."""
-    return folder / OUTPUT

@@ -134,7 +134,6 @@ class Trials:
         return max(ended, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def trial_folder(self, number: int) -> Path:
-        """Of a trial's outputs."""
         return self.folder / "trials" / str(number)
 
     def _lock(self, number: int) -> IO[str] | None:

@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 
 from seg.core.environment import in_first_process
-from seg.metrics.base import Metrics
+from seg.metrics.base import Metrics, metrics_of
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
@@ -15,9 +15,9 @@ from seg.settings.targets import build
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
 from seg.training.settings import SCHEDULER_ARGUMENTS, TrainingSettings
-from seg.training.step.acceleration import chosen_fused
 from seg.training.step.batch_size import find_batch_size
 from seg.training.step.limits import Limits
+from seg.training.step.recomputation import chosen_fused
 
 
 def make_model(cfg: TrainingSettings, data: SegmentationData) -> SegmentationModel:
@@ -94,7 +94,5 @@ def _step_images(data: SegmentationData, world_size: int) -> int:
 
 
 def make_metrics(cfg: TrainingSettings, data: SegmentationData, **given: float) -> Metrics:
-    """Fresh streaming figures of the task. given: arguments in place of those in the configuration, where the figures take them."""
-    known = {"class_names": [c.name for c in data.info.classes], "things": data.info.things, **given}
-    metrics: Metrics = build(cfg.task.metrics, cfg.targets.allow, "task.metrics", known)
-    return metrics
+    """Fresh figures of the task; given: as `metrics_of` takes them."""
+    return metrics_of(cfg.task, cfg.targets.allow, data.info, **given)

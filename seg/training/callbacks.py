@@ -6,24 +6,22 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 from seg.runtime.console import Console
-from seg.runtime.speed import Speed
-from seg.runtime.starvation import Starvation
+from seg.runtime.speed import Speed, Starvation
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.ranks.ranks import Ranks
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.checkpoints import Keep, Patience
-from seg.training.resume.history import History, figures_of
-from seg.training.resume.means import EpochMeans
+from seg.training.resume.history import EpochMeans, History, figures_of
 from seg.training.resume.outputs import kept_settings
 from seg.training.resume.within_epoch import SaveWithin
 from seg.training.settings import TrainingSettings
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
 from seg.training.step.threads import StepThreads
-from seg.training.watch.guard import Guard, WeightsContext
+from seg.training.watch.guard import Guard
 from seg.training.watch.log import Log
 from seg.training.watch.pictures import PredictionPictures
-from seg.training.watch.trial import reporters
+from seg.training.watch.study import reporters
 
 
 def callbacks_of(
@@ -56,7 +54,7 @@ def watchers(cfg: TrainingSettings, data: SegmentationData, scratch: Path, histo
     speed = Speed()
     chosen: list[Callback] = [speed]
     if cfg.runtime.divergence:
-        chosen.append(Guard(cfg.runtime.divergence, scratch, WeightsContext(kept_settings(cfg), data.info)))
+        chosen.append(Guard(cfg.runtime.divergence, scratch, kept_settings(cfg), data.info))
     chosen.append(history)
     if cfg.logger.name != "none":
         log = Log(cfg, scratch, history, speed)

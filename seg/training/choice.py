@@ -21,11 +21,9 @@ from seg.training.loading.datamodule import SegmentationData
 from seg.training.settings import TrainingSettings
 from seg.training.step.limits import Limited, Limits, predict
 
-IMAGES = 500
-"""Images that are looked at, spread over the split where it has more."""
+IMAGES = 500  # images that are looked at, spread over the split where it has more
 
-Choose = Callable[[dict[str, Tensor]], Chosen]
-"""The weights of a model -> what is chosen for it."""
+Choose = Callable[[dict[str, Tensor]], Chosen]  # the weights of a model -> what is chosen for it
 
 
 def chooser(

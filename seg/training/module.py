@@ -15,7 +15,7 @@ from seg.metrics.base import ClassMapCounts, Metrics
 from seg.models.base import SegmentationModel
 from seg.models.finetune import Group, Plan
 from seg.training.ranks.strategies import clip_by_norm
-from seg.training.resume.means import RunningMeans
+from seg.training.resume.history import RunningMeans
 from seg.training.step.exchange import share_buffers
 from seg.training.step.limits import Limited, Limits, predict
 from seg.training.step.step import Step, named_losses, to_device
@@ -30,8 +30,7 @@ class SegmentationModule(pl.LightningModule):
     each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`.
     """
 
-    last_losses: dict[str, Tensor]
-    """"loss" and its terms of the latest training step, scalars on the device, for those who watch."""
+    last_losses: dict[str, Tensor]  # "loss" and its terms of the latest training step, scalars on the device, for those who watch
 
     def __init__(
         self,
@@ -48,16 +47,10 @@ class SegmentationModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.plan = model, plan
-        self.make_optimizer, self.make_scheduler, self.make_metrics, self.seed = (
-            make_optimizer,
-            make_scheduler,
-            make_metrics,
-            seed,
-        )
+        self.make_optimizer, self.make_scheduler, self.make_metrics = make_optimizer, make_scheduler, make_metrics
         self.means = RunningMeans()
-        self.limits, self.gradient_clip = limits, gradient_clip
+        self.seed, self.limits, self.gradient_clip, self.compressed = seed, limits, gradient_clip, compressed
         self.automatic_optimization = sharded  # else `Step` takes the steps
-        self.compressed = compressed
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.plan.groups)

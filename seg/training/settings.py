@@ -75,8 +75,7 @@ class LrFinder(Section):
 
 
 class TrainingSettings(NetworkSettings):
-    """What a training reads."""
-
+    MADE = ("data", "augment")
     optimizer: NamedTarget
     scheduler: NamedTarget
     trainer: Trainer

@@ -12,11 +12,19 @@ from evaluations import SIZE
 from parsed import HOSTILE, Page, check_sound
 from report.test_evaluation_page import decoded
 
-from seg.compare.comparison import Difference
+from seg.compare.comparison import (
+    FOUND_BY_FIRST,
+    FOUND_BY_OTHER,
+    MADE_UP_BY_FIRST,
+    MADE_UP_BY_OTHER,
+    Comparison,
+    Difference,
+    sentence,
+    signed,
+)
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
-from seg.compare.layers import INSTANCES, PIXELS, compared_layers
+from seg.compare.gallery import INSTANCES, PIXELS, compared_layers
 from seg.compare.page import write_comparison
-from seg.compare.page_data import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, Comparison, sentence, signed
 from seg.report.charts import TITLED, scatter_chart
 from seg.report.layers import DARK, FIRST, laid_over
 

@@ -8,7 +8,7 @@ from scipy.ndimage import label
 
 from seg.data.sample import Prediction
 from seg.evaluation.pixels import PixelMetrics
-from seg.evaluation.rand import rand_error
+from seg.evaluation.surface import rand_error
 
 
 def by_pairs(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -57,7 +57,7 @@ def test_over_images_it_is_a_mean_that_any_draw_of_them_has() -> None:
     maps = [((rng.random((2, 12, 14)) < 0.3).astype(np.uint8)) for _ in range(4)]
     maps.append(np.ones((2, 12, 14), np.uint8))  # undefined
     found = PixelMetrics(["cell", "membrane"], None, False, None, 1)
-    own = [found.update(truth, Prediction(semantic=predicted))["rand_error"] for truth, predicted in maps]
+    own = [found.count(truth, Prediction(semantic=predicted))["rand_error"] for truth, predicted in maps]
     assert np.isnan(own[4])
     assert found.figures()["rand_error"] == pytest.approx(np.mean(own[:4]))
     assert found.figures(np.array([2, 0, 1, 0, 3]))["rand_error"] == pytest.approx((2 * own[0] + own[2]) / 3)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seg.evaluation.sizes import SizeBin, bin_sizes, quantile_edges
+from seg.evaluation.instances import bin_sizes, quantile_edges
 
 
 def test_bins_of_equally_many() -> None:
@@ -27,7 +27,7 @@ def test_the_bins_of_unlike_areas_differ_by_one_at_most(seed: int) -> None:
     rng = np.random.default_rng(seed)
     areas = rng.permutation(1000)[: rng.integers(5, 200)]
     edges = quantile_edges(areas, 5)
-    counts = [b.num_truth for b in bin_sizes(areas, areas < 0, areas, areas < 0, edges)]
+    counts = [b["num_truth"] for b in bin_sizes(areas, areas < 0, areas, areas < 0, edges)]
     assert len(counts) == 5
     assert sum(counts) == len(areas)
     assert max(counts) - min(counts) <= 1
@@ -37,10 +37,11 @@ def test_recall_is_binned_by_the_truths_area_and_precision_by_the_predictions() 
     truth, found = np.array([1, 9, 10, 99, 100]), np.array([False, True, True, False, True])
     predicted, correct = np.array([9, 11, 12, 200, 3000]), np.array([False, True, True, True, False])
     small, medium, large = bin_sizes(truth, found, predicted, correct, [10, 100])
-    assert small == SizeBin(low=0, high=10, num_truth=2, found=1, num_predicted=1, correct=0)
-    assert medium == SizeBin(low=10, high=100, num_truth=2, found=1, num_predicted=2, correct=2)
-    assert large == SizeBin(low=100, high=None, num_truth=1, found=1, num_predicted=2, correct=1)
-    assert [(b.recall, b.precision) for b in (small, medium, large)] == [(0.5, 0), (0.5, 1), (1, 0.5)]
+    bins = [{k: b[k] for k in ("low", "high", "num_truth", "found", "num_predicted")} for b in (small, medium, large)]
+    assert bins[0] == {"low": 0, "high": 10, "num_truth": 2, "found": 1, "num_predicted": 1}
+    assert bins[1] == {"low": 10, "high": 100, "num_truth": 2, "found": 1, "num_predicted": 2}
+    assert bins[2] == {"low": 100, "high": None, "num_truth": 1, "found": 1, "num_predicted": 2}
+    assert [(b["recall"], b["precision"]) for b in (small, medium, large)] == [(0.5, 0), (0.5, 1), (1, 0.5)]
 
 
 def test_an_empty_bin_has_no_figures() -> None:
@@ -48,7 +49,7 @@ def test_an_empty_bin_has_no_figures() -> None:
     for edges in ([], [32**2, 96**2]):
         bins = bin_sizes(nothing, nothing > 0, nothing, nothing > 0, edges)
         assert len(bins) == 1 + len(edges)
-        assert all(b.num_truth == b.num_predicted == 0 and math.isnan(b.recall) and math.isnan(b.precision) for b in bins)
+        assert all(b["num_truth"] == b["num_predicted"] == 0 and math.isnan(b["recall"]) and math.isnan(b["precision"]) for b in bins)
 
 
 @pytest.mark.parametrize("edges", [[0, 5], [5, 5], [9, 5], [-1]])

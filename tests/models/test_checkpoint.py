@@ -15,8 +15,7 @@ from seg.core.errors import ConfigError, DataError
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
-from seg.models.choice import NO_CHOICE, Choice, Compared
-from seg.models.postprocess import NOTHING, Postprocess
+from seg.models.postprocess import NO_CHOICE, NOTHING, Choice, Compared, Postprocess
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seg.models.memory import is_out_of_memory, summary
+from seg.models.hardware import is_out_of_memory, summary
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from equivariant import CLASSES, Blobs, Pixels
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Prediction
-from seg.predict.ensemble import Ensemble
-from seg.predict.fusion import fuse
+from seg.predict.fusion import Ensemble, fuse
 from seg.predict.views import Views
 from seg.tiles.network import Facts
 

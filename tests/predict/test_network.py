@@ -27,7 +27,7 @@ def network(tmp_path: Path) -> CheckpointNetwork:
 def short(monkeypatch: pytest.MonkeyPatch) -> Short:
     """Have the device take so many images at once at most."""
     real = DenseModel.full_logits
-    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.hardware.gc.collect", int)  # slow beside all that tests import
 
     def limit(most: int) -> None:
         def full_logits(self: DenseModel, images: Tensor) -> Tensor:

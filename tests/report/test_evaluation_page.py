@@ -16,7 +16,7 @@ from parsed import HOSTILE, Page, Tag, check_sound
 from PIL import Image
 
 from seg.data.sample import ClassInfo
-from seg.models.choice import Choice, Compared
+from seg.models.postprocess import Choice, Compared
 from seg.report.confusions import LISTED, confusions_of, kinds_of_errors
 from seg.report.evaluation_page import write_evaluation
 from seg.report.layers import VERDICTS, WRONG, layers_of
@@ -71,7 +71,8 @@ def named(word: str) -> Evaluation:
         confusion_unit=word,
         gallery=gallery,
         tables=[FigureTable(word, [{word: word}], word)],
-        calibration=replace(evaluation.calibration, unit=word),
+        calibration=[{**row, word: row["pixels"]} for row in evaluation.calibration],
+        calibration_unit=word,
         splits={word: evaluation.splits["test"]},
     )
 

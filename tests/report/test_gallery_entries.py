@@ -8,7 +8,7 @@ from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import areas_of
 from seg.pictures.draw import pale
-from seg.report.gallery_entries import WORDS, class_map_entry, outlines_entry
+from seg.report.evaluation_gallery import WORDS, class_map_entry, outlines_entry
 from seg.report.layers import VERDICTS
 from seg.report.page_data import ImageRow, Outlines
 from seg.report.panels import instance_panels

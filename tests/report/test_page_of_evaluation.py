@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from seg.data.sample import Prediction
-from seg.evaluation.pixels import BoundaryOptions, PixelMetrics
+from seg.evaluation.pixels import PixelMetrics
+from seg.evaluation.settings import BoundarySettings
 from seg.metrics.base import ImageScore
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
@@ -57,9 +58,9 @@ def test_every_figure_of_the_tasks_has_a_text() -> None:
 
 @pytest.mark.parametrize("spacing", [None, (0.5, 0.5)])
 def test_every_figure_of_pixels_has_a_text(spacing: tuple[float, float] | None) -> None:
-    metrics = PixelMetrics(["a", "b"], BoundaryOptions(0.02, 2), True, 5)
+    metrics = PixelMetrics(["a", "b"], BoundarySettings(width=0.02, tolerance=2), True, 5)
     labels = np.eye(8, dtype=np.uint8)
-    metrics.update(labels, Prediction(labels, np.full((8, 8), 65535, np.uint16)), spacing)
+    metrics.count(labels, Prediction(labels, np.full((8, 8), 65535, np.uint16)), spacing)
     names = list(metrics.figures())
     assert [name for name in names if not text_of(name)] == []
     assert text_of("mean_hd95_um").endswith("micrometres")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from seg.runtime import starvation
-from seg.runtime.starvation import Loading, Starvation, advice
+from seg.runtime import speed
+from seg.runtime.speed import Loading, Starvation, advice
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ class Measured:
 
 def lines_of(share: float, counted: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], epochs: int = 2) -> list[str]:
     ticks = iter([(0.0, 0.0), (10.0, 18.0)] * epochs)
-    monkeypatch.setattr(starvation, "_computed", lambda: next(ticks))
-    monkeypatch.setattr(starvation, "num_cores", lambda: 4)
+    monkeypatch.setattr(speed, "_computed", lambda: next(ticks))
+    monkeypatch.setattr(speed, "num_cores", lambda: 4)
     strategy, loader = SimpleNamespace(root_device=torch.device("cuda")), SimpleNamespace(num_workers=2)
     trainer: Any = SimpleNamespace(is_global_zero=True, is_last_batch=True, strategy=strategy, train_dataloader=loader)
     callback = Starvation(0.3, Measured(share, counted))  # type: ignore[arg-type]

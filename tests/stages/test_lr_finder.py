@@ -12,7 +12,7 @@ from watched import small
 
 from seg.core.errors import ConfigError, InputError
 from seg.stages import lr
-from seg.stages.lr_finder import EARLY, Curve, range_test, rates_between, suggestion
+from seg.stages.lr import EARLY, Curve, range_test, rates_between, suggestion
 from seg.stages.train import load_data
 from seg.training.settings import LrFinder
 

@@ -8,9 +8,8 @@ import pytest
 from conftest import ROOT, MakeConfig
 
 from seg.core.errors import ConfigError
-from seg.sweep import check
-from seg.sweep.check import check_overrides, check_space, rows
-from seg.sweep.space import Choice, Range, most_epochs, overrides_of, read_space
+from seg.sweep import space
+from seg.sweep.space import Choice, Range, check_overrides, check_space, most_epochs, overrides_of, read_space, rows
 
 CONF = ROOT / "conf"
 
@@ -139,7 +138,7 @@ def test_overrides_that_no_trial_can_keep(overrides: list[str], answer: str) -> 
 )
 def test_what_no_training_takes_is_refused(section: Any, fixed: list[str], answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(check, "check_signatures", seen.append if "label" not in str(section) else check.check_signatures)
+    monkeypatch.setattr(space, "check_signatures", seen.append if "label" not in str(section) else space.check_signatures)
     with pytest.raises(ConfigError) as caught:
         check_space(CONF, read_space(section), fixed)
     assert answer in str(caught.value)
@@ -156,7 +155,7 @@ def test_every_combination_of_options_is_composed_with_every_value() -> None:
 
 
 def test_of_many_options_each_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "COMBINATIONS", 3)
+    monkeypatch.setattr(space, "COMBINATIONS", 3)
     found = rows(CONF, read_space({"model": ["unet", "fcn", "fpn"], "optimizer": ["sgd", "adamw"]}))
     assert {text for row in found for text in row} == {"model=unet", "model=fcn", "model=fpn", "optimizer=sgd", "optimizer=adamw"}
     assert len(found) == 3

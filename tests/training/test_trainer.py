@@ -11,7 +11,7 @@ from seg.cli import several_processes
 from seg.core.errors import ConfigError
 from seg.training.ranks.ranks import Launcher
 from seg.training.ranks.strategies import Replicated, Sharded
-from seg.training.step.learning_rate import described, lr_factor
+from seg.training.step.limits import described_lr, lr_factor
 from seg.training.trainer import build_trainer, make_strategy, syncs_batchnorm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -32,7 +32,7 @@ def test_the_rate_follows_the_images_of_a_step(
 ) -> None:
     trainer = make_config(*(f"trainer.{o}" for o in overrides)).trainer
     assert lr_factor(trainer, world_size) == factor
-    said = described(trainer, world_size, 0.25)
+    said = described_lr(trainer, world_size, 0.25)
     assert said is None if line is None else line in str(said)
 
 

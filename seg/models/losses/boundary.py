@@ -18,7 +18,6 @@ class Boundary(ClassLoss):
     """
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         classes = logits.shape[1]
         if semantic.device.type == "cpu":
             distances = torch.from_numpy(np.stack([signed_distances(image, classes) for image in semantic.numpy()]))
@@ -50,8 +49,7 @@ def _distance_to(region: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~region).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-ROWS_AT_ONCE = 1 << 26
-"""Values that the search for the nearest pixels holds at once."""
+ROWS_AT_ONCE = 1 << 26  # values that the search for the nearest pixels holds at once
 
 
 @torch.no_grad()

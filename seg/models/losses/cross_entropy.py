@@ -31,7 +31,6 @@ class CrossEntropy(ClassLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         losses = pixel_losses(logits, semantic, self.weight, self.label_smoothing)
         return losses.sum() / divisor(pixel_weights(semantic, self.weight).sum())
 
@@ -48,7 +47,6 @@ class Focal(ClassLoss):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         losses = pixel_losses(logits, semantic)
         missing = (-torch.expm1(-losses)).clamp_min(1e-12)  # 1 - p; at 0 the slope of a power below 1 is infinite
         return weighted_mean(losses * missing**self.gamma, pixel_weights(semantic, self.weight))
@@ -70,7 +68,6 @@ class HardExamples(ClassLoss):
         self.threshold, self.min_kept = threshold, min_kept
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         losses, weights = pixel_losses(logits, semantic), pixel_weights(semantic, self.weight)
         with torch.no_grad():
             counted = losses[weights > 0]

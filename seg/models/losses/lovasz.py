@@ -6,8 +6,7 @@ from torch import Tensor
 from seg.data.sample import IGNORE
 from seg.models.losses.classes import ClassLoss, pixels_of_each
 
-ONE = 0x3F800000
-"""The bits of 1.0 in float32."""
+ONE = 0x3F800000  # the bits of 1.0 in float32
 
 
 class LovaszSoftmax(ClassLoss):
@@ -16,7 +15,6 @@ class LovaszSoftmax(ClassLoss):
     """
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         probabilities = logits.float().contiguous().softmax(dim=1)
         counted = semantic != IGNORE
         actual = pixels_of_each(semantic, logits.shape[1])

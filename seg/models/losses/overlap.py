@@ -60,7 +60,6 @@ class Tversky(ClassLoss):
         self.alpha, self.beta = alpha, beta
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         counts = soft_counts(logits, semantic)
         return self.mean_over_classes(self.of_each_class(counts), counts.actual)
 
@@ -102,7 +101,6 @@ class GeneralisedDice(ClassLoss):
     """1 - 2 sum(w TP) / sum(w (2 TP + FP + FN)), w = a class's weight / (its pixels in the batch)^2 (Sudre et al. 2017)."""
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
-        """Logits (B, K, H, W) and class map (B, H, W) uint8 -> scalar float32."""
         counts = soft_counts(logits, semantic)
         weights = self.weights_where(counts.actual > 0) / counts.actual.clamp_min(1) ** 2
         wrong = counts.false_positive + counts.false_negative

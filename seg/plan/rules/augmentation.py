@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 
-MANY, FEW = 1000, 200
-"""Images of the training split from which on augmentation is light, and below which it is strong."""
+MANY, FEW = 1000, 200  # images of the training split from which on augmentation is light, and below which it is strong
 STEADY, VARIED = 2.0, 4.0
 """Ratio of large to small objects (95th to 5th percentile of their sides): up to STEADY sizes are the same in all images, as under a
 microscope, and little scaling is taken; from VARIED on much."""

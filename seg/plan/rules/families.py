@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.settings.task import ANSWERS
 
-MANY = 8.0
-"""Objects of the median image from which on they are many."""
-SMALL = 0.15
-"""Share of the image's shorter side that the side of the median object has at most, where objects are small."""
+MANY = 8.0  # objects of the median image from which on they are many
+SMALL = 0.15  # share of the image's shorter side that the side of the median object has at most, where objects are small
 OVERLAPPING, BROKEN = 0.05, 0.1
 """Shares of the objects that may overlap another, or be in several parts: a pixel belongs to one object, and a part becomes an object."""
 DISTANCE = "seg.models.distance.DistanceModel"
@@ -57,10 +54,11 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 
 def like(facts: PlanFacts, draft: Draft) -> str:
-    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does but for the masks, and of
-    panoptic segments it does nearly all.
+    """The family whose sizes, steps and rates are this one's, too: detectors of boxes and panoptic networks do what Mask R-CNN does, or
+    nearly, and networks of distances what those of classes do.
     """
-    return "instance" if family(facts, draft) in ("detection", "panoptic") else family(facts, draft)
+    own = family(facts, draft)
+    return {"detection": "instance", "panoptic": "instance", "distance": "semantic"}.get(own, own)
 
 
 def family(facts: PlanFacts, draft: Draft) -> str:

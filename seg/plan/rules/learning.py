@@ -3,18 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import family, like
 from seg.plan.rules.length import step_images
 
-RARE = 0.05
-"""Share of the labelled pixels below which a class is rare."""
-REFERENCE = {"semantic": (0.2, 8), "distance": (0.2, 8), "instance": (0.03, 4)}
+RARE = 0.05  # share of the labelled pixels below which a class is rare
+REFERENCE = {"semantic": (0.2, 8), "instance": (0.03, 4)}
 """Learning rate of SGD with Nesterov momentum from scratch, and the images a step for which it was found: `seg lr` on `shapes`, CamVid and
 nuclei. It grows with the images a step (Goyal et al. 2017)."""
-PRETRAINED = 0.25
-"""Of that, where the encoder starts from pretrained weights."""
+PRETRAINED = 0.25  # of that, where the encoder starts from pretrained weights
 WARM_UP = 0.15
 
 

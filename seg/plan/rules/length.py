@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from scipy.special import stdtrit
+
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
@@ -13,16 +14,12 @@ DRAWN = {"semantic": 2.0, "instance": 7.0, "detection": 5.0, "panoptic": 7.0}
 IMAGES = {
     ("semantic", "cpu"): 8,
     ("semantic", "cuda"): 16,
-    ("distance", "cpu"): 8,
-    ("distance", "cuda"): 16,
     ("instance", "cpu"): 4,
     ("instance", "cuda"): 8,
 }
 """Of a step. More than these gain little at equal images (Masters and Luschi 2018)."""
-STEPPING = 0.85
-"""Share of the time that steps have; loading, validation and writing take the rest."""
-VALIDATIONS = (6, 40)
-"""Fewest and most of them; the best checkpoint is kept."""
+STEPPING = 0.85  # share of the time that steps have; loading, validation and writing take the rest
+VALIDATIONS = (6, 40)  # fewest and most of them; the best checkpoint is kept
 VALIDATION, MOST_VALIDATION = 0.1, 0.3
 """Share of the time that validations may take, and that they may take where they would be fewer than VALIDATIONS says."""
 LEAST_STEPS = 100
@@ -41,7 +38,6 @@ class Cost:
 
 
 def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """The time that a training may take."""
     if facts.drawn:
         yield Decision("plan.minutes", DRAWN[facts.task], "the drawn example is for a first look")
     else:
@@ -110,7 +106,33 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
 
 
 def evaluation(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """Images that evaluation sees at once."""
     pixels = NETWORK_PIXELS * (0.25 if like(facts, draft) == "instance" else 1)
     chosen = int(max(1, min(8, pixels // facts.median_pixels)))
     yield Decision("evaluate.batch_size", chosen, f"images of {facts.median_pixels:.0f} pixels")
+
+
+FEW = 40  # images below which the figures of one split say little
+FOLDS = 5
+
+
+def reach(num_images: int) -> float:
+    """How far a 95 % interval of a mean over images reaches to either side, in standard deviations of single images' figures."""
+    return float(stdtrit(num_images - 1, 0.975)) / num_images**0.5
+
+
+def advice(facts: PlanFacts, folds: int | None) -> str:
+    """One paragraph; nothing where there are folds already, or where images are many."""
+    total = facts.images + facts.validation_images + facts.test_images
+    if folds or facts.drawn or total >= FEW or total < FOLDS:
+        return ""
+    alone, out_of_fold = facts.test_images, facts.images + facts.validation_images + facts.test_images * facts.test_drawn
+    if alone < 2:
+        one = f"from {alone} test image{'s' * (alone != 1)} no figure has an interval"
+    else:
+        one = f"an interval from {alone} test images reaches {reach(alone):.2g} times the spread of single images to either side"
+    return (
+        f"{total} images are few: {one}; with plan.folds={FOLDS} each of {out_of_fold} images is predicted by a model that did not learn "
+        f"from it, and an interval reaches {reach(out_of_fold):.2g} times that spread (where the spread is 0.1, "
+        f"{'none' if alone < 2 else f'±{0.1 * reach(alone):.2f}'} becomes ±{0.1 * reach(out_of_fold):.2f}); "
+        f"the folds share plan.minutes. Add `-S plan.folds={FOLDS}` to your `dvc exp run`, and the word `folds` at its end"
+    )

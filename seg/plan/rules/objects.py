@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 from seg.plan.rules.view import seen_share
 
-LEVELS = 5
-"""Of the feature pyramid, with an anchor size each (Lin et al. 2017)."""
-COCO = 100
-"""Detections an image in COCO's protocol."""
-ROOM = 3
-"""Times the largest count that is found an image may have: a new image may hold more, as 313 nuclei where training has 151."""
+LEVELS = 5  # of the feature pyramid, with an anchor size each (Lin et al. 2017)
+COCO = 100  # detections an image in COCO's protocol
+ROOM = 3  # times the largest count that is found an image may have: a new image may hold more, as 313 nuclei where training has 151
 NAMES = ("p5", "p25", "p50", "p75", "p95")
 
 

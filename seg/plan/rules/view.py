@@ -5,8 +5,7 @@ from math import ceil, lcm, sqrt
 
 import numpy as np
 
-from seg.plan.draft import Decision, Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
@@ -14,9 +13,6 @@ PIXELS = {
     ("semantic", "cpu"): 256**2,
     ("semantic", "mps"): 384**2,
     ("semantic", "cuda"): 512**2,
-    ("distance", "cpu"): 256**2,
-    ("distance", "mps"): 384**2,
-    ("distance", "cuda"): 512**2,
     ("instance", "cpu"): 320**2,
     ("instance", "mps"): 512**2,
     ("instance", "cuda"): 800**2,
@@ -25,31 +21,27 @@ PIXELS = {
 al. 2021, supplement: patches of 2D configurations) and Mask R-CNN's shorter side of 800 (He et al. 2017)."""
 LEAST_WIDTH = 1.5
 """Pixels that the network sees: narrower regions vanish between its pixels (two samples a period, Nyquist; the half leaves a margin)."""
-NARROW_CLASSES = 10.0
-"""Percentile of the classes' widths that must reach LEAST_WIDTH: of ten classes or more one may be narrower."""
-LEAST_SIDE = 8.0
-"""Pixels of an object's side that the network sees: two cells of Mask R-CNN's finest features, which have a stride of 4."""
-CROPPED = 2.0
-"""Times these least sizes that stay where crops are taken: then a smaller scale saves no time, it only shows more around them."""
-MOST_PIXELS = 2.0
-"""Times PIXELS that the largest image may have before crops are taken."""
-FORCED = 0.33
-"""Share of the crops that hold a pixel of a class drawn at random (Isensee et al. 2021: a third)."""
-GRID = 32
-"""Of the sides of crops in stored pixels: a multiple of each candidate's stride."""
+NARROW_CLASSES = 10.0  # percentile of the classes' widths that must reach LEAST_WIDTH: of ten classes or more one may be narrower
+LEAST_SIDE = 8.0  # pixels of an object's side that the network sees: two cells of Mask R-CNN's finest features, which have a stride of 4
+CROPPED = 2.0  # times these least sizes that stay where crops are taken: then a smaller scale saves no time, it only shows more around them
+MOST_PIXELS = 2.0  # times PIXELS that the largest image may have before crops are taken
+FORCED = 0.33  # share of the crops that hold a pixel of a class drawn at random (Isensee et al. 2021: a third)
+GRID = 32  # of the sides of crops in stored pixels: a multiple of each candidate's stride
 
 
 def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """The largest scale at which the median image fits PIXELS, unless regions or objects would become too small to be seen."""
     if facts.objects:
-        narrow, least, thing = _narrowest_object(facts), LEAST_SIDE, "the side of the smaller objects (10th percentile)"
+        narrow = facts.objects.side["p10"] if facts.objects.count else LEAST_SIDE
+        least, thing = LEAST_SIDE, "the side of the smaller objects (10th percentile)"
     else:
-        narrow, least, thing = _narrowest_region(facts), LEAST_WIDTH, "the width of narrow regions"
+        narrow = float(np.percentile(list(facts.widths.values()), NARROW_CLASSES)) if facts.widths else LEAST_WIDTH
+        least, thing = LEAST_WIDTH, "the width of narrow regions"
     allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
     pixels = PIXELS[like(facts, draft), facts.device]
     whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
     chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
-    size = f"images are {_number(facts.height['median'])} x {_number(facts.width['median'])} in the median"
+    size = f"images are {facts.height['median']:g} x {facts.width['median']:g} in the median"
     if chosen == 1.0:
         reason = f"{size}, and {thing} is {narrow:.1f} pixels: nothing is scaled down"
     else:
@@ -78,7 +70,7 @@ def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     sides = _crop_sides(facts, pixels, factor, step)
     share = f"a third of them hold a pixel of a {'random object' if facts.objects else 'class that is drawn first'}"
     shown = f"{sides[0]} x {sides[1]}"
-    most = f"{_number(facts.height['max'])} x {_number(facts.width['max'])}"
+    most = f"{facts.height['max']:g} x {facts.width['max']:g}"
     yield Decision("augment.crop", {"size": sides, "foreground": FORCED}, f"images have up to {most} pixels: crops of {shown}; {share}")
     window = max(2 * step, max(sides) * (2 if facts.objects else 1))
     also = ", twice as large, so that fewer objects are cut" if facts.objects else ", as in training"
@@ -102,15 +94,3 @@ def _crop_sides(facts: PlanFacts, pixels: int, factor: float, step: int) -> list
         most = ceil(spread["median"] / step) * step
         sides.append(max(step, min(int(side // step) * step, most)))
     return sides
-
-
-def _narrowest_region(facts: PlanFacts) -> float:
-    return float(np.percentile(list(facts.widths.values()), NARROW_CLASSES)) if facts.widths else LEAST_WIDTH
-
-
-def _narrowest_object(facts: PlanFacts) -> float:
-    return facts.objects.side["p10"] if facts.objects and facts.objects.count else LEAST_SIDE
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"

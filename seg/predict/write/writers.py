@@ -21,16 +21,12 @@ from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.coco import CocoRows, CocoWriter, PanopticWriter, above
-from seg.predict.write.geojson import geojson
-from seg.predict.write.labelme import labelme_file
-from seg.report.instance_pictures import ColoredMasks, outlined
+from seg.predict.write.polygon_files import geojson, labelme_file
+from seg.report.panels import outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
-STREAMED = "tiff"
-"""The output that is made without holding an image in memory."""
-
-
+STREAMED = "tiff"  # the output that is made without holding an image in memory
 COCO, PANOPTIC = "coco.json", "panoptic.json"
 
 
@@ -42,11 +38,6 @@ class Predicted:
     image: np.ndarray
     prediction: Prediction
     probabilities: np.ndarray | None = None
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        return self.source.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +89,6 @@ class Writers:
 
     @property
     def streamed(self) -> bool:
-        """Whether class maps are written band by band."""
         return STREAMED in self.settings.outputs
 
     @property
@@ -107,7 +97,6 @@ class Writers:
         return any(kind.probabilities for kind in self.kinds.values())
 
     def paths(self, name: str) -> list[Path]:
-        """The files of an image."""
         if self.streamed:
             return [self.out / "classes" / f"{name}.tif"]
         return [self.out / folder / f"{name}{kind.suffix}" for folder, kind in self.kinds.items()]
@@ -118,14 +107,13 @@ class Writers:
         return [*(["classes"] if self.streamed else self.kinds), *(path.name for path in self.shared())]
 
     def shared(self) -> list[Path]:
-        """The files of all images together."""
         return [self.out / name for name in (COCO, PANOPTIC) if Path(name).stem in self.settings.outputs]
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
-        for path, kind in zip(self.paths(predicted.name), self.kinds.values(), strict=True):
+        for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
-        self.add(predicted.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
+        self.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
         """Write an image into the files of all images together."""
@@ -133,7 +121,6 @@ class Writers:
             each.add(name, height, width, prediction)
 
     def close(self) -> None:
-        """Finish the files of all images together."""
         for each in self.together:
             each.close()
 
@@ -153,15 +140,17 @@ def _classes(predicted: Predicted, target: OutputFile) -> bytes:
     palette = np.full((256, 3), 160, np.uint8)
     palette[: len(target.classes)] = [c.color for c in target.classes]
     picture.putpalette(palette.tobytes())
+    return _png(picture)
+
+
+def _png(picture: Image.Image) -> bytes:
     file = BytesIO()
     picture.save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 
 def _confidence(predicted: Predicted, _: OutputFile) -> bytes:
-    file = BytesIO()
-    Image.fromarray(predicted.prediction.confidence).save(file, "PNG", compress_level=3)  # type: ignore[arg-type]
-    return file.getvalue()
+    return _png(Image.fromarray(predicted.prediction.confidence))  # type: ignore[arg-type]
 
 
 def _probabilities(predicted: Predicted, _: OutputFile) -> bytes:
@@ -176,7 +165,7 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
         return encode_png(overlay(image, prediction.semantic, classes))
     kept = above(prediction, target.threshold)
     colors = [classes[k].color for k in kept.categories]
-    panel = outlined("", rgb(image), ColoredMasks(kept.masks, colors, [f"{score:.2f}" for score in kept.scores], 0.35))
+    panel = outlined("", rgb(image), kept.masks, colors, [f"{score:.2f}" for score in kept.scores])
     picture = Image.fromarray(panel.picture)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
     for x, y, text in panel.texts:
@@ -187,10 +176,8 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
 def _ids(predicted: Predicted, target: OutputFile) -> bytes:
     kept = above(predicted.prediction, target.threshold)
     if len(kept.scores) > 65535:
-        raise DataError(f"{predicted.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
-    file = BytesIO()
-    Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)).save(file, "PNG", compress_level=3)
-    return file.getvalue()
+        raise DataError(f"{predicted.source.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
+    return _png(Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)))
 
 
 def _panoptic(predicted: Predicted, target: OutputFile) -> bytes:

@@ -38,8 +38,6 @@ _PART = 64  # samples start at multiples of it
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """runtime.cache and runtime.cache_gb."""
-
     kind: str
     gigabytes: float
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributed.fsdp import FullOptimStateDictConfig, FullStateDictConfig, FullyShardedDataParallel, OptimStateKeyType, StateDictType
 
 from seg.core.errors import ConfigError
-from seg.models.memory import is_out_of_memory, summary
+from seg.models.hardware import is_out_of_memory, summary
 from seg.training.private_lightning import WithLauncher, WrappedFSDP
 from seg.training.ranks.ranks import Launcher
 from seg.training.step.exchange import share, share_buffers

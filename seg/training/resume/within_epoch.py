@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from seg.core.errors import ConfigError
 from seg.training.private_lightning import epochs_done, set_steps_done
 from seg.training.ranks.signals import StopSignals
-from seg.training.resume.means import means_of
+from seg.training.resume.history import means_of
 
 KEY = "within_epoch"
 """Of what a checkpoint holds beside Lightning's own: the steps that are done, the number of ranks, and the running means."""

@@ -17,6 +17,7 @@ from seg.loading.batch import Batch
 from seg.models.finetune import BATCH_NORMS
 from seg.training.loading.datamodule import TrainingBatches
 from seg.training.private_lightning import AveragingBase
+from seg.training.resume.history import mean_of_ranks
 from seg.training.settings import Trainer
 from seg.training.step.limits import Limits
 
@@ -159,7 +160,9 @@ def renew_norms(trainer: pl.Trainer, pl_module: pl.LightningModule, seed: int, l
                 model.losses(part.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-        _mean_of_ranks(trainer, norm)
+        for value in (norm.running_mean, norm.running_var):
+            if trainer.world_size > 1 and isinstance(value, Tensor):
+                value.copy_(mean_of_ranks(trainer, value))
 
 
 def _whole_epoch(trainer: pl.Trainer) -> Iterator[Batch]:
@@ -172,9 +175,3 @@ def _whole_epoch(trainer: pl.Trainer) -> Iterator[Batch]:
     first, batches.first = batches.first, (0, 0)
     yield from loader
     batches.first = first
-
-
-def _mean_of_ranks(trainer: pl.Trainer, norm: nn.Module) -> None:
-    for value in (norm.running_mean, norm.running_var):
-        if trainer.world_size > 1 and isinstance(value, Tensor):
-            value.copy_(torch.as_tensor(trainer.strategy.reduce(value.clone(), reduce_op="mean")))

@@ -13,18 +13,16 @@ from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
-from seg.models.memory import empty_cache, is_out_of_memory, recover
+from seg.models.hardware import empty_cache, is_out_of_memory, recover
 from seg.training.loading.datamodule import DrawnDataset, SegmentationData
 from seg.training.step.exchange import Agreement, own_statistics
 from seg.training.step.limits import ADVICE
 from seg.training.step.meters import Meter, meter_of
 from seg.training.step.step import Snapshot, named_losses, to_device
 
-SHARED = ("cpu",)
-"""Devices whose memory is the machine's: a trial that fails would have driven it into swap."""
+SHARED = ("cpu",)  # devices whose memory is the machine's: a trial that fails would have driven it into swap
 
-TRIALS = (1, 2, 4)
-"""Images of the trials on a CPU, from which its memory for more is extrapolated."""
+TRIALS = (1, 2, 4)  # images of the trials on a CPU, from which its memory for more is extrapolated
 
 
 def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: SegmentationData, most: int) -> int:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from seg.core.private_torch import changes_in_place, copy_all
 from seg.models.finetune import BATCH_NORMS
 
-LARGEST_BUCKET = 25 * 2**20
-"""Bytes that ranks exchange in one call at most, as torch's DistributedDataParallel has it."""
+LARGEST_BUCKET = 25 * 2**20  # bytes that ranks exchange in one call at most, as torch's DistributedDataParallel has it
 
 SMALLEST_BUCKET, BUCKETS = 2**20, 16
 """Gradients are divided into so many buckets, because the last one overlaps with nothing; but smaller calls cost more than they gain."""
@@ -139,7 +138,6 @@ class Agreement:
 
 
 def num_ranks() -> int:
-    """How many ranks train this model."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

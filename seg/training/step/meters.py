@@ -4,61 +4,51 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
 
 import psutil
 import torch
 
 from seg.core.machine import available_memory
 
-GPU_MARGIN = 0.1
-"""Share of the memory that stays free: fragments, and images of instances that are fuller than the one that was tried."""
+GPU_MARGIN = 0.1  # share of the memory that stays free: fragments, and images of instances that are fuller than the one that was tried
 
-CPU_MARGIN = 0.25
-"""The same of main memory, which other programs want too, and which is extrapolated into."""
+CPU_MARGIN = 0.25  # the same of main memory, which other programs want too, and which is extrapolated into
 
 
-class Meter(Protocol):
-    """limit: bytes that a step may take."""
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """limit: bytes that a step may take. peak: takes the step -> the bytes that were in use at its fullest."""
 
     limit: float
-
-    def peak(self, step: Callable[[], None]) -> float:
-        """Take the step -> the bytes that were in use at its fullest."""
+    peak: Callable[[Callable[[], None]], float]
 
 
 def meter_of(device: torch.device, ranks: int) -> Meter:
     """ranks: of this training on this machine, which share a CPU's memory."""
     if device.type == "cpu":
-        return CpuMeter(ranks)
-    return CudaMeter(device) if device.type == "cuda" else MpsMeter()
-
-
-class CudaMeter:
-    """What torch allocates on a GPU, against what other programs leave of it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+        meter = CpuMeter(ranks)
+        return Meter(meter.limit, meter.peak)
+    if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        self.limit = (1 - GPU_MARGIN) * (free + torch.cuda.memory_reserved(device))
-
-    def peak(self, step: Callable[[], None]) -> float:
-        torch.cuda.reset_peak_memory_stats(self.device)
-        step()
-        torch.cuda.synchronize(self.device)
-        return float(torch.cuda.max_memory_allocated(self.device))
+        return Meter((1 - GPU_MARGIN) * (free + torch.cuda.memory_reserved(device)), partial(_peak_on_cuda, device))
+    return Meter((1 - GPU_MARGIN) * torch.mps.recommended_max_memory(), _peak_on_mps)
 
 
-class MpsMeter:
+def _peak_on_cuda(device: torch.device, step: Callable[[], None]) -> float:
+    """What torch allocates on a GPU, against what other programs leave of it."""
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    torch.cuda.synchronize(device)
+    return float(torch.cuda.max_memory_allocated(device))
+
+
+def _peak_on_mps(step: Callable[[], None]) -> float:
     """What Metal holds for torch, against what it recommends at most. Freed memory stays in its cache, so the end tells the peak."""
-
-    def __init__(self) -> None:
-        self.limit = (1 - GPU_MARGIN) * torch.mps.recommended_max_memory()
-
-    def peak(self, step: Callable[[], None]) -> float:
-        step()
-        torch.mps.synchronize()
-        return float(torch.mps.driver_allocated_memory())
+    step()
+    torch.mps.synchronize()
+    return float(torch.mps.driver_allocated_memory())
 
 
 class CpuMeter:

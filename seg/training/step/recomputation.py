@@ -1,19 +1,64 @@
-"""Activation checkpointing (Chen et al. 2016): blocks keep their input alone, and run again when the backward pass needs the rest.
-
-torch's `checkpoint_wrapper` does the work; it leaves the names in the state dict as they are, and draws the same dropout again.
-"""
+"""The settings by which a step takes less time or memory: precision, fused optimizers, compilation, and activation checkpointing."""
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seg.core.environment import in_first_process
 from seg.core.errors import ConfigError
 from seg.core.private_torch import apply_activation_checkpointing, changes_in_place, checkpoint_wrapper
+from seg.models.base import SegmentationModel
+from seg.models.compilation import compile_in_place
+from seg.models.dry_run import modes_kept
+from seg.models.hardware import set_float32_matmul
+from seg.models.tensor_file import tensors_in
+from seg.settings.section import NamedTarget
+from seg.training.loading.datamodule import SegmentationData
+from seg.training.settings import Trainer
+
+FUSED = {"cuda": ("SGD", "Adam", "AdamW"), "cpu": ("Adam", "AdamW")}
+"""Optimizers of torch that one kernel a device steps faster; on a CPU SGD's takes as long as without."""
+
+
+def check_acceleration(settings: Trainer, device: torch.device) -> None:
+    """Raise ConfigError for what this device, or the strategy, cannot do."""
+    if settings.precision == "16-mixed" and device.type == "cpu":
+        raise ConfigError("trainer.precision=16-mixed: needs a GPU; on a CPU set trainer.precision=auto, 32-true or bf16-mixed")
+    if settings.compile and settings.activation_checkpointing:
+        raise ConfigError(
+            "trainer.compile=true with trainer.activation_checkpointing=true: torch cannot compile blocks that run again; set one "
+            "of them to false (a compiled network keeps fewer activations by itself)"
+        )
+    if settings.average != "none" and settings.strategy.startswith(("fsdp", "deepspeed")):
+        raise ConfigError(
+            f"trainer.average={settings.average}: needs the whole network in each rank, which trainer.strategy={settings.strategy} "
+            "does not have; set trainer.strategy=ddp, or trainer.average=none"
+        )
+
+
+def accelerate(settings: Trainer, model: SegmentationModel, data: SegmentationData, device: torch.device) -> None:
+    """Make a model whose network was checked, and whose parameters are grouped, ready for quick steps."""
+    set_float32_matmul(settings.float32_matmul, device)
+    if settings.activation_checkpointing:
+        size = data.image_sizes()[0][0]
+        images, _ = model.network_input(torch.zeros(1, data.info.channels, *size, dtype=torch.uint8))
+        checkpoint_activations(model.body, images)
+    if settings.compile:
+        compile_in_place(model.body, "trainer.compile", print if in_first_process() else lambda _: None)
+
+
+def chosen_fused(optimizer: NamedTarget, precision: str, device: torch.device) -> NamedTarget:
+    """The optimizer with `fused: auto` replaced: whether its kernel gains on this device, and gradients can still be clipped."""
+    if optimizer.arguments.get("fused") != "auto":
+        return optimizer
+    known = optimizer.target.startswith("torch.optim.") and optimizer.target.rpartition(".")[2] in FUSED.get(device.type, ())
+    arguments: dict[str, Any] = {**optimizer.arguments, "fused": True if known and precision != "16-mixed" else None}
+    return NamedTarget.model_validate({"_target_": optimizer.target, "name": optimizer.name, **arguments})
+
 
 SHARE = 0.125
 """Of the network's activations: what a block may hold while it runs again. Smaller ones would keep more inputs, larger ones run in more
@@ -34,7 +79,7 @@ def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:
     blocks = {id(network.get_submodule(name)) for name in chosen}
     apply_activation_checkpointing(
         network,
-        checkpoint_wrapper_fn=lambda block: checkpoint_wrapper(block, context_fn=partial(_contexts, block)),
+        checkpoint_wrapper_fn=lambda block: checkpoint_wrapper(block, context_fn=lambda: (nullcontext(), _buffers_kept(block))),
         check_fn=lambda module: id(module) in blocks,
     )
     return chosen
@@ -67,23 +112,21 @@ class _ForwardTrace:
         self.calls: Counter[nn.Module] = Counter()
         self.given: dict[nn.Module, Any] = {}
         self.seen: dict[nn.Module, list[tuple[Tensor, int]]] = {}
-        modes = {module: module.training for module in network.modules()}
-        hooks = [m.register_forward_pre_hook(self._before) for m in modes] + [m.register_forward_hook(self._after) for m in modes]
+        modules = list(network.modules())
+        hooks = [m.register_forward_pre_hook(self._before) for m in modules] + [m.register_forward_hook(self._after) for m in modules]
         try:
-            with torch.no_grad():
+            with modes_kept(network), torch.no_grad():
                 network.eval()(images)
         finally:
             for hook in hooks:
                 hook.remove()
-            for module, mode in modes.items():
-                module.training = mode
         self.changed = {m for m, inputs in self.seen.items() if any(changes_in_place(t) != count for t, count in inputs)}
-        self.elements = {m: sum(t.numel() for t in _tensors(given)) for m, given in self.given.items()}
+        self.elements = {m: sum(t.numel() for t in tensors_in(given)) for m, given in self.given.items()}
         self.plain = {m for m, given in self.given.items() if isinstance(given, Tensor)}
         self.seen, self.given = {}, {}
 
     def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.seen[module] = [(t, changes_in_place(t)) for t in _tensors(inputs)]
+        self.seen[module] = [(t, changes_in_place(t)) for t in tensors_in(inputs)]
 
     def _after(self, module: nn.Module, _: Any, output: Any) -> None:
         self.calls[module] += 1
@@ -100,19 +143,6 @@ class _ForwardTrace:
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
     return (m for m in module.modules() if not any(True for _ in m.children()))
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for part in value for t in _tensors(part)] if isinstance(value, list | tuple) else []
-
-
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    """Of the first run, and of the second."""
-    return nullcontext(), _buffers_kept(block)
 
 
 @contextmanager

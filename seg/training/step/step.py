@@ -23,7 +23,7 @@ from seg.core.private_torch import copy_all
 from seg.loading.batch import Batch
 from seg.models.base import SegmentationModel
 from seg.models.dry_run import ONE_VALUE
-from seg.models.memory import is_out_of_memory, recover, summary
+from seg.models.hardware import is_out_of_memory, recover, summary
 from seg.training.step.exchange import Exchange
 from seg.training.step.limits import ADVICE, Limits
 

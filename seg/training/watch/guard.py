@@ -1,6 +1,8 @@
-"""Ends a training whose loss has diverged, with one line and the batch that did it."""
+"""Ends a training whose loss has diverged, with one line and the batch that did it, as files to look at."""
 
+import json
 import math
+import shutil
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,41 +11,38 @@ from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from seg.core.errors import InputError
+from seg.core.outputs import replaced_folder
+from seg.data.imagefile import encode_png
+from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
-from seg.models.checkpoint import Checkpoint
+from seg.loading.batch import Batch
+from seg.models.checkpoint import Checkpoint, save
+from seg.pictures.draw import colorize, rgb
 from seg.runtime.settings import Divergence
 from seg.settings.section import Params
 from seg.training.resume.history import rates_of
-from seg.training.watch.bad_batch import cpu_copy, save_bad_batch
 
 TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
 
 Rates = dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsContext:
-    """What weights.ckpt needs beside the weights."""
-
-    config: Params
-    data: DatasetInfo
-
-
 class Guard(Callback):
     """Looks at the loss of every step: on one CPU before the step is taken, else every `every` steps and at each epoch's end, which is the
     only time that it waits for the device. Changes nothing in a training that does not diverge.
 
-    folder: of the batch, `bad_batch` in it. A loss that is not finite counts, gradients that are not do not: the scaler of 16-mixed
-    skips such steps by itself.
+    folder: of the batch, `bad_batch` in it. config, data: what weights.ckpt holds beside the weights. A loss that is not finite counts,
+    gradients that are not do not: the scaler of 16-mixed skips such steps by itself.
     """
 
-    def __init__(self, settings: Divergence, folder: Path, context: WeightsContext) -> None:
-        self.settings, self.folder, self.context = settings, folder, context
+    def __init__(self, settings: Divergence, folder: Path, config: Params, data: DatasetInfo) -> None:
+        self.settings, self.folder, self.config, self.data = settings, folder, config, data
         self.watch = LossWatch(settings)
         self.steps: list[tuple[int, Rates, Tensor]] = []  # (place in the epoch, rates, losses on the device) since the last look
         self.rates: Rates = {}  # of the latest step
@@ -92,13 +91,8 @@ class Guard(Callback):
     def _stop(self, trainer: pl.Trainer, pl_module: Any, place: int, rates: Rates, losses: dict[str, Any], reason: str) -> None:
         terms = {name: float(value) for name, value in losses.items()}
         epoch, step = trainer.current_epoch + 1, place + 1
-        facts = {
-            "epoch": epoch,
-            "step": step,
-            "reason": f"the loss {reason}",
-            "losses": {k: _json(v) for k, v in terms.items()},
-            "lr": rates,
-        }
+        told = {k: v if math.isfinite(v) else str(v) for k, v in terms.items()}  # JSON has no word for infinities and NaN
+        facts = {"epoch": epoch, "step": step, "reason": f"the loss {reason}", "losses": told, "lr": rates}
         facts |= {"weights_after_steps": self.state_step if self.state else trainer.global_step, "precision": str(trainer.precision)}
         folder = self.folder / ("bad_batch" if trainer.global_rank == 0 else f"bad_batch_rank{trainer.global_rank}")
         self._save(trainer, pl_module, folder, place, facts)
@@ -120,17 +114,12 @@ class Guard(Callback):
         batch = loader.collate_fn([loader.dataset[key] for key in keys]).to("cpu")
         now = {name: value.detach().cpu() for name, value in pl_module.model.state_dict().items()}
         before = {name: value for name, value in self.state.items() if name in now}
-        weights = Checkpoint(now | before, self.context.config, self.context.data, facts["epoch"], {})
-        save_bad_batch(folder, batch, keys, facts, self.context.data.classes, weights)
+        weights = Checkpoint(now | before, self.config, self.data, facts["epoch"], {})
+        save_bad_batch(folder, batch, keys, facts, self.data.classes, weights)
 
 
 def _finite(model: torch.nn.Module) -> bool:
     return bool(torch.stack([p.detach().isfinite().all() for p in model.parameters()]).all())
-
-
-def _json(value: float) -> float | str:
-    """JSON has no word for infinities and NaN."""
-    return value if math.isfinite(value) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +167,46 @@ class LossWatch:
         return max(median(self.recent), median(self.first))
 
 
-FEW = 10
-"""Losses that a median needs."""
+FEW = 10  # losses that a median needs
+
+
+WEIGHTS = "weights.ckpt"
+
+
+def save_bad_batch(
+    folder: Path, batch: Batch, keys: Sequence[Sequence[int]], facts: dict[str, Any], classes: Sequence[ClassInfo], weights: Checkpoint
+) -> None:
+    """Write the folder, which is replaced: batch.json, weights.ckpt, and for each image, padded as the network saw it,
+
+    <n>_image.png (RGB), <n>_labels.png (class indices, 255 = ignore), <n>_colors.png, <n>_image.npy (H, W, C) where it has neither one
+    channel nor three, and <n>_instances.npy (H, W, L) int32 where it has instances. keys: (index, seed) of each image.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    with replaced_folder(folder, ()) as partial:
+        images = batch.images.permute(0, 2, 3, 1).cpu().numpy()
+        rows = []
+        for n, (image_id, image, labels) in enumerate(zip(batch.image_ids, images, batch.semantic.cpu().numpy(), strict=True)):
+            index, seed = keys[n]
+            instances = batch.instances[n].cpu().numpy()
+            (partial / f"{n}_image.png").write_bytes(encode_png(rgb(image)))
+            (partial / f"{n}_labels.png").write_bytes(encode_png(labels))
+            (partial / f"{n}_colors.png").write_bytes(encode_png(colorize(labels, classes)))
+            if image.shape[2] not in (1, 3):
+                np.save(partial / f"{n}_image.npy", image)
+            if instances.size:
+                np.save(partial / f"{n}_instances.npy", instances)
+            row = {"n": n, "image": image_id, "index": index, "seed": seed, "size": list(batch.sizes[n])}
+            counts = np.bincount(labels.ravel(), minlength=256)
+            names = {i: c.name for i, c in enumerate(classes)} | {255: "ignored"}
+            row["pixels"] = {names.get(i, str(i)): int(counts[i]) for i in np.flatnonzero(counts).tolist()}
+            rows.append(row | {"instances": len(batch.categories[n])})
+        (partial / "batch.json").write_text(json.dumps(facts | {"images": rows}, indent=1) + "\n", encoding="utf-8")
+        save(partial / WEIGHTS, weights)
+
+
+def cpu_copy(tensor: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
+    """The tensor's values in the host's memory, on CUDA in page-locked memory and without waiting for them; `into` is reused."""
+    if into is None:
+        into = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+    return into.copy_(tensor.detach(), non_blocking=tensor.is_cuda)

@@ -1,7 +1,14 @@
-"""What a training writes to an experiment tracker: settings, figures, losses, learning rates, speed and pictures."""
+"""What a training writes to an experiment tracker: settings, figures, losses, learning rates, speed and pictures; and the loggers of the
+trackers, as the configuration's section `logger` asks for them. Nothing leaves the machine by default.
+"""
 
+import importlib.util
 import json
+import logging
+import os
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +16,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger as LightningLogger
 
 from seg.core.errors import ConfigError
 from seg.core.scratch import origin
@@ -16,7 +24,142 @@ from seg.runtime.speed import Speed
 from seg.settings.section import leaves
 from seg.training.resume.history import History
 from seg.training.settings import TrainingSettings
-from seg.training.watch.loggers import TRACKERS, RunLog
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One training's log.
+
+    name: of the run. known: the service's own name of a run that goes on. first_step: at which the run starts or goes on.
+    """
+
+    name: str
+    known: str | None
+    first_step: int
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a former process began it."""
+        return self.known is not None
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """package: that it needs. make: (folder, run, settings) -> its Lightning logger. identity: what `known` is to hold of it.
+
+    picture: (logger, name, picture, step) writes one (H, W, 3) uint8. describe: (logger, settings of the whole training by key, the figure
+    that matters) writes the settings. close: ends it; the argument says whether the training went well.
+    """
+
+    package: str
+    make: Callable[[Path, RunLog, Settings], LightningLogger]
+    identity: Callable[[Any], str]
+    picture: Callable[[Any, str, np.ndarray, int], None]
+    describe: Callable[[Any, Settings, str], None] = lambda logger, settings, _: logger.log_hyperparams(settings)
+    close: Callable[[Any, bool], None] = lambda logger, well: logger.finalize("success" if well else "failed")
+
+
+def _tensorboard(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    purge: Settings = {"purge_step": run.first_step + 1} if run.resumed else {}  # what a former process logged beyond its last checkpoint
+    return TensorBoardLogger(folder, name=run.name, version="", default_hp_metric=False, **purge, **settings)
+
+
+def _describe_tensorboard(logger: Any, settings: Settings, figure: str) -> None:
+    """For its table of runs, which shows the figure's last value, and as a file."""
+    from torch.utils.tensorboard.summary import hparams
+
+    logger.log_hyperparams(settings)
+    logger.save()
+    for summary in hparams(settings, {figure: 0}):
+        logger.experiment.file_writer.add_summary(summary)
+
+
+def _mlflow(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    folder.mkdir(parents=True, exist_ok=True)
+    uri = settings.pop("tracking_uri", None) or os.environ.get("MLFLOW_TRACKING_URI")
+    local: Settings = {} if uri else {"artifact_location": (folder / "artifacts").as_uri()}
+    return MLFlowLogger(run_name=run.name, run_id=run.known, tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}", **local | settings)
+
+
+def _wandb(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
+    mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
+    if mode != "online":
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    named: Settings = {"name": run.name, "id": run.name, "dir": folder.parent}  # in which W&B makes a folder `wandb`
+    named |= {"resume": "allow"} if mode == "online" else {}
+    experiment = wandb.init(**named | {"mode": mode, "settings": wandb.Settings(console="off", silent=True)} | settings)
+    experiment.define_metric(STEP)
+    experiment.define_metric("*", step_metric=STEP, step_sync=True)
+    return WandbLogger(experiment=experiment)
+
+
+STEP = "trainer/global_step"  # under which Lightning's logger for W&B logs the step
+
+
+def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
+    from dvclive import Live
+    from dvclive.lightning import DVCLiveLogger
+
+    safe: Settings = {"save_dvc_exp": False, "dvcyaml": None, "cache_images": False}
+    live = Live(str(folder / run.name), resume=run.resumed, **safe | settings)
+    live._inside_dvc_exp = False  # under `dvc exp run` its end would add the folder to git
+
+    class Saved(DVCLiveLogger):
+        """Writes its metrics.json when it is saved; of itself it knows only the moments at which Lightning's trainer logs."""
+
+        def save(self) -> None:
+            live.sync()
+
+    return Saved(run_name=run.name, experiment=live)
+
+
+TRACKERS: Mapping[str, Tracker] = {
+    "tensorboard": Tracker(
+        "tensorboard",
+        _tensorboard,
+        lambda logger: str(logger.name),
+        lambda logger, name, picture, step: logger.experiment.add_image(name, picture, step, dataformats="HWC"),
+        _describe_tensorboard,
+    ),
+    "mlflow": Tracker(
+        "mlflow",
+        _mlflow,
+        lambda logger: str(logger.run_id),
+        lambda logger, name, picture, step: logger.experiment.log_image(logger.run_id, picture, key=name, step=step, synchronous=True),
+    ),
+    "wandb": Tracker(
+        "wandb",
+        _wandb,
+        lambda logger: str(logger.experiment.id),
+        lambda logger, name, picture, step: logger.log_image(name, [picture], step),
+        close=lambda logger, well: logger.experiment.finish(exit_code=0 if well else 1),
+    ),
+    "dvclive": Tracker(
+        "dvclive",
+        _dvclive,
+        lambda logger: str(logger.version),
+        lambda logger, name, picture, step: logger.experiment.log_image(f"{name}/{step}.png", picture),
+    ),
+}
+
+
+def check_installed(name: str) -> None:
+    """Raise ConfigError where the package of a logger is missing."""
+    tracker = TRACKERS.get(name)
+    if tracker and importlib.util.find_spec(tracker.package) is None:
+        raise ConfigError(f"logger={name}: needs the package {tracker.package}, which is not installed; pip install -e '.[{name}]'")
 
 
 class Log(Callback):
@@ -38,8 +181,10 @@ class Log(Callback):
         run = self._run(trainer.global_step)
         try:
             self.logger = self.tracker.make(folder, run, settings)
-            self.tracker.describe(self.logger, self._hyperparameters(), f"val_{self.cfg.task.monitor}")
-            self._remember(run.name, self.tracker.identity(self.logger))
+            values = {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in leaves(self.cfg.dump()).items()}
+            self.tracker.describe(self.logger, values, f"val_{self.cfg.task.monitor}")
+            held = {"run": run.name, name: self.tracker.identity(self.logger)}
+            (self.scratch / "log.json").write_text(json.dumps(held), encoding="utf-8")
         except Exception as error:  # of any library, for any setting
             raise ConfigError(f"logger={name}: cannot start: {' '.join(str(error).split())[:500]}") from error
         print(f"logging to {name}, run {run.name}, below {folder}")
@@ -91,11 +236,3 @@ class Log(Callback):
         if step and option in held:
             return RunLog(held["run"], held[option], step)
         return RunLog(f"{self.cfg.model.name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{self.scratch.name[:6]}", None, step)
-
-    def _remember(self, run: str, identity: str) -> None:
-        path = self.scratch / "log.json"
-        path.write_text(json.dumps({"run": run, self.cfg.logger.name: identity}), encoding="utf-8")
-
-    def _hyperparameters(self) -> dict[str, Any]:
-        values = leaves(self.cfg.dump())
-        return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in values.items()}

@@ -1,16 +1,25 @@
 """The study of a sweep: a file that several processes, on several machines, read and append to (Optuna's JournalStorage).
 
-The sweep opens it, and so does each training that it starts.
+The sweep opens it, and so does each training that it starts: that tells the study each validation's figure, and ends where the study's
+pruner gives it up.
 """
 
 import logging
+import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from seg.core.environment import in_first_process
 from seg.core.errors import ConfigError
+from seg.core.scratch import Scratch
 from seg.runtime.settings import Pruner
+from seg.training.resume.history import figures_of
+from seg.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import optuna
@@ -18,8 +27,7 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"
 EPOCHS = "max_epochs"
 """The study's attribute: the most epochs that a trial may train."""
-PRUNED = 3
-"""The exit code of a training that was pruned."""
+PRUNED = 3  # the exit code of a training that was pruned
 
 
 def library() -> Any:
@@ -63,3 +71,40 @@ def _pruner(optuna: Any, settings: Pruner, max_epochs: int) -> Any:
     if settings.kind == "hyperband":
         return optuna.pruners.HyperbandPruner(min(settings.min_epochs, max_epochs), max_epochs, settings.reduction_factor)
     return optuna.pruners.NopPruner()
+
+
+class Reporter(Callback):
+    """Reports from rank 0; all ranks end together. Optuna keeps the first report of an epoch that a resumed training repeats."""
+
+    def __init__(self, cfg: TrainingSettings) -> None:
+        self.key, self.pruned = f"val_{cfg.task.monitor}", False
+        if in_first_process():
+            folder = Path(str(cfg.runtime.trial))
+            self.trial = trial_of(open_study(folder.parents[1], cfg.runtime.pruner), int(folder.name))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figures = figures_of(trainer)
+        if self.key not in figures:
+            return
+        pruned = False
+        if trainer.is_global_zero:
+            epoch = trainer.current_epoch + 1
+            self.trial.report(figures[self.key], epoch)
+            pruned = epoch < (trainer.max_epochs or epoch) and self.trial.should_prune()
+        self.pruned = bool(trainer.strategy.broadcast(pruned))
+        trainer.should_stop = trainer.should_stop or self.pruned
+
+
+def reporters(cfg: TrainingSettings) -> list[Callback]:
+    return [Reporter(cfg)] if cfg.runtime.trial else []
+
+
+def end_if_pruned(trainer: pl.Trainer, scratch: Scratch) -> None:
+    """Exit with PRUNED where the pruner gave the trial up: there is nothing to write, and nothing to go on from."""
+    if not any(isinstance(callback, Reporter) and callback.pruned for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        return
+    if trainer.is_global_zero:
+        print(f"pruned after epoch {trainer.current_epoch}: other trials of the sweep were better by then", flush=True)
+        scratch.clear()
+    trainer.strategy.barrier()
+    sys.exit(PRUNED if trainer.is_global_zero else 0)  # Lightning would end rank 0, had another rank failed

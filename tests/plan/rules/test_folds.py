@@ -4,8 +4,7 @@ import pytest
 from planned_facts import draft, facts
 from scipy.stats import t
 
-from seg.plan.rules.folds import advice, reach
-from seg.plan.rules.length import budget_of
+from seg.plan.rules.length import advice, budget_of, reach
 
 
 def test_an_interval_reaches_as_far_as_students_distribution_says() -> None:

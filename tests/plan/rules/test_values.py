@@ -14,8 +14,7 @@ from seg.configure.compose import compose
 from seg.configure.config import check_signatures, checked
 from seg.core.environment import conf_folder
 from seg.data.sample import Sample
-from seg.plan.draft import Draft
-from seg.plan.facts import PlanFacts
+from seg.plan.facts import Draft, PlanFacts
 from seg.plan.rules import augmentation, families, learning, length, networks, view
 from seg.plan.rules import objects as of_objects
 from seg.plan.rules.length import Cost

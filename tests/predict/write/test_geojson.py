@@ -9,9 +9,8 @@ import shapely
 from random_instances import Scene, random_scenes
 from shapely.geometry import shape
 
-from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Prediction
-from seg.predict.write.geojson import geojson
+from seg.predict.write.polygon_files import geojson
 
 CLASSES = [
     ClassInfo("background", (0, 0, 0)),
@@ -72,17 +71,3 @@ def test_regions_of_a_class_map() -> None:
     ] * 2
     assert [shape(f["geometry"]).area for f in content["features"]] == [8, 1, 1]
     assert geojson(Prediction(semantic), CLASSES, 0, 5)["features"][0]["properties"]["score"] is None
-
-
-def test_a_place_on_the_earth() -> None:
-    scene = Scene("a", (20, 30)).predict(np.pad(np.ones((2, 3), bool), ((4, 14), (7, 20))))
-    content = geojson(scene.prediction, CLASSES, 0, 1, (0.5, 0, 400000, 0, -0.5, 5000000), "EPSG:32633")
-    assert content["crs"] == {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
-    (ring,) = content["features"][0]["geometry"]["coordinates"]
-    assert {tuple(p) for p in ring} == {(x, y) for x in (400003.5, 400005.0) for y in (4999998.0, 4999997.0)}
-    assert signed_area(ring) == 6 * 0.25
-    turned = geojson(scene.prediction, CLASSES, 0, 1, (0, 2, 10, 3, 0, 20))
-    assert "crs" not in turned
-    assert {tuple(p) for p in turned["features"][0]["geometry"]["coordinates"][0]} == {(x, y) for x in (18, 22) for y in (41, 50)}
-    with pytest.raises(ConfigError, match=r"transform=\[0, 0, 1, 0, 0, 1\]: expected \(a, b, c, d, e, f\)"):
-        geojson(scene.prediction, CLASSES, 0, 1, (0, 0, 1, 0, 0, 1))

@@ -9,7 +9,7 @@ from conftest import MakeConfig
 
 from seg.core.errors import ConfigError
 from seg.stages.train import run
-from seg.training.step.acceleration import check_acceleration, chosen_fused
+from seg.training.step.recomputation import check_acceleration, chosen_fused
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -100,7 +100,7 @@ def by_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search as on a GPU: doubling and bisecting until memory errors come."""
     monkeypatch.setattr(batch_size, "meter_of", Endless)
     monkeypatch.setattr(batch_size, "SHARED", ())
-    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.hardware.gc.collect", int)  # slow beside all that tests import
 
 
 @pytest.mark.usefixtures("by_errors")

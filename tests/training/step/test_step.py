@@ -25,7 +25,7 @@ from seg.models.semantic import SemanticModel
 from seg.training.build import build_module, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
-from seg.training.resume.means import EpochMeans
+from seg.training.resume.history import EpochMeans
 from seg.training.step import step
 from seg.training.step.limits import Limits, images_per_device
 from seg.training.trainer import build_trainer
@@ -36,7 +36,7 @@ LR = 0.3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.models.memory.gc.collect", int)  # slow beside all that tests import
+    monkeypatch.setattr("seg.models.hardware.gc.collect", int)  # slow beside all that tests import
 
 
 def batches(*sizes: int) -> list[Batch]:

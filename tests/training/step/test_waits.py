@@ -15,7 +15,7 @@ from seg.data.sample import Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.build import build_model
-from seg.training.resume.means import RunningMeans
+from seg.training.resume.history import RunningMeans
 from seg.training.step.averaging import MovingAverage
 from seg.training.step.limits import Limited, Limits
 from seg.training.step.step import Step

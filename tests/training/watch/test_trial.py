@@ -8,8 +8,7 @@ import pytest
 import torch
 from conftest import MakeConfig
 
-from seg.training.watch.study import EPOCHS, PRUNED, open_study, trial_of
-from seg.training.watch.trial import Reporter, end_if_pruned, reporters
+from seg.training.watch.study import EPOCHS, PRUNED, Reporter, end_if_pruned, open_study, reporters, trial_of
 
 MEDIAN = ("sweep.pruner.startup_trials=2", "sweep.pruner.warmup_epochs=1", "trainer.max_epochs=4")
 
