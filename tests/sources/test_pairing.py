@@ -7,6 +7,7 @@ import pytest
 from tiny import folders, labels, picture, prepare_tiny, split, write, write_folders
 
 from seg.core.errors import ConfigError, DataError
+from seg.sources.pairing import file_below, folder_below
 
 
 def test_suffixes_on_both_sides(tmp_path: Path) -> None:
@@ -89,3 +90,12 @@ def test_a_missing_folder_of_a_split_says_both_ways_out(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"^data.split.folders.valid: did you mean 'val'\?"):
         folders(tmp_path, split("folders", folders={"valid": "validation"}), **FOLDERS)
+
+
+def test_a_file_is_no_folder_and_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train.json").touch()
+    with pytest.raises(DataError, match=r"train.json: there is no such folder; set data.source.images \(.* holds: images\)"):
+        folder_below(tmp_path, "train.json", None, "data.source.images")
+    with pytest.raises(DataError, match=r"images: there is no such file; set data.source.annotations \(.* holds: train.json\)"):
+        file_below(tmp_path, "images", None, "data.source.annotations")
