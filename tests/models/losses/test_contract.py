@@ -10,7 +10,7 @@ from seg.loading.batch import Batch
 from seg.models.build import build_model
 
 OPTIONS = sorted(
-    {p.stem for p in (ROOT / "conf/loss").glob("*.yaml")} - {"mask_rcnn", "distance", "camvid"}
+    {p.stem for p in (ROOT / "conf/loss").glob("*.yaml")} - {"mask_rcnn", "detection", "distance", "camvid"}
 )  # of other models, or other classes
 
 
