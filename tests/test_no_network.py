@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from guarded import CONNECTION, GUARD, of_a_new_user
 from project import Project, ran_once
-from untrained import untrained
+from untrained import CONVOLUTION, untrained
 
 COMMANDS = """
 import json
@@ -51,11 +51,12 @@ def test_export_and_predict_speak_to_nobody(tmp_path: Path) -> None:
     import numpy as np
 
     untrained(tmp_path / "best.ckpt", "model.network.encoder_name=tu-test_resnet")
+    untrained(tmp_path / "plain.ckpt", network=CONVOLUTION)  # which takes little time to export
     cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 90, np.uint8))
     words = [["predict", "best.ckpt", "a.png", "--out", "checkpoint"]]
     for form, suffix in (("onnx", ".onnx"), ("torch_export", ".pt2"), ("openvino", ".xml")):
-        words.append(["export", "best.ckpt", f"format={form}", "paths.prepare=none"])
-        words.append(["predict", f"best{suffix}", "a.png", "--out", form])
+        words.append(["export", "plain.ckpt", f"format={form}", "paths.prepare=none"])
+        words.append(["predict", f"plain{suffix}", "a.png", "--out", form])
     home = tmp_path / "home"
     home.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "CI", "GITHUB_ACTIONS")} | {"HOME": str(home)}

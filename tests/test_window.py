@@ -41,12 +41,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> Path:
-    """A prepared data set whose images are 600 x 500 pixels, but one of test, which is 100 x 90."""
+    """A prepared data set whose images are 300 x 250 pixels, but one of test, which is 100 x 90."""
     folder = tmp_path_factory.mktemp("large")
     classes = [ClassInfo(c.name, tuple(c.color)) for c in make_config().data.classes]  # type: ignore[arg-type]
-    source = Shapes(4, 600, 0, classes)
+    source = Shapes(4, 300, 0, classes)
     stored: dict[str, Any] = {"train": [], "val": [], "test": []}
-    for item, split, (height, width) in zip(source.items(), ("train", "val", "test", "test"), [(600, 500)] * 3 + [(100, 90)], strict=True):
+    for item, split, (height, width) in zip(source.items(), ("train", "val", "test", "test"), [(300, 250)] * 3 + [(100, 90)], strict=True):
         scene = source.read(item).sample
         kept = np.unique(scene.instances[:height, :width])[1:] - 1 if scene.instances.size else np.zeros(0, int)
         numbers = np.zeros(len(scene.categories) + 1, np.int32)
@@ -109,16 +109,16 @@ def test_the_tiles_of_a_window_are_those_that_predict_is_set_to(make_config: Mak
 def test_validation_evaluation_and_prediction_see_the_same_tiles(
     task: str, large: Path, make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image of 600 x 500 pixels in tiles of 256, and one of 100 x 90 whole; no more than two tiles are seen at once."""
+    """An image of 300 x 250 pixels in tiles of 128, and one of 100 x 90 whole; no more than two tiles are seen at once."""
     paths = [f"paths.prepare={large}", f"paths.train={tmp_path}", "runtime.workers=0", "runtime.progress=none"]
     few = ["evaluate.num_overlays=1", "evaluate.bootstrap.resamples=0", "evaluate.batch_size=2", "predict.batch_size=2"]
-    config, model = model_of(make_config, large, *TASKS[task], *paths, *few, "model.window=256")
+    config, model = model_of(make_config, large, *TASKS[task], *paths, *few, "model.window=128")
     path = checkpoint_of(tmp_path, config, model, large)
     shapes = watched(model, monkeypatch)
     evaluate.run(config, tmp_path / "out")
-    assert {shape[2:] for shape in shapes} == {(256, 256), (100, 90)}, "also where attention is drawn"
+    assert {shape[2:] for shape in shapes} == {(128, 128), (100, 90)}, "also where attention is drawn"
     assert max(shape[0] for shape in shapes) == 2
-    predictor, typed = seg.load(path, batch_size=2), seg.load(path, batch_size=2, tile=256)
+    predictor, typed = seg.load(path, batch_size=2), seg.load(path, batch_size=2, tile=128)
     assert isinstance(predictor.network, Tiled)
     entries = read_entries(large / "test")
     found = evaluate.read_predictions(tmp_path / "out/predictions", entries, ANSWERS[task])
@@ -133,7 +133,7 @@ def test_validation_evaluation_and_prediction_see_the_same_tiles(
             np.testing.assert_array_equal(stored.semantic, validated.semantic)
         else:
             assert len(stored.scores) == len(validated.scores) > 0
-        if max(image.shape) <= 256:
+        if max(image.shape) <= 128:
             assert same(validated, model.predict(images)[0]), "as a network without a window"
         elif task == "semantic":
             assert validated.semantic is not None
@@ -141,7 +141,7 @@ def test_validation_evaluation_and_prediction_see_the_same_tiles(
 
 
 def test_a_smaller_tile_that_is_typed_wins(large: Path, make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, model = model_of(make_config, large, "model.window=256")
+    config, model = model_of(make_config, large, "model.window=128")
     path = checkpoint_of(tmp_path, config, model, large)
     shapes = watched(model, monkeypatch)
     seg.load(path, tile=64).predict(np.zeros((100, 70, 3), np.uint8))
@@ -227,8 +227,9 @@ def test_an_exported_file_has_the_window_of_its_checkpoint(large: Path, make_con
     path = checkpoint_of(tmp_path, config, model, large)
     image = cv2.imread(str(next((large / "train/images").iterdir())))[:200, :150]
     for number, (options, window) in enumerate([([], 128), (["size=128x128"], 128), (["size=96x96"], None), (["argmax=true"], None)]):
-        out = tmp_path / f"{number}.onnx"
-        typed("export", Path.cwd(), [str(path), f"out={out}", "check.images=1", *options])
+        form, suffix = ("torch_export", "pt2") if number else ("onnx", "onnx")
+        out = tmp_path / f"{number}.{suffix}"
+        typed("export", Path.cwd(), [str(path), f"out={out}", f"format={form}", "check.images=1", *options])
         network = seg.load(out).network
         assert network.facts.window == window
         if window:

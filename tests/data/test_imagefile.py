@@ -2,7 +2,6 @@
 
 import os
 import re
-import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -37,12 +36,6 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_colour_images_are_rgb(kind: str) -> None:
-    image = picture(0)
-    assert np.array_equal(decode_image(saved(Image.fromarray(image), kind), 3, FILE), image)
-
-
 def test_jpeg_is_decoded_as_by_pillow() -> None:
     data = saved(Image.fromarray(picture(0, (64, 80))), "JPEG", quality=90)
     reference = np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)
@@ -57,13 +50,6 @@ def test_four_inks_are_shown_as_colours() -> None:
     for kind in ("JPEG", "TIFF"):
         found = decode_image(saved(Image.fromarray(inks, "CMYK"), kind), 3, FILE)
         assert np.abs(found.astype(int) - shown).mean() < 6
-
-
-def test_gray_files_have_one_channel_or_three_equal_ones() -> None:
-    gray = picture(1, channels=1)[..., 0]
-    data = saved(Image.fromarray(gray), "PNG")
-    assert np.array_equal(decode_image(data, 1, FILE), gray[..., None])
-    assert np.array_equal(decode_image(data, 3, FILE), np.repeat(gray[..., None], 3, axis=2))
 
 
 def test_colour_files_turn_gray_by_luminance() -> None:
@@ -111,29 +97,6 @@ def test_index_masks_keep_their_values() -> None:
     assert np.array_equal(decode_index(encoded(deep, ".png"), FILE), deep)
     classes = labels(1)
     assert np.array_equal(decode_index(encoded(np.repeat(classes[..., None], 3, axis=2), ".png"), FILE), classes), "three equal channels"
-
-
-def test_palettes_are_resolved_to_colours() -> None:
-    indices = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
-    indices.putpalette([9, 8, 7, 200, 0, 1, 0, 90, 250])
-    data = saved(indices, "PNG")
-    assert decode_color(data, FILE).tolist() == [[[9, 8, 7], [200, 0, 1]], [[0, 90, 250], [200, 0, 1]]]
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: is a colour or palette image.* set data.source.labels=color"):
-        decode_index(data, FILE)
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_indices_and_palette(bits: int) -> None:
-    rng = np.random.default_rng(bits)
-    values, colors = rng.integers(0, 2**bits, (5, 7), dtype=np.uint8), rng.integers(0, 256, (2**bits, 3), dtype=np.uint8)
-    image = Image.fromarray(values, mode="P")
-    image.putpalette(colors.ravel().tolist())
-    data = saved(image, "PNG", bits=bits)
-    indices, palette = decode_palette(data, FILE)
-    assert (indices.dtype, palette.dtype) == (np.uint8, np.uint8)
-    assert np.array_equal(indices, values)
-    assert np.array_equal(palette[: 2**bits], colors)
-    assert np.array_equal(palette[indices], decode_color(data, FILE))
 
 
 def test_fractions_are_no_class_indices() -> None:
@@ -184,7 +147,10 @@ def test_channels_are_as_stored_where_the_file_has_as_many_and_else_one_error_sa
     fitting = {count} | ({1, 3} if count <= 4 else set()) if kind not in ("TIFF bands", "npy") else {count}
     for channels in range(1, 9):
         if channels in fitting:
-            assert decode_image(data, channels, FILE).shape == (24, 32, channels)
+            read = decode_image(data, channels, FILE)
+            assert read.shape == (24, 32, channels)
+            if (count, channels) == (4, 3):
+                assert np.array_equal(read, picture(0, channels=4)[..., :3]), "alpha is dropped"
             continue
         there = (
             f"has {count} channel{'s' * (count > 1)}{f' {note}' if note else ''}, but data.channels={channels}; set data.channels={count}"
@@ -194,13 +160,6 @@ def test_channels_are_as_stored_where_the_file_has_as_many_and_else_one_error_sa
     if kind != "JPEG":
         expected = picture(0)[..., :1] if kind == "gray" else picture(0)[..., :2] if count == 2 else picture(0, channels=count)
         assert np.array_equal(decode_image(data, count, FILE), expected)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_alpha_is_dropped_and_colours_stay(kind: str) -> None:
-    image = picture(0, channels=4)
-    data = saved(Image.fromarray(image), kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
-    assert np.array_equal(decode_image(data, 3, FILE), image[..., :3])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -237,15 +196,19 @@ def test_few_bits_are_spread_in_images_and_counted_in_labels(bits: int) -> None:
 
 def gray_png(values: np.ndarray, bits: int) -> bytes:
     """A gray PNG of 1, 2 or 4 bits, which Pillow does not write."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
-
-    height, width = values.shape
-    planes = (values[..., None] >> np.arange(bits)[::-1] & 1).reshape(height, -1).astype(bool)
+    planes = (values[..., None] >> np.arange(bits)[::-1] & 1).reshape(len(values), -1).astype(bool)
     rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in planes)
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return png_of(*values.shape, bits, 0, chunk(b"IDAT", zlib.compress(rows)))
+
+
+def png_of(height: int, width: int, bits: int = 8, kind: int = 2, data: bytes = b"") -> bytes:
+    """A PNG that declares a size, and by itself holds no pixel."""
+    header = chunk(b"IHDR", width.to_bytes(4) + height.to_bytes(4) + bytes([bits, kind, 0, 0, 0]))
+    return b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b"")
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int32"])
@@ -301,23 +264,12 @@ def test_palettes_are_read_by_index(kind: str, count: int) -> None:
     image = Image.fromarray(indices, mode="P")
     image.putpalette(palette.tobytes())
     found, colors = decode_palette(saved(image, kind), FILE)
+    assert (found.dtype, colors.dtype) == (np.uint8, np.uint8)
     assert np.array_equal(found, indices)
     assert np.array_equal(colors[:count], palette)
     assert np.array_equal(decode_color(saved(image, kind), FILE), palette[indices])
-
-
-def test_gray_values_are_their_own_palette() -> None:
-    indices, palette = decode_palette(saved(Image.fromarray(labels(2)), "PNG"), FILE)
-    assert np.array_equal(indices, labels(2))
-    assert palette.tolist() == [[value] * 3 for value in range(256)]
-    with pytest.raises(
-        DataError, match=r"photo.xyz: is a colour or palette image, expected one gray value a pixel; save it with a palette"
-    ):
-        decode_palette(saved(Image.fromarray(picture(0)), "PNG"), FILE)
-    with pytest.raises(DataError, match=r"photo.xyz: has values from 7 to 300, expected a palette or gray values up to 255"):
-        decode_palette(encoded(np.array([[7, 300]], np.uint16), ".png"), FILE)
-    with pytest.raises(DataError, match=r"photo.xyz: is cut off before its end"):
-        decode_palette(saved(Image.fromarray(labels(2)), "PNG")[:-20], FILE)
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: is a colour or palette image.* set data.source.labels=color"):
+        decode_index(saved(image, kind), FILE)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 9])
@@ -364,18 +316,9 @@ def test_a_png_with_a_wrong_checksum_is_refused(place: float) -> None:
             read(bytes(data))
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
 def test_cut_files_are_refused(suffix: str, share: float) -> None:
-    data = encoded(picture(7, (120, 160)), suffix)
-    decode_image(data, 3, FILE)
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: is cut off before its end; restore it or remove it with its label"):
-        decode_image(data[: int(len(data) * share)], 3, FILE)
-
-
-@pytest.mark.parametrize("suffix", [".bmp", ".webp", ".tif"])
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
-def test_cut_files_of_other_formats_are_refused(suffix: str, share: float) -> None:
     data = encoded(picture(7, (120, 160)), suffix)
     decode_image(data, 3, FILE)
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is cut off before its end; restore it or remove it with its label"):
@@ -388,8 +331,9 @@ def test_a_cut_jpeg_with_a_whole_thumbnail_is_refused() -> None:
     data = encoded(picture(7, (120, 160)), ".jpg")
     whole = data[:2] + segment + data[2:]
     assert np.array_equal(decode_image(whole, 3, FILE), decode_image(data, 3, FILE))
-    with pytest.raises(DataError, match="is cut off before its end"):
-        decode_image(whole[: len(segment) + len(data) // 2], 3, FILE)
+    for cut in (whole[: len(segment) + len(data) // 2], data[:-90].ljust(20_000, b"\0")):
+        with pytest.raises(DataError, match="is cut off before its end"):
+            decode_image(cut, 3, FILE)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
@@ -416,21 +360,6 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
         read_bytes(tmp_path / "empty.png")
 
 
-def test_palette_images_give_indices_and_colours() -> None:
-    rng = np.random.default_rng(3)
-    for bits, count in ((8, 256), (8, 200), (4, 16), (2, 4), (1, 2)):
-        indices = rng.integers(0, count, (9, 13), dtype=np.uint8)
-        colors = rng.integers(0, 256, (count, 3), dtype=np.uint8)
-        image = Image.fromarray(indices)
-        image.putpalette(colors.tobytes())
-        data = saved(image, "PNG", bits=bits)
-        found, palette = decode_palette(data, FILE)
-        assert (found.dtype, palette.dtype) == (np.uint8, np.uint8)
-        assert np.array_equal(found, indices)
-        assert np.array_equal(palette[:count], colors)
-        assert np.array_equal(palette[found], decode_color(data, FILE))
-
-
 def test_gray_values_are_indices_and_what_has_neither_is_refused() -> None:
     gray = picture(1, channels=1)[..., 0]
     indices, palette = decode_palette(saved(Image.fromarray(gray), "PNG"), FILE)
@@ -438,8 +367,8 @@ def test_gray_values_are_indices_and_what_has_neither_is_refused() -> None:
     assert np.array_equal(palette, np.repeat(np.arange(256)[:, None], 3, axis=1))
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is a colour or palette image, expected one gray value a pixel; save it with"):
         decode_palette(saved(Image.fromarray(picture(1)), "PNG"), FILE)
-    with pytest.raises(DataError, match=r"^folder/photo.xyz: has values from \d+ to \d+, expected a palette or gray values up to 255"):
-        decode_palette(encoded(gray.astype(np.uint16) * 200, ".png"), FILE)
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has values from 7 to 300, expected a palette or gray values up to 255"):
+        decode_palette(encoded(np.array([[7, 300]], np.uint16), ".png"), FILE)
     indexed = saved(Image.fromarray(picture(1)).quantize(8), "PNG")
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is cut off before its end"):
         decode_palette(indexed[:-30], FILE)
@@ -449,15 +378,6 @@ def test_gray_values_are_indices_and_what_has_neither_is_refused() -> None:
     broken[60:80] = b"\0" * 20
     with pytest.raises(DataError, match=r"^folder/photo.xyz: is damaged \(the checksum of its PLTE chunk is wrong\)"):
         decode_palette(bytes(broken), FILE)
-
-
-def png_of(height: int, width: int) -> bytes:
-    """A PNG that declares a size, and holds no pixel."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IEND", b"")
 
 
 def test_a_declared_size_is_looked_at_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

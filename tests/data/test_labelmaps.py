@@ -142,12 +142,6 @@ def test_the_class_map_shows_the_topmost_instance(seed: int) -> None:
     assert np.array_equal(semantic, expected)
 
 
-def test_the_class_map_by_hand() -> None:
-    instances = np.array([[[0, 0], [1, 0], [1, 2], [3, 2]]], np.int32)
-    categories, crowd = np.array([5, 6, 7], np.int32), np.array([False, True, False])
-    assert semantic_from_instances(instances, categories, crowd, background=4).tolist() == [[4, 5, 255, 7]]
-
-
 def test_the_class_map_without_instances_is_background() -> None:
     none = np.zeros(0, np.int32), np.zeros(0, bool)
     assert semantic_from_instances(np.zeros((2, 3, 0), np.int32), *none, background=9).tolist() == [[9, 9, 9]] * 2

@@ -97,8 +97,8 @@ def dot(raw: Path) -> None:
         write(mask(raw, number), classes)
 
 
-def all_of(value: int) -> Callable[[Path], None]:
-    return lambda raw: [write(mask(raw, n), np.full(SIZE, value, np.uint8)) for n in range(COUNT)] and None
+def halves(*values: int) -> Callable[[Path], None]:
+    return lambda raw: [write(mask(raw, n), np.tile(np.uint8(values), (SIZE[0], SIZE[1] // 2))) for n in range(COUNT)] and None
 
 
 def grays(*numbers: int) -> Callable[[Path], None]:
@@ -173,8 +173,15 @@ CASES = {
         "the class tree does not occur in",
         section={"ratios": {"train": 0.5, "val": 0.25, "test": 0.25}},
     ),
-    "labels of one class": Case(all_of(1), {"one-class": 1, "absent-class": 3}, "the class house alone", severity="error"),
-    "labels of no class": Case(all_of(255), {"one-class": 1, "absent-class": 3, "all-ignored": COUNT}, "hold no class", severity="error"),
+    "labels of one class": Case(
+        halves(1, 255),
+        {"one-class": 1, "absent-class": 3},
+        "the class house alone, and 50% of the pixels are ignored; compare the classes' labels and data.source.ignore",
+        severity="error",
+    ),
+    "labels of no class": Case(
+        halves(255, 255), {"one-class": 1, "absent-class": 3, "all-ignored": COUNT}, "hold no class", severity="error"
+    ),
     "a class of few pixels": Case(dot, {"class-imbalance": 1}, "the class road has less than a hundredth of the training pixels of ground"),
     "a small image": Case(
         lambda raw: add(raw, "small", picture(90, (11, 15)), bands(0)[:11, :15] % 4),

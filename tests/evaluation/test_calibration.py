@@ -72,25 +72,6 @@ def test_rows_and_errors_by_hand() -> None:
     assert rows[1] == pytest.approx({"low": 0.2, "high": 0.4, "pixels": 0, "accuracy": np.nan, "confidence": np.nan}, nan_ok=True)
 
 
-def test_counts_add_up_in_any_order() -> None:
-    cases = [random_case(4, 15, seed) for seed in range(6)]
-    whole = count_confidence(*(np.concatenate(maps) for maps in zip(*cases, strict=True)), 4, 15)
-    parts = [count_confidence(*case, 4, 15) for case in cases]
-    for order in ([0, 1, 2, 3, 4, 5], [5, 2, 0, 1, 4, 3]):
-        assert expected_calibration_error(sum(parts[i] for i in order)) == expected_calibration_error(whole)
-    np.testing.assert_array_equal(sum(parts), whole)
-
-
-@pytest.mark.filterwarnings("error")
-def test_all_ignored_is_nan() -> None:
-    ignored = np.full((3, 3), IGNORE, np.uint8)
-    counts = count_confidence(ignored, np.zeros_like(ignored), np.full((3, 3), ONE, np.uint16), 2, 15)
-    assert not counts.any()
-    assert np.isnan(expected_calibration_error(counts))
-    assert np.isnan(maximum_calibration_error(counts))
-    assert all(np.isnan(row["accuracy"]) for row in reliability_rows(counts))
-
-
 def test_what_does_not_fit_is_refused() -> None:
     labels, confidence = np.zeros((3, 3), np.uint8), np.zeros((3, 3), np.uint16)
     with pytest.raises(ValueError, match=r"\(3, 3\) uint16 .* got \(3, 3\) float32"):

@@ -11,13 +11,11 @@ import yaml
 from annotations import areas, labelme, via, voc, yolo
 from PIL import Image
 from pycocotools.coco import COCO
-from tiny import masks_of, read_all, read_back
+from tiny import masks_of, read_all
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.data.sample import ClassInfo, Sample
-from seg.data.store import read_info
-from seg.stages import prepare
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT.parent / "shared" / "data" / "format_samples"
@@ -29,12 +27,6 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(not SAMPLES.is_dir(), reason=
 def classes_of(*names: str) -> list[ClassInfo]:
     """The classes `background` and these."""
     return [ClassInfo(name, (number, 0, 0)) for number, name in enumerate(("background", *names))]
-
-
-def prepared(out: Path, *overrides: str) -> Path:
-    params, _ = compose(ROOT / "conf", [*overrides, "runtime.progress=none"])
-    prepare.run(checked(params), out)
-    return out
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -111,14 +103,6 @@ def test_labelmes_primitives() -> None:
     assert (x.min() >= 417, x.max() <= 516, y.min() >= 305, y.max() <= 404) == (True,) * 4
 
 
-def test_labelme_through_its_configuration(tmp_path: Path) -> None:
-    listed = ", ".join(f"{{name: {name}, color: [{i},1,1]}}" for i, name in enumerate(["person", "bottle", "chair", "sofa", "bus", "car"]))
-    folder = LABELME / "instance_segmentation"
-    words = ["data=labelme", f"data.root={folder}", "data.source.images=data_annotated", "data.source.annotations=data_annotated"]
-    info = read_info(prepared(tmp_path / "out", *words, f"data.classes=[{listed}]"))
-    assert (info.task, sum(counts["num_instances"] for counts in info.splits.values())) == ("instance", 14)
-
-
 @pytest.fixture(scope="module")
 def reading() -> dict[str, Sample]:
     source = via(SAMPLES / "via", annotations="via_bbox.json", images=".", classes=classes_of(*"zcon"), ignore=["###"])
@@ -177,15 +161,6 @@ def test_yolos_objects_are_counted_and_close_to_the_panoptic_masks(tmp_path: Pat
             overlaps.append(iou(sample.semantic == index, truth == ids[int(index)]))
     assert len(overlaps) == 15
     assert np.mean(overlaps) > 0.8
-
-
-def test_yolo_through_its_configuration(tmp_path: Path) -> None:
-    classes = "[{name: background, color: [0,0,0]}, {name: animal, color: [1,1,1], labels: [bird, person]}]"
-    words = ["data=yolo", f"data.root={YOLO}", "data.source.annotations=instance_segmentation/labels", f"data.classes={classes}"]
-    more = ["data.source.names=instance_segmentation/config.yaml", "data.source.others=drop", "data.split.stratify=false"]
-    samples = read_back(prepared(tmp_path / "out", *words, *more))
-    assert sum(len(s.categories) for s in samples.values()) == 1 + 8 + 13 + 1 + 1
-    assert {tuple(np.unique(s.categories)) for s in samples.values()} == {(), (1,)}
 
 
 def test_vocs_own_image_and_the_one_with_boxes_only(pascal: list[ClassInfo]) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from camvid import CAMVID, NEEDED, prepared_camvid
+from camvid import NEEDED, prepared_camvid
 
-from seg.data.store import read_entries, read_info
+from seg.data.store import read_info
 
 SHARES = [16.85, 23.26, 0.98, 31.66, 4.49, 9.72, 1.17, 1.13, 5.87, 0.64, 0.29]  # percent of all pixels in train; void has 3.95
 
@@ -30,9 +30,3 @@ def test_the_published_class_shares(folder: Path) -> None:
     assert sum(counts["class_pixels"]) + counts["ignored_pixels"] == pixels
     assert [100 * n / pixels for n in counts["class_pixels"]] == pytest.approx(SHARES, abs=0.01)
     assert 100 * counts["ignored_pixels"] / pixels == pytest.approx(3.95, abs=0.01)
-
-
-def test_the_original_bytes_are_kept(folder: Path) -> None:
-    for name in ("train", "val", "test"):
-        for entry in read_entries(folder / name):
-            assert (folder / name / "images" / entry.file).read_bytes() == (CAMVID / name / entry.file).read_bytes()

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +41,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = ["data.split.stratify=kind", "data.split.table={file: index.csv, id: image_id}"]
-    return prepared(tmp_path_factory.mktemp("nuclei") / "prepared", "data=dsb2018", f"data.root={NUCLEI}", *table)
+    return prepared(tmp_path_factory.mktemp("nuclei") / "prepared", "data=dsb2018", f"data.root={NUCLEI}")
 
 
 def total(info: DatasetInfo, count: str) -> int:
@@ -93,16 +91,6 @@ def test_all_nuclei_are_imported(nuclei: Path) -> None:
     assert {e.image_id: (e.height, e.width, e.num_instances) for s in SPLITS for e in read_entries(nuclei / s)} == rows
 
 
-def test_each_split_has_its_share_of_each_kind(nuclei: Path) -> None:
-    with open(NUCLEI / "index.csv", newline="") as file:
-        kinds = {r["image_id"]: r["kind"] for r in csv.DictReader(file)}
-    counts = Counter(kinds.values())
-    assert counts == {"fluo": 86, "histology_color": 12, "brightfield_gray": 1}
-    for name, ratio in (("train", 0.70), ("val", 0.15), ("test", 0.15)):
-        there = Counter(kinds[e.image_id] for e in read_entries(nuclei / name))
-        assert all(abs(there[kind] - ratio * count) <= 1 for kind, count in counts.items()), (name, there)
-
-
 def test_nuclei_that_overlap_are_whole_and_every_mask_is_its_files(nuclei: Path) -> None:
     samples = read_back(nuclei)
     sample = samples[OVERLAPPING]
@@ -115,10 +103,3 @@ def test_nuclei_that_overlap_are_whole_and_every_mask_is_its_files(nuclei: Path)
         ] * len(files)
     layers = {name: s.instances.shape[2] for name, s in samples.items()}
     assert [name for name, count in layers.items() if count != 1] == [OVERLAPPING]
-
-
-def test_the_original_bytes_of_nuclei_are_kept(nuclei: Path) -> None:
-    for name in SPLITS:
-        for entry in read_entries(nuclei / name):
-            original = NUCLEI / "stage1_train" / entry.image_id / "images" / entry.file
-            assert (nuclei / name / "images" / entry.file).read_bytes() == original.read_bytes()

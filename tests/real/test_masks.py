@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools.coco import COCO
 from tiny import masks_of, read_back, split
 
 from seg.configure.compose import compose
@@ -14,7 +13,6 @@ from seg.configure.config import Config, checked
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import read_info
 from seg.sources.folders import Folders
-from seg.sources.id_maps import IdMaps
 from seg.sources.images import ImageReader
 from seg.stages import prepare
 
@@ -102,17 +100,6 @@ def test_cocos_segments_have_the_areas_of_the_file(tmp_path: Path) -> None:
     assert crowds == [("000000000149", "person")]
     assert samples["000000000086"].image.shape[2] == 3, "the gray JPEG"
     assert len(samples["000000000250"].categories) == 0, "an image of stuff alone"
-    instances_go_through_coco(out, samples)
-
-
-def instances_go_through_coco(out: Path, samples: dict[str, Sample]) -> None:
-    """instances.json, opened by pycocotools, holds the same masks."""
-    for name in SPLITS:
-        opened = COCO(str(out / name / "instances.json"))
-        for number, image in opened.imgs.items():
-            masks = [opened.annToMask(a).astype(bool) for a in opened.loadAnns(opened.getAnnIds(imgIds=number))]
-            sample = samples[Path(image["file_name"]).stem]
-            assert all(np.array_equal(m, e) for m, e in zip(masks, masks_of(sample), strict=True))
 
 
 def test_cocos_semantic_masks_are_those_of_panoptic() -> None:
@@ -159,26 +146,3 @@ def test_labelmes_class_pngs_have_palettes(kind: str) -> None:
         assert np.array_equal(sample.semantic, indices)
         assert np.array_equal(sample.semantic, by_color[name].semantic)
     assert [int((by_index[n].semantic == 255).sum()) for n in sorted(by_index)] == [9460, 909, 0]
-
-
-def test_labelmes_object_pngs_skip_an_id() -> None:
-    root = LABELME / "instance_segmentation" / "data_dataset_voc"
-    classes = [ClassInfo("background", (0, 0, 0)), ClassInfo("object", (255, 140, 0))]
-    lists = {"ignore": [], "drop": [], "others": "refuse", "skip_unlabelled": False, "category": "object", "categories": None}
-    given = {"root": str(root), "images": "JPEGImages", "masks": "SegmentationObject", "image_suffix": "", "mask_suffix": ""}
-    source = IdMaps(**given, **lists, ids="palette", classes=classes, reader=ImageReader(3), split=split())  # type: ignore[arg-type]
-    samples = {item.image_id: source.read(item).sample for item in source.items()}
-    areas = {name: [int(m.sum()) for m in masks_of(sample)] for name, sample in samples.items()}
-    assert areas == {
-        "2011_000003": [15662, 17218, 873],
-        "2011_000006": [14690, 11672, 7463, 44403, 991, 14002],
-        "2011_000025": [102450, 15781, 7256],
-    }
-
-
-def test_pascals_border_is_ignored() -> None:
-    classes = [ClassInfo("background", (0, 0, 0), (0,)), ClassInfo("chair", (192, 0, 0), (9,)), ClassInfo("dog", (64, 0, 128), (12,))]
-    samples = folders(VOC, classes, images="JPEGImages", masks="SegmentationClass", labels="palette", skip_unlabelled=True)
-    assert {name: np.unique(s.semantic, return_counts=True)[1].tolist() for name, s in samples.items()} == {
-        "2007_000063": [72224, 78930, 27632, 8714]
-    }

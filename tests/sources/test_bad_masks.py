@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import CLASSES, colored, encoded, folders, labels, picture, refusal, split, write, write_folders
+from sources.test_cityscapes import source as cityscapes_instances
+from sources.test_class_files import files
+from sources.test_coco_panoptic import panoptic
+from sources.test_id_maps import maps
+from sources.test_instance_files import cells
+from tiny import CLASSES, colored, encoded, folders, labels, picture, refusal, write, write_folders
 
 from seg.data.sample import ClassInfo
 from seg.raw.record import Source
-from seg.sources.cityscapes import CityscapesInstances
-from seg.sources.class_files import ClassFiles
-from seg.sources.coco_panoptic import CocoPanoptic
-from seg.sources.id_maps import IdMaps
-from seg.sources.images import ImageReader
-from seg.sources.instance_files import InstanceFiles
-from seg.sources.settings import Split
 
 NAMES = [f"s{number}" for number in range(6)]
 OBJECTS = [ClassInfo("background", (0, 0, 0)), ClassInfo("cell", (255, 140, 0)), ClassInfo("stone", (90, 90, 90))]
@@ -37,80 +35,61 @@ def of_folders(change: Callable[[Path], object], classes: list[ClassInfo] = CLAS
     return make
 
 
-def given(raw: Path, section: Split | None = None) -> dict[str, Any]:
-    return {"root": str(raw), "classes": OBJECTS, "reader": ImageReader(3), "split": section or split()}
+Draw = Callable[[Path, int, str], object]
 
 
-LISTS: dict[str, Any] = {"ignore": [], "drop": [], "others": "refuse"}
+def of(source: Callable[..., Source], draw: Draw, changed_file: str = "s3.png", **settings: Any) -> Callable[..., Make]:
+    """Makers of six images and what `draw` draws of each below masks/; one file there is changed."""
+
+    def made(change: Callable[[Path], object], **changed: Any) -> Make:
+        def make(raw: Path) -> Callable[[], Source]:
+            for seed, name in enumerate(NAMES):
+                write(raw / "images" / f"{name}.png", picture(seed))
+                draw(raw / "masks", seed, name)
+            change(raw / "masks" / changed_file)
+            return lambda: source(raw, **{"classes": OBJECTS, **settings, **changed})
+
+        return make
+
+    return made
 
 
-def of_ids(change: Callable[[Path], object], **changed: Any) -> Make:
-    def make(raw: Path) -> Callable[[], Source]:
-        for seed, name in enumerate(NAMES):
-            write(raw / "images" / f"{name}.png", picture(seed))
-            write(raw / "masks" / f"{name}.png", labels(seed).astype(np.uint16))
-        change(raw / "masks" / "s3.png")
-        arguments = {"images": "images", "masks": "masks", "image_suffix": "", "mask_suffix": "", "ids": "index"}
-        arguments |= {"skip_unlabelled": False, "category": "cell", "categories": None}
-        return lambda: IdMaps(**{**arguments, **LISTS, **given(raw), **changed})
-
-    return make
+def draw_classes(folder: Path, seed: int, name: str) -> None:
+    for number, label in enumerate(("cell", "stone")):
+        write(folder / label / f"{name}.png", (labels(seed) == number + 1).astype(np.uint8) * 255)
 
 
-def of_class_files(change: Callable[[Path], object]) -> Make:
-    def make(raw: Path) -> Callable[[], Source]:
-        for seed, name in enumerate(NAMES):
-            write(raw / "images" / f"{name}.png", picture(seed))
-            for number, label in enumerate(("cell", "stone")):
-                write(raw / "masks" / label / f"{name}.png", (labels(seed) == number + 1).astype(np.uint8) * 255)
-        change(raw / "masks" / "cell" / "s3.png")
-        arguments = {"images": "images", "masks": "masks/{class}/{image}", "image_suffix": "", "overlap": "refuse"}
-        return lambda: ClassFiles(**{**arguments, "skip_unlabelled": False, **LISTS, **given(raw)})
-
-    return make
+def draw_segments(folder: Path, seed: int, name: str) -> None:
+    """And the JSON file, as far as it goes."""
+    write(folder / f"{name}.png", np.full((24, 32, 3), (seed, 1, 0), np.uint8))
+    file = folder.parent / "panoptic.json"
+    content = json.loads(file.read_text()) if seed else {"images": [], "annotations": [], "categories": [CELLS]}
+    content["images"].append({"id": seed, "file_name": f"{name}.png"})
+    segments = [{"id": seed + 256, "category_id": 4}]
+    content["annotations"].append({"image_id": seed, "file_name": f"{name}.png", "segments_info": segments})
+    file.write_text(json.dumps(content))
 
 
-def of_instance_files(change: Callable[[Path], object], **changed: Any) -> Make:
-    def make(raw: Path) -> Callable[[], Source]:
-        for seed, name in enumerate(NAMES):
-            write(raw / "images" / f"{name}.png", picture(seed))
-            write(raw / "masks" / name / "cell_1.png", (labels(seed) == 0).astype(np.uint8) * 255)
-        change(raw / "masks" / "s3" / "cell_1.png")
-        arguments = {"images": "images", "masks": "masks/{image}", "category": None, "category_pattern": "^([a-z]+)_"}
-        return lambda: InstanceFiles(**{**arguments, **LISTS, **given(raw), **changed})
-
-    return make
-
-
-def of_cityscapes(change: Callable[[Path], object], **changed: Any) -> Make:
-    def make(raw: Path) -> Callable[[], Source]:
-        for seed, name in enumerate(NAMES):
-            write(raw / "images" / f"{name}.png", picture(seed))
-            write(raw / "masks" / f"{name}.png", np.full((24, 32), 1000, np.uint16))
-        change(raw / "masks" / "s3.png")
-        arguments = {"images": "images", "masks": "masks", "image_suffix": "", "mask_suffix": "", "things": ["cell"]}
-        return lambda: CityscapesInstances(
-            **{**arguments, "ignore": [], "others": "refuse", "skip_unlabelled": False, **given(raw), **changed}
-        )
-
-    return make
-
-
-def of_panoptic(change: Callable[[Path], object]) -> Make:
-    def make(raw: Path) -> Callable[[], Source]:
-        content: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 4, "name": "cell", "isthing": 1}]}
-        for seed, name in enumerate(NAMES):
-            write(raw / "images" / f"{name}.png", picture(seed))
-            write(raw / "masks" / f"{name}.png", np.full((24, 32, 3), (seed, 1, 0), np.uint8))
-            content["images"].append({"id": seed, "file_name": f"{name}.png"})
-            segments = [{"id": seed + 256, "category_id": 4}]
-            content["annotations"].append({"image_id": seed, "file_name": f"{name}.png", "segments_info": segments})
-        (raw / "panoptic.json").write_text(json.dumps(content))
-        change(raw / "masks" / "s3.png")
-        arguments = {"annotations": "panoptic.json", "masks": "masks", "images": "images", "skip_unlabelled": False}
-        return lambda: CocoPanoptic(**{**arguments, **LISTS, **given(raw)})
-
-    return make
+CELLS = {"id": 4, "name": "cell", "isthing": 1}
+of_ids = of(maps, lambda folder, seed, name: write(folder / f"{name}.png", labels(seed).astype(np.uint16)), category="cell")
+of_class_files = of(files, draw_classes, "cell/s3.png")
+of_instance_files = of(
+    cells,
+    lambda folder, seed, name: write(folder / name / "cell_1.png", (labels(seed) == 0).astype(np.uint8) * 255),
+    "s3/cell_1.png",
+    images="images",
+    masks="masks/{image}",
+    category=None,
+    category_pattern="^([a-z]+)_",
+)
+of_cityscapes = of(
+    cityscapes_instances,
+    lambda folder, _, name: write(folder / f"{name}.png", np.full((24, 32), 1000, np.uint16)),
+    things=["cell"],
+    ignore=[],
+    others="refuse",
+)
+of_panoptic = of(panoptic, draw_segments, masks="masks")
 
 
 def nothing(path: Path) -> None:
@@ -217,6 +196,12 @@ BAD: dict[str, tuple[Make, str]] = {
         of_ids(sized),
         f"{MASK}: is 16x12 pixels, but its image {{raw}}/images/s3.png is 32x24; give both the same size",
     ),
+    "ids as fractions": (
+        of_ids(lambda path: [path.unlink(), write(path.with_suffix(".tif"), labels(2).astype(np.float32) / 2)]),
+        "{raw}/masks/s3.tif: has float32 pixels, expected whole",
+    ),
+    "an image without ids": (of_ids(lambda path: path.unlink()), "{raw}/images/s3.png: has no mask {raw}/masks/s3.*; add it"),
+    "no folder of ids": (of_ids(lambda path: path.parent.rename(path.parent.with_name("ids"))), "{raw}/masks: there is no such folder"),
     "ids as a JPEG": (of_ids(as_jpeg), "{raw}/masks/s3.jpg: is a JPEG file"),
     "no palette of ids": (of_ids(as_colors, ids="palette"), f"{MASK}: is a colour or palette image"),
     "a class that is smoothed": (of_class_files(smoothed), "{raw}/masks/cell/s3.png: has the values 0, 90, 255, expected 0 and one other"),

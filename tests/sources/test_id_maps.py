@@ -207,30 +207,6 @@ def test_a_mistake_in_the_table_is_refused(tmp_path: Path, kind: str) -> None:
     assert answer.startswith(message.replace("{raw}", str(raw)))
 
 
-BROKEN = {
-    "fractions": (
-        lambda path: write(path.with_suffix(".tif"), ids(2).astype(np.float32) / 2),
-        "{path}: has float32 pixels, expected whole",
-    ),
-    "missing": (lambda path: None, "{raw}/images/c.jpg: has no mask {raw}/masks/c.*; add it"),
-    "a missing folder": (lambda path: path.parent.rename(path.parent.with_name("ids")), "{raw}/masks: there is no such folder; set data"),
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_mistake_is_refused(tmp_path: Path, kind: str) -> None:
-    change, message = BROKEN[kind]
-    raw = write_maps(tmp_path / "raw")
-    path = raw / "masks" / "c.png"
-    if kind in ("fractions", "missing"):
-        path.unlink()
-    change(path)
-    there = next((raw / "masks").glob("c.*"), path) if (raw / "masks").is_dir() else path
-    answer = refusal(lambda: maps(raw), tmp_path / "out", classes=CLASSES)
-    assert answer.startswith(message.replace("{raw}", str(raw)).replace("{path}", str(there)))
-    assert "\n" not in answer
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

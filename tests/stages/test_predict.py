@@ -13,6 +13,7 @@ import shapely
 import tifffile
 import torch
 from conftest import MakeConfig
+from models.test_contract import SMALLER
 from PIL import Image
 from pycocotools import mask as coco_mask
 from typed import typed
@@ -123,7 +124,7 @@ def test_polygons_are_read_again_as_what_was_predicted(semantic: Path, prepared:
 
 def test_views_and_several_models_are_merged(semantic: Path, prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
     torch.manual_seed(1)
-    config, info = make_config("model=fcn", "seed=1"), read_info(prepared)
+    config, info = make_config("model=fcn8s", *SMALLER["fcn8s"], "seed=1"), read_info(prepared)
     other = tmp_path / "other.ckpt"
     save(other, Checkpoint(build_model(config, info).state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
     image = cv2.cvtColor(cv2.imread(str(next((prepared / "test/images").iterdir()))), cv2.COLOR_BGR2RGB)
@@ -145,7 +146,7 @@ def test_views_and_several_models_are_merged(semantic: Path, prepared: Path, tmp
 
 
 def test_large_images_are_seen_in_tiles_and_their_class_maps_streamed(semantic: Path, tmp_path: Path) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (150, 230, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "scan.tif", image, tile=(64, 64), photometric="rgb")
     options = ["predict.tile=64", "predict.tiling.overlap=0.5", "predict.precision=32-true", *QUIET]
     command = [str(semantic), str(tmp_path / "scan.tif"), "--out", str(tmp_path / "out"), *options]
@@ -292,7 +293,7 @@ def test_a_model_loads_in_another_programs_hydra_and_in_threads(semantic: Path, 
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     alone = seg.load(semantic).predict(image).semantic
     with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"), ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: seg.load(semantic).predict(image).semantic, range(8)))
+        found = list(pool.map(lambda _: seg.load(semantic).predict(image).semantic, range(4)))
         assert compose("config").db.name == "mysql", "theirs is as it was"
     assert all(np.array_equal(one, alone) for one in found)
     typed("predict", tmp_path, [str(semantic), "a.png", *QUIET])
