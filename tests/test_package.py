@@ -11,7 +11,14 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-TINY = ("data.source.num_images=24", "data.source.size=48", "trainer.max_epochs=1", "trainer.batch_size=4", "augment=none")
+TINY = (
+    "experiment=shapes",
+    "data.source.num_images=24",
+    "data.source.size=48",
+    "trainer.max_epochs=1",
+    "trainer.batch_size=4",
+    "augment=none",
+)
 
 USE = """
 import sys, numpy as np, seg

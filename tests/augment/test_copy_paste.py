@@ -103,16 +103,6 @@ def square(value: int, *boxes: tuple[int, int, int, int], size: int = 12) -> Sam
     return Sample("square", image, semantic_from_instances(instances, categories, crowd, 0), instances, categories, crowd)
 
 
-def test_edges_are_blended_within_one_pixel_of_them() -> None:
-    after = paste(square(0), square(160, (3, 3, 8, 9)), np.array([1]), 0, 0)
-    #                             outside   |   inside
-    assert after.image[5, :6, 0].tolist() == [0, 0, 40, 120, 160, 160]
-    assert after.image[2, :6, 0].tolist() == [0, 0, 10, 30, 40, 40], "a corner: the product of two edges"
-    assert after.instances[..., 0].sum() == 30, "labels have hard edges"
-    thin = paste(square(0), square(160, (0, 5, 12, 6)), np.array([1]), 0, 0)
-    assert thin.image[5, 3:8, 0].tolist() == [0, 40, 80, 40, 0], "an object one pixel thin is half opaque"
-
-
 def test_covered_instances_lose_their_pixels_and_those_of_which_little_is_left_are_ignored() -> None:
     target = square(0, (0, 0, 4, 4), (4, 4, 9, 8), (0, 8, 5, 12))
     source = square(9, (0, 0, 5, 7))

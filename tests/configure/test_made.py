@@ -17,14 +17,26 @@ from seg.data.store import read_info
 from seg.settings.planned import PlanFile, write_plan
 
 
+def with_datab(folder: Path) -> Path:
+    """conf/ with a second data configuration, datab; no data yet."""
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    text = (folder / "conf/data/shapes.yaml").read_text()
+    (folder / "conf/data/datab.yaml").write_text(text.replace("name: shapes", "name: datab\nrange: [0, 4095]"))
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """conf/ with a second data configuration, datab; no data yet."""
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    text = (tmp_path / "conf/data/shapes.yaml").read_text()
-    (tmp_path / "conf/data/datab.yaml").write_text(text.replace("name: shapes", "name: datab\nrange: [0, 4095]"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(with_datab(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def with_shapes(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
+    """A project whose data are made; tests only read it."""
+    folder = with_datab(tmp_path_factory.mktemp("made"))
+    make(folder, prepared)
+    return folder
 
 
 def make(project: Path, prepared: Path, *overrides: str) -> None:
@@ -62,10 +74,10 @@ def test_dataset_json_records_what_it_was_made_with(prepared: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_other_settings_are_refused(project: Path, prepared: Path, overrides: list[str], answer: str) -> None:
-    make(project, prepared)
+def test_other_settings_are_refused(with_shapes: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], answer: str) -> None:
+    monkeypatch.chdir(with_shapes)
     with pytest.raises(ConfigError, match=f"^{re.escape(answer)}"):
-        asked(project, *overrides)
+        asked(with_shapes, *overrides)
 
 
 def test_the_same_settings_and_folders_that_are_missing_pass(project: Path, prepared: Path) -> None:

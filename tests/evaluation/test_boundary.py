@@ -114,29 +114,6 @@ def test_the_images_edge_bounds_a_band_but_is_no_contour() -> None:
     assert count_contours(everywhere, everywhere, 1, 2).tolist() == [[0, 0, 0, 0]]
 
 
-def test_one_pixel() -> None:
-    truth, predicted = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
-    truth[4, 4] = predicted[5, 6] = 1  # a knight's move apart
-    assert count_bands(truth, predicted, 2, 0.0)[1].tolist() == [0, 2]
-    assert count_contours(truth, predicted, 2, 2)[1].tolist() == [0, 1, 0, 1]
-    assert count_contours(truth, predicted, 2, 2.24)[1].tolist() == [1, 1, 1, 1]
-
-
-def test_touching_regions_bound_each_other() -> None:
-    truth = np.repeat(np.array([0, 1, 2], np.uint8), 4)[None].repeat(12, axis=0)
-    np.testing.assert_array_equal(count_contours(truth, truth, 3, 0), [[12] * 4, [24] * 4, [12] * 4])
-    inner = [12 * 4 - 10 * 2, 12 * 4 - 10 * 2, 12 * 4 - 10 * 2]
-    np.testing.assert_array_equal(count_bands(truth, truth, 3, 0.0), np.stack([inner, inner], 1))
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_prediction_that_is_right_wherever_pixels_count_scores_one() -> None:
-    truth, _ = regions(4, 9, ignored=0.2)
-    predicted = np.where(truth == IGNORE, 3, truth).astype(np.uint8)
-    np.testing.assert_array_equal(boundary_iou(count_bands(truth, predicted, 4, 0.02)), np.ones(4))
-    np.testing.assert_array_equal(boundary_f(count_contours(truth, predicted, 4, 2)), np.ones(4))
-
-
 def test_a_region_has_no_boundary_along_ignored_pixels() -> None:
     truth = np.full((9, 21), 0, np.uint8)
     truth[:, 10:] = IGNORE

@@ -80,20 +80,6 @@ def test_the_larger_part_of_a_cut_may_match() -> None:
     assert kinds(cut) == [("truth", 0, "matched", 1, 0.7), ("predicted", 0, "split", 0, 0.3), ("predicted", 1, "matched", 0, 0.7)]
 
 
-def test_parts_that_cover_too_little_or_the_same_do_not_cut() -> None:
-    truth = part(0, 0, 10, 10)
-    little = scene().add(truth).predict(part(0, 0, 7, 3)).predict(part(0, 6, 7, 10))
-    assert [r[2] for r in kinds(little)] == ["poor_mask"] * 3, "49 of 100 pixels"
-    enough = scene().add(truth).predict(part(0, 0, 7, 4)).predict(part(0, 6, 8, 9)).predict(part(9, 9, 10, 10))
-    assert [r[2] for r in kinds(enough)] == ["split"] * 4, "53 of 100 pixels, and the pixel is a part, too"
-    nested = scene().add(truth).predict(part(0, 0, 10, 8)).predict(part(0, 0, 10, 4))
-    assert [r[2] for r in kinds(nested)] == ["matched", "matched", "poor_mask"], "the second lies in the first"
-    half_out = scene().add(truth).predict(part(0, 0, 10, 8)).predict(part(0, 6, 10, 10))
-    assert [r[2] for r in kinds(half_out)] == ["matched", "matched", "poor_mask"], "half of the second lies in the first"
-    other_class = scene().add(truth).predict(part(0, 0, 10, 4)).predict(part(0, 6, 10, 10), 2)
-    assert [r[2] for r in kinds(other_class)] == ["poor_mask", "poor_mask", "wrong_class_poor_mask"]
-
-
 def test_a_prediction_over_two_that_touch() -> None:
     both = scene().add(part(0, 0, 10, 4)).add(part(0, 4, 10, 8)).predict(part(0, 0, 10, 8)).predict(part(12, 12, 13, 13), 2)
     # at an IoU of exactly one half the prediction is a match of the first
@@ -101,45 +87,6 @@ def test_a_prediction_over_two_that_touch() -> None:
     wider = scene().add(part(0, 0, 10, 4)).add(part(0, 4, 10, 8)).predict(part(0, 0, 11, 8))
     joined = round(40 / 88, 6)
     assert kinds(wider) == [("truth", 0, "merged", 0, joined), ("truth", 1, "merged", 0, joined), ("predicted", 0, "merged", 0, joined)]
-
-
-def test_a_prediction_over_fifteen_small_ones() -> None:
-    many = scene().predict(part(0, 0, 6, 10))
-    for place in range(15):
-        y, x = divmod(place, 5)
-        many.add(part(2 * y, 2 * x, 2 * y + 2, 2 * x + 2))
-    found = kinds(many)
-    assert {r[:1] + r[2:] for r in found} == {("truth", "merged", 0, round(1 / 15, 6)), ("predicted", "merged", 0, round(1 / 15, 6))}
-    assert len(found) == 16
-
-
-def test_truths_that_fill_too_little_or_are_of_two_classes_are_not_merged() -> None:
-    large = scene().add(part(0, 0, 7, 3)).add(part(0, 6, 7, 10)).predict(part(0, 0, 10, 10))
-    assert [r[2] for r in kinds(large)] == ["poor_mask"] * 3, "49 of 100 pixels"
-    classes = scene().add(part(0, 0, 10, 4)).add(part(0, 4, 10, 8), 2).predict(part(0, 0, 11, 8))
-    assert [r[2] for r in kinds(classes)] == ["poor_mask", "missed", "poor_mask"]
-
-
-def test_precedence_where_several_kinds_fit() -> None:
-    truth = part(0, 0, 10, 10)
-    # of its class poorly, of another class well
-    crossing = scene().add(truth, 1).add(part(0, 8, 10, 18), 2).predict(part(0, 8, 10, 17), 1)
-    assert kinds(crossing) == [
-        ("truth", 0, "missed", 0, round(20 / 170, 6)),
-        ("truth", 1, "wrong_class", 0, 0.9),
-        ("predicted", 0, "wrong_class", 1, 0.9),
-    ]
-    # a second prediction of a truth, which covers a small one, too
-    over = scene().add(truth).add(part(0, 11, 4, 13)).predict(truth).predict(part(0, 0, 10, 13))
-    assert kinds(over) == [
-        ("truth", 0, "matched", 0, 1.0),
-        ("truth", 1, "merged", 1, round(8 / 130, 6)),
-        ("predicted", 0, "matched", 0, 1.0),
-        ("predicted", 1, "duplicate", 0, round(100 / 130, 6)),
-    ]
-    # a duplicate that fits a truth of another class as well: that one is missed, not mistaken
-    two = scene().add(truth, 1).add(truth, 2).predict(truth, 1, 0.9).predict(part(0, 0, 10, 9), 1, 0.8)
-    assert [r[2] for r in kinds(two)] == ["matched", "missed", "matched", "duplicate"]
 
 
 def test_crowds_are_no_errors() -> None:
@@ -159,19 +106,6 @@ def test_what_scores_less_than_the_threshold_does_not_exist() -> None:
     low = scene().add(truth).predict(truth, score=0.3).predict(part(12, 12, 14, 14), score=0.7)
     assert kinds(low, 0.7) == [("truth", 0, "missed", None, 0.0), ("predicted", 1, "background", None, 0.0)]
     assert kinds(low, 0.3)[0] == ("truth", 0, "matched", 0, 1.0)
-
-
-def test_nothing_true_nothing_predicted_and_single_pixels() -> None:
-    assert kinds(scene()) == []
-    assert kinds(scene().predict(part(3, 3, 4, 4))) == [("predicted", 0, "background", None, 0.0)]
-    assert kinds(scene().add(part(3, 3, 4, 4))) == [("truth", 0, "missed", None, 0.0)]
-    pixels = scene().add(part(3, 3, 4, 4)).add(part(3, 4, 4, 5)).predict(part(3, 4, 4, 5)).predict(np.zeros(SIZE, bool))
-    assert kinds(pixels) == [
-        ("truth", 0, "missed", None, 0.0),
-        ("truth", 1, "matched", 0, 1.0),
-        ("predicted", 0, "matched", 1, 1.0),
-        ("predicted", 1, "background", None, 0.0),
-    ]
 
 
 # The definitions once more, for single instances and on dense masks.

@@ -33,6 +33,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory, checkpoint: bytes) -> Path:
+    """The checkpoint as torch.export writes it. Tests only read it."""
+    path = tmp_path_factory.mktemp("program") / "best.ckpt"
+    path.write_bytes(checkpoint)
+    return Path(typed("export", ROOT, [str(path), *PT2]).path)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, checkpoint: bytes) -> Path:
     (tmp_path / "best.ckpt").write_bytes(checkpoint)
@@ -197,14 +205,13 @@ def test_a_disk_that_is_full_is_told_where_openvino_does_not_say_so(folder: Path
     assert [path.name for path in folder.iterdir()] == ["best.ckpt"]
 
 
-def test_nothing_in_a_program_is_unpickled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_in_a_program_is_unpickled(folder: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    good = typed("export", ROOT, ["best.ckpt", *PT2]).path
-    load_program(good)
+    load_program(program)
 
     def changed(record: str, content: bytes | None = None, key: str | None = None) -> Path:
         path = folder / f"{record.replace('/', '_')}.pt2"
-        with zipfile.ZipFile(good) as before, zipfile.ZipFile(path, "w") as after:
+        with zipfile.ZipFile(program) as before, zipfile.ZipFile(path, "w") as after:
             for name in before.namelist():
                 data = before.read(name)
                 if name.endswith(record) and key:
@@ -230,12 +237,12 @@ def test_nothing_in_a_program_is_unpickled(folder: Path, monkeypatch: pytest.Mon
     assert not (folder / "trapped").exists()
 
 
-def test_what_a_library_says_of_images_it_cannot_run_is_one_line(folder: Path) -> None:
+def test_what_a_library_says_of_images_it_cannot_run_is_one_line(program: Path) -> None:
     class Failing(ProgramNetwork):
         def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
             raise RuntimeError("shapes\ndo not fit")
 
-    network = Failing(typed("export", ROOT, [str(folder / "best.ckpt"), *PT2]).path, "cpu")
+    network = Failing(program, "cpu")
     with pytest.raises(DataError, match=r"best\.pt2: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
         network.predict(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
 

@@ -138,17 +138,6 @@ def test_a_hundred_predictions_of_a_class_in_an_image_count_unless_told_otherwis
     assert coco.evaluate(images_of([scene]), [1], "mask", 110).figures()["ar"] == 1
 
 
-def test_average_precision_by_hand() -> None:
-    """Two true instances; the better score is wrong, the second right: precision 1/2 up to a recall of 1/2, then 0."""
-    scene = Scene("a", (8, 8)).add(box(8, 8, 0, 0, 2, 2)).add(box(8, 8, 4, 4, 8, 8))
-    scene.predict(box(8, 8, 0, 4, 2, 6), score=0.9).predict(box(8, 8, 0, 0, 2, 2), score=0.8)
-    found = coco.evaluate(images_of([scene]), [1], "mask").figures()
-    assert found["ap"] == pytest.approx(51 / 101 / 2), "51 of the 101 recalls, 0.00 .. 0.50"
-    assert found["ap50"] == found["ap75"] == found["ap_small"] == found["ap"]
-    assert found["ar"] == 0.5
-    assert math.isnan(found["ap_medium"])
-
-
 def test_areas_at_the_border_of_a_range() -> None:
     """32 x 32 pixels are small and medium at once, as in pycocotools, and a box's area need not be its mask's."""
     for side in (31, 32, 33, 96):

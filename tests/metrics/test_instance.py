@@ -182,18 +182,6 @@ def test_crowds_and_truth_without_a_pixel_are_not_counted() -> None:
     assert nans(only.per_class()["cell"]) == set(COLUMNS)
 
 
-def test_overlapping_and_touching_instances_are_told_apart() -> None:
-    masks = [small(0, 0, 4, 6), small(2, 3, 4, 6), small(2, 9, 4, 2), small(9, 11, 1, 1)]
-    scene = Scene("a", (10, 12))
-    for mask in masks:
-        scene.add(mask).predict(mask)
-    assert scene.sample.instances.shape[2] == 2
-    metrics, (score,) = scored(scene)
-    assert (score.figures["tp_50"], score.figures["pq"], score.figures["aji"]) == (4, 1, 1)
-    figures = metrics.figures()
-    assert all(v == 1 for name, v in figures.items() if name not in nans(figures))
-
-
 def test_hundreds_of_instances_in_an_image() -> None:
     scene = Scene("a", (40, 40))
     for place in range(400):

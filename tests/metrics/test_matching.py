@@ -96,12 +96,6 @@ def test_any_weights_are_paired_at_their_best(seed: int) -> None:
     assert (len(rows), iou[rows, columns].sum()) == pytest.approx(best_pairing(eligible, iou))
 
 
-def test_two_pairs_are_worth_more_than_the_best_one() -> None:
-    iou = np.array([[0.9, 0.5], [0.5, 0.0]])
-    rows, columns = assign(iou >= 0.5, iou)
-    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
-
-
 @pytest.mark.parametrize("percent", THRESHOLDS)
 def test_an_iou_of_exactly_the_threshold_is_a_match(percent: int) -> None:
     truth = np.ones((10, 10), bool)
@@ -129,31 +123,6 @@ def test_an_iou_just_beside_one_half_is_told_apart_in_large_images() -> None:
         assert tally(overlaps_of([truth], [predicted])).at[0].tp == tp
     predicted = np.arange(truth.size).reshape(truth.shape) < 500_001
     assert tally(overlaps_of([truth], [predicted])).panoptic.tp == 1
-
-
-def test_hand_counted_cases() -> None:
-    one, other = box(4, 6, 0, 0, 2, 2), box(4, 6, 2, 2, 4, 4)
-    pixel = box(4, 6, 3, 5, 4, 6)
-
-    def counts(truth: Masks, predicted: Masks, crowd: Masks = ()) -> tuple[int, int, int]:
-        at = tally(overlaps_of(truth, predicted, crowd)).at[0]
-        return at.tp, at.fp, at.fn
-
-    assert counts([], []) == (0, 0, 0)
-    assert counts([], [one, other]) == (0, 2, 0)
-    assert counts([one, other], []) == (0, 0, 2)
-    assert counts([pixel], [pixel]) == (1, 0, 0)
-    assert counts([pixel], [box(4, 6, 3, 4, 4, 6)]) == (1, 0, 0), "one of two pixels is an IoU of one half"
-    assert counts([pixel], [box(4, 6, 3, 3, 4, 6)]) == (0, 1, 1)
-    assert counts([one], [one, one, one]) == (1, 2, 0), "a duplicate is a false positive"
-    assert counts([one, one], [one]) == (1, 0, 1)
-    assert counts([one], [np.zeros((4, 6), bool)]) == (0, 1, 1), "an empty prediction is a false positive"
-    touching = [box(4, 6, 0, 0, 2, 2), box(4, 6, 0, 2, 2, 4)]
-    assert counts(touching, touching) == (2, 0, 0)
-    assert counts(touching, [box(4, 6, 0, 0, 2, 4)]) == (1, 0, 1), "two truths merged into one: it takes one of them"
-    assert counts([box(4, 6, 0, 0, 2, 4)], touching) == (1, 1, 0), "one truth split in two halves"
-    overlapping = [box(4, 6, 0, 0, 3, 4), box(4, 6, 1, 1, 4, 5)]
-    assert counts(overlapping, overlapping) == (2, 0, 0)
 
 
 def test_crowds_by_hand() -> None:
@@ -191,6 +160,7 @@ def test_tallies_add_up_in_any_order() -> None:
     assert [m.tp for m in total.at] == [sum(t.at[k].tp for t in each) for k in range(len(THRESHOLDS))]
     assert total.panoptic.iou_units == sum(t.panoptic.iou_units for t in each)
     assert total.aji == sum(t.intersection for t in each) / sum(t.union for t in each)
+    assert math.isnan(Tally().aji)
 
 
 def aji_terms_by_loops(truth: Masks, predicted: Masks, in_crowd: Sequence[bool]) -> tuple[int, int]:
@@ -213,19 +183,6 @@ def test_aji_agrees_with_loops_over_dense_masks(seed: int) -> None:
     truth, predicted, crowd = random_masks(seed)
     found = overlaps_of(truth, predicted, crowd)
     assert jaccard_terms(found) == aji_terms_by_loops(truth, predicted, found.in_crowd.tolist())
-
-
-def test_aji_by_hand() -> None:
-    left, right = box(2, 8, 0, 0, 2, 2), box(2, 8, 0, 2, 2, 4)
-    both, far = box(2, 8, 0, 0, 2, 4), box(2, 8, 0, 6, 2, 8)
-    assert jaccard_terms(overlaps_of([left], [left])) == (4, 4)
-    assert jaccard_terms(overlaps_of([left, right], [both])) == (8, 16), "both truths take the one prediction"
-    assert jaccard_terms(overlaps_of([left], [right])) == (0, 8), "untouched truth and unused prediction"
-    assert jaccard_terms(overlaps_of([left], [])) == (0, 4)
-    assert jaccard_terms(overlaps_of([], [left])) == (0, 4)
-    assert jaccard_terms(overlaps_of([left], [left, left])) == (4, 8), "a duplicate is unused"
-    assert jaccard_terms(overlaps_of([left], [left, far], [far])) == (4, 4), "unused, but in a crowd"
-    assert math.isnan(tally(overlaps_of([], [])).aji)
 
 
 def test_an_empty_true_mask_meets_nothing() -> None:

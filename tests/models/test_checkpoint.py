@@ -69,12 +69,6 @@ def test_postprocessing_and_its_choice_are_kept_and_checked(tmp_path: Path, chec
     assert (old.postprocess, old.choice) == (NOTHING, NO_CHOICE), "a checkpoint of an earlier version"
 
 
-def test_a_file_holds_plain_data_and_leaves_nothing_beside_it(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    save(tmp_path / "best.ckpt", checkpoint)
-    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == 7
-    assert [p.name for p in tmp_path.iterdir()] == ["best.ckpt"]
-
-
 def test_the_same_content_has_the_same_bytes_under_any_name(tmp_path: Path, checkpoint: Checkpoint) -> None:
     for name in ("a/best.ckpt", "b/last.ckpt", "b/third.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -107,17 +101,6 @@ def test_a_restored_model_predicts_the_same(tmp_path: Path, model: SegmentationM
     for a, b in zip(again.predict(images), model.predict(images), strict=True):
         np.testing.assert_array_equal(a.semantic, b.semantic)
         assert len(np.unique(a.semantic)) > 1
-
-
-def test_restoring_needs_no_hub_and_no_file_of_weights(
-    tmp_path: Path, make_config: MakeConfig, make_info: MakeInfo, current: Config
-) -> None:
-    small = ["model=unet", "model.network.decoder_channels=[8,8,8,8,8]"]
-    model = build_model(make_config(*small), make_info())
-    config = make_config(*small, "model.weights=imagenet").model_dump(mode="json", by_alias=True)
-    save(tmp_path / "best.ckpt", Checkpoint(model.state_dict(), config, make_info(), 1, {}))
-    again = restore(load(tmp_path / "best.ckpt", current.targets.allow))
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
 def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path, checkpoint: Checkpoint, current: Config) -> None:

@@ -201,7 +201,6 @@ class TestContract:
         for a, b in zip(wanted, second.predict(images), strict=True):
             assert same(a, b)
 
-    @pytest.mark.parametrize("channels", [1, 5])
-    def test_images_of_other_channels_are_taken(self, build: Build, channels: int) -> None:
-        model = build(channels=channels, overrides=("model.normalization=dataset",)).eval()
-        assert len(model.predict(noise(37, 53, channels=channels, count=1))) == 1
+    def test_images_of_other_channels_are_taken(self, build: Build) -> None:
+        model = build(channels=5, overrides=("model.normalization=dataset",)).eval()
+        assert len(model.predict(noise(37, 53, channels=5, count=1))) == 1

@@ -1,6 +1,7 @@
 """Freezing, unfreezing and learning rates by group: what moves in an epoch, by how much, and what is refused."""
 
 import copy
+import functools
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -25,9 +26,14 @@ def settings(**changed: object) -> Finetune:
     return Finetune.model_validate(nothing | changed)
 
 
-def unet() -> nn.Module:
+@functools.cache
+def made() -> nn.Module:
     torch.manual_seed(0)
     return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(8, 8, 8, 8, 8), classes=2)
+
+
+def unet() -> nn.Module:
+    return copy.deepcopy(made())
 
 
 def plan_of(network: nn.Module, **changed: object) -> Plan:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ROOT, MakeConfig, MakeInfo
 from labelled_logits import LOSSES
+from models.test_contract import SMALLER
 from on_cuda import CUDA, fake_cuda, moved
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def batch_of(images: Tensor, semantic: Tensor) -> Batch:
 @pytest.mark.parametrize("option", SEMANTIC)
 def test_networks_train_and_validate_on_one_device(option: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     """The losses of a step, and what a validation step counts; nothing of either waits for a value."""
-    model, mode = on_device(make_config(f"model={option}", "model.weights=null", "loss=ce_dice"), make_info())
+    model, mode = on_device(make_config(f"model={option}", *SMALLER.get(option, ()), "model.weights=null", "loss=ce_dice"), make_info())
     with mode, torch.no_grad():
         images, semantic = torch.zeros(2, 3, 64, 96, dtype=torch.uint8), torch.zeros(2, 64, 96, dtype=torch.uint8)
         losses = named_losses(model.train(), batch_of(images.to(CUDA), semantic.to(CUDA)))

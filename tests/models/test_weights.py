@@ -207,8 +207,22 @@ def test_a_hub_that_cannot_be_reached_names_both_ways_out(make_config: MakeConfi
     assert "model.weights=<local file>" in message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "weights"),
+    [
+        (["model=fcn"], "IMAGENET1K_V2"),
+        (["model=fcn8s"], "IMAGENET1K_V1"),
+        (["task=instance", "model=maskrcnn_resnet50_fpn_v2"], "COCO_V1"),
+    ],
+    ids=["torchvision", "its classifier", "its detector"],
+)
 def test_a_download_that_breaks_off_names_both_ways_out(
-    make_config: MakeConfig, make_info: MakeInfo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    overrides: list[str],
+    weights: str,
+    make_config: MakeConfig,
+    make_info: MakeInfo,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = logging.getLogger("huggingface_hub.utils._http")
 
@@ -217,10 +231,9 @@ def test_a_download_that_breaks_off_names_both_ways_out(
         raise OSError("connection reset")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", broken)
-    with pytest.raises(
-        ConfigError, match=r"(?s)weights=IMAGENET1K_V2: could not be downloaded \(OSError: connection reset\).*weights=null"
-    ):
-        build_model(make_config("model=fcn", "model.weights=IMAGENET1K_V2"), make_info())
+    said = rf"(?s)weights={weights}: could not be downloaded \(OSError: connection reset\).*model\.weights=null.*local file"
+    with pytest.raises(ConfigError, match=said):
+        build_model(make_config(*overrides, f"model.weights={weights}"), make_info(background=True))
     assert not caplog.records, "one line says it, not one for each attempt"
     client.warning("afterwards it speaks again")
     assert [record.message for record in caplog.records] == ["afterwards it speaks again"]

@@ -14,12 +14,10 @@ import pytest
 import torch
 from conftest import MakeConfig
 from shared_tasks import doubled, dying, refusing
+from stages.test_predict import save_untrained
 from typed import typed
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.store import read_info
-from seg.models.build import build_model
-from seg.models.checkpoint import Checkpoint, save
 from seg.predict.devices import devices_of, shared_out
 
 ON_CPU = ["predict.accelerator=cpu", "runtime.progress=none", "runtime.threads=1", "predict.batch_size=2"]
@@ -33,13 +31,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / f"{number}.png"), rng.integers(256, size=(48, 64 if number % 5 else 40, 3), dtype=np.uint8))
     (folder / "7b.png").write_bytes(b"no image")
     return folder
-
-
-def untrained(prepared: Path, path: Path, make_config: MakeConfig, *overrides: str) -> Path:
-    torch.manual_seed(0)
-    config, info = make_config(*overrides), read_info(prepared)
-    save(path, Checkpoint(build_model(config, info).state_dict(), config.model_dump(mode="json", by_alias=True), info, 1, {}))
-    return path
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
@@ -58,7 +49,7 @@ def bytes_below(folder: Path) -> dict[str, bytes]:
 def test_two_processes_write_the_bytes_of_one(
     task: str, outputs: str, images: Path, prepared: Path, tmp_path: Path, make_config: MakeConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = untrained(prepared, tmp_path / "best.ckpt", make_config, f"task={task}")
+    model = save_untrained(prepared, tmp_path / "best.ckpt", make_config, f"task={task}")
     options = [f"predict.outputs=[{outputs}]", *ON_CPU, *(["predict.tile=32"] if outputs == "tiff" else [])]
     for devices in (1, 2):
         with pytest.raises(DataError, match="1 of 14 images could not be predicted"):
@@ -82,7 +73,7 @@ MANY = 1500  # images, so that some are left where this process waits for its tu
 def test_interrupted_files_are_whole_and_the_next_run_goes_on(
     images: Path, prepared: Path, tmp_path: Path, make_config: MakeConfig
 ) -> None:
-    model = untrained(prepared, tmp_path / "best.ckpt", make_config)
+    model = save_untrained(prepared, tmp_path / "best.ckpt", make_config)
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(MANY):

@@ -155,19 +155,6 @@ def test_masks_are_those_of_dense_arrays() -> None:
     assert joined > 20
 
 
-def test_three_members_counted_by_hand() -> None:
-    size = (10, 20)
-    one = Scene("a", size).predict(box(*size, 2, 2, 6, 10), score=0.8).predict(box(*size, 8, 0, 9, 1), score=0.4)
-    two = Scene("a", size).predict(box(*size, 2, 3, 6, 11), score=0.6)
-    three = Scene("a", size).predict(box(*size, 2, 3, 7, 11), score=0.3)
-    other = Scene("a", size).predict(box(*size, 2, 2, 6, 10), category=2, score=0.5)
-    found = fuse([scene.prediction for scene in (one, two, three, other)], 0.5)
-    assert found.categories.tolist() == [1, 2, 1]
-    assert found.scores == pytest.approx([(0.8 + 0.6 + 0.3) / 3 * 3 / 4, 0.5 / 4, 0.4 / 4])
-    assert found.boxes[0] == pytest.approx([(2 * 0.8 + 3 * 0.9) / 1.7, 2, (10 * 0.8 + 11 * 0.9) / 1.7, (6 * 1.4 + 7 * 0.3) / 1.7])
-    assert np.array_equal(dense(found)[0], box(*size, 2, 3, 6, 11)), "column 2 has 0.8 of 1.7, column 10 has 0.9, row 6 has 0.3"
-
-
 def test_half_of_the_scores_is_not_enough() -> None:
     one, two = (Scene("a", (10, 20)).predict(box(10, 20, 2, left, 6, left + 8), score=0.5) for left in (2, 4))
     found = fuse([one.prediction, two.prediction], 0.5)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -285,14 +287,14 @@ def test_nothing_is_left_of_an_interrupted_run(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pools(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def pools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[int]:
     """How many processes each pool had that preparing started; few images are enough for it here."""
     sizes = []
 
     class Pool(ProcessPoolExecutor):
-        def __init__(self, count: int, *given: object) -> None:
+        def __init__(self, count: int, context: BaseContext, *given: object) -> None:
             sizes.append(count)
-            super().__init__(count, *given)
+            super().__init__(count, getattr(request, "param", context), *given)
 
     monkeypatch.setattr(preparation, "ALONE_BELOW", 2)
     monkeypatch.setattr(preparation, "ProcessPoolExecutor", Pool)
@@ -310,6 +312,7 @@ def test_processes_give_the_same_bytes_as_one_alone(tmp_path: Path, pools: list[
     assert len(tree(tmp_path / "alone")) == 20 * 2 + 3 * 2 + 2
 
 
+@pytest.mark.parametrize("pools", [get_context("fork")], indirect=True)  # which takes less time
 def test_processes_report_bad_files_too(raw: Path, tmp_path: Path, pools: list[int]) -> None:
     for number in (1, 6):
         replace_bytes(raw / "images" / f"scene{number}.jpg", lambda data: b"")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from formats import NAMES, PALETTE, instances, scene, write_masks, write_palette_masks, write_pictures
 from PIL import Image
+from recognise.test_annotations import TRAIN_AND_VAL
 from tiny import SIZE, picture, write
 
 from seg.recognise import masks
@@ -212,14 +213,6 @@ def test_the_split_of_folders(tmp_path: Path, images: str, labels: str, words: t
     listed = names and dict(zip(("train", "val", "test"), names, strict=True))
     assert found.split == {"by": "folders", "ratios": None, "stratify": False, "folders": listed}
     assert found.why[0].startswith("6 images in ")
-
-
-TRAIN_AND_VAL = {
-    "by": "folders",
-    "ratios": {"train": 0.85, "val": 0, "test": 0.15},
-    "stratify": True,
-    "folders": {"train": "train", "val": "val", "test": None},
-}
 
 
 def test_a_test_folder_without_labels_is_left_out(tmp_path: Path) -> None:

@@ -11,11 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from tiny import SIZE, Blobs, masks_of, picture, prepare_tiny, read_all, read_back, refusal, split, write
+from tiny import SIZE, masks_of, picture, prepare_tiny, read_all, refusal, split, write
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.labelmaps import encode
 from seg.data.sample import ClassInfo
 from seg.data.store import read_annotations
 from seg.prepare.assignment import Assignment
@@ -82,13 +80,6 @@ def test_instances_get_the_class_of_their_categorys_name(tmp_path: Path) -> None
     assert np.array_equal(samples["a"].semantic, 2 * area(2, 3, 8, 9) + 3 * area(10, 3, 12, 20)), "the rest is background"
     assert np.array_equal(samples["a"].image, picture(600))
     assert not any(s.crowd.any() for s in samples.values())
-
-
-def test_an_image_without_annotations_is_kept(tmp_path: Path) -> None:
-    sample = read_all(coco(write_coco(tmp_path, [region(11, CAT, box(2, 3, 8, 9))], count=2)))["b"]
-    assert sample.instances.shape == (*SIZE, 0)
-    assert sample.categories.shape == sample.crowd.shape == (0,)
-    assert not sample.semantic.any()
 
 
 def test_without_a_class_background_pixels_of_no_instance_are_ignored(tmp_path: Path) -> None:
@@ -215,29 +206,6 @@ def test_the_file_is_read_once_and_sent_to_no_other_process(tmp_path: Path) -> N
     assert sum(len(again.read(item).sample.categories) for item in items) == 500
 
 
-@pytest.mark.parametrize("as_text", [False, True])
-def test_instances_survive_preparing(tmp_path: Path, as_text: bool) -> None:
-    """Random overlapping instances as RLE, of numbers or of text: every mask, category and crowd comes back."""
-    blobs, regions, expected = Blobs(), [], {}
-    for number, item in enumerate(blobs.items()):
-        sample = blobs.read(item).sample
-        for i, rle in enumerate(encode(sample.instances, len(sample.categories))):
-            counts = rle["counts"] if as_text else runs_of(masks_of(sample)[i])
-            category = (CAT, DOG, OWL)[sample.categories[i] - 1]
-            regions.append(region(11 + number, category, {"size": [*SIZE], "counts": counts}, iscrowd=int(sample.crowd[i])))
-        order = np.argsort(~sample.crowd, kind="stable")
-        expected["abcdefghijkl"[number]] = [(masks_of(sample)[i], sample.categories[i], sample.crowd[i]) for i in order]
-    root = write_coco(tmp_path / "raw", regions, count=12)
-    prepare_tiny(coco(root), tmp_path / "out", classes=CLASSES)
-    read = read_back(tmp_path / "out")
-    assert sorted(read) == sorted(expected)
-    assert sum(len(e) for e in expected.values()) == 66
-    for name, sample in read.items():
-        got = list(zip(masks_of(sample), sample.categories, sample.crowd, strict=True))
-        assert [(c, w) for _, c, w in got] == [(c, w) for _, c, w in expected[name]], name
-        assert all(np.array_equal(m, e) for (m, _, _), (e, _, _) in zip(got, expected[name], strict=True)), name
-
-
 def runs_of(mask: np.ndarray) -> list[int]:
     """COCO's run lengths of a mask, counted pixel by pixel."""
     runs, last = [0], False
@@ -246,16 +214,6 @@ def runs_of(mask: np.ndarray) -> list[int]:
             runs.append(0)
         runs[-1], last = runs[-1] + 1, value
     return runs
-
-
-def test_what_is_prepared_opens_in_pycocotools_without_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prepare_tiny(
-        coco(write_coco(tmp_path / "raw", [region(11 + i, CAT, box(2, 3, 8, 9)) for i in range(6)])), tmp_path / "out", classes=CLASSES
-    )
-    opened = COCO(str(tmp_path / "out" / "train" / "instances.json"))
-    capsys.readouterr()
-    assert {k: c["name"] for k, c in opened.cats.items()} == {1: "cat", 2: "dog", 3: "owl"}
-    assert all(np.array_equal(opened.annToMask(a), area(2, 3, 8, 9)) for a in opened.anns.values())
 
 
 def test_the_classes_of_the_configuration_tell_apart() -> None:
@@ -482,16 +440,6 @@ def test_images_are_found_by_their_last_name_if_it_is_the_only_one(tmp_path: Pat
     write_coco(tmp_path, [], 4, "other.json", "images/more")
     with pytest.raises(DataError, match="there is no image"):
         coco(root).items()
-
-
-def test_lvis_names_its_images_by_address(tmp_path: Path) -> None:
-    def change(content: dict[str, Any]) -> None:
-        for image in content["images"]:
-            image["coco_url"] = f"http://images.cocodataset.org/train2017/{image.pop('file_name')}"
-
-    root = edited(write_coco(tmp_path, [region(11, CAT, box(2, 3, 8, 9))]), change)
-    source = coco(root)
-    assert np.array_equal(source.read(source.items()[0]).sample.semantic == 1, area(2, 3, 8, 9))
 
 
 def test_boxes_alone_are_refused_left_out_or_rectangles(tmp_path: Path) -> None:

@@ -43,13 +43,6 @@ def test_groups_join_parts_and_zero_is_none(tmp_path: Path) -> None:
     assert areas(read_all(cvat(write_cvat(tmp_path, {"a.png": shapes})))["a"]) == [16, 8, 8]
 
 
-def test_holes_of_a_group(tmp_path: Path) -> None:
-    inner = CVAT_SQUARE.replace("2.00,3.00;8.00,3.00;8.00,9.00;2.00,9.00", "4,5;6,5;6,7;4,7")
-    shapes = (CVAT_SQUARE + inner).replace("z_order", 'group_id="1" z_order')
-    root = write_cvat(tmp_path, {"a.png": shapes})
-    assert (areas(read_all(cvat(root))["a"]), areas(read_all(cvat(root, holes=True))["a"])) == ([36], [32])
-
-
 def test_names_with_folders_and_images_without_shapes(tmp_path: Path) -> None:
     source = cvat(write_cvat(tmp_path, {"night/a.png": CVAT_SQUARE, "day/a.png": ""}))
     assert [(i.image_id, i.names) for i in source.items()] == [
@@ -80,13 +73,3 @@ def test_subsets_of_a_project_are_its_splits(tmp_path: Path) -> None:
         "images of no split are left out: 1 of the subset 'default', 1 of the subset ''"
     ]
     assert [item.split for item in cvat(tmp_path).items()] == [None] * 4
-
-
-def test_images_of_a_project_lie_in_folders_of_their_subsets(tmp_path: Path) -> None:
-    write_cvat(tmp_path, {"Train/a.png": CVAT_SQUARE, "Test/a.png": ""})
-    path = tmp_path / "annotations.xml"
-    text = path.read_text()
-    for subset in ("Train", "Test"):
-        text = text.replace(f'name="{subset}/a.png"', f'name="a.png" subset="{subset}"')
-    path.write_text(text)
-    assert {name: areas(sample) for name, sample in read_all(cvat(tmp_path)).items()} == {"Test/a": [], "Train/a": [36]}

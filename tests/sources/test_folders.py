@@ -12,7 +12,6 @@ from tiny import CLASSES, SIZE, colored, folders, labels, picture, prepare_tiny,
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo
 from seg.sources.folders import Folders
-from seg.sources.images import ImageReader
 
 IGNORED_COLOR = (1, 1, 1)
 NAMES = ["a", "b", "c", "d"]
@@ -78,15 +77,6 @@ def test_black_and_white_masks_by_colour(tmp_path: Path) -> None:
     assert np.array_equal(sample.semantic, mask)
 
 
-def test_a_suffix_of_masks(tmp_path: Path) -> None:
-    write_images(tmp_path, ["a", "b"])
-    for seed, name in enumerate("ab"):
-        write(tmp_path / "masks" / f"{name}_mask.png", labels(seed))
-        write(tmp_path / "masks" / f"{name}_edge.png", labels(seed + 5))
-    samples = read_all(folders(tmp_path, mask_suffix="_mask"))
-    assert [np.array_equal(s.semantic, labels(seed)) for seed, s in enumerate(samples.values())] == [True, True]
-
-
 def test_nested_folders(tmp_path: Path) -> None:
     root = write_folders(tmp_path / "raw", ["day/x", "day/y", "night/deep/x", "z"], suffix=".png")
     items = folders(root).items()
@@ -126,22 +116,6 @@ def test_images_without_a_mask_are_left_out_only_when_asked(tmp_path: Path) -> N
     (finding,) = source.findings
     assert (finding.kind, finding.severity, finding.image_id) == ("image-without-label", "error", "b")
     assert re.search(r"images/b.jpg: has no mask .*masks/b\.\*; add it, .*data.source.skip_unlabelled=true", str(finding))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_gray_images(tmp_path: Path, channels: int) -> None:
-    gray = picture(0, channels=1)
-    write(tmp_path / "images" / "a.png", gray)
-    write(tmp_path / "masks" / "a.png", labels(0))
-    image = read_all(folders(tmp_path, reader=ImageReader(channels)))["a"].image
-    assert np.array_equal(image, np.repeat(gray, channels, axis=2))
-
-
-def test_files_that_are_no_images_are_not_looked_at(tmp_path: Path) -> None:
-    write_folders(tmp_path, ["a", "b.front"], suffix=".JPG")
-    (tmp_path / "images" / "notes.txt").write_text("seen in spring")
-    (tmp_path / "images" / ".hidden.jpg").write_bytes(b"")
-    assert [item.image_id for item in folders(tmp_path).items()] == ["a", "b.front"]
 
 
 def test_original_bytes_are_kept(tmp_path: Path) -> None:
@@ -232,19 +206,6 @@ def test_all_that_is_unknown_is_said_at_once(tmp_path: Path) -> None:
         read_all(folders(tmp_path, labels="color", ignore=[]))
     expected = "[190, 9, 9] in 3 pixels (nearest: house [200, 0, 0]), [3, 146, 9] in 1 pixels (nearest: tree [0, 150, 0])"
     assert str(error.value) == f"{tmp_path}/masks/a.png: has 2 colours that no class has: {expected}; {fix}"
-
-
-def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write(tmp_path / "images" / f"{name}.png", picture(0, (1, 4)))
-    for name in ("a", "c"):
-        write(tmp_path / "masks" / f"{name}.png", np.zeros((1, 4), np.uint8))
-    source = folders(tmp_path, skip_unlabelled=True)
-    assert [item.image_id for item in source.items()] == ["a"]
-    assert [str(f) for f in source.findings] == [
-        f"{tmp_path / 'masks'}: 1 masks have no image and are left out, such as c.png",
-        f"{tmp_path / 'images'}: 1 images have no mask and are left out, such as b.png",
-    ]
 
 
 def black_and_white(seed: int) -> np.ndarray:

@@ -1,13 +1,12 @@
 """Raw images as sources read them: kept as they are where they can be, and what is odd about them said."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tiny import SIZE, folders, labels, picture, prepare_tiny, refusal, write, write_folders
+from tiny import SIZE, folders, labels, picture, prepare_tiny, write
 
 from seg.core.errors import DataError
 from seg.data.imagefile import decode_image
@@ -72,44 +71,6 @@ def test_findings_name_the_image_that_shows_them(tmp_path: Path) -> None:
     assert (record.sample, record.encoded, record.suffix, record.spacing) == (sample, raw.encoded, ".png", None)
 
 
-BROKEN = {
-    "a cut TIFF": ("c.tif", lambda: written("TIFF")[:-9], "is cut off before its end"),
-    "a cut WebP": ("c.webp", lambda: written("WEBP")[:-9], "is cut off before its end"),
-    "a cut BMP": ("c.bmp", lambda: written("BMP")[:-9], "is cut off before its end"),
-    "a cut PNG": ("c.png", lambda: written("PNG")[:-19], "is cut off before its end"),
-    "a cut JPEG": ("c.jpg", lambda: written("JPEG")[:-9], "is cut off before its end"),
-    "a padded JPEG": ("c.jpg", lambda: written("JPEG")[:-90].ljust(2000, b"\0"), "is cut off before its end"),
-    "a cut npy": ("c.npy", lambda: written("NPY")[:-9], "is cut off before its end"),
-    "text": ("c.jpg", lambda: b"hello\n", "is not a readable image"),
-    "nothing": ("c.tif", lambda: b"", "is an empty file"),
-}
-
-
-def written(kind: str) -> bytes:
-    buffer = BytesIO()
-    if kind == "NPY":
-        np.save(buffer, picture(2))
-    else:
-        Image.fromarray(picture(2)).save(buffer, kind)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_broken_files_of_every_format_stop_preparing(tmp_path: Path, kind: str) -> None:
-    name, make, message = BROKEN[kind]
-    raw = write_folders(tmp_path / "raw", list("abde"))
-    (raw / "images" / name).write_bytes(make())
-    write(raw / "masks" / "c.png", labels(2))
-    assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw}/images/{name}: {message}; restore it or remove it with its label"
-
-
-def test_a_folder_named_like_an_image_stops_preparing(tmp_path: Path) -> None:
-    raw = write_folders(tmp_path / "raw", list("abde"))
-    (raw / "images" / "c.png").mkdir()
-    write(raw / "masks" / "c.png", labels(2))
-    assert refusal(lambda: folders(raw), tmp_path / "out") == f"{raw}/images/c.png: cannot be read (Is a directory)"
-
-
 @pytest.mark.parametrize(("channels", "suffix"), [(1, ".png"), (2, ".npy"), (3, ".png"), (4, ".png"), (5, ".npy")])
 def test_prepared_images_of_any_channels_are_read_as_they_were_scaled(tmp_path: Path, channels: int, suffix: str) -> None:
     raw, names = tmp_path / "raw", list("abcdef")
@@ -129,12 +90,6 @@ def test_prepared_images_of_any_channels_are_read_as_they_were_scaled(tmp_path: 
             sample = read_sample(tmp_path / "out" / part, entry, channels)
             assert np.array_equal(sample.image, picture(names.index(entry.image_id), channels=channels))
     assert seen == 6
-
-
-def test_an_image_with_other_channels_stops_preparing(tmp_path: Path) -> None:
-    raw = write_folders(tmp_path / "raw", list("abcdef"))
-    with pytest.raises(DataError, match=r"images/a.jpg: has 3 channels \(RGB\), but data.channels=5; set data.channels=3\n  of 6 errors"):
-        prepare_tiny(folders(raw, reader=ImageReader(5)), tmp_path / "out")
 
 
 @pytest.mark.parametrize(("orientation", "size", "told"), [(1, SIZE, False), (3, SIZE, True), (6, SIZE, False), (6, (24, 24), True)])

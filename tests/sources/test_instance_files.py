@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_all, read_back, refusal, split, tree, write
+from tiny import SIZE, Blobs, findings_of, masks_of, picture, prepare_tiny, read_all, read_back, refusal, split, write
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo
@@ -91,18 +91,6 @@ def test_masks_are_in_natural_order(tmp_path: Path) -> None:
         write(tmp_path / "stage1_train" / "a" / "masks" / f"{number}.png", np.array([[0, 255, 255 * (number == 10)]], np.uint8))
     sample = read_all(cells(tmp_path))["a"]
     assert [m[0].tolist() for m in masks_of(sample)] == [[False, True, False]] * 2 + [[False, True, True]]
-
-
-def test_images_with_alpha_are_read_as_rgb_and_kept_as_they_are(tmp_path: Path) -> None:
-    root = write_cells(tmp_path / "raw")
-    for number, name in enumerate(NAMES):
-        alpha = np.random.default_rng(number).integers(0, 256, (*SIZE, 1), dtype=np.uint8)
-        Image.fromarray(np.dstack([picture(number), alpha]), mode="RGBA").save(root / "stage1_train" / name / "images" / f"{name}.png")
-    assert [np.array_equal(s.image, picture(number)) for number, s in enumerate(read_all(cells(root)).values())] == [True] * 6
-    prepare_tiny(cells(root), tmp_path / "out", classes=CLASSES)
-    kept = {name.rpartition("/")[2]: data for name, data in tree(tmp_path / "out").items() if "/images/" in name}
-    assert kept == {f"{n}.png": (root / "stage1_train" / n / "images" / f"{n}.png").read_bytes() for n in NAMES}
-    assert all(np.array_equal(read_back(tmp_path / "out")[name].image, picture(number)) for number, name in enumerate(NAMES))
 
 
 @pytest.mark.parametrize("value", [1, 255])

@@ -46,25 +46,6 @@ def test_every_segmentation_is_rasterised_as_pycocotools_does(tmp_path: Path, ca
         assert np.array_equal(drawn(segmentation), mask)
 
 
-def test_a_polygon_by_hand() -> None:
-    assert drawn([[1, 1, 4, 1, 4, 3, 1, 3]], 4, 6).astype(int).tolist() == [
-        [0, 0, 0, 0, 0, 0],
-        [0, 1, 1, 1, 0, 0],
-        [0, 1, 1, 1, 0, 0],
-        [0, 0, 0, 0, 0, 0],
-    ]
-
-
-def test_parts_that_overlap_are_one_mask_without_holes() -> None:
-    mask = drawn([[1, 1, 4, 1, 4, 3, 1, 3], [2, 1, 6, 1, 6, 2, 2, 2]], 4, 6)
-    assert mask.astype(int).tolist() == [[0] * 6, [0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 0, 0], [0] * 6]
-
-
-def test_run_lengths_by_hand() -> None:
-    assert drawn({"size": [2, 3], "counts": [1, 3, 2]}, 2, 3).astype(int).tolist() == [[0, 1, 0], [1, 1, 0]]
-    assert drawn({"size": [2, 3], "counts": [0, 6]}, 2, 3).all()
-
-
 def test_an_area_of_nothing_is_zero() -> None:
     assert rle_of([[3, 3, 3, 3, 3, 3]], HEIGHT, WIDTH)[1] == 0
     assert rle_of([[-9, 2, -5, 2, -5, 8]], HEIGHT, WIDTH)[1] == 0

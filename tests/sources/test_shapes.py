@@ -42,13 +42,6 @@ def test_a_scene_depends_on_the_seed_its_number_and_the_size_alone() -> None:
     assert not np.array_equal(read(shapes(8), 0).image, read(shapes(8), 1).image)
 
 
-def test_scenes_may_be_read_in_any_order() -> None:
-    source = shapes(num_images=6, size=64)
-    forwards = [source.read(item).sample for item in source.items()]
-    backwards = [source.read(item).sample for item in reversed(source.items())]
-    assert all(same(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
-
-
 def test_every_scene_is_sound(scenes: list[Sample]) -> None:
     assert len({s.image_id for s in scenes}) == len(scenes)
     for scene in scenes:
@@ -159,14 +152,6 @@ def test_no_colour_threshold_finds_the_classes(scenes: list[Sample]) -> None:
         ious.append(hits / (confusion.sum(axis=0) + confusion.sum(axis=1) - hits))
     assert max(i.mean() for i in ious) < 0.27
     assert max(i[1:].mean() for i in ious) < 0.13
-
-
-def test_all_classes_share_their_colours(scenes: list[Sample]) -> None:
-    """The part of two classes' colours that is common (histogram intersection): 1 for the same colours, 0 for none in common."""
-    bins, truth = color_bins(scenes)
-    shares = np.stack([np.bincount(bins[truth == k], minlength=4096) / (truth == k).sum() for k in range(len(CLASSES))])
-    common = {(a, b): np.minimum(shares[a], shares[b]).sum() for a in range(len(CLASSES)) for b in range(a)}
-    assert min(value for (_, b), value in common.items() if b > 0) > 0.5, "of two shapes"
 
 
 def test_the_classes_may_be_listed_in_any_order() -> None:

@@ -25,6 +25,8 @@ from seg.models.postprocess import Postprocess
 from seg.report.rendering import number
 from seg.stages.evaluate import run
 
+FEW_OBJECTS = ("model.network.encoder_name=tu-test_resnet", "model.network.box_detections_per_img=20")
+
 
 def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str, seed: int = 0) -> Config:
     """The settings of an evaluation of a network that nobody trained, whose checkpoint is in `folder`."""
@@ -103,7 +105,13 @@ def test_class_maps_have_boundaries_and_calibration_where_asked_for(prepared: Pa
 
 
 def test_instances_have_kinds_of_errors_and_sizes(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
-    overrides = ["task=instance", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
+    overrides = [
+        "task=instance",
+        *FEW_OBJECTS,
+        "evaluate.num_overlays=0",
+        "evaluate.bootstrap.resamples=20",
+        "evaluate.score_threshold=0.1",
+    ]
     run(untrained(prepared, tmp_path, make_config, *overrides), tmp_path / "out")
     truth = [r for r in rows_of(tmp_path / "out/tables/instances.csv") if r["which"] == "truth"]
     errors = rows_of(tmp_path / "out/tables/errors.csv")
@@ -143,7 +151,8 @@ def test_what_training_chose_is_done_before_anything_is_counted(prepared: Path, 
 
 
 def test_instances_count_from_the_chosen_score_on(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
-    config = untrained(prepared, tmp_path, make_config, "task=instance", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0")
+    quick = ("evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0")
+    config = untrained(prepared, tmp_path, make_config, "task=instance", *FEW_OBJECTS, *quick)
     counts = {}
     for threshold in (0.0, 0.9999):
         with_postprocess(tmp_path / "best.ckpt", config, Postprocess(score_threshold=threshold))
@@ -156,6 +165,7 @@ def test_instances_count_from_the_chosen_score_on(prepared: Path, tmp_path: Path
 @pytest.mark.parametrize("task", ["semantic", "instance"])
 def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_config: MakeConfig, task: str) -> None:
     overrides = [f"task={task}", "evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.score_threshold=0.1"]
+    overrides += FEW_OBJECTS if task == "instance" else ()
     config = untrained(prepared, tmp_path, make_config, *overrides, f"paths.augment={tmp_path}")
     (tmp_path / "history.csv").write_text("epoch,train_loss,val_miou\n1,0.5,\n2,0.25,0.125\n")
     shutil.copyfile(next((prepared / "test/images").iterdir()), tmp_path / "preview.png")

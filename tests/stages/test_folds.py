@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import MakeConfig
 from stages.test_divide import divided, with_a_named_test
-from stages.test_evaluate import rows_of, untrained, with_postprocess
+from stages.test_evaluate import FEW_OBJECTS, rows_of, untrained, with_postprocess
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.store import read_entries
@@ -16,9 +16,7 @@ from seg.evaluation.record import read_run
 from seg.models.postprocess import Postprocess
 from seg.stages import evaluate, folds
 
-QUICK = ("evaluate.num_overlays=1", "evaluate.bootstrap.resamples=50", "evaluate.gallery.images=3", "runtime.workers=0")
-
-FEW_OBJECTS = ("model.network.encoder_name=tu-test_resnet", "model.network.box_detections_per_img=20")
+QUICK = ("evaluate.num_overlays=0", "evaluate.bootstrap.resamples=20", "evaluate.gallery.images=1", "runtime.workers=0")
 
 
 def confusion(folder: Path) -> np.ndarray:

@@ -130,7 +130,7 @@ def test_hashes_that_agree_by_chance_are_refused_by_their_thumbnails() -> None:
 
 @pytest.mark.parametrize("kind", ["all different", "a camera that never moves"])
 def test_many_images_take_seconds(kind: str) -> None:
-    rng, count = np.random.default_rng(0), 50_000 if kind == "all different" else 10_000
+    rng, count = np.random.default_rng(0), 50_000 if kind == "all different" else 4_000
     hashes = rng.integers(0, 1 << 63, count, np.uint64)
     if kind != "all different":
         hashes = hashes[0] ^ (np.uint64(1) << rng.integers(0, 64, count, np.uint64))
@@ -138,5 +138,5 @@ def test_many_images_take_seconds(kind: str) -> None:
     near_pairs([1, 2], small[:2], [0, 1], [0, 1])  # compiled
     start = time.process_time()
     across, _ = near_pairs(hashes.tolist(), small, (np.arange(count) % 10 == 0).tolist(), range(count))
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < (20 if kind == "all different" else 4)
     assert len({i for p in across for i in (p.first, p.second)}) == (0 if kind == "all different" else count)

@@ -157,24 +157,6 @@ def test_two_ranks_train_on_different_images_in_equal_numbers(num_images: int, b
     assert set(seen) <= set(range(num_images))
 
 
-def test_an_epoch_holds_every_image_once_in_an_order_of_its_own() -> None:
-    orders = {(seed, e): indices(epoch(12, 4, seed, e)) for seed in (0, 1) for e in (0, 1, 2)}
-    assert all(sorted(order) == list(range(12)) for order in orders.values())
-    assert len({tuple(order) for order in orders.values()}) == len(orders)
-    assert epoch(12, 4, 1, 2) == epoch(12, 4, 1, 2)
-
-
-def test_every_image_of_every_epoch_has_a_seed_of_its_own() -> None:
-    keys = [key for e in range(3) for batch in epoch(12, 4, 0, e) for key in batch]
-    assert len({seed for _, seed in keys}) == len(keys) == 36
-    assert all(0 <= seed < 1 << 32 for _, seed in keys)
-
-
-def test_the_image_left_out_of_an_epoch_is_another_each_time() -> None:
-    left = Counter(next(iter(set(range(7)) - set(indices(epoch(7, 3, 0, e))))) for e in range(60))
-    assert set(left) == set(range(7))
-
-
 @pytest.mark.parametrize(("rank", "world_size"), [(0, 1), (1, 2)])
 def test_a_training_that_goes_on_draws_the_rest_of_the_epoch_and_all_of_the_next(rank: int, world_size: int) -> None:
     goes_on = TrainingBatches(20, 3, 0, rank, world_size, first=(2, 1))
