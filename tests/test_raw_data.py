@@ -58,11 +58,12 @@ def test_a_file_added_changed_or_removed_reruns_prepare(project: Project, tmp_pa
 
     noted()
     project.dvc("exp", "run", *use(root), "prepare")
-    for change in (
+    changes = [
         lambda: draw(folder, ["scene20"], seed=1),
         lambda: draw(folder, ["scene3"], seed=2),
         lambda: remove(folder, "scene20"),
-    ):
+    ]
+    for change in changes[:1] if tracked else changes:  # what dvc add has noted, DVC sees as one
         change()
         noted()
         assert [s for s in project.repro("prepare") if s != "configure"] == ["prepare"]
