@@ -261,7 +261,7 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
     results = ("artifacts/train/best.ckpt", "artifacts/train/history.csv", "artifacts/evaluate/metrics.json")
     pixels = real.bytes_of(*results)
     real.dvc("exp", "run", "-n", "pixels")
-    done = real.dvc("exp", "run", "-n", "objects", "-S", "task=instance")
+    done = real.dvc("exp", "run", "-n", "objects", "-S", "task=instance", "-S", "trainer.max_epochs=1")
     assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "both tasks have one prepared data set"
     objects = real.bytes_of(*results)
     tables = {p.name for p in (real.folder / "artifacts/evaluate/tables").iterdir()}

@@ -19,7 +19,6 @@ SPACE = "sweep.space={optimizer.lr:{low:1e-3,high:0.1,log:true},loss.label_smoot
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     project = Project.ran(tmp_path_factory, tmp_path / "project")
-    project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", "max_epochs: 3")
     command = [str(project.python), "-m", "seg", "sweep", SPACE, "sweep.trials=3", "sweep.study=s", "sweep.pruner.kind=none"]
     trials = project.folder / "outputs/sweeps/s/trials"
     first = subprocess.Popen(
@@ -39,7 +38,7 @@ def test_a_sweep_that_is_killed_goes_on(tmp_path_factory: pytest.TempPathFactory
     for row in rows:
         with open(trials / row["trial"] / "history.csv") as file:
             figures = [float(epoch["val_miou"]) for epoch in csv.DictReader(file)]
-        assert len(figures) == 3
+        assert len(figures) == 2
         assert float(row["value"]) == max(figures)
     composed, _ = compose(project.folder / "conf", ["experiment=s"])
     kept = (composed["optimizer"]["lr"], composed["loss"]["label_smoothing"])
