@@ -15,8 +15,10 @@ from seg.data.sample import IGNORE
 from seg.loading.batch import Batch
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.build import build_model
-from seg.models.instance import InstanceModel, _in_crowd, _on_object
+from seg.models.instance import InstanceModel
 from seg.models.losses.boundary import distances_on_device, signed_distances
+from seg.models.panoptic import PanopticModel
+from seg.models.rcnn import _in_crowd, _on_object
 from seg.models.roi_masks import mask_targets
 from seg.tiles.bands import _Ring
 from seg.tiles.grid import Tiling, grid
@@ -93,10 +95,20 @@ def test_the_parts_of_mask_rcnn_stay_on_one_device(make_config: MakeConfig, make
         semantic = torch.zeros(1, 64, 96, dtype=torch.uint8, device=CUDA)
         batch = Batch(images, semantic, [ids], [categories], [crowd], [boxes], *places, [(60, 90)], ["a"])
         x, (size,) = model.network_input(batch.images, batch.sizes)
-        target = model._target(batch, 0, size)
+        target = model.target(batch, 0, size)
         found = [*model.network.backbone(x).values(), *(v for v in target.values() if isinstance(v, Tensor))]
         found += [_in_crowd(boxes, target), _on_object(boxes, target), mask_targets(ids, target["ids"], target["boxes"], 14)]
         assert {tensor.device.type for tensor in found} == {"cuda"}
+
+
+def test_the_class_of_each_pixel_is_learned_on_one_device(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    model, mode = on_device(make_config("task=panoptic", "model.weights=null"), make_info(background=True))
+    assert isinstance(model, PanopticModel)
+    with mode, torch.no_grad():
+        semantic = torch.zeros(1, 64, 96, dtype=torch.uint8, device=CUDA)
+        batch = Batch(torch.zeros(1, 3, 64, 96, device=CUDA), semantic, [], [], [], [], [], [], [(60, 90)], ["a"])
+        logits = model.network.semantic(model.network.backbone(batch.images))
+        assert model._semantic_loss(logits, batch, [(60, 90)]).device.type == "cuda"
 
 
 def test_tiles_are_blended_on_the_device() -> None:
