@@ -26,6 +26,7 @@ INSTANCE = SHARED | {
     "task.monitor": "mask_ap",
     "optimizer.lr": "0.02",
 }
+MASKS = ("mask2former", "mask2former_small", "eomt", "eomt_small")
 DETECTION = INSTANCE | {"model": "faster_rcnn_small", "loss": "detection", "task.monitor": "box_ap"}
 
 
@@ -37,6 +38,8 @@ def pinned(overrides: list[str]) -> list[str]:
     values = {"task=instance": INSTANCE, "task=detection": DETECTION}.get(
         next((o for o in overrides if o.startswith("task=")), ""), SEMANTIC
     )
+    if any(override in (f"model={name}" for name in MASKS) for override in overrides):
+        values = values | {"loss": "masks"}
     if "model=distance" in overrides:
         values = values | {"loss": "distance"}
     return [

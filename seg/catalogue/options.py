@@ -11,7 +11,7 @@ from seg.configure.config import Config, checked
 from seg.core.errors import ConfigError, InputError
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo
-from seg.models.build import build_model
+from seg.models.build import assemble, build_network
 from seg.models.dry_run import freeze_unused
 from seg.settings.planned import AUTO
 from seg.settings.section import Params
@@ -33,10 +33,11 @@ def row_of(path: Path) -> tuple[str, str, str, str]:
     task = "?"
     try:
         content = _plain(path)
-        task = str(content.get("task"))
+        tasks = [str(name) for name in content["task"]] if isinstance(content.get("task"), list) else [str(content.get("task"))]
+        task = ", ".join(tasks)
         if content.get("network") == AUTO:
             return path.stem, "any", "-", source_of(path)
-        config = checked(compose(path.parents[1], [f"task={task}", f"model={path.stem}"])[0])
+        config = checked(compose(path.parents[1], [f"task={tasks[0]}", f"model={path.stem}"])[0])
         return path.stem, task, f"{num_parameters(config):,}", source_of(path)
     except InputError as error:
         return path.stem, task, "-", f"cannot be built: {error}"
@@ -55,7 +56,7 @@ def num_parameters(config: Config) -> int:
 
 def _count(config: Config) -> int:
     data = facts(config)
-    model = build_model(config, data, pretrained=False)
+    model = assemble(config, data, build_network(config, data, None), None, data.mean, data.std)
     with suppress(RuntimeError, ValueError, AssertionError):  # a network for one size of images: all of its parameters are counted
         freeze_unused(model, data.channels, (224, 224))
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

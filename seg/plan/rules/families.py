@@ -13,6 +13,7 @@ SMALL = 0.15
 """Share of the image's shorter side that the side of the median object has at most, where objects are small."""
 OVERLAPPING, BROKEN = 0.05, 0.1
 """Shares of the objects that may overlap another, or be in several parts: a pixel belongs to one object, and a part becomes an object."""
+MASKS = "seg.models.masks."
 DISTANCE = "seg.models.distance.DistanceModel"
 
 
@@ -57,11 +58,14 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 
 def like(facts: PlanFacts, draft: Draft) -> str:
-    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does, but for the masks."""
-    return "instance" if family(facts, draft) == "detection" else family(facts, draft)
+    """The family whose sizes, steps and rates are this one's, too: detectors of boxes do what Mask R-CNN does, but for the masks; mask
+    classification sees whole images as dense networks do.
+    """
+    alike = {"detection": "instance", "masks": "distance" if facts.objects else "semantic"}
+    return alike.get(family(facts, draft), family(facts, draft))
 
 
 def family(facts: PlanFacts, draft: Draft) -> str:
-    """semantic, instance (Mask R-CNN), detection, or distance."""
+    """semantic, instance (Mask R-CNN), detection, distance, or masks (mask classification)."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
-    return "distance" if target == DISTANCE else facts.task
+    return "distance" if target == DISTANCE else "masks" if str(target).startswith(MASKS) else facts.task
