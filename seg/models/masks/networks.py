@@ -31,6 +31,9 @@ class QueryNetwork(nn.Module):
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
         super().__init__()
         self.transformer, self.remarks = transformer, remarks
+        for module in transformer.modules():
+            if hasattr(module, "get_reference_points"):
+                module.get_reference_points = _centers
 
     def forward(self, x: Tensor) -> Queries:
         kind: Any = self.transformer
@@ -104,6 +107,18 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
     return QueryNetwork(transformer, [loaded.summary().replace(str(folder), pretrained, 1), licence])
 
 
+def _centers(shapes: list[tuple[int, int]], ratios: Tensor, device: Any) -> Tensor:
+    """Mask2Former's reference points (B, cells, levels, 2), where nothing is padded: of each cell its centre, as shares of the image.
+
+    The library's own way makes an exported graph one for images of a single size.
+    """
+    levels = []
+    for height, width in shapes:
+        y, x = ((torch.arange(side, dtype=ratios.dtype, device=device) + 0.5) / side for side in (height, width))
+        levels.append(torch.stack([x[None].expand(height, width), y[:, None].expand(height, width)], dim=-1).flatten(0, 1))
+    return torch.cat(levels)[None, :, None].expand(ratios.shape[0], -1, len(shapes), 2)
+
+
 def _class_of(config: Any, modules: Any) -> Any:
     """The library's class of a configuration; EoMT's in a form that takes images of any size."""
     found = getattr(modules, FAMILIES[config.model_type])
@@ -156,7 +171,7 @@ def _any_size_embeddings(base: Any) -> Any:
             rows, columns = (whole // one for whole, one in zip(embed.image_size, embed.patch_size, strict=True))
             table = self.position_embeddings.weight.view(1, rows, columns, -1).permute(0, 3, 1, 2)
             placed = (patches + F.interpolate(table, patches.shape[-2:], mode="bicubic")).flatten(2).transpose(1, 2)
-            before = [token.expand(len(placed), -1, -1) for token in (self.cls_token, self.register_tokens)]
+            before = [token.expand(placed.shape[0], -1, -1) for token in (self.cls_token, self.register_tokens)]
             return self.dropout(torch.cat([*before, placed], dim=1))
 
     return AnySizeEmbeddings
