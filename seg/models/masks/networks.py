@@ -31,9 +31,9 @@ class QueryNetwork(nn.Module):
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
         super().__init__()
         self.transformer, self.remarks = transformer, remarks
-        for module in transformer.modules():
-            if hasattr(module, "get_reference_points"):
-                module.get_reference_points = _centers
+        parts: list[Any] = [part for part in transformer.modules() if hasattr(part, "get_reference_points")]
+        for part in parts:
+            part.get_reference_points = _centers
 
     def forward(self, x: Tensor) -> Queries:
         kind: Any = self.transformer
@@ -136,7 +136,8 @@ def _any_size(base: Any) -> Any:
             self.made: list[tuple[Tensor, Tensor]] = []
             super().__init__(config)
             if hasattr(self.embeddings, "position_embeddings"):  # DINOv3's are rotations, for any size
-                self.embeddings.__class__ = _any_size_embeddings(type(self.embeddings))
+                own: Any = type(self.embeddings)
+                self.embeddings.__class__ = _any_size_embeddings(own)
 
         def forward(self, pixel_values: Tensor, **given: Any) -> Any:
             if not torch.compiler.is_exporting():
@@ -183,8 +184,8 @@ def _take_channels(transformer: nn.Module, old: int, new: int) -> None:
         take_channels(transformer, new, pretrained=True)
     except ValueError as error:
         raise ConfigError(f"model.weights: {error}; data.channels={new} cannot be taken") from None
-    for module in transformer.modules():
-        if getattr(module, "num_channels", None) == old:
-            module.num_channels = new
+    parts: list[Any] = [part for part in transformer.modules() if getattr(part, "num_channels", None) == old]
+    for part in parts:
+        part.num_channels = new
     config: Any = transformer.config
     (getattr(config, "backbone_config", None) or config).num_channels = new
