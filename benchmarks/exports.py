@@ -46,6 +46,7 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = {path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml"))}
+    known = {name: tasks if isinstance(tasks, str) else tasks[0] for name, tasks in known.items()}
     parser.add_argument("--models", nargs="+", choices=known, metavar="NAME", help="options of conf/model; all if left out")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/exports.md")
     given = parser.parse_args()
@@ -77,10 +78,10 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     from seg.core.errors import InputError
     from seg.export.check import Pixels, as_batch, compare, drawn, random_images
     from seg.export.write import Exporter
-    from seg.models.build import build_model
+    from seg.models.build import assemble, build_network
     from seg.predict.description import Description
     from seg.predict.exported import SUFFIXES, open_exported
-    from seg.stages.export import GIVES
+    from seg.stages.export import gives_of
     from seg.tiles.network import Facts
 
     instances = task != "semantic"
@@ -88,14 +89,14 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     config = checked(compose(ROOT / "conf", overrides)[0])
     torch.manual_seed(0)
     data = facts(config)
-    model = build_model(config, data, pretrained=False).eval()
+    model = assemble(config, data, build_network(config, data, None), None, data.mean, data.std).eval()
     with torch.no_grad():
         if instances:
             spread(model, random_images(data.channels, model.stride, (1, 1), None, 1)[0])
         for parameter in () if instances else model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     known = Facts(task, tuple(data.classes), data.channels, model.stride, None)
-    gives = GIVES[type(model)]
+    gives = gives_of(model)
     exporter = Exporter(model, Description(known, gives, None, (1, 1), name, data.name, "", None, ""))
     for form in formats:
         with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ INSTANCE = SHARED | {
     "optimizer.lr": "0.02",
 }
 PANOPTIC = INSTANCE | {"model": "panoptic_fpn_small", "loss": "panoptic", "task.monitor": "pq"}
+MASKS = ("mask2former", "mask2former_small", "eomt", "eomt_small")
 DETECTION = INSTANCE | {"model": "faster_rcnn_small", "loss": "detection", "task.monitor": "box_ap"}
 
 
@@ -37,6 +38,8 @@ def pinned(overrides: list[str]) -> list[str]:
         return overrides
     task = next((o for o in overrides if o.startswith("task=")), "")
     values = {"task=instance": INSTANCE, "task=detection": DETECTION, "task=panoptic": PANOPTIC}.get(task, SEMANTIC)
+    if any(override in (f"model={name}" for name in MASKS) for override in overrides):
+        values = values | {"loss": "masks"}
     if "model=distance" in overrides:
         values = values | {"loss": "distance"}
     return [

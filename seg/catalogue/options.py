@@ -33,10 +33,11 @@ def row_of(path: Path) -> tuple[str, str, str, str]:
     task = "?"
     try:
         content = _plain(path)
-        task = str(content.get("task"))
+        tasks = [str(name) for name in content["task"]] if isinstance(content.get("task"), list) else [str(content.get("task"))]
+        task = ", ".join(tasks)
         if content.get("network") == AUTO:
             return path.stem, "any", "-", source_of(path)
-        config = checked(compose(path.parents[1], [f"task={task}", f"model={path.stem}"])[0])
+        config = checked(compose(path.parents[1], [f"task={tasks[0]}", f"model={path.stem}"])[0])
         return path.stem, task, f"{num_parameters(config):,}", source_of(path)
     except InputError as error:
         return path.stem, task, "-", f"cannot be built: {error}"

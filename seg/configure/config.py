@@ -86,10 +86,10 @@ def validate(params: dict[str, Any]) -> Config:
 def checked(params: Params) -> Config:
     """The typed configuration, its targets inside the allowed modules; values that are yet to be planned are examples."""
     config = validate(with_examples(params))
-    if config.model.task != config.task.name:
+    if config.task.name not in config.model.tasks:
+        tasks = " or ".join(config.model.tasks)
         raise ConfigError(
-            f"model={config.model.name}: is for task={config.model.task}, but task={config.task.name}; choose another model, or "
-            f"task={config.model.task}"
+            f"model={config.model.name}: is for task={tasks}, but task={config.task.name}; choose another model, or task={tasks}"
         )
     for key, target in targets_of(config).items():
         check_allowed(target.target, config.targets.allow, key)

@@ -56,9 +56,7 @@ class SemanticGraph(Graph):
 
     def logits(self, images: Tensor) -> Tensor:
         x, height, width = self.seen(images)
-        given = self.model.network(x)
-        logits: Tensor = given["out"] if isinstance(given, dict) else given
-        logits = F.interpolate(logits, x.shape[-2:], mode="bilinear")[..., :height, :width]
+        logits = F.interpolate(self.model.maps(x)["out"], x.shape[-2:], mode="bilinear")[..., :height, :width]
         return logits if self.model.scale == 1 else F.interpolate(logits, images.shape[-2:], mode="bilinear")
 
 

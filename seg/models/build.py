@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,11 +16,15 @@ from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
 from seg.models.known import WEIGHTS
+from seg.models.masks.architecture import architecture_of, fetched
 from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
 from seg.models.weights import RGB, Loaded, WeightsFile, load_weights, read_weights, take_channels
 from seg.settings.inputs import local_weights
 from seg.settings.section import Target
 from seg.settings.targets import build, locate
+
+S = TypeVar("S", bound=NetworkSettings)
+T = TypeVar("T")
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -42,9 +46,12 @@ def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True
     weights gave the network.
     """
     local = local_weights(Path.cwd(), cfg.model.weights) if pretrained else None
-    file = read_weights(Path(str(cfg.model.weights))) if local else None  # messages name it as the user did
+    whole = local is None or local.is_dir()  # what the network itself reads
+    file = None if whole else read_weights(Path(str(cfg.model.weights)))  # messages name it as the user did
     mean, std = _normalization(cfg, data, file) if pretrained else (data.mean, data.std)
-    network = build_network(cfg, data, cfg.model.weights if pretrained and not local else None)
+    network = build_network(cfg, data, cfg.model.weights if pretrained and not file else None)
+    for line in getattr(network, "remarks", []):
+        say(line)
     if file:
         loaded = load_weights(network, file, data.channels)
         _refuse_frozen_gaps(cfg, network, loaded)
@@ -102,7 +109,7 @@ def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> n
             known[slot] = hub
     if isinstance(encoder := target.arguments.get("encoder_name"), str):
         check_encoder(encoder, target.arguments.get("encoder_weights", hub))
-    network = _from_hub(target, allow, key, known, hub) if hub else _from_scratch(target, allow, key, known)
+    network = _asked(hub, lambda: build(target, allow, key, known)) if hub else _from_scratch(target, allow, key, known)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{key}._target_={target.target}: gave a {type(network).__name__}, expected a torch.nn.Module")
     if data.channels != RGB and not signature.keys() & set(CHANNELS):
@@ -114,6 +121,19 @@ def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> n
                 "wrap it in a function that takes one"
             ) from None
     return network
+
+
+def with_architecture(cfg: S) -> S:
+    """The settings with the architecture of the weights in place of the configured one, where they bring their own."""
+    target, weights = cfg.model.network, cfg.model.weights
+    if weights is None or "pretrained" not in inspect.signature(locate(target.target, cfg.targets.allow, "model.network")).parameters:
+        return cfg
+    local = local_weights(Path.cwd(), weights)
+    if local and not local.is_dir():
+        return cfg
+    architecture = architecture_of(_asked(weights, lambda: fetched(weights)), weights)
+    network = Target.model_validate({"_target_": target.target} | target.arguments | {"architecture": architecture})
+    return cfg.model_copy(update={"model": cfg.model.model_copy(update={"network": network})})
 
 
 def _refuse_frozen_gaps(cfg: NetworkSettings, network: nn.Module, loaded: Loaded) -> None:
@@ -170,19 +190,19 @@ def _quiet_attempts() -> Iterator[None]:
         client.setLevel(level)
 
 
-def _from_hub(target: Target, allow: list[str], key: str, known: dict[str, Any], hub: str) -> nn.Module:
+def _asked(hub: str, answer: Callable[[], T]) -> T:
+    """What is had from a hub, or from a folder that is there."""
     try:
         with _quiet_attempts():
-            network: nn.Module = build(target, allow, key, known)
+            return answer()
     except ConfigError as error:  # a name that the encoder's weights do not have, perhaps
-        raise ConfigError(f"{error} (with model.weights={hub})") from None
+        raise error if f"model.weights={hub}" in str(error) else ConfigError(f"{error} (with model.weights={hub})") from None
     except Exception as error:  # each hub's client fails in ways of its own
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train "
             "from scratch, or model.weights=<local file> with the same encoder's state dict"
         ) from None
-    return network
 
 
 def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:

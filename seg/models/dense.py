@@ -24,10 +24,14 @@ class DenseModel(SegmentationModel):
         """Images (B, C, H, W) uint8 as stored -> {"out": (B, channels, h, w)} at the size at which the network sees them, and the outputs
         of each auxiliary head under its name."""
         x, ((height, width), *_) = self.network_input(images)
-        given = self.network(x)
-        heads = given if isinstance(given, dict) else {"out": given}
+        heads = self.maps(x)
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
         return {name: value[..., :height, :width] for name, value in sized.items()}
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """What the network says of its input, as maps: (B, channels, ...) under "out", and those of auxiliary heads."""
+        given = self.network(x)
+        return given if isinstance(given, dict) else {"out": given}
 
     def full_logits(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) uint8 as stored -> the outputs (B, channels, H, W) float32 at their size."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,19 @@ PLACES = ("encoder", "backbone.encoder", "backbone.body", "backbone", "features"
 SIDES = (64, 224)  # pixels of the square image with which the stages are found; some transformers take the second alone
 
 
+@runtime_checkable
+class HasEncoder(Protocol):
+    """A network that knows its own encoder, whose features cannot be seen from outside."""
+
+    def encoder_within(self) -> tuple[str, nn.Module]: ...
+
+    def encoder_stages(self) -> dict[str, int]: ...
+
+
 def find_encoder(network: nn.Module) -> tuple[str, nn.Module] | None:
     """The encoder's name in the network, and the encoder; None where the network has none."""
+    if isinstance(network, HasEncoder):
+        return network.encoder_within()
     for place in PLACES:
         try:
             found = attrgetter(place)(network)
@@ -34,6 +45,8 @@ def stages_of(network: nn.Module, in_channels: int) -> dict[str, int]:
     features that the encoder gives as a list; else what its children give, the last of each stride. A dilation counts as
     the stride that it stands for. Empty for a network without an encoder.
     """
+    if isinstance(network, HasEncoder):
+        return network.encoder_stages()
     found = find_encoder(network)
     if found is None:
         return {}

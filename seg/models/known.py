@@ -20,7 +20,7 @@ SMP = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UP
 SEGMENTATION = "fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
 OWN = (
     "attention_unet.AttentionUNet fcn.FCN hypercolumns.Hypercolumns unet.UNet unet_plus_plus.UNetPlusPlus mask_rcnn.mask_rcnn "
-    "mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd"
+    "mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd masks.networks.query_network"
 )
 LAYERS = "Conv2d ConvTranspose2d Linear Identity ReLU GELU SiLU Sigmoid BatchNorm2d GroupNorm LayerNorm MaxPool2d AvgPool2d Dropout"
 
@@ -35,7 +35,10 @@ NETWORKS = frozenset(
     }.items()
     for name in names.split()
 )
-TASK_MODELS = "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel panoptic.PanopticModel"
+TASK_MODELS = (
+    "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel panoptic.PanopticModel "
+    "masks.semantic.Model masks.instance.Model"
+)
 MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
 TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
 METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
@@ -43,7 +46,7 @@ METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""
 
-WEIGHTS = ("encoder_weights", "weights_backbone", "weights")
+WEIGHTS = ("encoder_weights", "weights_backbone", "weights", "pretrained")
 """The arguments by which networks ask a hub for weights. A checkpoint brings its own."""
 
 FURTHER = {"drop_rate", "drop_path_rate", "img_size", "dynamic_img_size", "patch_size", "window_size", "num_register_tokens"} | {

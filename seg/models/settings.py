@@ -9,7 +9,7 @@ from seg.settings.task import Task
 
 
 class Model(Named):
-    task: str
+    task: str | list[str]
     network: Target
     stride: Positive
     scale: Annotated[float, Field(gt=0, le=1)] | Annotated[list[Positive], Field(min_length=2, max_length=2)]
@@ -17,6 +17,11 @@ class Model(Named):
     weights: str | None
     window: Positive | None = None  # checkpoints of earlier versions have none
     adapter: Target | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks that it can do."""
+        return [self.task] if isinstance(self.task, str) else self.task
 
 
 class Finetune(Named):

@@ -1,6 +1,8 @@
 """Inputs from outside the pipeline: where they lie, and the links in data/ that stand for them, so that DVC notices changes."""
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError
@@ -11,6 +13,8 @@ WEIGHTS = Path("data/weights")
 NONE = Path("data/none.txt")
 NOTE = "There is no such input: data/raw and data/weights are links, here to this file.\n"
 """What the links mean where there is no such input. They are always links: git would write a file through a link to a folder."""
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+"""Of someone's weights: owner/name. A folder of that owner's name means a local path."""
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -37,13 +41,23 @@ def find_root(project: Path, given: str | None, obtain: str | None) -> Path | No
 
 
 def local_weights(project: Path, name: str | None) -> Path | None:
-    """The local file that `model.weights` names, or None for a hub's name or none; ConfigError where it is missing."""
+    """The local file or folder that `model.weights` names, or None for a hub's name or none; ConfigError where it is missing."""
     if name is None or not ("/" in name or name.endswith(WEIGHT_SUFFIXES)):
         return None
     path = project / Path(name).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"model.weights={name}: there is no such file; give a file of weights, a hub's name, or null")
-    return path
+    if path.is_file() or (path / "config.json").is_file():
+        return path
+    if HUB_NAME.fullmatch(name) and not name.endswith(WEIGHT_SUFFIXES) and not path.parent.exists():
+        return None
+    raise ConfigError(f"model.weights={name}: there is no such file; give a file of weights, a hub's name, or null")
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, or of all files in a folder."""
+    if path.is_dir():
+        parts = "".join(f"{file.name} {digest_of(file)}\n" for file in sorted(path.iterdir()) if file.is_file())
+        return hashlib.sha256(parts.encode()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def link_input(project: Path, name: Path, target: Path | None) -> None:

@@ -11,6 +11,7 @@ from seg.core.errors import ConfigError, DataError, DiskFullError
 from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
+from seg.models.base import SegmentationModel
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
@@ -23,6 +24,12 @@ from seg.predict.network import facts_of
 
 GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps", DetectionModel: "boxes"}
 """What the file of each kind of model gives."""
+
+
+def gives_of(model: SegmentationModel) -> Gives | None:
+    """What the file of a model gives; None for a kind that no file holds."""
+    return next((gives for kind, gives in GIVES.items() if isinstance(model, kind)), None)
+
 
 AS_THEY_ARE = ("out", "images", "size")  # keys whose values are text, whatever they look like
 
@@ -53,13 +60,15 @@ def run(project: Path, given: Arguments) -> Exported:
     size = _size(settings.size)
     checkpoint = load(path, cfg.targets.allow)
     model = restore(checkpoint)
-    if type(model) not in GIVES:
+    network = gives_of(model)
+    if network is None:
+        kind = f"{type(model).__module__}.{type(model).__name__}"
         raise ConfigError(
-            f"{path}: is of the task {checkpoint.settings.task.name}, whose model {type(model).__name__} is of a kind of its own; exported "
+            f"{path}: is of the task {checkpoint.settings.task.name}, whose model {kind} is of a kind of its own; exported "
             f"files hold models of the kinds {', '.join(kind.__name__ for kind in GIVES)} alone; use the checkpoint"
         )
-    gives: Gives = "classes" if settings.argmax else GIVES[type(model)]
-    _refuse(settings, checkpoint.settings.task.name, GIVES[type(model)])
+    gives: Gives = "classes" if settings.argmax else network
+    _refuse(settings, checkpoint.settings.task.name, network)
     needed = NEEDS[settings.format]
     for number, package in enumerate(needed):
         library(package, f"format={settings.format}", *needed[number + 1 :])

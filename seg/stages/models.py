@@ -32,10 +32,13 @@ def show_options(conf: Path) -> None:
     """Every option of conf/model and conf/loss."""
     from seg.catalogue.options import losses_of, models_of  # these import torch, which takes seconds
     from seg.configure.compose import compose
+    from seg.models.masks.architecture import LICENCES
 
     classes = len(compose(conf, [])[0]["data"]["classes"])
     print(f"Models: model=<name>; parameters that learn, with {classes} classes and the settings of conf/model/<name>.yaml\n")
     show(("name", "task", "parameters", "source"), models_of(conf))
+    print("\nWeights for architectures of transformers: model.weights=<a hub's name or a folder>; their licences\n")
+    show(("model_type", "licence"), list(LICENCES.items()))
     print("\nLosses: loss=<name>\n")
     show(("name", "settings", "source"), losses_of(conf))
     print("\nEncoders of models that take an encoder_name: seg models --encoders [PATTERN]")

@@ -1,6 +1,5 @@
 """`train`: prepared data and augmentation policy -> best.ckpt, last.ckpt and history.csv."""
 
-import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,10 @@ from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.outputs import write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
 from seg.data.store import read_info
+from seg.models.build import with_architecture
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of, hints
-from seg.settings.inputs import local_weights
+from seg.settings.inputs import digest_of, local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
 from seg.training.choice import chooser
@@ -55,14 +55,14 @@ def run(cfg: TrainingSettings, out: Path) -> float:
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     refuse_pipeline(cfg, out)
     check_installed(cfg.logger.name)
-    data = load_data(cfg)
+    data, cfg = load_data(cfg), with_architecture(cfg)
     if cfg.task.monitor not in make_metrics(cfg, data).figures():
         raise ConfigError(
             f"task.monitor={cfg.task.monitor}: {did_you_mean(cfg.task.monitor, make_metrics(cfg, data).figures(), 'figures')}"
         )
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
     weights = local_weights(Path.cwd(), cfg.model.weights)
-    inputs = [data.info.digest, read_augmented(cfg, data)["digest"], hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""]
+    inputs = [data.info.digest, read_augmented(cfg, data)["digest"], digest_of(weights) if weights else ""]
     name = fingerprint(settings, [*inputs, torch.__version__, pl.__version__])
     scratch = Scratch(scratch_root(Path.cwd()) / "train", name)
     if not in_first_process():  # which holds the lock for all

@@ -10,6 +10,7 @@ from torch import nn
 from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
 
+from seg.core.errors import ConfigError
 from seg.export.check import Instances, Pixels
 from seg.export.graph import BinnedMean
 from seg.models.distance import DistanceModel
@@ -38,6 +39,11 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
             marks=pytest.mark.slow,
         ),
         pytest.param(["model=pspnet", TINY], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
+        *(
+            pytest.param([f"model={name}"], form, id=f"{name}-{form}", marks=pytest.mark.slow)
+            for name in ("eomt_small", "mask2former_small")
+            for form in ("onnx", "openvino", "torch_export")
+        ),
     ],
 )
 def test_a_model_is_exported_for_any_size(tmp_path: Path, overrides: list[str], form: str) -> None:
@@ -127,3 +133,9 @@ def test_an_image_without_instances_has_none(tmp_path: Path) -> None:
     network = open_exported(typed("export", ROOT, [str(tmp_path / "best.ckpt"), *DRAWN]).path, "cpu")
     (prediction,) = network.predict(torch.zeros(1, 3, 50, 60, dtype=torch.uint8))
     assert (len(prediction.scores), prediction.boxes.shape, prediction.masks) == (0, (0, 4), [])
+
+
+def test_masks_of_whole_images_are_refused(tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt", "task=instance", "model=eomt_small")
+    with pytest.raises(ConfigError, match=r"whose model seg.models.masks.instance.Model is of a kind of its own; exported files hold"):
+        typed("export", ROOT, [str(tmp_path / "best.ckpt"), *DRAWN])

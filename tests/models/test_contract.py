@@ -18,14 +18,28 @@ from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.dry_run import check_sizes, freeze_unused
 
-TASK_OF = {
+TASKS = {
     path.stem: yaml.safe_load(path.read_text())["task"] for path in sorted((ROOT / "conf/model").glob("*.yaml")) if path.stem != "auto"
 }
+CASES = {
+    (name if isinstance(tasks, str) else f"{name}:{task}"): task
+    for name, tasks in TASKS.items()
+    for task in ([tasks] if isinstance(tasks, str) else tasks)
+}
+"""A model, and its task behind it where it has several: the task."""
 ANY_SCORE = ["model.network.score_thresh=0.0"]  # an untrained network is sure of nothing
 FEW_BOXES = ["model.network.rpn_post_nms_top_n=[100,50]", "model.network.box_batch_size_per_image=16"]
 SMALL_ENCODER = ["model.network.encoder_name=tu-mobilenetv3_small_050"]
 NARROW_DECODER = ["model.network.decoder_channels=[32,16,16,8,8]"]
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=256", "model.network.dropout=0.1"]
+SMALLER_SWIN = [
+    "model.network.architecture.backbone_config.embed_dim=24",
+    "model.network.architecture.backbone_config.depths=[1,1,1,1]",
+    *(f"+model.network.architecture.{name}=32" for name in ("feature_size", "mask_feature_size", "hidden_dim", "dim_feedforward")),
+    "+model.network.architecture.encoder_layers=1",
+    "+model.network.architecture.decoder_layers=3",
+]
+SMALLER_VIT = ["model.network.architecture.hidden_size=48", "model.network.architecture.num_hidden_layers=4"]
 LIBRARY = ("deeplabv3", "deeplabv3plus", "fpn", "pspnet", "pan", "linknet", "manet", "upernet")
 SMALLER = {
     **{name: ["model.network.encoder_name=tu-test_resnet"] for name in LIBRARY},
@@ -44,6 +58,8 @@ SMALLER = {
     **{name: [*SMALL_ENCODER, *ANY_SCORE] for name in ("retinanet_small", "ssd_small")},
     "fcos_small": ANY_SCORE,
     "panoptic_fpn_small": ["task.model.thing_score=0.0"],
+    "mask2former": [*SMALLER_SWIN, "model.scale=[64,96]"],
+    "eomt": [*SMALLER_VIT, "model.scale=[64,96]"],
 }
 HEAVY = ("fcn", "mask_rcnn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
 SIMILAR = (
@@ -60,10 +76,12 @@ SIMILAR = (
     "lraspp_mobilenet_v3_large",
     "fcn32s",
     "fcn16s",
+    "mask2former",
+    "eomt",
 )
 """Of libraries, or with fewer skips, as others that are tested quickly."""
 
-MODELS = [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY + SIMILAR else name for name in TASK_OF]
+MODELS = [pytest.param(name, marks=pytest.mark.slow) if name.partition(":")[0] in HEAVY + SIMILAR else name for name in CASES]
 
 Build = Callable[..., SegmentationModel]
 
@@ -102,9 +120,9 @@ def build(request: pytest.FixtureRequest, make_config: MakeConfig, make_info: Ma
     """Makes the model of the class's configuration: (seed=0, channels=3, overrides=())."""
 
     def make(seed: int = 0, channels: int = 3, overrides: tuple[str, ...] = ()) -> SegmentationModel:
-        name = request.param
+        name = request.param.partition(":")[0]
         torch.manual_seed(seed)
-        config = make_config(f"task={TASK_OF[name]}", f"model={name}", *SMALLER.get(name, ()), *overrides)
+        config = make_config(f"task={CASES[request.param]}", f"model={name}", *SMALLER.get(name, ()), *overrides)
         return build_model(config, make_info(channels=channels, background=True))
 
     return make

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
-from models.test_contract import TASK_OF
+from models.test_contract import CASES
 from torch import nn
 
 from seg.core.errors import ConfigError
@@ -29,10 +29,12 @@ def refusal(make_config: MakeConfig, make_info: MakeInfo):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TASK_OF)
+@pytest.mark.parametrize("name", CASES)
 def test_every_option_takes_odd_sizes_without_computing_anything(name: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     with torch.device("cpu" if name == "segformer" else "meta"):  # smp's Mix Transformer looks at values while it is built
-        model = build_model(make_config(f"task={TASK_OF[name]}", f"model={name}", "model.scale=1.0"), make_info(background=True))
+        model = build_model(
+            make_config(f"task={CASES[name]}", f"model={name.partition(':')[0]}", "model.scale=1.0"), make_info(background=True)
+        )
     model.mean, model.std = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
     before = {n: t.clone() for n, t in model.state_dict().items() if n.endswith("num_batches_tracked") and t.device.type == "cpu"}
     check_sizes(model, 3, 2, [(130, 97), (64, 64)], [(37, 200)])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from models.test_contract import CASES
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import InputError
@@ -54,16 +55,13 @@ def test_every_network_of_the_configuration_is_known_and_is_what_it_is_called() 
         assert locate(name, ALLOW, "x").__module__.partition(".")[0] == name.partition(".")[0]
 
 
-OPTIONS = {p.stem: yaml.safe_load(p.read_text())["task"] for p in sorted((ROOT / "conf/model").glob("*.yaml")) if p.stem != "auto"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", CASES)
 def test_a_checkpoint_of_every_model_opens_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     """As a stranger opens it, who has no conf/ of their own: by the closed list alone."""
     import seg
 
-    saved = untrained(tmp_path / "best.ckpt", f"task={OPTIONS[option]}", f"model={option}")
+    saved = untrained(tmp_path / "best.ckpt", f"task={CASES[option]}", f"model={option.partition(':')[0]}")
     monkeypatch.chdir(tmp_path)
     model = seg.load(tmp_path / "best.ckpt")
     assert [c.name for c in model.classes] == ["background", "cell", "edge"]

@@ -173,10 +173,11 @@ def test_every_option_composes() -> None:
     }
     task_of = {name: yaml.safe_load((CONF / f"model/{name}.yaml").read_text())["task"] for name in options.pop("model")}
     assert task_of.pop("auto") == "${task.name}"
+    task_of |= {name: task[-1] for name, task in task_of.items() if isinstance(task, list)}
     wanted = [[f"task={task}", f"model={name}"] for name, task in task_of.items() if task != "semantic"]
     wanted += [[f"experiment={name}", "data.root=/data"] for name in options.pop("experiment")]
     assert options.pop("task") == ["detection", "instance", "panoptic", "semantic"]
-    options["loss"] = [name for name in options["loss"] if name not in ("mask_rcnn", "detection", "panoptic")]
+    options["loss"] = [name for name in options["loss"] if name not in ("mask_rcnn", "detection", "panoptic", "masks")]
     options["model"] = [name for name, task in task_of.items() if task == "semantic"]
     columns = zip(
         *(islice(cycle([f"{group}={name}" for name in names]), max(map(len, options.values()))) for group, names in options.items()),

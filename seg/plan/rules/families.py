@@ -10,6 +10,7 @@ MANY = 8.0  # objects of the median image from which on they are many
 SMALL = 0.15  # share of the image's shorter side that the side of the median object has at most, where objects are small
 OVERLAPPING, BROKEN = 0.05, 0.1
 """Shares of the objects that may overlap another, or be in several parts: a pixel belongs to one object, and a part becomes an object."""
+MASKS = "seg.models.masks."
 DISTANCE = "seg.models.distance.DistanceModel"
 
 
@@ -55,13 +56,13 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 def like(facts: PlanFacts, draft: Draft) -> str:
     """The family whose sizes, steps and rates are this one's, too: detectors of boxes and panoptic networks do what Mask R-CNN does, or
-    nearly, and networks of distances what those of classes do.
+    nearly; networks of distances and mask classification see images as those of classes do.
     """
     own = family(facts, draft)
-    return {"detection": "instance", "panoptic": "instance", "distance": "semantic"}.get(own, own)
+    return {"detection": "instance", "panoptic": "instance", "distance": "semantic", "masks": "semantic"}.get(own, own)
 
 
 def family(facts: PlanFacts, draft: Draft) -> str:
-    """semantic, instance (Mask R-CNN), detection, panoptic, or distance."""
+    """semantic, instance (Mask R-CNN), detection, panoptic, distance, or masks (mask classification)."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
-    return "distance" if target == DISTANCE else facts.task
+    return "distance" if target == DISTANCE else "masks" if str(target).startswith(MASKS) else facts.task

@@ -29,6 +29,12 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         ones = dict.fromkeys(("classifier", "box", "centerness", "objectness", "rpn_box"), 1.0)
         yield Decision("loss", {"_target_": "seg.models.detection.DetectionLoss", "name": "detection", **ones}, "the detector's own terms")
         return
+    if family(facts, draft) == "masks":
+        values = {"classifier": 2.0, "mask": 5.0, "dice": 5.0, "no_object": 0.1, "points": 12544, "oversample": 3.0, "uncertain": 0.75}
+        yield Decision(
+            "loss", {"_target_": "seg.models.masks.loss.MaskLoss", "name": "masks", **values}, "masks and classes, as in the paper"
+        )
+        return
     entropy: dict[str, Any] = {"_target_": "seg.models.losses.CrossEntropy", "class_weights": "none", "label_smoothing": 0.0}
     dice = {"_target_": "seg.models.losses.Dice", "class_weights": "none"}
     parts = {"ce": {"weight": 1.0, "loss": entropy}, "dice": {"weight": 1.0, "loss": dice}}
@@ -50,7 +56,14 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 
 def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """SGD with Nesterov momentum, and its rate by the images a step and the start."""
+    """SGD with Nesterov momentum, and its rate by the images a step and the start; AdamW for networks of attention."""
+    if family(facts, draft) == "masks":
+        adamw = {"name": "adamw", "_target_": "torch.optim.AdamW", "weight_decay": 0.05, "fused": "auto"}
+        yield Decision("optimizer", adamw, "AdamW: attention hardly learns with plain gradients")
+        if (draft["optimizer"] or {}).get("_target_") == adamw["_target_"]:
+            started = "a pretrained start" if draft["model.weights"] else "a start from scratch"
+            yield Decision("optimizer.lr", 1e-4 if draft["model.weights"] else 1e-3, f"{started}, for AdamW")
+        return
     sgd = {"name": "sgd", "_target_": "torch.optim.SGD", "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True, "fused": "auto"}
     yield Decision("optimizer", sgd, "SGD with Nesterov momentum: networks with batch normalisation generalise well with it")
     if (draft["optimizer"] or {}).get("_target_") != sgd["_target_"]:

@@ -90,3 +90,13 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     kinds = {kind for kind, _ in networks.CANDIDATES}
     assert {"semantic", "instance"} < kinds
     assert {"semantic", "instance"} == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
+
+
+def test_mask_classification_has_a_loss_and_an_optimizer_of_its_own() -> None:
+    adamw = {"_target_": "torch.optim.AdamW"}
+    one = draft(model__adapter={"_target_": "seg.models.masks.instance.Model"}, optimizer=adamw)
+    for kind, alike in ((given(), "semantic"), (facts(), "semantic")):
+        assert (family(kind, one), like(kind, one)) == ("masks", alike)
+        assert chosen(learning.loss, kind, one)["loss"]["name"] == "masks"
+        found = chosen(learning.optimizer, kind, one)
+        assert (found["optimizer"]["name"], found["optimizer.lr"]) == ("adamw", 1e-3)
