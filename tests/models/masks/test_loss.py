@@ -83,6 +83,7 @@ def test_what_is_ignored_and_padding_say_nothing() -> None:
         assert changed.grad[..., :24].abs().max() > 0
         losses.append({k: v.item() for k, v in terms.items()})
     assert losses[0] == losses[1]
+    assert 0 < losses[0]["mask"] < 20, "the bar's hidden part counts"
 
 
 def test_layers_are_summed_and_an_image_without_objects_teaches_that_there_is_none() -> None:
