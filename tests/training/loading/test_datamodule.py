@@ -311,8 +311,8 @@ def test_another_image_may_be_an_augmented_copy(prepared: Path) -> None:
     pasting = compile_policy(augment(p=1.0), ["albumentations"])
     folders, read = [prepared / "train", prepared / "val"], []
     dataset = DrawnDataset(folders, 3, pasting, with_instances=True)
-    stored = dataset.read
-    dataset.read = lambda index: read.append(index) or stored(index)  # type: ignore[method-assign]
+    stored = dataset.as_stored
+    dataset.as_stored = lambda index: read.append(index) or stored(index)  # type: ignore[method-assign]
     for seed in range(60):
         dataset[(0, seed)]
     assert set(read[::2]) == {0}

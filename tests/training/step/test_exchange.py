@@ -28,7 +28,7 @@ def test_gradients_are_the_means_of_the_ranks(compressed: bool) -> None:
 
 
 def test_the_exchange_goes_on_during_the_backward_pass() -> None:
-    """At most 1.1 times the longer of the two, and a last bucket; one after the other takes twice as long. The best of three counts."""
+    """At most 1.1 times the longer of the two, and a last bucket; one after the other takes twice as long. The best of six counts."""
     assert min(max(times) for times in zip(*in_ranks(overlapped), strict=True)) <= 1.1 * LAYERS * SLOW + SLOW
 
 

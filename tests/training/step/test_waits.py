@@ -87,7 +87,7 @@ def test_a_step_of_mask_rcnn_waits_where_torchvision_does(make_config: MakeConfi
     with host_waits() as found:
         take(batch)
     ours = {file: count for (package, file), count in found.items() if package != "torchvision"}
-    assert ours == {"instance.py": 2 + 1, "averaging.py": 3}
+    assert ours == {"rcnn.py": 2 + 1, "averaging.py": 3}
     assert sum(found.values()) - 6 <= 54, "torchvision's"
 
 
