@@ -287,7 +287,8 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
 
 def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
     done = real.dvc("exp", "run", "-n", "segments", "-S", "task=panoptic", "-S", "task.model.thing_score=0.0")
-    assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "all tasks have one prepared data set"
+    ran = [stage for stage in stages_run(done.stdout) if stage != "augment"]  # which may have run for another task before
+    assert ran == ["configure", "plan", "train", "evaluate"], "all tasks have one prepared data set"
     figures = json.loads((real.folder / "artifacts/evaluate/metrics.json").read_text())["test"]
     assert {"pq", "pq_things", "pq_stuff"} <= set(figures)
     assert real.repro() == []
@@ -309,7 +310,8 @@ def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
 
 def test_boxes_go_through_the_whole_pipeline(real: Project) -> None:
     done = real.dvc("exp", "run", "-n", "boxes", "-S", "task=detection")
-    assert stages_run(done.stdout) == ["configure", "plan", "augment", "train", "evaluate"], "all tasks have one prepared data set"
+    ran = [stage for stage in stages_run(done.stdout) if stage != "augment"]  # which may have run for another task before
+    assert ran == ["configure", "plan", "train", "evaluate"], "all tasks have one prepared data set"
     out = real.folder / "artifacts/evaluate"
     figures = json.loads((out / "metrics.json").read_text())["test"]
     assert "box_ap" in figures

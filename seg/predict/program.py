@@ -82,6 +82,8 @@ def _check(key: str, value: Any) -> None:
     if isinstance(value, int | float):
         if not -LARGEST <= value < LARGEST:  # nor a NaN
             raise ValueError(f"has a number out of range under {key[:50]!r}")
+    elif key == "as_float" and value in ("Infinity", "-Infinity"):
+        return
     elif key == "key" and value.startswith("as_") and value not in VALUES:
         raise ValueError(f"has a value of the kind {value[:50]!r}")
     elif key == "range_constraints":

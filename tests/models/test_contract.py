@@ -171,12 +171,13 @@ class TestContract:
     def test_the_loss_falls_and_bf16_is_finite(self, build: Build) -> None:
         model, batch = build(), quadrants()
         check_sizes(model, 3, len(batch), [(64, 64)], [(37, 53)])
-        assert all(name.startswith("encoder.") for name in freeze_unused(model, 3, (64, 64))), "a parameter takes no part"
+        unused = [name for name in freeze_unused(model, 3, (64, 64)) if "encoder." not in name]
+        assert not unused, "a parameter takes no part"
         large = sum(p.numel() for p in model.parameters()) > 40e6  # which leap too far at the rate of the others
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4 if large else 1e-3)
         history = []
         model.train()
-        for _ in range(8):
+        for _ in range(24 if hasattr(model.network, "transformer") else 8):  # queries must find what is theirs first
             torch.manual_seed(0)  # detectors sample the boxes that they learn from
             optimizer.zero_grad()
             terms = model.losses(batch)

@@ -25,11 +25,9 @@ from seg.tiles.grid import Tiling, grid
 from seg.training.step.limits import Limited, Limits
 from seg.training.step.step import named_losses
 
-OPTIONS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
+OPTIONS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml") if "\ntask: semantic\n" in path.read_text())
 OWN = {"attention_unet", "fcn8s", "hypercolumns", "unet_paper", "unet_small"}
-SEMANTIC = [
-    pytest.param(o, marks=() if o in OWN else pytest.mark.slow) for o in OPTIONS if o not in ("auto", "distance") and "rcnn" not in o
-]
+SEMANTIC = [pytest.param(o, marks=() if o in OWN else pytest.mark.slow) for o in OPTIONS]
 
 
 def on_device(config: Any, info: Any) -> tuple[Any, Any]:

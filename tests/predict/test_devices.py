@@ -66,7 +66,7 @@ def test_two_processes_write_the_bytes_of_one(
     assert alone == shared
 
 
-MANY = 1500  # images, so that some are left where this process waits for its turn
+MANY = 4000  # images, so that some are left where this process waits for its turn
 
 
 @pytest.mark.slow

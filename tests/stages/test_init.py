@@ -157,7 +157,7 @@ def test_what_is_written_is_read_as_it_was_drawn(
     assert sorted(found) == list(NAMES)
     assert [np.array_equal(found[name].semantic, expected(number)) for number, name in enumerate(NAMES)] == [True] * len(NAMES)
     assert [np.array_equal(found[name].image, picture(number)) for number, name in enumerate(NAMES)] == [True] * len(NAMES)
-    assert read_info(out).task == ("instance" if lines[-1].endswith(" -S task=instance") else "semantic")
+    assert read_info(out).task == ("instance" if lines[-1].endswith((" -S task=instance", " -S task=panoptic")) else "semantic")
     if "by split" in kind:
         assert {name: len(list((out / name / "images").iterdir())) for name in SPLITS} == dict.fromkeys(SPLITS, 2)
         assert (out / "val/images/c.png").exists()
