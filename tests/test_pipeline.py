@@ -303,7 +303,7 @@ def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
         known = {segment["id"]: segment["area"] for segment in annotation["segments_info"]}
         assert {i: a for i, a in zip(ids.tolist(), areas.tolist(), strict=True) if i} == known
     refused = real.seg("export", "artifacts/train/best.ckpt", ok=False)
-    assert "whose model PanopticModel is of a kind of its own" in refused.stderr
+    assert "panoptic.PanopticModel is of a kind of its own" in refused.stderr
     real.dvc("exp", "remove", "-A")
     real.run("git", "reset", "-q", "--hard")
 
