@@ -29,8 +29,11 @@ differ where scores are nearly equal."""
 SMALL = ("model.network.encoder_depth=3", "model.network.decoder_channels=[32,16,16]", "model.stride=8")
 """A network that is compiled soon."""
 
-OURS = {"semantic": {}, "instance": {"seg instance.py": 3}}
+OURS = {"semantic": {}, "instance": {"seg rcnn.py": 3}}
 """Waits of a step with two images that are known: which boxes hold an object, of each image, and which lie in a crowd."""
+
+OTHERS = ("auto", "camvid", "detection", "distance", "mask_rcnn", "masks", "panoptic")
+"""Losses of other models, or of classes of their own."""
 
 
 def facts(bench: Bench) -> Figures:
@@ -67,7 +70,7 @@ def losses(bench: Bench) -> Figures:
     logits, labels = 3 * torch.randn(2, CLASSES, side, side), torch.randint(CLASSES, (2, side, side), dtype=torch.uint8)
     labels[torch.rand(labels.shape) < 0.1] = 255
     options = sorted(path.stem for path in (template() / "conf/loss").glob("*.yaml"))
-    for name in (o for o in options if o not in ("auto", "camvid", "distance", "mask_rcnn")):
+    for name in (o for o in options if o not in OTHERS):
         loss = build(bench.config(f"loss={name}").loss, ["seg"], "loss", {"class_counts": counts})
         expected = _value_and_gradient(loss, logits, labels)
         there = copy.deepcopy(loss).to(device)
