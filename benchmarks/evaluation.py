@@ -25,11 +25,11 @@ from metrics import jaccard, show, shuffled
 
 from seg.data.sample import CERTAIN, IGNORE, Prediction, Sample, no_instances
 from seg.data.store import ManifestEntry
-from seg.evaluation.bootstrap import intervals
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.predictions import write_predictions
 from seg.evaluation.settings import BoundarySettings
 from seg.loading.batch import Batch, collate
+from seg.metrics.bootstrap import intervals
 from seg.metrics.semantic import SemanticMetrics
 
 BOUNDARY = BoundarySettings(width=0.02, tolerance=2)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seg.evaluation.bootstrap import Resampled, limits_of, moved, percentiles
+from seg.metrics.bootstrap import Resampled, limits_of, moved, percentiles
 from seg.metrics.resampled_ap import THRESHOLDS, _curves
 from seg.metrics.semantic import mean_iou, pixel_accuracy
 

@@ -232,7 +232,7 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
     from seg.configure.config import checked
     from seg.models.build import build_model
     from seg.models.checkpoint import LoadedCheckpoint
-    from seg.predict.network import CheckpointNetwork
+    from seg.tiles.checkpoint import CheckpointNetwork
 
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

@@ -26,7 +26,6 @@ FLOORS = (
     {"raw", "loading"},
     {"augment", "metrics", "models", "sources"},
     {"storing", "evaluation", "pictures", "tiles"},
-    {"choosing"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
     {"export", "sweep"},
@@ -36,7 +35,7 @@ FLOORS = (
 )
 """The rooms, from the ground up: each imports from lower floors alone. A room's settings.py belongs to the room `settings`."""
 
-TIMED = {"plan": {"augment", "choosing", "core", "evaluation", "loading", "models", "tiles", "training"}}
+TIMED = {"plan": {"augment", "core", "evaluation", "loading", "models", "tiles", "training"}}
 """Rooms whose code a stage runs only to see how long it takes."""
 
 PLUGINS = {"prepare": {"sources"}} | {stage: {"models", "metrics"} for stage in ("train", "fold", "evaluate", "folds")}

@@ -22,12 +22,12 @@ from seg.loading.dataset import EvaluationBatches
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
-from seg.predict.network import CheckpointNetwork
 from seg.raw.record import Record
 from seg.settings.task import ANSWERS
 from seg.sources.shapes import Shapes
 from seg.stages import evaluate, train
 from seg.storing.write import write_info, write_record, write_split
+from seg.tiles.checkpoint import CheckpointNetwork
 from seg.tiles.tiled import BLEND, MIN_IOU, Tiled, in_window, window_tiling
 from seg.training.step.limits import Limits, predict
 

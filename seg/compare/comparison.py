@@ -1,4 +1,4 @@
-"""How far apart two evaluations of the same images are, and how surely: a paired bootstrap, see `seg.evaluation.bootstrap`.
+"""How far apart two evaluations of the same images are, and how surely: a paired bootstrap, see `seg.metrics.bootstrap`.
 
 Each draw of the images gives a figure of each run, and their difference. What is hard or easy in an image moves both runs alike and
 cancels, so the interval of the difference is narrower than the two runs' own intervals make believe.
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from seg.data.sample import ClassInfo
-from seg.evaluation.bootstrap import DEFINED, Limits, Moved, limits_of, moved
 from seg.evaluation.settings import Bootstrap
 from seg.metrics.base import ImageScore, Metrics
+from seg.metrics.bootstrap import DEFINED, Limits, Moved, limits_of, moved
 from seg.report.page_data import InTurn, Outlines
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from seg.data.sample import IGNORE
-from seg.evaluation.classmaps import comparable
 from seg.evaluation.errors import judge, matched_pairs
+from seg.metrics.classmaps import comparable
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import measure_overlaps
 

@@ -10,7 +10,7 @@ from typing import Any
 from seg.compare.comparison import Comparison, ImageScores, sentence, signed
 from seg.compare.gallery import compared_gallery
 from seg.core.errors import plural
-from seg.evaluation.bootstrap import few_images
+from seg.metrics.bootstrap import few_images
 from seg.report.charts import Chart, scatter_chart
 from seg.report.rendering import write_page
 

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from seg.data.sample import IGNORE
-from seg.evaluation.classmaps import comparable, contours, pixels_of_classes, where
+from seg.metrics.classmaps import comparable, contours, pixels_of_classes, where
 from seg.metrics.semantic import ratio
 
 

@@ -14,13 +14,13 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.core.textfile import natural_key
 from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry
-from seg.evaluation.bootstrap import Resampled, intervals
-from seg.evaluation.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.evaluation.instances import InstanceErrors
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
+from seg.metrics.bootstrap import Resampled, intervals
+from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.resampled_ap import scored_matches
 
@@ -79,7 +79,7 @@ class InstanceDetail:
         return {"expected_calibration_error": np.array([expected_calibration_error(own) for own in drawn])}
 
     def _counts(self, image_ids: Sequence[str]) -> np.ndarray | None:
-        """(N, B, 3) of each image, see `seg.evaluation.calibration.count_scores`."""
+        """(N, B, 3) of each image, see `seg.metrics.calibration.count_scores`."""
         if self.bins is None:
             return None
         images = [self.metrics.images[image_id] for image_id in image_ids]

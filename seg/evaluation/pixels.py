@@ -10,11 +10,11 @@ import numpy as np
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
-from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
-from seg.evaluation.classmaps import mean_of_defined
 from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
+from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
+from seg.metrics.classmaps import mean_of_defined
 from seg.metrics.semantic import ratio
 
 _PARTS = {"boundary_precision", "boundary_recall"}  # of a class alone: an image's figures and the headline hold what they make, boundary F

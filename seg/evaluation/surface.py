@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from seg.data.sample import IGNORE
-from seg.evaluation.classmaps import comparable, contours, pixels_of_classes
+from seg.metrics.classmaps import comparable, contours, pixels_of_classes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What is done to a prediction after the network: a temperature on its probabilities, and operations on objects.
 
-`seg.choosing` chooses them on validation images after a training; a checkpoint and an exported file hold them.
+`seg.training.choosing` chooses them on validation images after a training; a checkpoint and an exported file hold them.
 """
 
 from collections.abc import Sequence

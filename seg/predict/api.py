@@ -13,9 +13,9 @@ from seg.data.sample import ClassInfo, Prediction
 from seg.models.checkpoint import load as load_checkpoint
 from seg.predict.exported import SUFFIXES, open_exported
 from seg.predict.fusion import Ensemble
-from seg.predict.network import CheckpointNetwork
 from seg.predict.settings import Predict, PredictSettings
 from seg.predict.views import View, Views, views_of
+from seg.tiles.checkpoint import CheckpointNetwork
 from seg.tiles.grid import Tiling
 from seg.tiles.network import Network
 from seg.tiles.tiled import Tiled

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import plural
-from seg.evaluation.bootstrap import few_images
+from seg.metrics.bootstrap import few_images
 from seg.report import confusions, data_set
 from seg.report.charts import Chart, Line, histogram, line_chart, reliability_chart
 from seg.report.evaluation_gallery import evaluation_gallery

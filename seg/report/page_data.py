@@ -97,7 +97,7 @@ class Evaluation:
     planned: key, value and reason of each setting that the plan chose. choice: how the postprocessing was chosen.
     history: a row an epoch, as history.csv, NaN where blank; best_epoch: the one evaluated. per_class: {class: its figures}, NaN where
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
-    scores. calibration: rows of `seg.evaluation.calibration.reliability_rows`; calibration_unit: what they count; calibration_error: the
+    scores. calibration: rows of `seg.metrics.calibration.reliability_rows`; calibration_unit: what they count; calibration_error: the
     expected one, 0 to 1. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
     (`seg.report.data_set.Splits`).
     """

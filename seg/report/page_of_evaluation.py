@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from seg.data.store import DatasetInfo
-from seg.evaluation.bootstrap import FEW
 from seg.evaluation.detail import Tables
 from seg.evaluation.predictions import StoredPredictions
 from seg.evaluation.record import Run
 from seg.evaluation.settings import Evaluate
 from seg.loading.dataset import SampleDataset
 from seg.metrics.base import ImageScore, Metrics
+from seg.metrics.bootstrap import FEW
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.evaluation_gallery import class_map_entry, outlines_entry

@@ -18,11 +18,11 @@ from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
-from seg.evaluation.bootstrap import few_images
 from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData
 from seg.metrics.base import ImageScore, metrics_of
+from seg.metrics.bootstrap import few_images
 from seg.report.tables import aligned, write_rows
 from seg.runtime.progress import track
 from seg.settings.section import explain, leaves

@@ -12,7 +12,6 @@ import torch
 from seg.core.errors import DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
-from seg.evaluation.bootstrap import few_images
 from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
@@ -20,12 +19,12 @@ from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, metrics_of
+from seg.metrics.bootstrap import few_images
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
 from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
 from seg.models.postprocess import NO_CHOICE
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
-from seg.predict.network import CheckpointNetwork
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.panels import instance_panels
@@ -33,6 +32,7 @@ from seg.report.tables import write_metrics, write_rows
 from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Sections, Targets
+from seg.tiles.checkpoint import CheckpointNetwork
 from seg.tiles.network import Network
 from seg.tiles.tiled import in_window
 

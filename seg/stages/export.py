@@ -20,7 +20,7 @@ from seg.models.postprocess import NOTHING
 from seg.models.semantic import SemanticModel
 from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
-from seg.predict.network import facts_of
+from seg.tiles.checkpoint import facts_of
 
 GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps", DetectionModel: "boxes"}
 """What the file of each kind of model gives."""

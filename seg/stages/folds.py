@@ -15,10 +15,10 @@ from seg.models.checkpoint import LoadedCheckpoint, load
 from seg.models.postprocess import NOTHING
 from seg.plan.settings import PlanSettings
 from seg.predict.fusion import Ensemble
-from seg.predict.network import CheckpointNetwork
 from seg.predict.settings import Predict
 from seg.stages import evaluate
 from seg.stages.evaluate import Part, prepared_for
+from seg.tiles.checkpoint import CheckpointNetwork
 
 
 class Settings(evaluate.Settings):

@@ -20,7 +20,7 @@ from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import digest_of, local_weights
 from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
-from seg.training.choice import chooser
+from seg.training.choosing.chooser import chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
 from seg.training.overfit import FewImages, refuse_pipeline, verdict

@@ -10,9 +10,9 @@ from sklearn.metrics import jaccard_score
 
 from seg.compare.comparison import ImageScores, extremes, paired, scores_by_image
 from seg.data.sample import Prediction, Sample, no_instances
-from seg.evaluation.bootstrap import draws, limits_of, moved
 from seg.evaluation.settings import Bootstrap
 from seg.loading.batch import collate
+from seg.metrics.bootstrap import draws, limits_of, moved
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from seg.core.errors import ConfigError
-from seg.evaluation.bootstrap import intervals
 from seg.evaluation.detail import check_columns, group_rows
+from seg.metrics.bootstrap import intervals
 
 VALUES = np.array([1.0, 2.0, 4.0, 9.0, 10.0])
 

@@ -6,10 +6,10 @@ from outlines import IGNORE, regions
 
 from seg.data.sample import Prediction
 from seg.evaluation.boundary import boundary_f, boundary_iou, count_bands, count_contours
-from seg.evaluation.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import surface_distances
+from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 
 NAMES = list("abcdef")
 SIZES = [(40, 50), (33, 61), (40, 50), (57, 29)]

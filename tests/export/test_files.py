@@ -16,7 +16,7 @@ from untrained import CLASSES, CONVOLUTION, ROOT, untrained
 from seg.core.errors import ConfigError, DataError
 from seg.models.checkpoint import LoadedCheckpoint
 from seg.predict.exported import ExportedNetwork, open_exported
-from seg.predict.network import CheckpointNetwork
+from seg.tiles.checkpoint import CheckpointNetwork
 
 pytestmark = pytest.mark.slow
 

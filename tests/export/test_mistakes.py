@@ -19,9 +19,9 @@ from seg.export.write import Exporter
 from seg.models.checkpoint import load
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ProgramNetwork, open_exported
-from seg.predict.network import CheckpointNetwork
 from seg.predict.pt2 import load_program
 from seg.stages import export
+from seg.tiles.checkpoint import CheckpointNetwork
 
 PT2 = ["format=torch_export", "paths.prepare=none"]
 

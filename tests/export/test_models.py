@@ -15,7 +15,7 @@ from seg.export.check import Instances, Pixels
 from seg.export.graph import BinnedMean
 from seg.models.distance import DistanceModel
 from seg.predict.exported import open_exported
-from seg.predict.network import CheckpointNetwork
+from seg.tiles.checkpoint import CheckpointNetwork
 
 NARROW_FCN = ["model.network.width=0.125", "model.network.fc_channels=64"]
 TINY = "model.network.encoder_name=tu-test_resnet"

@@ -14,9 +14,9 @@ import seg
 from seg.models.checkpoint import load, save
 from seg.models.postprocess import Postprocess, calibrated
 from seg.predict.description import Description
-from seg.predict.network import CheckpointNetwork
 from seg.stages import export
 from seg.stages.export import Arguments
+from seg.tiles.checkpoint import CheckpointNetwork
 
 ALLOW = settled()["targets"]["allow"]
 POST = Postprocess(temperature=2.5, least_area=12, largest=(2,))

@@ -26,9 +26,9 @@ from seg.data.store import read_info
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, save
 from seg.predict.api import Predictor
-from seg.predict.network import CheckpointNetwork
 from seg.predict.write.writers import id_map
 from seg.stages import evaluate
+from seg.tiles.checkpoint import CheckpointNetwork
 
 QUIET = ["runtime.progress=none"]
 

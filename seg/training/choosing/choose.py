@@ -8,13 +8,13 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from seg.choosing.temperature import of_pixels, of_scores, sampled
 from seg.data.sample import IGNORE, Prediction
-from seg.evaluation.bootstrap import Figure, compared
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts
 from seg.models.postprocess import NEIGHBOURS, NO_CHOICE, NOTHING, Choice, Compared, Postprocess, calibrated, has_background
+from seg.training.choosing.difference import Figure, compared
+from seg.training.choosing.temperature import of_pixels, of_scores, sampled
 
 MOST_PIXELS = 100_000_000  # of the images that a choice is made by, which are in memory together
 LEVEL = 0.95

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box
 
-from seg.choosing.temperature import PIXELS, of_pixels, of_scores, sampled
 from seg.metrics.instance import InstanceMetrics
+from seg.training.choosing.temperature import PIXELS, of_pixels, of_scores, sampled
 
 NAMES = ["background", "cell"]
 

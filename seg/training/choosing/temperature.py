@@ -11,11 +11,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from seg.data.sample import CERTAIN
-from seg.evaluation.bootstrap import compared
-from seg.evaluation.calibration import count_confidence, count_scores, expected_calibration_error
+from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
 from seg.models.postprocess import Compared, softened
+from seg.training.choosing.difference import compared
 
 PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15

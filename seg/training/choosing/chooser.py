@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seg.choosing.choose import Chosen, choose
 from seg.core.environment import in_first_process
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
@@ -17,6 +16,7 @@ from seg.models.hardware import autocast
 from seg.models.semantic import SemanticModel, predictions_of
 from seg.tiles.network import SCORE
 from seg.training.build import make_metrics
+from seg.training.choosing.choose import Chosen, choose
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.settings import TrainingSettings
 from seg.training.step.limits import Limited, Limits, predict
@@ -64,7 +64,7 @@ def _batches(cfg: TrainingSettings, device: torch.device) -> Iterator[Batch]:
 def _answer(
     model: SegmentationModel, images: Tensor, limits: Limits, device: torch.device
 ) -> tuple[list[Prediction], Tensor | None, tuple[int, int]]:
-    """See `seg.choosing.choose.Answer`. Of images larger than the model's window, the logits of a window in the middle."""
+    """See `seg.training.choosing.choose.Answer`. Of images larger than the model's window, the logits of a window in the middle."""
     limited, size = Limited(model, limits, device), (images.shape[-2], images.shape[-1])
     if not isinstance(model, SemanticModel):
         return predict(model, images, limits, device), None, (0, 0)

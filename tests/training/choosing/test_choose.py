@@ -8,12 +8,12 @@ import torch
 from random_instances import Scene, batch_of, box
 from torch import Tensor
 
-from seg.choosing.choose import Answer, Chosen, choose
 from seg.data.sample import Prediction, Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.postprocess import NOTHING
+from seg.training.choosing.choose import Answer, Chosen, choose
 
 NAMES = ["background", "disc", "bar"]
 

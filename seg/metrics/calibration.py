@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from seg.data.sample import CERTAIN, IGNORE
-from seg.evaluation.classmaps import comparable
+from seg.metrics.classmaps import comparable
 from seg.metrics.semantic import ratio
 
 

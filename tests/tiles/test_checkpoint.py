@@ -13,7 +13,7 @@ from untrained import CONVOLUTION, untrained
 from seg.core.errors import ConfigError
 from seg.models.dense import DenseModel
 from seg.models.hardware import device_of, hints
-from seg.predict.network import CheckpointNetwork
+from seg.tiles.checkpoint import CheckpointNetwork
 
 Short = Callable[[int], None]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
 
-from seg.evaluation.calibration import (
+from seg.metrics.calibration import (
     count_confidence,
     expected_calibration_error,
     maximum_calibration_error,

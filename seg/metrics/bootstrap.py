@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from seg.models.postprocess import Compared
-
 Resampled = Callable[[np.ndarray], dict[str, np.ndarray]]
 """weights (R, N) -> {figure: (R,)}, as `seg.metrics.base.Metrics.resampled` gives them for N images."""
 
@@ -149,25 +147,3 @@ def _limits(figure: Moved, spread: float, in_draws: np.ndarray, level: float, st
         reach = errors * spread * slope
         low, high = scale.back(at - reach), scale.back(at + reach)
     return float(low), float(high)
-
-
-RESAMPLES, SEED = 1000, 0
-
-Figure = Callable[[np.ndarray], np.ndarray]
-"""weights (R, N), how often each of R data sets holds each of N images -> (R,) the figure of each."""
-
-
-def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
-    """Compare draw by draw. level: of the interval. The change is taken where the whole interval is an improvement.
-
-    larger: whether a larger figure is better.
-    """
-    ends = [_moved(name, figure, num_images) for figure in (before, after)]
-    difference = ends[1].less(ends[0])
-    low, high = limits_of({name: difference}, num_images, SEED, level, differences=True)[name]
-    taken = low > 0 if larger else high < 0
-    return Compared(what, name, ends[0].value, ends[1].value, low, high, bool(taken))
-
-
-def _moved(name: str, figure: Figure, num_images: int) -> Moved:
-    return moved(lambda weights: {name: figure(weights)}, num_images, RESAMPLES, SEED)[name]

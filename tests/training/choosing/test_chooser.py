@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 
-from seg.choosing.choose import Chosen
 from seg.models.build import build_model
 from seg.models.semantic import SemanticModel
-from seg.training.choice import _answer, chooser
+from seg.training.choosing.choose import Chosen
+from seg.training.choosing.chooser import _answer, chooser
 from seg.training.step.limits import Limits
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seg.evaluation import bootstrap
-from seg.evaluation.bootstrap import FEW, Moved, draws, few_images, intervals, limits_of, moved, percentiles
+from seg.metrics import bootstrap
+from seg.metrics.bootstrap import FEW, Moved, draws, few_images, intervals, limits_of, moved, percentiles
 
 
 def ratio_of(right: np.ndarray, counted: np.ndarray, name: str = "share") -> bootstrap.Resampled:
