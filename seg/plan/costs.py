@@ -27,6 +27,8 @@ from seg.training.step.step import named_losses, to_device
 
 FEWEST, MOST, SECONDS = 3, 20, 1.0
 """Runs that are timed: as many as these seconds hold, within bounds. The quickest counts, as other programs only make a run longer."""
+BUSY = 1.5
+"""Times as long as alone, from which on a step is said to be slowed by other programs."""
 
 
 def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device, devices: int = 1) -> Cost:
@@ -49,9 +51,9 @@ def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precis
     image = samples[0].image[:window, :window]
     threads = threads_of(params["runtime"]["threads"], say=lambda _: None) if device.type == "cpu" else None
     share = info.statistics["height"]["median"] * info.statistics["width"]["median"] / (image.shape[0] * image.shape[1])
-    step, forward, memory = _times(model, batch, optimizer, precision, device, image, threads)
+    step, slowed, forward, memory = _times(model, batch, optimizer, precision, device, image, threads)
     overlap = window_tiling(window).overlap if window < max(height, width) else 0.0
-    return Cost(step, forward * share / (1 - overlap) ** 2, memory)
+    return Cost(step, forward * share / (1 - overlap) ** 2, memory, slowed if slowed > BUSY else 1.0)
 
 
 def _times(
@@ -62,7 +64,7 @@ def _times(
     device: torch.device,
     image: np.ndarray,
     threads: Threads | None,
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float, float]:
     def step() -> None:
         with autocast(precision, device):
             loss = named_losses(model, batch)["loss"]
@@ -75,7 +77,7 @@ def _times(
     while threads and threads.choosing:  # as training will
         with threads.timed(1.0):
             step()
-    found = _quickest(step, device)
+    own, lasted = _quickest(step, device)
     model.eval()
     images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
 
@@ -84,22 +86,26 @@ def _times(
             model.predict(images)
 
     forward()
-    return found, _quickest(forward, device), peak
+    return own, lasted / own, _quickest(forward, device)[0], peak
 
 
-def _quickest(work: Callable[[], None], device: torch.device) -> float:
-    taken: list[float] = []
-    while len(taken) < FEWEST or (sum(taken) < SECONDS and len(taken) < MOST):
+def _quickest(work: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """See `_seconds`."""
+    taken: list[tuple[float, float]] = []
+    while len(taken) < FEWEST or (sum(lasted for _, lasted in taken) < SECONDS and len(taken) < MOST):
         taken.append(_seconds(work, device))
-    return min(taken)
+    return min(own for own, _ in taken), min(lasted for _, lasted in taken)
 
 
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
-    started = time.perf_counter()
+def _seconds(work: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """How long the work takes alone, and how long it lasted. On a CPU the thread that calls has a part in all of it, so the seconds that
+    this thread has a core for are those of the work alone: a plan is for the training's hours, and not for a busy moment."""
+    started, own = time.perf_counter(), time.thread_time()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    lasted = time.perf_counter() - started
+    return (time.thread_time() - own if device.type == "cpu" else lasted), lasted
 
 
 def _drawn(params: Params, samples: Sequence[Sample], count: int) -> list[Sample]:

@@ -50,7 +50,7 @@ def test_the_smaller_network_and_the_smaller_step_cost_less(
 ) -> None:
     """By the processor's time of one thread, which other programs do not change."""
     monkeypatch.setattr(costs, "SECONDS", 0.0)
-    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=time.process_time))
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=time.process_time, thread_time=time.thread_time))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     small, wide, many = cost(params, data), cost(params, data, width=128), cost(params, data, batch=16)
@@ -66,7 +66,7 @@ def test_a_step_of_micro_batches_has_all_its_images(
     params: Params, data: tuple[DatasetInfo, Seen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(costs, "_times", lambda model, batch, *_: seen.append(len(batch)) or (1.0, 2.0, 3.0))
+    monkeypatch.setattr(costs, "_times", lambda model, batch, *_: seen.append(len(batch)) or (1.0, 1.0, 2.0, 3.0))
     assert cost(params, data, batch=5) == Cost(1.0, 2.0, 3.0)
     cost(params, data, batch=5, effective_batch_size=20)  # more than there are samples
     assert seen == [5, 20]
@@ -77,7 +77,7 @@ def test_an_image_seen_in_tiles_costs_their_overlap(
 ) -> None:
     """Timed on 32 x 32 of 48 x 48 pixels: 2.25 times that, each pixel in 16 / 9 tiles. Two devices share a step of 8 images."""
     seen = []
-    monkeypatch.setattr(costs, "_times", lambda *given: seen.append((given[5].shape, len(given[1]))) or (1.0, 2.0, 3.0))
+    monkeypatch.setattr(costs, "_times", lambda *given: seen.append((given[5].shape, len(given[1]))) or (1.0, 1.0, 2.0, 3.0))
     windowed = params | {"model": params["model"] | {"window": 32}, "trainer": params["trainer"] | {"effective_batch_size": 8}}
     found = measure(windowed, data[0], data[1].samples, "32-true", CPU, devices=2)
     assert found.forward == pytest.approx(2.0 * 2.25 * 16 / 9)
@@ -101,6 +101,16 @@ def test_a_policy_that_cannot_be_built_is_one_line(params: Params, data: tuple[D
 )
 def test_the_quickest_of_some_runs_counts(taken: list[float], runs: int, found: float, monkeypatch: pytest.MonkeyPatch) -> None:
     left = list(taken)
-    monkeypatch.setattr(costs, "_seconds", lambda work, device: left.pop(0))
-    assert costs._quickest(lambda: None, CPU) == found
+    monkeypatch.setattr(costs, "_seconds", lambda work, device: (left[0], left.pop(0)))
+    assert costs._quickest(lambda: None, CPU) == (found, found)
     assert len(taken) - len(left) == runs
+
+
+def test_a_busy_moment_makes_no_other_plan(params: Params, data: tuple[DatasetInfo, Seen], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for a core is not work: a step that lasts longer by half a second takes as long as before, and is said to be slowed."""
+    quiet, wait = cost(params, data).step, time.sleep
+    losses = costs.named_losses
+    monkeypatch.setattr(costs, "named_losses", lambda *given: wait(0.5) or losses(*given))
+    found = cost(params, data)
+    assert found.step < quiet + 0.25
+    assert found.slowed > (0.5 + found.step) / found.step * 0.8

@@ -30,11 +30,12 @@ NETWORK_PIXELS = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Measured on this machine. step: seconds of a training step. forward: seconds to predict an image of the median size. memory: bytes of
-    a step."""
+    a step. slowed: how many times as long a step lasted, as other programs had the cores."""
 
     step: float
     forward: float
     memory: float
+    slowed: float = 1.0
 
 
 def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
@@ -98,7 +99,8 @@ def length(facts: PlanFacts, draft: Draft, cost: Cost) -> Iterator[Decision]:
     passes = total * images / facts.images
     fit = "fit into" if total * cost.step <= 60 * budget else "are the fewest that teach anything, though they take more than"
     shared = f" for each of {draft['plan.folds']} folds" if draft["plan.folds"] else ""
-    reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:.3g} minutes{shared}: each image is seen {passes:.1f} times"
+    busy = f"; other programs made a step {cost.slowed:.1f} times as long when it was timed" if cost.slowed > 1 else ""
+    reason = f"{total} steps of {cost.step:.2g} s {fit} {budget:.3g} minutes{shared}: each image is seen {passes:.1f} times{busy}"
     yield Decision("trainer.epoch_steps", per_epoch, reason)
     validations = epochs // every
     spent = f"{validations} validations of {facts.validation_images} images take {validations * each:.0%} of the time"

@@ -155,3 +155,10 @@ def test_no_fewer_epochs_than_training_accepts(setting: dict[str, int], least: i
 )
 def test_images_that_evaluation_sees_at_once(task: str, side: int, expected: int) -> None:
     assert chosen(evaluation, facts(task=task, height=spread(side), width=spread(side)), draft()) == {"evaluate.batch_size": expected}
+
+
+def test_a_step_that_others_slowed_is_said() -> None:
+    given = facts(), draft(plan__minutes=30, trainer__batch_size=8)
+    assert reason(length, "trainer.epoch_steps", *given, Cost(1.0, 0.1, 0)).endswith(" times")
+    slowed = reason(length, "trainer.epoch_steps", *given, Cost(1.0, 0.1, 0, 4.4))
+    assert slowed.endswith(" times; other programs made a step 4.4 times as long when it was timed")
