@@ -2,6 +2,7 @@
 
     python benchmarks/models.py                        # all small models; a row at a time, so it can be stopped and started again
     python benchmarks/models.py --models unet fpn      # some, at the same budget
+    python benchmarks/models.py --blocks               # a U-Net whose decoder has each block of the literature -> docs/blocks.md
 
 Each model is trained and evaluated by the project's own commands (`seg train`, `seg evaluate`), in processes of its own, on
 a data set that is prepared once. Measured are the mIoU on the test split; the parameters that learn; multiply-adds of one
@@ -40,6 +41,7 @@ VGG = [
     "optimizer=adamw",
     "optimizer.lr=1e-3",
 ]
+BLOCKS = tuple(f"unet_blocks block={b}" for b in ["none", "se", "scse", "nonlocal", "deformable", "involution", "separable", "atrous"])
 LARGE = ("fcn", "deeplabv3_resnet50")  # torchvision's, on a ResNet-50 at an eighth of the resolution: hours on few cores
 SETTINGS = {
     **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
@@ -69,14 +71,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=600, help="images of the data set, of which 75 %% are learned from")
     parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/models.md")
+    parser.add_argument("--blocks", action="store_true", help="blocks of a decoder in place of models")
+    parser.add_argument("--out", type=Path, help="docs/models.md or docs/blocks.md if left out")
     parser.add_argument("--describe", nargs="+", metavar="OVERRIDE", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.describe:
         describe(given.describe)
         return
-    known = semantic_models()
+    known = [*BLOCKS] if given.blocks else [name for name in semantic_models() if name != "unet_blocks"]
     names = given.models or [name for name in known if name not in LARGE]
+    out = given.out or ROOT / "docs" / ("blocks.md" if given.blocks else "models.md")
     if unknown := [name for name in names if name not in known]:
         parser.error(f"{unknown[0]}: no semantic model; there are {', '.join(known)}")
     work = ROOT / "outputs/benchmark_models" / f"{given.images}x{given.size}_{given.epochs}"
@@ -94,7 +98,7 @@ def main() -> None:
                 continue
             write(table, [*rows, row])
             print(f"{row}  {time.monotonic() - started:.0f} s", flush=True)
-        report(given.out, [row for row in read(table) if row.model in known], given.images, given.size, given.epochs)
+        report(out, [row for row in read(table) if row.model in known], given.images, given.size, given.epochs)
 
 
 def semantic_models() -> list[str]:
@@ -112,21 +116,22 @@ def prepare(work: Path, images: int, size: int) -> None:
 
 def measure(work: Path, name: str, epochs: int, base: float) -> Row:
     """Train, evaluate, and look at one model."""
-    folder, settings = work / name, SETTINGS.get(name, [])
+    option, *own = name.split()
+    folder, settings = work / name.replace(" ", "_"), SETTINGS.get(name, [f"model.network.{word}" for word in own])
     paths = [f"paths.prepare={work / 'prepared'}", f"paths.augment={work / 'augmented'}"]
     budget = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "runtime.progress=lines"]
     ends, peak = timed(
-        "train", f"model={name}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
+        "train", f"model={option}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
     )
     seg("evaluate", f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
     figures = json.loads((folder / "evaluate/metrics.json").read_text())
-    facts = json.loads(run(sys.executable, __file__, "--describe", f"model={name}", *settings))
+    facts = json.loads(run(sys.executable, __file__, "--describe", f"model={option}", *settings))
     seconds = [after - before for before, after in pairwise(ends)]
     shutil.rmtree(folder)
     return Row(
         model=name,
         encoder=facts["encoder"],
-        settings=" ".join(settings),
+        settings="" if own else " ".join(settings),
         miou=figures["test"]["miou"],
         parameters=facts["parameters"],
         multiply_adds=facts["multiply_adds"],
@@ -225,15 +230,21 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
     from seg.core.environment import num_cores
 
     bound = "" if num_cores() == os.cpu_count() else f"taskset -c 0-{num_cores() - 1} " if num_cores() > 1 else "taskset -c 0 "
-    command = f"{bound}python benchmarks/models.py --images {images} --size {size} --epochs {epochs}"
+    blocks = all(row.model in BLOCKS for row in rows)
+    command = f"{bound}python benchmarks/models.py {'--blocks ' * blocks}--images {images} --size {size} --epochs {epochs}"
+    what = "semantic models, each with the settings of its file in `conf/model`"
+    left_out = f"The table leaves out {' and '.join(LARGE)}, whose encoder is a ResNet-50."
+    if blocks:
+        what = "blocks of the literature in the decoder of a U-Net (`model=unet_blocks model.network.block=...`)"
+        left_out = "`none` is the same U-Net without a block."
     lines = [
-        "# Models compared",
+        f"# {'Blocks' if blocks else 'Models'} compared",
         "",
-        f"{len(rows)} semantic models, each with the settings of its file in `conf/model`, trained from scratch for {epochs} epochs on "
+        f"{len(rows)} {what}, trained from scratch for {epochs} epochs on "
         f"{round(images * 0.75)} of {images} drawn `shapes` of {size}x{size} pixels, "
         f"{STEPS[0].partition('=')[2]} at a time. Such a small budget shows how soon a model learns and "
         "what it costs; it hardly shows how good the model gets. Each model ran once, so differences of two or three points of mIoU mean "
-        f"nothing. The table leaves out {' and '.join(LARGE)}, whose encoder is a ResNet-50.",
+        f"nothing. {left_out}",
         "",
         f"`{command}`, on {machine()}.",
         "",

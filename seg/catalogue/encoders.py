@@ -185,7 +185,7 @@ def _looked_at(name: str) -> Description:
 def _deepest(name: str) -> Any:
     import segmentation_models_pytorch.encoders as smp
 
-    for depth in (5, 4, 3):
+    for depth in (5, 4, 3, 2):
         try:
             return smp.get_encoder(name, depth=depth, weights=None)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Encoders by name: segmentation-models-pytorch's, timm's as `tu-<name>`, and as `tv-<name>` those that torchvision alone has."""
+"""Encoders by name: those of smp and of the textbooks, timm's as `tu-<name>`, and as `tv-<name>` those that torchvision alone has."""
 
 import warnings
 from collections import OrderedDict
@@ -14,6 +14,7 @@ from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError
+from seg.models.textbook import TEXTBOOK, TextbookEncoder, too_deep
 
 TORCHVISION = (
     "squeezenet1_0",
@@ -44,10 +45,7 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
         layers = dict(takewhile(lambda item: not isinstance(item[1], HEAD), _layers(classifier).items()))
         self.stages, channels = _stages(layers)
         if depth > len(self.stages):
-            raise ValueError(
-                f"{name} has {len(self.stages)} stages, the last at stride {2 ** len(self.stages)}, but {depth} are asked for; "
-                f"set model.network.encoder_depth={len(self.stages)} (and as many decoder_channels), or choose another encoder"
-            )
+            raise ValueError(too_deep(name, len(self.stages), depth))
         self.stages = self.stages[:depth]
         kept = OrderedDict((layer, layers[layer]) for stage in self.stages for layer in stage)
         for child, module in ({"features": nn.Sequential(kept)} if hasattr(classifier, "features") else kept).items():
@@ -108,14 +106,14 @@ def _stages(layers: dict[str, nn.Module]) -> tuple[list[list[str]], list[int]]:
 
 
 def register() -> None:
-    """Make the `tv-` encoders known to smp, whose table of encoders is the place for others."""
-    for name in TORCHVISION:
-        params = {"name": name}
-        smp.encoders.setdefault(f"tv-{name}", {"encoder": TorchvisionEncoder, "params": params, "pretrained_settings": {}})
+    """Make the `tv-` encoders and the textbooks' known to smp, whose table of encoders is the place for others."""
+    made = {f"tv-{name}": (TorchvisionEncoder, name) for name in TORCHVISION} | {name: (TextbookEncoder, name) for name in TEXTBOOK}
+    for name, (encoder, own) in made.items():
+        smp.encoders.setdefault(name, {"encoder": encoder, "params": {"name": own}, "pretrained_settings": {}})
 
 
 def encoder_names() -> list[str]:
-    """All names, smp's own first, then torchvision's, then timm's."""
+    """All names, smp's own first, then torchvision's, the textbooks' and timm's."""
     register()
     return [*smp.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
 
