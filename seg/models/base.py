@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,6 @@ class SegmentationModel(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
-    EXTRA_OUTPUTS: ClassVar[int] = 0
-    """What its network gives of a pixel beside the classes."""
     things: Sequence[int] | None = None
     """The classes whose segments are things, where it predicts segments, as `seg.data.panoptic` makes them."""
     window: int | None = None
@@ -41,6 +39,19 @@ class SegmentationModel(nn.Module, ABC):
         self.stride, self.scale = stride, scale
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).clamp(min=1e-3).view(1, -1, 1, 1))
+
+    @classmethod
+    def num_outputs(cls, class_names: Sequence[str], instances: bool) -> int:
+        """How many outputs the network has: the classes that it tells apart, and what the model needs beside them.
+
+        Args:
+            class_names: Of the data.
+            instances: Whether the task has them. Then "no object" is a class, which a first class `background` stands for.
+
+        Returns:
+            What the network gets as `classes`, `num_classes` or `out_channels`.
+        """
+        return len(class_names) + (first_label(class_names) if instances else 0)
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from seg.core.errors import ConfigError
 from seg.data.store import DatasetInfo
-from seg.models.base import SegmentationModel, first_label
+from seg.models.base import SegmentationModel
 from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
 from seg.models.finetune import freezes
@@ -150,13 +150,10 @@ def _refuse_frozen_gaps(cfg: NetworkSettings, network: nn.Module, loaded: Loaded
 
 
 def num_outputs(cfg: NetworkSettings, data: DatasetInfo) -> int:
-    """How many outputs the network has: the classes that it tells apart, and what its adapter needs beside them.
-
-    Among instances "no object" is a class, which a first class `background` stands for.
-    """
+    """See `SegmentationModel.num_outputs`; an adapter may be a function, too."""
     key, target = adapter_of(cfg)
-    names, more = [c.name for c in data.classes], getattr(locate(target.target, cfg.targets.allow, key), "EXTRA_OUTPUTS", 0)
-    return len(names) + (first_label(names) if cfg.task.instances else 0) + int(more)
+    made = getattr(locate(target.target, cfg.targets.allow, key), "num_outputs", SegmentationModel.num_outputs)
+    return int(made([c.name for c in data.classes], cfg.task.instances))
 
 
 def _from_scratch(target: Target, allow: list[str], key: str, known: dict[str, Any]) -> nn.Module:

@@ -26,7 +26,6 @@ class DistanceModel(DenseModel):
     another model, or peak is no share.
     """
 
-    EXTRA_OUTPUTS = 1
     channels_are = "one for no object, one a class and one for the distance"
 
     def __init__(
@@ -41,12 +40,16 @@ class DistanceModel(DenseModel):
         peak: float,
     ) -> None:
         self.first_label = first_label(class_names)
-        super().__init__(network, len(class_names) + self.first_label + self.EXTRA_OUTPUTS, mean, std, stride, scale)
+        super().__init__(network, self.num_outputs(class_names, True), mean, std, stride, scale)
         if not isinstance(loss, DistanceLoss | None):
             raise ConfigError(f"loss: {type(loss).__name__} learns no distances; set loss=distance, which holds one of classes as well")
         if not 0 < peak < 1:
             raise ConfigError(f"model.adapter.peak={peak}: expected a share between 0 and 1, such as 0.15")
         self.loss, self.peak = loss, peak
+
+    @classmethod
+    def num_outputs(cls, class_names: Sequence[str], instances: bool) -> int:
+        return super().num_outputs(class_names, instances) + 1
 
     def learned(self, given: object) -> object:
         return given["out"] if isinstance(given, dict) else given

@@ -57,6 +57,7 @@ SMALLER = {
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
     **{name: [*SMALL_ENCODER, *ANY_SCORE] for name in ("retinanet_small", "ssd_small")},
     "fcos_small": ANY_SCORE,
+    ":panoptic": ["+model.adapter.segment_score=0.0"],
     "panoptic_fpn_small": ["task.model.thing_score=0.0"],
     "mask2former": [*SMALLER_SWIN, "model.scale=[64,96]"],
     "eomt": [*SMALLER_VIT, "model.scale=[64,96]"],
@@ -122,7 +123,8 @@ def build(request: pytest.FixtureRequest, make_config: MakeConfig, make_info: Ma
     def make(seed: int = 0, channels: int = 3, overrides: tuple[str, ...] = ()) -> SegmentationModel:
         name = request.param.partition(":")[0]
         torch.manual_seed(seed)
-        config = make_config(f"task={CASES[request.param]}", f"model={name}", *SMALLER.get(name, ()), *overrides)
+        smaller = [*SMALLER.get(name, ()), *SMALLER.get(request.param.replace(name, ""), ())]
+        config = make_config(f"task={CASES[request.param]}", f"model={name}", *smaller, *overrides)
         return build_model(config, make_info(channels=channels, background=True))
 
     return make

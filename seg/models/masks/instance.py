@@ -21,8 +21,6 @@ LEAST = 0.01
 class Model(MaskClassification):
     """Each query's best class, with the papers' score: the class's probability times the mean of the mask's, where it is over a half."""
 
-    EXTRA_OUTPUTS = 0
-
     def __init__(
         self,
         network: nn.Module,
@@ -44,7 +42,7 @@ class Model(MaskClassification):
         ids, kept = batch.instances[index], batch.objects[index]
         wanted = (kept + 1).to(ids.dtype)
         ignored = lookup(ids, batch.crowds[index])
-        if self.first:
+        if self.first or self.things is not None:
             ignored = ignored | (batch.semantic[index] == IGNORE)
         return ids, wanted, batch.categories[index][kept].long() - self.first, ignored & ~lookup(ids, wanted)
 

@@ -20,8 +20,6 @@ LEAST = 1e-6
 class Model(MaskClassification, SemanticModel):
     """Each class that an image shows is one object. A class's logit is the logarithm of the sum over queries of class times mask."""
 
-    EXTRA_OUTPUTS = 1  # no object
-
     def __init__(
         self,
         network: nn.Module,
@@ -35,6 +33,10 @@ class Model(MaskClassification, SemanticModel):
         check_parts(network, loss)
         SemanticModel.__init__(self, network, loss, class_names, mean, std, stride, scale, aux_weight=0.0)
         self.num_classes = len(class_names)
+
+    @classmethod
+    def num_outputs(cls, class_names: Sequence[str], instances: bool) -> int:
+        return len(class_names) + 1  # no object
 
     def labels(self, batch: Batch, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         classes = batch.semantic[index]

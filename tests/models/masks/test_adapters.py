@@ -9,9 +9,10 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError
+from seg.data.panoptic import with_stuff
 from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
-from seg.models.masks import instance, semantic
+from seg.models.masks import instance, panoptic, semantic
 from seg.models.masks.networks import QueryNetwork
 
 
@@ -26,13 +27,17 @@ class Given(QueryNetwork):
         return {"classes": [self.classes], "masks": [self.masks]}
 
 
-def batch(crowd: bool = False) -> Batch:
+def samples(crowd: bool = False) -> list[Sample]:
     """An image (8, 8) with an object of the class 1, perhaps a crowd, one of the class 2 over it, and a column of 255."""
     ids, classes = np.zeros((8, 8, 2), np.int32), np.zeros((8, 8), np.uint8)
     ids[:4, :4, 0], ids[2:6, 2:6, 1] = 1, 2
     classes[:4, :4], classes[2:6, 2:6], classes[:, 7] = 1, 2, 255
     image = np.zeros((8, 8, 3), np.uint8)
-    return collate([Sample("a", image, classes, ids, np.array([1, 2], np.int32), np.array([crowd, False]))])
+    return [Sample("a", image, classes, ids, np.array([1, 2], np.int32), np.array([crowd, False]))]
+
+
+def batch(crowd: bool = False) -> Batch:
+    return collate(samples(crowd))
 
 
 def square(value: float, size: int = 8) -> Tensor:
@@ -92,13 +97,41 @@ def test_instances_are_queries_with_their_mean_certainty() -> None:
     assert found.boxes.tolist() == [[0, 0, 8, 8], [0, 0, 4, 4]]
 
 
+@pytest.mark.parametrize("names", [["background", "x", "y"], ["z", "x", "y"]])
+def test_segments_are_of_all_classes_but_for_crowds_and_void(names: list[str]) -> None:
+    """A background is stuff like any other class."""
+    model = panoptic.Model(Given([[0.5, 0.5]], square(1.0)[None]), None, names, *SETTINGS, things=[1, 2])
+    assert (model.num_classes, panoptic.Model.num_outputs(names, True)) == (3, 4)
+    (sample,) = [with_stuff(one, [1, 2]) for one in samples(crowd=True)]
+    assert sample.categories.tolist() == [1, 2, 0]
+    _, wanted, classes, ignored = model.labels(collate([sample]), 0)
+    assert (wanted.tolist(), classes.tolist()) == ([2, 3], [2, 0])
+    hidden = np.zeros((8, 8), bool)
+    hidden[:4, :4], hidden[2:6, 2:6] = True, False
+    hidden[:, 7] = True
+    np.testing.assert_array_equal(ignored, hidden)
+
+
+def test_segments_share_no_pixel() -> None:
+    """A thing in the upper left quarter at 0.6 x 0.88, stuff everywhere at 0.9 x 0.98, and a thing that is too unsure."""
+    masks = torch.stack([square(2.0), torch.full((8, 8), 4.0), square(-4.0)])
+    network = Given([[0.1, 0.6, 0.2, 0.1], [0.9, 0.02, 0.03, 0.05], [0.2, 0.1, 0.4, 0.3]], masks)
+    (found,) = panoptic.Model(network, None, ["z", "x", "y"], *SETTINGS, things=[1, 2]).predict(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    assert found.segments
+    assert found.categories.tolist() == [0, 1]
+    quarter = np.zeros((8, 8), np.uint8)
+    quarter[:4, :4] = 1
+    np.testing.assert_array_equal(coco_mask.decode(found.masks[1]), quarter)
+    np.testing.assert_array_equal(coco_mask.decode(found.masks[0]), 1 - quarter)
+
+
 def test_other_networks_and_losses_are_refused() -> None:
     given = Given([[0.5, 0.5]], square(1.0)[None])
-    for kind in (semantic.Model, instance.Model):
+    for kind, more in ((semantic.Model, ()), (instance.Model, ()), (panoptic.Model, ([0],))):
         with pytest.raises(ConfigError, match="expected masks with classes"):
-            kind(nn.Conv2d(1, 1, 1), None, ["a", "b"], *SETTINGS)
+            kind(nn.Conv2d(1, 1, 1), None, ["a", "b"], *SETTINGS, *more)
         with pytest.raises(ConfigError, match="set loss=masks"):
-            kind(given, nn.CrossEntropyLoss(), ["a", "b"], *SETTINGS)
+            kind(given, nn.CrossEntropyLoss(), ["a", "b"], *SETTINGS, *more)
     model = instance.Model(given, None, ["a", "b"], *SETTINGS)
     with pytest.raises(ConfigError, match="gives 2 classes, expected 2 and one for no object"):
         model.check_body(given(torch.zeros(1)), (8, 8))
