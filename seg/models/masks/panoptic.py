@@ -17,6 +17,8 @@ from seg.models.masks import instance
 class Model(instance.Model):
     """things: the class indices that have instances; segment_score: queries of a lower score are left out."""
 
+    things: list[int]
+
     def __init__(
         self,
         network: nn.Module,
@@ -30,7 +32,8 @@ class Model(instance.Model):
         segment_score: float = 0.5,
     ) -> None:
         super().__init__(network, loss, class_names, mean, std, stride, scale)
-        self.things, self.segment_score = list(things), segment_score
+        self.things = list(things)
+        self.segment_score = segment_score
         self.first, self.num_classes = 0, len(class_names)  # a background is stuff like any other
 
     @classmethod
