@@ -11,6 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBo
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSD, SSDHead
+from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from seg.models.pyramid import BOX_POOL, LEVELS, EncoderPyramid, anchors_of, top_n
@@ -139,19 +140,23 @@ def ssd(
     detections_per_img: int,
     in_channels: int,
     num_classes: int,
+    lite: bool = False,
     encoder_weights: str | None = None,
 ) -> SSD:
     """SSD (Liu et al. 2016) over a feature pyramid: one convolution a level says what each default box holds.
 
     scales: of default boxes, shares of the image's side, one for each level and one more. aspect_ratios: beside 1, and their inverses.
+    lite: SSDlite's head (Sandler et al. 2018), of depthwise convolutions.
     """
     boxes = DefaultBoxGenerator([list(aspect_ratios)] * len(STRIDES), scales=list(scales))
+    inputs, counts = [fpn_channels] * len(STRIDES), boxes.num_anchors_per_location()
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
     return SSD(
         EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels),
         boxes,
         (1, 1),  # of its transform, which takes no part
         num_classes,
-        head=SSDHead([fpn_channels] * len(STRIDES), boxes.num_anchors_per_location(), num_classes),
+        head=SSDLiteHead(inputs, counts, num_classes, norm) if lite else SSDHead(inputs, counts, num_classes),
         iou_thresh=iou_thresh,
         topk_candidates=topk_candidates,
         score_thresh=score_thresh,

@@ -24,7 +24,7 @@ def batch(crowd: bool = False) -> Batch:
     return collate([Sample("a", image, np.zeros((48, 64), np.uint8), ids, np.array([1, 2], np.int32), np.array([crowd, False]))])
 
 
-@pytest.mark.parametrize("name", ["faster_rcnn_small", "retinanet_small", "fcos_small", "ssd_small"])
+@pytest.mark.parametrize("name", ["faster_rcnn_small", "retinanet_small", "fcos_small", "ssd_small", "ssdlite_small"])
 def test_losses_and_boxes_are_those_of_torchvision(name: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     """Its own transform normalises, scales by 2 and pads; ours came before it."""
     threshold = "box_score_thresh" if name.startswith("faster") else "score_thresh"
