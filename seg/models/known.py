@@ -20,7 +20,7 @@ SMP = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UP
 SEGMENTATION = "fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
 OWN = (
     "attention_unet.AttentionUNet blocks.BlockUNet fcn.FCN hypercolumns.Hypercolumns unet.UNet unet_plus_plus.UNetPlusPlus "
-    "mask_rcnn.mask_rcnn mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd "
+    "mask_rcnn.mask_rcnn mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd yolo.Yolo "
     "masks.networks.query_network"
 )
 LAYERS = "Conv2d ConvTranspose2d Linear Identity ReLU GELU SiLU Sigmoid BatchNorm2d GroupNorm LayerNorm MaxPool2d AvgPool2d Dropout"

@@ -55,7 +55,7 @@ SMALLER = {
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
-    **{name: [*SMALL_ENCODER, *ANY_SCORE] for name in ("retinanet_small", "ssd_small", "ssdlite_small")},
+    **{name: [*SMALL_ENCODER, *ANY_SCORE] for name in ("retinanet_small", "ssd_small", "ssdlite_small", "yolo_small")},
     "fcos_small": ANY_SCORE,
     ":panoptic": ["+model.adapter.segment_score=0.0"],
     "panoptic_fpn_small": ["task.model.thing_score=0.0"],
@@ -179,7 +179,8 @@ class TestContract:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-4 if large else 1e-3)
         history = []
         model.train()
-        for _ in range(24 if hasattr(model.network, "transformer") else 8):  # queries must find what is theirs first
+        chooses = hasattr(model.network, "transformer") or hasattr(model.network, "strides")
+        for _ in range(24 if chooses else 8):  # queries, and cells, must find what is theirs first
             torch.manual_seed(0)  # detectors sample the boxes that they learn from
             optimizer.zero_grad()
             terms = model.losses(batch)
