@@ -84,7 +84,8 @@ def main() -> None:
     if unknown := [name for name in names if name not in known]:
         parser.error(f"{unknown[0]}: no semantic model; there are {', '.join(known)}")
     work = ROOT / "outputs/benchmark_models" / f"{given.images}x{given.size}_{given.epochs}"
-    prepare(work, given.images, given.size)
+    data = ["experiment=shapes", f"data.source.num_images={given.images}", f"data.source.size={given.size}"]
+    prepare(work, data)
     table = work / "models.csv"
     base = baseline()
     for name in names:
@@ -92,7 +93,7 @@ def main() -> None:
         if name not in {row.model for row in rows}:
             started = time.monotonic()
             try:
-                row = measure(work, name, given.epochs, base)
+                row = measure(work, name, data, given.epochs, base)
             except subprocess.CalledProcessError as error:
                 print(f"{name}: left out, as a command failed: {error.stderr.strip().splitlines()[-1]}", file=sys.stderr)
                 continue
@@ -106,26 +107,26 @@ def semantic_models() -> list[str]:
     return [path.stem for path in files if yaml.safe_load(path.read_text())["task"] == "semantic"]
 
 
-def prepare(work: Path, images: int, size: int) -> None:
+def prepare(work: Path, data: list[str]) -> None:
     """The data set of shapes, and its augmentation."""
     if not (work / "augmented/augmented.json").exists():
         shutil.rmtree(work, ignore_errors=True)
-        seg("prepare", f"data.source.num_images={images}", f"data.source.size={size}", f"hydra.run.dir={work / 'prepared'}")
-        seg("augment", f"paths.prepare={work / 'prepared'}", f"hydra.run.dir={work / 'augmented'}")
+        seg("prepare", *data, f"hydra.run.dir={work / 'prepared'}")
+        seg("augment", *data, f"paths.prepare={work / 'prepared'}", f"hydra.run.dir={work / 'augmented'}")
 
 
-def measure(work: Path, name: str, epochs: int, base: float) -> Row:
+def measure(work: Path, name: str, data: list[str], epochs: int, base: float) -> Row:
     """Train, evaluate, and look at one model."""
     option, *own = name.split()
-    folder, settings = work / name.replace(" ", "_"), SETTINGS.get(name, [f"model.network.{word}" for word in own])
+    folder, settings = work / name.replace(" ", "_").replace("=", "_"), SETTINGS.get(name, [f"model.network.{word}" for word in own])
     paths = [f"paths.prepare={work / 'prepared'}", f"paths.augment={work / 'augmented'}"]
     budget = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "runtime.progress=lines"]
     ends, peak = timed(
-        "train", f"model={option}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
+        "train", *data, f"model={option}", *STEPS, *settings, *paths, *budget, f"hydra.run.dir={folder / 'train'}", scratch=work / "scratch"
     )
-    seg("evaluate", f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
+    seg("evaluate", *data, f"paths.train={folder / 'train'}", paths[0], "evaluate.num_overlays=0", f"hydra.run.dir={folder / 'evaluate'}")
     figures = json.loads((folder / "evaluate/metrics.json").read_text())
-    facts = json.loads(run(sys.executable, __file__, "--describe", f"model={option}", *settings))
+    facts = json.loads(run(sys.executable, __file__, "--describe", *data, f"model={option}", *settings))
     seconds = [after - before for before, after in pairwise(ends)]
     shutil.rmtree(folder)
     return Row(
