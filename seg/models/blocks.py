@@ -67,11 +67,19 @@ class BlockUNet(smp.Unet):
 
 def initialized(module: nn.Module) -> nn.Module:
     """As smp's decoders are; what begins with zeros stays so."""
-    zeros = [p for p in module.parameters() if not p.any()]
     initialize_decoder(module)
-    for parameter in zeros:
-        nn.init.zeros_(parameter)
+    for part in module.modules():
+        if isinstance(part, Zeros):
+            part.reset_parameters()
     return module
+
+
+class Zeros(nn.Conv2d):
+    """A convolution that gives 0 until it has learned."""
+
+    def reset_parameters(self) -> None:
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
 
 class SqueezeExcitation(nn.Module):
@@ -97,7 +105,7 @@ class NonLocal(nn.Module):
         super().__init__()
         middle = max(1, channels // 2)
         self.theta, self.phi, self.g = (nn.Conv2d(channels, middle, 1) for _ in range(3))
-        self.out = _of_zeros(nn.Conv2d(middle, channels, 1))
+        self.out = Zeros(middle, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         theta = self.theta(x).flatten(2).transpose(1, 2)
@@ -114,7 +122,7 @@ class Deformable(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shift = _of_zeros(nn.Conv2d(channels, 18, 3, padding=1))
+        self.shift = Zeros(channels, 18, 3, padding=1)
         self.conv = DeformConv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.kaiming_uniform_(self.conv.weight, nonlinearity="relu")
 
@@ -149,12 +157,6 @@ class Involution(nn.Module):
             top, left = divmod(place, self.side)
             found = found + weights[:, :, :, place] * around[..., top : top + height, left : left + width]
         return found.flatten(1, 2)
-
-
-def _of_zeros(conv: nn.Conv2d) -> nn.Conv2d:
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv
 
 
 def separable(channels: int) -> nn.Module:

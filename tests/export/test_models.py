@@ -41,7 +41,7 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
         pytest.param(["model=pspnet", TINY], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
         *(
             pytest.param([f"model={name}"], form, id=f"{name}-{form}", marks=pytest.mark.slow)
-            for name, form in (("eomt_small", "openvino"), ("eomt_small", "torch_export"), ("mask2former_small", "onnx"))
+            for name, form in (("eomt_small", "onnx"), ("eomt_small", "openvino"), ("mask2former_small", "torch_export"))
         ),
     ],
 )
