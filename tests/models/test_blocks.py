@@ -85,7 +85,7 @@ def test_involution_weighs_the_pixels_around_a_place_by_its_own_channels() -> No
                     if 0 <= y < 4 and 0 <= left < 5
                 )
                 torch.testing.assert_close(found[channel, row, column], expected)
-    with pytest.raises(ConfigError, match="50 is no multiple"):
+    with pytest.raises(ConfigError, match="3 groups of 50 channels, and 50 is no multiple; take multiples of 16"):
         Involution(50)
 
 
