@@ -142,8 +142,8 @@ class Involution(nn.Module):
         self.side, self.groups = side, max(1, channels // group)
         if channels % self.groups:
             raise ConfigError(
-                f"model.network.decoder_channels: involution makes {self.groups} groups of {channels} channels, and {channels} is no multiple; "
-                f"take multiples of {group}"
+                f"model.network.decoder_channels: involution makes {self.groups} groups of {channels} channels, and "
+                f"{channels} is no multiple; take multiples of {group}"
             )
         middle = max(1, channels // reduction)
         self.reduce = nn.Sequential(nn.Conv2d(channels, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(inplace=True))
