@@ -93,6 +93,9 @@ def test_experiments_follow_one_another_without_a_commit(project: Project, tmp_p
         project.dvc("exp", "run", *given, "configure")
         link = project.folder / "data/raw"
         assert link.resolve() == (tmp_path / folder if folder else project.folder / "data/none.txt")
+        assert not project.run("git", "ls-files", "data/raw").stdout, "raw data are in git's index"
+    for commit in project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").stdout.split():
+        assert not project.run("git", "ls-tree", "-r", "--name-only", commit, "data/raw").stdout, "raw data are in an experiment"
     project.dvc("exp", "remove", "-A")
     project.run("git", "reset", "-q", "--hard")
 
