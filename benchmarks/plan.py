@@ -35,12 +35,18 @@ class DataSet:
 
 # the split by kind of image, which the experiment has; `nuclei_at_random` has that of `data=dsb2018` itself
 INDEX = ("data.split.table={file:index.csv,id:image_id}", "data.split.stratify=kind")
+SHAPES, KIND = ("data=shapes", "task=instance"), ("mask_ap", "mask_ap50", "f1_50", "pq", "expected_calibration_error")
 SETS = {
     "shapes": DataSet(("data=shapes",), None, ("experiment=shapes",), 2, ("miou",)),
     "shapes_instance": DataSet(("data=shapes", "task=instance"), None, ("experiment=shapes_instance",), 7, ("mask_ap", "mask_ap50")),
     "camvid": DataSet(("data=camvid",), "camvid", ("experiment=camvid",), 22, ("miou",)),
     "nuclei": DataSet(("data=dsb2018", "task=instance", *INDEX), "dsb2018_nuclei", ("experiment=nuclei",), 15, ("f1_50", "mask_ap50")),
     "nuclei_at_random": DataSet(("data=dsb2018", "task=instance"), "dsb2018_nuclei", (), 15, ("f1_50", "mask_ap50", "pq")),
+    # the two kinds of model of instances at equal minutes; the last two see objects that are 3 pixels wide
+    "shapes_by_regions": DataSet((*SHAPES, "model=mask_rcnn_small"), None, (), 5, KIND),
+    "shapes_by_distance": DataSet((*SHAPES, "model=distance"), None, (), 5, KIND),
+    "small_shapes_by_regions": DataSet((*SHAPES, "data.source.size=32", "model=mask_rcnn_small"), None, (), 5, KIND),
+    "small_shapes_by_distance": DataSet((*SHAPES, "data.source.size=32", "model=distance"), None, (), 5, KIND),
     "isbi": DataSet(("data=isbi2012",), "isbi2012_em", (), 15, ("miou",)),
 }
 

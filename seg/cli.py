@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from seg.training.settings import Trainer
 
 
-UNPLANNED = ("plan", "prepare", "doctor")
-"""Commands that run before there is a plan."""
+UNPLANNED = ("plan", "prepare", "doctor", "describe")
+"""Commands that may run before there is a plan."""
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from seg.models.build import assemble, build_network
 from seg.models.dry_run import freeze_unused
 from seg.settings.planned import AUTO
 from seg.settings.section import Params
+from seg.sources.settings import Data
 
 
 def models_of(conf: Path) -> list[tuple[str, str, str, str]]:
@@ -55,16 +56,16 @@ def num_parameters(config: Config) -> int:
 
 
 def _count(config: Config) -> int:
-    data = facts(config)
+    data = facts(config.data)
     model = assemble(config, data, build_network(config, data, None), None, data.mean, data.std)
     with suppress(RuntimeError, ValueError, AssertionError):  # a network for one size of images: all of its parameters are counted
         freeze_unused(model, data.channels, (224, 224))
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def facts(config: Config) -> DatasetInfo:
+def facts(data: Data) -> DatasetInfo:
     """What a network needs to know of the data set that is configured: its classes and channels."""
-    data, ones = config.data, [1.0] * config.data.channels
+    ones = [1.0] * data.channels
     classes = [ClassInfo(c.name, (c.color[0], c.color[1], c.color[2])) for c in data.classes]
     return DatasetInfo(data.name, "", classes, data.channels, ones, ones, {"train": {"class_pixels": [1] * len(classes)}}, "")
 

@@ -202,6 +202,15 @@ _COMMANDS = (
         "Prints a value for `optimizer.lr`, and writes lr.png and lr.csv.",
         ("seg lr model=fcn", "a suggestion for this model"),
     ),
+    _stage(
+        "describe",
+        "say what a network costs and how far it sees, before it is trained",
+        "Prints parameters, multiply-adds, activations, memory of a training step and of a prediction, and receptive fields, and writes "
+        "layers.csv, describe.json and receptive_field.png. It says where objects of the prepared data are larger than what the network "
+        "sees, or smaller than the raster of its features.",
+        ("seg describe model=deeplabv3", "one network, below outputs/describe"),
+        ("seg describe 'describe.size=[1024,1024]'", "for images of another size"),
+    ),
     Command(
         "sweep",
         "search for settings: train with many, and keep the best as an experiment",

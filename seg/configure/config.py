@@ -5,6 +5,7 @@ from typing import Any
 
 from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
+from seg.describe.settings import Describe
 from seg.evaluation.settings import Evaluate
 from seg.export.settings import Export
 from seg.models.settings import LOSS_ARGUMENTS, METRICS_ARGUMENTS, MODEL_ARGUMENTS, NETWORK_ARGUMENTS, NetworkSettings
@@ -67,6 +68,7 @@ class Config(NetworkSettings):
     experiment: Named
     logger: Logger
     lr_finder: LrFinder
+    describe: Describe
     paths: Paths
     runtime: Runtime
     seed: Count

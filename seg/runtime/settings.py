@@ -51,6 +51,7 @@ class Paths(Section):
     augment: str
     train: str
     lr: str
+    describe: str
     evaluate: str
     divide: str
     fold: str

@@ -1,17 +1,11 @@
 """`models`: what there is to choose from, read from conf/ and from the libraries: models, losses and encoders, with their sizes."""
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from seg.catalogue.encoders import find
 from seg.core.environment import conf_folder
-
-WIDE = 300  # columns where the output is no terminal, so that no row is broken
+from seg.runtime.table import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +50,3 @@ def show_encoders(pattern: str | None) -> None:
     show(("name", "parameters", "strides", "remark")[: 3 + remarks], [row[: 3 + remarks] for row in rows])
     if pattern is None:
         print(f"\nand {others} of timm, as tu-<name>: seg models --encoders 'tu-resnet*'")
-
-
-def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """An aligned table, numbers to the right; as wide as it has to be where no terminal shows it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column == "parameters" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
-    with console.capture() as captured:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -33,7 +33,7 @@ def write_outputs(cfg: TrainingSettings, data: SegmentationData, folder: Path, o
         history.write(partial / "history.csv")
 
 
-NO_EFFECT = ("runtime", "logger", "lr_finder", "sweep")
+NO_EFFECT = ("runtime", "logger", "lr_finder", "describe", "sweep")
 """Sections that cannot change what training makes, and no other command reads from a checkpoint."""
 
 

@@ -1,0 +1,158 @@
+"""The memory of a training step and of a prediction: predicted from the sizes of all tensors, of which none is allocated; and measured."""
+
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from seg.data.sample import Sample, no_instances
+from seg.loading.batch import Batch, collate
+from seg.models.base import SegmentationModel, Size
+from seg.models.hardware import is_out_of_memory, recover
+from seg.models.tensor_file import tensors_in
+from seg.training.step.meters import meter_of
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes at the fullest moment. None where they are not known: a network whose work depends on what it sees is not predicted, and
+    what does not fit is not measured."""
+
+    predicted: float | None
+    measured: float | None = None
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made in it and alive, and remembers the most since `start`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def start(self, tensors: Sequence[Tensor]) -> None:
+        """Forget what was needed until now. tensors: that were there before."""
+        self.add(tensors)
+        self.most = self.now
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if (key := storage._cdata) not in self._known:
+                self._known.add(key)
+                size = storage.nbytes()
+                self.now += size
+                weakref.finalize(storage, self._forget, key, size)
+        self.most = max(self.most, self.now)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if function is torch.ops.aten.bincount.default:  # whose length depends on values, but for the labels' own
+            function, args, kwargs = torch.ops.aten.zeros.default, ([args[2] if len(args) > 2 else (kwargs or {})["minlength"]],), {}
+        result = function(*args, **(kwargs or {}))
+        self.add(tensors_in(result))
+        return result
+
+
+def predicted(work: Callable[[LiveBytes], None]) -> float | None:
+    """The most bytes of tensors that `work` has at once; nothing is allocated or computed. None where its course depends on values.
+
+    work: makes all of its tensors itself, but those that it gives to `start`.
+    """
+    live = LiveBytes()
+    try:
+        with warnings.catch_warnings(action="ignore"), FakeTensorMode(allow_non_fake_inputs=True), live:
+            work(live)
+    except Exception:  # torch has many kinds of errors for what a tensor without values cannot do
+        return None
+    return float(live.most)
+
+
+def noise(images: int, size: Size, channels: int, classes: int, things: int) -> Batch:
+    """A batch of noise, with regions of 16 x 16 pixels of random classes, and `things` squares an image as instances of the last class."""
+    drawn, (height, width) = np.random.default_rng(0), size
+    side = max(1, int((height * width / max(1, 2 * things)) ** 0.5))
+    samples = []
+    for number in range(images):
+        image = drawn.integers(0, 256, (height, width, channels), dtype=np.uint8)
+        regions = drawn.integers(0, classes, (-(-height // 16), -(-width // 16)), dtype=np.uint8)
+        semantic = np.kron(regions, np.ones((16, 16), np.uint8))[:height, :width]
+        instances, categories, crowd = no_instances(height, width)
+        if things:
+            cells = np.arange(1, 1 + (height // side) * (width // side), dtype=np.int32).reshape(height // side, width // side)
+            grid = np.kron(np.where(cells <= things, cells, 0), np.ones((side, side), np.int32))
+            instances = np.pad(grid, ((0, height - grid.shape[0]), (0, width - grid.shape[1])))[..., None]
+            count = int(instances.max())
+            categories, crowd = np.full(count, classes - 1, np.int32), np.zeros(count, bool)
+        samples.append(Sample(f"noise {number}", image, np.ascontiguousarray(semantic), instances, categories, crowd))
+    return collate(samples)
+
+
+def of_training(
+    make: Callable[[], SegmentationModel], optimizer: Callable[[nn.Module], torch.optim.Optimizer], batch: Batch
+) -> float | None:
+    """What two training steps take in float32: the second has the optimizer's state. make: the model, from scratch."""
+
+    def work(live: LiveBytes) -> None:
+        model = make().train()
+        live.start([*model.parameters(), *model.buffers(), batch.images, batch.semantic, *batch.instances])
+        learner = optimizer(model)
+        for _ in range(2):
+            torch.stack(list(model.losses(batch).values())).sum().backward()
+            learner.step()
+            learner.zero_grad()
+
+    return predicted(work)
+
+
+def of_prediction(make: Callable[[], SegmentationModel], images: Tensor) -> float | None:
+    """What the network takes for images (B, C, H, W) uint8, without what is made of its outputs."""
+
+    def work(live: LiveBytes) -> None:
+        model = make().eval()
+        live.start([*model.parameters(), *model.buffers(), images])
+        with torch.no_grad():
+            model.body(model.network_input(images)[0])
+
+    return predicted(work)
+
+
+def measured(
+    known: float | None, model: SegmentationModel, given: Batch | Tensor, optimizer: torch.optim.Optimizer | None, device: torch.device
+) -> Memory:
+    """What the device has in use at most, in training steps of a batch, or in a prediction of images where there is no optimizer.
+
+    known: what was predicted, which is not tried where it does not fit.
+    """
+    meter = meter_of(device, 1)
+    if known and known > meter.limit:
+        return Memory(known)
+    network, moved = model.to(device), given.to(device)
+
+    def work() -> None:
+        if optimizer is None:
+            network.eval().predict(moved)
+            return
+        network.train()
+        for _ in range(2):
+            torch.stack(list(network.losses(moved).values())).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    try:
+        return Memory(known, meter.peak(work) + sum(t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers()]))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    recover(device)
+    return Memory(known)
