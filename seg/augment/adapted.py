@@ -45,19 +45,14 @@ def adapt(transform: Any) -> None:
         if getattr(transform, fill, None) is not None:
             setattr(transform, fill, 0)
     if hasattr(transform, "mask_interpolation"):
-        take_nearest(transform)
+        nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
+        transform.mask_interpolation = nearest
+        if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
+            transform.interpolation = nearest
     if getattr(transform, "area_for_downscale", None):
         transform.area_for_downscale = "image"
     if isinstance(transform, A.BasicTransform):
         speed_up(transform)
-
-
-def take_nearest(transform: Any) -> None:
-    """Let labels take the nearest pixel, and an image, too, where it is asked for."""
-    nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
-    transform.mask_interpolation = nearest
-    if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
-        transform.interpolation = nearest
 
 
 def speed_up(transform: A.BasicTransform) -> None:

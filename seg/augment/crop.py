@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numba
+import cv2
 import numpy as np
 
 from seg.augment.settings import Crop
@@ -32,10 +32,7 @@ class Windows:
         return self.height, self.width
 
     def cut(self, sample: Sample, rng: np.random.Generator) -> Drawn:
-        """A window of the sample, whose instances keep their ids.
-
-        Where the image is smaller, it is whole, and followed at the right and bottom by ignored pixels that show its reflection.
-        """
+        """A window of the sample, whose instances keep their ids; beyond a smaller image lies its reflection, which is ignored."""
         count = len(sample.categories)
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)
@@ -86,61 +83,14 @@ class Windows:
             pixels = np.flatnonzero(mask_of(sample.instances[y1:y2, x1:x2], chosen + 1))
             y, x = divmod(int(rng.choice(pixels)), x2 - x1)
             return y1 + y, x1 + x
-        labels = np.ascontiguousarray(sample.semantic).reshape(-1)
-        words = labels[: len(labels) // 8 * 8].view(np.uint64)
-        counts = np.zeros(256, np.int64)
-        _count(labels, words, counts)
-        counts[[IGNORE, *self.background]] = 0
-        classes = np.flatnonzero(counts)
+        shown = cv2.calcHist([np.ascontiguousarray(sample.semantic)], [0], None, [256], [0, 256])[:, 0] > 0
+        shown[[IGNORE, *self.background]] = False
+        classes = np.flatnonzero(shown)
         if not len(classes):
             return None
-        chosen = int(rng.choice(classes))
-        y, x = divmod(int(_find(labels, words, chosen, int(rng.integers(counts[chosen])))), sample.size[1])
-        return y, x
-
-
-SAME = np.uint64(0x0101010101010101)
-"""Times a byte: eight pixels of that class, as most are that lie beside each other."""
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(labels: np.ndarray, words: np.ndarray, counts: np.ndarray) -> None:
-    """Add the pixels of each class (256,) of a label map (n,) uint8. words: its pixels by eights, as uint64."""
-    last, run = np.uint64(0), 0
-    for i in range(len(words)):
-        word = words[i]
-        if word == last:
-            run += 8
-        elif word == (word & np.uint64(255)) * SAME:
-            counts[last & np.uint64(255)] += run
-            last, run = word, 8
-        else:
-            for j in range(8 * i, 8 * i + 8):
-                counts[labels[j]] += 1
-    counts[last & np.uint64(255)] += run
-    for j in range(8 * len(words), len(labels)):
-        counts[labels[j]] += 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _find(labels: np.ndarray, words: np.ndarray, label: int, number: int) -> int:
-    """The place of a class's pixel: number 0 is the first. labels, words: as `_count` has them."""
-    whole = np.uint64(label) * SAME
-    for i in range(len(words)):
-        word = words[i]
-        if word == whole:
-            if number < 8:
-                return 8 * i + number
-            number -= 8
-        elif word != (word & np.uint64(255)) * SAME:
-            for j in range(8 * i, 8 * i + 8):
-                if labels[j] == label:
-                    if number == 0:
-                        return j
-                    number -= 1
-    for j in range(8 * len(words), len(labels)):
-        if labels[j] == label:
-            if number == 0:
-                return j
-            number -= 1
-    return -1
+        inside = sample.semantic == int(rng.choice(classes))
+        up_to = np.count_nonzero(inside, axis=1).cumsum()  # its pixels in each row and above
+        number = int(rng.integers(up_to[-1]))
+        y = int(np.searchsorted(up_to, number, side="right"))
+        columns = np.flatnonzero(inside[y])
+        return y, int(columns[number - up_to[y]])  # counted from the row's end

@@ -20,9 +20,8 @@ PART = 8
 
 def identity(height: int, width: int) -> np.ndarray:
     """The pixel map (height, width) of an image as it is stored."""
-    pixels = np.empty((height, width), np.float32 if height * width <= 1 << 24 else np.float64)
-    _count_up(pixels.reshape(-1))
-    return pixels
+    count = height * width
+    return np.arange(1, count + 1, dtype=np.float32 if count <= 1 << 24 else np.float64).reshape(height, width)
 
 
 def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +62,6 @@ def density(pixels: np.ndarray, stored_width: int) -> np.ndarray:
     cells = np.empty((-(-height // CELL), -(-width // CELL)))
     _density(pixels, stored_width, cells)
     return cells
-
-
-@numba.njit(nogil=True, cache=True)
-def _count_up(pixels: np.ndarray) -> None:
-    for i in range(len(pixels)):
-        pixels[i] = i + 1
 
 
 @numba.njit(nogil=True, cache=True)

@@ -117,10 +117,7 @@ def write(path: Path, descriptions: Iterable[Description]) -> None:
 
 
 def describe(name: str, seconds: float = LIMIT) -> Description:
-    """Build an encoder, on the meta device where it can be built there, and look at its features.
-
-    An encoder for images of one size is given that size. Whatever goes wrong becomes the remark: the libraries raise errors of every kind.
-    """
+    """Build an encoder, on the meta device if possible, and look at its features; whatever goes wrong becomes the remark."""
     import warnings
 
     try:

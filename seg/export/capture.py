@@ -22,10 +22,7 @@ Range = tuple[int, int]
 
 
 def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -> tuple[torch.export.ExportedProgram, Range]:
-    """The program, and the least (height, width) that it is right for. ConfigError where the network cannot be captured.
-
-    size: the only (height, width) of images, or None: any.
-    """
+    """The program for any size of image, or for `size`, and the least (height, width) that it is right for; ConfigError if there is none."""
     dynamic = torch.export.Dim.DYNAMIC
     shapes = ({0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic},)
     example = torch.zeros(BATCH, channels, *(size or SIDES), dtype=torch.uint8)
@@ -66,10 +63,7 @@ def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
 
 
 def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int] | None, gives: Any) -> Any:
-    """An onnx.ModelProto, by the exporter that traces.
-
-    torch.export gives up where the number of boxes decides what torchvision's non-maximum suppression does.
-    """
+    """An onnx.ModelProto, by the exporter that traces: torch.export gives up where the number of boxes decides what comes next."""
     import onnx
 
     names = list(OUTPUTS[gives])
@@ -78,8 +72,10 @@ def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int]
         axes["images"] = {2: "height", 3: "width"}
     example, file = torch.zeros(1, channels, *(size or SIDES), dtype=torch.uint8), io.BytesIO()
     example += torch.randint(0, 256, example.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    antialiased = "aten::_upsample_bilinear2d_aa"  # the tracing exporter does not know it; ONNX does
+    torch.onnx.register_custom_op_symbolic(antialiased, _resize, OPSET)
     try:
-        with quiet(), torch.no_grad(), _antialias():
+        with quiet(), torch.no_grad():
             torch.onnx.export(
                 graph,
                 (example,),
@@ -92,6 +88,8 @@ def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int]
             )
     except Exception as error:
         raise _not_captured(size, error) from None
+    finally:
+        torch.onnx.unregister_custom_op_symbolic(antialiased, OPSET)
     return onnx.load_from_string(file.getvalue())
 
 
@@ -101,17 +99,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-@contextmanager
-def _antialias() -> Iterator[None]:
-    """The tracing exporter knows no antialiased interpolation; ONNX does."""
-    name = "aten::_upsample_bilinear2d_aa"
-    torch.onnx.register_custom_op_symbolic(name, _resize, OPSET)
-    try:
-        yield
-    finally:
-        torch.onnx.unregister_custom_op_symbolic(name, OPSET)
 
 
 def _resize(g: Any, x: Any, size: Any, align_corners: Any, *scales: Any) -> Any:

@@ -26,10 +26,7 @@ NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "ope
 
 
 class Exporter:
-    """A model in evaluation mode on the CPU, with what is captured of it, once for all formats. ConfigError where that cannot be.
-
-    description: of the files; its `minimum` is found while capturing.
-    """
+    """A model in evaluation mode on the CPU, captured once for all formats, or ConfigError. description: its `minimum` is found then."""
 
     def __init__(self, model: SegmentationModel, description: Description) -> None:
         self.model, self._description = model, description

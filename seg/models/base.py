@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 
-Scale = float | Sequence[int]
+Floats, Scale = Sequence[float], float | Sequence[int]
 Size = tuple[int, int]
 
 

@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel, box_factor, first_label
+from seg.models.base import Floats, Scale, SegmentationModel, box_factor, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -50,14 +50,7 @@ class RegionModel(SegmentationModel):
     """The file of conf/loss that holds the weights of its losses."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: nn.Module | None,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        stride: int,
-        scale: Scale,
+        self, network: nn.Module, loss: nn.Module | None, class_names: Sequence[str], mean: Floats, std: Floats, stride: int, scale: Scale
     ) -> None:
         super().__init__(mean, std, stride, scale)
         if not isinstance(network, MaskRCNN):
@@ -117,12 +110,16 @@ class RegionModel(SegmentationModel):
         """The truth of image `index`, which the network sees at `size`."""
         instances, boxes, crowds, kept = (each[index] for each in (batch.instances, batch.boxes, batch.crowds, batch.objects))
         factor = box_factor(batch.sizes[index], size, boxes.device)
+        integral: Tensor | None = None
+        if len(crowds):
+            mask = torch.isin(instances, crowds).any(dim=2)
+            integral = F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
         return {
             "boxes": boxes[kept] * factor,
             "labels": batch.categories[index][kept].long() + self.first_label,
             "ids": kept + 1,
             "masks": instances,
-            "crowd": _integral(torch.isin(instances, crowds).any(dim=2)) if len(crowds) else None,
+            "crowd": integral,
             "factor": factor,
         }
 
@@ -172,11 +169,6 @@ class RegionModel(SegmentationModel):
         own = shapes[torch.arange(len(of_class), device=shapes.device), of_class].float()
         total = F.binary_cross_entropy_with_logits(own, truth, reduction="sum")
         return {"classifier": classifier_loss, "box": box_loss, "mask": total / max(1, truth.numel())}
-
-
-def _integral(mask: Tensor) -> Tensor:
-    """(H, W) bool -> (H + 1, W + 1) int32: the number of True pixels above and left of each corner."""
-    return F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
 
 
 def _in_crowd(boxes: Tensor, target: Target) -> Tensor:

@@ -18,10 +18,7 @@ Stages = list[tuple[nn.Module, int]]
 
 
 class TextbookEncoder(nn.Module, EncoderMixin):
-    """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, 4, ... 2 ** depth.
-
-    ValueError where the network has fewer stages than `depth`.
-    """
+    """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, ... 2 ** depth; ValueError for a depth beyond it."""
 
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()

@@ -27,19 +27,28 @@ from seg.training.watch.study import reporters
 def callbacks_of(
     cfg: TrainingSettings, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
 ) -> list[Callback]:
-    """First the means that others read, then those that watch, then those that keep what all know of a step.
-
-    folder: the scratch folder, which is named by the training's settings, data and code.
-    """
+    """As they act: means that others read, those that watch, those that keep what all know of a step. folder: the scratch folder."""
     key, last = f"val_{cfg.task.monitor}", folder / "last.ckpt"
     patience = cfg.trainer.patience
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    speed = Speed()
+    watching: list[Callback] = [speed]  # first what measures, then what may end the training, what keeps and logs, what says
+    if cfg.runtime.divergence:
+        watching.append(Guard(cfg.runtime.divergence, folder, kept_settings(cfg), data.info))
+    watching.append(history)
+    if cfg.logger.name != "none":
+        log = Log(cfg, folder, history, speed)
+        watching.append(log)
+        if cfg.logger.pictures:
+            watching.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes))
     return [
         StepThreads(cfg.runtime.threads),
         EpochMeans(),
         *([Patience(key, patience=patience, mode="max", check_on_train_epoch_end=False)] if patience else []),
-        *watchers(cfg, data, folder, history),
+        *watching,
+        Starvation(cfg.runtime.data_wait, speed),
+        Console(cfg.runtime.progress, cfg.task.monitor, speed, figures_of),
         limits,
         *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
         *averaging_of(cfg.trainer, cfg.seed, limits),
@@ -47,18 +56,3 @@ def callbacks_of(
         Ranks(folder.name, last.exists()),
         SaveWithin(last, cfg.runtime.save_minutes, signals),
     ]
-
-
-def watchers(cfg: TrainingSettings, data: SegmentationData, scratch: Path, history: History) -> list[Callback]:
-    """In the order in which they act: what measures first, then what may end the training, what keeps and logs, what says."""
-    speed = Speed()
-    chosen: list[Callback] = [speed]
-    if cfg.runtime.divergence:
-        chosen.append(Guard(cfg.runtime.divergence, scratch, kept_settings(cfg), data.info))
-    chosen.append(history)
-    if cfg.logger.name != "none":
-        log = Log(cfg, scratch, history, speed)
-        chosen.append(log)
-        if cfg.logger.pictures:
-            chosen.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes))
-    return [*chosen, Starvation(cfg.runtime.data_wait, speed), Console(cfg.runtime.progress, cfg.task.monitor, speed, figures_of)]

@@ -19,10 +19,7 @@ vectorised (on a CPU, 6 classes: 6 times the time)."""
 
 
 class CrossEntropy(ClassLoss):
-    """Pixelwise cross-entropy: the weighted mean over the pixels that are not ignored.
-
-    label_smoothing: share of each pixel's target that is spread over all classes (Szegedy et al. 2016), as in torch.
-    """
+    """The weighted mean of the cross-entropy over the pixels that count; label_smoothing: as in torch (Szegedy et al. 2016)."""
 
     def __init__(
         self, class_weights: ClassWeights, label_smoothing: Annotated[float, Field(ge=0, lt=1)], class_counts: ClassCounts

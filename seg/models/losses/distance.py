@@ -37,11 +37,7 @@ class DistanceLoss(nn.Module):
         terms = dict(given) if isinstance(given, dict) else {"classes": given}
         counted = labels != IGNORE
         found, wanted = outputs[:, -1].float(), distances
-        excess = F.binary_cross_entropy_with_logits(found, wanted, reduction="none") - _entropy(wanted)
+        least = -(torch.xlogy(wanted, wanted) + torch.xlogy(1 - wanted, 1 - wanted))  # the entropy of the shares
+        excess = F.binary_cross_entropy_with_logits(found, wanted, reduction="none") - least
         total = torch.where(counted, excess, 0).sum() / counted.sum().clamp(min=1)
         return terms | {"distance": self.distance_weight * total}
-
-
-def _entropy(shares: Tensor) -> Tensor:
-    """What the binary cross-entropy of a share with itself is."""
-    return -(torch.xlogy(shares, shares) + torch.xlogy(1 - shares, 1 - shares))

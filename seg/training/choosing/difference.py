@@ -14,10 +14,7 @@ Figure = Callable[[np.ndarray], np.ndarray]
 
 
 def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
-    """Compare draw by draw. level: of the interval. The change is taken where the whole interval is an improvement.
-
-    larger: whether a larger figure is better.
-    """
+    """Compare draw by draw; taken where the whole interval, of this level, is an improvement. larger: whether a larger figure is one."""
     ends = [_moved(name, figure, num_images) for figure in (before, after)]
     difference = ends[1].less(ends[0])
     low, high = limits_of({name: difference}, num_images, SEED, level, differences=True)[name]

@@ -33,10 +33,7 @@ class Calibration:
 
 
 def sampled(logits: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to PIXELS of an image's labelled pixels: logits (n, K) float64 and labels (n,) int64.
-
-    logits: (K, H, W). labels: (H, W) uint8. known: (H, W) bool, where the label counts.
-    """
+    """Up to PIXELS of an image where `known` (H, W): logits (K, H, W), labels (H, W) uint8 -> (n, K) float64 and (n,) int64."""
     places = np.flatnonzero(known)
     if len(places) > PIXELS:
         places = np.sort(np.random.default_rng(seed).choice(places, PIXELS, replace=False))

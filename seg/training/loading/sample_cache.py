@@ -12,8 +12,7 @@ import struct
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -118,13 +117,16 @@ class SampleCache:
         """Room for a slot's bytes; 0 where there is none, or another process has taken it for the same sample."""
         if self._number(_FULL):
             return 0
-        with _locked(self.file):
+        fcntl.lockf(self.file, fcntl.LOCK_EX, 1)  # the process's own, also where the descriptor is inherited
+        try:
             offset = self._number(_USED)
             if self._slot(index).state != _NOTHING or offset + slot.length > self.capacity:
                 return 0
             os.pwrite(self.file, struct.pack("<q", min(self.capacity, _up(offset + slot.length, _PART))), _USED)
             self._write_slot(index, slot._replace(offset=offset))
             return offset
+        finally:
+            fcntl.lockf(self.file, fcntl.LOCK_UN, 1)
 
     def _slot(self, index: int) -> CacheSlot:
         return CacheSlot(*_SLOT.unpack_from(self._map, _TABLE + index * _SLOT.size))
@@ -137,10 +139,7 @@ class SampleCache:
 
 
 def create(num_samples: int, capacity: int) -> SampleCache:
-    """A cache that is gone with the last process that has it open; on Linux, without a name, else in a temporary file.
-
-    Linux does not count this memory as /dev/shm's, which is small in containers.
-    """
+    """A cache that is gone with its last process: a temporary file, on Linux without a name, which is not of /dev/shm's memory."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("seg-samples")
         path = f"/proc/{os.getpid()}/fd/{file}"
@@ -203,16 +202,6 @@ def open_cache(
         sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
         print(f"runtime.cache={settings.kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
     return cache
-
-
-@contextmanager
-def _locked(file: int) -> Iterator[None]:
-    """Hold a POSIX lock on a file: it is the process's own, also where the descriptor is inherited."""
-    fcntl.lockf(file, fcntl.LOCK_EX, 1)
-    try:
-        yield
-    finally:
-        fcntl.lockf(file, fcntl.LOCK_UN, 1)
 
 
 def _up(value: int, step: int) -> int:

@@ -74,10 +74,7 @@ class Limits(Callback):
             self.training = self.evaluation = self._find(trainer, pl_module)
 
     def halve_training(self, tried: int, problem: str, step: int, images: int) -> str:
-        """After `tried` images at once did not fit, of the `images` of a step: the line to be said of it.
-
-        ConfigError at a single image.
-        """
+        """After `tried` images at once did not fit, of the `images` of a step: the line to be said of it; ConfigError at a single image."""
         self.training = _half(tried, problem, "training")
         return (
             f"out of memory in step {step + 1}, which is repeated: {self.training} images at once from now on, not {tried} ({problem}); "

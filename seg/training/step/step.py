@@ -41,10 +41,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Step:
-    """The optimizer steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates its share.
-
-    compressed: whether ranks exchange gradients as bf16.
-    """
+    """The optimizer steps of a training. backward: (losses by name, share of the images) differentiates. compressed: gradients as bf16."""
 
     def __init__(
         self,

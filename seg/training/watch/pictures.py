@@ -52,10 +52,7 @@ def spread(there: int, wanted: int) -> list[int]:
 
 
 def side_by_side(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], score_threshold: float) -> np.ndarray:
-    """Image, truth and prediction (H, W, 3) uint8: classes as colours over the image, or the instances' outlines.
-
-    Of instances, those that score `score_threshold` or more.
-    """
+    """Image, truth and prediction (H, W, 3) uint8: classes as colours, or outlines of instances that score `score_threshold` or more."""
     side = min(MOST, max(LEAST, *sample.size))
     if prediction.semantic is not None:
         maps = (sample.semantic, prediction.semantic)
