@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -> tuple[torch.export.ExportedProgram, Range]:
-    """The program for any size of image, or for `size`, and the least (height, width) that it is right for; ConfigError if there is none."""
+    """The program for any size of image, or for `size`, and the least (height, width) it is right for; ConfigError if there is none."""
     dynamic = torch.export.Dim.DYNAMIC
     shapes = ({0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic},)
     example = torch.zeros(BATCH, channels, *(size or SIDES), dtype=torch.uint8)

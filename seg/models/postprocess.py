@@ -188,7 +188,7 @@ def _within(box: np.ndarray, inside: np.ndarray, left: int, top: int) -> np.ndar
 
 
 def fill_enclosed(classes: np.ndarray) -> None:
-    """Give a region of background (0) beside one class alone, and off the border, to that class. classes: (H, W) uint8, changed in place."""
+    """Give a region of background (0) beside one class alone, off the border, to that class. classes: (H, W) uint8, changed in place."""
     count, regions = cv2.connectedComponents((classes == 0).view(np.uint8), connectivity=4)
     around = np.full(count, -1, np.int64)  # of each region the class beside it; 0: of several
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):

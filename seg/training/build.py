@@ -77,7 +77,7 @@ def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
 
 
 def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
-    """Raise ConfigError where the network does not take its images; freeze what is unused. at_once: the most in a micro-batch; 0: a step's."""
+    """Raise ConfigError where the network does not take its images; freeze what is unused. at_once: of a micro-batch; 0: a step's."""
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))

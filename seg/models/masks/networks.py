@@ -108,7 +108,7 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
 
 
 def _centers(shapes: list[tuple[int, int]], ratios: Tensor, device: Any) -> Tensor:
-    """Mask2Former's reference points (B, cells, levels, 2): cells' centres, as shares. The library's own fix the size of an exported graph."""
+    """Mask2Former's reference points (B, cells, levels, 2): cells' centres. The library's own fix the size of an exported graph."""
     levels = []
     for height, width in shapes:
         y, x = ((torch.arange(side, dtype=ratios.dtype, device=device) + 0.5) / side for side in (height, width))
