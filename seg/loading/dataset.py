@@ -1,11 +1,11 @@
 """The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from seg.core.errors import DataError
 from seg.data.panoptic import with_stuff
@@ -60,38 +60,29 @@ class SampleDataset(Dataset[Sample]):
         return [size_of(entry) for _, entry in self.rows]
 
 
-class EvaluationBatches(Sampler[list[Key]]):
+def evaluation_batches(
+    sizes: Sequence[Size], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
+) -> list[list[Key]]:
     """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
 
     window: the side of the part of an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole.
     A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
     """
-
-    def __init__(
-        self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
-    ) -> None:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index in range(rank, len(sizes), world_size):
-            by_size.setdefault(sizes[index], []).append(index)
-        self.batches = [
-            [(i, 0) for i in members[start : start + count]]
-            for size, members in by_size.items()
-            for count in [1 if window and max(size) > window else batch_size]
-            for start in range(0, len(members), count)
-        ]
-        if not self.batches and world_size > 1:
-            self.batches = [[]]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        return iter(self.batches)
+    by_size: dict[Size, list[int]] = {}
+    for index in range(rank, len(sizes), world_size):
+        by_size.setdefault(sizes[index], []).append(index)
+    batches = [
+        [(i, 0) for i in members[start : start + count]]
+        for size, members in by_size.items()
+        for count in [1 if window and max(size) > window else batch_size]
+        for start in range(0, len(members), count)
+    ]
+    return batches or [[]] * (world_size > 1)
 
 
 class PreparedData:
     """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load. window: as
-    `EvaluationBatches` takes it. stuff: whether instances become segments."""
+    `evaluation_batches` takes it. stuff: whether instances become segments."""
 
     def __init__(
         self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool, window: int | None = None, stuff: bool = False
@@ -113,14 +104,14 @@ class PreparedData:
     def stored(self, dataset: SampleDataset, placement: RankPlacement) -> DataLoader[Sample]:
         """A loader of the rank's share of the images, in batches of one size."""
         sizes = dataset.sizes()
-        batches = EvaluationBatches(sizes, self.eval_batch_size, placement.rank, placement.world_size, self.window)
+        batches = evaluation_batches(sizes, self.eval_batch_size, placement.rank, placement.world_size, self.window)
         pixels = max((len(batch) * area(sizes[batch[0][0]]) for batch in batches if batch), default=0)
         return loader_of(dataset, batches, pixels, self.workers, placement, self.with_instances)
 
 
 def loader_of(
     dataset: SampleDataset,
-    batches: Sampler[list[Key]],
+    batches: Iterable[list[Key]],
     pixels: int,
     workers: int | str,
     placement: RankPlacement,

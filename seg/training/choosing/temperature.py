@@ -11,16 +11,20 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from seg.data.sample import CERTAIN
+from seg.metrics.bootstrap import limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
 from seg.models.postprocess import Compared, softened
-from seg.training.choosing.difference import compared
 
 PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15
 LEVEL = 0.95
 RANGE = (0.05, 20.0)
+RESAMPLES, SEED = 1000, 0
+
+Figure = Callable[[np.ndarray], np.ndarray]
+"""weights (R, N), how often each of R data sets holds each of N images -> (R,) the figure of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +101,12 @@ def _fitted(
     what = f"probabilities at a temperature of {temperature:g}"
     likelihood = compared(what, "negative log-likelihood", mean(before), mean(after), num_images, LEVEL, larger=False)
     return Calibration(temperature if likelihood.taken else 1.0, likelihood, (error(1.0), error(temperature)))
+
+
+def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
+    """Compare draw by draw; taken where the whole interval, of this level, is an improvement. larger: whether a larger figure is one."""
+    ends = [moved(lambda weights, own=own: {name: own(weights)}, num_images, RESAMPLES, SEED)[name] for own in (before, after)]
+    difference = ends[1].less(ends[0])
+    low, high = limits_of({name: difference}, num_images, SEED, level, differences=True)[name]
+    taken = low > 0 if larger else high < 0
+    return Compared(what, name, ends[0].value, ends[1].value, low, high, bool(taken))

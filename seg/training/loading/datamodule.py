@@ -117,7 +117,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
-    `EvaluationBatches` takes it. stuff: as `PreparedData` takes it.
+    `evaluation_batches` takes it. stuff: as `PreparedData` takes it.
     """
 
     def __init__(
