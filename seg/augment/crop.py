@@ -83,7 +83,7 @@ class Windows:
             pixels = np.flatnonzero(mask_of(sample.instances[y1:y2, x1:x2], chosen + 1))
             y, x = divmod(int(rng.choice(pixels)), x2 - x1)
             return y1 + y, x1 + x
-        shown = cv2.calcHist([np.ascontiguousarray(sample.semantic)], [0], None, [256], [0, 256])[:, 0] > 0
+        shown = cv2.calcHist([np.ascontiguousarray(sample.semantic)], [0], None, [256], [0, 256]).ravel() > 0
         shown[[IGNORE, *self.background]] = False
         classes = np.flatnonzero(shown)
         if not len(classes):

@@ -27,18 +27,20 @@ class EncoderPyramid(nn.Module):
 
     def __init__(self, encoder_name: str, weights: str | None, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        name = f"model.network.encoder_name={encoder_name}"
+        missing = ConfigError(f"{name}: gives no features at the strides 4, 8, 16 and 32; choose another encoder")
         try:
             self.encoder = get_encoder(encoder_name, in_channels=in_channels, depth=NUM_STAGES, weights=weights)
         except ValueError as error:
             if "downsampling pattern" in str(error) or "stages" in str(error):
-                raise ConfigError(_no_pyramid(encoder_name)) from None
+                raise missing from None
             raise
         self.out_channels = out_channels
         sides = self._sides(in_channels)
         self.levels = [sides.index(side) if side in sides else -1 for side in (64 // s for s in STRIDES)]
         channels = [self.encoder.out_channels[level] for level in self.levels]
         if -1 in self.levels or not all(channels):
-            raise ConfigError(_no_pyramid(encoder_name))
+            raise missing
         self.pyramid = FeaturePyramidNetwork(channels, out_channels, extra_blocks=LastLevelMaxPool())
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
@@ -143,7 +145,3 @@ def proposals_apart(settings: dict[str, Any]) -> dict[str, Any]:
             )
         found[f"{name}_train"], found[f"{name}_test"] = numbers
     return found
-
-
-def _no_pyramid(encoder_name: str) -> str:
-    return f"model.network.encoder_name={encoder_name}: gives no features at the strides 4, 8, 16 and 32; choose another encoder"

@@ -177,11 +177,4 @@ def effnet() -> Stages:
     return [(block(3, 32, 64), 64), (block(64, 64, 128), 128), (block(128, 128, 256), 256)]
 
 
-TEXTBOOK: dict[str, Callable[[], Stages]] = {
-    "lenet5": lenet5,
-    "alexnet": alexnet,
-    "zfnet": zfnet,
-    "nin": nin,
-    "shufflenet_v1": shufflenet_v1,
-    "effnet": effnet,
-}
+TEXTBOOK: dict[str, Callable[[], Stages]] = {make.__name__: make for make in (lenet5, alexnet, zfnet, nin, shufflenet_v1, effnet)}

@@ -38,7 +38,6 @@ class Loaded:
     """
 
     path: Path
-    total: int
     loaded: set[str]
     missing: set[str]
     unused: set[str]
@@ -49,7 +48,7 @@ class Loaded:
 
     def summary(self) -> str:
         """A line, and one more for each kind of difference."""
-        lines = [f"weights: {len(self.loaded)} of the network's {self.total} tensors from {self.path}"]
+        lines = [f"weights: {len(self.loaded)} of the network's {len(self.names)} tensors from {self.path}"]
         changes = [f"{name}, from {old} to {new} channels" for name, (old, new) in self.adapted.items()]
         shapes = [f"{name} {old} -> {new}" for name, (old, new) in self.reshaped.items()]
         for title, entries in (
@@ -113,7 +112,6 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
     names = _told(own)
     return Loaded(
         path=file.path,
-        total=len(names),
         loaded=_told(best),
         missing=names - best.keys() - reshaped.keys(),
         unused=_told(file.tensors) - {f for n, f in named.items() if n in own},

@@ -23,9 +23,7 @@ QUARTERS = 4
 class QueryNetwork(nn.Module):
     """Images (B, C, H, W) float32 -> Queries, of all layers in training, of the last one alone otherwise.
 
-    Args:
-        transformer: One of FAMILIES. Its tensors keep the names that the library gives them.
-        remarks: What is told of the weights that it was loaded with.
+    transformer: one of FAMILIES, whose tensors keep the library's names. remarks: what is told of the weights that it was loaded with.
     """
 
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
@@ -65,13 +63,10 @@ class QueryNetwork(nn.Module):
 
 
 def query_network(architecture: dict[str, object], num_classes: int, in_channels: int, pretrained: str | None = None) -> QueryNetwork:
-    """A network from its architecture, or with weights, which bring their own.
+    """A network from its architecture, or with weights, which bring their own, and are adapted to the images' channels.
 
-    Args:
-        architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name.
-        num_classes: The classes, and one for no object.
-        in_channels: Of the images. Weights for others are adapted.
-        pretrained: A folder that save_pretrained wrote, or a hub's name.
+    architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name. num_classes: with "no object".
+    pretrained: a folder that save_pretrained wrote, or a hub's name.
     """
     num_labels, modules = num_classes - 1, library()
     if pretrained is None:
@@ -102,7 +97,7 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
     names = set(transformer.state_dict())
     reshaped = {name: (tuple(old), tuple(new)) for name, old, new in told["mismatched_keys"]}
     missing, unused = set(told["missing_keys"]) - reshaped.keys(), set(told["unexpected_keys"])
-    loaded = Loaded(folder, len(names), names - missing - reshaped.keys(), missing, unused, names, unused | names, reshaped=reshaped)
+    loaded = Loaded(folder, names - missing - reshaped.keys(), missing, unused, names, unused | names, reshaped=reshaped)
     licence = f"  licence: {LICENCES[str(own['model_type'])]}; of other weights: their authors'"
     return QueryNetwork(transformer, [loaded.summary().replace(str(folder), pretrained, 1), licence])
 

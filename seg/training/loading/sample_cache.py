@@ -60,7 +60,7 @@ _SLOT = struct.Struct(f"<{len(CacheSlot._fields)}q")
 
 def least_size(num_samples: int) -> int:
     """Bytes of a cache that holds no sample yet."""
-    return _up(_TABLE + num_samples * _SLOT.size, 4096)
+    return -(-(_TABLE + num_samples * _SLOT.size) // 4096) * 4096
 
 
 class SampleCache:
@@ -122,7 +122,8 @@ class SampleCache:
             offset = self._number(_USED)
             if self._slot(index).state != _NOTHING or offset + slot.length > self.capacity:
                 return 0
-            os.pwrite(self.file, struct.pack("<q", min(self.capacity, _up(offset + slot.length, _PART))), _USED)
+            used = min(self.capacity, -(-(offset + slot.length) // _PART) * _PART)
+            os.pwrite(self.file, struct.pack("<q", used), _USED)
             self._write_slot(index, slot._replace(offset=offset))
             return offset
         finally:
@@ -202,7 +203,3 @@ def open_cache(
         sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
         print(f"runtime.cache={settings.kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
     return cache
-
-
-def _up(value: int, step: int) -> int:
-    return -(-value // step) * step

@@ -139,11 +139,6 @@ class Limited:
         return in_parts(images, self.device, self.limits.evaluation, answer, halved)
 
 
-def step_batch_size(trainer: Trainer, world_size: int) -> int:
-    """Images of an optimizer step over all devices."""
-    return images_per_device(trainer, world_size) * world_size
-
-
 def lr_factor(trainer: Trainer, world_size: int) -> float:
     """By what optimizer.lr is multiplied: images of a step / trainer.reference_batch_size (Goyal et al. 2017), its square root (Krizhevsky
     2014), or 1."""
@@ -153,7 +148,7 @@ def lr_factor(trainer: Trainer, world_size: int) -> float:
         raise ConfigError(
             f"trainer.scale_lr={trainer.scale_lr}: set trainer.reference_batch_size to the images a step for which optimizer.lr was found"
         )
-    ratio = step_batch_size(trainer, world_size) / trainer.reference_batch_size
+    ratio = images_per_device(trainer, world_size) * world_size / trainer.reference_batch_size
     return ratio if trainer.scale_lr == "linear" else ratio**0.5
 
 
@@ -164,5 +159,5 @@ def described_lr(trainer: Trainer, world_size: int, lr: float | None) -> str | N
         return None
     made = "" if lr is None else f": {lr:.6g} becomes {lr * factor:.6g}"
     rule = "" if trainer.scale_lr == "linear" else ", square root"
-    images = step_batch_size(trainer, world_size)
+    images = images_per_device(trainer, world_size) * world_size
     return f"learning rate times {factor:.4g}{made} ({images} images a step, against {trainer.reference_batch_size}{rule})"
