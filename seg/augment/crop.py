@@ -23,20 +23,15 @@ class Windows:
     """
 
     def __init__(self, settings: Crop, classes: Sequence[ClassInfo]) -> None:
-        self.settings, (self.height, self.width) = settings, settings.size
+        self.settings, self.size = settings, (settings.size[0], settings.size[1])
         self.background = [index for index, c in enumerate(classes) if c.name.lower() == BACKGROUND]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of every window in pixels."""
-        return self.height, self.width
 
     def cut(self, sample: Sample, rng: np.random.Generator) -> Drawn:
         """A window of the sample, whose instances keep their ids; beyond a smaller image lies its reflection, which is ignored."""
         count = len(sample.categories)
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)
-        window = np.s_[top : top + self.height, left : left + self.width]
+        window = np.s_[top : top + self.size[0], left : left + self.size[1]]
         image, semantic, instances = sample.image[window], sample.semantic[window], sample.instances[window]
         inside = np.ascontiguousarray(instances)
         seen = areas_of(inside, count)
@@ -46,7 +41,7 @@ class Windows:
     def _padded(self, drawn: Drawn) -> Drawn:
         """A window of whole size. Beside instances, what follows the image is a crowd: else objects in it would be called background."""
         sample, (height, width) = drawn.sample, drawn.sample.size
-        beyond = [(0, self.height - height), (0, self.width - width)]
+        beyond = [(0, self.size[0] - height), (0, self.size[1] - width)]
         if (height, width) == self.size:
             return drawn
         image = np.pad(sample.image, [*beyond, (0, 0)], mode="reflect")
@@ -56,7 +51,7 @@ class Windows:
             return replace(drawn, sample=replace(sample, image=image, semantic=semantic, instances=instances))
         categories, crowd = np.append(sample.categories, sample.categories[:1]), np.append(sample.crowd, True)
         instances[height:, :, 0] = instances[:, width:, 0] = len(categories)
-        areas = np.append(drawn.areas, self.height * self.width - height * width)
+        areas = np.append(drawn.areas, self.size[0] * self.size[1] - height * width)
         return Drawn(Sample(sample.image_id, image, semantic, instances, categories, crowd), areas, np.append(drawn.visible, 1.0))
 
     def _corner(self, sample: Sample, areas: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Place:

@@ -41,10 +41,7 @@ class Description:
 
 
 def find(pattern: str | None) -> tuple[list[Description], int]:
-    """The encoders whose name holds the pattern, or matches it where it has wildcards, and the number of the others that there are.
-
-    None: all but timm's. ConfigError, with near names, where nothing matches.
-    """
+    """Encoders whose name has or matches the pattern (None: all but timm's), and the number of the others; ConfigError with near names."""
     known = read(FILE)
     names = list(known) if is_current(FILE) else installed()
     wanted = pattern if pattern is not None and any(c in pattern for c in "*?[") else f"*{pattern}*"

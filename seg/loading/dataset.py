@@ -110,12 +110,7 @@ class PreparedData:
 
 
 def loader_of(
-    dataset: SampleDataset,
-    batches: Iterable[list[Key]],
-    pixels: int,
-    workers: int | str,
-    placement: RankPlacement,
-    with_instances: bool,
+    dataset: SampleDataset, batches: Iterable[list[Key]], pixels: int, workers: int | str, placement: RankPlacement, with_instances: bool
 ) -> DataLoader[Sample]:
     """pixels: of the largest batch."""
     layers = 2 if with_instances else 0  # of id maps, as a rule

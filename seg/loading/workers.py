@@ -1,7 +1,4 @@
-"""How samples are loaded on this machine: how many processes load, how much they load ahead, and how much memory they take for it.
-
-None of it can change a result.
-"""
+"""How many processes load samples on this machine, how much ahead, and in how much memory. None of it can change a result."""
 
 import resource
 from dataclasses import dataclass

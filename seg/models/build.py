@@ -12,9 +12,8 @@ from torch import nn
 from seg.core.errors import ConfigError
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
-from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
-from seg.models.finetune import freezes
+from seg.models.finetune import find_encoder, freezes
 from seg.models.known import WEIGHTS
 from seg.models.masks.architecture import architecture_of, fetched
 from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
@@ -39,11 +38,7 @@ WAYS_OUT = {
 
 
 def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
-    """The model of the task, with the network and loss that the configuration names.
-
-    pretrained=False leaves `model.weights` out, for a model whose weights are loaded next. say: is told what a file of
-    weights gave the network.
-    """
+    """The task's model, with network and loss as configured. pretrained: whether with `model.weights`, of which `say` is told what fits."""
     local = local_weights(Path.cwd(), cfg.model.weights) if pretrained else None
     whole = local is None or local.is_dir()  # what the network itself reads
     file = None if whole else read_weights(Path(str(cfg.model.weights)))  # messages name it as the user did

@@ -1,7 +1,4 @@
-"""The checkpoint that leaves training: weights, and all that is needed to use them without the files they came from.
-
-Plain data and tensors alone, so that it loads with `weights_only=True`.
-"""
+"""The checkpoint that leaves training: weights and all that is needed to use them, as plain data that loads with `weights_only=True`."""
 
 from collections.abc import Mapping
 from contextlib import suppress

@@ -20,7 +20,7 @@ from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Scale, Size, first_label
 from seg.models.dense import DenseModel
-from seg.models.losses.distance import DistanceLoss
+from seg.models.losses.sum import DistanceLoss
 
 FOREGROUND = 0.5  # the probability above which a pixel belongs to an object
 CORE = 0.75  # the share of an object's largest distance from which on a pixel is in its middle

@@ -1,7 +1,4 @@
-"""Mask R-CNN (He et al. 2017) as torchvision builds it: over an encoder's feature pyramid, or with torchvision's own weights.
-
-Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part.
-"""
+"""torchvision's Mask R-CNN (He et al. 2017), over an encoder's feature pyramid or with its own weights; its transform takes no part."""
 
 from typing import Literal, Unpack
 
@@ -26,10 +23,7 @@ MASK_POOL = 14  # bins along a side that the mask head sees (paper)
 
 @keys_named
 def mask_rcnn(
-    mask_head_channels: list[int],
-    encoder_weights: str | None = None,
-    semantic_channels: int = 0,
-    **settings: Unpack[PyramidRegionSettings],
+    mask_head_channels: list[int], encoder_weights: str | None = None, semantic_channels: int = 0, **settings: Unpack[PyramidRegionSettings]
 ) -> MaskRCNN:
     """Mask R-CNN over any encoder that gives a pyramid. semantic_channels: of a `SemanticBranch`, a multiple of 32; 0: none."""
     if semantic_channels % 32:

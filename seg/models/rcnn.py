@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Floats, Scale, SegmentationModel, box_factor, first_label
+from seg.models.base import Floats, Scale, SegmentationModel, Size, box_factor, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -72,18 +72,19 @@ class RegionModel(SegmentationModel):
         backbone: nn.Module = self.network.backbone
         return backbone
 
-    def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Named losses as training minimises them."""
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        x, sizes = self.network_input(batch.images, batch.sizes)
+        features = self.network.backbone(x)
+        targets = [self.target(batch, i, size) for i, size in enumerate(sizes)]
+        proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
+        terms |= self._head_losses(features, proposals, sizes, targets) | self.further_losses(features, batch, sizes)
         assert self.loss is not None, "a model that is only used has no loss"
         found: dict[str, Tensor] = self.loss(terms)
         return found
 
-    def region_losses(
-        self, x: Tensor, features: dict[str, Tensor], sizes: list[tuple[int, int]], targets: list[Target]
-    ) -> dict[str, Tensor]:
-        """The losses of boxes and masks. x, sizes: the network's input, as `network_input` gives it, whose `features` the body gave."""
-        proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
-        return terms | self._head_losses(features, proposals, sizes, targets)
+    def further_losses(self, features: dict[str, Tensor], batch: Batch, sizes: Sequence[Size]) -> dict[str, Tensor]:
+        """Beside those of boxes and masks."""
+        return {}
 
     def instances(self, x: Tensor, features: dict[str, Tensor], sizes: list[tuple[int, int]], stored: tuple[int, int]) -> list[Prediction]:
         """The instances of each image, best first, in pixels of images of the size `stored` (height, width)."""

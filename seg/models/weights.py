@@ -11,7 +11,7 @@ from segmentation_models_pytorch.encoders._utils import patch_first_conv
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError, DataError
-from seg.models.encoder_stages import find_encoder
+from seg.models.finetune import find_encoder
 from seg.models.tensor_file import read_tensors
 
 DEEPEST = 5  # modules around a network, or around its encoder, at most

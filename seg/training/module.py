@@ -131,17 +131,11 @@ class SegmentationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
-            self.metrics.load_states(self._of_all_ranks(self.metrics.state().to(self.device)))
+            states: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, self.metrics.state())
+            self.metrics.load_states(states)
         for name, value in self.metrics.figures().items():
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float64).float())
-
-    def _of_all_ranks(self, state: Tensor) -> list[Tensor]:
-        """A tensor (n,) of each rank, in their order, though n differ."""
-        lengths = torch.as_tensor(self.all_gather(torch.tensor([len(state)], device=self.device))).flatten().tolist()
-        padded = torch.zeros(max(lengths), dtype=state.dtype, device=self.device)
-        padded[: len(state)] = state
-        gathered = torch.as_tensor(self.all_gather(padded))
-        return [row[:length] for row, length in zip(gathered, lengths, strict=True)]
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -1,7 +1,4 @@
-"""The loss of mask classification (Cheng et al. 2022): each object is given to one query, which learns its class and, at points, its mask.
-
-Labels are looked up in the id map at the points alone, so that there is never a mask for every object.
-"""
+"""The loss of mask classification (Cheng et al. 2022): an object is given to one query, which learns its class and, at points, its mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -45,7 +45,7 @@ class QueryNetwork(nn.Module):
         return {kind: [layer[f"{name}_queries_logits"] for layer in layers] for kind, name in (("classes", "class"), ("masks", "masks"))}
 
     def encoder_within(self) -> tuple[str, nn.Module]:
-        """As `seg.models.encoder_stages.find_encoder`: the backbone, or all blocks where the encoder is the whole network."""
+        """As `seg.models.finetune.find_encoder`: the backbone, or all blocks where the encoder is the whole network."""
         if hasattr(self.transformer, "model"):
             place = "transformer.model.pixel_level_module.encoder"
             return place, self.get_submodule(place)
@@ -53,7 +53,7 @@ class QueryNetwork(nn.Module):
         return "transformer", nn.ModuleDict(parts)
 
     def encoder_stages(self) -> dict[str, int]:
-        """As `seg.models.encoder_stages.stages_of`: by name; a plain transformer has a stem and four stages of equally many blocks."""
+        """As `seg.models.finetune.stages_of`: by name; a plain transformer has a stem and four stages of equally many blocks."""
         names = [name for name, p in self.encoder_within()[1].named_parameters() if p.requires_grad]
         blocks = {name: re.search(r"(?:layers|stages)\.(\d+)\.", name) for name in names}
         count = 1 + max((int(found[1]) for found in blocks.values() if found), default=0)

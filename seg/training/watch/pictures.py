@@ -23,10 +23,7 @@ GAP = 6
 
 
 class PredictionPictures(Callback):
-    """Every so many epochs, at the validation that follows: image, truth and prediction side by side, to the log.
-
-    They are the same images each time, spread over the validation split. All devices predict, as some strategies need them all.
-    """
+    """Every so many epochs, at the validation that follows: the same images, with truth and prediction, to the log. All devices predict."""
 
     def __init__(self, settings: Pictures, writer: Log, classes: Sequence[ClassInfo]) -> None:
         self.settings, self.writer, self.classes = settings, writer, classes
