@@ -96,11 +96,11 @@ def read(path: Path) -> dict[str, Description]:
     if not path.is_file():
         return {}
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:])
-    found = {}
-    for row in rows:
-        parameters = int(row["parameters"]) if row["parameters"] else None
-        found[row["name"]] = Description(row["name"], parameters, tuple(map(int, row["strides"].split())), row["remark"])
-    return found
+    found = (
+        Description(row["name"], int(row["parameters"] or 0) or None, tuple(map(int, row["strides"].split())), row["remark"])
+        for row in rows
+    )
+    return {one.name: one for one in found}
 
 
 def write(path: Path, descriptions: Iterable[Description]) -> None:

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 
-Floats, Scale = Sequence[float], float | Sequence[int]
+Floats = Sequence[float]
+Scale = float | Sequence[int]
 Size = tuple[int, int]
 
 

@@ -132,7 +132,7 @@ class SegmentationModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
             states: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(states, self.metrics.state())
+            torch.distributed.all_gather_object(states, self.metrics.state().cpu())
             self.metrics.load_states(states)
         for name, value in self.metrics.figures().items():
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float64).float())

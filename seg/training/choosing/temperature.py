@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from seg.data.sample import CERTAIN
-from seg.metrics.bootstrap import limits_of, moved
+from seg.metrics.bootstrap import Moved, limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
@@ -105,8 +105,10 @@ def _fitted(
 
 def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
     """Compare draw by draw; taken where the whole interval, of this level, is an improvement. larger: whether a larger figure is one."""
-    ends = [moved(lambda weights, own=own: {name: own(weights)}, num_images, RESAMPLES, SEED)[name] for own in (before, after)]
-    difference = ends[1].less(ends[0])
-    low, high = limits_of({name: difference}, num_images, SEED, level, differences=True)[name]
-    taken = low > 0 if larger else high < 0
-    return Compared(what, name, ends[0].value, ends[1].value, low, high, bool(taken))
+
+    def of(figure: Figure) -> Moved:
+        return moved(lambda weights: {name: figure(weights)}, num_images, RESAMPLES, SEED)[name]
+
+    first, second = of(before), of(after)
+    low, high = limits_of({name: second.less(first)}, num_images, SEED, level, differences=True)[name]
+    return Compared(what, name, first.value, second.value, low, high, bool(low > 0 if larger else high < 0))
