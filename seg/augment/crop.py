@@ -11,8 +11,7 @@ from seg.augment.visibility import Drawn
 from seg.data.labelmaps import areas_of, mask_of, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 
-Place = tuple[int, int]
-"""Row and column of a pixel."""
+Place = tuple[int, int]  # row and column of a pixel
 
 
 class Windows:

@@ -11,11 +11,9 @@ import numpy as np
 
 from seg.data.sample import IGNORE
 
-CELL = 16
-"""Side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same."""
+CELL = 16  # side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same
 
-PART = 8
-"""Side of the parts of a square that are looked at where it lies partly in a filled border."""
+PART = 8  # side of the parts of a square that are looked at where it lies partly in a filled border
 
 
 def identity(height: int, width: int) -> np.ndarray:

@@ -14,13 +14,11 @@ from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_en
 from seg.loading.batch import collate
 from seg.loading.workers import RankPlacement, choose_workers
 
-Key = tuple[int, int]
-"""(index of an image, seed of its augmentation)."""
+Key = tuple[int, int]  # (index of an image, seed of its augmentation)
 
 Size = tuple[int, int]
 
-OUT_OF_FOLD = "out_of_fold"
-"""What all images of folds together are called, each predicted by the model of its fold."""
+OUT_OF_FOLD = "out_of_fold"  # what all images of folds together are called, each predicted by the model of its fold
 
 
 class SampleDataset(Dataset[Sample]):

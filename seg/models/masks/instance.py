@@ -14,8 +14,7 @@ from seg.loading.batch import Batch
 from seg.models.base import Floats, Scale, Size, first_label
 from seg.models.masks.base import MaskClassification, check_parts, lookup
 
-LEAST = 0.01
-"""The score from which on a query is given as an instance."""
+LEAST = 0.01  # the score from which on a query is given as an instance
 
 
 class Model(MaskClassification):

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError
 from seg.models.masks.networks import Queries
 
-NEVER = -1e4
-"""The logit of a pixel that is ignored: it is none of the mask, and nothing can be learned from it."""
+NEVER = -1e4  # the logit of a pixel that is ignored: it is none of the mask, and nothing can be learned from it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from seg.models.weights import Loaded, take_channels
 Queries = dict[str, list[Tensor]]
 """What a network says, of the last layer last: `classes`, logits (B, Q, K), of no object last, and `masks`, logits (B, Q, h, w)."""
 
-QUARTERS = 4
-"""Stages of a plain transformer, beside its stem."""
+QUARTERS = 4  # stages of a plain transformer, beside its stem
 
 
 class QueryNetwork(nn.Module):

@@ -13,8 +13,7 @@ from seg.models.base import Floats, Scale
 from seg.models.masks.base import MaskClassification, check_parts
 from seg.models.semantic import SemanticModel
 
-LEAST = 1e-6
-"""Of a class in a pixel, whose logarithm is its logit."""
+LEAST = 1e-6  # of a class in a pixel, whose logarithm is its logit
 
 
 class Model(MaskClassification, SemanticModel):

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
-EPOCHS = "max_epochs"
-"""The study's attribute: the most epochs that a trial may train."""
+EPOCHS = "max_epochs"  # the study's attribute: the most epochs that a trial may train
 PRUNED = 3  # the exit code of a training that was pruned
 
 
