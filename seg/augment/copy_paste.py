@@ -14,11 +14,7 @@ _BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)
 
 
 def paste_some(target: Drawn, source: Drawn, rng: np.random.Generator, max_instances: int | None) -> Drawn:
-    """The target under a random subset of the source's instances, each number of them being as likely; never crowds.
-
-    Where the images differ in size, the source is cropped or padded to the target's, at a random place. Without anything
-    to paste the target comes back.
-    """
+    """The target under a random number of the source's instances, never crowds, at a random place where the images differ in size."""
     candidates = np.flatnonzero(~source.sample.crowd)
     if not len(candidates):
         return target

@@ -27,11 +27,7 @@ AGAIN = "obtain the file again, or train again"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """state_dict: of the SegmentationModel. config: resolved, as trained. data: facts of the data set it was trained on.
-
-    epoch: counted from 1. figures: on the validation split. postprocess: what predictions go through. choice: how these were
-    chosen.
-    """
+    """state_dict: of the SegmentationModel. config: as trained. epoch: from 1. figures: of validation. choice: of `postprocess`."""
 
     state_dict: dict[str, Tensor]
     config: Params

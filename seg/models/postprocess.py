@@ -19,11 +19,7 @@ from seg.models.declared import Text, declared
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure before and after a change, over the same images.
-
-    what: the change, in words. figure: which of the figures is compared. low, high: of the difference, after less before; NaN where the
-    images are too few for an interval. taken: whether the change was made.
-    """
+    """A figure before and after a change, `what`. low, high: of after less before, NaN for too few images. taken: whether it was made."""
 
     what: Text
     figure: Text

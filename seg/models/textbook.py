@@ -1,8 +1,4 @@
-"""Encoders of the textbooks that no library gives as a pyramid, without their classifiers' heads.
-
-Convolutions and poolings are padded, so that a stage halves a side exactly; numbers of parameters are the papers'. From scratch: none of
-the papers' weights are to be had.
-"""
+"""Encoders of the textbooks that no library gives as a pyramid, of the papers' size, and padded, so that a stage halves a side exactly."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -31,11 +31,7 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file gave a network, by the network's names; `unused` by the file's.
-
-    adapted: first convolutions, with their numbers of channels in the file and in the network. reshaped: tensors of
-    another shape, with their shapes in the file and in the network.
-    """
+    """What a file gave a network, by its names; `unused` by the file's. adapted, reshaped: channels, shapes in the file and the network."""
 
     path: Path
     loaded: set[str]

@@ -33,11 +33,7 @@ class CrossEntropy(ClassLoss):
 
 
 class Focal(ClassLoss):
-    """Focal loss of the softmax: each pixel's cross-entropy times (1 - p)^gamma, p being its class's probability.
-
-    Lin et al. 2017, "Focal loss for dense object detection", eq. 4, from two classes to many as in the multi-class
-    cross-entropy. The weighted mean over the pixels; gamma=0 is the cross-entropy.
-    """
+    """The weighted mean of each pixel's cross-entropy times (1 - p)^gamma, p being its class's probability (Lin et al. 2017, eq. 4)."""
 
     def __init__(self, gamma: Annotated[float, Field(ge=0)], class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(class_weights, class_counts)

@@ -160,11 +160,7 @@ def open_shared(path: str) -> SampleCache:
 
 
 def room_for(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
-    """The bytes that a cache of the samples of `rows` may have; 0: no cache.
-
-    auto is a cache where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
-    anew costs less than swapping.
-    """
+    """The bytes of a cache of `rows`; 0: none, as with auto unless all fit into cache_gb and a quarter of the memory that is left."""
     if settings.kind == "none":
         return 0
     least = least_size(len(rows))

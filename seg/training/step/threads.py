@@ -13,11 +13,7 @@ from seg.runtime.threads import Neighbours, Threads, numbers_of, tell
 
 
 class StepThreads(Callback):
-    """Times the steps of a training on the CPU, and logs the mean number of threads of each epoch's steps. Stands before all callbacks
-    that others read at an epoch's end.
-
-    setting: `runtime.threads`. All ranks have the same number at any time: each waits for the slowest.
-    """
+    """Times the steps on a CPU, and logs each epoch's mean number of threads, the same in all ranks. setting: `runtime.threads`."""
 
     def __init__(self, setting: int | str) -> None:
         self.setting = setting
