@@ -18,7 +18,7 @@ from seg.core.environment import keep_freed_memory
 from seg.core.errors import ConfigError, InputError
 from seg.core.outputs import write_whole
 from seg.loading.batch import Batch
-from seg.loading.workers import RankPlacement, auto_workers
+from seg.loading.dataset import RankPlacement, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.pictures.sheets import save_figure

@@ -13,8 +13,7 @@ from torch import Tensor
 from seg.core.environment import in_first_process
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.loading.dataset import PreparedData
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import PreparedData, RankPlacement
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts
 from seg.models.base import SegmentationModel

@@ -14,8 +14,7 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, area, loader_of, size_of
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import Key, PreparedData, RankPlacement, SampleDataset, Size, area, loader_of, size_of
 from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
 

@@ -24,7 +24,7 @@ import torch.distributed
 from seg.core.machine import available_memory
 from seg.data.sample import Sample
 from seg.data.store import ManifestEntry
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import RankPlacement
 
 GIGABYTE = 10**9
 SHARE_OF_MEMORY = {"memory": 0.5, "auto": 0.25}

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from seg.core.environment import num_cores
 from seg.loading.batch import Batch
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import RankPlacement
 from seg.runtime.threads import Neighbours, Threads, numbers_of, tell
 
 
