@@ -6,8 +6,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from seg.augment.instances import Drawn
 from seg.augment.settings import Crop
-from seg.augment.visibility import Drawn
 from seg.data.labelmaps import areas_of, mask_of, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 

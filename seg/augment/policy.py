@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from seg.augment.adapted import adapt
-from seg.augment.copy_paste import paste_some
 from seg.augment.crop import Windows
+from seg.augment.instances import Drawn, ignore_cut, paste_some
 from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Crop, Instances
-from seg.augment.visibility import Drawn, ignore_cut
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
