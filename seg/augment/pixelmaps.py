@@ -12,7 +12,6 @@ import numpy as np
 from seg.data.sample import IGNORE
 
 CELL = 16  # side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same
-
 PART = 8  # side of the parts of a square that are looked at where it lies partly in a filled border
 
 

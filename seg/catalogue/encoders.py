@@ -25,7 +25,6 @@ LIBRARIES = ("timm", "segmentation-models-pytorch", "torchvision")
 LIMIT = 20.0  # seconds for one encoder
 TOGETHER = 2.0  # seconds, after which no further one is built
 FILLING = ("normal_", "uniform_", "erfinv_", "clamp_", "fill_", "zero_")  # methods of a tensor by which networks draw their first weights
-
 NO_TIME = "not looked at, to answer in time; ask for it by its whole name"
 
 

@@ -29,10 +29,8 @@ NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "ope
 """The optional packages that each format takes, to be written and to be checked; an OpenVINO model is made of an ONNX model."""
 
 OPSET = 18  # of ONNX: the first whose Resize has an antialias, and the oldest that torch's exporter writes
-
 BATCH, SIDES = 2, (523, 419)  # of the example; large, since what a network does with few cells would pass for a limit of its size
 LARGEST = 1 << 15  # a limit of the sides from here on is none
-
 Range = tuple[int, int]
 
 

@@ -22,11 +22,8 @@ from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_en
 from seg.loading.batch import collate
 
 Key = tuple[int, int]  # (index of an image, seed of its augmentation)
-
 Size = tuple[int, int]
-
 OUT_OF_FOLD = "out_of_fold"  # what all images of folds together are called, each predicted by the model of its fold
-
 MOST_WORKERS = 8
 AHEAD = 2  # batches that each process loads ahead
 WORKER_MEMORY = 300 << 20  # an allowance for what a loading process does not share with the one that it was forked from

@@ -124,8 +124,7 @@ class Deformable(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             shift = F.conv2d(x.float(), self.shift.weight.float(), self.shift.bias, padding=1)
-            found: Tensor = self.conv(x.float(), shift)
-        return found
+            return self.conv(x.float(), shift)
 
 
 class Involution(nn.Module):

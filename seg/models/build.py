@@ -24,7 +24,6 @@ from seg.settings.targets import build, locate
 
 S = TypeVar("S", bound=NetworkSettings)
 T = TypeVar("T")
-
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 

@@ -10,7 +10,6 @@ from seg.data.sample import MAX_CLASSES, ClassInfo
 Whole = Annotated[int, Field(strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=1000)]
-
 Stride = Annotated[Whole, Field(ge=1, le=4096)]
 Channels = Annotated[Whole, Field(ge=1, le=1024)]
 Side = Annotated[Whole, Field(ge=1, le=2**20)]

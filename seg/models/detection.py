@@ -92,8 +92,7 @@ class DetectionModel(SegmentationModel):
             labels = categories[kept].long() + self.first_label
             targets.append({"boxes": boxes[kept] * box_factor(stored, seen, boxes.device), "labels": labels})
         assert self.loss is not None, "a model that is only used has no loss"
-        weighted: dict[str, Tensor] = self.loss(self.network(Given(x, sizes), targets))
-        return weighted
+        return self.loss(self.network(Given(x, sizes), targets))
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:

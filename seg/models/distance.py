@@ -75,8 +75,7 @@ class DistanceModel(DenseModel):
         labels, distances = zip(*(self.targets(batch, index, size) for index in range(len(batch))), strict=True)
         device = outputs.device
         assert self.loss is not None, "a model that is only used has no loss"
-        terms: dict[str, Tensor] = self.loss(outputs, torch.stack(labels).to(device), torch.stack(distances).to(device))
-        return terms
+        return self.loss(outputs, torch.stack(labels).to(device), torch.stack(distances).to(device))
 
     def targets(self, batch: Batch, index: int, size: Size) -> tuple[Tensor, Tensor]:
         """The labels (h, w) uint8 of an image at a size, 0 for no object and 255 for what counts nowhere, and its distances (h, w) float32.

@@ -21,7 +21,6 @@ TORCHVISION = ("squeezenet1_0", "squeezenet1_1", *SHUFFLENETS, "googlenet")
 """Of torchvision's classifiers those of which neither smp nor timm has the family."""
 
 HEAD = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)  # where a classifier's head begins
-
 KEY = "model.network.encoder_name"
 
 

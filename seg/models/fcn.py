@@ -133,8 +133,7 @@ class FCN(nn.Module):
         for name, scale in self.skip_scales.items():
             logits = self.upsampling[coarser](logits) + self.scores[name](scale * pooled[name])
             coarser = name
-        upsampled: Tensor = self.upsampling[self.last](logits)
-        return upsampled
+        return self.upsampling[self.last](logits)
 
 
 def _of_hub(name: str, batch_norm: bool) -> dict[str, Tensor]:

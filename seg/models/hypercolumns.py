@@ -32,5 +32,4 @@ class Hypercolumns(nn.Module):
         features = self.encoder(x)
         scores = [classifier(features[stage]) for classifier, stage in zip(self.classifiers, self.stages, strict=True)]
         upsampled = [F.interpolate(score, x.shape[-2:], mode="bilinear") for score in scores]
-        logits: Tensor = sum(upsampled[1:], upsampled[0])
-        return logits
+        return sum(upsampled[1:], upsampled[0])

@@ -43,7 +43,6 @@ TASK_MODELS = (
 MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
 TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
 METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
-
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""
 

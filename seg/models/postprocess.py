@@ -61,7 +61,6 @@ NO_CHOICE = Choice()
 
 
 NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch by a corner are of one object
-
 Area = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Class = Annotated[int, Field(strict=True, ge=0, lt=MAX_CLASSES)]
 

@@ -45,8 +45,7 @@ class EncoderPyramid(nn.Module):
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         features = self.encoder(images)
-        found: OrderedDict[str, Tensor] = self.pyramid(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
-        return found
+        return self.pyramid(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
 
     def _sides(self, in_channels: int) -> list[int]:
         """The features' heights for an image of 64 x 64 pixels; of equal ones the last counts, which is the deepest."""

@@ -22,7 +22,6 @@ from seg.models.base import Floats, Scale, SegmentationModel, Size, box_factor, 
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
-
 Target = dict[str, Any]
 """One image's truth in the network's pixels: boxes (N, 4), labels (N,) from 1; ids (N,) in `masks`, the id map (H, W, L) as
 stored; crowd, the integral image (h + 1, w + 1) of its crowds, or None; factor (4,), network pixels for one of the map's."""
@@ -69,8 +68,7 @@ class RegionModel(SegmentationModel):
 
     @property
     def body(self) -> nn.Module:
-        backbone: nn.Module = self.network.backbone
-        return backbone
+        return self.network.backbone
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         x, sizes = self.network_input(batch.images, batch.sizes)
@@ -79,8 +77,7 @@ class RegionModel(SegmentationModel):
         proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
         terms |= self._head_losses(features, proposals, sizes, targets) | self.further_losses(features, batch, sizes)
         assert self.loss is not None, "a model that is only used has no loss"
-        found: dict[str, Tensor] = self.loss(terms)
-        return found
+        return self.loss(terms)
 
     def further_losses(self, features: dict[str, Tensor], batch: Batch, sizes: Sequence[Size]) -> dict[str, Tensor]:
         """Beside those of boxes and masks."""

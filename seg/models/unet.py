@@ -76,8 +76,7 @@ class UNet(nn.Module):
             top, left = ((skip.shape[axis] - x.shape[axis]) // 2 for axis in (-2, -1))
             middle = skip[..., top : top + x.shape[-2], left : left + x.shape[-1]]
             x = merge(torch.cat([middle, x], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)
 
 
 def mirrored(size: int, before: int, after: int) -> Tensor:

@@ -185,5 +185,4 @@ def adapted(weight: Tensor, channels: int) -> Tensor:
     with torch.no_grad():
         convolution.weight.copy_(weight)
     patch_first_conv(convolution, channels, weight.shape[1])
-    adapted_weight: Tensor = convolution.weight.detach()
-    return adapted_weight
+    return convolution.weight.detach()

@@ -35,7 +35,6 @@ LEVEL = 0.95
 SMALLEST, SHARES = 0.02, (0.1, 0.25, 0.5, 1.0)
 """The quantile of the true objects' areas, and the shares of it below which predicted objects may be removed."""
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)  # of scores, beside the 0.5 that counts without a choice
-
 Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, int]]]
 """Images (B, C, H, W) uint8 -> their predictions; of class maps also logits (B, K, h, w), and the (top, left) of their first pixel."""
 

@@ -22,7 +22,6 @@ BINS = 15
 LEVEL = 0.95
 RANGE = (0.05, 20.0)
 RESAMPLES, SEED = 1000, 0
-
 Figure = Callable[[np.ndarray], np.ndarray]
 """weights (R, N), how often each of R data sets holds each of N images -> (R,) the figure of each."""
 

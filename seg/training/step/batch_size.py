@@ -27,7 +27,6 @@ from seg.training.step.limits import ADVICE
 from seg.training.step.step import Snapshot, named_losses, to_device
 
 SHARED = ("cpu",)  # devices whose memory is the machine's: a trial that fails would have driven it into swap
-
 TRIALS = (1, 2, 4)  # images of the trials on a CPU, from which its memory for more is extrapolated
 GPU_MARGIN = 0.1  # share of the memory that stays free: fragments, and images of instances that are fuller than the one that was tried
 CPU_MARGIN = 0.25  # the same of main memory, which other programs want too, and which is extrapolated into

@@ -16,7 +16,6 @@ from seg.core.private_torch import changes_in_place, copy_all
 from seg.models.finetune import BATCH_NORMS
 
 LARGEST_BUCKET = 25 * 2**20  # bytes that ranks exchange in one call at most, as torch's DistributedDataParallel has it
-
 SMALLEST_BUCKET, BUCKETS = 2**20, 16
 """Gradients are divided into so many buckets, because the last one overlaps with nothing; but smaller calls cost more than they gain."""
 

@@ -20,7 +20,6 @@ from seg.tiles.tiled import in_window
 from seg.training.settings import Trainer
 
 T = TypeVar("T")
-
 ADVICE = "use smaller images or crops (augment), a smaller model.scale, trainer.precision=bf16-mixed, or a smaller encoder or model"
 """What helps where memory runs out even with a single image at once."""
 

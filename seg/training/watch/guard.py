@@ -28,7 +28,6 @@ from seg.settings.section import Params
 from seg.training.resume.history import rates_of
 
 TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
-
 Rates = dict[str, float]
 
 

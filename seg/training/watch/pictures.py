@@ -18,7 +18,6 @@ from seg.training.step.limits import predict
 from seg.training.watch.log import Log
 
 LEAST, MOST = 256, 512  # pixels of the longer side of each of the three pictures, to which others are enlarged or shrunk
-
 GAP = 6
 
 
