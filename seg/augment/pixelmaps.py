@@ -25,13 +25,8 @@ def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> 
     """Labels as a pixel map (H, W) shows them: semantic (H, W) uint8, 255 where filled; ids (H, W, L) int32 as stored, 0 where filled."""
     num_layers = instances.shape[2]
     drawn_semantic, drawn_ids = np.empty(pixels.shape, np.uint8), np.empty((*pixels.shape, num_layers), np.int32)
-    _look_up(
-        pixels.reshape(-1),
-        semantic.reshape(-1),
-        instances.reshape(-1, num_layers),
-        drawn_semantic.reshape(-1),
-        drawn_ids.reshape(-1, num_layers),
-    )
+    stored = semantic.reshape(-1), instances.reshape(-1, num_layers)
+    _look_up(pixels.reshape(-1), *stored, drawn_semantic.reshape(-1), drawn_ids.reshape(-1, num_layers))
     return drawn_semantic, drawn_ids
 
 

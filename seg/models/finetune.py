@@ -6,7 +6,7 @@ Gradual unfreezing and discriminative learning rates are those of Howard and Rud
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -130,19 +130,11 @@ def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channe
     return Plan([g for g in groups if g.parameters], encoder)
 
 
-@runtime_checkable
-class HasEncoder(Protocol):
-    """A network that knows its own encoder, whose features cannot be seen from outside."""
-
-    def encoder_within(self) -> tuple[str, nn.Module]: ...
-
-    def encoder_stages(self) -> dict[str, int]: ...
-
-
 def find_encoder(network: nn.Module) -> tuple[str, nn.Module] | None:
     """The encoder's name in the network, and the encoder; None where the network has none."""
-    if isinstance(network, HasEncoder):
-        return network.encoder_within()
+    own: Any = network
+    if hasattr(network, "encoder_within"):  # it knows its own encoder, whose features cannot be seen from outside
+        return own.encoder_within()
     for place in PLACES:
         try:
             found = attrgetter(place)(network)
@@ -160,8 +152,9 @@ def stages_of(network: nn.Module, in_channels: int) -> dict[str, int]:
     features that the encoder gives as a list; else what its children give, the last of each stride. A dilation counts as
     the stride that it stands for. Empty for a network without an encoder.
     """
-    if isinstance(network, HasEncoder):
-        return network.encoder_stages()
+    own: Any = network
+    if hasattr(network, "encoder_stages"):
+        return own.encoder_stages()
     found = find_encoder(network)
     if found is None:
         return {}

@@ -116,9 +116,7 @@ def check_aside(value: Any, key: str, allow: Sequence[str]) -> None:
     for place, target in nested(value, key):
         check_allowed(target.target, allow, place)
         name = target.target
-        loss = (
-            name.startswith("seg.models.losses.") or name.rpartition(".")[2].endswith("Loss") or name == "seg.models.instance.TermWeights"
-        )
+        loss = name.startswith("seg.models.losses.") or name.endswith("Loss") or name == "seg.models.instance.TermWeights"
         library = name.partition(".")[0] in LIBRARIES
         if not (place == key or place.endswith((".loss", ".class_loss"))) or (library and not loss and name not in allow):
             raise ConfigError(f"{place}._target_={name}: is no loss, and a file may not name anything else here")
