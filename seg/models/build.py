@@ -167,7 +167,9 @@ def _way_out(reason: str) -> str:
 
 def _asked(hub: str, answer: Callable[[], T]) -> T:
     """What is had from a hub, or from a folder that is there."""
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would say each attempt that failed; the error tells of the last
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)  # it would say each attempt that failed; the error tells of the last
     try:
         return answer()
     except ConfigError as error:  # a name that the encoder's weights do not have, perhaps
@@ -178,6 +180,8 @@ def _asked(hub: str, answer: Callable[[], T]) -> T:
             f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train "
             "from scratch, or model.weights=<local file> with the same encoder's state dict"
         ) from None
+    finally:
+        client.setLevel(level)
 
 
 def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:
