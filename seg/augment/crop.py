@@ -12,6 +12,7 @@ from seg.data.labelmaps import areas_of, mask_of, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 
 Place = tuple[int, int]  # row and column of a pixel
+PART = 1 << 16  # pixels that are looked at together: a mask of all would be a copy of the image
 
 
 class Windows:
@@ -77,14 +78,17 @@ class Windows:
             pixels = np.flatnonzero(mask_of(sample.instances[y1:y2, x1:x2], chosen + 1))
             y, x = divmod(int(rng.choice(pixels)), x2 - x1)
             return y1 + y, x1 + x
-        shown = cv2.calcHist([np.ascontiguousarray(sample.semantic)], [0], None, [256], [0, 256]).ravel() > 0
+        labels = np.ascontiguousarray(sample.semantic)
+        shown = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel() > 0
         shown[[IGNORE, *self.background]] = False
         classes = np.flatnonzero(shown)
         if not len(classes):
             return None
-        inside = sample.semantic == int(rng.choice(classes))
-        up_to = np.count_nonzero(inside, axis=1).cumsum()  # its pixels in each row and above
+        chosen = int(rng.choice(classes))
+        parts = [labels.reshape(-1)[start : start + PART] for start in range(0, labels.size, PART)]
+        up_to = np.cumsum([np.count_nonzero(part == chosen) for part in parts])
         number = int(rng.integers(up_to[-1]))
-        y = int(np.searchsorted(up_to, number, side="right"))
-        columns = np.flatnonzero(inside[y])
-        return y, int(columns[number - up_to[y]])  # counted from the row's end
+        index = int(np.searchsorted(up_to, number, side="right"))
+        place = np.flatnonzero(parts[index] == chosen)[number - up_to[index]]  # counted from the part's end
+        y, x = divmod(index * PART + int(place), sample.size[1])
+        return y, x
