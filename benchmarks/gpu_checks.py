@@ -19,7 +19,7 @@ from seg.loading.batch import Batch
 from seg.models.compilation import compile_in_place
 from seg.models.hardware import autocast, choose_precision, hints, set_float32_matmul
 from seg.settings.targets import build
-from seg.training.build import make_model
+from seg.training.module import make_model
 
 CLASSES = 4
 EXACT, DRAWN = 1e-4, 2e-2

@@ -17,8 +17,8 @@ from training import drawn, now, plain_loop
 
 from seg.models.hardware import choose_precision
 from seg.stages import evaluate
-from seg.training.build import build_module, make_limits, make_model
 from seg.training.callbacks import callbacks_of
+from seg.training.module import build_module, make_limits, make_model
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.history import History
 from seg.training.step.recomputation import accelerate

@@ -73,8 +73,8 @@ def step(given: argparse.Namespace, folder: Path) -> None:
     import torch
 
     from seg.models.hardware import best_device, choose_precision
-    from seg.training.build import build_module, make_limits, make_model
     from seg.training.callbacks import callbacks_of
+    from seg.training.module import build_module, make_limits, make_model
     from seg.training.ranks.signals import StopSignals
     from seg.training.resume.history import History
     from seg.training.step.recomputation import accelerate
@@ -200,7 +200,7 @@ def loop_of(case: Case, config: Any, data: Any, device: Any) -> tuple[Callable[[
     import torch
 
     from seg.models.compilation import compile_in_place
-    from seg.training.build import make_model
+    from seg.training.module import make_model
 
     torch.manual_seed(config.seed)
     model = make_model(config, data)
@@ -221,7 +221,7 @@ def plain_loop(config: Any, data: Any, kind: str, device: Any, model: Any, steps
     import torch
 
     from seg.models.finetune import Group
-    from seg.training.build import build_module, make_limits
+    from seg.training.module import build_module, make_limits
 
     model = copy.deepcopy(model).to(device).train()
     module = build_module(config, data, model, make_limits(config, data), kind)

@@ -18,7 +18,7 @@ from seg.configure.config import Config
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo, Prediction, Sample
 from seg.data.store import read_entries, read_info
-from seg.loading.dataset import EvaluationBatches
+from seg.loading.dataset import evaluation_batches
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, restore, save
@@ -188,9 +188,9 @@ def test_a_training_on_windows_validates_as_the_evaluation_does(
 
 def test_larger_images_are_batches_of_their_own() -> None:
     sizes = [(20, 20), (20, 90), (20, 20), (20, 90), (64, 64), (64, 64), (65, 10)]
-    batches = [[index for index, _ in batch] for batch in EvaluationBatches(sizes, 2, window=64)]
+    batches = [[index for index, _ in batch] for batch in evaluation_batches(sizes, 2, window=64)]
     assert batches == [[0, 2], [1], [3], [4, 5], [6]]
-    assert [len(batch) for batch in EvaluationBatches(sizes, 2)] == [2, 2, 2, 1]
+    assert [len(batch) for batch in evaluation_batches(sizes, 2)] == [2, 2, 2, 1]
 
 
 @pytest.mark.parametrize(("window", "stride"), [(50, 16), (16, 16), (48, 32)])
@@ -250,8 +250,8 @@ def test_models_of_several_windows_need_a_tile_for_all(large: Path, make_config:
 
 
 def test_the_sizes_that_a_network_is_tried_at_are_its_tiles(large: Path, make_config: MakeConfig, tmp_path: Path) -> None:
-    from seg.training.build import check_network
     from seg.training.loading.datamodule import SegmentationData
+    from seg.training.module import check_network
 
     _, model = model_of(make_config, large, "model.window=64")
     policy = compile_policy(augment(crop={"size": [64, 64], "foreground": 0.5}), ["albumentations"])

@@ -20,9 +20,7 @@ prepare_environment()  # albumentations looks for newer versions when it is impo
 import albumentations as A  # noqa: E402
 from albumentations.augmentations.pixel.functional import add_constant  # noqa: E402
 
-Apply = Callable[..., np.ndarray]
-"""(pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels."""
-
+Apply = Callable[..., np.ndarray]  # (pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
 
@@ -45,19 +43,14 @@ def adapt(transform: Any) -> None:
         if getattr(transform, fill, None) is not None:
             setattr(transform, fill, 0)
     if hasattr(transform, "mask_interpolation"):
-        take_nearest(transform)
+        nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
+        transform.mask_interpolation = nearest
+        if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
+            transform.interpolation = nearest
     if getattr(transform, "area_for_downscale", None):
         transform.area_for_downscale = "image"
     if isinstance(transform, A.BasicTransform):
         speed_up(transform)
-
-
-def take_nearest(transform: Any) -> None:
-    """Let labels take the nearest pixel, and an image, too, where it is asked for."""
-    nearest = cv2.INTER_NEAREST_EXACT if isinstance(transform, RESIZING) else cv2.INTER_NEAREST
-    transform.mask_interpolation = nearest
-    if getattr(transform, "interpolation", None) == cv2.INTER_NEAREST:
-        transform.interpolation = nearest
 
 
 def speed_up(transform: A.BasicTransform) -> None:

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numba
+import cv2
 import numpy as np
 
+from seg.augment.instances import Drawn
 from seg.augment.settings import Crop
-from seg.augment.visibility import Drawn
 from seg.data.labelmaps import areas_of, mask_of, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 
-Place = tuple[int, int]
-"""Row and column of a pixel."""
+Place = tuple[int, int]  # row and column of a pixel
+PART = 1 << 16  # pixels that are looked at together: a mask of all would be a copy of the image
 
 
 class Windows:
@@ -23,23 +23,15 @@ class Windows:
     """
 
     def __init__(self, settings: Crop, classes: Sequence[ClassInfo]) -> None:
-        self.settings, (self.height, self.width) = settings, settings.size
+        self.settings, self.size = settings, (settings.size[0], settings.size[1])
         self.background = [index for index, c in enumerate(classes) if c.name.lower() == BACKGROUND]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of every window in pixels."""
-        return self.height, self.width
-
     def cut(self, sample: Sample, rng: np.random.Generator) -> Drawn:
-        """A window of the sample, whose instances keep their ids.
-
-        Where the image is smaller, it is whole, and followed at the right and bottom by ignored pixels that show its reflection.
-        """
+        """A window of the sample, whose instances keep their ids; beyond a smaller image lies its reflection, which is ignored."""
         count = len(sample.categories)
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)
-        window = np.s_[top : top + self.height, left : left + self.width]
+        window = np.s_[top : top + self.size[0], left : left + self.size[1]]
         image, semantic, instances = sample.image[window], sample.semantic[window], sample.instances[window]
         inside = np.ascontiguousarray(instances)
         seen = areas_of(inside, count)
@@ -49,7 +41,7 @@ class Windows:
     def _padded(self, drawn: Drawn) -> Drawn:
         """A window of whole size. Beside instances, what follows the image is a crowd: else objects in it would be called background."""
         sample, (height, width) = drawn.sample, drawn.sample.size
-        beyond = [(0, self.height - height), (0, self.width - width)]
+        beyond = [(0, self.size[0] - height), (0, self.size[1] - width)]
         if (height, width) == self.size:
             return drawn
         image = np.pad(sample.image, [*beyond, (0, 0)], mode="reflect")
@@ -59,7 +51,7 @@ class Windows:
             return replace(drawn, sample=replace(sample, image=image, semantic=semantic, instances=instances))
         categories, crowd = np.append(sample.categories, sample.categories[:1]), np.append(sample.crowd, True)
         instances[height:, :, 0] = instances[:, width:, 0] = len(categories)
-        areas = np.append(drawn.areas, self.height * self.width - height * width)
+        areas = np.append(drawn.areas, self.size[0] * self.size[1] - height * width)
         return Drawn(Sample(sample.image_id, image, semantic, instances, categories, crowd), areas, np.append(drawn.visible, 1.0))
 
     def _corner(self, sample: Sample, areas: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Place:
@@ -86,61 +78,17 @@ class Windows:
             pixels = np.flatnonzero(mask_of(sample.instances[y1:y2, x1:x2], chosen + 1))
             y, x = divmod(int(rng.choice(pixels)), x2 - x1)
             return y1 + y, x1 + x
-        labels = np.ascontiguousarray(sample.semantic).reshape(-1)
-        words = labels[: len(labels) // 8 * 8].view(np.uint64)
-        counts = np.zeros(256, np.int64)
-        _count(labels, words, counts)
-        counts[[IGNORE, *self.background]] = 0
-        classes = np.flatnonzero(counts)
+        labels = np.ascontiguousarray(sample.semantic)
+        shown = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel() > 0
+        shown[[IGNORE, *self.background]] = False
+        classes = np.flatnonzero(shown)
         if not len(classes):
             return None
         chosen = int(rng.choice(classes))
-        y, x = divmod(int(_find(labels, words, chosen, int(rng.integers(counts[chosen])))), sample.size[1])
+        parts = [labels.reshape(-1)[start : start + PART] for start in range(0, labels.size, PART)]
+        up_to = np.cumsum([np.count_nonzero(part == chosen) for part in parts])
+        number = int(rng.integers(up_to[-1]))
+        index = int(np.searchsorted(up_to, number, side="right"))
+        place = np.flatnonzero(parts[index] == chosen)[number - up_to[index]]  # counted from the part's end
+        y, x = divmod(index * PART + int(place), sample.size[1])
         return y, x
-
-
-SAME = np.uint64(0x0101010101010101)
-"""Times a byte: eight pixels of that class, as most are that lie beside each other."""
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(labels: np.ndarray, words: np.ndarray, counts: np.ndarray) -> None:
-    """Add the pixels of each class (256,) of a label map (n,) uint8. words: its pixels by eights, as uint64."""
-    last, run = np.uint64(0), 0
-    for i in range(len(words)):
-        word = words[i]
-        if word == last:
-            run += 8
-        elif word == (word & np.uint64(255)) * SAME:
-            counts[last & np.uint64(255)] += run
-            last, run = word, 8
-        else:
-            for j in range(8 * i, 8 * i + 8):
-                counts[labels[j]] += 1
-    counts[last & np.uint64(255)] += run
-    for j in range(8 * len(words), len(labels)):
-        counts[labels[j]] += 1
-
-
-@numba.njit(nogil=True, cache=True)
-def _find(labels: np.ndarray, words: np.ndarray, label: int, number: int) -> int:
-    """The place of a class's pixel: number 0 is the first. labels, words: as `_count` has them."""
-    whole = np.uint64(label) * SAME
-    for i in range(len(words)):
-        word = words[i]
-        if word == whole:
-            if number < 8:
-                return 8 * i + number
-            number -= 8
-        elif word != (word & np.uint64(255)) * SAME:
-            for j in range(8 * i, 8 * i + 8):
-                if labels[j] == label:
-                    if number == 0:
-                        return j
-                    number -= 1
-    for j in range(8 * len(words), len(labels)):
-        if labels[j] == label:
-            if number == 0:
-                return j
-            number -= 1
-    return -1

@@ -11,34 +11,22 @@ import numpy as np
 
 from seg.data.sample import IGNORE
 
-CELL = 16
-"""Side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same."""
-
-PART = 8
-"""Side of the parts of a square that are looked at where it lies partly in a filled border."""
+CELL = 16  # side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same
+PART = 8  # side of the parts of a square that are looked at where it lies partly in a filled border
 
 
 def identity(height: int, width: int) -> np.ndarray:
     """The pixel map (height, width) of an image as it is stored."""
-    pixels = np.empty((height, width), np.float32 if height * width <= 1 << 24 else np.float64)
-    _count_up(pixels.reshape(-1))
-    return pixels
+    count = height * width
+    return np.arange(1, count + 1, dtype=np.float32 if count <= 1 << 24 else np.float64).reshape(height, width)
 
 
 def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width.
-
-    Returns semantic (H, W) uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had.
-    """
+    """Labels as a pixel map (H, W) shows them: semantic (H, W) uint8, 255 where filled; ids (H, W, L) int32 as stored, 0 where filled."""
     num_layers = instances.shape[2]
     drawn_semantic, drawn_ids = np.empty(pixels.shape, np.uint8), np.empty((*pixels.shape, num_layers), np.int32)
-    _look_up(
-        pixels.reshape(-1),
-        semantic.reshape(-1),
-        instances.reshape(-1, num_layers),
-        drawn_semantic.reshape(-1),
-        drawn_ids.reshape(-1, num_layers),
-    )
+    stored = semantic.reshape(-1), instances.reshape(-1, num_layers)
+    _look_up(pixels.reshape(-1), *stored, drawn_semantic.reshape(-1), drawn_ids.reshape(-1, num_layers))
     return drawn_semantic, drawn_ids
 
 
@@ -63,12 +51,6 @@ def density(pixels: np.ndarray, stored_width: int) -> np.ndarray:
     cells = np.empty((-(-height // CELL), -(-width // CELL)))
     _density(pixels, stored_width, cells)
     return cells
-
-
-@numba.njit(nogil=True, cache=True)
-def _count_up(pixels: np.ndarray) -> None:
-    for i in range(len(pixels)):
-        pixels[i] = i + 1
 
 
 @numba.njit(nogil=True, cache=True)

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from seg.augment.adapted import adapt
-from seg.augment.copy_paste import paste_some
 from seg.augment.crop import Windows
+from seg.augment.instances import Drawn, ignore_cut, paste_some
 from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Crop, Instances
-from seg.augment.visibility import Drawn, ignore_cut
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
@@ -40,9 +39,8 @@ class Policy:
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """A draw of one image alone."""
-        if not self._changes:
-            return sample
-        return self._cut_ignored(self.draw(sample, seed)).sample
+        changes = self.compose.transforms or self.crop
+        return self._cut_ignored(self.draw(sample, seed)).sample if changes else sample
 
     def draw_from(self, read: Callable[[int], Sample], num_images: int, index: int, seed: int) -> Sample:
         """A draw of image `index` of those that `read` gives, with instances of another where copy-paste says so."""
@@ -55,11 +53,6 @@ class Policy:
             source = self._cut_ignored(self.draw(read(other), int(rng.integers(1 << 32))))
             target = paste_some(target, source, rng, self.copy_paste.max_instances)
         return self._cut_ignored(target).sample
-
-    @property
-    def _changes(self) -> bool:
-        """Whether a draw may differ from the image that is stored."""
-        return bool(self.compose.transforms or self.crop)
 
     def window(self, sample: Sample, seed: int) -> Drawn | None:
         """The part of the image that the transforms see; None: all of it."""
@@ -106,10 +99,7 @@ class Policy:
 
 
 def compile_policy(augment: Augment, allow: Sequence[str], classes: Sequence[ClassInfo] = ()) -> Policy:
-    """The policy that the section `augment` describes; ConfigError where a transform refuses its arguments.
-
-    classes: of the data set.
-    """
+    """The policy that the section `augment` describes, for a data set's classes; ConfigError where a transform refuses its arguments."""
     built = []
     for number, target in enumerate(augment.transforms):
         key = f"augment.transforms[{number}]"

@@ -24,9 +24,7 @@ FILE = Path(__file__).with_name("encoders.csv")
 LIBRARIES = ("timm", "segmentation-models-pytorch", "torchvision")
 LIMIT = 20.0  # seconds for one encoder
 TOGETHER = 2.0  # seconds, after which no further one is built
-FILLING = ("normal_", "uniform_", "erfinv_", "clamp_", "fill_", "zero_")
-"""Methods of a tensor by which networks draw their first weights."""
-
+FILLING = ("normal_", "uniform_", "erfinv_", "clamp_", "fill_", "zero_")  # methods of a tensor by which networks draw their first weights
 NO_TIME = "not looked at, to answer in time; ask for it by its whole name"
 
 
@@ -41,10 +39,7 @@ class Description:
 
 
 def find(pattern: str | None) -> tuple[list[Description], int]:
-    """The encoders whose name holds the pattern, or matches it where it has wildcards, and the number of the others that there are.
-
-    None: all but timm's. ConfigError, with near names, where nothing matches.
-    """
+    """Encoders whose name has or matches the pattern (None: all but timm's), and the number of the others; ConfigError with near names."""
     known = read(FILE)
     names = list(known) if is_current(FILE) else installed()
     wanted = pattern if pattern is not None and any(c in pattern for c in "*?[") else f"*{pattern}*"
@@ -99,11 +94,11 @@ def read(path: Path) -> dict[str, Description]:
     if not path.is_file():
         return {}
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:])
-    found = {}
-    for row in rows:
-        parameters = int(row["parameters"]) if row["parameters"] else None
-        found[row["name"]] = Description(row["name"], parameters, tuple(map(int, row["strides"].split())), row["remark"])
-    return found
+    found = (
+        Description(row["name"], int(row["parameters"] or 0) or None, tuple(map(int, row["strides"].split())), row["remark"])
+        for row in rows
+    )
+    return {one.name: one for one in found}
 
 
 def write(path: Path, descriptions: Iterable[Description]) -> None:
@@ -117,10 +112,7 @@ def write(path: Path, descriptions: Iterable[Description]) -> None:
 
 
 def describe(name: str, seconds: float = LIMIT) -> Description:
-    """Build an encoder, on the meta device where it can be built there, and look at its features.
-
-    An encoder for images of one size is given that size. Whatever goes wrong becomes the remark: the libraries raise errors of every kind.
-    """
+    """Build an encoder, on the meta device if possible, and look at its features; whatever goes wrong becomes the remark."""
     import warnings
 
     try:

@@ -148,7 +148,6 @@ def compare(model: SegmentationModel, network: ExportedNetwork, batches: Iterabl
 
 
 LEAST_SIDE = 16  # pixels that the random images' sides are multiples of, and some more, where the stride is smaller
-
 T = TypeVar("T")
 
 

@@ -37,7 +37,9 @@ class Graph(nn.Module):
         if model.scale != 1:
             x = F.interpolate(x, scaled_size(images.shape[-2], images.shape[-1], model.scale), mode="bilinear", antialias=True)
         height, width = x.shape[-2:]
-        rows, columns = (_edge_repeated(side, model.stride) for side in (height, width))
+        # the last pixel is repeated up to a multiple of the stride
+        ends = ((side + model.stride - 1) // model.stride * model.stride for side in (height, width))
+        rows, columns = (torch.arange(end).clamp(max=side - 1) for end, side in zip(ends, (height, width), strict=True))
         return (x if model.stride == 1 else x[:, :, rows[:, None], columns]), height, width
 
 
@@ -85,10 +87,7 @@ class InstanceGraph(Graph):
 
 
 class BinnedMean(nn.Module):
-    """torch.nn.AdaptiveAvgPool2d, (B, C, H, W) -> (B, C, *bins), as products with a matrix of each side's bins.
-
-    torch's exporter to ONNX would take the bins of the example's size for those of every size.
-    """
+    """torch.nn.AdaptiveAvgPool2d to (B, C, *bins), by matrices: torch's exporter to ONNX would fix the bins of the example's size."""
 
     def __init__(self, bins: tuple[int, int]) -> None:
         super().__init__()
@@ -110,8 +109,3 @@ def _sides(output_size: Any) -> tuple[int, int] | None:
     """Both sides of what torch's pooling gives, or None where it keeps one as it is."""
     sides = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     return None if None in sides else (int(sides[0]), int(sides[1]))
-
-
-def _edge_repeated(side: Any, stride: int) -> Tensor:
-    """Indices into `side` pixels, the last one repeated up to a multiple of the stride."""
-    return torch.arange((side + stride - 1) // stride * stride).clamp(max=side - 1)

@@ -55,11 +55,7 @@ class Batch:
             device: A torch.device, or its name.
             non_blocking: Whether to copy from pinned memory while the host goes on.
         """
-
-        def move(t: Tensor) -> Tensor:
-            return t.to(device, non_blocking=non_blocking)
-
-        return self._each(move)
+        return self._each(lambda t: t.to(device, non_blocking=non_blocking))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch, each of whose tensors was changed."""

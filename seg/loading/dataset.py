@@ -1,26 +1,53 @@
-"""The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on."""
+"""The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on.
 
-from collections.abc import Collection, Iterator, Sequence
+How many processes load, how much ahead and in how much memory, can change no result.
+"""
+
+import resource
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from seg.core.environment import own_cores
 from seg.core.errors import DataError
+from seg.core.machine import available_memory, shared_memory_left
 from seg.data.panoptic import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
-from seg.loading.workers import RankPlacement, choose_workers
 
-Key = tuple[int, int]
-"""(index of an image, seed of its augmentation)."""
-
+Key = tuple[int, int]  # (index of an image, seed of its augmentation)
 Size = tuple[int, int]
+OUT_OF_FOLD = "out_of_fold"  # what all images of folds together are called, each predicted by the model of its fold
+MOST_WORKERS = 8
+AHEAD = 2  # batches that each process loads ahead
+WORKER_MEMORY = 300 << 20  # an allowance for what a loading process does not share with the one that it was forked from
+OF_SHARED_MEMORY = 0.9
 
-OUT_OF_FOLD = "out_of_fold"
-"""What all images of folds together are called, each predicted by the model of its fold."""
+
+@dataclass(frozen=True, slots=True)
+class RankPlacement:
+    """Where this process stands among those of a training. local_ranks: as many of them run on this machine."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_ranks: int = 1
+    node: int = 0
+    on_gpu: bool = False
+
+    @classmethod
+    def of(cls, trainer: pl.Trainer | None) -> "RankPlacement":
+        if trainer is None:
+            return cls()
+        on_gpu = trainer.strategy.root_device.type == "cuda"
+        local_ranks = max(1, trainer.world_size // max(1, trainer.num_nodes))
+        return cls(trainer.global_rank, trainer.world_size, trainer.local_rank, local_ranks, trainer.node_rank, on_gpu)
 
 
 class SampleDataset(Dataset[Sample]):
@@ -60,38 +87,29 @@ class SampleDataset(Dataset[Sample]):
         return [size_of(entry) for _, entry in self.rows]
 
 
-class EvaluationBatches(Sampler[list[Key]]):
+def evaluation_batches(
+    sizes: Sequence[Size], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
+) -> list[list[Key]]:
     """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
 
     window: the side of the part of an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole.
     A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
     """
-
-    def __init__(
-        self, sizes: Sequence[tuple[int, int]], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
-    ) -> None:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for index in range(rank, len(sizes), world_size):
-            by_size.setdefault(sizes[index], []).append(index)
-        self.batches = [
-            [(i, 0) for i in members[start : start + count]]
-            for size, members in by_size.items()
-            for count in [1 if window and max(size) > window else batch_size]
-            for start in range(0, len(members), count)
-        ]
-        if not self.batches and world_size > 1:
-            self.batches = [[]]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        return iter(self.batches)
+    by_size: dict[Size, list[int]] = {}
+    for index in range(rank, len(sizes), world_size):
+        by_size.setdefault(sizes[index], []).append(index)
+    batches = [
+        [(i, 0) for i in members[start : start + count]]
+        for size, members in by_size.items()
+        for count in [1 if window and max(size) > window else batch_size]
+        for start in range(0, len(members), count)
+    ]
+    return batches or [[]] * (world_size > 1)
 
 
 class PreparedData:
     """A prepared data set, and its splits as batches of images as they are stored. workers: processes that load. window: as
-    `EvaluationBatches` takes it. stuff: whether instances become segments."""
+    `evaluation_batches` takes it. stuff: whether instances become segments."""
 
     def __init__(
         self, prepared: Path, batch_size: int, workers: int | str, with_instances: bool, window: int | None = None, stuff: bool = False
@@ -113,18 +131,13 @@ class PreparedData:
     def stored(self, dataset: SampleDataset, placement: RankPlacement) -> DataLoader[Sample]:
         """A loader of the rank's share of the images, in batches of one size."""
         sizes = dataset.sizes()
-        batches = EvaluationBatches(sizes, self.eval_batch_size, placement.rank, placement.world_size, self.window)
+        batches = evaluation_batches(sizes, self.eval_batch_size, placement.rank, placement.world_size, self.window)
         pixels = max((len(batch) * area(sizes[batch[0][0]]) for batch in batches if batch), default=0)
         return loader_of(dataset, batches, pixels, self.workers, placement, self.with_instances)
 
 
 def loader_of(
-    dataset: SampleDataset,
-    batches: Sampler[list[Key]],
-    pixels: int,
-    workers: int | str,
-    placement: RankPlacement,
-    with_instances: bool,
+    dataset: SampleDataset, batches: Iterable[list[Key]], pixels: int, workers: int | str, placement: RankPlacement, with_instances: bool
 ) -> DataLoader[Sample]:
     """pixels: of the largest batch."""
     layers = 2 if with_instances else 0  # of id maps, as a rule
@@ -156,3 +169,57 @@ def size_of(entry: ManifestEntry) -> Size:
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(1)
+
+
+def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: int) -> tuple[int, int]:
+    """How many processes load, and batches ahead of each; fewer, as a line says, where /dev/shm is too small. batch_bytes: the largest."""
+    wanted = auto_workers(placement, batch_bytes) if setting == "auto" else int(setting)
+    count, ahead = fit_shared_memory(wanted, batch_bytes, placement.local_ranks)
+    if count < wanted and placement.local_rank == 0:
+        left = (shared_memory_left() or 0) / 1e6
+        needed = _in_shared_memory(wanted, 1, batch_bytes) * placement.local_ranks / 1e6
+        loads = "no process loads beside the training" if not count else f"{count} load{'s' * (count == 1)}"
+        print(
+            f"/dev/shm has {left:.0f} MB left, {wanted} loading process{'es' * (wanted > 1)} would need {needed:.0f} MB for their batches: "
+            f"{loads}; give the container more (docker run --shm-size=8g, or --ipc=host), or set runtime.workers={count}",
+            flush=True,
+        )
+    if count:
+        allow_open_files()
+    return count, ahead
+
+
+def auto_workers(placement: RankPlacement, batch_bytes: int = 0) -> int:
+    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed.
+
+    Each rank has its share of the machine's cores, one of which is its own, and of a quarter of the memory that is available.
+    """
+    if not placement.on_gpu:
+        return 0
+    by_memory = available_memory() // 4 // placement.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)
+    return max(1, min(MOST_WORKERS, own_cores(placement.local_ranks) - 1, by_memory))
+
+
+def fit_shared_memory(wanted: int, batch_bytes: int, local_ranks: int) -> tuple[int, int]:
+    """As many processes, up to `wanted`, and batches ahead of each, as /dev/shm has room for."""
+    left = shared_memory_left()
+    if left is None:
+        return wanted, AHEAD
+    room = OF_SHARED_MEMORY * left / local_ranks
+    for count, ahead in [(wanted, AHEAD), *((count, 1) for count in range(wanted, 0, -1))]:
+        if _in_shared_memory(count, ahead, batch_bytes) <= room:
+            return count, ahead
+    return 0, AHEAD
+
+
+def allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: a tensor that comes from another process keeps one open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 1 << 16) if hard != resource.RLIM_INFINITY else 1 << 16
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _in_shared_memory(count: int, ahead: int, batch_bytes: int) -> int:
+    """Bytes of the batches that wait, of the one that is learned from and of the one that follows it."""
+    return (count * ahead + 2) * batch_bytes if count else 0

@@ -58,8 +58,7 @@ class AttentionUNet(nn.Module):
         initialize_head(self.segmentation_head)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.segmentation_head(self.decoder(self.encoder(x))[0])
-        return logits
+        return self.segmentation_head(self.decoder(self.encoder(x))[0])
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """Images as in `forward` -> {"stride 16": each gate's map (B, 1, H, W) in 0..1, ...}, from the coarsest skip to the finest."""

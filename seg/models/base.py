@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 
+Floats = Sequence[float]
 Scale = float | Sequence[int]
 Size = tuple[int, int]
 

@@ -2,8 +2,8 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +12,8 @@ from torch import nn
 from seg.core.errors import ConfigError
 from seg.data.store import DatasetInfo
 from seg.models.base import SegmentationModel
-from seg.models.encoder_stages import find_encoder
 from seg.models.encoders import check_encoder
-from seg.models.finetune import freezes
+from seg.models.finetune import find_encoder, freezes
 from seg.models.known import WEIGHTS
 from seg.models.masks.architecture import architecture_of, fetched
 from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
@@ -25,26 +24,20 @@ from seg.settings.targets import build, locate
 
 S = TypeVar("S", bound=NetworkSettings)
 T = TypeVar("T")
-
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 WAYS_OUT = {
-    (
-        "downsampling pattern",
-    ): "this encoder has no features at the strides 2 to 32; choose another one, or model=dpt, which takes a plain ViT",
-    ("dilated", "output_stride"): "this encoder cannot be dilated, which the model needs; choose another one, or a model without dilation",
-    ("Only Timm encoders",): "set model.network.encoder_name=tu-<a ViT of timm>, or choose another model",
+    "downsampling pattern": "this encoder has no features at the strides 2 to 32; choose another one, or model=dpt, which takes a plain "
+    "ViT",
+    "dilated|output_stride": "this encoder cannot be dilated, which the model needs; choose another one, or a model without dilation",
+    "Only Timm encoders": "set model.network.encoder_name=tu-<a ViT of timm>, or choose another model",
 }
-"""Words of smp's and timm's messages, and what a user can do about them."""
+"""Words of smp's and timm's messages, as patterns, and what a user can do about them."""
 
 
 def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True, say: Callable[[str], None] = print) -> SegmentationModel:
-    """The model of the task, with the network and loss that the configuration names.
-
-    pretrained=False leaves `model.weights` out, for a model whose weights are loaded next. say: is told what a file of
-    weights gave the network.
-    """
+    """The task's model, with network and loss as configured. pretrained: whether with `model.weights`, of which `say` is told what fits."""
     local = local_weights(Path.cwd(), cfg.model.weights) if pretrained else None
     whole = local is None or local.is_dir()  # what the network itself reads
     file = None if whole else read_weights(Path(str(cfg.model.weights)))  # messages name it as the user did
@@ -169,29 +162,16 @@ def _from_scratch(target: Target, allow: list[str], key: str, known: dict[str, A
 
 def _way_out(reason: str) -> str:
     """What to change, where a library's message does not say it."""
-    for words, way in WAYS_OUT.items():
-        if any(word in reason for word in words):
-            return f"; {way}"
-    return ""
-
-
-@contextmanager
-def _quiet_attempts() -> Iterator[None]:
-    """Without the lines of Hugging Face's client on each attempt that failed: the error tells of the last."""
-    client = logging.getLogger("huggingface_hub")
-    level = client.level
-    client.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        client.setLevel(level)
+    return next((f"; {way}" for words, way in WAYS_OUT.items() if re.search(words, reason)), "")
 
 
 def _asked(hub: str, answer: Callable[[], T]) -> T:
     """What is had from a hub, or from a folder that is there."""
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)  # it would say each attempt that failed; the error tells of the last
     try:
-        with _quiet_attempts():
-            return answer()
+        return answer()
     except ConfigError as error:  # a name that the encoder's weights do not have, perhaps
         raise error if f"model.weights={hub}" in str(error) else ConfigError(f"{error} (with model.weights={hub})") from None
     except Exception as error:  # each hub's client fails in ways of its own
@@ -200,6 +180,8 @@ def _asked(hub: str, answer: Callable[[], T]) -> T:
             f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train "
             "from scratch, or model.weights=<local file> with the same encoder's state dict"
         ) from None
+    finally:
+        client.setLevel(level)
 
 
 def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | None) -> tuple[list[float], list[float]]:

@@ -10,11 +10,9 @@ from seg.data.sample import MAX_CLASSES, ClassInfo
 Whole = Annotated[int, Field(strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=1000)]
-
 Stride = Annotated[Whole, Field(ge=1, le=4096)]
 Channels = Annotated[Whole, Field(ge=1, le=1024)]
 Side = Annotated[Whole, Field(ge=1, le=2**20)]
-LeastSide = Annotated[Whole, Field(ge=1, le=4096)]
 Part = Annotated[Whole, Field(ge=0, le=255)]
 DataRange = Annotated[list[Finite], Field(min_length=2, max_length=2)] | Literal["image"] | None
 
@@ -60,7 +58,7 @@ class DeclaredExport(BaseModel):
     stride: Stride
     data_range: DataRange
     size: tuple[Side, Side] | None
-    minimum_size: tuple[LeastSide, LeastSide]
+    minimum_size: tuple[Stride, Stride]
     window: Side | None = None  # files of earlier versions have none
     peak: Annotated[float, Field(gt=0, lt=1)] | None = None
     model: Text

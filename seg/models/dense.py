@@ -59,8 +59,7 @@ class DenseModel(SegmentationModel):
                     "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
                 )
 
-    channels_are = "one a class"
-    """What the outputs of a pixel are, in words."""
+    channels_are = "one a class"  # what the outputs of a pixel are, in words
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from seg.core.errors import ConfigError
 from seg.data.labelmaps import fill_boxes
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel, box_factor, first_label
+from seg.models.base import Floats, Scale, SegmentationModel, box_factor, first_label
 
 TERMS = {
     "loss_classifier": "classifier",
@@ -66,14 +66,7 @@ class DetectionModel(SegmentationModel):
     """A torchvision detector whose label 0 is "no object"; a first class `background` stands for it, other classes follow in order."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: nn.Module | None,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        stride: int,
-        scale: Scale,
+        self, network: nn.Module, loss: nn.Module | None, class_names: Sequence[str], mean: Floats, std: Floats, stride: int, scale: Scale
     ) -> None:
         super().__init__(mean, std, stride, scale)
         heads = [part for name, part in network.named_modules() if name in ("head", "rpn.head", "roi_heads.box_predictor")]
@@ -83,7 +76,7 @@ class DetectionModel(SegmentationModel):
             raise ConfigError("loss: a detector brings its own losses; set loss=detection, which holds their weights")
         network.transform = AsGiven()
         for part in (network.get_submodule("backbone"), *heads):  # anchors take the features' type, and bf16 knows no odd pixel from 256 on
-            part.register_forward_hook(in_float32)
+            part.register_forward_hook(lambda _, __, output: as_float32(output))
         self.network, self.loss = network, loss
         self.first_label = first_label(class_names)
 
@@ -99,8 +92,7 @@ class DetectionModel(SegmentationModel):
             labels = categories[kept].long() + self.first_label
             targets.append({"boxes": boxes[kept] * box_factor(stored, seen, boxes.device), "labels": labels})
         assert self.loss is not None, "a model that is only used has no loss"
-        weighted: dict[str, Tensor] = self.loss(self.network(Given(x, sizes), targets))
-        return weighted
+        return self.loss(self.network(Given(x, sizes), targets))
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
@@ -141,11 +133,6 @@ def without_crowds(batch: Batch, mean: Tensor) -> Batch:
         hidden = inside.any(dim=2) & ~((ids > 0) & ~inside).any(dim=2)
         image[:, hidden] = mean[0, :, 0].round().to(images.dtype)
     return replace(batch, images=images)
-
-
-def in_float32(_: nn.Module, given: Any, output: Any) -> Any:
-    """A hook: what a module gives, as float32."""
-    return as_float32(output)
 
 
 def as_float32(output: Any) -> Any:

@@ -16,19 +16,11 @@ from torch import Tensor, nn
 from seg.core.errors import ConfigError
 from seg.models.textbook import TEXTBOOK, TextbookEncoder, too_deep
 
-TORCHVISION = (
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "shufflenet_v2_x0_5",
-    "shufflenet_v2_x1_0",
-    "shufflenet_v2_x1_5",
-    "shufflenet_v2_x2_0",
-    "googlenet",
-)
+SHUFFLENETS = tuple(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0"))
+TORCHVISION = ("squeezenet1_0", "squeezenet1_1", *SHUFFLENETS, "googlenet")
 """Of torchvision's classifiers those of which neither smp nor timm has the family."""
 
 HEAD = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Linear)  # where a classifier's head begins
-
 KEY = "model.network.encoder_name"
 
 

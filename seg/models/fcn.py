@@ -11,6 +11,7 @@ from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from seg.core.errors import ConfigError, did_you_mean
+from seg.models.blocks import Zeros
 
 BLOCKS = cfgs["D"]  # VGG-16: channels of each convolution, and "M" for each pooling
 POOL5_CELLS = 7  # cells along a side of pool5 that the classifier looks at: 224 pixels / 32
@@ -37,11 +38,7 @@ class DenseConvolution(nn.Linear):
 
 
 class BilinearUpsampling(nn.ConvTranspose2d):
-    """A transposed convolution (B, C, H, W) -> (B, C, factor H, factor W) that starts as bilinear interpolation.
-
-    factor: an even number. The border is repeated once around the map, so that the interpolation holds to the edge
-    (F.interpolate with mode="bilinear" gives the same).
-    """
+    """A transposed convolution to (B, C, factor H, factor W) that starts as F.interpolate's bilinear one, to the edge. factor: even."""
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__(channels, channels, 2 * factor, factor, factor + factor // 2, bias=False)
@@ -119,7 +116,8 @@ class FCN(nn.Module):
         self.pools, self.skip_scales = {third: "pool3", fourth: "pool4"}, dict(zip(("pool4", "pool3"), skip_scales, strict=False))
         channels = {"fc7": fc_channels, "pool4": pool4, "pool3": pool3}
         scored = ["fc7", *self.skip_scales]
-        self.scores = nn.ModuleDict({name: _score(channels[name], num_classes) for name in scored})
+        # zeros, so that a coarser network's predictions are where a finer one starts from
+        self.scores = nn.ModuleDict({name: Zeros(channels[name], num_classes, 1) for name in scored})
         self.upsampling = nn.ModuleDict({name: BilinearUpsampling(num_classes, 2) for name in scored[:-1]})
         self.last = f"by_{prediction_stride}"
         self.upsampling[self.last] = BilinearUpsampling(num_classes, prediction_stride).requires_grad_(learn_last_upsampling)
@@ -135,16 +133,7 @@ class FCN(nn.Module):
         for name, scale in self.skip_scales.items():
             logits = self.upsampling[coarser](logits) + self.scores[name](scale * pooled[name])
             coarser = name
-        upsampled: Tensor = self.upsampling[self.last](logits)
-        return upsampled
-
-
-def _score(channels: int, num_classes: int) -> nn.Conv2d:
-    """Starts with 0, so that a coarser network's predictions are where a finer one starts from."""
-    layer = nn.Conv2d(channels, num_classes, 1)
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
+        return self.upsampling[self.last](logits)
 
 
 def _of_hub(name: str, batch_norm: bool) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from seg.data.sample import Prediction
-from seg.loading.batch import Batch
 from seg.models.rcnn import RegionModel
 from seg.models.rcnn import TermWeights as TermWeights  # the name that conf/ and checkpoints have
 
@@ -13,11 +12,6 @@ class InstanceModel(RegionModel):
     """The boxes and masks of its network, as instances."""
 
     LOSS = "mask_rcnn"
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        x, sizes = self.network_input(batch.images, batch.sizes)
-        targets = [self.target(batch, i, size) for i, size in enumerate(sizes)]
-        return self.weighted(self.region_losses(x, self.network.backbone(x), sizes, targets))
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:

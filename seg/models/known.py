@@ -43,7 +43,6 @@ TASK_MODELS = (
 MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
 TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
 METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
-
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""
 
@@ -113,16 +112,11 @@ def check_uncalled(target: Target, allow: Sequence[str], key: str, known: Collec
 
 
 def check_aside(value: Any, key: str, allow: Sequence[str]) -> None:
-    """Raise ConfigError where a part of a file that is never built names what no such part is: a call in the place of a value.
-
-    A loss is a call, and so are the losses of a sum. Nothing is imported, nothing is called.
-    """
+    """Raise ConfigError where what is never built in a file names what is no loss, nor one of a sum; nothing is imported or called."""
     for place, target in nested(value, key):
         check_allowed(target.target, allow, place)
         name = target.target
-        loss = (
-            name.startswith("seg.models.losses.") or name.rpartition(".")[2].endswith("Loss") or name == "seg.models.instance.TermWeights"
-        )
+        loss = name.startswith("seg.models.losses.") or name.endswith("Loss") or name == "seg.models.instance.TermWeights"
         library = name.partition(".")[0] in LIBRARIES
         if not (place == key or place.endswith((".loss", ".class_loss"))) or (library and not loss and name not in allow):
             raise ConfigError(f"{place}._target_={name}: is no loss, and a file may not name anything else here")

@@ -1,15 +1,12 @@
-"""Mask R-CNN (He et al. 2017) as torchvision builds it: over an encoder's feature pyramid, or with torchvision's own weights.
+"""torchvision's Mask R-CNN (He et al. 2017), over an encoder's feature pyramid or with its own weights; its transform takes no part."""
 
-Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part.
-"""
-
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.mask_rcnn import (
     MaskRCNN_ResNet50_FPN_V2_Weights,
     MaskRCNN_ResNet50_FPN_Weights,
@@ -19,72 +16,27 @@ from torchvision.models.detection.mask_rcnn import (
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from seg.core.errors import ConfigError, did_you_mean
-from seg.models.pyramid import BOX_POOL, LEVELS, EncoderPyramid, anchors_of, top_n
+from seg.models.pyramid import LEVELS, PyramidRegionSettings, RegionSettings, keys_named, proposals_apart, region_parts
 
 MASK_POOL = 14  # bins along a side that the mask head sees (paper)
 
 
+@keys_named
 def mask_rcnn(
-    encoder_name: str,
-    fpn_channels: int,
-    anchor_sizes: list[list[int]],
-    aspect_ratios: list[float],
-    rpn_pre_nms_top_n: list[int],
-    rpn_post_nms_top_n: list[int],
-    rpn_nms_thresh: float,
-    rpn_fg_iou_thresh: float,
-    rpn_bg_iou_thresh: float,
-    rpn_batch_size_per_image: int,
-    rpn_positive_fraction: float,
-    roi_sampling_ratio: int,
-    box_head_channels: int,
-    box_score_thresh: float,
-    box_nms_thresh: float,
-    box_detections_per_img: int,
-    box_fg_iou_thresh: float,
-    box_bg_iou_thresh: float,
-    box_batch_size_per_image: int,
-    box_positive_fraction: float,
-    mask_head_channels: list[int],
-    in_channels: int,
-    num_classes: int,
-    encoder_weights: str | None = None,
-    semantic_channels: int = 0,
+    mask_head_channels: list[int], encoder_weights: str | None = None, semantic_channels: int = 0, **settings: Unpack[PyramidRegionSettings]
 ) -> MaskRCNN:
-    """Mask R-CNN over any encoder of smp or timm that gives a pyramid. num_classes: with the background.
-
-    roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign). anchor_sizes: pixels of the
-    network's image, a list for each of the five levels. *_top_n: in training and in prediction. semantic_channels: of a `SemanticBranch`,
-    a multiple of 32; 0: none.
-    """
+    """Mask R-CNN over any encoder that gives a pyramid. semantic_channels: of a `SemanticBranch`, a multiple of 32; 0: none."""
     if semantic_channels % 32:
         raise ConfigError(f"model.network.semantic_channels={semantic_channels}: expected a multiple of 32")
-    backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
+    channels, num_classes = settings["fpn_channels"], settings["num_classes"]
     network = MaskRCNN(
-        backbone,
-        rpn_anchor_generator=anchors_of(anchor_sizes, aspect_ratios),
-        **top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
-        rpn_nms_thresh=rpn_nms_thresh,
-        rpn_fg_iou_thresh=rpn_fg_iou_thresh,
-        rpn_bg_iou_thresh=rpn_bg_iou_thresh,
-        rpn_batch_size_per_image=rpn_batch_size_per_image,
-        rpn_positive_fraction=rpn_positive_fraction,
-        box_roi_pool=MultiScaleRoIAlign(LEVELS, BOX_POOL, roi_sampling_ratio),
-        box_head=TwoMLPHead(fpn_channels * BOX_POOL**2, box_head_channels),
-        box_predictor=FastRCNNPredictor(box_head_channels, num_classes),
-        box_score_thresh=box_score_thresh,
-        box_nms_thresh=box_nms_thresh,
-        box_detections_per_img=box_detections_per_img,
-        box_fg_iou_thresh=box_fg_iou_thresh,
-        box_bg_iou_thresh=box_bg_iou_thresh,
-        box_batch_size_per_image=box_batch_size_per_image,
-        box_positive_fraction=box_positive_fraction,
-        mask_roi_pool=MultiScaleRoIAlign(LEVELS, MASK_POOL, roi_sampling_ratio),
-        mask_head=MaskRCNNHeads(fpn_channels, mask_head_channels, dilation=1),
+        **region_parts(settings, encoder_weights),
+        mask_roi_pool=MultiScaleRoIAlign(LEVELS, MASK_POOL, settings["roi_sampling_ratio"]),
+        mask_head=MaskRCNNHeads(channels, mask_head_channels, dilation=1),
         mask_predictor=MaskRCNNPredictor(mask_head_channels[-1], mask_head_channels[-1], num_classes),
     )
     if semantic_channels:
-        network.semantic = SemanticBranch(fpn_channels, semantic_channels, num_classes)
+        network.semantic = SemanticBranch(channels, semantic_channels, num_classes)
     return network
 
 
@@ -104,18 +56,8 @@ class SemanticBranch(nn.Module):
         return logits.float()
 
 
-def resnet50_fpn(
-    version: Literal[1, 2],
-    rpn_pre_nms_top_n: list[int],
-    rpn_post_nms_top_n: list[int],
-    rpn_batch_size_per_image: int,
-    box_batch_size_per_image: int,
-    box_score_thresh: float,
-    box_nms_thresh: float,
-    box_detections_per_img: int,
-    num_classes: int,
-    weights: str | None = None,
-) -> MaskRCNN:
+@keys_named
+def resnet50_fpn(version: Literal[1, 2], num_classes: int, weights: str | None = None, **settings: Unpack[RegionSettings]) -> MaskRCNN:
     """torchvision's maskrcnn_resnet50_fpn (version 1) or _v2, whose other settings are the paper's. num_classes: with the background.
 
     weights: None, a name of torchvision's Mask R-CNN weights (COCO_V1), whose predictors are replaced for one's own
@@ -133,12 +75,7 @@ def resnet50_fpn(
         num_classes=None if whole else num_classes,
         trainable_backbone_layers=5 if weights else None,  # the group `finetune` freezes
         progress=False,
-        **top_n(rpn_pre_nms_top_n, rpn_post_nms_top_n),
-        rpn_batch_size_per_image=rpn_batch_size_per_image,
-        box_batch_size_per_image=box_batch_size_per_image,
-        box_score_thresh=box_score_thresh,
-        box_nms_thresh=box_nms_thresh,
-        box_detections_per_img=box_detections_per_img,
+        **proposals_apart({**settings}),
     )
     if weights is not None:
         use_batch_norm(network)

@@ -11,7 +11,7 @@ from seg.data.labelmaps import boxes_of, encode
 from seg.data.panoptic import merged
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale
+from seg.models.base import Scale, Size
 from seg.models.rcnn import RegionModel, Target
 
 
@@ -44,19 +44,15 @@ class PanopticModel(RegionModel):
         self.thing_score = thing_score
         self.register_buffer("is_thing", torch.tensor([c in self.things for c in range(len(class_names))]), persistent=False)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        x, sizes = self.network_input(batch.images, batch.sizes)
-        features = self.network.backbone(x)
-        terms = self.region_losses(x, features, sizes, [self.target(batch, i, size) for i, size in enumerate(sizes)])
-        terms["semantic"] = self._semantic_loss(self.network.semantic(features), batch, sizes)
-        return self.weighted(terms)
-
     def target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         found = super().target(batch, index, size)
         things = self.is_thing[found["labels"] - self.first_label]
         return found | {key: found[key][things] for key in ("boxes", "labels", "ids")}
 
-    def _semantic_loss(self, logits: Tensor, batch: Batch, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    def further_losses(self, features: dict[str, Tensor], batch: Batch, sizes: Sequence[Size]) -> dict[str, Tensor]:
+        return {"semantic": self._semantic_loss(self.network.semantic(features), batch, sizes)}
+
+    def _semantic_loss(self, logits: Tensor, batch: Batch, sizes: Sequence[Size]) -> Tensor:
         """The mean cross-entropy of all pixels that have a class."""
         total, count = logits.new_zeros((), dtype=torch.float32), logits.new_zeros((), dtype=torch.float32)
         for one, labels, seen, (height, width) in zip(logits, batch.semantic, sizes, batch.sizes, strict=True):

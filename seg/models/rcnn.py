@@ -18,11 +18,10 @@ from torchvision.ops import box_iou
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, SegmentationModel, box_factor, first_label
+from seg.models.base import Floats, Scale, SegmentationModel, Size, box_factor, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
-
 Target = dict[str, Any]
 """One image's truth in the network's pixels: boxes (N, 4), labels (N,) from 1; ids (N,) in `masks`, the id map (H, W, L) as
 stored; crowd, the integral image (h + 1, w + 1) of its crowds, or None; factor (4,), network pixels for one of the map's."""
@@ -50,14 +49,7 @@ class RegionModel(SegmentationModel):
     """The file of conf/loss that holds the weights of its losses."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: nn.Module | None,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        stride: int,
-        scale: Scale,
+        self, network: nn.Module, loss: nn.Module | None, class_names: Sequence[str], mean: Floats, std: Floats, stride: int, scale: Scale
     ) -> None:
         super().__init__(mean, std, stride, scale)
         if not isinstance(network, MaskRCNN):
@@ -76,21 +68,20 @@ class RegionModel(SegmentationModel):
 
     @property
     def body(self) -> nn.Module:
-        backbone: nn.Module = self.network.backbone
-        return backbone
+        return self.network.backbone
 
-    def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Named losses as training minimises them."""
-        assert self.loss is not None, "a model that is only used has no loss"
-        found: dict[str, Tensor] = self.loss(terms)
-        return found
-
-    def region_losses(
-        self, x: Tensor, features: dict[str, Tensor], sizes: list[tuple[int, int]], targets: list[Target]
-    ) -> dict[str, Tensor]:
-        """The losses of boxes and masks. x, sizes: the network's input, as `network_input` gives it, whose `features` the body gave."""
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        x, sizes = self.network_input(batch.images, batch.sizes)
+        features = self.network.backbone(x)
+        targets = [self.target(batch, i, size) for i, size in enumerate(sizes)]
         proposals, terms = self._proposals(ImageList(x, sizes), features, targets)
-        return terms | self._head_losses(features, proposals, sizes, targets)
+        terms |= self._head_losses(features, proposals, sizes, targets) | self.further_losses(features, batch, sizes)
+        assert self.loss is not None, "a model that is only used has no loss"
+        return self.loss(terms)
+
+    def further_losses(self, features: dict[str, Tensor], batch: Batch, sizes: Sequence[Size]) -> dict[str, Tensor]:
+        """Beside those of boxes and masks."""
+        return {}
 
     def instances(self, x: Tensor, features: dict[str, Tensor], sizes: list[tuple[int, int]], stored: tuple[int, int]) -> list[Prediction]:
         """The instances of each image, best first, in pixels of images of the size `stored` (height, width)."""
@@ -117,12 +108,16 @@ class RegionModel(SegmentationModel):
         """The truth of image `index`, which the network sees at `size`."""
         instances, boxes, crowds, kept = (each[index] for each in (batch.instances, batch.boxes, batch.crowds, batch.objects))
         factor = box_factor(batch.sizes[index], size, boxes.device)
+        integral: Tensor | None = None
+        if len(crowds):
+            mask = torch.isin(instances, crowds).any(dim=2)
+            integral = F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
         return {
             "boxes": boxes[kept] * factor,
             "labels": batch.categories[index][kept].long() + self.first_label,
             "ids": kept + 1,
             "masks": instances,
-            "crowd": _integral(torch.isin(instances, crowds).any(dim=2)) if len(crowds) else None,
+            "crowd": integral,
             "factor": factor,
         }
 
@@ -172,11 +167,6 @@ class RegionModel(SegmentationModel):
         own = shapes[torch.arange(len(of_class), device=shapes.device), of_class].float()
         total = F.binary_cross_entropy_with_logits(own, truth, reduction="sum")
         return {"classifier": classifier_loss, "box": box_loss, "mask": total / max(1, truth.numel())}
-
-
-def _integral(mask: Tensor) -> Tensor:
-    """(H, W) bool -> (H + 1, W + 1) int32: the number of True pixels above and left of each corner."""
-    return F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
 
 
 def _in_crowd(boxes: Tensor, target: Target) -> Tensor:

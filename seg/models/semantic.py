@@ -72,9 +72,8 @@ class SemanticModel(DenseModel):
             labels = F.interpolate(labels[:, None], size, mode="nearest-exact")[:, 0]
         terms = self._terms(heads.pop("out"), labels)
         for name, logits in heads.items() if self.aux_weight else ():
-            terms[f"{name}_head" if name in terms else name] = (
-                self.aux_weight * torch.stack(list(self._terms(logits, labels).values())).sum()
-            )
+            total = torch.stack(list(self._terms(logits, labels).values())).sum()
+            terms[f"{name}_head" if name in terms else name] = self.aux_weight * total
         return terms
 
     def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

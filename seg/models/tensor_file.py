@@ -11,7 +11,6 @@ import torch
 from seg.core.errors import DataError
 
 SHARED, LITTLE = 4, 2**20  # how often tensors may share their numbers, as tied layers do, and bytes of which nothing is said
-
 LARGEST_PICKLE = 2**26  # bytes of the part of a file that is no tensor: names, numbers, structure
 
 

@@ -1,8 +1,4 @@
-"""Encoders of the textbooks that no library gives as a pyramid, without their classifiers' heads.
-
-Convolutions and poolings are padded, so that a stage halves a side exactly; numbers of parameters are the papers'. From scratch: none of
-the papers' weights are to be had.
-"""
+"""Encoders of the textbooks that no library gives as a pyramid, of the papers' size, and padded, so that a stage halves a side exactly."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,10 +14,7 @@ Stages = list[tuple[nn.Module, int]]
 
 
 class TextbookEncoder(nn.Module, EncoderMixin):
-    """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, 4, ... 2 ** depth.
-
-    ValueError where the network has fewer stages than `depth`.
-    """
+    """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, ... 2 ** depth; ValueError for a depth beyond it."""
 
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()
@@ -180,11 +173,4 @@ def effnet() -> Stages:
     return [(block(3, 32, 64), 64), (block(64, 64, 128), 128), (block(128, 128, 256), 256)]
 
 
-TEXTBOOK: dict[str, Callable[[], Stages]] = {
-    "lenet5": lenet5,
-    "alexnet": alexnet,
-    "zfnet": zfnet,
-    "nin": nin,
-    "shufflenet_v1": shufflenet_v1,
-    "effnet": effnet,
-}
+TEXTBOOK: dict[str, Callable[[], Stages]] = {make.__name__: make for make in (lenet5, alexnet, zfnet, nin, shufflenet_v1, effnet)}

@@ -72,10 +72,11 @@ class UNet(nn.Module):
                 skips.append(x)
                 x = nn.functional.max_pool2d(x, 2)
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = up(x)
-            x = merge(torch.cat([_center(skips.pop(), x), x], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+            x, skip = up(x), skips.pop()
+            top, left = ((skip.shape[axis] - x.shape[axis]) // 2 for axis in (-2, -1))
+            middle = skip[..., top : top + x.shape[-2], left : left + x.shape[-1]]
+            x = merge(torch.cat([middle, x], dim=1))
+        return self.head(x)
 
 
 def mirrored(size: int, before: int, after: int) -> Tensor:
@@ -84,9 +85,3 @@ def mirrored(size: int, before: int, after: int) -> Tensor:
     place = torch.arange(-before, size + after)
     place = place.remainder(torch.scalar_tensor(period, dtype=place.dtype))  # an exporter knows no remainder of a size
     return torch.minimum(place, period - place) if size > 1 else place
-
-
-def _center(skip: Tensor, like: Tensor) -> Tensor:
-    """The middle of a map, of the size of another."""
-    top, left = ((skip.shape[axis] - like.shape[axis]) // 2 for axis in (-2, -1))
-    return skip[..., top : top + like.shape[-2], left : left + like.shape[-1]]

@@ -11,7 +11,7 @@ from segmentation_models_pytorch.encoders._utils import patch_first_conv
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError, DataError
-from seg.models.encoder_stages import find_encoder
+from seg.models.finetune import find_encoder
 from seg.models.tensor_file import read_tensors
 
 DEEPEST = 5  # modules around a network, or around its encoder, at most
@@ -31,14 +31,9 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file gave a network, by the network's names; `unused` by the file's.
-
-    adapted: first convolutions, with their numbers of channels in the file and in the network. reshaped: tensors of
-    another shape, with their shapes in the file and in the network.
-    """
+    """What a file gave a network, by its names; `unused` by the file's. adapted, reshaped: channels, shapes in the file and the network."""
 
     path: Path
-    total: int
     loaded: set[str]
     missing: set[str]
     unused: set[str]
@@ -49,7 +44,7 @@ class Loaded:
 
     def summary(self) -> str:
         """A line, and one more for each kind of difference."""
-        lines = [f"weights: {len(self.loaded)} of the network's {self.total} tensors from {self.path}"]
+        lines = [f"weights: {len(self.loaded)} of the network's {len(self.names)} tensors from {self.path}"]
         changes = [f"{name}, from {old} to {new} channels" for name, (old, new) in self.adapted.items()]
         shapes = [f"{name} {old} -> {new}" for name, (old, new) in self.reshaped.items()]
         for title, entries in (
@@ -113,7 +108,6 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
     names = _told(own)
     return Loaded(
         path=file.path,
-        total=len(names),
         loaded=_told(best),
         missing=names - best.keys() - reshaped.keys(),
         unused=_told(file.tensors) - {f for n, f in named.items() if n in own},
@@ -179,10 +173,7 @@ def first_convolution(network: nn.Module, channels: int) -> str | None:
 
 
 def take_channels(network: nn.Module, channels: int, pretrained: bool) -> None:
-    """Have a network for RGB images take others; `pretrained` weights are adapted, others drawn anew.
-
-    ValueError where no convolution takes three channels.
-    """
+    """Have a network for RGB images take others; `pretrained` weights are adapted. ValueError where no convolution takes three channels."""
     if first_convolution(network, RGB) is None:
         raise ValueError("has no convolution that takes three channels")
     patch_first_conv(network, channels, RGB, pretrained=pretrained)
@@ -194,5 +185,4 @@ def adapted(weight: Tensor, channels: int) -> Tensor:
     with torch.no_grad():
         convolution.weight.copy_(weight)
     patch_first_conv(convolution, channels, weight.shape[1])
-    adapted_weight: Tensor = convolution.weight.detach()
-    return adapted_weight
+    return convolution.weight.detach()

@@ -22,7 +22,7 @@ from seg.plan.rules.length import Cost
 from seg.runtime.threads import Threads, threads_of
 from seg.settings.section import Params, typed
 from seg.tiles.tiled import window_tiling
-from seg.training.step.meters import meter_of
+from seg.training.step.batch_size import meter_of
 from seg.training.step.step import named_losses, to_device
 
 FEWEST, MOST, SECONDS = 3, 20, 1.0

@@ -69,7 +69,7 @@ def run(cfg: Settings, out: Path) -> None:
         summary = {"policy": cfg.augment.name, "prepared": info.digest, "copies": len(copies), "digest": digest(info, policy, copies)}
         (partial / "augmented.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     count = len(cfg.augment.transforms)
-    crops = f"crops of {policy.crop.height}x{policy.crop.width}, " if policy.crop else ""
+    crops = f"crops of {policy.crop.size[0]}x{policy.crop.size[1]}, " if policy.crop else ""
     print(f"policy {cfg.augment.name}: {crops}{count} transforms, {len(copies)} copies; look at {os.path.relpath(out / 'preview.png')}")
 
 

@@ -18,15 +18,15 @@ from seg.core.environment import keep_freed_memory
 from seg.core.errors import ConfigError, InputError
 from seg.core.outputs import write_whole
 from seg.loading.batch import Batch
-from seg.loading.workers import RankPlacement, auto_workers
+from seg.loading.dataset import RankPlacement, auto_workers
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of
 from seg.pictures.sheets import save_figure
 from seg.runtime.progress import track
 from seg.runtime.threads import threads_of
 from seg.stages.train import load_data
-from seg.training.build import build_module, check_network, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData, TrainingBatches
+from seg.training.module import build_module, check_network, make_limits, make_model
 from seg.training.settings import LrFinder, TrainingSettings
 from seg.training.step.limits import check_batch_sizes
 from seg.training.step.step import named_losses

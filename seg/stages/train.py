@@ -18,11 +18,11 @@ from seg.models.build import with_architecture
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import digest_of, local_weights
-from seg.training.build import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.callbacks import callbacks_of
-from seg.training.choosing.chooser import chooser
+from seg.training.choosing.choose import chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
+from seg.training.module import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal

@@ -1,12 +1,18 @@
 """The callbacks of a training, in the order in which they act."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from seg.core.environment import num_cores
+from seg.loading.batch import Batch
+from seg.loading.dataset import RankPlacement
 from seg.runtime.console import Console
 from seg.runtime.speed import Speed, Starvation
+from seg.runtime.threads import Neighbours, Threads, numbers_of, tell
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.ranks.ranks import Ranks
 from seg.training.ranks.signals import StopSignals
@@ -17,7 +23,6 @@ from seg.training.resume.within_epoch import SaveWithin
 from seg.training.settings import TrainingSettings
 from seg.training.step.averaging import averaging_of
 from seg.training.step.limits import Limits
-from seg.training.step.threads import StepThreads
 from seg.training.watch.guard import Guard
 from seg.training.watch.log import Log
 from seg.training.watch.pictures import PredictionPictures
@@ -27,19 +32,28 @@ from seg.training.watch.study import reporters
 def callbacks_of(
     cfg: TrainingSettings, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
 ) -> list[Callback]:
-    """First the means that others read, then those that watch, then those that keep what all know of a step.
-
-    folder: the scratch folder, which is named by the training's settings, data and code.
-    """
+    """As they act: means that others read, those that watch, those that keep what all know of a step. folder: the scratch folder."""
     key, last = f"val_{cfg.task.monitor}", folder / "last.ckpt"
     patience = cfg.trainer.patience
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     best = Keep(filename="best", monitor=key, mode="max", every_n_epochs=cfg.trainer.validate_every, **keep)
+    speed = Speed()
+    watching: list[Callback] = [speed]  # first what measures, then what may end the training, what keeps and logs, what says
+    if cfg.runtime.divergence:
+        watching.append(Guard(cfg.runtime.divergence, folder, kept_settings(cfg), data.info))
+    watching.append(history)
+    if cfg.logger.name != "none":
+        log = Log(cfg, folder, history, speed)
+        watching.append(log)
+        if cfg.logger.pictures:
+            watching.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes))
     return [
         StepThreads(cfg.runtime.threads),
         EpochMeans(),
         *([Patience(key, patience=patience, mode="max", check_on_train_epoch_end=False)] if patience else []),
-        *watchers(cfg, data, folder, history),
+        *watching,
+        Starvation(cfg.runtime.data_wait, speed),
+        Console(cfg.runtime.progress, cfg.task.monitor, speed, figures_of),
         limits,
         *([] if cfg.trainer.overfit else [best, Keep(filename="last", **keep)]),
         *averaging_of(cfg.trainer, cfg.seed, limits),
@@ -49,16 +63,51 @@ def callbacks_of(
     ]
 
 
-def watchers(cfg: TrainingSettings, data: SegmentationData, scratch: Path, history: History) -> list[Callback]:
-    """In the order in which they act: what measures first, then what may end the training, what keeps and logs, what says."""
-    speed = Speed()
-    chosen: list[Callback] = [speed]
-    if cfg.runtime.divergence:
-        chosen.append(Guard(cfg.runtime.divergence, scratch, kept_settings(cfg), data.info))
-    chosen.append(history)
-    if cfg.logger.name != "none":
-        log = Log(cfg, scratch, history, speed)
-        chosen.append(log)
-        if cfg.logger.pictures:
-            chosen.append(PredictionPictures(cfg.logger.pictures, log, data.info.classes))
-    return [*chosen, Starvation(cfg.runtime.data_wait, speed), Console(cfg.runtime.progress, cfg.task.monitor, speed, figures_of)]
+class StepThreads(Callback):
+    """Times the steps on a CPU, and logs each epoch's mean number of threads, the same in all ranks. setting: `runtime.threads`."""
+
+    def __init__(self, setting: int | str) -> None:
+        self.setting = setting
+        self.threads: Threads | None = None
+        self.known: dict[str, Any] = {}  # of a training that goes on
+        self.steps, self.sum = 0, 0  # of the epoch so far, and the threads of all these
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.on_cpu, self.ranks = trainer.strategy.root_device.type == "cpu", RankPlacement.of(trainer).local_ranks
+        self.numbers = numbers_of(self.setting, self.ranks)
+        if not self.on_cpu:
+            self.numbers = self.numbers[-1:]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        agreement = pl_module.step.exchange.agreement
+        fewest = -agreement.largest([-self.numbers[-1]])[0]  # of all machines
+        numbers = [n for n in self.numbers if n <= fewest] or [fewest]
+        free = Neighbours().free if len(numbers) > 1 and trainer.world_size == 1 else num_cores
+        self.threads = Threads(numbers, free, say=tell if trainer.is_global_zero else lambda _: None, state=self.known)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.steps, self.sum = 0, 0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        assert self.threads is not None
+        self.steps, self.sum = self.steps + 1, self.sum + self.threads.number
+        if len(self.threads.numbers) == 1:
+            return
+        seconds, work = time.perf_counter() - self.began, batch.images.shape.numel()
+        if trainer.world_size > 1:
+            micros, work = pl_module.step.exchange.agreement.largest([round(seconds * 1e6), work])
+            seconds = micros / 1e6
+        self.threads.took(seconds, work)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.on_cpu and self.steps:
+            pl_module.log("threads", self.sum / self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        return (self.threads.state_dict() if self.threads else self.known) | {"steps": self.steps, "sum": self.sum}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.known, self.steps, self.sum = state_dict, state_dict["steps"], state_dict["sum"]

@@ -1,4 +1,4 @@
-"""The one LightningModule: it trains and validates any SegmentationModel."""
+"""The one LightningModule, which trains and validates any SegmentationModel, and what a configuration makes of it and its model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,23 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from seg.core.environment import in_first_process
 from seg.core.errors import ConfigError
 from seg.loading.batch import Batch
-from seg.metrics.base import ClassMapCounts, Metrics
+from seg.metrics.base import ClassMapCounts, Metrics, metrics_of
 from seg.models.base import SegmentationModel
-from seg.models.finetune import Group, Plan
+from seg.models.build import build_model
+from seg.models.dry_run import check_sizes, freeze_unused
+from seg.models.finetune import Group, Plan, make_plan
+from seg.settings.targets import build
+from seg.training.loading.datamodule import SegmentationData
 from seg.training.ranks.strategies import clip_by_norm
 from seg.training.resume.history import RunningMeans
+from seg.training.settings import SCHEDULER_ARGUMENTS, TrainingSettings
+from seg.training.step.batch_size import find_batch_size
 from seg.training.step.exchange import share_buffers
 from seg.training.step.limits import Limited, Limits, predict
+from seg.training.step.recomputation import chosen_fused
 from seg.training.step.step import Step, named_losses, to_device
 
 
@@ -123,19 +131,88 @@ class SegmentationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
-            self.metrics.load_states(self._of_all_ranks(self.metrics.state().to(self.device)))
+            states: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, self.metrics.state().cpu())
+            self.metrics.load_states(states)
         for name, value in self.metrics.figures().items():
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float64).float())
-
-    def _of_all_ranks(self, state: Tensor) -> list[Tensor]:
-        """A tensor (n,) of each rank, in their order, though n differ."""
-        lengths = torch.as_tensor(self.all_gather(torch.tensor([len(state)], device=self.device))).flatten().tolist()
-        padded = torch.zeros(max(lengths), dtype=state.dtype, device=self.device)
-        padded[: len(state)] = state
-        gathered = torch.as_tensor(self.all_gather(padded))
-        return [row[:length] for row, length in zip(gathered, lengths, strict=True)]
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     """A seed for torch, of 63 bits."""
     return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def make_model(cfg: TrainingSettings, data: SegmentationData) -> SegmentationModel:
+    """The model to train, with the weights that it starts from. FSDP keeps another order of weights in memory than it loads, so that a
+    training of channels_last would not go on to the same bytes."""
+    model = build_model(cfg, data.info, say=print if in_first_process() else lambda _: None)
+    return model.to(memory_format=torch.channels_last) if cfg.trainer.channels_last and cfg.trainer.strategy != "fsdp" else model
+
+
+def build_module(
+    cfg: TrainingSettings,
+    data: SegmentationData,
+    model: SegmentationModel,
+    limits: Limits,
+    precision: str = "32-true",
+    lr_factor: float = 1.0,
+    sharded: bool = False,
+) -> SegmentationModule:
+    """The LightningModule of a model, with everything else that the configuration names. lr_factor: of every learning rate."""
+    allow = cfg.targets.allow
+
+    def optimizer(groups: list[Group]) -> Any:
+        parts = [{"params": group.parameters, "name": group.name} for group in groups]
+        device = groups[0].parameters[0].device
+        made = build(chosen_fused(cfg.optimizer, precision, device), allow, "optimizer", {"params": parts})
+        for part, group in zip(made.param_groups, groups, strict=True):
+            part["lr"] *= group.lr_share * lr_factor
+        return made
+
+    def scheduler(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+        known: dict[str, Any] = dict.fromkeys(("total_steps", "T_max", "total_iters"), steps)
+        known |= {"optimizer": optimizer, "max_lr": [group["lr"] for group in optimizer.param_groups]}
+        return build(cfg.scheduler, allow, "scheduler", {name: known[name] for name in SCHEDULER_ARGUMENTS})
+
+    return SegmentationModule(
+        model,
+        make_plan(model.get_submodule("network"), model, cfg.finetune, data.info.channels, cfg.trainer.max_epochs),
+        optimizer,
+        scheduler,
+        lambda: make_metrics(cfg, data),
+        cfg.seed,
+        limits,
+        cfg.trainer.gradient_clip,
+        sharded,
+        cfg.trainer.compress_gradients,
+    )
+
+
+def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
+    """How many images a device sees at once: as set, or to be found (auto)."""
+
+    def find(trainer: pl.Trainer, module: pl.LightningModule) -> int:
+        assert isinstance(module, SegmentationModule)
+        return find_batch_size(trainer, module.model, data, _step_images(data, trainer.world_size))
+
+    return Limits(None if cfg.trainer.batch_size == "auto" else cfg.trainer.batch_size, find)
+
+
+def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
+    """Raise ConfigError where the network does not take its images; freeze what is unused. at_once: of a micro-batch; 0: a step's."""
+    drawn, predicted = data.image_sizes()
+    images = _step_images(data, world_size)
+    smallest = images // -(-images // (at_once or images))
+    check_sizes(model, data.info.channels, smallest, drawn, [model.seen_at_once(size) for size in predicted])
+    freeze_unused(model, data.info.channels, drawn[0])
+
+
+def _step_images(data: SegmentationData, world_size: int) -> int:
+    """Images of an optimizer step on each device."""
+    return data.training_batches(data.num_training_images(), 0, world_size).batch_size
+
+
+def make_metrics(cfg: TrainingSettings, data: SegmentationData, **given: float) -> Metrics:
+    """Fresh figures of the task; given: as `metrics_of` takes them."""
+    return metrics_of(cfg.task, cfg.targets.allow, data.info, **given)

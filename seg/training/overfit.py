@@ -8,8 +8,7 @@ from torch.utils.data import DataLoader
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Sample
-from seg.loading.dataset import SampleDataset, Size
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import RankPlacement, SampleDataset, Size
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.settings import TrainingSettings
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seg.augment.copy_paste import paste, paste_some
-from seg.augment.visibility import Drawn, ignore_cut
+from seg.augment.instances import Drawn, ignore_cut, paste, paste_some
 from seg.data.labelmaps import areas_of, layers_from_masks, semantic_from_instances
 from seg.data.sample import Sample, no_instances, validate
 

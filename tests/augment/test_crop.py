@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import augment
 
-from seg.augment.crop import Windows, _count, _find
+from seg.augment.crop import Windows
 from seg.augment.policy import Policy, compile_policy, load_policy
 from seg.augment.settings import Crop
 from seg.data.sample import ClassInfo, Sample, no_instances, validate
@@ -88,18 +88,21 @@ def test_without_anything_to_hold_windows_lie_anywhere() -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 1.0])
 def test_pixels_are_counted_and_found_as_numpy_does(noise: float) -> None:
-    rng = np.random.default_rng(2)
-    for length in (3, 8, 1000, 4097):
-        labels = np.repeat(rng.choice([0, 1, 7, 254, 255], length // 30 + 1), 30)[:length].astype(np.uint8)
-        mixed = rng.random(length) < noise
+    rng, windows = np.random.default_rng(2), Windows(Crop(size=[1, 1], foreground=1.0), CLASSES)
+    for height, width in ((1, 3), (2, 4), (40, 25), (17, 241)):
+        labels = np.repeat(rng.choice([0, 1, 7, 254, 255], height * width // 30 + 1), 30)[: height * width].astype(np.uint8)
+        mixed = rng.random(height * width) < noise
         labels[mixed] = rng.choice([0, 1, 7, 254, 255], mixed.sum())
-        words, counts = labels[: length // 8 * 8].view(np.uint64), np.zeros(256, np.int64)
-        _count(labels, words, counts)
-        np.testing.assert_array_equal(counts, np.bincount(labels, minlength=256))
-        for label in np.flatnonzero(counts).tolist():
-            places = np.flatnonzero(labels == label)
-            for number in {0, len(places) // 2, len(places) - 1}:
-                assert _find(labels, words, label, number) == places[number]
+        sample = replace(scene(height, width), semantic=labels.reshape(height, width))
+        classes = np.setdiff1d(labels, [0, 255])
+        for seed in range(20):
+            held = windows._held(sample, np.zeros(0), np.zeros((0, 4)), np.random.default_rng(seed))
+            if not len(classes):
+                assert held is None
+                continue
+            same = np.random.default_rng(seed)
+            places = np.flatnonzero(labels == same.choice(classes))
+            assert held == divmod(places[same.integers(len(places))], width)
 
 
 @pytest.mark.parametrize("size", [(60, 80), (60, 90), (100, 30), (200, 300)])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seg.augment.visibility import Drawn, ignore_cut
+from seg.augment.instances import Drawn, ignore_cut
 from seg.data.labelmaps import areas_of, semantic_from_instances
 from seg.data.sample import Sample, validate
 

@@ -13,9 +13,8 @@ from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import ConfigError, DataError, DiskFullError, InputError, UsageError
-from seg.export.capture import capture, onnx_of_program
 from seg.export.graph import SemanticGraph
-from seg.export.write import Exporter
+from seg.export.write import Exporter, capture, onnx_of_program
 from seg.models.checkpoint import load
 from seg.models.semantic import SemanticModel
 from seg.predict.exported import ProgramNetwork, open_exported

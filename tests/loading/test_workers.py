@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 import seg.core.environment as environment
-import seg.loading.workers as loading
-from seg.loading.workers import RankPlacement, auto_workers, choose_workers, fit_shared_memory
+import seg.loading.dataset as loading
+from seg.loading.dataset import RankPlacement, auto_workers, choose_workers, fit_shared_memory
 
 MB = 1 << 20
 

@@ -10,10 +10,9 @@ from seg.core.errors import ArgumentError, ConfigError
 from seg.data.sample import IGNORE, Sample
 from seg.loading.batch import collate
 from seg.models.build import build_model
-from seg.models.distance import DistanceModel
+from seg.models.distance import DistanceModel, distance_map
 from seg.models.losses import CrossEntropy, DistanceLoss, Sum
 from seg.models.losses.sum import Term
-from seg.models.watershed import distance_map
 
 NAMES = ["background", "cell"]
 

@@ -11,7 +11,7 @@ from torchvision.models import segmentation
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from seg.models.build import build_model
-from seg.models.encoder_stages import find_encoder, stages_of
+from seg.models.finetune import find_encoder, stages_of
 
 RESNET = {"conv1": 1, "bn1": 1, "layer1": 2, "layer2": 3, "layer3": 4, "layer4": 5}
 

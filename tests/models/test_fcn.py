@@ -46,7 +46,7 @@ def converted(tmp_path: Path) -> tuple[FCN, VGG]:
     torch.save(vgg.state_dict(), tmp_path / "vgg16.pth")
     of_all = len(network.state_dict())
     loaded = load_weights(network, read_weights(tmp_path / "vgg16.pth"), 3)
-    assert (len(loaded.loaded), loaded.total) == (2 * 13 + 2 * 2, of_all)
+    assert (len(loaded.loaded), len(loaded.names)) == (2 * 13 + 2 * 2, of_all)
     return network, vgg
 
 

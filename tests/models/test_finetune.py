@@ -16,7 +16,7 @@ from seg.models.build import build_model
 from seg.models.finetune import Plan, check_finetune, make_plan, thaws
 from seg.models.settings import Finetune
 from seg.settings.targets import build
-from seg.training import build as parts
+from seg.training import module as parts
 
 EPOCHS = 10
 

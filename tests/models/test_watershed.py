@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seg.data.labelmaps import decode
-from seg.models.watershed import distance_map, objects_of, prediction_of_maps
+from seg.models.distance import distance_map, objects_of, prediction_of_maps
 
 
 def drawn(size: int, count: int, seed: int) -> np.ndarray:

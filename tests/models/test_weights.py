@@ -136,7 +136,7 @@ def test_a_head_for_other_classes_is_initialised_anew_and_listed(tmp_path: Path)
 def test_a_long_list_is_cut_by_module_and_by_number() -> None:
     names = {f"decoder.block{i}.conv{j}.weight" for i in range(9) for j in range(4)} | {"head.weight", "head.bias"}
     loaded = {n for n in names if n.endswith("conv0.weight")} | {f"decoder.block8.conv{j}.weight" for j in range(4)}
-    summary = Loaded(Path("f"), len(names), loaded, names - loaded, set(), names, set()).summary()
+    summary = Loaded(Path("f"), loaded, names - loaded, set(), names, set()).summary()
     assert summary.splitlines() == [
         "weights: 12 of the network's 38 tensors from f",
         "  not in the file, so initialised anew: decoder.block0.conv1 (1), decoder.block0.conv2 (1), decoder.block0.conv3 (1), "

@@ -10,8 +10,8 @@ from tiny import augment
 from seg.augment.policy import compile_policy
 from seg.core.errors import ConfigError
 from seg.models.build import build_model
-from seg.training.build import check_network
 from seg.training.loading.datamodule import SegmentationData
+from seg.training.module import check_network
 
 CROP = {"_target_": "albumentations.RandomCrop", "height": 32, "width": 24, "p": 1.0}
 

@@ -14,7 +14,7 @@ from rank_cases import thawed
 from seg.configure.config import Config
 from seg.core.errors import ConfigError
 from seg.stages.train import run
-from seg.training.build import build_module, make_limits, make_model
+from seg.training.module import build_module, make_limits, make_model
 from seg.training.trainer import check_thaws
 
 LATER = {"freeze_epochs": 1}

@@ -29,8 +29,7 @@ class MaskClassification(SegmentationModel):
         x, sizes = self.network_input(batch.images, batch.sizes)
         truths = [Truth(*self.labels(batch, i), self._pixels(batch.sizes[i], size, x), batch.sizes[i]) for i, size in enumerate(sizes)]
         assert self.loss is not None, "a model that is only used has no loss"
-        terms: dict[str, Tensor] = self.loss(self.network(x), truths)
-        return terms
+        return self.loss(self.network(x), truths)
 
     def _pixels(self, stored: Size, seen: Size, x: Tensor) -> Tensor:
         """The network's image (width, height) in stored pixels."""

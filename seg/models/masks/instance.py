@@ -11,25 +11,17 @@ from torch.nn import functional as F
 from seg.data.rle import encode_crop
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, Size, first_label
+from seg.models.base import Floats, Scale, Size, first_label
 from seg.models.masks.base import MaskClassification, check_parts, lookup
 
-LEAST = 0.01
-"""The score from which on a query is given as an instance."""
+LEAST = 0.01  # the score from which on a query is given as an instance
 
 
 class Model(MaskClassification):
     """Each query's best class, with the papers' score: the class's probability times the mean of the mask's, where it is over a half."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: Any,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        stride: int,
-        scale: Scale,
+        self, network: nn.Module, loss: Any, class_names: Sequence[str], mean: Floats, std: Floats, stride: int, scale: Scale
     ) -> None:
         check_parts(network, loss)
         super().__init__(mean, std, stride, scale)

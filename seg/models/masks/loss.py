@@ -1,7 +1,4 @@
-"""The loss of mask classification (Cheng et al. 2022): each object is given to one query, which learns its class and, at points, its mask.
-
-Labels are looked up in the id map at the points alone, so that there is never a mask for every object.
-"""
+"""The loss of mask classification (Cheng et al. 2022): an object is given to one query, which learns its class and, at points, its mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +12,7 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError
 from seg.models.masks.networks import Queries
 
-NEVER = -1e4
-"""The logit of a pixel that is ignored: it is none of the mask, and nothing can be learned from it."""
+NEVER = -1e4  # the logit of a pixel that is ignored: it is none of the mask, and nothing can be learned from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +55,10 @@ class Truth:
 
 
 class MaskLoss(nn.Module):
-    """The three terms, summed over the layers, with the weights that count in the matching as well.
+    """The cross-entropy of classes, and the masks' binary cross-entropy and Dice loss, with weights that count in the matching as well.
 
-    Args:
-        classifier: The weight of the cross-entropy of classes.
-        mask: The weight of the masks' binary cross-entropy.
-        dice: The weight of their Dice loss.
-        no_object: How much a query without an object counts in the cross-entropy of classes.
-        points: At how many points of a mask its loss is taken, at most: never more than the network's masks have cells.
-        oversample: Times as many points are drawn, of which the least certain are kept.
-        uncertain: The share of the points that are such; the others lie anywhere.
+    no_object: how much a query without an object counts in the cross-entropy. points: of a mask, at which its loss is taken, never more
+    than its cells. oversample: times as many points are drawn, of which the share `uncertain` are the least certain; others lie anywhere.
     """
 
     def __init__(

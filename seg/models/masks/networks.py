@@ -16,16 +16,13 @@ from seg.models.weights import Loaded, take_channels
 Queries = dict[str, list[Tensor]]
 """What a network says, of the last layer last: `classes`, logits (B, Q, K), of no object last, and `masks`, logits (B, Q, h, w)."""
 
-QUARTERS = 4
-"""Stages of a plain transformer, beside its stem."""
+QUARTERS = 4  # stages of a plain transformer, beside its stem
 
 
 class QueryNetwork(nn.Module):
     """Images (B, C, H, W) float32 -> Queries, of all layers in training, of the last one alone otherwise.
 
-    Args:
-        transformer: One of FAMILIES. Its tensors keep the names that the library gives them.
-        remarks: What is told of the weights that it was loaded with.
+    transformer: one of FAMILIES, whose tensors keep the library's names. remarks: what is told of the weights that it was loaded with.
     """
 
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
@@ -47,7 +44,7 @@ class QueryNetwork(nn.Module):
         return {kind: [layer[f"{name}_queries_logits"] for layer in layers] for kind, name in (("classes", "class"), ("masks", "masks"))}
 
     def encoder_within(self) -> tuple[str, nn.Module]:
-        """As `seg.models.encoder_stages.find_encoder`: the backbone, or all blocks where the encoder is the whole network."""
+        """As `seg.models.finetune.find_encoder`: the backbone, or all blocks where the encoder is the whole network."""
         if hasattr(self.transformer, "model"):
             place = "transformer.model.pixel_level_module.encoder"
             return place, self.get_submodule(place)
@@ -55,7 +52,7 @@ class QueryNetwork(nn.Module):
         return "transformer", nn.ModuleDict(parts)
 
     def encoder_stages(self) -> dict[str, int]:
-        """As `seg.models.encoder_stages.stages_of`: by name; a plain transformer has a stem and four stages of equally many blocks."""
+        """As `seg.models.finetune.stages_of`: by name; a plain transformer has a stem and four stages of equally many blocks."""
         names = [name for name, p in self.encoder_within()[1].named_parameters() if p.requires_grad]
         blocks = {name: re.search(r"(?:layers|stages)\.(\d+)\.", name) for name in names}
         count = 1 + max((int(found[1]) for found in blocks.values() if found), default=0)
@@ -65,13 +62,10 @@ class QueryNetwork(nn.Module):
 
 
 def query_network(architecture: dict[str, object], num_classes: int, in_channels: int, pretrained: str | None = None) -> QueryNetwork:
-    """A network from its architecture, or with weights, which bring their own.
+    """A network from its architecture, or with weights, which bring their own, and are adapted to the images' channels.
 
-    Args:
-        architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name.
-        num_classes: The classes, and one for no object.
-        in_channels: Of the images. Weights for others are adapted.
-        pretrained: A folder that save_pretrained wrote, or a hub's name.
+    architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name. num_classes: with "no object".
+    pretrained: a folder that save_pretrained wrote, or a hub's name.
     """
     num_labels, modules = num_classes - 1, library()
     if pretrained is None:
@@ -102,16 +96,13 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
     names = set(transformer.state_dict())
     reshaped = {name: (tuple(old), tuple(new)) for name, old, new in told["mismatched_keys"]}
     missing, unused = set(told["missing_keys"]) - reshaped.keys(), set(told["unexpected_keys"])
-    loaded = Loaded(folder, len(names), names - missing - reshaped.keys(), missing, unused, names, unused | names, reshaped=reshaped)
+    loaded = Loaded(folder, names - missing - reshaped.keys(), missing, unused, names, unused | names, reshaped=reshaped)
     licence = f"  licence: {LICENCES[str(own['model_type'])]}; of other weights: their authors'"
     return QueryNetwork(transformer, [loaded.summary().replace(str(folder), pretrained, 1), licence])
 
 
 def _centers(shapes: list[tuple[int, int]], ratios: Tensor, device: Any) -> Tensor:
-    """Mask2Former's reference points (B, cells, levels, 2), where nothing is padded: of each cell its centre, as shares of the image.
-
-    The library's own way makes an exported graph one for images of a single size.
-    """
+    """Mask2Former's reference points (B, cells, levels, 2): cells' centres. The library's own fix the size of an exported graph."""
     levels = []
     for height, width in shapes:
         y, x = ((torch.arange(side, dtype=ratios.dtype, device=device) + 0.5) / side for side in (height, width))

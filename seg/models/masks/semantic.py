@@ -9,26 +9,18 @@ from torch.nn import functional as F
 
 from seg.data.sample import IGNORE
 from seg.loading.batch import Batch
-from seg.models.base import Scale
+from seg.models.base import Floats, Scale
 from seg.models.masks.base import MaskClassification, check_parts
 from seg.models.semantic import SemanticModel
 
-LEAST = 1e-6
-"""Of a class in a pixel, whose logarithm is its logit."""
+LEAST = 1e-6  # of a class in a pixel, whose logarithm is its logit
 
 
 class Model(MaskClassification, SemanticModel):
     """Each class that an image shows is one object. A class's logit is the logarithm of the sum over queries of class times mask."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: Any,
-        class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
-        stride: int,
-        scale: Scale,
+        self, network: nn.Module, loss: Any, class_names: Sequence[str], mean: Floats, std: Floats, stride: int, scale: Scale
     ) -> None:
         check_parts(network, loss)
         SemanticModel.__init__(self, network, loss, class_names, mean, std, stride, scale, aux_weight=0.0)

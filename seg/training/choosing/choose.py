@@ -1,21 +1,33 @@
 """After a training: which temperature, score threshold and operations on objects help on validation images, beyond chance."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import ndimage
 from torch import Tensor
 
+from seg.core.environment import in_first_process
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
+from seg.loading.dataset import PreparedData, RankPlacement
 from seg.metrics.base import Metrics
 from seg.metrics.instance import InstanceMetrics, resampled_counts
+from seg.models.base import SegmentationModel
+from seg.models.hardware import autocast
 from seg.models.postprocess import NEIGHBOURS, NO_CHOICE, NOTHING, Choice, Compared, Postprocess, calibrated, has_background
-from seg.training.choosing.difference import Figure, compared
-from seg.training.choosing.temperature import of_pixels, of_scores, sampled
+from seg.models.semantic import SemanticModel, predictions_of
+from seg.tiles.network import SCORE
+from seg.training.choosing.temperature import Figure, compared, of_pixels, of_scores, sampled
+from seg.training.loading.datamodule import SegmentationData
+from seg.training.module import make_metrics
+from seg.training.settings import TrainingSettings
+from seg.training.step.limits import Limited, Limits, predict
 
+IMAGES = 500  # images that are looked at, spread over the split where it has more
 MOST_PIXELS = 100_000_000  # of the images that a choice is made by, which are in memory together
 LEVEL = 0.95
 """Of the intervals of all changes together: each one's is wider, so that chance takes a change of a useless list once in 20 times
@@ -23,7 +35,6 @@ LEVEL = 0.95
 SMALLEST, SHARES = 0.02, (0.1, 0.25, 0.5, 1.0)
 """The quantile of the true objects' areas, and the shares of it below which predicted objects may be removed."""
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)  # of scores, beside the 0.5 that counts without a choice
-
 Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, int]]]
 """Images (B, C, H, W) uint8 -> their predictions; of class maps also logits (B, K, h, w), and the (top, left) of their first pixel."""
 
@@ -32,6 +43,9 @@ Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, in
 class Chosen:
     postprocess: Postprocess = NOTHING
     choice: Choice = NO_CHOICE
+
+
+Choose = Callable[[dict[str, Tensor]], Chosen]  # the weights of a model -> what is chosen for it
 
 
 def choose(
@@ -168,3 +182,53 @@ def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, 
 
 def _words(change: dict[str, Any], class_names: Sequence[str]) -> str:
     return Postprocess(**change).described(class_names)[0]
+
+
+def chooser(
+    cfg: TrainingSettings, data: SegmentationData, model: SegmentationModel | None, limits: Limits, device: torch.device, precision: str
+) -> Choose:
+    """model: whose weights are no longer needed; None where each rank holds a part of it: nothing is chosen then, as a line says."""
+
+    if not (cfg.trainer.postprocess and in_first_process()):
+        return lambda _: Chosen()
+    if model is None:
+        print("trainer.strategy=fsdp: nothing is chosen on validation (trainer.postprocess), since no rank holds the whole network")
+        return lambda _: Chosen()
+
+    def of(state: dict[str, Tensor]) -> Chosen:
+        model.load_state_dict(state)
+        model.to(device).eval()
+        with torch.inference_mode(), autocast(precision, device):
+            return choose(
+                _batches(cfg, device),
+                lambda images: _answer(model, images, limits, device),
+                lambda threshold: make_metrics(cfg, data, score_threshold=threshold),
+                [c.name for c in data.info.classes],
+                cfg.task.monitor,
+                SCORE,
+            )
+
+    return of
+
+
+def _batches(cfg: TrainingSettings, device: torch.device) -> Iterator[Batch]:
+    prepared = PreparedData(Path(cfg.paths.prepare), 1, cfg.runtime.workers, cfg.task.instances, cfg.model.window, cfg.task.stuff)
+    dataset = prepared.split_dataset("val")
+    step = -(-len(dataset.rows) // IMAGES)
+    dataset.rows = dataset.rows[::step]
+    yield from prepared.stored(dataset, RankPlacement(on_gpu=device.type == "cuda"))
+
+
+def _answer(
+    model: SegmentationModel, images: Tensor, limits: Limits, device: torch.device
+) -> tuple[list[Prediction], Tensor | None, tuple[int, int]]:
+    """See `Answer`. Of images larger than the model's window, the logits of a window in the middle."""
+    limited, size = Limited(model, limits, device), (images.shape[-2], images.shape[-1])
+    if not isinstance(model, SemanticModel):
+        return predict(model, images, limits, device), None, (0, 0)
+    height, width = model.seen_at_once(size)
+    if (height, width) == size:
+        logits = limited.logits(images)
+        return predictions_of(logits), logits, (0, 0)
+    top, left = max(0, (size[0] - height) // 2), max(0, (size[1] - width) // 2)
+    return predict(model, images, limits, device), limited.logits(images[..., top : top + height, left : left + width]), (top, left)

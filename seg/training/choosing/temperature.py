@@ -11,16 +11,19 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from seg.data.sample import CERTAIN
+from seg.metrics.bootstrap import Moved, limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances
 from seg.metrics.resampled_ap import scored_matches
 from seg.models.postprocess import Compared, softened
-from seg.training.choosing.difference import compared
 
 PIXELS = 2000  # labelled pixels of an image that count
 BINS = 15
 LEVEL = 0.95
 RANGE = (0.05, 20.0)
+RESAMPLES, SEED = 1000, 0
+Figure = Callable[[np.ndarray], np.ndarray]
+"""weights (R, N), how often each of R data sets holds each of N images -> (R,) the figure of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,7 @@ class Calibration:
 
 
 def sampled(logits: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to PIXELS of an image's labelled pixels: logits (n, K) float64 and labels (n,) int64.
-
-    logits: (K, H, W). labels: (H, W) uint8. known: (H, W) bool, where the label counts.
-    """
+    """Up to PIXELS of an image where `known` (H, W): logits (K, H, W), labels (H, W) uint8 -> (n, K) float64 and (n,) int64."""
     places = np.flatnonzero(known)
     if len(places) > PIXELS:
         places = np.sort(np.random.default_rng(seed).choice(places, PIXELS, replace=False))
@@ -100,3 +100,14 @@ def _fitted(
     what = f"probabilities at a temperature of {temperature:g}"
     likelihood = compared(what, "negative log-likelihood", mean(before), mean(after), num_images, LEVEL, larger=False)
     return Calibration(temperature if likelihood.taken else 1.0, likelihood, (error(1.0), error(temperature)))
+
+
+def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
+    """Compare draw by draw; taken where the whole interval, of this level, is an improvement. larger: whether a larger figure is one."""
+
+    def of(figure: Figure) -> Moved:
+        return moved(lambda weights: {name: figure(weights)}, num_images, RESAMPLES, SEED)[name]
+
+    first, second = of(before), of(after)
+    low, high = limits_of({name: second.less(first)}, num_images, SEED, level, differences=True)[name]
+    return Compared(what, name, first.value, second.value, low, high, bool(low > 0 if larger else high < 0))

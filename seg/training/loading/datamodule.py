@@ -14,8 +14,7 @@ from seg.augment.policy import Policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import read_entries
-from seg.loading.dataset import Key, PreparedData, SampleDataset, Size, area, loader_of, size_of
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import Key, PreparedData, RankPlacement, SampleDataset, Size, area, loader_of, size_of
 from seg.training.loading.sample_cache import CacheSettings, SampleCache, open_cache
 
 
@@ -117,7 +116,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
-    `EvaluationBatches` takes it. stuff: as `PreparedData` takes it.
+    `evaluation_batches` takes it. stuff: as `PreparedData` takes it.
     """
 
     def __init__(

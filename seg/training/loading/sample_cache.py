@@ -12,8 +12,7 @@ import struct
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch.distributed
 from seg.core.machine import available_memory
 from seg.data.sample import Sample
 from seg.data.store import ManifestEntry
-from seg.loading.workers import RankPlacement
+from seg.loading.dataset import RankPlacement
 
 GIGABYTE = 10**9
 SHARE_OF_MEMORY = {"memory": 0.5, "auto": 0.25}
@@ -61,7 +60,7 @@ _SLOT = struct.Struct(f"<{len(CacheSlot._fields)}q")
 
 def least_size(num_samples: int) -> int:
     """Bytes of a cache that holds no sample yet."""
-    return _up(_TABLE + num_samples * _SLOT.size, 4096)
+    return -(-(_TABLE + num_samples * _SLOT.size) // 4096) * 4096
 
 
 class SampleCache:
@@ -118,13 +117,17 @@ class SampleCache:
         """Room for a slot's bytes; 0 where there is none, or another process has taken it for the same sample."""
         if self._number(_FULL):
             return 0
-        with _locked(self.file):
+        fcntl.lockf(self.file, fcntl.LOCK_EX, 1)  # the process's own, also where the descriptor is inherited
+        try:
             offset = self._number(_USED)
             if self._slot(index).state != _NOTHING or offset + slot.length > self.capacity:
                 return 0
-            os.pwrite(self.file, struct.pack("<q", min(self.capacity, _up(offset + slot.length, _PART))), _USED)
+            used = min(self.capacity, -(-(offset + slot.length) // _PART) * _PART)
+            os.pwrite(self.file, struct.pack("<q", used), _USED)
             self._write_slot(index, slot._replace(offset=offset))
             return offset
+        finally:
+            fcntl.lockf(self.file, fcntl.LOCK_UN, 1)
 
     def _slot(self, index: int) -> CacheSlot:
         return CacheSlot(*_SLOT.unpack_from(self._map, _TABLE + index * _SLOT.size))
@@ -137,10 +140,7 @@ class SampleCache:
 
 
 def create(num_samples: int, capacity: int) -> SampleCache:
-    """A cache that is gone with the last process that has it open; on Linux, without a name, else in a temporary file.
-
-    Linux does not count this memory as /dev/shm's, which is small in containers.
-    """
+    """A cache that is gone with its last process: a temporary file, on Linux without a name, which is not of /dev/shm's memory."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("seg-samples")
         path = f"/proc/{os.getpid()}/fd/{file}"
@@ -160,11 +160,7 @@ def open_shared(path: str) -> SampleCache:
 
 
 def room_for(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
-    """The bytes that a cache of the samples of `rows` may have; 0: no cache.
-
-    auto is a cache where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
-    anew costs less than swapping.
-    """
+    """The bytes of a cache of `rows`; 0: none, as with auto unless all fit into cache_gb and a quarter of the memory that is left."""
     if settings.kind == "none":
         return 0
     least = least_size(len(rows))
@@ -203,17 +199,3 @@ def open_cache(
         sizes = f"{cache.capacity / 1e9:.3g} of {'about ' * with_instances}{needed / 1e9:.3g} GB"
         print(f"runtime.cache={settings.kind}: has room for {sizes} of decoded images; the others are decoded each time", flush=True)
     return cache
-
-
-@contextmanager
-def _locked(file: int) -> Iterator[None]:
-    """Hold a POSIX lock on a file: it is the process's own, also where the descriptor is inherited."""
-    fcntl.lockf(file, fcntl.LOCK_EX, 1)
-    try:
-        yield
-    finally:
-        fcntl.lockf(file, fcntl.LOCK_UN, 1)
-
-
-def _up(value: int, step: int) -> int:
-    return -(-value // step) * step

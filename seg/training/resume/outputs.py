@@ -8,8 +8,7 @@ from seg.core.errors import plural
 from seg.core.outputs import replaced_files
 from seg.models.checkpoint import Checkpoint, save
 from seg.settings.section import Params
-from seg.training.choosing.choose import Chosen
-from seg.training.choosing.chooser import Choose
+from seg.training.choosing.choose import Choose, Chosen
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.resume.history import History
 from seg.training.settings import TrainingSettings

@@ -5,7 +5,6 @@ checkpoint's state dict, beside the weights that are trained, so that a training
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seg.core.private_torch import copy_all, move_towards
-from seg.loading.batch import Batch
 from seg.models.finetune import BATCH_NORMS
-from seg.training.loading.datamodule import TrainingBatches
 from seg.training.private_lightning import AveragingBase
 from seg.training.resume.history import mean_of_ranks
 from seg.training.settings import Trainer
@@ -100,11 +97,7 @@ class Average(AveragingBase, ABC):
 
 
 class MovingAverage(Average):
-    """Exponential moving average, updated each step: average = d * average + (1 - d) * weights.
-
-    d is `decay`, but at most (1 + n) / (10 + n) after n updates, so that the first weights are soon forgotten (the warm-up of TensorFlow's
-    ExponentialMovingAverage).
-    """
+    """Each step, average = d * average + (1 - d) * weights. d: `decay`, at most (1 + n) / (10 + n) after n, as TensorFlow warms it up."""
 
     def __init__(self, decay: float, start: float) -> None:
         super().__init__(start)
@@ -155,23 +148,15 @@ def renew_norms(trainer: pl.Trainer, pl_module: pl.LightningModule, seed: int, l
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"), torch.no_grad(), context:
         torch.manual_seed(seed * 1_000_003 + trainer.current_epoch * 1009 + trainer.global_rank)
-        for batch in _whole_epoch(trainer):
+        loader: Any = trainer.train_dataloader
+        batches = loader.batch_sampler
+        first, batches.first = batches.first, (0, 0)  # all of the epoch, also where a training goes on within it
+        for batch in loader:
             for part in batch.split(limits.training):
                 model.losses(part.to(device))
+        batches.first = first
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         for value in (norm.running_mean, norm.running_var):
             if trainer.world_size > 1 and isinstance(value, Tensor):
                 value.copy_(mean_of_ranks(trainer, value))
-
-
-def _whole_epoch(trainer: pl.Trainer) -> Iterator[Batch]:
-    """All training batches of the epoch, also where a training goes on within it."""
-    loader: Any = trainer.train_dataloader
-    batches = loader.batch_sampler
-    if not isinstance(batches, TrainingBatches):
-        yield from loader
-        return
-    first, batches.first = batches.first, (0, 0)
-    yield from loader
-    batches.first = first

@@ -16,16 +16,12 @@ from seg.core.private_torch import changes_in_place, copy_all
 from seg.models.finetune import BATCH_NORMS
 
 LARGEST_BUCKET = 25 * 2**20  # bytes that ranks exchange in one call at most, as torch's DistributedDataParallel has it
-
 SMALLEST_BUCKET, BUCKETS = 2**20, 16
 """Gradients are divided into so many buckets, because the last one overlaps with nothing; but smaller calls cost more than they gain."""
 
 
 class Exchange:
-    """What the ranks tell each other in a step. A rank alone makes the same calls, which then do nothing.
-
-    model: whose gradients and buffers are exchanged. compressed: whether gradients travel as bf16.
-    """
+    """What the ranks tell each other in a step; a rank alone makes the calls in vain. compressed: whether gradients travel as bf16."""
 
     def __init__(self, model: nn.Module, compressed: bool = False) -> None:
         self.agreement = Agreement()
@@ -100,7 +96,7 @@ class Exchange:
             self._send()
         present = [p.grad is not None for p in self.parameters]
         changed = [changes_in_place(b) != version for b, version in zip(self.buffers, self.versions, strict=True)]
-        any_failed, *flags = self.agreement.in_any_rank([failed, *present, *changed])
+        any_failed, *flags = map(bool, self.agreement.largest([failed, *present, *changed], torch.uint8))
         sent, self.sent = self.sent, []
         for _, work in sent:
             work.wait()
@@ -123,10 +119,6 @@ class Agreement:
     def __init__(self) -> None:
         self.num_ranks = num_ranks()
         self._hosts: Any = dist.new_group(backend="gloo") if self.num_ranks > 1 and dist.get_backend() != "gloo" else None
-
-    def in_any_rank(self, flags: Sequence[bool]) -> list[bool]:
-        """For each flag, whether it is set in any rank."""
-        return [bool(flag) for flag in self.largest([int(flag) for flag in flags], torch.uint8)]
 
     def largest(self, numbers: Sequence[int], kind: torch.dtype = torch.int64) -> list[int]:
         """Of each number the largest of the ranks'."""

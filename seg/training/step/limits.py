@@ -20,7 +20,6 @@ from seg.tiles.tiled import in_window
 from seg.training.settings import Trainer
 
 T = TypeVar("T")
-
 ADVICE = "use smaller images or crops (augment), a smaller model.scale, trainer.precision=bf16-mixed, or a smaller encoder or model"
 """What helps where memory runs out even with a single image at once."""
 
@@ -60,11 +59,7 @@ def check_strategy(trainer: pl.Trainer, settings: Trainer) -> None:
 
 
 class Limits(Callback):
-    """The most images at once, in training and in evaluation. Halved where memory runs out, and kept in checkpoints.
-
-    find: gives both where they are not known (trainer.batch_size=auto), once the network is on its device; a training that is
-    resumed knows what the interrupted one found.
-    """
+    """The most images at once, halved where memory runs out, and kept in checkpoints. find: gives both where they are not known (auto)."""
 
     def __init__(self, at_once: int | None, find: Callable[[pl.Trainer, pl.LightningModule], int]) -> None:
         self.training, self.evaluation, self._find = at_once or 0, at_once or 0, find
@@ -74,10 +69,7 @@ class Limits(Callback):
             self.training = self.evaluation = self._find(trainer, pl_module)
 
     def halve_training(self, tried: int, problem: str, step: int, images: int) -> str:
-        """After `tried` images at once did not fit, of the `images` of a step: the line to be said of it.
-
-        ConfigError at a single image.
-        """
+        """After `tried` images at once did not fit, of the `images` of a step: the line to be said of it; ConfigError at a single image."""
         self.training = _half(tried, problem, "training")
         return (
             f"out of memory in step {step + 1}, which is repeated: {self.training} images at once from now on, not {tried} ({problem}); "
@@ -142,11 +134,6 @@ class Limited:
         return in_parts(images, self.device, self.limits.evaluation, answer, halved)
 
 
-def step_batch_size(trainer: Trainer, world_size: int) -> int:
-    """Images of an optimizer step over all devices."""
-    return images_per_device(trainer, world_size) * world_size
-
-
 def lr_factor(trainer: Trainer, world_size: int) -> float:
     """By what optimizer.lr is multiplied: images of a step / trainer.reference_batch_size (Goyal et al. 2017), its square root (Krizhevsky
     2014), or 1."""
@@ -156,7 +143,7 @@ def lr_factor(trainer: Trainer, world_size: int) -> float:
         raise ConfigError(
             f"trainer.scale_lr={trainer.scale_lr}: set trainer.reference_batch_size to the images a step for which optimizer.lr was found"
         )
-    ratio = step_batch_size(trainer, world_size) / trainer.reference_batch_size
+    ratio = images_per_device(trainer, world_size) * world_size / trainer.reference_batch_size
     return ratio if trainer.scale_lr == "linear" else ratio**0.5
 
 
@@ -167,5 +154,5 @@ def described_lr(trainer: Trainer, world_size: int, lr: float | None) -> str | N
         return None
     made = "" if lr is None else f": {lr:.6g} becomes {lr * factor:.6g}"
     rule = "" if trainer.scale_lr == "linear" else ", square root"
-    images = step_batch_size(trainer, world_size)
+    images = images_per_device(trainer, world_size) * world_size
     return f"learning rate times {factor:.4g}{made} ({images} images a step, against {trainer.reference_batch_size}{rule})"

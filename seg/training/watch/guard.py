@@ -5,7 +5,6 @@ import math
 import shutil
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +28,6 @@ from seg.settings.section import Params
 from seg.training.resume.history import rates_of
 
 TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
-
 Rates = dict[str, float]
 
 
@@ -78,14 +76,14 @@ class Guard(Callback):
         values = torch.stack([losses for *_, losses in self.steps]).tolist()
         verdict = self.watch.look([losses[0] for losses in values])
         if verdict is None and trainer.is_last_batch and not _finite(pl_module.model):
-            verdict = LossVerdict(len(values) - 1, "was finite, but its gradient was not: the weights no longer are")
+            verdict = len(values) - 1, "was finite, but its gradient was not: the weights no longer are"
         if trainer.world_size > 1 and trainer.strategy.reduce_boolean_decision(verdict is not None, all=False) and verdict is None:
             trainer.strategy.barrier()
             raise InputError("another device's training stopped, and this one with it")
         if verdict:
-            place, rates, _ = self.steps[verdict.index]
-            losses = dict(zip(pl_module.last_losses, values[verdict.index], strict=True))
-            self._stop(trainer, pl_module, place, rates, losses, verdict.reason)
+            index, reason = verdict
+            place, rates, _ = self.steps[index]
+            self._stop(trainer, pl_module, place, rates, dict(zip(pl_module.last_losses, values[index], strict=True)), reason)
         self.steps.clear()
 
     def _stop(self, trainer: pl.Trainer, pl_module: Any, place: int, rates: Rates, losses: dict[str, Any], reason: str) -> None:
@@ -122,14 +120,6 @@ def _finite(model: torch.nn.Module) -> bool:
     return bool(torch.stack([p.detach().isfinite().all() for p in model.parameters()]).all())
 
 
-@dataclass(frozen=True, slots=True)
-class LossVerdict:
-    """index: of the loss among those that were looked at. reason: what is wrong with it."""
-
-    index: int
-    reason: str
-
-
 class LossWatch:
     """Looks at losses in their order.
 
@@ -144,16 +134,16 @@ class LossWatch:
         self.first: list[float] = []
         self.high = 0
 
-    def look(self, losses: Sequence[float]) -> LossVerdict | None:
-        """The first divergence among the next losses, None where there is none."""
+    def look(self, losses: Sequence[float]) -> tuple[int, str] | None:
+        """The first divergence among the next losses: the place of the loss, and what is wrong with it; None where there is none."""
         for index, loss in enumerate(losses):
             if not math.isfinite(loss):
-                return LossVerdict(index, f"is {loss}")
+                return index, f"is {loss}"
             reference = self.reference()
             self.high = self.high + 1 if reference > 0 and loss > self.settings.factor * reference else 0
             if self.high >= self.settings.steps:
                 times = f"{self.settings.factor:g} times its running median of {reference:.3g}"
-                return LossVerdict(index, f"is {loss:.3g}, for {self.high} steps more than {times}")
+                return index, f"is {loss:.3g}, for {self.high} steps more than {times}"
             if not self.high:
                 self.recent.append(loss)
                 if len(self.first) < self.settings.window:

@@ -30,19 +30,11 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunLog:
-    """One training's log.
-
-    name: of the run. known: the service's own name of a run that goes on. first_step: at which the run starts or goes on.
-    """
+    """One training's log. known: the service's own name of a run that a former process began. first_step: where it starts or goes on."""
 
     name: str
     known: str | None
     first_step: int
-
-    @property
-    def resumed(self) -> bool:
-        """Whether a former process began it."""
-        return self.known is not None
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,8 @@ class Tracker:
 def _tensorboard(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    purge: Settings = {"purge_step": run.first_step + 1} if run.resumed else {}  # what a former process logged beyond its last checkpoint
+    # what a former process logged beyond its last checkpoint
+    purge: Settings = {} if run.known is None else {"purge_step": run.first_step + 1}
     return TensorBoardLogger(folder, name=run.name, version="", default_hp_metric=False, **purge, **settings)
 
 
@@ -113,7 +106,7 @@ def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     from dvclive.lightning import DVCLiveLogger
 
     safe: Settings = {"save_dvc_exp": False, "dvcyaml": None, "cache_images": False}
-    live = Live(str(folder / run.name), resume=run.resumed, **safe | settings)
+    live = Live(str(folder / run.name), resume=run.known is not None, **safe | settings)
     live._inside_dvc_exp = False  # under `dvc exp run` its end would add the folder to git
 
     class Saved(DVCLiveLogger):

@@ -1,8 +1,4 @@
-"""The study of a sweep: a file that several processes, on several machines, read and append to (Optuna's JournalStorage).
-
-The sweep opens it, and so does each training that it starts: that tells the study each validation's figure, and ends where the study's
-pruner gives it up.
-"""
+"""The study of a sweep, a file that processes on several machines append to (Optuna's JournalStorage), and what trainings report to it."""
 
 import logging
 import sys
@@ -25,8 +21,7 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
-EPOCHS = "max_epochs"
-"""The study's attribute: the most epochs that a trial may train."""
+EPOCHS = "max_epochs"  # the study's attribute: the most epochs that a trial may train
 PRUNED = 3  # the exit code of a training that was pruned
 
 

@@ -7,8 +7,7 @@ from conftest import MakeConfig, MakeInfo
 
 from seg.models.build import build_model
 from seg.models.semantic import SemanticModel
-from seg.training.choosing.choose import Chosen
-from seg.training.choosing.chooser import _answer, chooser
+from seg.training.choosing.choose import Chosen, _answer, chooser
 from seg.training.step.limits import Limits
 
 CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 3, "padding": 1}

@@ -19,7 +19,7 @@ from seg.augment.policy import Policy, compile_policy
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo, Sample, no_instances
 from seg.loading.batch import Batch, collate
-from seg.loading.dataset import EvaluationBatches
+from seg.loading.dataset import evaluation_batches
 from seg.raw.record import Record
 from seg.storing.write import write_info, write_record, write_split
 from seg.training.loading.datamodule import DrawnDataset, SegmentationData, TrainingBatches
@@ -232,7 +232,7 @@ def test_steps_of_an_epoch_are_what_is_loaded_and_what_lightning_counts(noise: P
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_evaluation_covers_every_image_once_in_batches_of_one_size(world_size: int) -> None:
     sizes = [(20, 30), (24, 20), (20, 30), (20, 30), (24, 20), (20, 30), (7, 7)]
-    ranks = [EvaluationBatches(sizes, 2, rank, world_size) for rank in range(world_size)]
+    ranks = [evaluation_batches(sizes, 2, rank, world_size) for rank in range(world_size)]
     assert sorted(i for r in ranks for i in indices(list(r))) == list(range(7))
     for batches in ranks:
         assert len(list(batches)) == len(batches)
@@ -243,9 +243,9 @@ def test_evaluation_covers_every_image_once_in_batches_of_one_size(world_size: i
 
 def test_a_rank_without_an_image_has_an_empty_batch() -> None:
     """Lightning passes over a rank without a batch, and the others would wait for it where figures are put together."""
-    ranks = [list(EvaluationBatches([(8, 8)], 4, rank, 3)) for rank in range(3)]
+    ranks = [list(evaluation_batches([(8, 8)], 4, rank, 3)) for rank in range(3)]
     assert ranks == [[[(0, 0)]], [[]], [[]]]
-    assert list(EvaluationBatches([], 4)) == []
+    assert list(evaluation_batches([], 4)) == []
     assert len(collate([])) == 0
 
 

@@ -19,8 +19,7 @@ from seg.core.errors import ConfigError
 from seg.models.semantic import SemanticModel
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.step import batch_size
-from seg.training.step.batch_size import TrialSteps, extrapolated, find_batch_size, growths, largest, largest_sample
-from seg.training.step.meters import CpuMeter
+from seg.training.step.batch_size import CpuMeter, TrialSteps, extrapolated, find_batch_size, growths, largest, largest_sample
 
 GIB = 2**30
 

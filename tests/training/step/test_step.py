@@ -22,9 +22,8 @@ from seg.data.sample import Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.semantic import SemanticModel
-from seg.training.build import build_module, make_limits, make_model
 from seg.training.loading.datamodule import SegmentationData
-from seg.training.module import SegmentationModule
+from seg.training.module import SegmentationModule, build_module, make_limits, make_model
 from seg.training.resume.history import EpochMeans
 from seg.training.step import step
 from seg.training.step.limits import Limits, images_per_device

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from seg.core import environment
 from seg.core.errors import ConfigError
 from seg.runtime import threads as runtime
+from seg.training import callbacks as module
+from seg.training.callbacks import StepThreads
 from seg.training.resume.history import History
-from seg.training.step import threads as module
 from seg.training.step.exchange import Agreement
-from seg.training.step.threads import StepThreads
 
 QUIET, BUSY = {1: 0.2, 2: 0.15}, {1: 0.2, 2: 1.0}
 STEPS = 20

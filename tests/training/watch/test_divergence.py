@@ -15,7 +15,7 @@ def first_high(losses: list[float], together: int = 7) -> int | None:
     watch = LossWatch(SETTINGS)
     for start in range(0, len(losses), together):
         if verdict := watch.look(losses[start : start + together]):
-            return start + verdict.index
+            return start + verdict[0]
     return None
 
 
@@ -46,4 +46,4 @@ def test_places(losses: list[float], place: int | None, together: int) -> None:
 def test_the_reason_is_said_in_figures() -> None:
     verdict = LossWatch(SETTINGS).look([1.0] * 20 + [64.0] * 3)
     assert verdict
-    assert verdict.reason == "is 64, for 3 steps more than 10 times its running median of 1"
+    assert verdict[1] == "is 64, for 3 steps more than 10 times its running median of 1"
