@@ -17,7 +17,7 @@ from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel, Size
 from seg.models.hardware import is_out_of_memory, recover
 from seg.models.tensor_file import tensors_in
-from seg.training.step.meters import meter_of
+from seg.training.step.batch_size import meter_of
 
 
 @dataclass(frozen=True, slots=True)
