@@ -18,6 +18,15 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def two_numbers(text: str) -> tuple[int, int]:
+    """Two integers of 0 or more with a comma between them. ValueError says what is expected."""
+    first, _, second = text.partition(",")
+    try:
+        return whole_number(first.strip()), whole_number(second.strip())
+    except ValueError:
+        raise ValueError("two whole numbers, such as 120,64") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Positional:
     """Words without dashes. attribute: of the stage's Arguments. name: in the help. least, most: how many; most=None is any number.
@@ -303,6 +312,28 @@ _COMMANDS = (
             Option("skip", ("--skip",), "leave out images whose outputs are there already", apart="force"),
         ),
         overrides="a key of conf/predict, such as predict.score_threshold=0.3",
+    ),
+    Command(
+        "explain",
+        "show which pixels of an image a model's answer rests on",
+        "Sets gradients, integrated gradients, Grad-CAM, occlusion and, where the network has it, attention beside each other, and beside "
+        "the same of random weights. Without --class and --at it explains the most frequent class, or the instance with the highest score. "
+        "It needs captum: `pip install -e '.[explain]'`.",
+        (
+            ("seg explain artifacts/train/best.ckpt scan.png", "explained/explain.html"),
+            ("seg explain best.ckpt scans/ --class vessel --out why", "one class, in all images below scans/"),
+            ("seg explain best.ckpt scan.png --at 120,64", "the object at column 120, row 64"),
+        ),
+        positionals=(
+            Positional("model", "MODEL", "a checkpoint of training", convert=Path, suffixes=(".ckpt", ".onnx", ".pt2", ".xml")),
+            Positional("inputs", "INPUT", "an image, a folder, or a pattern in quotes", most=None),
+        ),
+        options=(
+            Option("name", ("--class",), "the name of a class", value="NAME"),
+            Option("at", ("--at",), "a pixel that the explained part of the answer covers", value="X,Y", convert=two_numbers),
+            Option("out", ("--out",), "the folder of the outputs", "FOLDER", Path("explained"), convert=Path),
+        ),
+        overrides="a key of conf/predict, such as predict.accelerator=cpu",
     ),
     Command(
         "export",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -9,12 +10,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seg.core.errors import ConfigError
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
 
 Floats = Sequence[float]
 Scale = float | Sequence[int]
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A part of an answer. category: class index. region: (h, w) float32, 1 in the network's pixels that it is about, without padding."""
+
+    category: int
+    region: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of maps (B, h, w) over the region, (B,)."""
+        return (values * self.region).sum(dim=(1, 2)) / self.region.sum()
+
+    @property
+    def box(self) -> Tensor:
+        """(1, 4) float32 xyxy around the region, half-open."""
+        rows, columns = (self.region.any(dim=axis).nonzero()[:, 0] for axis in (1, 0))
+        return torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])[None].float()
 
 
 class SegmentationModel(nn.Module, ABC):
@@ -86,6 +106,22 @@ class SegmentationModel(nn.Module, ABC):
             {name: (B, H, W) float in 0..1}; empty for a network without such maps.
         """
         return {}
+
+    def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
+        """How strongly the network is for an answer, as a number that can be differentiated: the more, the surer.
+
+        Args:
+            x: The input of the network (B, C, h, w) float32, as `network_input` gives it.
+            size: (height, width) of the images in it without padding.
+            subject: The answer.
+
+        Returns:
+            (B,) float32.
+
+        Raises:
+            ConfigError: The model has no such number.
+        """
+        raise ConfigError(f"{type(self).__name__}: cannot be explained; models of pixels, of distances, of masks and Mask R-CNN can")
 
     @property
     @abstractmethod

@@ -23,10 +23,14 @@ class DenseModel(SegmentationModel):
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Images (B, C, H, W) uint8 as stored -> {"out": (B, channels, h, w)} at the size at which the network sees them, and the outputs
         of each auxiliary head under its name."""
-        x, ((height, width), *_) = self.network_input(images)
+        x, (size, *_) = self.network_input(images)
+        return self.sized_maps(x, size)
+
+    def sized_maps(self, x: Tensor, size: Size) -> dict[str, Tensor]:
+        """As `maps`, at the size (height, width) that the images have in x without padding."""
         heads = self.maps(x)
         sized = {n: v if v.shape[-2:] == x.shape[-2:] else F.interpolate(v, x.shape[-2:], mode="bilinear") for n, v in heads.items()}
-        return {name: value[..., :height, :width] for name, value in sized.items()}
+        return {name: value[..., : size[0], : size[1]] for name, value in sized.items()}
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         """What the network says of its input, as maps: (B, channels, ...) under "out", and those of auxiliary heads."""

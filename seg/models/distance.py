@@ -18,7 +18,7 @@ from seg.core.errors import ConfigError
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, Size, first_label
+from seg.models.base import Scale, Size, Subject, first_label
 from seg.models.dense import DenseModel
 from seg.models.losses.sum import DistanceLoss
 
@@ -95,6 +95,11 @@ class DistanceModel(DenseModel):
         seen = batch.sizes[index]
         labels[rows >= seen[0]], labels[:, columns >= seen[1]] = IGNORE, IGNORE
         return torch.from_numpy(labels), torch.from_numpy(distance_map(top))
+
+    def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
+        """How far the mean logit of the class lies above that of no object."""
+        logits = self.sized_maps(x, size)["out"].float()
+        return subject.mean(logits[:, subject.category + self.first_label] - logits[:, 0])
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:

@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Floats, Scale, SegmentationModel, Size, box_factor, first_label
+from seg.models.base import Floats, Scale, SegmentationModel, Size, Subject, box_factor, first_label
 from seg.models.roi_masks import mask_targets, prediction_of
 
 MAX_IN_CROWD = 0.5  # a box that lies in a crowd with more than this share of its area is not called background
@@ -103,6 +103,13 @@ class RegionModel(SegmentationModel):
         shapes = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes, sizes)))
         masks = maskrcnn_inference(shapes.float(), labels)
         return list(zip(boxes, scores, labels, masks, strict=True))
+
+    def evidence(self, x: Tensor, size: tuple[int, int], subject: Subject) -> Tensor:
+        """The logit of the class, of the box around the region."""
+        heads, boxes = self.network.roi_heads, [subject.box] * len(x)
+        logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(self.network.backbone(x), boxes, [size] * len(x))))
+        of_class: Tensor = logits[:, subject.category + self.first_label].float()
+        return of_class
 
     def target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         """The truth of image `index`, which the network sees at `size`."""

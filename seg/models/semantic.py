@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError
 from seg.data.sample import CERTAIN, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale
+from seg.models.base import Scale, Size, Subject
 from seg.models.dense import DenseModel
 from seg.models.losses.sum import Sum
 
@@ -80,6 +80,10 @@ class SemanticModel(DenseModel):
         assert self.loss is not None, "a model that is only used has no loss"
         given = self.loss(logits, labels)
         return dict(given) if isinstance(given, dict) else {"main": given}
+
+    def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
+        """The mean logit of the class over the region (Vinogradova et al. 2020, https://arxiv.org/abs/2002.11434)."""
+        return subject.mean(self.sized_maps(x, size)["out"][:, subject.category].float())
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:

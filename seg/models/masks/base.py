@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.loading.batch import Batch
-from seg.models.base import SegmentationModel, Size
+from seg.models.base import SegmentationModel, Size, Subject
 from seg.models.masks.loss import MaskLoss, Truth
 from seg.models.masks.networks import QueryNetwork
 
@@ -20,6 +21,8 @@ class MaskClassification(SegmentationModel):
     network: nn.Module
     loss: Any
     num_classes: int
+    first = 0
+    """The class of the network's first output."""
 
     @abstractmethod
     def labels(self, batch: Batch, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -30,6 +33,16 @@ class MaskClassification(SegmentationModel):
         truths = [Truth(*self.labels(batch, i), self._pixels(batch.sizes[i], size, x), batch.sizes[i]) for i, size in enumerate(sizes)]
         assert self.loss is not None, "a model that is only used has no loss"
         return self.loss(self.network(x), truths)
+
+    def class_maps_of(self, given: Any) -> Tensor:
+        """(B, K, h, w): the sum over queries of class times mask. given: what the network gave."""
+        classes, masks = given["classes"][-1].float(), given["masks"][-1].float()
+        return torch.einsum("bqc,bqhw->bchw", classes.softmax(dim=-1)[..., :-1], masks.sigmoid())
+
+    def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
+        """The mean over the region of how far all queries together are for the class."""
+        sums = self.class_maps_of(self.network(x))[:, subject.category - self.first, None]
+        return subject.mean(F.interpolate(sums, x.shape[-2:], mode="bilinear")[:, 0, : size[0], : size[1]])
 
     def _pixels(self, stored: Size, seen: Size, x: Tensor) -> Tensor:
         """The network's image (width, height) in stored pixels."""

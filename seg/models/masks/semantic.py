@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +36,5 @@ class Model(MaskClassification, SemanticModel):
         return classes[..., None], shown, shown.long(), classes == IGNORE
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
-        given = self.network(x)
-        classes, masks = given["classes"][-1].float(), given["masks"][-1].float()
-        sums = torch.einsum("bqc,bqhw->bchw", classes.softmax(dim=-1)[..., :-1], masks.sigmoid())
+        sums = self.class_maps_of(self.network(x))
         return {"out": F.interpolate(sums, x.shape[-2:], mode="bilinear").clamp(min=LEAST).log()}
