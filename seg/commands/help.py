@@ -1,4 +1,4 @@
-"""The help of `seg` and of each command, and the table of commands in docs/reference.md, from the table of commands."""
+"""The help of `seg` and of each command, from the table of commands."""
 
 import textwrap
 from collections.abc import Sequence
@@ -49,16 +49,6 @@ def help_of(command: Command) -> str:
     blocks = [first, f"{summary}\n{textwrap.fill(command.about, WIDTH)}", _rows(arguments + options)]
     blocks.append("Examples\n" + _rows(list(command.examples), "  # "))
     return "\n\n".join(blocks)
-
-
-def markdown() -> str:
-    """The table of commands in docs/reference.md."""
-    rows = ["| command | what it does |", "|---|---|"]
-    for command in COMMANDS.values():
-        line = f"seg {command.name} [OVERRIDE ...]" if command.composed else usage(command)
-        cell = f"`{line}`".replace("|", r"\|")
-        rows.append(f"| {cell} | {command.summary}. {command.about} |")
-    return "\n".join(rows)
 
 
 def _positional(positional: Positional) -> str:
