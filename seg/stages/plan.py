@@ -88,6 +88,6 @@ def rules_digest() -> str:
     """Of the code that plans."""
     digest = hashlib.sha256()
     folder = Path(__file__).parents[1] / "plan"
-    for file in sorted(folder.rglob("*.py")):
+    for file in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml")):
         digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:16]
