@@ -18,11 +18,11 @@ from seg.evaluation.instances import InstanceErrors
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
+from seg.metrics.average_precision import scored_matches
 from seg.metrics.base import Metrics
 from seg.metrics.bootstrap import Resampled, intervals
 from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.metrics.instance import InstanceMetrics
-from seg.metrics.resampled_ap import scored_matches
 
 Tables = dict[str, list[Mapping[str, Any]]]
 

@@ -1,7 +1,7 @@
-"""COCO's average precision of many data sets at once, in each of which every image occurs so many times: for bootstraps and groups.
+"""COCO's average precision, of many data sets at once, in each of which every image occurs so many times: for bootstraps and groups.
 
-`seg.metrics.coco` gives the figures of the data set itself; these are the same where every image occurs once. What is costly,
-which prediction finds which instance, is done once; for each data set the predictions are only counted again, best first.
+The figures of the data set itself are those where every image occurs once, and agree with pycocotools. What is costly, which prediction
+finds which instance, is done once; for each data set the predictions are only counted again, best first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,12 +35,15 @@ class Ranked:
     truth: np.ndarray
 
 
-def figures(
+def figures_by_class(
     images: Sequence[ImageInstances], categories: Sequence[int], kind: str, max_detections: int, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """`seg.metrics.coco.FIGURES` of R data sets in which image i occurs weights[r, i] times: {name: (R,)}; NaN without truth.
+    """`seg.metrics.coco.FIGURES` of each class in R data sets in which image i occurs weights[r, i] times: {name: (K, R)}; NaN where a
+    class has no truth.
 
-    weights: (R, N) float64, whole numbers. kind: mask or box. A prediction whose image occurs twice counts twice in its place.
+    weights: (R, N) float64, whole numbers. kind: mask or box, whose overlap counts. Of equal scores the order of the images, and of the
+    predictions within them, decides. A prediction whose image occurs twice counts twice in its place. The area of a true instance is that
+    of its mask for both kinds, as with COCO's own files.
     """
     each: dict[str, list[np.ndarray]] = {name: [] for name in FIGURES}
     for category in categories:
@@ -49,11 +52,11 @@ def figures(
             for name, (curve, iou, wanted) in FIGURES.items():
                 if wanted == area:
                     each[name].append({"precision": precision, "recall": recall}[curve][:, IOUS[iou]].mean(axis=1))
-    return {name: mean_of_known(np.stack(values)) for name, values in each.items()}
+    return {name: np.stack(values) for name, values in each.items()}
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """The mean (R,) over the classes (K, R) whose figure is not NaN; NaN without any."""
+    """The mean (R,) over the classes (K, R), or () over (K,), whose figure is not NaN; NaN without any."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
@@ -61,8 +64,8 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def ranked_by_area(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> Iterator[tuple[str, Ranked]]:
     """What is left of one category in each of COCO's ranges of area."""
-    found = [(place, _of_image(image, category, kind, max_detections)) for place, image in enumerate(images)]
-    found = [(place, one) for place, one in found if len(one.scores) or len(one.truth_areas)]
+    having = [(n, i) for n, i in enumerate(images) if (i.categories == category).any() or (i.predicted_categories == category).any()]
+    found = [(place, _of_image(image, category, kind, max_detections)) for place, image in having]
     for area in AREAS:
         low, high = RANGES[area]
         truth = np.zeros(len(images))
