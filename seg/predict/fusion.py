@@ -20,7 +20,6 @@ from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.postprocess import Postprocess
 from seg.models.semantic import predictions_of
-from seg.tiles.bands import check_blend
 from seg.tiles.network import Facts, Network
 
 
@@ -28,7 +27,6 @@ class RunningMean:
     """The mean of logits (B, K, H, W), or of their probabilities, that come one after another: a sum is all that is kept."""
 
     def __init__(self, blend: str) -> None:
-        check_blend(blend)
         self.blend, self.count = blend, 0
         self.sum: Tensor | None = None
 
@@ -45,8 +43,7 @@ class RunningMean:
         Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal
         number, they are taken for it, so that none is infinite.
         """
-        if self.sum is None:
-            raise ValueError("there is no mean of nothing")
+        assert self.sum is not None
         mean = self.sum / self.count
         return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if self.blend == "probabilities" else mean
 
@@ -171,7 +168,6 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[Network], files: Sequence[str], blend: str, iou_threshold: float) -> None:
-        check_blend(blend)
         for network, file in zip(networks, files, strict=True):
             refuse_others(networks[0].facts, files[0], network.facts, file)
         self.networks, self.blend, self.iou_threshold = list(networks), blend, iou_threshold

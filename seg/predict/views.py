@@ -14,7 +14,6 @@ from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
 from seg.predict.fusion import RunningMean, fuse
-from seg.tiles.bands import check_blend
 from seg.tiles.network import Facts, Network
 
 Size = tuple[int, int]  # height and width in pixels
@@ -118,10 +117,8 @@ SETS = {
 def views_of(names: Sequence[str]) -> list[View]:
     """Views by their names, each once: those of VIEWS and SETS, `scale_<factor>`, and several joined by `+`.
 
-    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not, or none at all.
+    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not.
     """
-    if isinstance(names, str) or not names:
-        raise ConfigError(f"views: expected a list of names such as [identity, hflip], got {names!r}")
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):
@@ -142,7 +139,6 @@ class Views:
     """
 
     def __init__(self, network: Network, names: Sequence[str], blend: str, iou_threshold: float, batch_size: int) -> None:
-        check_blend(blend)
         self.network, self.views = network, views_of(names)
         self.blend, self.iou_threshold, self.batch_size = blend, iou_threshold, batch_size
 

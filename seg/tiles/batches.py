@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.core.errors import DataError
 from seg.tiles.grid import Grid
 
 AHEAD = 2  # items that are read before they are asked for
@@ -35,8 +34,6 @@ class ArrayRows:
     """An array or a memory map (H, W, C) uint8."""
 
     def __init__(self, pixels: np.ndarray) -> None:
-        if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise DataError(f"expected an image (height, width, channels) of uint8, got {pixels.shape} of {pixels.dtype}")
         self.pixels = pixels
         self.shape: tuple[int, int, int] = pixels.shape
 

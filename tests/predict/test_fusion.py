@@ -6,7 +6,6 @@ import torch
 from pycocotools import mask as coco_mask
 from random_instances import Scene, box, random_scenes, rle_of
 
-from seg.core.errors import ConfigError
 from seg.data.rle import decode_crop
 from seg.data.sample import Prediction
 from seg.predict.fusion import Cluster, Instance, RunningMean, fuse
@@ -66,8 +65,6 @@ def test_a_probability_of_zero_has_a_finite_logit() -> None:
     found = mean.logits().flatten()
     assert found[0] == 0
     assert found[1].item() == pytest.approx(np.log(np.finfo(np.float32).tiny))
-    with pytest.raises(ConfigError, match=r"blend=probability: did you mean 'probabilities'"):
-        RunningMean("probability")
 
 
 def box_iou(clusters: list[Cluster], one: Instance) -> np.ndarray:
