@@ -36,10 +36,10 @@ from seg.data.labelmaps import layers_from_masks
 from seg.data.rle import encode_crop
 from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch, collate
-from seg.metrics.average_precision import figures_by_class, mean_of_known
+from seg.metrics.average_precision import figures_by_class
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import InstanceMetrics, instances_of
-from seg.metrics.semantic import confusion_matrix, mean_iou, totals
+from seg.metrics.semantic import confusion_matrix, mean_iou, mean_of_known, totals
 
 CLASSES = ["background", "a", "b", "c"]
 Costs = dict[str, list[tuple[float, float]]]
@@ -208,7 +208,7 @@ class Ours:
 
     def ap(self) -> float:
         found = figures_by_class(self.images, range(1, len(CLASSES)), "mask", 100, np.ones((1, len(self.images))))
-        return float(mean_of_known(found["ap"])[0])
+        return float(mean_of_known(found["ap"], 0)[0])
 
 
 class AllFigures:

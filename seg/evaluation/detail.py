@@ -6,18 +6,16 @@ shows it.
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from seg.core.errors import ConfigError, did_you_mean
 from seg.core.textfile import natural_key
-from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry
 from seg.evaluation.instances import InstanceDetail
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
-from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.bootstrap import Resampled, intervals
 from seg.metrics.instance import InstanceMetrics
@@ -25,18 +23,9 @@ from seg.metrics.instance import InstanceMetrics
 Tables = dict[str, list[Mapping[str, Any]]]
 
 
-class Detail(Protocol):
-    """Gathered batch by batch, after `Metrics.update` saw the same batch: what there is beyond its figures, classes and tables."""
-
-    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]: ...  # each image's further figures
-
-    def figures(self) -> dict[str, float]: ...
-
-    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]: ...
-
-    def per_class(self) -> dict[str, dict[str, float]]: ...
-
-    def tables(self) -> Tables: ...  # without those that have no row
+Detail = InstanceDetail | PixelMetrics
+"""Gathered batch by batch, after `Metrics.update` saw the same batch: what there is beyond its figures, classes and tables. `update` gives
+each image's further figures."""
 
 
 def detail_of(

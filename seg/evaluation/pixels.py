@@ -14,8 +14,7 @@ from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
 from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
-from seg.metrics.classmaps import mean_of_defined
-from seg.metrics.semantic import ratio
+from seg.metrics.semantic import mean_of_known, ratio
 
 _PARTS = {"boundary_precision", "boundary_recall"}  # of a class alone: an image's figures and the headline hold what they make, boundary F
 
@@ -152,7 +151,7 @@ class PixelMetrics:
         return found
 
     def _figures(self, counts: Mapping[str, np.ndarray]) -> dict[str, float]:
-        found = {f"mean_{name}": mean_of_defined(values) for name, values in self._of_classes(counts).items() if name not in _PARTS}
+        found = {f"mean_{name}": float(mean_of_known(values)) for name, values in self._of_classes(counts).items() if name not in _PARTS}
         if self.bins:
             found["expected_calibration_error"] = expected_calibration_error(counts["bins"])
             found["maximum_calibration_error"] = maximum_calibration_error(counts["bins"])

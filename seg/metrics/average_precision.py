@@ -55,13 +55,6 @@ def figures_by_class(
     return {name: np.stack(values) for name, values in each.items()}
 
 
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """The mean (R,) over the classes (K, R), or () over (K,), whose figure is not NaN; NaN without any."""
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-
-
 def ranked_by_area(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> Iterator[tuple[str, Ranked]]:
     """What is left of one category in each of COCO's ranges of area."""
     having = [(n, i) for n, i in enumerate(images) if (i.categories == category).any() or (i.predicted_categories == category).any()]

@@ -17,10 +17,11 @@ import torch
 from seg.data.labelmaps import boxes_of, encode, fill_boxes
 from seg.data.sample import BACKGROUND, IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.metrics.average_precision import figures_by_class, mean_of_known
+from seg.metrics.average_precision import figures_by_class
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import FIGURES, ImageInstances
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
+from seg.metrics.semantic import mean_of_known
 
 
 class InstanceMetrics:
@@ -81,14 +82,14 @@ class InstanceMetrics:
 
     def figures(self) -> dict[str, float]:
         total = sum(self.tallies.values(), start=Tally())
-        by_overlap = {f"{kind}_{name}": float(mean_of_known(v)) for kind in self.OF_CLASS for name, v in self._coco(kind).items()}
+        by_overlap = {f"{kind}_{name}": float(mean_of_known(v, 0)) for kind in self.OF_CLASS for name, v in self._coco(kind).items()}
         return by_overlap | _detection_figures(total.at[0]) | panoptic_means(self.tallies.values()) | {"aji": total.aji}
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
         order = np.argsort(image_ids)  # that of `_coco`
         images, times = [self.images[image_ids[i]] for i in order], np.ascontiguousarray(weights[:, order])
         by_overlap = {
-            f"{kind}_{name}": mean_of_known(values)
+            f"{kind}_{name}": mean_of_known(values, 0)
             for kind in self.OF_CLASS
             for name, values in figures_by_class(images, list(self.names), kind, self.max_detections, times).items()
         }
@@ -135,7 +136,7 @@ class InstanceMetrics:
                 "iou_thresholds": iou,
                 "area": area,
                 "max_detections": self.max_detections,
-                "value": float(mean_of_known(self._coco(kind)[name])),
+                "value": float(mean_of_known(self._coco(kind)[name], 0)),
             }
             for kind in self.OF_CLASS
             for name, (_, iou, area) in FIGURES.items()
@@ -250,7 +251,8 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
         panoptic["rq"].append(_shares(2 * tp, 2 * tp + fp + fn))
         panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, _shares(overlap, tp)))
         panoptic["pq"].append(_shares(2 * overlap, 2 * tp + fp + fn))
-    return detection | {name: mean_of_known(np.stack(values)) for name, values in panoptic.items()} | {"aji": _shares(intersection, union)}
+    means = {name: mean_of_known(np.stack(values), 0) for name, values in panoptic.items()}
+    return detection | means | {"aji": _shares(intersection, union)}
 
 
 def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

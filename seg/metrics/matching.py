@@ -114,17 +114,14 @@ class Matches:
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP)."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """TP / (TP + FN)."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN)."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property

@@ -90,7 +90,7 @@ def recall(counts: np.ndarray) -> np.ndarray:
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
     """The mean (...) of `iou` over the classes that are not absent; NaN without any."""
-    return _mean(iou(counts))
+    return mean_of_known(iou(counts))
 
 
 def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
 
 def mean_accuracy(counts: np.ndarray) -> np.ndarray:
     """The mean (...) of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
-    return _mean(recall(counts))
+    return mean_of_known(recall(counts))
 
 
 def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
 
 FIGURES = {
     "miou": mean_iou,
-    "mean_dice": lambda counts: _mean(dice(counts)),
+    "mean_dice": lambda counts: mean_of_known(dice(counts)),
     "pixel_accuracy": pixel_accuracy,
     "mean_accuracy": mean_accuracy,
     "frequency_weighted_iou": frequency_weighted_iou,
@@ -130,10 +130,10 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the last axis, without NaN."""
+def mean_of_known(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The mean over an axis of what is not NaN; NaN without any."""
     known = np.isfinite(values)
-    return ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+    return ratio(np.where(known, values, 0).sum(axis), known.sum(axis))
 
 
 class SemanticMetrics:

@@ -8,47 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from seg.core.errors import DataError
 from seg.core.private_torch import argument_kinds
 
-OPERATORS = {
-    *(f"_operator.{n}" for n in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pos", "getitem")),
-    *(f"_operator.{n}" for n in ("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_")),
-    *(f"torch.{n}" for n in ("sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "sym_ite", "sym_sum")),
-    *(f"math.{n}" for n in ("ceil", "floor", "trunc")),
-}
-"""What a node may call beside `torch.ops.aten`: arithmetic on sizes."""
+_ALLOWED = yaml.safe_load(Path(__file__).with_name("program.yaml").read_text(encoding="utf-8"))
+OPERATORS = {f"{module}.{name}" for module, names in _ALLOWED["operators"].items() for name in names}
+VALUES = {f"as_{kind}" for kind in _ALLOWED["values"]}
+PRIVATE, TEXTS, CALLS = (set(_ALLOWED[part]) for part in ("private", "texts", "calls"))
+"""What program.yaml says."""
 
 ATEN = re.compile(r"torch\.ops\.aten\.([A-Za-z_]\w*)\.([A-Za-z_]\w*)\Z")
-PRIVATE = {"_assert_tensor_metadata", "_assert_scalar", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"}
-"""Operators of torch's own use that an export may hold. The others of them do not check what they are given."""
-TEXTS = {"rounding_mode", "mode", "approximate", "equation", "reduce", "side", "padding", "padding_side", "indexing", "interpolation"} | {
-    "pad_mode",
-    "ord",
-    "norm",
-    "assert_msg",
-}
-"""The arguments of operators that are text and mean a way of computing. `filename` of `aten.from_file` is none of them."""
-
 NAME = re.compile(r"[\w.]{0,500}\Z", re.ASCII)
 TEXT = re.compile(r"[\w.,:+ ><=-]{0,500}\Z", re.ASCII)
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}\Z", re.ASCII)
 FREE = {"as_string", "torch_version"}
 UNREAD = {"guards_code", "metadata", "stack_trace"}
 """Keys whose text is not used: see `seg.predict.pt2`."""
-VALUES = {f"as_{n}{s}" for n in ("tensor", "int", "float", "bool", "string", "sym_int", "sym_float", "sym_bool") for s in ("", "s")} | {
-    *(f"as_{n}" for n in ("none", "name", "expr", "optional_tensor", "optional_tensors", "scalar_type", "memory_format", "layout")),
-    "as_device",
-}
-"""The kinds of values. Functions, graphs and objects of one's own are none of them."""
-
-CALLS = {"Symbol", "Integer", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Mod", "PythonMod", "FloorDiv", "CleanDiv", "CeilDiv"} | {
-    *("CeilToInt", "FloorToInt", "TruncToInt", "IntTrueDiv", "ToFloat", "Identity", "Where", "Not", "And", "Or"),
-    *("Equality", "Unequality", "GreaterThan", "StrictGreaterThan", "LessThan", "StrictLessThan"),
-}
-"""sympy's functions, and torch's for sympy, that an expression of sizes is made of."""
-
 LARGEST = 2**63
 DEEPEST, LONGEST = 60, 20_000  # levels and characters of an expression
 

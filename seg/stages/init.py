@@ -54,7 +54,9 @@ def run(project: Path, given: Arguments) -> None:
     )
     wanted = Wanted(given.images, given.labels, given.format)
     builder = _Builder(conf, name, _root(project, given.folder))
-    guesses, trials = trials_of(listing, wanted, given.settings, builder.build, _trying)
+    guesses, trials = trials_of(
+        listing, wanted, given.settings, builder.build, lambda guess: print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
+    )
     if not guesses:
         raise _none(given.folder, nothing_found(listing, wanted), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
@@ -67,10 +69,6 @@ def run(project: Path, given: Arguments) -> None:
     print("\n".join(table(listing, chosen, [trial for trial in trials if trial.guess.labels != chosen.guess.labels], known)))
     task = "" if chosen.guess.task == "semantic" else f" -S task={chosen.guess.task}"
     print(f"wrote {os.path.relpath(path, project)}; edit it, then\n  seg doctor data={name}\n  dvc exp run -S data={name}{task}")
-
-
-def _trying(guess: Guess) -> None:
-    print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
 
 
 def _tell(project: Path, folder: Path, path: Path, chosen: Trial, others: list[Trial]) -> None:
