@@ -36,8 +36,7 @@ from seg.data.labelmaps import layers_from_masks
 from seg.data.rle import encode_crop
 from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch, collate
-from seg.metrics.average_precision import figures_by_class
-from seg.metrics.coco import ImageInstances
+from seg.metrics.coco import ImageInstances, figures_by_class
 from seg.metrics.instance import InstanceMetrics, instances_of
 from seg.metrics.semantic import confusion_matrix, mean_iou, mean_of_known, totals
 

@@ -13,8 +13,8 @@ import numpy as np
 from seg.data.sample import Prediction
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge
 from seg.loading.batch import Batch
-from seg.metrics.average_precision import scored_matches
 from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
+from seg.metrics.coco import scored_matches
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import ratio
 

@@ -1,7 +1,7 @@
 """Instance figures: COCO's average precision over all scores, and matching, panoptic quality and AJI at one score threshold.
 
 Enter batches and predictions; kept are the run lengths of each image and the counts of each class, never a mask.
-`seg.metrics.average_precision` and `seg.metrics.matching` define the figures. A class without truth and predictions is NaN and excluded
+`seg.metrics.coco` and `seg.metrics.matching` define the figures. A class without truth and predictions is NaN and excluded
 from means.
 """
 
@@ -17,9 +17,8 @@ import torch
 from seg.data.labelmaps import boxes_of, encode, fill_boxes
 from seg.data.sample import BACKGROUND, IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.metrics.average_precision import figures_by_class
 from seg.metrics.base import ImageScore
-from seg.metrics.coco import FIGURES, ImageInstances
+from seg.metrics.coco import FIGURES, ImageInstances, figures_by_class
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
 from seg.metrics.semantic import mean_of_known
 

@@ -13,8 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from random_instances import Scene, batch_of, box, random_scenes, rle_of
 
-from seg.metrics.average_precision import figures_by_class
-from seg.metrics.coco import FIGURES, ImageInstances
+from seg.metrics.coco import FIGURES, ImageInstances, figures_by_class
 from seg.metrics.instance import instances_of
 from seg.metrics.semantic import mean_of_known
 

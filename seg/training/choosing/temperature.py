@@ -11,9 +11,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from seg.data.sample import CERTAIN
-from seg.metrics.average_precision import scored_matches
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
-from seg.metrics.coco import ImageInstances
+from seg.metrics.coco import ImageInstances, scored_matches
 from seg.models.postprocess import Compared, softened
 from seg.training.choosing.difference import compared
 
