@@ -61,17 +61,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
     draft = Draft(params, open_keys)
-    for rule in (
-        length.minutes,
-        families.adapter,
-        families.monitor,
-        view.scale,
-        length.batch,
-        view.crop,
-        augmentation.transforms,
-        augmentation.copy_paste,
-        learning.loss,
-    ):
+    first = (length.minutes, families.adapter, families.monitor, view.scale, length.batch, view.crop)
+    for rule in (*first, augmentation.transforms, augmentation.copy_paste, learning.loss):
         draft.take(rule(facts, draft))
     draft.take(_pretrained(facts))
     cost = Costs(facts, draft, info, seen.samples, device, say)

@@ -14,7 +14,7 @@ from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
 from seg.predict.fusion import RunningMean, fuse
-from seg.tiles.network import Facts, Network
+from seg.tiles.network import Network
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -92,10 +92,8 @@ class View:
         return encode_crop(crop, left, top, *size) if crop.any() else None
 
 
-IDENTITY = View()
-
 VIEWS = {
-    "identity": IDENTITY,
+    "identity": View(),
     "hflip": View(hflip=True),
     "vflip": View(vflip=True),
     "rotate_90": View(transpose=True, vflip=True),
@@ -122,7 +120,7 @@ def views_of(names: Sequence[str]) -> list[View]:
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):
-            view = IDENTITY
+            view = View()
             for part in parts:
                 view = view.then(part)
             found[view] = None
@@ -139,12 +137,8 @@ class Views:
     """
 
     def __init__(self, network: Network, names: Sequence[str], blend: str, iou_threshold: float, batch_size: int) -> None:
-        self.network, self.views = network, views_of(names)
+        self.network, self.facts, self.views = network, network.facts, views_of(names)
         self.blend, self.iou_threshold, self.batch_size = blend, iou_threshold, batch_size
-
-    @property
-    def facts(self) -> Facts:
-        return self.network.facts
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from seg.tiles.grid import Grid
 
-AHEAD = 2  # items that are read before they are asked for
 Item = TypeVar("Item")
 Place = tuple[int, int]
 """A tile's row and column in the grid."""
@@ -80,11 +79,11 @@ def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
         yield window
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, made in another thread while the ones before are used."""
+def read_ahead(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
+    """The same items, made in another thread while the ones before are used. ahead: so many before they are asked for."""
     end = object()
     with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(next, items, end) for _ in range(AHEAD))
+        pending = deque(pool.submit(next, items, end) for _ in range(ahead))
         try:
             while (item := pending.popleft().result()) is not end:
                 pending.append(pool.submit(next, items, end))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from seg.data.rle import Rle, encode_crop, moved
 from seg.data.sample import Prediction
@@ -141,20 +143,12 @@ def _are_one(a: TileInstance, b: TileInstance, common: Rle, min_iou: float) -> b
 
 def _groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Numbers below `count` that are linked by pairs, each group and the groups in rising order."""
-    parent = list(range(count))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for a, b in pairs:
-        a, b = sorted((root(a), root(b)))
-        parent[b] = a
-    groups: dict[int, list[int]] = {}
-    for i in range(count):
-        groups.setdefault(root(i), []).append(i)
-    return list(groups.values())
+    if not count:
+        return []
+    rows, columns = np.array(list(pairs), np.int64).reshape(-1, 2).T
+    _, labels = connected_components(coo_matrix((np.ones(len(rows)), (rows, columns)), (count, count)), directed=False)
+    order = np.argsort(labels, kind="stable")
+    return [group.tolist() for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)]
 
 
 def _needed(views: list[TileInstance]) -> list[TileInstance]:
