@@ -9,7 +9,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
+from seg.evaluation.boundary import boundary_figures, count_bands, count_contours
 from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
@@ -143,9 +143,7 @@ class PixelMetrics:
         """{figure: (K,)} of one image's counts, or of all images'."""
         found: dict[str, np.ndarray] = {}
         if self.boundary:
-            contours = counts["contours"]
-            found |= {"boundary_iou": boundary_iou(counts["bands"]), "boundary_f": boundary_f(contours)}
-            found |= {"boundary_precision": boundary_precision(contours), "boundary_recall": boundary_recall(contours)}
+            found |= boundary_figures(counts["bands"], counts["contours"])
         if self.surface:
             found |= {f"{name}_{self.unit}": counts[name] for name in ("hd95", "assd")}
         return found

@@ -13,7 +13,7 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, fuse
+from seg.predict.fusion import fuse, mean_logits
 from seg.tiles.network import Network
 
 Size = tuple[int, int]  # height and width in pixels
@@ -131,7 +131,7 @@ class Views:
     """A network that sees each image in several views, and gives the mean of what it says of them.
 
     names: as `views_of` takes them. blend: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
-    the logarithm of the mean probability, as `RunningMean.logits` says. iou_threshold: of the fusion of instances (see
+    the logarithm of the mean probability, as `mean_logits` says. iou_threshold: of the fusion of instances (see
     `seg.predict.fusion.fuse`). batch_size: views of one size go through the network together up to this number of images, so
     memory does not grow with the number of views; a batch that is larger by itself goes through it view by view.
     """
@@ -140,14 +140,14 @@ class Views:
         self.network, self.facts, self.views = network, network.facts, views_of(names)
         self.blend, self.iou_threshold, self.batch_size = blend, iou_threshold, batch_size
 
-    @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        size, mean = (images.shape[-2], images.shape[-1]), RunningMean(self.blend)
+        return mean_logits(self._logits(images), self.blend)
+
+    def _logits(self, images: Tensor) -> Iterator[Tensor]:
         for views in self._together(images):
             found = self.network.logits(torch.cat([view.of(images) for view in views]))
             for view, logits in zip(views, found.split(len(images)), strict=True):
-                mean.add(view.logits_back(logits, size))
-        return mean.logits()
+                yield view.logits_back(logits, (images.shape[-2], images.shape[-1]))
 
     def predict(self, images: Tensor) -> list[Prediction]:
         if self.facts.dense:
