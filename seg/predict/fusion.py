@@ -25,10 +25,10 @@ from seg.tiles.network import Facts, Network
 
 @torch.inference_mode()
 def mean_logits(parts: Iterable[Tensor], blend: str) -> Tensor:
-    """The mean of logits (B, K, H, W), or of their probabilities, that come one after another: (B, K, H, W) float32, on the first one's device.
+    """The mean (B, K, H, W) float32 of logits, or of their probabilities, that come one after another, on the device of the first.
 
-    Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal number, they are taken
-    for it, so that none is infinite. A sum is all that is kept.
+    Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal number, they are
+    taken for it, so that none is infinite. A sum is all that is kept.
     """
     total, count = torch.zeros(()), 0
     for logits in parts:

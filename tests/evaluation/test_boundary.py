@@ -96,7 +96,7 @@ def test_a_shifted_square_by_hand() -> None:
     assert contours[1].tolist() == [6, 12, 6, 12]
     assert contours[0].tolist() == [6, 16, 6, 16], "background's contour lies around the square, without corners"
     np.testing.assert_allclose(boundary_figures(counts, contours)["boundary_iou"][1], 1 / 3)
-    np.testing.assert_allclose(boundary_figures(bands, contours)["boundary_f"], [3 / 8, 1 / 2])
+    np.testing.assert_allclose(boundary_figures(counts, contours)["boundary_f"], [3 / 8, 1 / 2])
     np.testing.assert_array_equal(count_contours(square_of_four(4), square_of_four(5), 2, 1)[1], [12, 12, 12, 12])
 
 
