@@ -55,10 +55,7 @@ def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) ->
 def group_rows(
     resampled: Resampled, column: str, values: Sequence[str], monitor: str, resamples: int, seed: int, level: float
 ) -> list[dict[str, Any]]:
-    """A row a group: its name, its number of images, all figures over its images alone, and the interval of `monitor`.
-
-    values: (N,) what the column says of each image, in the order of `resampled`'s weights.
-    """
+    """A row a group: name, number of images, figures over its images, and the interval of `monitor`; values: (N,) each image's group."""
     rows = []
     for value in sorted(set(values), key=natural_key):
         inside = np.array([v == value for v in values], np.float64)

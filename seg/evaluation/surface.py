@@ -48,10 +48,7 @@ def surface_distances(
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2).
-
-    A surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too.
-    """
+    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2), by a tree, as surfaces have few pixels."""
     return KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
 

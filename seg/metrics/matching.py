@@ -140,10 +140,7 @@ class Matches:
 
     @property
     def sq(self) -> float:
-        """Segmentation quality, the mean IoU of the pairs (Kirillov et al. 2019).
-
-        As in their panopticapi, 0 for a class without any pair that has truth or predictions; NaN for one that has neither.
-        """
+        """The mean IoU of the pairs (Kirillov et al. 2019); as in panopticapi 0 without a pair, NaN without truth and predictions."""
         return 0.0 if self.tp == 0 and self.fp + self.fn else self.mean_iou
 
     @property

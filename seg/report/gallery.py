@@ -106,10 +106,7 @@ def bytes_of_an_entry(count: int) -> int:
 
 
 def filters_of(cards: Sequence[Card], classes: Sequence[ClassInfo], labels: Mapping[str, str]) -> list[Filter]:
-    """Filters with these labels by their keys, without those that every image passes; of words the most frequent comes first.
-
-    classes: the order of the words of `classes`.
-    """
+    """Filters with these labels by key, but for what every image passes; the most frequent word first, of `classes` in their order."""
     filters = []
     for key, label in labels.items():
         counts = Counter(word for card in cards for word in card.found_by[key])

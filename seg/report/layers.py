@@ -128,10 +128,7 @@ def outline_paint(colors: Sequence[Color]) -> Paint:
 
 
 def outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: Size) -> np.ndarray:
-    """A map of outlines (h, w) int32: each instance with its colour (N,), outlined within, a dark pixel around; crowds hatched.
-
-    shown: (N,) bool, the instances that are drawn.
-    """
+    """(h, w) int32: each instance that is `shown` (N,) outlined within in its colour (N,), a dark pixel around; crowds hatched."""
     codes = np.zeros((size[1], size[0]), np.int32)
     crowd, kept = (np.concatenate([[False], flags]).astype(bool) for flags in (outlines.crowd, shown))
     line = np.concatenate([[CLEAR], FIRST + 1 + 2 * np.asarray(colors, np.int32)])
