@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from seg.commands.table import COMMANDS, HELP, Command, Option, Positional
+from seg.commands.table import COMMANDS, HELP, OVERVIEW, Command, Option, Positional
 
 WIDTH = 110
 INDENT = 2
@@ -11,16 +11,7 @@ INDENT = 2
 
 def overview() -> str:
     rows = _rows([(command.name, command.summary) for command in COMMANDS.values()])
-    return f"""usage: seg COMMAND [ARGUMENT ...]     the same as python -m seg COMMAND
-
-{rows}
-
-The whole pipeline:            dvc repro
-With other settings:           dvc exp run -S model=fcn -S optimizer.lr=1e-3
-One stage by hand:             seg train model=fcn optimizer.lr=1e-3
-Help of a command:             seg COMMAND --help
-Groups and keys of settings:   seg train --help
-Version:                       seg --version"""
+    return f"usage: seg COMMAND [ARGUMENT ...]     the same as python -m seg COMMAND\n\n{rows}\n\n{OVERVIEW}"
 
 
 def usage(command: Command) -> str:

@@ -99,7 +99,7 @@ class InstanceMetrics:
         for place, (category, name) in enumerate(self.names.items()):
             counts = self.tallies[category]
             row = {f"{kind}_{name}": float(self._coco(kind)[name][place]) for kind, names in self.OF_CLASS.items() for name in names}
-            row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.rq}
+            row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.f1}
             row |= {"num_truth": counts.num_truth, "num_predicted": counts.num_predicted}
             absent = counts.num_truth + counts.num_predicted == 0
             rows[name] = dict.fromkeys(row, math.nan) if absent else row
@@ -224,7 +224,7 @@ def score_of(image_id: str, tallies: Iterable[Tally]) -> ImageScore:
 def panoptic_means(tallies: Iterable[Tally]) -> dict[str, float]:
     """pq, sq and rq as means over the classes that have truth or predictions (Kirillov et al. 2019); NaN without any."""
     present = [t.panoptic for t in tallies if not math.isnan(t.panoptic.pq)]
-    columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.rq for p in present]}
+    columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.f1 for p in present]}
     return {name: float(np.mean(values)) if values else math.nan for name, values in columns.items()}
 
 

@@ -113,10 +113,7 @@ SETS = {
 
 
 def views_of(names: Sequence[str]) -> list[View]:
-    """Views by their names, each once: those of VIEWS and SETS, `scale_<factor>`, and several joined by `+`.
-
-    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not.
-    """
+    """Views by their names, each once: of VIEWS and SETS, `scale_<factor>`, or several as `flips+scale_0.75`; ConfigError for others."""
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):

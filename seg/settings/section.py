@@ -1,7 +1,4 @@
-"""What the sections of a configuration are made of, and what is said of a mistake in one. Each room declares its own sections.
-
-No value has its default here: conf/ is the one place for those.
-"""
+"""What a configuration's sections are made of, and what is said of mistakes; each room declares its own, conf/ alone has defaults."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 

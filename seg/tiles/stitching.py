@@ -1,7 +1,4 @@
-"""Instances of overlapping tiles as those of the whole image: what tiles saw of one object becomes one mask.
-
-Masks are run lengths of the whole image throughout, so that an object costs what its outline does, however large it is.
-"""
+"""Instances of overlapping tiles as those of the whole image, as run lengths: what tiles saw of one object becomes one mask."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
