@@ -83,7 +83,7 @@ def _made(kind: Callable[..., Any], entries: dict[str, dict[str, Any]]) -> tuple
 
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
     """The keys of an option or a positional as their dataclass has them."""
-    typed = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    typed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     if "convert" in typed:
         typed["convert"] = CONVERTERS[typed["convert"]]
         typed |= {"default": typed["convert"](str(typed["default"]))} if "default" in typed else {}
@@ -91,7 +91,7 @@ def _typed(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(name: str, given: dict[str, Any]) -> Command:
-    found = {"composed": False, "overrides": ""} | given | {"examples": tuple(given["examples"].items())}
+    found: dict[str, Any] = {"composed": False, "overrides": ""} | given | {"examples": tuple(given["examples"].items())}
     found |= {"positionals": _made(Positional, given.get("positionals", {})), "options": _made(Option, given.get("options", {}))}
     if found["composed"]:
         found |= {"options": HYDRA, "overrides": _TABLE["override"]}

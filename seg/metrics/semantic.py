@@ -93,11 +93,6 @@ def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
     return ratio(right.sum(-1), true.sum(-1))
 
 
-def mean_accuracy(counts: np.ndarray) -> np.ndarray:
-    """The mean (...) of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
-    return mean_of_known(recall(counts))
-
-
 def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
     """`iou`, weighted by each class's share of the true pixels (...) (Long, Shelhamer, Darrell 2015)."""
     _, true, _ = _parts(counts)
@@ -108,7 +103,7 @@ FIGURES = {
     "miou": mean_iou,
     "mean_dice": lambda counts: mean_of_known(dice(counts)),
     "pixel_accuracy": pixel_accuracy,
-    "mean_accuracy": mean_accuracy,
+    "mean_accuracy": lambda counts: mean_of_known(recall(counts)),  # Long, Shelhamer, Darrell 2015
     "frequency_weighted_iou": frequency_weighted_iou,
 }
 """The headline figures, of `totals`."""

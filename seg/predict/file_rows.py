@@ -91,7 +91,7 @@ def npy_rows(file: BinaryIO, path: Path, reader: ImageReader) -> Rows | None:
         pixels = stored.read(start, stop)
         return Decoded(pixels.astype(pixels.dtype.newbyteorder("="), copy=False).reshape(*pixels.shape[:2], -1))
 
-    return DecodedRows(decode, *array.shape[:2], path, reader)
+    return DecodedRows(decode, array.shape[0], array.shape[1], path, reader)
 
 
 class PageRows:

@@ -188,8 +188,8 @@ def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
     image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
-    given = (predicted.prediction, target.classes, polygons.tolerance, polygons.min_area)
-    return _json(labelme_file(image.as_posix(), *predicted.image.shape[:2], *given))
+    (height, width), kept = predicted.image.shape[:2], predicted.prediction
+    return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
 def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
