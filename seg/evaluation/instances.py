@@ -85,10 +85,7 @@ class InstanceDetail:
 
 
 def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
-    """The areas, in pixels, at which bins begin that hold equally many of `areas` (N,) int64, but for the first, which begins at 0.
-
-    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones.
-    """
+    """Areas at which bins of equally many of `areas` (N,) int64 begin, but for the first at 0; equal areas share a bin."""
     ordered = np.sort(areas)
     begins = [-(-len(ordered) * k // num_bins) for k in range(1, num_bins)]
     return sorted({int(ordered[i]) for i in begins if i < len(ordered) and ordered[i] > ordered[0]})

@@ -22,11 +22,7 @@ class Found:
 
 
 def find(encoder: str, project: Path, hub: bool) -> Found:
-    """Weights for an encoder by its name in `model.network.encoder_name`.
-
-    A file of the project, weights/<encoder>.pt or another suffix, comes before a hub. hub: whether one may be asked. Only the head of one
-    file is asked for: the training downloads it.
-    """
+    """Weights of an encoder: the project's weights/<encoder>.pt (or another suffix), else, with `hub`, a hub's, whose head is asked for."""
     for suffix in WEIGHT_SUFFIXES:
         path = Path(FOLDER) / f"{encoder}{suffix}"
         if (project / path).is_file():

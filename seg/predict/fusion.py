@@ -1,7 +1,4 @@
-"""Several answers to one image as one: means of logits or probabilities, and weighted boxes fusion of instances with masks.
-
-Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302.
-"""
+"""Several answers as one: mean logits or probabilities, weighted boxes fusion (Solovyev et al. 2021, https://arxiv.org/abs/1910.13302)."""
 
 from __future__ import annotations
 

@@ -75,10 +75,7 @@ def _errors_layer(entry: GalleryEntry, size: Size) -> bytes:
 
 
 def fitted(image: np.ndarray, most: int, maps: Callable[[Size], Sequence[bytes]]) -> list[bytes]:
-    """An image (H, W, C) uint8 as JPEG, then the PNG files that `maps` draws of its layers at the JPEG's size.
-
-    No larger than the image and LARGEST; smaller where they would take more than `most` bytes together, but SMALLEST at least.
-    """
+    """An image (H, W, C) uint8 as JPEG, then its layers as PNG: LARGEST at most, smaller for `most` bytes, but SMALLEST at least."""
     longest = max(image.shape[:2])
     side, least = min(LARGEST, longest), min(SMALLEST, longest)
     while True:
