@@ -168,8 +168,9 @@ def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision
     """Pretrained weights of the encoder, and the normalisation that goes with them."""
     if draft.is_open("model.weights"):
         encoder = (draft["model.network"] or {}).get("encoder_name")
-        found = find(encoder, project, draft["plan.pretrained"]) if isinstance(encoder, str) else None
-        weights, reason = (found.weights, found.reason) if found else (None, "from scratch: the network names no encoder")
+        weights, reason = None, "from scratch: the network names no encoder"
+        if isinstance(encoder, str):
+            weights, reason = find(encoder, project, draft["plan.pretrained"])
         yield Decision("model.weights", weights, reason)
     weights = draft["model.weights"] or ""
     if weights.endswith(".ckpt"):
