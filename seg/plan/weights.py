@@ -13,7 +13,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def find(encoder: str, project: Path, hub: bool) -> tuple[str | None, str]:
-    """The value of model.weights for an encoder, and why: a file weights/<encoder>.pt (or another suffix) of the project, or the `hub`'s."""
+    """model.weights for an encoder, and why: a file weights/<encoder>.pt (or another suffix) of the project, or the `hub`'s."""
     for suffix in WEIGHT_SUFFIXES:
         path = Path(FOLDER) / f"{encoder}{suffix}"
         if (project / path).is_file():
