@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from seg.commands.table import COMMANDS, HELP, OVERVIEW, Command, Option, Positional
 
 WIDTH = 110
-INDENT = 2
 
 
 def overview() -> str:
@@ -64,6 +63,6 @@ def _rows(rows: Sequence[tuple[str, str]], gap: str = "  ") -> str:
     first = max(len(name) for name, _ in rows)
     lines = []
     for name, text in rows:
-        start = f"{'':{INDENT}}{name:<{first}}{gap}"
+        start = f"  {name:<{first}}{gap}"
         lines.append(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False))
     return "\n".join(lines)

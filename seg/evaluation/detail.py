@@ -1,8 +1,4 @@
-"""What an evaluation gathers of each task beyond the figures that a training watches: one seam for both.
-
-And the intervals of all figures, and figures of groups of images, such as scenes or scanners, so that a model that fails one of them
-shows it.
-"""
+"""What an evaluation gathers of each task beyond the figures that a training watches, their intervals, and figures of groups."""
 
 from collections.abc import Mapping, Sequence
 from math import nan

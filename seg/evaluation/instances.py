@@ -1,7 +1,4 @@
-"""What went wrong with a data set's instances, gathered image by image: kinds of errors by class, which
-`seg.evaluation.errors` defines, recall and precision by area (which sizes are found, and which predictions are right, at an IoU of 0.5),
-and the calibration of scores.
-"""
+"""What went wrong with a data set's instances: kinds of errors by class, recall and precision by area, calibration of scores."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,5 @@
 """How far predicted outlines lie from true ones: Hausdorff distance at the 95th percentile, and average surface distance; and whether
-regions that a class separates are the same ones in truth and prediction: the adapted Rand error of connected components.
-"""
+regions that a class separates are the same ones in truth and prediction: the adapted Rand error of connected components."""
 
 from dataclasses import dataclass
 
@@ -13,10 +12,7 @@ from seg.metrics.classmaps import comparable, contours, pixels_of_classes
 
 @dataclass(frozen=True, slots=True)
 class SurfaceDistances:
-    """Of one image's classes: hd95 and assd (K,) float64 in the unit of the spacing, NaN where a class is not in both maps.
-
-    undefined: (K,) bool, True for a class that is in the image, but has a surface in one map alone, or in neither.
-    """
+    """Of one image's classes (K,): hd95 and assd, NaN where a class is not in both maps; undefined: such a class that is in the image."""
 
     hd95: np.ndarray
     assd: np.ndarray

@@ -41,8 +41,7 @@ class Planned:
 
 def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: Path, project: Path, say: Callable[[str], None]) -> Planned:
     """Choose a value for each open key, which says `auto` in params. prepared: the data set's folder. project: in which weights/ may lie.
-    say: is told what is being done. DataError where the training split has no image, or no object where the task is about objects.
-    """
+    say: is told what is being done. DataError where the training split has no image, or no object where the task is about objects."""
     if not info.splits["train"]["num_images"]:
         raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
     task = Task.model_validate(params["task"])

@@ -54,10 +54,7 @@ class Instance(NamedTuple):
 
 @dataclass(slots=True)
 class Cluster:
-    """Instances that are taken for one object. count: of its members. total: of their scores. boxes: their sum, times scores.
-
-    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it.
-    """
+    """Instances that are one object. boxes: their sum, times scores. votes (h, w) float64 from (left, top): scores of the holders."""
 
     count: int
     total: float

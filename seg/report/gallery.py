@@ -18,10 +18,7 @@ WHITE: Color = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What can be seen of an image. key: its class in the style. name: on its button. word: what it is within a sentence.
-
-    colors: which table of `Gallery.names` tells what its colours mean, `classes` or `errors`; None: the image itself.
-    """
+    """What can be seen of an image. key: its style; name: on its button; word: in a sentence; colors: table of `Gallery.names` or None."""
 
     key: str
     name: str

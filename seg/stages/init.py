@@ -30,8 +30,7 @@ from seg.stages.prepare import Settings, source_of
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """Of the command line. name: of conf/data/<name>.yaml. format: the option of conf/data to take the folder for. images, labels: places
-    below the folder. settings: KEY=VALUE, of data.source or data.split. force: replace.
-    """
+    below the folder. settings: KEY=VALUE, of data.source or data.split. force: replace."""
 
     folder: Path
     name: str | None = None

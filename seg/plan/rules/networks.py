@@ -14,8 +14,7 @@ from seg.plan.rules.families import family
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A network with its stride. key: its name in files. least_steps, least_passes: the steps of a training, and how often it sees each
-    image, from which on its size pays.
-    """
+    image, from which on its size pays."""
 
     key: str
     name: str
