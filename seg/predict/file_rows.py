@@ -66,7 +66,7 @@ class FileRows:
 
 
 class DecodedRows:
-    """The image of a file, whose rows `decode` gives as the file holds them, and `ImageReader` as it makes them of the whole."""
+    """An image by rows, which `decode` gives as the file holds them; they become what `ImageReader` makes of the whole."""
 
     def __init__(self, decode: Callable[[int, int], Decoded], height: int, width: int, path: Path, reader: ImageReader) -> None:
         self.decode, self.path, self.reader = decode, path, reader
