@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from seg.metrics.bootstrap import Resampled, limits_of, moved, percentiles
-from seg.metrics.resampled_ap import THRESHOLDS, _curves
+from seg.metrics.coco import THRESHOLDS, _curves
 from seg.metrics.semantic import mean_iou, pixel_accuracy
 
 LEVEL, DRAWS, POPULATION = 0.95, 400, 40_000

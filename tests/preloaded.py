@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 
 LIBRARIES = """
-albumentations cv2 faster_coco_eval hydra._internal.hydra hydra_plugins.hydra_joblib_launcher.joblib_launcher jinja2 lightning.pytorch
+albumentations cv2 hydra._internal.hydra hydra_plugins.hydra_joblib_launcher.joblib_launcher jinja2 lightning.pytorch
 matplotlib.backends.backend_agg numba pycocotools.mask pydantic.dataclasses scipy.ndimage segmentation_models_pytorch torchvision
 celery.app.base celery.worker dvc.cachemgr dvc.cli.parser dvc.data_cloud dvc.repo.experiments.run dvc.repo.experiments.queue.tasks
 dvc.repo.status dvc_render dvc_task.app networkx platformdirs pygit2 requests ruamel.yaml

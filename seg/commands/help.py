@@ -1,26 +1,16 @@
-"""The help of `seg` and of each command, and the table of commands in docs/reference.md, from the table of commands."""
+"""The help of `seg` and of each command, from the table of commands."""
 
 import textwrap
 from collections.abc import Sequence
 
-from seg.commands.table import COMMANDS, HELP, Command, Option, Positional
+from seg.commands.table import COMMANDS, HELP, OVERVIEW, Command, Option, Positional
 
 WIDTH = 110
-INDENT = 2
 
 
 def overview() -> str:
     rows = _rows([(command.name, command.summary) for command in COMMANDS.values()])
-    return f"""usage: seg COMMAND [ARGUMENT ...]     the same as python -m seg COMMAND
-
-{rows}
-
-The whole pipeline:            dvc repro
-With other settings:           dvc exp run -S model=fcn -S optimizer.lr=1e-3
-One stage by hand:             seg train model=fcn optimizer.lr=1e-3
-Help of a command:             seg COMMAND --help
-Groups and keys of settings:   seg train --help
-Version:                       seg --version"""
+    return f"usage: seg COMMAND [ARGUMENT ...]     the same as python -m seg COMMAND\n\n{rows}\n\n{OVERVIEW}"
 
 
 def usage(command: Command) -> str:
@@ -51,16 +41,6 @@ def help_of(command: Command) -> str:
     return "\n\n".join(blocks)
 
 
-def markdown() -> str:
-    """The table of commands in docs/reference.md."""
-    rows = ["| command | what it does |", "|---|---|"]
-    for command in COMMANDS.values():
-        line = f"seg {command.name} [OVERRIDE ...]" if command.composed else usage(command)
-        cell = f"`{line}`".replace("|", r"\|")
-        rows.append(f"| {cell} | {command.summary}. {command.about} |")
-    return "\n".join(rows)
-
-
 def _positional(positional: Positional) -> str:
     if positional.most == 1:
         return positional.name
@@ -83,6 +63,6 @@ def _rows(rows: Sequence[tuple[str, str]], gap: str = "  ") -> str:
     first = max(len(name) for name, _ in rows)
     lines = []
     for name, text in rows:
-        start = f"{'':{INDENT}}{name:<{first}}{gap}"
+        start = f"  {name:<{first}}{gap}"
         lines.append(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False))
     return "\n".join(lines)

@@ -1,9 +1,8 @@
 """Where two predictions of one image disagree, and which of them is right: of class maps by pixel, of instances one by one."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from seg.compare.comparison import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER
 from seg.data.sample import IGNORE
 from seg.evaluation.errors import judge, matched_pairs
 from seg.metrics.classmaps import comparable
@@ -15,10 +14,7 @@ ALIKE, FIRST_RIGHT, OTHER_RIGHT, BOTH_WRONG = range(4)
 
 
 def compare_maps(truth: np.ndarray, first: np.ndarray, other: np.ndarray, num_classes: int) -> np.ndarray:
-    """Class maps (H, W) uint8 -> (H, W) uint8: ALIKE, FIRST_RIGHT, OTHER_RIGHT or BOTH_WRONG; 255 where the truth is 255.
-
-    Raises ValueError as `comparable` does.
-    """
+    """Class maps (H, W) uint8 -> such a map of ALIKE to BOTH_WRONG, 255 where the truth is 255; ValueError as `comparable` says."""
     a, b = (comparable(truth, predicted, num_classes) for predicted in (first, other))
     found = np.full(truth.shape, BOTH_WRONG, np.uint8)
     found[a == truth], found[b == truth] = FIRST_RIGHT, OTHER_RIGHT
@@ -27,24 +23,12 @@ def compare_maps(truth: np.ndarray, first: np.ndarray, other: np.ndarray, num_cl
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceDisagreement:
-    """Places of instances in `ImageInstances`, each (n,) int64.
+def compare_instances(first: ImageInstances, other: ImageInstances, thresholds: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Where two runs disagree of one image, whose truth both hold: of each verdict the places of instances in `ImageInstances` (n,) int64.
 
-    found_by_first, found_by_other: true instances that one run alone found, at an IoU of 0.5 or more with one of their class.
-    made_up_by_first, made_up_by_other: predictions that match no true instance, nor one of the other run that matches none either.
-    """
-
-    found_by_first: np.ndarray
-    found_by_other: np.ndarray
-    made_up_by_first: np.ndarray
-    made_up_by_other: np.ndarray
-
-
-def compare_instances(first: ImageInstances, other: ImageInstances, thresholds: tuple[float, float]) -> InstanceDisagreement:
-    """Where two runs disagree of one image, whose truth both hold. thresholds: the score from which a prediction of each counts.
-
-    What is found is what `seg.evaluation.errors` calls matched; a prediction in a crowd is not made up.
+    Found are true instances that one run alone found, at an IoU of 0.5 or more with one of their class: what `seg.evaluation.errors` calls
+    matched. Made up are predictions that match no true instance, nor one of the other run that matches none either; a prediction in a crowd
+    is not made up. thresholds: the score from which a prediction of each counts.
     """
     found, made_up = [], []
     for image, threshold in zip((first, other), thresholds, strict=True):
@@ -52,12 +36,12 @@ def compare_instances(first: ImageInstances, other: ImageInstances, thresholds: 
         found.append([v.index for v in verdicts if v.which == "truth" and v.kind == "matched"])
         made_up.append(np.array([v.index for v in verdicts if v.which == "predicted" and v.kind not in ("matched", "crowd")], np.int64))
     alike = _alike(first, other, *made_up)
-    return InstanceDisagreement(
-        np.setdiff1d(found[0], found[1]).astype(np.int64),
-        np.setdiff1d(found[1], found[0]).astype(np.int64),
-        np.setdiff1d(made_up[0], made_up[0][alike[0]]),
-        np.setdiff1d(made_up[1], made_up[1][alike[1]]),
-    )
+    return {
+        FOUND_BY_FIRST: np.setdiff1d(found[0], found[1]).astype(np.int64),
+        FOUND_BY_OTHER: np.setdiff1d(found[1], found[0]).astype(np.int64),
+        MADE_UP_BY_FIRST: np.setdiff1d(made_up[0], made_up[0][alike[0]]),
+        MADE_UP_BY_OTHER: np.setdiff1d(made_up[1], made_up[1][alike[1]]),
+    }
 
 
 def _alike(first: ImageInstances, other: ImageInstances, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The gallery of a comparison: the images on which runs differ most, with truth, every run's prediction, and where two disagree."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,19 +9,7 @@ from seg.compare.comparison import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FI
 from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
 from seg.data.sample import IGNORE, ClassInfo, Color
 from seg.report.gallery import IMAGE, TRUTH, Card, Gallery, Layer, bytes_of_an_entry, classes_in, filters_of
-from seg.report.layers import (
-    IGNORED_WHITE,
-    Size,
-    class_layer,
-    enlarged,
-    fitted,
-    laid_over,
-    outline_layer,
-    outline_paint,
-    outlined,
-    palette_png,
-    sized,
-)
+from seg.report.layers import IGNORED_WHITE, Labels, Size, label_layers, laid_over, outline_paint, outlined, palette_png, sized
 from seg.report.page_data import Outlines
 
 PIXELS: Mapping[int, Color] = {FIRST_RIGHT: (0, 114, 178), OTHER_RIGHT: (230, 159, 0), BOTH_WRONG: (204, 121, 167)}
@@ -36,20 +25,11 @@ INSTANCES: Mapping[str, Color] = {
 
 
 def compared_layers(entry: ComparedImage, classes: Sequence[ClassInfo], most: int) -> list[bytes]:
-    """The image as JPEG, then truth, each run's prediction and the disagreement as PNG; all in `most` bytes where that is possible."""
-
-    def maps(size: Size) -> list[bytes]:
-        size = enlarged(size) if isinstance(entry.truth, Outlines) else size
-        return [*(_labels(labels, classes, size) for labels in (entry.truth, *entry.predicted)), _apart(entry.apart, size)]
-
-    return fitted(entry.image, most, maps)
+    """The image, truth, each run's prediction and the disagreement; see `label_layers`."""
+    return label_layers(entry.image, (entry.truth, *entry.predicted), partial(_apart, entry.apart), classes, most)
 
 
-def _labels(labels: np.ndarray | Outlines, classes: Sequence[ClassInfo], size: Size) -> bytes:
-    return outline_layer(labels, classes, size) if isinstance(labels, Outlines) else class_layer(labels, classes, size)
-
-
-def _apart(apart: np.ndarray | Outlines, size: Size) -> bytes:
+def _apart(apart: Labels, size: Size) -> bytes:
     if isinstance(apart, np.ndarray):
         return palette_png(sized(apart, size), {kind: (*color, 255) for kind, color in PIXELS.items()} | {IGNORE: IGNORED_WHITE})
     verdicts = list(INSTANCES)

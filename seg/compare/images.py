@@ -58,10 +58,10 @@ class StoredRuns:
         first, second = images[0], images[other]
         found = compare_instances(first, second, (self.thresholds[0], self.thresholds[other]))
         parts = {
-            FOUND_BY_FIRST: [(first.counts[i], first.categories[i]) for i in found.found_by_first],
-            FOUND_BY_OTHER: [(first.counts[i], first.categories[i]) for i in found.found_by_other],
-            MADE_UP_BY_FIRST: [(first.predicted_counts[i], first.predicted_categories[i]) for i in found.made_up_by_first],
-            MADE_UP_BY_OTHER: [(second.predicted_counts[i], second.predicted_categories[i]) for i in found.made_up_by_other],
+            FOUND_BY_FIRST: [(first.counts[i], first.categories[i]) for i in found[FOUND_BY_FIRST]],
+            FOUND_BY_OTHER: [(first.counts[i], first.categories[i]) for i in found[FOUND_BY_OTHER]],
+            MADE_UP_BY_FIRST: [(first.predicted_counts[i], first.predicted_categories[i]) for i in found[MADE_UP_BY_FIRST]],
+            MADE_UP_BY_OTHER: [(second.predicted_counts[i], second.predicted_categories[i]) for i in found[MADE_UP_BY_OTHER]],
         }
         verdicts = [verdict for verdict, members in parts.items() for _ in members]
         apart = _outlines(first, [m for members in parts.values() for m in members], verdicts)

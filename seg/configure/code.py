@@ -41,15 +41,10 @@ def body(stage: dict[str, Any]) -> dict[str, Any]:
     return inner
 
 
-def folders_of_code() -> dict[str, list[str]]:
-    """The files and folders of code that each stage depends on, as paths below the package."""
-    stages = yaml.safe_load((template() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return {name: [d.removeprefix("seg/") for d in body(stage)["deps"] if d.startswith("seg/")] for name, stage in stages.items()}
-
-
 def digests() -> dict[str, str]:
-    """{stage: digest of its code}, with the version of the package."""
-    found = {stage: _digest(paths) for stage, paths in folders_of_code().items()}
+    """{stage: digest of the files and folders of code that it depends on}, with the version of the package."""
+    stages = yaml.safe_load((template() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    found = {name: _digest([d.removeprefix("seg/") for d in body(stage)["deps"] if d.startswith("seg/")]) for name, stage in stages.items()}
     return {"version": own_version()} | found
 
 

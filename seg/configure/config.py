@@ -13,7 +13,7 @@ from seg.plan.settings import PlanSettings
 from seg.predict.settings import Predict
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.planned import with_examples
-from seg.settings.section import Count, Named, NamedTarget, Params, Section, Target, forbid_others, leaves, typed
+from seg.settings.section import Count, Named, NamedTarget, Params, Section, Target, forbid_others, leaves
 from seg.settings.targets import check_allowed, check_arguments, nested
 from seg.sources.settings import SOURCE_ARGUMENTS, Data
 from seg.sweep.settings import Sweep
@@ -82,7 +82,7 @@ def validate(params: dict[str, Any]) -> Config:
         obtain = params["data"].get("obtain") if missing[0] == "data.root" else None
         value = "<value>" if missing[0] != "data.root" else "<folder of the data set>" + (f" (to be had from {obtain})" if obtain else "")
         raise ConfigError(f"{missing[0]} has no value yet: set {missing[0]}={value}")
-    return typed(Config, params)
+    return Config.of(params)
 
 
 def checked(params: Params) -> Config:

@@ -1,9 +1,6 @@
-"""What `prepare` and `augment` made, beside the settings that a command typed by hand was composed with: they must be the same.
+"""What `prepare` and `augment` made must be what a command typed by hand was composed with; in the pipeline DVC sees to that."""
 
-In the pipeline DVC sees to it.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +58,15 @@ def _other_data(cfg: Config) -> str | None:
     folder = Path(cfg.paths.prepare)
     if not (folder / "dataset.json").is_file():
         return None
-    info, here = read_info(folder), cfg.data.plain()
+    info = read_info(folder)
+    a, b = leaves(cfg.data.plain()), leaves(info.settings)
     if info.name != cfg.data.name:
         said = f"data={cfg.data.name}: but {folder} holds {info.name}"
-    elif info.settings and (difference := _difference(here, info.settings)):
-        said = f"data.{difference[0]}={difference[1]}: but {folder} was made with {difference[2]}"
+    elif info.settings and (key := next((key for key in {**a, **b} if a.get(key) != b.get(key)), None)) is not None:
+        said = f"data.{key}={a.get(key)}: but {folder} was made with {b.get(key)}"
     else:
         return None
     return f"{said}; record these data with `seg configure` and run `dvc repro augment`, or set paths.prepare to a folder that holds them"
-
-
-def _difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first key whose values differ, with both."""
-    a, b = leaves(dict(here)), leaves(dict(there))
-    return next(((key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)), None)
 
 
 def _other_augmentation(cfg: Config) -> str | None:

@@ -51,10 +51,7 @@ def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
 
 
 class JsonList:
-    """A list in a JSON file that is written member by member, as all of it may be too much for the memory.
-
-    lines: each member has a line of its own.
-    """
+    """A list in a JSON file, written member by member, as all of it may not fit into memory. lines: a line for each member."""
 
     def __init__(self, file: IO[bytes], lines: bool = True) -> None:
         self.file, self.count, self.end = file, 0, "\n" if lines else ""
@@ -134,39 +131,34 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-class replaced_folder:  # noqa: N801 - reads as a verb, `with replaced_folder(out, OWN) as partial`
+@contextmanager
+def replaced_folder(out: Path, own: Sequence[str]) -> Iterator[Path]:
     """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not.
 
     own: the names that may be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept.
     """
-
-    def __init__(self, out: Path, own: Sequence[str]) -> None:
-        self.out, self.own = out, set(own)
-        self.partial, self.former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
-
-    def __enter__(self) -> Path:
-        there = list(self.out.iterdir()) if self.out.is_dir() else []
-        if foreign := sorted(path.name for path in there if path.name not in self.own and not _is_record(path)):
-            raise DataError(f"{self.out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
-        for left in (self.partial, self.former):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        self.partial.mkdir(parents=True)
-        return self.partial
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: object) -> None:
-        if error is None:
-            for record in filter(_is_record, self.out.iterdir() if self.out.is_dir() else ()):
-                os.replace(record, self.partial / record.name)
-            if self.out.exists():  # moved before it is removed: a folder half removed would look like a whole one
-                os.replace(self.out, self.former)
-            os.replace(self.partial, self.out)
-            shutil.rmtree(self.former, ignore_errors=True)
-        else:
-            shutil.rmtree(self.partial, ignore_errors=True)  # before the free space is read
-            if isinstance(error, DiskFullError):  # names the file as it will be
-                raise DiskFullError(str(error).replace(f"{self.partial}/", f"{self.out}/", 1)) from None
-            if not isinstance(error, InputError) and (reason := _full(error)):
-                raise DiskFullError(_no_room(self.out, reason, "", ADVICE)) from None
+    partial, former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
+    there = list(out.iterdir()) if out.is_dir() else []
+    if foreign := sorted(path.name for path in there if path.name not in own and not _is_record(path)):
+        raise DataError(f"{out}: holds {foreign[0]}, which is not this command's; it would be lost: write to another folder")
+    for left in (partial, former):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)  # before the free space is read
+        if isinstance(error, DiskFullError):  # names the file as it will be
+            raise DiskFullError(str(error).replace(f"{partial}/", f"{out}/", 1)) from None
+        if not isinstance(error, InputError) and (reason := _full(error)):
+            raise DiskFullError(_no_room(out, reason, "", ADVICE)) from None
+        raise
+    for record in filter(_is_record, out.iterdir() if out.is_dir() else ()):
+        os.replace(record, partial / record.name)
+    if out.exists():  # moved before it is removed: a folder half removed would look like a whole one
+        os.replace(out, former)
+    os.replace(partial, out)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _is_record(path: Path) -> bool:

@@ -47,11 +47,6 @@ def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, shar
     return np.stack((both, either), axis=1)
 
 
-def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """Counts (K, 2) of `count_bands`, or a sum of them -> the IoU of the bands (K,); NaN for a class without any."""
-    return ratio(counts[:, 0], counts[:, 1])
-
-
 def count_contours(truth: np.ndarray, predicted: np.ndarray, num_classes: int, tolerance: float) -> np.ndarray:
     """Class maps (H, W) uint8 -> (K, 4) int64 contour pixels of each class: matched predicted, predicted, matched true, true.
 
@@ -72,24 +67,20 @@ def count_contours(truth: np.ndarray, predicted: np.ndarray, num_classes: int, t
     return counts
 
 
-def boundary_precision(counts: np.ndarray) -> np.ndarray:
-    """Counts (K, 4) of `count_contours`, or a sum of them -> the matched share of predicted contours (K,); NaN without any."""
-    return ratio(counts[:, 0], counts[:, 1])
+def boundary_figures(bands: np.ndarray, contours: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts (K, 2) of `count_bands` and (K, 4) of `count_contours`, or sums of them -> figures (K,), NaN for a class without any.
 
-
-def boundary_recall(counts: np.ndarray) -> np.ndarray:
-    """Counts (K, 4) of `count_contours`, or a sum of them -> the matched share of true contours (K,); NaN without any."""
-    return ratio(counts[:, 2], counts[:, 3])
-
-
-def boundary_f(counts: np.ndarray) -> np.ndarray:
-    """Counts (K, 4) of `count_contours`, or a sum of them -> the harmonic mean of precision and recall (K,).
-
-    0 for a class with contours in one of the maps alone; NaN for one with none in either.
+    boundary_iou: of the bands. boundary_precision, boundary_recall: the matched share of predicted, and of true contours. boundary_f: their
+    harmonic mean, 0 for a class with contours in one of the maps alone.
     """
-    matched_predicted, predicted, matched_true, true = (counts[:, column].astype(float) for column in range(4))
+    matched_predicted, predicted, matched_true, true = (contours[:, column].astype(float) for column in range(4))
     f = ratio(2 * matched_predicted * matched_true, matched_predicted * true + matched_true * predicted)
-    return np.where((predicted + true > 0) & np.isnan(f), 0.0, f)
+    return {
+        "boundary_iou": ratio(bands[:, 0], bands[:, 1]),
+        "boundary_f": np.where((predicted + true > 0) & np.isnan(f), 0.0, f),
+        "boundary_precision": ratio(matched_predicted, predicted),
+        "boundary_recall": ratio(matched_true, true),
+    }
 
 
 def _disc(tolerance: float) -> np.ndarray:

@@ -1,44 +1,27 @@
-"""What an evaluation gathers of each task beyond the figures that a training watches: one seam for both.
-
-And the intervals of all figures, and figures of groups of images, such as scenes or scanners, so that a model that fails one of them
-shows it.
-"""
+"""What an evaluation gathers of each task beyond the figures that a training watches, their intervals, and figures of groups."""
 
 from collections.abc import Mapping, Sequence
 from math import nan
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from seg.core.errors import ConfigError, did_you_mean
 from seg.core.textfile import natural_key
-from seg.data.sample import Prediction
 from seg.data.store import ManifestEntry
-from seg.evaluation.instances import InstanceErrors
+from seg.evaluation.instances import InstanceDetail
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
-from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
 from seg.metrics.bootstrap import Resampled, intervals
-from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.metrics.instance import InstanceMetrics
-from seg.metrics.resampled_ap import scored_matches
 
 Tables = dict[str, list[Mapping[str, Any]]]
 
 
-class Detail(Protocol):
-    """Gathered batch by batch, after `Metrics.update` saw the same batch: what there is beyond its figures, classes and tables."""
-
-    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]: ...  # each image's further figures
-
-    def figures(self) -> dict[str, float]: ...
-
-    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]: ...
-
-    def per_class(self) -> dict[str, dict[str, float]]: ...
-
-    def tables(self) -> Tables: ...  # without those that have no row
+Detail = InstanceDetail | PixelMetrics
+"""Gathered batch by batch, after `Metrics.update` saw the same batch: what there is beyond its figures, classes and tables. `update` gives
+each image's further figures."""
 
 
 def detail_of(
@@ -56,46 +39,6 @@ def detail_of(
     return PixelMetrics(class_names, settings.boundary, settings.surface, settings.calibration_bins, separates, used)
 
 
-class InstanceDetail:
-    """Kinds of errors, figures by size, and calibration of all scores in `bins` (None: without), of the images that `metrics` keep."""
-
-    def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int, bins: int | None) -> None:
-        self.metrics, self.errors, self.bins = metrics, InstanceErrors(metrics.names, score_threshold, sizes), bins
-
-    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
-        for image_id in batch.image_ids:
-            self.errors.update(self.metrics.images[image_id])
-        return [{} for _ in batch.image_ids]
-
-    def figures(self) -> dict[str, float]:
-        counts = self._counts(list(self.metrics.images))
-        return {} if counts is None else {"expected_calibration_error": expected_calibration_error(counts.sum(axis=0))}
-
-    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-        counts = self._counts(image_ids)
-        if counts is None:
-            return {}
-        drawn = np.tensordot(weights.astype(np.int64), counts, 1)
-        return {"expected_calibration_error": np.array([expected_calibration_error(own) for own in drawn])}
-
-    def _counts(self, image_ids: Sequence[str]) -> np.ndarray | None:
-        """(N, B, 3) of each image, see `seg.metrics.calibration.count_scores`."""
-        if self.bins is None:
-            return None
-        images = [self.metrics.images[image_id] for image_id in image_ids]
-        places, scores, hits = scored_matches(images, self.metrics.scored, self.metrics.max_detections)
-        return np.stack([count_scores(scores[places == i], hits[places == i], self.bins) for i in range(len(images))])
-
-    def per_class(self) -> dict[str, dict[str, float]]:
-        return {}
-
-    def tables(self) -> Tables:
-        found = self.errors.tables()
-        if (counts := self._counts(list(self.metrics.images))) is not None and counts.any():
-            found["reliability"] = list[Mapping[str, Any]](reliability_rows(counts.sum(axis=0), "instances"))
-        return {name: rows for name, rows in found.items() if rows}
-
-
 def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) -> None:
     """Raise ConfigError where a column is none that every image has. known: each image's columns."""
     shared = sorted(set.intersection(*(set(one) for one in known))) if known else []
@@ -108,10 +51,7 @@ def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) ->
 def group_rows(
     resampled: Resampled, column: str, values: Sequence[str], monitor: str, resamples: int, seed: int, level: float
 ) -> list[dict[str, Any]]:
-    """A row a group: its name, its number of images, all figures over its images alone, and the interval of `monitor`.
-
-    values: (N,) what the column says of each image, in the order of `resampled`'s weights.
-    """
+    """A row a group: name, number of images, figures over its images, and the interval of `monitor`; values: (N,) each image's group."""
     rows = []
     for value in sorted(set(values), key=natural_key):
         inside = np.array([v == value for v in values], np.float64)

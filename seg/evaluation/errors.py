@@ -35,7 +35,6 @@ duplicates; here the larger overlap explains more. An IoU is compared as a ratio
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,11 +112,6 @@ def judge(image: ImageInstances, score_threshold: float) -> list[InstanceVerdict
         score = float(image.scores[found[i]])
         verdicts.append(InstanceVerdict(image.image_id, "predicted", *own, iou, partner, int(overlaps.areas[i]), score))
     return verdicts
-
-
-def tally(verdicts: Sequence[InstanceVerdict]) -> Counter[tuple[int, str, str]]:
-    """How many verdicts there are of each (category, which, kind); those of several images add up."""
-    return Counter((v.category, v.which, v.kind) for v in verdicts)
 
 
 def matched_pairs(overlaps: Overlaps, categories: np.ndarray, predicted_categories: np.ndarray) -> np.ndarray:

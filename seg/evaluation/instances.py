@@ -1,74 +1,88 @@
-"""What went wrong with a data set's instances, gathered image by image: kinds of errors by class, which
-`seg.evaluation.errors` defines, and recall and precision by area: which sizes are found, and which predictions are right, at an IoU of 0.5.
-"""
+"""What went wrong with a data set's instances: kinds of errors by class, recall and precision by area, calibration of scores."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
-from seg.metrics.coco import ImageInstances
+from seg.data.sample import Prediction
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge
+from seg.loading.batch import Batch
+from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
+from seg.metrics.coco import scored_matches
+from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import ratio
 
 
-class InstanceErrors:
-    """The verdict of every instance seen, of predictions that score at least `score_threshold`.
+class InstanceDetail:
+    """A `seg.evaluation.detail.Detail` of instances: verdicts of the true ones, and of predictions that score `score_threshold` or more.
 
-    names: {category: class name}, of all that may occur. sizes: into how many bins of equally many true instances the areas are
-    cut, or the areas in pixels at which bins begin. Masks are not kept.
+    metrics: keep the images. sizes: into how many bins of equally many true instances the areas are cut. bins: of the calibration of all
+    scores; None: without. Masks are not kept.
     """
 
-    def __init__(self, names: Mapping[int, str], score_threshold: float, sizes: int | Sequence[int]) -> None:
-        self.names, self.score_threshold, self.sizes = dict(names), score_threshold, sizes
+    def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int, bins: int | None) -> None:
+        self.metrics, self.score_threshold, self.sizes, self.bins = metrics, score_threshold, sizes, bins
         self.verdicts: dict[str, list[InstanceVerdict]] = {}
 
-    def update(self, image: ImageInstances) -> None:
-        """Judge the instances of an image that `InstanceMetrics` took: it refuses one that came before, or has unknown categories."""
-        self.verdicts[image.image_id] = judge(image, self.score_threshold)
+    def update(self, batch: Batch, predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        for image_id in batch.image_ids:
+            self.verdicts[image_id] = judge(self.metrics.images[image_id], self.score_threshold)
+        return [{} for _ in batch.image_ids]
 
-    def counts(self) -> Counter[tuple[int, str, str]]:
-        """How many instances there are of each (category, truth or predicted, kind)."""
-        return tally([v for verdicts in self.verdicts.values() for v in verdicts])
+    def figures(self) -> dict[str, float]:
+        counts = self._counts(list(self.metrics.images))
+        return {} if counts is None else {"expected_calibration_error": expected_calibration_error(counts.sum(axis=0))}
 
-    def bins(self) -> list[dict[str, Any]]:
-        """Recall and precision by area, of all classes together."""
-        verdicts = [v for each in self.verdicts.values() for v in each if v.kind != "crowd"]
-        sides = [[v for v in verdicts if v.which == which] for which in ("truth", "predicted")]
-        (truth, found), (predicted, correct) = (
-            (np.array([v.area for v in side], np.int64), np.array([v.kind == "matched" for v in side], bool)) for side in sides
-        )
-        edges = quantile_edges(truth, self.sizes) if isinstance(self.sizes, int) else self.sizes
-        return bin_sizes(truth, found, predicted, correct, edges)
+    def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
+        counts = self._counts(image_ids)
+        if counts is None:
+            return {}
+        drawn = np.tensordot(weights.astype(np.int64), counts, 1)
+        return {"expected_calibration_error": np.array([expected_calibration_error(own) for own in drawn])}
+
+    def _counts(self, image_ids: Sequence[str]) -> np.ndarray | None:
+        """(N, B, 3) of each image, see `seg.metrics.calibration.count_scores`."""
+        if self.bins is None:
+            return None
+        images = [self.metrics.images[image_id] for image_id in image_ids]
+        places, scores, hits = scored_matches(images, self.metrics.scored, self.metrics.max_detections)
+        return np.stack([count_scores(scores[places == i], hits[places == i], self.bins) for i in range(len(images))])
+
+    def per_class(self) -> dict[str, dict[str, float]]:
+        return {}
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
         """errors: a row a class, how many of each kind. sizes: a row a bin. instances: a row an instance, images by their ids."""
-        return {"errors": self._error_rows(), "sizes": list[Mapping[str, Any]](self.bins()), "instances": self._instance_rows()}
+        verdicts, names = [v for image_id in sorted(self.verdicts) for v in self.verdicts[image_id]], self.metrics.names
+        kinds = Counter((v.category, v.which, v.kind) for v in verdicts)
+        found: dict[str, list[Mapping[str, Any]]] = {
+            "errors": [
+                {"class": name}
+                | {f"truth_{kind}": kinds[category, "truth", kind] for kind in TRUTH_KINDS}
+                | {f"predicted_{kind}": kinds[category, "predicted", kind] for kind in PREDICTED_KINDS}
+                for category, name in names.items()
+            ],
+            "sizes": list[Mapping[str, Any]](self._bins(verdicts)),
+            "instances": [asdict(v) | {"category": names[v.category]} for v in verdicts],
+        }
+        if (counts := self._counts(list(self.metrics.images))) is not None and counts.any():
+            found["reliability"] = list[Mapping[str, Any]](reliability_rows(counts.sum(axis=0), "instances"))
+        return {name: rows for name, rows in found.items() if rows}
 
-    def _error_rows(self) -> list[Mapping[str, Any]]:
-        counts = self.counts()
-        return [
-            {"class": name}
-            | {f"truth_{kind}": counts[category, "truth", kind] for kind in TRUTH_KINDS}
-            | {f"predicted_{kind}": counts[category, "predicted", kind] for kind in PREDICTED_KINDS}
-            for category, name in self.names.items()
-        ]
-
-    def _instance_rows(self) -> list[Mapping[str, Any]]:
-        verdicts = [v for image_id in sorted(self.verdicts) for v in self.verdicts[image_id]]
-        return [asdict(v) | {"category": self.names[v.category]} for v in verdicts]
+    def _bins(self, verdicts: Sequence[InstanceVerdict]) -> list[dict[str, Any]]:
+        """Recall and precision by area, of all classes together."""
+        sides = [[v for v in verdicts if v.which == which and v.kind != "crowd"] for which in ("truth", "predicted")]
+        (truth, found), (predicted, correct) = (
+            (np.array([v.area for v in side], np.int64), np.array([v.kind == "matched" for v in side], bool)) for side in sides
+        )
+        return bin_sizes(truth, found, predicted, correct, quantile_edges(truth, self.sizes))
 
 
 def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
-    """The areas, in pixels, at which bins begin that hold equally many of `areas` (N,) int64, but for the first, which begins at 0.
-
-    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones.
-    """
-    if num_bins < 1:
-        raise ValueError(f"num_bins must be 1 or more, got {num_bins}")
+    """Areas at which bins of equally many of `areas` (N,) int64 begin, but for the first at 0; equal areas share a bin."""
     ordered = np.sort(areas)
     begins = [-(-len(ordered) * k // num_bins) for k in range(1, num_bins)]
     return sorted({int(ordered[i]) for i in begins if i < len(ordered) and ordered[i] > ordered[0]})
@@ -82,12 +96,9 @@ def bin_sizes(
     low: pixels, where the bin begins; high: where the next one does, or None. num_truth, num_predicted: true instances and predictions
     whose own area lies in the bin. found: true ones that are matched. recall, precision: NaN without truth, and without predictions.
 
-    truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. ValueError where the edges, in
-    pixels, do not rise from above 0.
+    truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. edges: pixels, rising from above 0.
     """
     bounds = [0, *edges]
-    if any(low >= high for low, high in pairwise(bounds)):
-        raise ValueError(f"edges must be areas in pixels that rise from above 0, got {list(edges)}")
 
     def count(areas: np.ndarray) -> np.ndarray:
         return np.bincount(np.searchsorted(edges, areas, side="right"), minlength=len(bounds))

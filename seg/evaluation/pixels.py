@@ -9,13 +9,12 @@ import numpy as np
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.evaluation.boundary import boundary_f, boundary_iou, boundary_precision, boundary_recall, count_bands, count_contours
+from seg.evaluation.boundary import boundary_figures, count_bands, count_contours
 from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
 from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
-from seg.metrics.classmaps import mean_of_defined
-from seg.metrics.semantic import ratio
+from seg.metrics.semantic import mean_of_known, ratio
 
 _PARTS = {"boundary_precision", "boundary_recall"}  # of a class alone: an image's figures and the headline hold what they make, boundary F
 
@@ -144,15 +143,13 @@ class PixelMetrics:
         """{figure: (K,)} of one image's counts, or of all images'."""
         found: dict[str, np.ndarray] = {}
         if self.boundary:
-            contours = counts["contours"]
-            found |= {"boundary_iou": boundary_iou(counts["bands"]), "boundary_f": boundary_f(contours)}
-            found |= {"boundary_precision": boundary_precision(contours), "boundary_recall": boundary_recall(contours)}
+            found |= boundary_figures(counts["bands"], counts["contours"])
         if self.surface:
             found |= {f"{name}_{self.unit}": counts[name] for name in ("hd95", "assd")}
         return found
 
     def _figures(self, counts: Mapping[str, np.ndarray]) -> dict[str, float]:
-        found = {f"mean_{name}": mean_of_defined(values) for name, values in self._of_classes(counts).items() if name not in _PARTS}
+        found = {f"mean_{name}": float(mean_of_known(values)) for name, values in self._of_classes(counts).items() if name not in _PARTS}
         if self.bins:
             found["expected_calibration_error"] = expected_calibration_error(counts["bins"])
             found["maximum_calibration_error"] = maximum_calibration_error(counts["bins"])

@@ -35,7 +35,7 @@ B = TypeVar("B", "_Mask", "_Box")
 
 
 @contextmanager
-def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator["_WrittenMaps | _WrittenInstances"]:
+def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator["_Maps | _WrittenInstances"]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
     What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
@@ -43,7 +43,7 @@ def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: An
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if answer == "classes":
-        yield _WrittenMaps(folder)
+        yield _Maps(folder)
         return
     with ExitStack() as files:
         lists = [JsonList(files.enter_context(whole_file(folder / name))) for name in ((BOXES,) if answer == "boxes" else (BOXES, MASKS))]
@@ -58,12 +58,13 @@ def read_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Ans
     if not folder.is_dir():
         raise DataError(f"{folder}: there are no predictions; evaluate again")
     if answer == "classes":
-        return _StoredMaps(folder)
+        return _Maps(folder)
     return _StoredBoxes(folder, entries) if answer == "boxes" else _StoredInstances(folder, entries, answer == "segments")
 
 
-class _WrittenMaps:
-    """`add`, here and below: of one image, at least of its size (more where its batch was padded at the right and bottom)."""
+class _Maps:
+    """`add`, here and below: of one image, at least of its size (more where its batch was padded at the right and bottom). `read`, here and
+    below: one image's, without confidence; DataError where it is missing or of another size."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,17 +73,10 @@ class _WrittenMaps:
         if prediction.semantic is None:
             raise ValueError(f"{entry.image_id}: the prediction has no class map")
         pixels = np.ascontiguousarray(prediction.semantic[: entry.height, : entry.width])
-        write_whole(_map(self.folder, entry), encode_png(pixels), sync=False)
-
-
-class _StoredMaps:
-    """`read`, here and below: one image's, without confidence. Raises DataError where it is missing or of another size."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        write_whole(self.folder / f"{entry.image_id}.png", encode_png(pixels), sync=False)
 
     def read(self, entry: ManifestEntry) -> Prediction:
-        path = _map(self.folder, entry)
+        path = self.folder / f"{entry.image_id}.png"
         semantic = decode_index(_bytes(path), path, "evaluate again")
         if semantic.shape != (entry.height, entry.width) or semantic.dtype != np.uint8:
             raise DataError(
@@ -175,7 +169,7 @@ class _StoredInstances(_StoredBoxes):
         return replace(super().read(entry), masks=kept, boxed=False, segments=self.segments)
 
 
-StoredPredictions = _StoredMaps | _StoredBoxes
+StoredPredictions = _Maps | _StoredBoxes
 
 
 def _rows(path: Path, kind: type[list[T]]) -> list[T]:
@@ -192,7 +186,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); evaluate again") from None
-
-
-def _map(folder: Path, entry: ManifestEntry) -> Path:
-    return folder / f"{entry.image_id}.png"

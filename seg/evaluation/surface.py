@@ -1,6 +1,5 @@
 """How far predicted outlines lie from true ones: Hausdorff distance at the 95th percentile, and average surface distance; and whether
-regions that a class separates are the same ones in truth and prediction: the adapted Rand error of connected components.
-"""
+regions that a class separates are the same ones in truth and prediction: the adapted Rand error of connected components."""
 
 from dataclasses import dataclass
 
@@ -13,10 +12,7 @@ from seg.metrics.classmaps import comparable, contours, pixels_of_classes
 
 @dataclass(frozen=True, slots=True)
 class SurfaceDistances:
-    """Of one image's classes: hd95 and assd (K,) float64 in the unit of the spacing, NaN where a class is not in both maps.
-
-    undefined: (K,) bool, True for a class that is in the image, but has a surface in one map alone, or in neither.
-    """
+    """Of one image's classes (K,): hd95 and assd, NaN where a class is not in both maps; undefined: such a class that is in the image."""
 
     hd95: np.ndarray
     assd: np.ndarray
@@ -48,10 +44,7 @@ def surface_distances(
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2).
-
-    A surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too.
-    """
+    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2), by a tree, as surfaces have few pixels."""
     return KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
 

@@ -70,9 +70,3 @@ def pixels_of_classes(labels: np.ndarray, num_classes: int) -> np.ndarray:
 def _count(labels: np.ndarray, counts: np.ndarray) -> None:
     for label in labels:
         counts[label] += 1
-
-
-def mean_of_defined(values: np.ndarray) -> float:
-    """The mean of the values (n,) that are not NaN; NaN without any."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")

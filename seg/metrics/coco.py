@@ -1,25 +1,19 @@
-"""COCO's average precision and recall (https://cocodataset.org/#detection-eval), computed by faster-coco-eval.
+"""COCO's average precision and recall (https://cocodataset.org/#detection-eval), of images with their true and predicted instances as
+run lengths: of many data sets at once, in each of which every image occurs so many times, for bootstraps and groups.
 
-Enter images with their true and predicted instances as run lengths; leave the figures of each class. Classes are evaluated
-one by one, each on the images that have it, so that no more is in memory at once than one class's annotations.
+The figures of the data set itself are those where every image occurs once, and agree with pycocotools. What is costly, which prediction
+finds which instance, is done once; for each data set the predictions are only counted again, best first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numba
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
 from seg.data.rle import Rle
 from seg.metrics.matching import areas_of
-
-KINDS = {"mask": "segm", "box": "bbox"}  # what is compared, and COCO's name for it
-
-MAX_DETECTIONS = 100  # COCO's own limit: the best 100 predictions of a class in an image count, any more are left out
-
-AREAS = ("all", "small", "medium", "large")  # COCO's ranges of area, in its order: up to 32 x 32 pixels is small, from 96 x 96 large
 
 IOUS = {"0.50:0.95": slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
 """Which of COCO's ten IoU thresholds, 0.50, 0.55 .. 0.95, are averaged."""
@@ -33,7 +27,12 @@ FIGURES = {
     "ap_large": ("precision", "0.50:0.95", "large"),
     "ar": ("recall", "0.50:0.95", "all"),
 }
-"""Of each figure: which of the `Curves` it averages, at which of IOUS, over which of AREAS."""
+"""Of each figure: which curve it averages, at which of IOUS, over which of RANGES."""
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0, 1, 101)
+RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's ranges of area, in pixels and in its order; both ends belong to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,89 +75,165 @@ class ImageInstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
-    """COCO's curves of K classes; -1 where a class has no truth.
+class Ranked:
+    """The predictions of one category in one range of area, best first.
 
-    precision: (10 IoU thresholds, 101 recalls, K, 4 areas) float64. recall: (10, K, 4) float64, the highest reached.
+    images: (D,) int64, the place of each one's image. scores: (D,). hits, counted: (10, D) bool, by IoU threshold: whether it finds an
+    instance, and whether it counts at all. truth: (N,) float64, the instances of each image that are to be found.
     """
 
-    precision: np.ndarray
-    recall: np.ndarray
-
-    def figures(self) -> dict[str, float]:
-        """FIGURES over the classes that have truth; NaN without any."""
-        values = {}
-        for name, (curve, iou, area) in FIGURES.items():
-            points = {"precision": self.precision, "recall": self.recall}[curve][IOUS[iou]][..., AREAS.index(area)]
-            points = points[points > -1]
-            values[name] = float(points.mean()) if points.size else float("nan")
-        return values
-
-    def of_class(self, index: int) -> "Curves":
-        return Curves(self.precision[:, :, index : index + 1], self.recall[:, index : index + 1])
+    images: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+    counted: np.ndarray
+    truth: np.ndarray
 
 
-def evaluate(images: Sequence[ImageInstances], categories: Sequence[int], kind: str, max_detections: int = MAX_DETECTIONS) -> Curves:
-    """The curves of each of `categories` by the overlap of masks or of boxes (`kind`, one of KINDS).
+def figures_by_class(
+    images: Sequence[ImageInstances], categories: Sequence[int], kind: str, max_detections: int, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """FIGURES of each class in R data sets in which image i occurs weights[r, i] times: {name: (K, R)}; NaN where a
+    class has no truth.
 
-    Where scores are equal, the order of the images and of the predictions within them decides. As with COCO's own files, the
-    area of a true instance is that of its mask for both kinds, and the area of a prediction that of its mask or of its box.
+    weights: (R, N) float64, whole numbers. kind: mask or box, whose overlap counts. Of equal scores the order of the images, and of the
+    predictions within them, decides. A prediction whose image occurs twice counts twice in its place. The area of a true instance is that
+    of its mask for both kinds, as with COCO's own files.
     """
-    having: dict[int, list[ImageInstances]] = {category: [] for category in categories}
-    for image in images:
-        for category in np.union1d(image.categories, image.predicted_categories).tolist():
-            if category in having:
-                having[category].append(image)
-    each = [_evaluate_class(having[category], category, kind, max_detections) for category in categories]
-    return Curves(np.stack([precision for precision, _ in each], axis=2), np.stack([recall for _, recall in each], axis=1))
+    each: dict[str, list[np.ndarray]] = {name: [] for name in FIGURES}
+    for category in categories:
+        for area, ranked in ranked_by_area(images, category, kind, max_detections):
+            precision, recall = _curves(ranked.images, ranked.hits, ranked.counted, ranked.truth, weights)
+            for name, (curve, iou, wanted) in FIGURES.items():
+                if wanted == area:
+                    each[name].append({"precision": precision, "recall": recall}[curve][:, IOUS[iou]].mean(axis=1))
+    return {name: np.stack(values) for name, values in each.items()}
 
 
-def _evaluate_class(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
-    """precision (10, 101, 4) and recall (10, 4) over the images that have the category."""
-    if not any((i.categories == category).any() for i in images):
-        return np.full((10, 101, 4), -1.0), np.full((10, 4), -1.0)
-    numbered = list(enumerate(images, start=1))
-    header = {
-        "images": [{"id": n, "height": image.size[0], "width": image.size[1]} for n, image in numbered],
-        "categories": [{"id": category}],
-    }
-    truth = _index(header, [a for n, image in numbered for a in _true_annotations(image, n, category)])
-    predicted = _index(header, [a for n, image in numbered for a in _predicted_annotations(image, n, category, kind)])
-    run = COCOeval_faster(truth, predicted, KINDS[kind], print_function=_silent)
-    run.params.maxDets = [max_detections]
-    run.evaluate()
-    run.accumulate()
-    return run.eval["precision"][:, :, 0, :, 0], run.eval["recall"][:, 0, :, 0]
+def ranked_by_area(images: Sequence[ImageInstances], category: int, kind: str, max_detections: int) -> Iterator[tuple[str, Ranked]]:
+    """What is left of one category in each of COCO's ranges of area."""
+    having = [(n, i) for n, i in enumerate(images) if (i.categories == category).any() or (i.predicted_categories == category).any()]
+    found = [(place, _of_image(image, category, kind, max_detections)) for place, image in having]
+    for area, (low, high) in RANGES.items():
+        truth = np.zeros(len(images))
+        parts = []
+        for place, one in found:
+            outside = one.crowd | (one.truth_areas < low) | (one.truth_areas > high)
+            order = np.argsort(outside, kind="stable")  # as COCO: what counts is offered first
+            matched, ignored = _match(one.overlaps[:, order], outside[order], one.crowd[order], THRESHOLDS)
+            ignored |= ~matched & ((one.areas < low) | (one.areas > high))
+            truth[place] = (~outside).sum()
+            parts.append((np.full(len(one.scores), place), one.scores, matched & ~ignored, ~ignored))
+        if not parts:
+            yield area, Ranked(np.zeros(0, np.int64), np.zeros(0), np.zeros((10, 0), bool), np.zeros((10, 0), bool), truth)
+            continue
+        places, scores, hits, counted = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+        best = np.argsort(-scores, kind="stable")
+        yield area, Ranked(places[best], scores[best], np.ascontiguousarray(hits[:, best]), np.ascontiguousarray(counted[:, best]), truth)
 
 
-def _true_annotations(image: ImageInstances, number: int, category: int) -> list[dict[str, Any]]:
-    rows = np.flatnonzero(image.categories == category)
-    masks = [image.rle(image.counts[i]) for i in rows]
-    boxes = np.asarray(coco_mask.toBbox(masks)).reshape(-1, 4)
-    return [
-        {"image_id": number, "category_id": category, "iscrowd": int(c), "area": a, "bbox": b, "segmentation": m}
-        for c, a, b, m in zip(image.crowd[rows], image.true_areas(rows).tolist(), boxes.tolist(), masks, strict=True)
-    ]
+def scored_matches(
+    images: Sequence[ImageInstances], categories: Sequence[int], max_detections: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Place of the image, score and hit (D,) of each prediction, as COCO matches masks at IoU 0.5, best first; without those in a crowd."""
+    places, scores, hits = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, bool)]
+    for category in categories:
+        _, ranked = next(ranked_by_area(images, category, "mask", max_detections))  # of all areas
+        kept = ranked.counted[0]
+        places.append(ranked.images[kept])
+        scores.append(ranked.scores[kept].astype(np.float64))
+        hits.append(ranked.hits[0][kept])
+    return np.concatenate(places), np.concatenate(scores), np.concatenate(hits)
 
 
-def _predicted_annotations(image: ImageInstances, number: int, category: int, kind: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _OfImage:
+    """One category in one image: D predictions, best first, and G true instances. overlaps: (D, G) float64."""
+
+    overlaps: np.ndarray
+    scores: np.ndarray
+    areas: np.ndarray
+    truth_areas: np.ndarray
+    crowd: np.ndarray
+
+
+def _of_image(image: ImageInstances, category: int, kind: str, max_detections: int) -> _OfImage:
     rows = np.flatnonzero(image.predicted_categories == category)
-    masks = [image.rle(image.predicted_counts[i]) for i in rows]
+    rows = rows[np.argsort(-image.scores[rows], kind="stable")[:max_detections]]
+    truth = np.flatnonzero(image.categories == category)
+    masks, true_masks = ([image.rle(c[i]) for i in which] for c, which in ((image.predicted_counts, rows), (image.counts, truth)))
     corners = image.boxes[rows].astype(np.float64)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)  # COCO's are x, y, width, height
+    crowd = image.crowd[truth]
+    overlaps = np.zeros((len(rows), len(truth)))
+    if overlaps.size and kind == "mask":
+        overlaps = np.asarray(coco_mask.iou(masks, true_masks, crowd.tolist()))
+    elif overlaps.size:
+        overlaps = np.asarray(coco_mask.iou(boxes, np.asarray(coco_mask.toBbox(true_masks)), crowd.tolist()))
     areas = areas_of(masks) if kind == "mask" else boxes[:, 2] * boxes[:, 3]
-    return [
-        {"image_id": number, "category_id": category, "score": s, "area": a, "bbox": b, "segmentation": m}
-        for s, a, b, m in zip(image.scores[rows].tolist(), areas.tolist(), boxes.tolist(), masks, strict=True)
-    ]
+    return _OfImage(overlaps, image.scores[rows], areas, image.true_areas(truth), crowd)
 
 
-def _index(header: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
-    """Annotations as faster-coco-eval reads them; their ids start at 1, because it takes 0 for a missing match."""
-    for number, annotation in enumerate(annotations, start=1):
-        annotation["id"] = number
-    return COCO({**header, "annotations": annotations}, print_function=_silent)
+@numba.njit(nogil=True, cache=True)
+def _match(overlaps: np.ndarray, outside: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """COCO's greedy matching: (T, D) bool, whether a prediction has a partner, and whether that one does not count.
+
+    Predictions come best first, and instances that count before those that do not. Each takes the instance of the highest
+    overlap that is left, the last of equals; a crowd is never used up.
+    """
+    count, num_truth = overlaps.shape
+    matched = np.zeros((len(thresholds), count), np.bool_)
+    ignored = np.zeros((len(thresholds), count), np.bool_)
+    for t in range(len(thresholds)):
+        taken = np.zeros(num_truth, np.bool_)
+        for d in range(count):
+            best, partner = min(thresholds[t], 1 - 1e-10), -1
+            for g in range(num_truth):
+                if taken[g] and not crowd[g]:
+                    continue
+                if partner > -1 and not outside[partner] and outside[g]:
+                    break
+                if overlaps[d, g] >= best:
+                    best, partner = overlaps[d, g], g
+            if partner > -1:
+                taken[partner] = True
+                matched[t, d] = True
+                ignored[t, d] = outside[partner]
+    return matched, ignored
 
 
-def _silent(*_: object) -> None:
-    """In place of the library's logging, which a stage's log would show."""
+@numba.njit(nogil=True, cache=True)
+def _curves(
+    images: np.ndarray, hits: np.ndarray, counted: np.ndarray, truth: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision over 101 recalls and the highest recall, (R, T) float64 each; NaN without truth."""
+    num_sets, num_thresholds, count = len(weights), len(hits), len(images)
+    precision = np.full((num_sets, num_thresholds), np.nan)
+    recall = np.full((num_sets, num_thresholds), np.nan)
+    found, right = np.empty(count), np.empty(count)
+    for r in range(num_sets):
+        total = (weights[r] * truth).sum()
+        if total == 0:
+            continue
+        for t in range(num_thresholds):
+            tp, fp, kept = 0.0, 0.0, 0
+            for d in range(count):
+                weight = weights[r, images[d]]
+                if weight == 0 or not counted[t, d]:
+                    continue
+                if hits[t, d]:
+                    tp += weight
+                else:
+                    fp += weight
+                found[kept], right[kept] = tp / total, tp / (tp + fp)
+                kept += 1
+            recall[r, t] = tp / total
+            for k in range(kept - 1, 0, -1):
+                right[k - 1] = max(right[k - 1], right[k])
+            area, k = 0.0, 0
+            for level in RECALLS:
+                while k < kept and found[k] < level:
+                    k += 1
+                if k < kept:
+                    area += right[k]
+            precision[r, t] = area / len(RECALLS)
+    return precision, recall

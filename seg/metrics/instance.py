@@ -17,10 +17,10 @@ import torch
 from seg.data.labelmaps import boxes_of, encode, fill_boxes
 from seg.data.sample import BACKGROUND, IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.metrics import coco, resampled_ap
 from seg.metrics.base import ImageScore
-from seg.metrics.coco import ImageInstances
+from seg.metrics.coco import FIGURES, ImageInstances, figures_by_class
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
+from seg.metrics.semantic import mean_of_known
 
 
 class InstanceMetrics:
@@ -37,7 +37,7 @@ class InstanceMetrics:
         self.images: dict[str, ImageInstances] = {}
         self.tallies: dict[int, Tally] = dict.fromkeys(self.names, Tally())
         self.image_tallies: dict[str, dict[int, Tally]] = {}  # of each image that this process saw
-        self._curves: dict[str, coco.Curves] = {}
+        self._by_class: dict[str, dict[str, np.ndarray]] = {}
 
     @property
     def scored(self) -> list[int]:
@@ -64,7 +64,7 @@ class InstanceMetrics:
                 f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {min(self.names)}..{max(self.names)}"
             )
         self.images[image.image_id] = image
-        self._curves.clear()
+        self._by_class.clear()
 
     def state(self) -> torch.Tensor:
         images = [[v.tolist() if isinstance(v, np.ndarray) else v for v in astuple(image)] for image in self.images.values()]
@@ -72,7 +72,7 @@ class InstanceMetrics:
         return torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
 
     def load_states(self, states: Sequence[torch.Tensor]) -> None:
-        self.images, self.tallies, self._curves = {}, dict.fromkeys(self.names, Tally()), {}
+        self.images, self.tallies, self._by_class = {}, dict.fromkeys(self.names, Tally()), {}
         for state in states:
             seen = json.loads(state.cpu().numpy().tobytes())
             for image in seen["images"]:
@@ -81,26 +81,25 @@ class InstanceMetrics:
 
     def figures(self) -> dict[str, float]:
         total = sum(self.tallies.values(), start=Tally())
-        by_overlap = {f"{kind}_{name}": v for kind in self.OF_CLASS for name, v in self._coco(kind).figures().items()}
+        by_overlap = {f"{kind}_{name}": float(mean_of_known(v, 0)) for kind in self.OF_CLASS for name, v in self._coco(kind).items()}
         return by_overlap | _detection_figures(total.at[0]) | panoptic_means(self.tallies.values()) | {"aji": total.aji}
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
         order = np.argsort(image_ids)  # that of `_coco`
         images, times = [self.images[image_ids[i]] for i in order], np.ascontiguousarray(weights[:, order])
         by_overlap = {
-            f"{kind}_{name}": values
+            f"{kind}_{name}": mean_of_known(values, 0)
             for kind in self.OF_CLASS
-            for name, values in resampled_ap.figures(images, list(self.names), kind, self.max_detections, times).items()
+            for name, values in figures_by_class(images, list(self.names), kind, self.max_detections, times).items()
         }
         return by_overlap | resampled_counts([self.image_tallies[image_id] for image_id in image_ids], list(self.names), weights)
 
     def per_class(self) -> dict[str, dict[str, float]]:
         rows = {}
         for place, (category, name) in enumerate(self.names.items()):
-            each = {kind: self._coco(kind).of_class(place).figures() for kind in self.OF_CLASS}
             counts = self.tallies[category]
-            row = {f"{kind}_{figure}": each[kind][figure] for kind, names in self.OF_CLASS.items() for figure in names}
-            row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.rq}
+            row = {f"{kind}_{name}": float(self._coco(kind)[name][place]) for kind, names in self.OF_CLASS.items() for name in names}
+            row |= _detection_figures(counts.at[0]) | {"pq": counts.panoptic.pq, "sq": counts.panoptic.sq, "rq": counts.panoptic.f1}
             row |= {"num_truth": counts.num_truth, "num_predicted": counts.num_predicted}
             absent = counts.num_truth + counts.num_predicted == 0
             rows[name] = dict.fromkeys(row, math.nan) if absent else row
@@ -136,26 +135,24 @@ class InstanceMetrics:
                 "iou_thresholds": iou,
                 "area": area,
                 "max_detections": self.max_detections,
-                "value": figures[name],
+                "value": float(mean_of_known(self._coco(kind)[name], 0)),
             }
             for kind in self.OF_CLASS
-            for figures in [self._coco(kind).figures()]
-            for name, (_, iou, area) in coco.FIGURES.items()
+            for name, (_, iou, area) in FIGURES.items()
         ]
 
-    def _coco(self, kind: str) -> coco.Curves:
-        """Computed once for everything seen; the images in the order of their ids, so that ranks cannot change what is equal."""
-        if kind not in self._curves:
+    def _coco(self, kind: str) -> dict[str, np.ndarray]:
+        """{figure: (K,)}, computed once for everything seen; the images in the order of their ids, so that ranks cannot change what is
+        equal."""
+        if kind not in self._by_class:
             images = [self.images[image_id] for image_id in sorted(self.images)]
-            self._curves[kind] = coco.evaluate(images, list(self.names), kind, self.max_detections)
-        return self._curves[kind]
+            found = figures_by_class(images, list(self.names), kind, self.max_detections, np.ones((1, len(images))))
+            self._by_class[kind] = {name: values[:, 0] for name, values in found.items()}
+        return self._by_class[kind]
 
 
 def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInstances:
-    """What a batch and a prediction say of its image `index`; true instances without a pixel are left out.
-
-    Raises ValueError where the prediction contradicts itself or the image's size.
-    """
+    """What a batch and a prediction say of image `index`; true instances without a pixel are left out. ValueError: `check_prediction`."""
     image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
@@ -227,7 +224,7 @@ def score_of(image_id: str, tallies: Iterable[Tally]) -> ImageScore:
 def panoptic_means(tallies: Iterable[Tally]) -> dict[str, float]:
     """pq, sq and rq as means over the classes that have truth or predictions (Kirillov et al. 2019); NaN without any."""
     present = [t.panoptic for t in tallies if not math.isnan(t.panoptic.pq)]
-    columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.rq for p in present]}
+    columns = {"pq": [p.pq for p in present], "sq": [p.sq for p in present], "rq": [p.f1 for p in present]}
     return {name: float(np.mean(values)) if values else math.nan for name, values in columns.items()}
 
 
@@ -250,11 +247,8 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
         panoptic["rq"].append(_shares(2 * tp, 2 * tp + fp + fn))
         panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, _shares(overlap, tp)))
         panoptic["pq"].append(_shares(2 * overlap, 2 * tp + fp + fn))
-    return (
-        detection
-        | {name: resampled_ap.mean_of_known(np.stack(values)) for name, values in panoptic.items()}
-        | {"aji": _shares(intersection, union)}
-    )
+    means = {name: mean_of_known(np.stack(values), 0) for name, values in panoptic.items()}
+    return detection | means | {"aji": _shares(intersection, union)}
 
 
 def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -114,17 +114,14 @@ class Matches:
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP)."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """TP / (TP + FN)."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN)."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
@@ -137,21 +134,13 @@ class Matches:
         return _ratio(self.iou_units, self.tp * _ONE)
 
     @property
-    def rq(self) -> float:
-        """Recognition quality, TP / (TP + FP/2 + FN/2) (Kirillov et al. 2019, Panoptic Segmentation); the same as `f1`."""
-        return self.f1
-
-    @property
     def sq(self) -> float:
-        """Segmentation quality, the mean IoU of the pairs (Kirillov et al. 2019).
-
-        As in their panopticapi, 0 for a class without any pair that has truth or predictions; NaN for one that has neither.
-        """
+        """The mean IoU of the pairs (Kirillov et al. 2019); as in panopticapi 0 without a pair, NaN without truth and predictions."""
         return 0.0 if self.tp == 0 and self.fp + self.fn else self.mean_iou
 
     @property
     def pq(self) -> float:
-        """Panoptic quality, the sum of the pairs' IoU / (TP + FP/2 + FN/2) (Kirillov et al. 2019), that is `sq` times `rq`."""
+        """Panoptic quality, the sum of the pairs' IoU / (TP + FP/2 + FN/2) (Kirillov et al. 2019), that is `sq` times `f1`."""
         return _ratio(2 * self.iou_units, (2 * self.tp + self.fp + self.fn) * _ONE)
 
 
@@ -195,10 +184,7 @@ def tally(overlaps: Overlaps) -> Tally:
 
 
 def count(overlaps: Overlaps, eligible: np.ndarray) -> Matches:
-    """The counts of the best one-to-one matching (see `assign`) among the pairs that are `eligible` (G, P) bool.
-
-    A prediction without a partner is no false positive where more than half of it lies inside a crowd of its category.
-    """
+    """Counts of the best matching (see `assign`) of `eligible` (G, P) bool; a prediction that is mostly in a crowd is no false positive."""
     rows, columns = assign(eligible, overlaps.iou)
     alone = ~overlaps.in_crowd
     alone[columns] = False

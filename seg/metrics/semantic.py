@@ -46,10 +46,7 @@ def known_pairs(counts: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
-    """Add the pixels of each pair to counts (65536,) int64, by 256 * truth + prediction, on the maps' device; the host waits for nothing.
-
-    truth, predicted: class maps of one shape, uint8. counts: None: of nothing so far.
-    """
+    """Add the pixels of uint8 class maps to counts (65536,) int64, or zeros, by 256 * truth + prediction; the host waits for nothing."""
     if counts is None:
         counts = torch.zeros(256 * 256, dtype=torch.int64, device=predicted.device)
     pairs = truth.flatten().long() * 256 + predicted.flatten()
@@ -57,10 +54,7 @@ def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor
 
 
 def totals(matrix: np.ndarray) -> np.ndarray:
-    """A confusion matrix (..., K, K) -> (..., 3, K): of each class the pixels that are right, that are true, and that are predicted.
-
-    All figures below are functions of these, which add up over images.
-    """
+    """A confusion matrix (..., K, K) -> (..., 3, K): right, true and predicted pixels of each class, which add up over images."""
     return np.stack([np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)], axis=-2)
 
 
@@ -90,18 +84,13 @@ def recall(counts: np.ndarray) -> np.ndarray:
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
     """The mean (...) of `iou` over the classes that are not absent; NaN without any."""
-    return _mean(iou(counts))
+    return mean_of_known(iou(counts))
 
 
 def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
     """The share (...) of counted pixels that are right; NaN without any."""
     right, true, _ = _parts(counts)
     return ratio(right.sum(-1), true.sum(-1))
-
-
-def mean_accuracy(counts: np.ndarray) -> np.ndarray:
-    """The mean (...) of `recall` over the classes with a true pixel (Long, Shelhamer, Darrell 2015)."""
-    return _mean(recall(counts))
 
 
 def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
@@ -112,9 +101,9 @@ def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
 
 FIGURES = {
     "miou": mean_iou,
-    "mean_dice": lambda counts: _mean(dice(counts)),
+    "mean_dice": lambda counts: mean_of_known(dice(counts)),
     "pixel_accuracy": pixel_accuracy,
-    "mean_accuracy": mean_accuracy,
+    "mean_accuracy": lambda counts: mean_of_known(recall(counts)),  # Long, Shelhamer, Darrell 2015
     "frequency_weighted_iou": frequency_weighted_iou,
 }
 """The headline figures, of `totals`."""
@@ -130,10 +119,10 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, np.asarray(numerator, float) / denominator, np.nan)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the last axis, without NaN."""
+def mean_of_known(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The mean over an axis of what is not NaN; NaN without any."""
     known = np.isfinite(values)
-    return ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+    return ratio(np.where(known, values, 0).sum(axis), known.sum(axis))
 
 
 class SemanticMetrics:

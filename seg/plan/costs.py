@@ -20,7 +20,7 @@ from seg.models.hardware import autocast, set_float32_matmul
 from seg.models.settings import NetworkSettings
 from seg.plan.rules.length import Cost
 from seg.runtime.threads import Threads, threads_of
-from seg.settings.section import Params, typed
+from seg.settings.section import Params
 from seg.tiles.tiled import window_tiling
 from seg.training.step.batch_size import meter_of
 from seg.training.step.step import named_losses, to_device
@@ -32,11 +32,8 @@ BUSY = 1.5
 
 
 def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device, devices: int = 1) -> Cost:
-    """The cost of a step with these settings, whose values are all set.
-
-    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them. devices: that share a step.
-    """
-    cfg = typed(NetworkSettings, params)
+    """The cost of a step with these settings, on samples of the training split, repeated and cut as training does; `devices` share it."""
+    cfg = NetworkSettings.of(params)
     torch.manual_seed(0)
     model = build_model(cfg, info, pretrained=False).to(device)
     trainer = params["trainer"]

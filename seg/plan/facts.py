@@ -1,6 +1,4 @@
-"""What a plan is made from: figures of the training split, of the machine, and of the time there is. And what a rule gives: values of keys
-of the configuration, each with its reason in words.
-"""
+"""What a plan is made from: figures of the training split, the machine and the time; and what rules give: values with reasons."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,8 +110,7 @@ def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
 
 def contacts_of(sample: Sample) -> tuple[int, int, int, int]:
     """How many objects a sample has, crowds left out; and how many of them lie beside another, share a pixel with another, and are in
-    several parts as far as they are visible. A corner is enough to be beside, or of one part.
-    """
+    several parts as far as they are visible. A corner is enough to be beside, or of one part."""
     instances, true = sample.instances, ~sample.crowd
     if not instances.size or not true.any():
         return int(true.sum()), 0, 0, 0

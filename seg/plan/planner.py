@@ -41,8 +41,7 @@ class Planned:
 
 def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: Path, project: Path, say: Callable[[str], None]) -> Planned:
     """Choose a value for each open key, which says `auto` in params. prepared: the data set's folder. project: in which weights/ may lie.
-    say: is told what is being done. DataError where the training split has no image, or no object where the task is about objects.
-    """
+    say: is told what is being done. DataError where the training split has no image, or no object where the task is about objects."""
     if not info.splits["train"]["num_images"]:
         raise DataError(f"{prepared}: the training split has no image; set data.split so that it has some")
     task = Task.model_validate(params["task"])
@@ -61,17 +60,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     if facts.objects and not facts.objects.count:
         raise DataError(f"{prepared}: the training split has no object; set data.split so that it has some, or task=semantic")
     draft = Draft(params, open_keys)
-    for rule in (
-        length.minutes,
-        families.adapter,
-        families.monitor,
-        view.scale,
-        length.batch,
-        view.crop,
-        augmentation.transforms,
-        augmentation.copy_paste,
-        learning.loss,
-    ):
+    first = (length.minutes, families.adapter, families.monitor, view.scale, length.batch, view.crop)
+    for rule in (*first, augmentation.transforms, augmentation.copy_paste, learning.loss):
         draft.take(rule(facts, draft))
     draft.take(_pretrained(facts))
     cost = Costs(facts, draft, info, seen.samples, device, say)
@@ -177,8 +167,9 @@ def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision
     """Pretrained weights of the encoder, and the normalisation that goes with them."""
     if draft.is_open("model.weights"):
         encoder = (draft["model.network"] or {}).get("encoder_name")
-        found = find(encoder, project, draft["plan.pretrained"]) if isinstance(encoder, str) else None
-        weights, reason = (found.weights, found.reason) if found else (None, "from scratch: the network names no encoder")
+        weights, reason = None, "from scratch: the network names no encoder"
+        if isinstance(encoder, str):
+            weights, reason = find(encoder, project, draft["plan.pretrained"])
         yield Decision("model.weights", weights, reason)
     weights = draft["model.weights"] or ""
     if weights.endswith(".ckpt"):

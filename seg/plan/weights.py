@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,22 @@ SECONDS = 5.0
 FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """weights: the value of model.weights. reason: where they were found, or why there are none."""
-
-    weights: str | None
-    reason: str
-
-
-def find(encoder: str, project: Path, hub: bool) -> Found:
-    """Weights for an encoder by its name in `model.network.encoder_name`.
-
-    A file of the project, weights/<encoder>.pt or another suffix, comes before a hub. hub: whether one may be asked. Only the head of one
-    file is asked for: the training downloads it.
-    """
+def find(encoder: str, project: Path, hub: bool) -> tuple[str | None, str]:
+    """model.weights for an encoder, and why: a file weights/<encoder>.pt (or another suffix) of the project, or the `hub`'s."""
     for suffix in WEIGHT_SUFFIXES:
         path = Path(FOLDER) / f"{encoder}{suffix}"
         if (project / path).is_file():
-            return Found(path.as_posix(), f"{path} holds weights of this encoder")
+            return path.as_posix(), f"{path} holds weights of this encoder"
     if not hub:
-        return Found(None, "from scratch: plan.pretrained=false")
+        return None, "from scratch: plan.pretrained=false"
     source = hub_file(encoder)
     if source is None:
-        return Found(None, f"from scratch: no hub has weights of {encoder} under the name imagenet")
+        return None, f"from scratch: no hub has weights of {encoder} under the name imagenet"
     repository, revision, files = source
     failed = _refusal(repository, revision, files)
     if failed is None:
-        return Found("imagenet", f"huggingface.co/{repository} has weights that were trained on ImageNet")
-    return Found(None, f"from scratch: huggingface.co/{repository} {failed}")
+        return "imagenet", f"huggingface.co/{repository} has weights that were trained on ImageNet"
+    return None, f"from scratch: huggingface.co/{repository} {failed}"
 
 
 def hub_file(encoder: str) -> tuple[str, str | None, tuple[str, ...]] | None:

@@ -20,10 +20,7 @@ Answer = TypeVar("Answer")
 
 
 def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
-    """What `accelerator` is for each of `count` devices; several CPUs are as many processes. ConfigError where there are not so many.
-
-    count: auto: all GPUs, or one CPU.
-    """
+    """`accelerator` for each of `count` devices (auto: all GPUs or one CPU; CPUs are processes); ConfigError where there are fewer."""
     device = device_of(accelerator or "auto")
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if count == 1 or (count == "auto" and there == 1):

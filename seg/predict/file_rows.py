@@ -1,7 +1,7 @@
 """Files whose images are read a few rows at a time: .npy and TIFF; of other formats the whole image is decoded at once."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,20 +65,19 @@ class FileRows:
         return found.view(self.dtype).reshape(*outer, stop - start, *inner)
 
 
-class NpyRows:
-    """An .npy file (H, W) or (H, W, C)."""
+class DecodedRows:
+    """An image by rows, which `decode` gives as the file holds them; they become what `ImageReader` makes of the whole."""
 
-    def __init__(self, rows: FileRows, reader: ImageReader) -> None:
-        self.rows, self.reader = rows, reader
-        self.shape = (rows.shape[0], rows.shape[1], reader.channels)
+    def __init__(self, decode: Callable[[int, int], Decoded], height: int, width: int, path: Path, reader: ImageReader) -> None:
+        self.decode, self.path, self.reader = decode, path, reader
+        self.shape = (height, width, reader.channels)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        pixels = self.rows.read(start, stop)
-        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        return as_stored(Decoded(pixels.reshape(*pixels.shape[:2], -1)), self.reader, self.rows.path)
+        decoded, reader = self.decode(start, stop), self.reader
+        return to_8_bit(to_channels(decoded, reader.channels, self.path), reader.range, self.path, decoded.nodata, reader.remedy)[0]
 
 
-def npy_rows(file: BinaryIO, path: Path, reader: ImageReader) -> NpyRows | None:
+def npy_rows(file: BinaryIO, path: Path, reader: ImageReader) -> Rows | None:
     """None for arrays that are refused, or not laid out by rows."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -86,26 +85,13 @@ def npy_rows(file: BinaryIO, path: Path, reader: ImageReader) -> NpyRows | None:
         return None  # the decoder of whole files says what is wrong
     if array.ndim not in (2, 3) or array.dtype.kind not in "uif" or not array.size or not array.flags.c_contiguous:
         return None
-    return NpyRows(FileRows(file, path, array.offset, array.dtype, array.shape, 0), reader)
+    stored = FileRows(file, path, array.offset, array.dtype, array.shape, 0)
 
+    def decode(start: int, stop: int) -> Decoded:
+        pixels = stored.read(start, stop)
+        return Decoded(pixels.astype(pixels.dtype.newbyteorder("="), copy=False).reshape(*pixels.shape[:2], -1))
 
-def as_stored(decoded: Decoded, reader: ImageReader, path: Path) -> np.ndarray:
-    """Some rows of a file's image -> (h, W, channels) uint8, as `ImageReader` makes them of the whole."""
-    pixels, _ = to_8_bit(to_channels(decoded, reader.channels, path), reader.range, path, decoded.nodata, reader.remedy)
-    return pixels
-
-
-class TiffRows:
-    """The image of a series, whose array `stored` reads as the file holds it, by rows of its height."""
-
-    def __init__(self, stored: "FileRows | PageRows", series: Any, height: int, width: int, path: Path, reader: ImageReader) -> None:
-        self.stored, self.series, self.path, self.reader = stored, series, path, reader
-        self.shape = (height, width, reader.channels)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        with one_line_errors(self.path):
-            pixels = channels_last(self.stored.read(start, stop), self.series, None, self.path)
-            return as_stored(as_decoded(pixels, self.series.keyframe, None), self.reader, self.path)
+    return DecodedRows(decode, array.shape[0], array.shape[1], path, reader)
 
 
 class PageRows:
@@ -179,4 +165,9 @@ def tiff_rows(file: BinaryIO, path: Path, reader: ImageReader, stack: ExitStack)
             stored = PageRows(series, axis)
         else:
             return None
-        return TiffRows(stored, series, height, width, path, reader)
+
+    def decode(start: int, stop: int) -> Decoded:
+        with one_line_errors(path):
+            return as_decoded(channels_last(stored.read(start, stop), series, None, path), page, None)
+
+    return DecodedRows(decode, height, width, path, reader)

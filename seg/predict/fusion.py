@@ -1,11 +1,8 @@
-"""Several answers to one image as one: means of logits or probabilities, and weighted boxes fusion of instances with masks.
-
-Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302.
-"""
+"""Several answers as one: mean logits or probabilities, weighted boxes fusion (Solovyev et al. 2021, https://arxiv.org/abs/1910.13302)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from typing import NamedTuple
@@ -20,35 +17,23 @@ from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.postprocess import Postprocess
 from seg.models.semantic import predictions_of
-from seg.tiles.bands import check_blend
 from seg.tiles.network import Facts, Network
 
 
-class RunningMean:
-    """The mean of logits (B, K, H, W), or of their probabilities, that come one after another: a sum is all that is kept."""
+@torch.inference_mode()
+def mean_logits(parts: Iterable[Tensor], blend: str) -> Tensor:
+    """The mean (B, K, H, W) float32 of logits, or of their probabilities, that come one after another, on the device of the first.
 
-    def __init__(self, blend: str) -> None:
-        check_blend(blend)
-        self.blend, self.count = blend, 0
-        self.sum: Tensor | None = None
-
-    @torch.inference_mode()
-    def add(self, logits: Tensor) -> None:
-        values = logits.softmax(dim=1) if self.blend == "probabilities" else logits
-        self.sum = values.clone() if self.sum is None else self.sum.add_(values.to(self.sum.device))
-        self.count += 1
-
-    @torch.inference_mode()
-    def logits(self) -> Tensor:
-        """(B, K, H, W) float32, on the device of the first that was added.
-
-        Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal
-        number, they are taken for it, so that none is infinite.
-        """
-        if self.sum is None:
-            raise ValueError("there is no mean of nothing")
-        mean = self.sum / self.count
-        return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if self.blend == "probabilities" else mean
+    Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal number, they are
+    taken for it, so that none is infinite. A sum is all that is kept.
+    """
+    total, count = torch.zeros(()), 0
+    for logits in parts:
+        values = logits.softmax(dim=1) if blend == "probabilities" else logits
+        total = total.add_(values.to(total.device)) if count else values.clone()
+        count += 1
+    mean = total / count
+    return mean.clamp_(min=torch.finfo(mean.dtype).tiny).log_() if blend == "probabilities" else mean
 
 
 class Instance(NamedTuple):
@@ -69,10 +54,7 @@ class Instance(NamedTuple):
 
 @dataclass(slots=True)
 class Cluster:
-    """Instances that are taken for one object. count: of its members. total: of their scores. boxes: their sum, times scores.
-
-    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it.
-    """
+    """Instances that are one object. boxes: their sum, times scores. votes (h, w) float64 from (left, top): scores of the holders."""
 
     count: int
     total: float
@@ -171,7 +153,6 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[Network], files: Sequence[str], blend: str, iou_threshold: float) -> None:
-        check_blend(blend)
         for network, file in zip(networks, files, strict=True):
             refuse_others(networks[0].facts, files[0], network.facts, file)
         self.networks, self.blend, self.iou_threshold = list(networks), blend, iou_threshold
@@ -180,12 +161,8 @@ class Ensemble:
         post = together.pop() if len(together) == 1 else Postprocess()
         self.facts = replace(first, stride=lcm(*(network.facts.stride for network in networks)), postprocess=post)
 
-    @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        mean = RunningMean(self.blend)
-        for network in self.networks:
-            mean.add(network.logits(images))
-        return mean.logits()
+        return mean_logits((network.logits(images) for network in self.networks), self.blend)
 
     def predict(self, images: Tensor) -> list[Prediction]:
         if self.facts.dense:

@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -63,10 +64,7 @@ def reader_of(channels: int, data_range: Range) -> ImageReader:
 
 
 def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iterator[np.ndarray | DataError]:
-    """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
-
-    data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them.
-    """
+    """Pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. data_range: as the training had it."""
     reader = reader_of(channels, data_range)
     video: _Video | None = None
     for given in inputs:
@@ -126,7 +124,8 @@ def _inputs(named: str) -> list[Input]:
     if path.is_file():
         return _of_file(path, path.stem)
     files = map(Path, glob.glob(named, recursive=True)) if glob.has_magic(named) else ()
-    base, matched = _fixed(named), list[Input]()
+    base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(named).parent.parts))  # the folders before the first wildcard
+    matched: list[Input] = []
     for file in sorted(files, key=lambda p: natural_key(p.as_posix())):
         if file.is_file() and (is_picture(file) or _is_video(file)):
             matched += _of_file(file, file.relative_to(base).with_suffix("").as_posix())
@@ -151,13 +150,3 @@ def _frames(path: Path, name: str) -> list[Input]:
 
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-
-
-def _fixed(pattern: str) -> Path:
-    """The folders of a pattern before its first wildcard."""
-    fixed: list[str] = []
-    for part in Path(pattern).parent.parts:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return Path(*fixed)

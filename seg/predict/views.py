@@ -13,9 +13,8 @@ from seg.core.errors import ConfigError, did_you_mean
 from seg.data.rle import Rle, decode_crop, encode_crop
 from seg.data.sample import Prediction
 from seg.models.semantic import predictions_of
-from seg.predict.fusion import RunningMean, fuse
-from seg.tiles.bands import check_blend
-from seg.tiles.network import Facts, Network
+from seg.predict.fusion import fuse, mean_logits
+from seg.tiles.network import Network
 
 Size = tuple[int, int]  # height and width in pixels
 
@@ -93,10 +92,8 @@ class View:
         return encode_crop(crop, left, top, *size) if crop.any() else None
 
 
-IDENTITY = View()
-
 VIEWS = {
-    "identity": IDENTITY,
+    "identity": View(),
     "hflip": View(hflip=True),
     "vflip": View(vflip=True),
     "rotate_90": View(transpose=True, vflip=True),
@@ -116,16 +113,11 @@ SETS = {
 
 
 def views_of(names: Sequence[str]) -> list[View]:
-    """Views by their names, each once: those of VIEWS and SETS, `scale_<factor>`, and several joined by `+`.
-
-    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not, or none at all.
-    """
-    if isinstance(names, str) or not names:
-        raise ConfigError(f"views: expected a list of names such as [identity, hflip], got {names!r}")
+    """Views by their names, each once: of VIEWS and SETS, `scale_<factor>`, or several as `flips+scale_0.75`; ConfigError for others."""
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):
-            view = IDENTITY
+            view = View()
             for part in parts:
                 view = view.then(part)
             found[view] = None
@@ -136,28 +128,23 @@ class Views:
     """A network that sees each image in several views, and gives the mean of what it says of them.
 
     names: as `views_of` takes them. blend: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
-    the logarithm of the mean probability, as `RunningMean.logits` says. iou_threshold: of the fusion of instances (see
+    the logarithm of the mean probability, as `mean_logits` says. iou_threshold: of the fusion of instances (see
     `seg.predict.fusion.fuse`). batch_size: views of one size go through the network together up to this number of images, so
     memory does not grow with the number of views; a batch that is larger by itself goes through it view by view.
     """
 
     def __init__(self, network: Network, names: Sequence[str], blend: str, iou_threshold: float, batch_size: int) -> None:
-        check_blend(blend)
-        self.network, self.views = network, views_of(names)
+        self.network, self.facts, self.views = network, network.facts, views_of(names)
         self.blend, self.iou_threshold, self.batch_size = blend, iou_threshold, batch_size
 
-    @property
-    def facts(self) -> Facts:
-        return self.network.facts
-
-    @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        size, mean = (images.shape[-2], images.shape[-1]), RunningMean(self.blend)
+        return mean_logits(self._logits(images), self.blend)
+
+    def _logits(self, images: Tensor) -> Iterator[Tensor]:
         for views in self._together(images):
             found = self.network.logits(torch.cat([view.of(images) for view in views]))
             for view, logits in zip(views, found.split(len(images)), strict=True):
-                mean.add(view.logits_back(logits, size))
-        return mean.logits()
+                yield view.logits_back(logits, (images.shape[-2], images.shape[-1]))
 
     def predict(self, images: Tensor) -> list[Prediction]:
         if self.facts.dense:

@@ -84,8 +84,7 @@ def histogram(label: str, x_name: str, edges: Sequence[float], counts: Sequence[
 
 def reliability_chart(rows: Sequence[Mapping[str, Any]], unit: str, error: float) -> Chart:
     """Accuracy over confidence of bins (Guo et al. 2017), the diagonal of perfect calibration beside it; the area of a dot grows with its
-    count. rows: see `seg.metrics.calibration.reliability_rows`; unit: what they count; error: the expected calibration error.
-    """
+    count. rows: see `seg.metrics.calibration.reliability_rows`; unit: what they count; error: the expected calibration error."""
     frame = Frame((0.0, 1.0), (0.0, 1.0))
     there = [(row["confidence"], row["accuracy"], row[unit]) for row in rows if row[unit]]
     shapes = [*_axes(frame, "confidence"), _diagonal(frame), _polyline(frame, [(c, a) for c, a, _ in there], "first")]

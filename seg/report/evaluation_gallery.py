@@ -13,7 +13,7 @@ from seg.metrics.semantic import confusion_matrix
 from seg.report.confusions import kinds_of_errors
 from seg.report.gallery import IMAGE, TRUTH, Card, Gallery, Layer, bytes_of_an_entry, classes_in, filters_of
 from seg.report.layers import OTHER_VERDICT, VERDICTS, WRONG, layers_of
-from seg.report.page_data import KINDS, Evaluation, GalleryEntry, ImageRow, Outlines
+from seg.report.page_data import Evaluation, GalleryEntry, ImageRow, Outlines
 
 PREDICTED, ERRORS = Layer("predicted", "Prediction", "prediction"), Layer("errors", "Errors", "errors", "errors")
 OUTLINED = "Truth and prediction outline each object in the colour of its class, errors in the colour of what it was found to be."
@@ -50,8 +50,6 @@ def evaluation_gallery(evaluation: Evaluation) -> Gallery | None:
 
 
 def _card(entry: GalleryEntry, classes: Sequence[ClassInfo], score_name: str, most: int) -> Card:
-    if entry.kind not in KINDS:
-        raise ValueError(f"{entry.row.image_id}: a gallery's image must be one of {', '.join(KINDS)}, got {entry.kind}")
     present = classes_in(classes, entry.truth, entry.predicted)
     figures = {score_name: entry.row.score} | {key: value for key, value in entry.row.figures.items() if value == value}
     return Card(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -37,22 +38,44 @@ Paint = Mapping[int, tuple[int, int, int, int]]  # RGBA by the value of a map
 Size = tuple[int, int]  # (width, height) in pixels
 
 
+Labels = np.ndarray | Outlines
+"""A class map (H, W) uint8, 255 = ignore, or instances."""
+
+
+def label_layers(
+    image: np.ndarray, labels: Sequence[Labels], wrong: Callable[[Size], bytes], classes: Sequence[ClassInfo], most: int
+) -> list[bytes]:
+    """The image as JPEG, then the labels, all of one kind, and what `wrong` draws, as PNG with transparent ground; see `fitted`."""
+
+    def maps(size: Size) -> list[bytes]:
+        size = enlarged(size) if isinstance(labels[0], Outlines) else size
+        return [*(_label_layer(each, classes, size) for each in labels), wrong(size)]
+
+    return fitted(image, most, maps)
+
+
 def layers_of(entry: GalleryEntry, classes: Sequence[ClassInfo], most: int) -> list[bytes]:
-    """The image as JPEG, then truth, prediction and errors as PNG with transparent ground; see `fitted`."""
-    if isinstance(entry.truth, Outlines) and isinstance(entry.predicted, Outlines):
-        outlines = entry.truth, entry.predicted
-        return fitted(entry.image, most, lambda size: _outline_maps(*outlines, classes, enlarged(size)))
+    """The image, truth, prediction and errors; see `label_layers`."""
+    return label_layers(entry.image, (entry.truth, entry.predicted), partial(_errors_layer, entry), classes, most)
+
+
+def _errors_layer(entry: GalleryEntry, size: Size) -> bytes:
+    """What is wrong in a prediction: pixels, or outlines in the colours of VERDICTS."""
     if isinstance(entry.truth, np.ndarray) and isinstance(entry.predicted, np.ndarray):
-        labels = entry.truth, entry.predicted
-        return fitted(entry.image, most, lambda size: _class_maps(*labels, classes, size))
-    raise ValueError(f"{entry.row.image_id}: truth and prediction must both be class maps or both be outlines")
+        true, said = sized(entry.truth, size), sized(entry.predicted, size)
+        return palette_png(np.where(true == IGNORE, 2, true != said), {1: (*WRONG, 255), 2: IGNORED_WHITE})
+    verdicts = list(VERDICTS)
+    errors = np.zeros((size[1], size[0]), np.int32)
+    for outlines in (entry.truth, entry.predicted):
+        assert isinstance(outlines, Outlines)
+        found = np.array([verdicts.index(v) if v in VERDICTS else len(verdicts) for v in outlines.verdicts], np.int32)
+        wrong = np.array([v != "found" for v in outlines.verdicts], bool)  # what is found is drawn once, as it truly is
+        errors = laid_over(errors, outlined(outlines, found, wrong | (outlines is entry.truth), size))
+    return palette_png(errors, outline_paint([*VERDICTS.values(), OTHER_VERDICT]))
 
 
 def fitted(image: np.ndarray, most: int, maps: Callable[[Size], Sequence[bytes]]) -> list[bytes]:
-    """An image (H, W, C) uint8 as JPEG, then the PNG files that `maps` draws of its layers at the JPEG's size.
-
-    No larger than the image and LARGEST; smaller where they would take more than `most` bytes together, but SMALLEST at least.
-    """
+    """An image (H, W, C) uint8 as JPEG, then its layers as PNG: LARGEST at most, smaller for `most` bytes, but SMALLEST at least."""
     longest = max(image.shape[:2])
     side, least = min(LARGEST, longest), min(SMALLEST, longest)
     while True:
@@ -70,16 +93,13 @@ def enlarged(size: Size) -> Size:
     return size[0] * factor, size[1] * factor
 
 
-def class_layer(labels: np.ndarray, classes: Sequence[ClassInfo], size: Size) -> bytes:
-    """A class map (H, W) uint8 in the classes' colours; ignored pixels are transparent."""
-    return palette_png(sized(labels, size), {index: (*info.color, 255) for index, info in enumerate(classes)})
-
-
-def outline_layer(outlines: Outlines, classes: Sequence[ClassInfo], size: Size) -> bytes:
-    """Instances in their classes' colours, with their scores where there are any."""
-    codes = outlined(outlines, outlines.categories, np.ones(len(outlines.crowd), bool), size)
-    if outlines.scores is not None:
-        _write_scores(codes, outlines.ids, outlines.scores)
+def _label_layer(labels: Labels, classes: Sequence[ClassInfo], size: Size) -> bytes:
+    """In the classes' colours: ignored pixels transparent, instances with their scores where there are any."""
+    if isinstance(labels, np.ndarray):
+        return palette_png(sized(labels, size), {index: (*info.color, 255) for index, info in enumerate(classes)})
+    codes = outlined(labels, labels.categories, np.ones(len(labels.crowd), bool), size)
+    if labels.scores is not None:
+        _write_scores(codes, labels.ids, labels.scores)
     return palette_png(codes, outline_paint([info.color for info in classes]))
 
 
@@ -89,25 +109,8 @@ def laid_over(codes: np.ndarray, above: np.ndarray) -> np.ndarray:
     return np.where((above == 0) | is_fill & (codes > 0), codes, above)
 
 
-def _class_maps(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[ClassInfo], size: Size) -> Sequence[bytes]:
-    true, said = sized(truth, size), sized(predicted, size)
-    errors = palette_png(np.where(true == IGNORE, 2, true != said), {1: (*WRONG, 255), 2: IGNORED_WHITE})
-    return class_layer(truth, classes, size), class_layer(predicted, classes, size), errors
-
-
 def sized(labels: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def _outline_maps(truth: Outlines, predicted: Outlines, classes: Sequence[ClassInfo], size: Size) -> Sequence[bytes]:
-    verdicts = list(VERDICTS)
-    errors = np.zeros((size[1], size[0]), np.int32)
-    for outlines in (truth, predicted):
-        found = np.array([verdicts.index(v) if v in VERDICTS else len(verdicts) for v in outlines.verdicts], np.int32)
-        wrong = np.array([v != "found" for v in outlines.verdicts], bool)  # what is found is drawn once, as it truly is
-        errors = laid_over(errors, outlined(outlines, found, wrong | (outlines is truth), size))
-    drawn = [outline_layer(outlines, classes, size) for outlines in (truth, predicted)]
-    return *drawn, palette_png(errors, outline_paint([*VERDICTS.values(), OTHER_VERDICT]))
 
 
 CLEAR, DARK, HATCHED, WRITTEN, FIRST = range(5)
@@ -122,10 +125,7 @@ def outline_paint(colors: Sequence[Color]) -> Paint:
 
 
 def outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: Size) -> np.ndarray:
-    """A map of outlines (h, w) int32: each instance with its colour (N,), outlined within, a dark pixel around; crowds hatched.
-
-    shown: (N,) bool, the instances that are drawn.
-    """
+    """(h, w) int32: each instance that is `shown` (N,) outlined within in its colour (N,), a dark pixel around; crowds hatched."""
     codes = np.zeros((size[1], size[0]), np.int32)
     crowd, kept = (np.concatenate([[False], flags]).astype(bool) for flags in (outlines.crowd, shown))
     line = np.concatenate([[CLEAR], FIRST + 1 + 2 * np.asarray(colors, np.int32)])

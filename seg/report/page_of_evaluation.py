@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from seg.data.store import DatasetInfo
 from seg.evaluation.detail import Tables
@@ -25,15 +26,12 @@ from seg.report.page_data import Evaluation, Figure, FigureTable, GalleryEntry, 
 from seg.settings.planned import shown, value_at
 from seg.settings.section import leaves
 
-TABLES = {
-    "groups": ("Groups", f"All figures over each group's images alone, and an interval of one. Below {FEW} images they are rough."),
-    "errors": ("Kinds of errors", "How many true and how many predicted instances of each class were found, or what went wrong with them."),
-    "sizes": ("Sizes", "Recall by the area of the true instances, precision by that of the predicted ones, in pixels; IoU 0.5."),
-    "matching": ("Matches by IoU", "How many instances match when their overlap must be at least so large."),
-    "coco": ("COCO's figures", "With the overlaps and areas of which each is the mean."),
-}
+_SAID = yaml.safe_load(Path(__file__).with_name("figures.yaml").read_text(encoding="utf-8"))
+
+TABLES = {name: (said["heading"], said["text"].format(few=FEW)) for name, said in _SAID["tables"].items()}
 """Of the evaluation's tables, those that the page has, with a heading and what they say."""
 
+TEXTS: dict[str, str] = _SAID["figures"]
 
 Chosen = list[tuple[str, ImageScore]]  # what an image is an example of (worst, median, best or random), and its score
 
@@ -136,37 +134,6 @@ def choose(scores: Sequence[ImageScore], count: int, seed: int | None = None) ->
         drawn = np.random.default_rng(seed).permutation(len(others))[:count]
         kept += [("random", others[i]) for i in drawn]
     return kept
-
-
-TEXTS = {
-    "miou": "overlap of true and predicted pixels (intersection over union), mean over classes",
-    "mean_dice": "overlap as Dice or F1 of the pixels, mean over classes",
-    "pixel_accuracy": "share of pixels that are right",
-    "mean_accuracy": "share of a class's pixels that are found, mean over classes",
-    "frequency_weighted_iou": "overlap, each class weighted by its share of the pixels",
-    "mean_boundary_iou": "overlap near the boundaries alone, mean over classes",
-    "mean_boundary_f": "share of the contours that lie where they should, mean over classes",
-    "mean_hd95": "95th percentile of the distances between true and predicted surfaces, mean over classes",
-    "mean_assd": "average distance between true and predicted surfaces, mean over classes",
-    "expected_calibration_error": "how far confidence and accuracy are apart on average; 0 is best",
-    "maximum_calibration_error": "how far they are apart where it is worst; 0 is best",
-    "rand_error": "pairs of pixels that are wrongly put into one region or into two; 0 is best, mean over images",
-    "ap": "average precision over IoU 0.50 to 0.95 (COCO), mean over classes",
-    "ap50": "average precision at IoU 0.50",
-    "ap75": "average precision at IoU 0.75",
-    "ap_small": "average precision of objects below 32 x 32 pixels",
-    "ap_medium": "average precision of objects between 32 x 32 and 96 x 96 pixels",
-    "ap_large": "average precision of objects from 96 x 96 pixels on",
-    "ar": "average recall over IoU 0.50 to 0.95 (COCO)",
-    "f1_50": "F1 of matches at IoU 0.5, all classes together",
-    "precision_50": "share of the predictions that match an object",
-    "recall_50": "share of the objects that are found",
-    "tp/(tp+fp+fn)_50": "matches over all that is true or predicted; some call it average precision",
-    "pq": "panoptic quality, mean over classes: how many are found, and how well",
-    "sq": "mean overlap of what is found",
-    "rq": "F1 of what is found, mean over classes",
-    "aji": "aggregated Jaccard index: overlap of all objects together",
-}
 
 
 def text_of(figure: str) -> str:

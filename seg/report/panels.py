@@ -44,15 +44,12 @@ def outlined(
     return Panel(name, picture, labels)
 
 
-CROWD: Color = (128, 128, 128)
-
-
 def instance_panels(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], score_threshold: float) -> list[Panel]:
     """The image, its true instances, those predicted with at least `score_threshold`, and how the two match at IoU 0.5."""
     known = instances_of(collate([sample]), 0, prediction)
     truth = [known.rle(counts) for counts in known.counts]
     kept = np.flatnonzero(prediction.scores >= np.float32(score_threshold))
-    true_colors = [CROWD if crowd else classes[k].color for k, crowd in zip(known.categories, known.crowd, strict=True)]
+    true_colors = [(128, 128, 128) if crowd else classes[k].color for k, crowd in zip(known.categories, known.crowd, strict=True)]
     scores = [f"{score:.2f}" for score in prediction.scores[kept]]
     said = [prediction.masks[i] for i in kept]
     judged = judge(known, score_threshold)

@@ -7,7 +7,6 @@ name may hold any character.
 
 import base64
 import math
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,7 +37,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "whole": whole, "plural": plural, "percent": percent, "data_uri": data_uri, "hex": hex_color}
+    made.filters |= {"number": number, "whole": whole, "plural": plural, "percent": percent, "data_uri": data_uri}
+    made.filters["hex"] = lambda color: f"#{bytes(color).hex()}"
     made.globals |= {"asset": lambda name: Markup(_read("assets", name)), "band": band}
     made.tests["finite"] = math.isfinite
     return made
@@ -93,7 +93,3 @@ def jpeg(picture: np.ndarray) -> bytes:
 def data_uri(file: bytes, kind: str) -> str:
     """A file of an image within the page. kind: jpeg or png."""
     return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
-
-
-def hex_color(color: Sequence[int]) -> str:
-    return f"#{bytes(color).hex()}"

@@ -33,20 +33,16 @@ def meter(total: int, what: str, progress: str) -> Iterator[Callable[[float], No
     start = time.monotonic()
     style = style_of(progress)
     if style == "bar":
-        with progress_bar() as bar:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, transient=True) as bar:  # it vanishes at its end
             task = bar.add_task(what, total=total)
             yield lambda done: bar.update(task, completed=done)
     else:
         yield lambda _: None
     if style != "none":
         print(f"{what}: {total} in {duration(time.monotonic() - start)}", flush=True)
-
-
-def progress_bar() -> "Progress":
-    """A bar with count and time left, which vanishes at its end."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True)
 
 
 def step_bar() -> "Progress":

@@ -23,33 +23,7 @@ SECTIONS = ("plan", "task", "model", "loss", "optimizer", "scheduler", "trainer"
 READ = ("plan", "task", "model", "finetune", "loss", "optimizer", "scheduler", "trainer", "augment")
 """Sections of the configuration on which a plan depends, beside evaluate.batch_size."""
 
-EXAMPLES: dict[str, Any] = {
-    "plan.minutes": 1.0,
-    "plan.pretrained": False,
-    "task.metrics.max_detections": 100,
-    "task.monitor": "mask_ap",
-    "model.name": "any",
-    "model.network": {"_target_": "torch.nn.Identity"},
-    "model.adapter": None,
-    "model.stride": 1,
-    "model.scale": 1.0,
-    "model.window": None,
-    "model.normalization": "dataset",
-    "model.weights": None,
-    "loss": {"name": "any", "_target_": "seg.models.losses.CrossEntropy", "class_weights": "none", "label_smoothing": 0.0},
-    "optimizer": {"name": "any", "_target_": "torch.optim.SGD", "lr": 0.1},
-    "optimizer.lr": 0.1,
-    "scheduler": {"name": "any", "_target_": "torch.optim.lr_scheduler.ConstantLR"},
-    "trainer.precision": "auto",
-    "trainer.batch_size": 1,
-    "trainer.effective_batch_size": None,
-    "trainer.max_epochs": 1,
-    "trainer.epoch_steps": None,
-    "augment.crop": None,
-    "augment.transforms": [],
-    "augment.copy_paste.p": 0.0,
-    "evaluate.batch_size": 1,
-}
+EXAMPLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("examples.yaml").read_text(encoding="utf-8"))
 """Each key that may say `auto`, with a value that it may have: a configuration is checked with these before it is planned."""
 
 ALWAYS = ("plan.minutes", "plan.pretrained", "task.monitor", "model.window", "trainer.epoch_steps", "augment.crop", "evaluate.batch_size")

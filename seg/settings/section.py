@@ -1,9 +1,6 @@
-"""What the sections of a configuration are made of, and what is said of a mistake in one. Each room declares its own sections.
+"""What a configuration's sections are made of, and what is said of mistakes; each room declares its own, conf/ alone has defaults."""
 
-No value has its default here: conf/ is the one place for those.
-"""
-
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -61,8 +58,13 @@ class Sections(BaseModel):
 
     @classmethod
     def of(cls, params: Params) -> Self:
-        """The sections of `params`; ConfigError for the first value that does not fit."""
-        return typed(cls, params)
+        """The sections of `params`; ConfigError names the first key whose value does not fit."""
+        try:
+            found = cls.model_validate(params)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls)) from None
+        found._composed = params
+        return found
 
     def dump(self) -> Params:
         """The whole configuration that these sections were composed with, as plain values."""
@@ -70,18 +72,6 @@ class Sections(BaseModel):
 
 
 forbid_others = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-_S = TypeVar("_S", bound=Sections)
-
-
-def typed(kind: type[_S], params: Params) -> _S:
-    """`params` as a kind of Sections; ConfigError names the first key that is wrong."""
-    try:
-        found = kind.model_validate(params)
-    except ValidationError as error:
-        raise ConfigError(explain(error, kind)) from None
-    found._composed = params
-    return found
 
 
 def explain(error: ValidationError, model: Any, key: str = "") -> str:
@@ -114,12 +104,9 @@ def _expected(message: str) -> str:
 
 
 def _path(loc: tuple[int | str, ...]) -> list[str]:
-    return [str(part) for part in loc if not _is_branch(str(part))]
-
-
-def _is_branch(part: str) -> bool:
-    """Pydantic names the member of a union that it tried; a user has no such key."""
-    return part in {"int", "str", "bool", "float", "constrained-int", "constrained-float", "Column"} or "[" in part
+    """Without the members of unions that pydantic tried, which it names; a user has no such key."""
+    branches = {"int", "str", "bool", "float", "constrained-int", "constrained-float", "Column"}
+    return [part for part in map(str, loc) if part not in branches and "[" not in part]
 
 
 def _fields_at(loc: tuple[int | str, ...], model: Any) -> list[str]:

@@ -1,7 +1,4 @@
-"""`augment`: conf/augment -> policy.json, which training loads, preview.png, and augmented copies of the training split.
-
-Instances are read, shown and stored where the task trains on them.
-"""
+"""`augment`: conf/augment -> policy.json, preview.png and augmented copies of the training split, with instances if the task has them."""
 
 import hashlib
 import json

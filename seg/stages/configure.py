@@ -144,12 +144,9 @@ def say_upgrade(old: Params | None, new: Params) -> None:
     stages = [name for name in after if name not in left_out]
     changed = [stage for stage in stages if before and before.get(stage) != after[stage]]
     if changed:
-        print(f"seg {_versions(before, after)}: the code of {', '.join(changed)} is another, so these stages run again")
-
-
-def _versions(before: Params, after: Params) -> str:
-    told = (before.get("version"), after["version"])
-    return f"{told[0]} -> {told[1]}" if told[0] != told[1] else f"{told[1]} was changed"
+        former, now = before.get("version"), after["version"]
+        versions = f"{former} -> {now}" if former != now else f"{now} was changed"
+        print(f"seg {versions}: the code of {', '.join(changed)} is another, so these stages run again")
 
 
 def derive(conf: Path, params: Params) -> list[str]:

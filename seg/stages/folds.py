@@ -1,6 +1,5 @@
 """`folds`: the models of all folds -> an evaluation of each image by the model that did not learn from it, and, where the data set names
-its own test split, one of that split by all models together, in the folder `ensemble`.
-"""
+its own test split, one of that split by all models together, in the folder `ensemble`."""
 
 import json
 from collections.abc import Sequence

@@ -30,8 +30,7 @@ from seg.stages.prepare import Settings, source_of
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """Of the command line. name: of conf/data/<name>.yaml. format: the option of conf/data to take the folder for. images, labels: places
-    below the folder. settings: KEY=VALUE, of data.source or data.split. force: replace.
-    """
+    below the folder. settings: KEY=VALUE, of data.source or data.split. force: replace."""
 
     folder: Path
     name: str | None = None
@@ -54,7 +53,9 @@ def run(project: Path, given: Arguments) -> None:
     )
     wanted = Wanted(given.images, given.labels, given.format)
     builder = _Builder(conf, name, _root(project, given.folder))
-    guesses, trials = trials_of(listing, wanted, given.settings, builder.build, _trying)
+    guesses, trials = trials_of(
+        listing, wanted, given.settings, builder.build, lambda guess: print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
+    )
     if not guesses:
         raise _none(given.folder, nothing_found(listing, wanted), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
@@ -67,10 +68,6 @@ def run(project: Path, given: Arguments) -> None:
     print("\n".join(table(listing, chosen, [trial for trial in trials if trial.guess.labels != chosen.guess.labels], known)))
     task = "" if chosen.guess.task == "semantic" else f" -S task={chosen.guess.task}"
     print(f"wrote {os.path.relpath(path, project)}; edit it, then\n  seg doctor data={name}\n  dvc exp run -S data={name}{task}")
-
-
-def _trying(guess: Guess) -> None:
-    print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
 
 
 def _tell(project: Path, folder: Path, path: Path, chosen: Trial, others: list[Trial]) -> None:

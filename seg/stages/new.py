@@ -13,19 +13,7 @@ from seg.configure.template import FILES, template
 from seg.core.errors import InputError, UsageError
 from seg.stages import configure
 
-README = """# {name}
-
-A segmentation project of [seg](https://pypi.org/project/seg/). All settings lie in `conf/`.
-
-    dvc repro                            # trains and evaluates on drawn shapes, as a first look: artifacts/evaluate/report.html
-    seg init /path/to/mydata             # writes conf/data/mydata.yaml, which reads your own images and labels
-    seg doctor data=mydata               # shows what is wrong with them
-    dvc exp run -S data=mydata           # trains and evaluates; -S task=instance where `seg init` says so
-    dvc exp show                         # all runs, settings beside figures
-    seg predict artifacts/train/best.ckpt images/
-"""
-
-
+README = Path(__file__).with_name("readme.md")
 HEAD = "# The pipeline. `params:` names the sections of params.yaml that a stage reads; code.<stage> is a digest of the package's code.\n"
 
 
@@ -60,7 +48,7 @@ def _write(folder: Path) -> None:
         pipeline = for_projects(yaml.safe_load((source / "dvc.yaml").read_text(encoding="utf-8")))
         text = yaml.safe_dump(pipeline, sort_keys=False, allow_unicode=True, width=120)
         (partial / "dvc.yaml").write_text(HEAD + text, encoding="utf-8")
-        (partial / "README.md").write_text(README.format(name=folder.resolve().name), encoding="utf-8")
+        (partial / "README.md").write_text(README.read_text(encoding="utf-8").format(name=folder.resolve().name), encoding="utf-8")
         configure.run(partial, configure.Arguments())
         folder.mkdir(parents=True, exist_ok=True)  # where it is there it holds at most .git
         for path in partial.iterdir():

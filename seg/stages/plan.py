@@ -57,7 +57,8 @@ def run(cfg: Settings, out: Path) -> None:
         print(line)
     if planned.advice:
         print("\n".join(textwrap.wrap(planned.advice, WIDTH)))
-    print(f"{path}: {len(planned.choices)} values; set one yourself by an override, such as {example(planned.params)}")
+    batch_size = planned.params["trainer"]["batch_size"]
+    print(f"{path}: {len(planned.choices)} values; set one yourself by an override, such as trainer.batch_size={batch_size}")
 
 
 def table(values: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
@@ -67,11 +68,6 @@ def table(values: Mapping[str, Any], reasons: Mapping[str, str]) -> list[str]:
         lines.append(f"{key} = {shown(values[key])}")
         lines += textwrap.wrap(reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return lines
-
-
-def example(params: Params) -> str:
-    """An override that one may type."""
-    return f"trainer.batch_size={params['trainer']['batch_size']}"
 
 
 def kept_plans(project: Path) -> Path:
@@ -88,6 +84,6 @@ def rules_digest() -> str:
     """Of the code that plans."""
     digest = hashlib.sha256()
     folder = Path(__file__).parents[1] / "plan"
-    for file in sorted(folder.rglob("*.py")):
+    for file in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml")):
         digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:16]

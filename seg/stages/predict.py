@@ -21,6 +21,7 @@ from seg.predict.inputs import Input, images_of, inputs_of, too_large
 from seg.predict.settings import PredictSettings
 from seg.predict.write.writers import CocoRows, Predicted, Writers
 from seg.runtime.progress import meter
+from seg.tiles.batches import read_ahead
 from seg.tiles.tiled import Tiled
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written
@@ -154,10 +155,7 @@ def _stream(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pro
 
 
 def _predict(predictor: Predictor, inputs: Sequence[Input], writers: Writers, progress: str) -> int:
-    """Read, predict and write beside each other; returns how many images could not be predicted.
-
-    A batch is of images among `predict.batch_size` inputs in a row, so that it does not depend on who predicts the others.
-    """
+    """Read, predict and write beside each other, in batches among `predict.batch_size` inputs in a row; how many images failed."""
     if writers.streamed:
         return _stream(predictor, inputs, writers, progress)
     facts, bad = predictor.network.facts, 0
@@ -168,7 +166,7 @@ def _predict(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pr
         print(f"error: {error}", file=sys.stderr, flush=True)
         bad += 1
 
-    pixels = _ahead(images_of(inputs, facts.channels, facts.data_range))
+    pixels = read_ahead(images_of(inputs, facts.channels, facts.data_range), AHEAD)
     stream, size = predictor.stream, predictor.settings.batch_size
 
     def images(first: int, show: Callable[[float], None]) -> Iterator[np.ndarray]:
@@ -213,12 +211,3 @@ def _predict(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pr
             written.result()
     writers.close()
     return bad
-
-
-def _ahead(images: Iterator[np.ndarray | DataError]) -> Iterator[np.ndarray | DataError]:
-    """The same, read in a thread some images before they are asked for."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(next, images, None) for _ in range(AHEAD)]
-        while (image := waiting.pop(0).result()) is not None:
-            waiting.append(pool.submit(next, images, None))
-            yield image

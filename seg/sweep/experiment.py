@@ -10,7 +10,6 @@ import yaml
 from seg.configure.compose import compose
 from seg.core.errors import ConfigError
 from seg.core.outputs import write_whole
-from seg.settings.section import Params
 
 MARK = "# Written by seg sweep, which replaces it as long as it is as written. check="
 APART = ("sweep", "experiment", "paths", "runtime", "overrides")
@@ -31,10 +30,7 @@ def is_ours(path: Path) -> bool:
 
 
 def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: str) -> bool:
-    """Write conf/experiment/<study>.yaml, which gives what `overrides` give; whether it was written, as it is not where somebody's own is.
-
-    found: of what value, and how, for a comment.
-    """
+    """Write conf/experiment/<study>.yaml, which gives what `overrides` give; False where somebody's own is. found: for a comment."""
     path = experiment_path(conf, study)
     if not is_ours(path):
         return False
@@ -48,7 +44,9 @@ def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: st
     before = path.read_text(encoding="utf-8") if path.exists() else None
     if text != before:
         write_whole(path, text)
-    if not _gives(conf, study, overrides):
+    both = (compose(conf, given)[0] for given in ([f"experiment={study}"], list(overrides)))
+    made, wanted = ({section: value for section, value in params.items() if section not in APART} for params in both)
+    if made != wanted:
         path.unlink() if before is None else path.write_text(before, encoding="utf-8")
         raise ConfigError(f"{path}: cannot say what {' '.join(overrides)} give; take these overrides themselves")
     return True
@@ -80,14 +78,6 @@ def _changed(here: Any, there: Any) -> Any:
         elif (inner := _changed(here[key], value)) is not None:
             changed[key] = inner
     return changed or None
-
-
-def _gives(conf: Path, study: str, overrides: Sequence[str]) -> bool:
-    return _trained(compose(conf, [f"experiment={study}"])[0]) == _trained(compose(conf, list(overrides))[0])
-
-
-def _trained(params: Params) -> Params:
-    return {section: value for section, value in params.items() if section not in APART}
 
 
 def _check(lines: Sequence[str]) -> str:

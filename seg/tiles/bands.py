@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.core.errors import ConfigError, did_you_mean
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.semantic import most_probable
 from seg.tiles.batches import Rows, batches, read_ahead
@@ -17,23 +16,9 @@ from seg.tiles.network import Network
 AT_ONCE = 1 << 22  # values whose classes are decided at once
 
 
-BLENDS = ("probabilities", "logits")
-"""What the mean is taken of; the mean of logits is, up to a factor, the geometric mean of probabilities."""
-
-
-def check_blend(blend: str) -> None:
-    """ConfigError where `blend` is none of BLENDS."""
-    if blend not in BLENDS:
-        raise ConfigError(f"blend={blend}: {did_you_mean(blend, BLENDS, 'expected')}")
-
-
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Finished rows of an image of width W, from row `top` on.
-
-    classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the class in 1/65535. values: (K, h, W) float32, what was
-    blended: logits or probabilities; None where it was not asked for.
-    """
+    """Finished rows from `top` on: classes (h, W) uint8, confidence uint16 in 1/65535, blended values (K, h, W) float32 or None."""
 
     top: int
     classes: np.ndarray
@@ -44,10 +29,10 @@ class Band:
 def predict_bands(network: Network, rows: Rows, tiling: Tiling, batch_size: int, blend: str, keep_values: bool = False) -> Iterator[Band]:
     """The image's rows from the top to the bottom, each once.
 
-    blend: "logits" or "probabilities", of which overlapping tiles are averaged, weighed as `tiling` says. keep_values: whether bands have
+    blend: "logits" or "probabilities", of which overlapping tiles are averaged, weighed as `tiling` says: the mean of logits is, up to a
+    factor, the geometric mean of probabilities. keep_values: whether bands have
     them. ArgumentError, at the first band, where `tiling` does not go with the network's stride.
     """
-    check_blend(blend)
     height, width, _ = rows.shape
     tiles = grid(tiling, height, width, network.facts.stride)
     ring: _Ring | None = None

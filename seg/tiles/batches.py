@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.core.errors import DataError
 from seg.tiles.grid import Grid
 
-AHEAD = 2  # items that are read before they are asked for
 Item = TypeVar("Item")
 Place = tuple[int, int]
 """A tile's row and column in the grid."""
@@ -35,8 +33,6 @@ class ArrayRows:
     """An array or a memory map (H, W, C) uint8."""
 
     def __init__(self, pixels: np.ndarray) -> None:
-        if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise DataError(f"expected an image (height, width, channels) of uint8, got {pixels.shape} of {pixels.dtype}")
         self.pixels = pixels
         self.shape: tuple[int, int, int] = pixels.shape
 
@@ -45,10 +41,7 @@ class ArrayRows:
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:
-    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8.
-
-    padding: "reflect" or "edge", of what lies beyond the image's right and lower end.
-    """
+    """All tiles, row by row, `batch_size` at most: places in the grid and images (B, C, h, w) uint8. padding: reflect or edge."""
     places: list[Place] = []
     tiles: list[np.ndarray] = []
     for row, window in enumerate(_windows(rows, grid, padding)):
@@ -83,11 +76,11 @@ def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
         yield window
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, made in another thread while the ones before are used."""
+def read_ahead(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
+    """The same items, made in another thread while the ones before are used. ahead: so many before they are asked for."""
     end = object()
     with ThreadPoolExecutor(1) as pool:
-        pending = deque(pool.submit(next, items, end) for _ in range(AHEAD))
+        pending = deque(pool.submit(next, items, end) for _ in range(ahead))
         try:
             while (item := pending.popleft().result()) is not end:
                 pending.append(pool.submit(next, items, end))

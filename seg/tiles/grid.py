@@ -11,13 +11,12 @@ import numpy as np
 
 from seg.core.errors import ArgumentError
 
-PADDINGS = ("reflect", "edge")
 FAINTEST = -600.0  # of the logarithm of a weight, so that none but a margin's is 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How images are cut into tiles.
+    """How images are cut into tiles. Settings are checked where they are read.
 
     tile: height and width in pixels. overlap: the least share of a tile's side that it has in common with the next one, 0 or more and
     below 1. sigma: of the Gaussian, as a share of the tile's side. margin: pixels along a tile's inner sides, those that are not the
@@ -30,26 +29,10 @@ class Tiling:
     margin: int
     padding: str
 
-    def __post_init__(self) -> None:
-        if len(self.tile) != 2 or min(self.tile) < 1:
-            raise ArgumentError(f"tile: expected a height and a width in pixels, got {list(self.tile)}")
-        if not 0 <= self.overlap < 1:
-            raise ArgumentError(f"overlap: expected a share of the tile, from 0 to below 1, got {self.overlap:g}")
-        if not self.sigma > 0:
-            raise ArgumentError(f"sigma: expected a share of the tile above 0, got {self.sigma:g}")
-        if self.margin < 0:
-            raise ArgumentError(f"margin: expected 0 pixels or more, got {self.margin}")
-        if self.padding not in PADDINGS:
-            raise ArgumentError(f"padding: expected one of {', '.join(PADDINGS)}, got {self.padding}")
-
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The tiles along one side of an image.
-
-    length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising. weights: (tile,) float32 of each tile,
-    which add up to 1 at every pixel.
-    """
+    """The tiles along a side of `length` pixels, padding included: `starts`, and weights (tile,) float32 that add up to 1 everywhere."""
 
     length: int
     tile: int

@@ -1,13 +1,12 @@
-"""Instances of overlapping tiles as those of the whole image: what tiles saw of one object becomes one mask.
-
-Masks are run lengths of the whole image throughout, so that an object costs what its outline does, however large it is.
-"""
+"""Instances of overlapping tiles as those of the whole image, as run lengths: what tiles saw of one object becomes one mask."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from seg.data.rle import Rle, encode_crop, moved
 from seg.data.sample import Prediction
@@ -21,10 +20,7 @@ NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on
 
 @dataclass(frozen=True, slots=True)
 class TileInstance:
-    """What one tile shows of an object.
-
-    box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its tile, so that there may be more.
-    """
+    """What one tile shows of an object. box: xyxy half-open pixels of the image. cut: it reaches an inner side, so there may be more."""
 
     place: Place
     category: int
@@ -141,20 +137,12 @@ def _are_one(a: TileInstance, b: TileInstance, common: Rle, min_iou: float) -> b
 
 def _groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Numbers below `count` that are linked by pairs, each group and the groups in rising order."""
-    parent = list(range(count))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for a, b in pairs:
-        a, b = sorted((root(a), root(b)))
-        parent[b] = a
-    groups: dict[int, list[int]] = {}
-    for i in range(count):
-        groups.setdefault(root(i), []).append(i)
-    return list(groups.values())
+    if not count:
+        return []
+    rows, columns = np.array(list(pairs), np.int64).reshape(-1, 2).T
+    _, labels = connected_components(coo_matrix((np.ones(len(rows)), (rows, columns)), (count, count)), directed=False)
+    order = np.argsort(labels, kind="stable")
+    return [group.tolist() for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)]
 
 
 def _needed(views: list[TileInstance]) -> list[TileInstance]:

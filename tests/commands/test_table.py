@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seg.commands.help import help_of, markdown
+from seg.commands.help import help_of, usage
 from seg.commands.parser import parse, values_of
 from seg.commands.table import COMMANDS, HELP, HYDRA
 
@@ -65,6 +65,16 @@ def test_hydras_options_are_all_known_and_take_values_where_hydra_does() -> None
         assert (option.value is None) == (action.nargs == 0), name
         assert (option.lone is None) == (action.nargs != "?"), name
         assert list(option.choices) == list(action.choices or []), name
+
+
+def markdown() -> str:
+    """The table of commands in docs/reference.md."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for command in COMMANDS.values():
+        line = f"seg {command.name} [OVERRIDE ...]" if command.composed else usage(command)
+        cell = f"`{line}`".replace("|", r"\|")
+        rows.append(f"| {cell} | {command.summary}. {command.about} |")
+    return "\n".join(rows)
 
 
 def test_the_reference_has_the_table_of_commands() -> None:

@@ -43,12 +43,12 @@ def test_instances_that_one_run_alone_found_or_made_up() -> None:
     first.predict(at(60, 28)).predict(at(30, 25)).predict(at(2, 20))
     other.predict(at(60, 28), 2).predict(at(31, 25)).predict(at(30, 12))
     found = compare_instances(*images_of(first, other), (0.5, 0.5))
-    assert found.found_by_first.tolist() == [1]
-    assert found.found_by_other.tolist() == [2]
-    assert found.made_up_by_first.tolist() == [4], "not the mistake of both, nor what lies in the crowd"
-    assert found.made_up_by_other.tolist() == [3, 5]
+    assert found["found by first"].tolist() == [1]
+    assert found["found by other"].tolist() == [2]
+    assert found["made up by first"].tolist() == [4], "not the mistake of both, nor what lies in the crowd"
+    assert found["made up by other"].tolist() == [3, 5]
     lower = compare_instances(*images_of(first, other), (0.4, 0.5))
-    assert lower.found_by_other.tolist() == []
+    assert lower["found by other"].tolist() == []
 
 
 def test_of_random_scenes_the_counts_add_up() -> None:
@@ -58,13 +58,13 @@ def test_of_random_scenes_the_counts_add_up() -> None:
         a, b = images_of(mine, theirs)
         found = compare_instances(a, b, (0.5, 0.3))
         hits = [{v.index for v in judge(i, t) if (v.which, v.kind) == ("truth", "matched")} for i, t in ((a, 0.5), (b, 0.3))]
-        assert set(found.found_by_first.tolist()) == hits[0] - hits[1]
-        assert set(found.found_by_other.tolist()) == hits[1] - hits[0]
+        assert set(found["found by first"].tolist()) == hits[0] - hits[1]
+        assert set(found["found by other"].tolist()) == hits[1] - hits[0]
         wrong = [
             {v.index for v in judge(i, t) if v.which == "predicted" and v.kind not in ("matched", "crowd")} for i, t in ((a, 0.5), (b, 0.3))
         ]
-        assert set(found.made_up_by_first.tolist()) <= wrong[0]
-        assert set(found.made_up_by_other.tolist()) <= wrong[1]
-        assert len(wrong[0]) - len(found.made_up_by_first) == len(wrong[1]) - len(found.made_up_by_other)
+        assert set(found["made up by first"].tolist()) <= wrong[0]
+        assert set(found["made up by other"].tolist()) <= wrong[1]
+        assert len(wrong[0]) - len(found["made up by first"]) == len(wrong[1]) - len(found["made up by other"])
         same = compare_instances(a, a, (0.5, 0.5))
-        assert not any(map(len, (same.found_by_first, same.found_by_other, same.made_up_by_first, same.made_up_by_other)))
+        assert not any(map(len, same.values()))

@@ -5,15 +5,7 @@ import pytest
 from outlines import IGNORE, band, distance_to, edge, masks, regions
 from scipy import ndimage
 
-from seg.evaluation.boundary import (
-    band_width,
-    boundary_f,
-    boundary_iou,
-    boundary_precision,
-    boundary_recall,
-    count_bands,
-    count_contours,
-)
+from seg.evaluation.boundary import band_width, boundary_figures, count_bands, count_contours
 
 CASES = [(2, 0, 0.0), (3, 1, 0.3), (6, 2, 0.0), (6, 3, 0.2), (12, 4, 0.6)]
 
@@ -103,8 +95,8 @@ def test_a_shifted_square_by_hand() -> None:
     contours = count_contours(square_of_four(4), square_of_four(5), 2, 0)
     assert contours[1].tolist() == [6, 12, 6, 12]
     assert contours[0].tolist() == [6, 16, 6, 16], "background's contour lies around the square, without corners"
-    np.testing.assert_allclose(boundary_iou(counts)[1], 1 / 3)
-    np.testing.assert_allclose(boundary_f(contours), [3 / 8, 1 / 2])
+    np.testing.assert_allclose(boundary_figures(counts, contours)["boundary_iou"][1], 1 / 3)
+    np.testing.assert_allclose(boundary_figures(counts, contours)["boundary_f"], [3 / 8, 1 / 2])
     np.testing.assert_array_equal(count_contours(square_of_four(4), square_of_four(5), 2, 1)[1], [12, 12, 12, 12])
 
 
@@ -139,10 +131,10 @@ def test_figures_of_classes_in_one_map_alone_or_in_none() -> None:
     truth, predicted = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     truth[2:5, 2:5], predicted[5:7, 5:7] = 1, 2
     bands, contours = count_bands(truth, predicted, 4, 0.02), count_contours(truth, predicted, 4, 1)
-    np.testing.assert_array_equal(boundary_iou(bands)[1:], [0, 0, np.nan])
-    np.testing.assert_array_equal(boundary_f(contours)[1:], [0, 0, np.nan])
-    np.testing.assert_array_equal(boundary_precision(contours)[1:], [np.nan, 0, np.nan])
-    np.testing.assert_array_equal(boundary_recall(contours)[1:], [0, np.nan, np.nan])
+    np.testing.assert_array_equal(boundary_figures(bands, contours)["boundary_iou"][1:], [0, 0, np.nan])
+    np.testing.assert_array_equal(boundary_figures(bands, contours)["boundary_f"][1:], [0, 0, np.nan])
+    np.testing.assert_array_equal(boundary_figures(bands, contours)["boundary_precision"][1:], [np.nan, 0, np.nan])
+    np.testing.assert_array_equal(boundary_figures(bands, contours)["boundary_recall"][1:], [0, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("count", [count_bands, count_contours])

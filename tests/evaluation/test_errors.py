@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
-from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge, tally
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import InstanceMetrics, instances_of
 
@@ -250,7 +250,7 @@ def test_counts_are_those_of_the_headline_figures() -> None:
     for own in SCENES:
         metrics = InstanceMetrics(["background", "a", "b", "c"], 0.3, 100)
         metrics.update(*batch_of([own]))
-        counts = tally(judge(image_of(own), 0.3))
+        counts = Counter((v.category, v.which, v.kind) for v in judge(image_of(own), 0.3))
         for category, figures in metrics.tallies.items():
             of = {w: {k: n for (c, which, k), n in counts.items() if c == category and which == w} for w in ("truth", "predicted")}
             at, truth, predicted = figures.at[0], of["truth"], of["predicted"]

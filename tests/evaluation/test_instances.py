@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
-from seg.evaluation.detail import InstanceDetail
-from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, judge, tally
-from seg.evaluation.instances import InstanceErrors
+from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, judge
+from seg.evaluation.instances import InstanceDetail
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import InstanceMetrics, instances_of
 
@@ -21,11 +20,14 @@ def images_of(scenes: list[Scene]) -> list[ImageInstances]:
     return [instances_of(batch, index, prediction) for index, prediction in enumerate(predictions)]
 
 
-def gathered(scenes: list[Scene], sizes: int | list[int] = 5) -> InstanceErrors:
-    errors = InstanceErrors(NAMES, 0.5, sizes)
-    for image in images_of(scenes):
-        errors.update(image)
-    return errors
+def gathered(scenes: list[Scene]) -> InstanceDetail:
+    metrics = InstanceMetrics(["background", *NAMES.values()], 0.5, 100)
+    detail = InstanceDetail(metrics, 0.5, 5, None)
+    if scenes:
+        batch, predictions = batch_of(scenes)
+        metrics.update(batch, predictions)
+        detail.update(batch, predictions)
+    return detail
 
 
 def part(y1: int, x1: int, y2: int, x2: int) -> np.ndarray:
@@ -39,8 +41,9 @@ def two_images() -> list[Scene]:
     return [b, a]
 
 
-def test_tables_by_hand() -> None:
-    tables = gathered(two_images(), [10, 50]).tables()
+def test_tables_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg.evaluation.instances.quantile_edges", lambda *_: [10, 50])
+    tables = gathered(two_images()).tables()
     errors = {row["class"]: {k: n for k, n in row.items() if k != "class" and n} for row in tables["errors"]}
     assert errors == {
         "cell": {"truth_matched": 1, "truth_missed": 1, "predicted_matched": 1, "predicted_wrong_class": 1, "predicted_crowd": 1},
@@ -72,10 +75,12 @@ def test_counts_add_up_over_images_in_any_order() -> None:
     scenes = random_scenes(2, number=20)
     total: Counter[tuple[int, str, str]] = Counter()
     for image in images_of(scenes):
-        total += tally(judge(image, 0.5))
-    forth, back = gathered(scenes), gathered(scenes[::-1])
-    assert forth.counts() == back.counts() == total
-    assert repr(forth.tables()) == repr(back.tables())
+        total += Counter((v.category, v.which, v.kind) for v in judge(image, 0.5))
+    forth, back = gathered(scenes).tables(), gathered(scenes[::-1]).tables()
+    kinds = [("truth", kind) for kind in TRUTH_KINDS] + [("predicted", kind) for kind in PREDICTED_KINDS]
+    rows = dict(zip(NAMES, forth["errors"], strict=True))
+    assert {(c, which, kind): row[f"{which}_{kind}"] for c, row in rows.items() for which, kind in kinds if row[f"{which}_{kind}"]} == total
+    assert repr(forth) == repr(back)
 
 
 def test_sizes_add_up_to_the_headline_figures() -> None:
@@ -92,11 +97,8 @@ def test_sizes_add_up_to_the_headline_figures() -> None:
 
 def test_nothing_seen_and_nothing_in_it() -> None:
     for scenes in ([], [Scene("a", (20, 20))]):
-        errors = InstanceErrors(NAMES, 0.5, 5)
-        for image in images_of(scenes) if scenes else []:
-            errors.update(image)
-        tables = errors.tables()
-        assert tables["instances"] == []
+        tables = gathered(scenes).tables()
+        assert "instances" not in tables
         assert [sum(n for n in row.values() if n != row["class"]) for row in tables["errors"]] == [0, 0, 0]
         assert [(r["num_truth"], r["num_predicted"]) for r in tables["sizes"]] == [(0, 0)]
 

@@ -5,7 +5,7 @@ import pytest
 from outlines import IGNORE, regions
 
 from seg.data.sample import Prediction
-from seg.evaluation.boundary import boundary_f, boundary_iou, count_bands, count_contours
+from seg.evaluation.boundary import boundary_figures, count_bands, count_contours
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import BoundarySettings
 from seg.evaluation.surface import surface_distances
@@ -51,8 +51,8 @@ def test_figures_are_those_of_summed_counts_and_of_mean_distances() -> None:
     found = gathered(pairs)
     assert found.figures() == pytest.approx(
         {
-            "mean_boundary_iou": mean(boundary_iou(bands)),
-            "mean_boundary_f": mean(boundary_f(contours)),
+            "mean_boundary_iou": mean(boundary_figures(bands, contours)["boundary_iou"]),
+            "mean_boundary_f": mean(boundary_figures(bands, contours)["boundary_f"]),
             "mean_hd95_px": mean([mean(row) for row in hd95]),
             "mean_assd_px": mean([mean(row) for row in assd]),
             "expected_calibration_error": expected_calibration_error(bins),
@@ -63,8 +63,8 @@ def test_figures_are_those_of_summed_counts_and_of_mean_distances() -> None:
         assert name == NAMES[k]
         assert row == pytest.approx(
             {
-                "boundary_iou": boundary_iou(bands)[k],
-                "boundary_f": boundary_f(contours)[k],
+                "boundary_iou": boundary_figures(bands, contours)["boundary_iou"][k],
+                "boundary_f": boundary_figures(bands, contours)["boundary_f"][k],
                 "boundary_precision": contours[k, 0] / contours[k, 1] if contours[k, 1] else np.nan,
                 "boundary_recall": contours[k, 2] / contours[k, 3] if contours[k, 3] else np.nan,
                 "hd95_px": mean(hd95[k]),

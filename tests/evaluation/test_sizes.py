@@ -50,12 +50,3 @@ def test_an_empty_bin_has_no_figures() -> None:
         bins = bin_sizes(nothing, nothing > 0, nothing, nothing > 0, edges)
         assert len(bins) == 1 + len(edges)
         assert all(b["num_truth"] == b["num_predicted"] == 0 and math.isnan(b["recall"]) and math.isnan(b["precision"]) for b in bins)
-
-
-@pytest.mark.parametrize("edges", [[0, 5], [5, 5], [9, 5], [-1]])
-def test_edges_must_rise_from_above_zero(edges: list[int]) -> None:
-    areas = np.array([4, 6])
-    with pytest.raises(ValueError, match="must be areas in pixels that rise from above 0, got"):
-        bin_sizes(areas, areas > 5, areas, areas > 5, edges)
-    with pytest.raises(ValueError, match="num_bins must be 1 or more, got 0"):
-        quantile_edges(areas, 0)

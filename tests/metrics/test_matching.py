@@ -140,13 +140,13 @@ def test_crowds_by_hand() -> None:
 def test_ratios_by_hand() -> None:
     at = Matches(tp=6, fp=2, fn=4, iou_units=int(4.5 * 2**60))
     assert (at.precision, at.recall, at.f1, at.ratio) == (6 / 8, 6 / 10, 12 / 18, 6 / 12)
-    assert (at.mean_iou, at.sq, at.rq, at.pq) == pytest.approx((0.75, 0.75, 6 / 9, 4.5 / 9))
-    assert at.pq == pytest.approx(at.sq * at.rq)
+    assert (at.mean_iou, at.sq, at.f1, at.pq) == pytest.approx((0.75, 0.75, 6 / 9, 4.5 / 9))
+    assert at.pq == pytest.approx(at.sq * at.f1)
     nothing = Matches()
     assert all(math.isnan(v) for v in (nothing.precision, nothing.recall, nothing.f1, nothing.ratio, nothing.mean_iou, nothing.pq))
-    assert all(math.isnan(v) for v in (nothing.sq, nothing.rq))
+    assert all(math.isnan(v) for v in (nothing.sq, nothing.f1))
     missed = Matches(fn=2)
-    assert (missed.recall, missed.f1, missed.ratio, missed.pq, missed.sq, missed.rq) == (0,) * 6
+    assert (missed.recall, missed.f1, missed.ratio, missed.pq, missed.sq) == (0,) * 5
     assert math.isnan(missed.precision)
     assert math.isnan(missed.mean_iou)
     assert math.isnan(Matches(fp=2).recall)

@@ -71,7 +71,7 @@ def test_figures_over_all_classes_agree_with_scikit_learn(case: tuple[np.ndarray
     assert ours.pixel_accuracy(totals(matrix)) == pytest.approx(sk.accuracy_score(y, p), abs=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn remarks on classes that are only predicted, and leaves them out as we do
-        assert ours.mean_accuracy(totals(matrix)) == pytest.approx(sk.balanced_accuracy_score(y, p), abs=1e-6)
+        assert ours.FIGURES["mean_accuracy"](totals(matrix)) == pytest.approx(sk.balanced_accuracy_score(y, p), abs=1e-6)
     assert ours.mean_iou(totals(matrix)) == pytest.approx(sk.jaccard_score(y, p, labels=present, average="macro"), abs=1e-6)
     assert ours.frequency_weighted_iou(totals(matrix)) == pytest.approx(
         sk.jaccard_score(y, p, average="weighted", zero_division=0), abs=1e-6
@@ -93,7 +93,11 @@ def test_nothing_counted_is_nan_everywhere() -> None:
 def test_absent_classes_are_left_out_of_means() -> None:
     matrix = confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), 3)
     np.testing.assert_array_equal(ours.iou(totals(matrix)), [1, np.nan, np.nan])
-    assert (ours.mean_iou(totals(matrix)), ours.mean_accuracy(totals(matrix)), ours.frequency_weighted_iou(totals(matrix))) == (1, 1, 1)
+    assert (ours.mean_iou(totals(matrix)), ours.FIGURES["mean_accuracy"](totals(matrix)), ours.frequency_weighted_iou(totals(matrix))) == (
+        1,
+        1,
+        1,
+    )
 
 
 @pytest.mark.filterwarnings("error")
@@ -104,7 +108,7 @@ def test_a_class_that_is_only_predicted_counts_with_zero() -> None:
     np.testing.assert_array_equal(ours.precision(totals(matrix)), [1, 0, np.nan])
     np.testing.assert_array_equal(ours.recall(totals(matrix)), [0.75, np.nan, np.nan])
     assert ours.mean_iou(totals(matrix)) == 0.375
-    assert ours.mean_accuracy(totals(matrix)) == 0.75
+    assert ours.FIGURES["mean_accuracy"](totals(matrix)) == 0.75
 
 
 @pytest.mark.parametrize(("where", "value"), [("truth", 3), ("truth", 254), ("prediction", 3), ("prediction", 255)])

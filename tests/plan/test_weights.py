@@ -47,21 +47,21 @@ def test_a_file_of_the_project_comes_first(suffix: str, hub: Hub, tmp_path: Path
     (tmp_path / "weights").mkdir()
     (tmp_path / f"weights/resnet18{suffix}").touch()
     found = find("resnet18", tmp_path, True)
-    assert (found.weights, found.reason) == (f"weights/resnet18{suffix}", f"weights/resnet18{suffix} holds weights of this encoder")
-    assert find("resnet18", tmp_path, False).weights == f"weights/resnet18{suffix}"
+    assert found == (f"weights/resnet18{suffix}", f"weights/resnet18{suffix} holds weights of this encoder")
+    assert find("resnet18", tmp_path, False)[0] == f"weights/resnet18{suffix}"
     assert not hub.asked
-    assert find("resnet34", tmp_path, True).weights == "imagenet"  # of another encoder
+    assert find("resnet34", tmp_path, True)[0] == "imagenet"  # of another encoder
 
 
 def test_who_wants_none_asks_nobody(hub: Hub, tmp_path: Path) -> None:
     found = find("resnet18", tmp_path, False)
-    assert (found.weights, found.reason) == (None, "from scratch: plan.pretrained=false")
+    assert found == (None, "from scratch: plan.pretrained=false")
     assert not hub.asked
 
 
 def test_a_hub_that_has_them(hub: Hub, tmp_path: Path) -> None:
     found = find("resnet18", tmp_path, True)
-    assert (found.weights, found.reason) == ("imagenet", f"huggingface.co/{REPOSITORY} has weights that were trained on ImageNet")
+    assert found == ("imagenet", f"huggingface.co/{REPOSITORY} has weights that were trained on ImageNet")
     (asked,) = hub.asked
     assert REPOSITORY in asked
     assert asked.endswith("/model.safetensors")
@@ -72,13 +72,13 @@ def test_a_hub_that_has_them(hub: Hub, tmp_path: Path) -> None:
 def test_offline_the_cache_alone_is_looked_at(value: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     found = find("resnet18", tmp_path, True)
-    assert (found.weights, found.reason) == (None, f"from scratch: huggingface.co/{REPOSITORY} is not asked, as HF_HUB_OFFLINE is set")
+    assert found == (None, f"from scratch: huggingface.co/{REPOSITORY} is not asked, as HF_HUB_OFFLINE is set")
     hub.cached.append((REPOSITORY, "model.safetensors", "of another revision"))
-    assert find("resnet18", tmp_path, True).weights is None
+    assert find("resnet18", tmp_path, True)[0] is None
     source = hub_file("resnet18")
     assert source is not None
     hub.cached.append((REPOSITORY, "model.safetensors", source[1]))
-    assert find("resnet18", tmp_path, True).weights == "imagenet"
+    assert find("resnet18", tmp_path, True)[0] == "imagenet"
     assert not hub.asked
 
 
@@ -87,17 +87,17 @@ def test_a_hub_that_does_not_answer_costs_one_try(hub: Hub, tmp_path: Path) -> N
     started = time.perf_counter()
     found = find("tu-resnet10t", tmp_path, True)
     assert time.perf_counter() - started < SECONDS
-    assert (found.weights, found.reason) == (None, "from scratch: huggingface.co/timm/resnet10t.c3_in1k cannot be reached (TimeoutError)")
+    assert found == (None, "from scratch: huggingface.co/timm/resnet10t.c3_in1k cannot be reached (TimeoutError)")
     assert len(hub.asked) == 1
 
 
 def test_a_file_of_another_name_is_tried(hub: Hub, tmp_path: Path) -> None:
     missing = EntryNotFoundError.__new__(EntryNotFoundError)
     hub.answer = lambda url: missing if url.endswith(".safetensors") else None
-    assert find("tu-resnet10t", tmp_path, True).weights == "imagenet"
+    assert find("tu-resnet10t", tmp_path, True)[0] == "imagenet"
     assert [url.rpartition("/")[2] for url in hub.asked] == ["model.safetensors", "pytorch_model.bin"]
     hub.answer = missing
-    assert find("tu-resnet10t", tmp_path, True).reason.endswith("cannot be reached (EntryNotFoundError)")
+    assert find("tu-resnet10t", tmp_path, True)[1].endswith("cannot be reached (EntryNotFoundError)")
 
 
 @pytest.mark.parametrize(
@@ -115,5 +115,5 @@ def test_where_the_hub_has_them(encoder: str, repository: str) -> None:
 def test_unknown_encoders_start_from_scratch(encoder: str, hub: Hub, tmp_path: Path) -> None:
     assert hub_file(encoder) is None
     found = find(encoder, tmp_path, True)
-    assert (found.weights, found.reason) == (None, f"from scratch: no hub has weights of {encoder} under the name imagenet")
+    assert found == (None, f"from scratch: no hub has weights of {encoder} under the name imagenet")
     assert not hub.asked

@@ -6,10 +6,9 @@ import torch
 from pycocotools import mask as coco_mask
 from random_instances import Scene, box, random_scenes, rle_of
 
-from seg.core.errors import ConfigError
 from seg.data.rle import decode_crop
 from seg.data.sample import Prediction
-from seg.predict.fusion import Cluster, Instance, RunningMean, fuse
+from seg.predict.fusion import Cluster, Instance, fuse, mean_logits
 
 
 def dense(prediction: Prediction) -> list[np.ndarray]:
@@ -46,12 +45,9 @@ def test_a_crop_is_what_the_box_of_a_mask_holds() -> None:
 @pytest.mark.parametrize("blend", ["probabilities", "logits"])
 def test_a_running_mean_is_the_mean_of_all(blend: str) -> None:
     logits = [3 * torch.randn(2, 4, 5, 7, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]
-    mean = RunningMean(blend)
-    for one in logits:
-        before = one.clone()
-        mean.add(one)
-        assert torch.equal(one, before), "what was given stays as it is"
-    found = mean.logits()
+    before = torch.stack(logits)
+    found = mean_logits(logits, blend)
+    assert torch.equal(torch.stack(logits), before), "what was given stays as it is"
     assert (found.shape, found.dtype) == (logits[0].shape, torch.float32)
     all_ = torch.stack(logits).double()
     if blend == "logits":
@@ -61,13 +57,9 @@ def test_a_running_mean_is_the_mean_of_all(blend: str) -> None:
 
 
 def test_a_probability_of_zero_has_a_finite_logit() -> None:
-    mean = RunningMean("probabilities")
-    mean.add(torch.tensor([1000.0, 0.0]).view(1, 2, 1, 1))
-    found = mean.logits().flatten()
+    found = mean_logits([torch.tensor([1000.0, 0.0]).view(1, 2, 1, 1)], "probabilities").flatten()
     assert found[0] == 0
     assert found[1].item() == pytest.approx(np.log(np.finfo(np.float32).tiny))
-    with pytest.raises(ConfigError, match=r"blend=probability: did you mean 'probabilities'"):
-        RunningMean("probability")
 
 
 def box_iou(clusters: list[Cluster], one: Instance) -> np.ndarray:

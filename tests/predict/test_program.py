@@ -11,8 +11,7 @@ from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import DataError
-from seg.predict.program import check_expression
-from seg.predict.pt2 import load_program
+from seg.predict.pt2 import check_expression, load_program
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,6 @@ def test_names_of_views() -> None:
         ("scale_0",): r"views: scale_0: expected scale_<factor> with a factor from 0.1 to 10",
         ("scale_nan",): r"expected scale_<factor>",
         ("scale_half",): r"expected scale_<factor>",
-        (): r"views: expected a list of names such as \[identity, hflip\], got \(\)",
-        "hflip": r"got 'hflip'",
     }.items():
         with pytest.raises(ConfigError, match=message):
             views_of(names)

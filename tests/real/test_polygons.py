@@ -14,7 +14,7 @@ from shapely.geometry import shape
 from tiny import masks_of, picture, read_all, write
 
 from seg.data.sample import ClassInfo, Prediction, Sample
-from seg.predict.write.polygon_files import geojson, labelme_file
+from seg.predict.write.polygons import geojson, labelme_file
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 CAMVID, NUCLEI = DATA / "camvid" / "testannot", DATA / "dsb2018_nuclei" / "stage1_train"

@@ -296,12 +296,6 @@ def test_each_change_that_was_tried_stands_with_its_interval(evaluation: Evaluat
     assert "What follows the network" not in page_of(evaluation, tmp_path).text
 
 
-def test_an_entry_of_two_kinds_of_labels_is_refused() -> None:
-    one, other = semantic_evaluation().gallery[0], instance_evaluation().gallery[0]
-    with pytest.raises(ValueError, match="scene<0>: truth and prediction must both"):
-        layers_of(replace(one, predicted=other.predicted), classes_of(6), 10**6)
-
-
 def test_a_picture_that_costs_too_much_is_made_smaller() -> None:
     entry = semantic_evaluation(6, 1, (900, 1200), detail=300).gallery[0]
     large, small = (layers_of(entry, classes_of(6), most) for most in (10**7, 40_000))

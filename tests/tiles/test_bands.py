@@ -168,5 +168,3 @@ def test_an_error_of_the_reader_is_the_predictions_and_nothing_runs_on() -> None
 def test_a_tiling_that_does_not_fit_the_network_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiple of the network's stride 8"):
         run(strided(), picture(100, 100), Tiling((60, 60), 0.25, 0.125, 0, "edge"))
-    with pytest.raises(ValueError, match="blend="):
-        run(pointwise(), picture(9, 9), TILING, "votes")

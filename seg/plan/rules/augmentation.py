@@ -17,14 +17,14 @@ PASTED = 0.5
 def transforms(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Flips and quarter turns where the set has no such direction; the rest by the number of images (Shorten and Khoshgoftaar 2019)."""
     strength = "light" if facts.images >= MANY else "medium" if facts.images >= FEW else "strong"
-    found, reasons = [], []
-    kept, flips = _flips(facts, draft)
-    found += kept
-    reasons.append(flips)
+    found, flips = _flips(facts, draft)
+    reasons = [flips]
     if strength != "light":
         found.append(_affine(facts, strength))
         low, high = found[-1]["scale"]
-        reasons.append(f"sizes change by {low:g} to {high:g}{_why_sizes(facts)}")
+        ratio = _size_ratio(facts)
+        why = "" if ratio is None else f", as large objects have {ratio:.1f} times the side of small ones"
+        reasons.append(f"sizes change by {low:g} to {high:g}{why}")
     found += _light(facts, strength)
     gray = ", as they are gray" if facts.channels in (1, 3) and not facts.colour else ""
     reasons.append("light and colour change" if facts.colour and strength != "light" else f"light changes, not colour{gray}")
@@ -94,11 +94,6 @@ def _size_ratio(facts: PlanFacts) -> float | None:
     if not facts.objects or not facts.objects.count:
         return None
     return facts.objects.side["p95"] / max(1.0, facts.objects.side["p5"])
-
-
-def _why_sizes(facts: PlanFacts) -> str:
-    ratio = _size_ratio(facts)
-    return "" if ratio is None else f", as large objects have {ratio:.1f} times the side of small ones"
 
 
 def _t(name: str, **arguments: Any) -> dict[str, Any]:

@@ -16,8 +16,7 @@ DISTANCE = "seg.models.distance.DistanceModel"
 
 def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Many small objects that hardly overlap are found from the bottom up, by their distances (Bai and Urtasun 2017); few, large, or
-    overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself.
-    """
+    overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself."""
     objects = facts.objects
     if not objects:
         yield Decision("model.adapter", None, "the task is about pixels, of which the network's outputs are the classes")
@@ -56,8 +55,7 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 def like(facts: PlanFacts, draft: Draft) -> str:
     """The family whose sizes, steps and rates are this one's, too: detectors of boxes and panoptic networks do what Mask R-CNN does, or
-    nearly; networks of distances and mask classification see images as those of classes do.
-    """
+    nearly; networks of distances and mask classification see images as those of classes do."""
     own = family(facts, draft)
     return {"detection": "instance", "panoptic": "instance", "distance": "semantic", "masks": "semantic"}.get(own, own)
 

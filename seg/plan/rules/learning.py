@@ -1,7 +1,10 @@
 """How the network learns: loss, optimizer, learning rate, schedule."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import family, like
@@ -15,44 +18,24 @@ PRETRAINED = 0.25  # of that, where the encoder starts from pretrained weights
 WARM_UP = 0.15
 
 
+LOSSES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("losses.yaml").read_text(encoding="utf-8"))
+
+
 def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Cross-entropy; Dice beside it where a class is rare (Isensee et al. 2021; Taghanaki et al. 2019)."""
-    if family(facts, draft) in ("instance", "panoptic"):
-        ones = dict.fromkeys(("objectness", "rpn_box", "classifier", "box", "mask"), 1.0)
-        weights: dict[str, Any] = {"_target_": "seg.models.instance.TermWeights", "name": "mask_rcnn", **ones}
-        also = ""
-        if family(facts, draft) == "panoptic":
-            weights, also = weights | {"name": "panoptic", "semantic": 1.0}, ", and cross-entropy of the class of each pixel"
-        yield Decision("loss", weights, f"Mask R-CNN's own terms{also}, each with the weight 1")
-        return
-    if family(facts, draft) == "detection":
-        ones = dict.fromkeys(("classifier", "box", "centerness", "objectness", "rpn_box"), 1.0)
-        yield Decision("loss", {"_target_": "seg.models.detection.DetectionLoss", "name": "detection", **ones}, "the detector's own terms")
-        return
-    if family(facts, draft) == "masks":
-        values = {"classifier": 2.0, "mask": 5.0, "dice": 5.0, "no_object": 0.1, "points": 12544, "oversample": 3.0, "uncertain": 0.75}
-        yield Decision(
-            "loss", {"_target_": "seg.models.masks.loss.MaskLoss", "name": "masks", **values}, "masks and classes, as in the paper"
-        )
-        return
-    entropy: dict[str, Any] = {"_target_": "seg.models.losses.CrossEntropy", "class_weights": "none", "label_smoothing": 0.0}
-    dice = {"_target_": "seg.models.losses.Dice", "class_weights": "none"}
-    parts = {"ce": {"weight": 1.0, "loss": entropy}, "dice": {"weight": 1.0, "loss": dice}}
-    both: dict[str, Any] = {"_target_": "seg.models.losses.Sum", "terms": parts}
-    if family(facts, draft) == "distance":
-        chosen = {"name": "distance", "_target_": "seg.models.losses.DistanceLoss", "distance_weight": 1.0, "class_loss": both}
-        yield Decision("loss", chosen, "cross-entropy and Dice of the classes, and the cross-entropy of the distances")
+    if own := LOSSES.get(family(facts, draft)):
+        yield Decision("loss", own["loss"], own["reason"])
         return
     shares = {name: share for name, share in zip(facts.classes, facts.shares, strict=True) if share}
     name = min(shares, key=lambda n: shares[n], default=None)
     if name is None:
-        yield Decision("loss", {"name": "ce", **entropy}, "cross-entropy: no pixel of the training images has a class")
-        return
-    if shares[name] >= RARE:
-        yield Decision("loss", {"name": "ce", **entropy}, f"cross-entropy: the rarest class, {name}, has {shares[name]:.1%} of the pixels")
-        return
-    reason = f"cross-entropy and Dice: {name} has only {shares[name]:.1%} of the pixels, and Dice counts each class alike"
-    yield Decision("loss", {"name": "ce_dice", **both}, reason)
+        chosen, reason = "ce", "cross-entropy: no pixel of the training images has a class"
+    elif shares[name] >= RARE:
+        chosen, reason = "ce", f"cross-entropy: the rarest class, {name}, has {shares[name]:.1%} of the pixels"
+    else:
+        chosen = "ce_dice"
+        reason = f"cross-entropy and Dice: {name} has only {shares[name]:.1%} of the pixels, and Dice counts each class alike"
+    yield Decision("loss", LOSSES[chosen]["loss"], reason)
 
 
 def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import family
@@ -11,8 +14,7 @@ from seg.plan.rules.families import family
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A network with its stride. key: its name in files. least_steps, least_passes: the steps of a training, and how often it sees each
-    image, from which on its size pays.
-    """
+    image, from which on its size pays."""
 
     key: str
     name: str
@@ -22,37 +24,16 @@ class Candidate:
     least_passes: int
 
 
-def _unet(name: str, encoder: str, depth: int, channels: list[int], steps: int, passes: int) -> Candidate:
-    network = {
-        "_target_": "segmentation_models_pytorch.Unet",
-        "encoder_name": encoder,
-        "encoder_depth": depth,
-        "decoder_channels": channels,
-    }
-    return Candidate(f"unet_{encoder.removeprefix('tu-')}", name, network, 2**depth, steps, passes)
+def _candidates(kind: str) -> dict[str, tuple[Candidate, ...]]:
+    """Those of networks.yaml, by device."""
+    given = yaml.safe_load(Path(__file__).with_name("networks.yaml").read_text(encoding="utf-8"))[kind]
+    return {device: tuple(_candidate(kind, given["network"], **own) for own in given[device]) for device in ("cpu", "cuda")}
 
 
-def _mask_rcnn(name: str, encoder: str, channels: int, head: int, steps: int, passes: int) -> Candidate:
-    network = {
-        "_target_": "seg.models.mask_rcnn.mask_rcnn",
-        "encoder_name": encoder,
-        "fpn_channels": channels,
-        "rpn_nms_thresh": 0.7,
-        "rpn_fg_iou_thresh": 0.7,
-        "rpn_bg_iou_thresh": 0.3,
-        "rpn_batch_size_per_image": 128 if channels < 256 else 256,
-        "rpn_positive_fraction": 0.5,
-        "roi_sampling_ratio": 1 if channels < 256 else 2,
-        "box_head_channels": head,
-        "box_score_thresh": 0.05,
-        "box_nms_thresh": 0.5,
-        "box_fg_iou_thresh": 0.5,
-        "box_bg_iou_thresh": 0.5,
-        "box_batch_size_per_image": 64 if channels < 256 else 512,
-        "box_positive_fraction": 0.25,
-        "mask_head_channels": [channels] * 4,
-    }
-    return Candidate(f"mask_rcnn_{encoder}", name, network, 32, steps, passes)
+def _candidate(kind: str, base: dict[str, Any], name: str, network: dict[str, Any], least_steps: int, least_passes: int) -> Candidate:
+    whole = base | network
+    key = f"{kind}_{whole['encoder_name'].removeprefix('tu-')}"
+    return Candidate(key, name, whole, 2 ** whole.get("encoder_depth", 5), least_steps, least_passes)
 
 
 def _faster_rcnn(mask_rcnn: Candidate) -> Candidate:
@@ -69,24 +50,7 @@ def _panoptic_fpn(mask_rcnn: Candidate) -> Candidate:
     return replace(mask_rcnn, network=network, key=key, name=name)
 
 
-UNETS = {
-    "cpu": (
-        _unet("U-Net on a ResNet of 10 layers", "tu-resnet10t", 4, [64, 32, 16, 16], 0, 0),
-        _unet("U-Net on ResNet-18", "resnet18", 5, [256, 128, 64, 32, 16], 1800, 15),
-    ),
-    "cuda": (
-        _unet("U-Net on ResNet-18", "resnet18", 5, [256, 128, 64, 32, 16], 0, 0),
-        _unet("U-Net on ResNet-34", "resnet34", 5, [256, 128, 64, 32, 16], 5000, 20),
-        _unet("U-Net on ResNet-50", "resnet50", 5, [256, 128, 64, 32, 16], 20000, 40),
-    ),
-}
-MASK_RCNNS = {
-    "cpu": (_mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 64, 256, 0, 0),),
-    "cuda": (
-        _mask_rcnn("Mask R-CNN on ResNet-18", "resnet18", 128, 512, 0, 0),
-        _mask_rcnn("Mask R-CNN on ResNet-50", "resnet50", 256, 1024, 10000, 12),
-    ),
-}
+UNETS, MASK_RCNNS = _candidates("unet"), _candidates("mask_rcnn")
 CANDIDATES = {
     **{("semantic", device): unets for device, unets in UNETS.items()},
     **{
@@ -97,9 +61,7 @@ CANDIDATES = {
     **{("detection", device): tuple(map(_faster_rcnn, networks)) for device, networks in MASK_RCNNS.items()},
     **{("panoptic", device): tuple(map(_panoptic_fpn, networks)) for device, networks in MASK_RCNNS.items()},
 }
-"""U-Net (Ronneberger et al. 2015) on residual encoders, Mask R-CNN (He et al. 2017), Faster R-CNN (Ren et al. 2015), and Panoptic FPN
-(Kirillov et al. 2019). Steps and passes
-that a larger one needs were measured on CamVid and `shapes`, Mask R-CNN's for both: with fewer the smaller one has the better figure."""
+"""Those of networks.yaml, and what is made of them: Faster R-CNN (Ren et al. 2015) and Panoptic FPN (Kirillov et al. 2019)."""
 
 
 def candidates(facts: PlanFacts, draft: Draft) -> tuple[Candidate, ...]:

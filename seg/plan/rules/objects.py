@@ -14,8 +14,7 @@ NAMES = ("p5", "p25", "p50", "p75", "p95")
 
 def anchors(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Anchor sizes from the sides of objects as the network sees them, and ratios from their boxes: both from the data, as in Redmon and
-    Farhadi 2017.
-    """
+    Farhadi 2017."""
     objects = facts.objects
     if not objects or not objects.count or like(facts, draft) != "instance":
         return

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.coco import CocoRows, CocoWriter, PanopticWriter, above
-from seg.predict.write.polygon_files import geojson, labelme_file
+from seg.predict.write.polygons import geojson, labelme_file
 from seg.report.panels import outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
@@ -47,12 +47,11 @@ class OutputFile:
     path: Path
     classes: Sequence[ClassInfo]
     settings: Predict
-    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file for each image. of: the answers that have it. encode: what is written."""
+    """A kind of file for each image. of: the answers that have it. encode: what is written, of a prediction without low scores."""
 
     suffix: str
     of: tuple[Answer, ...]
@@ -111,8 +110,9 @@ class Writers:
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
+        kept = replace(predicted, prediction=above(predicted.prediction, self.threshold))
         for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(predicted, OutputFile(path, self.facts.classes, self.settings, self.threshold)), sync=False)
+            write_whole(path, kind.encode(kept, OutputFile(path, self.facts.classes, self.settings)), sync=False)
         self.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
@@ -163,9 +163,8 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     image, prediction, classes = predicted.image, predicted.prediction, target.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
-    kept = above(prediction, target.threshold)
-    colors = [classes[k].color for k in kept.categories]
-    panel = outlined("", rgb(image), kept.masks, colors, [f"{score:.2f}" for score in kept.scores])
+    colors = [classes[k].color for k in prediction.categories]
+    panel = outlined("", rgb(image), prediction.masks, colors, [f"{score:.2f}" for score in prediction.scores])
     picture = Image.fromarray(panel.picture)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(max(10, max(panel.picture.shape) / 60))
     for x, y, text in panel.texts:
@@ -173,16 +172,15 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     return encode_png(np.asarray(picture))
 
 
-def _ids(predicted: Predicted, target: OutputFile) -> bytes:
-    kept = above(predicted.prediction, target.threshold)
-    if len(kept.scores) > 65535:
-        raise DataError(f"{predicted.source.name}: has {len(kept.scores)} instances, more than a 16-bit PNG tells apart; take coco")
-    return _png(Image.fromarray(id_map(kept, *predicted.image.shape[:2]).astype(np.uint16)))
+def _ids(predicted: Predicted, _: OutputFile) -> bytes:
+    if (count := len(predicted.prediction.scores)) > 65535:
+        raise DataError(f"{predicted.source.name}: has {count} instances, more than a 16-bit PNG tells apart; take coco")
+    return _png(Image.fromarray(id_map(predicted.prediction, *predicted.image.shape[:2]).astype(np.uint16)))
 
 
-def _panoptic(predicted: Predicted, target: OutputFile) -> bytes:
+def _panoptic(predicted: Predicted, _: OutputFile) -> bytes:
     """Segment i as the colour of i + 1, red first, which is COCO's; black: of none."""
-    ids = id_map(above(predicted.prediction, target.threshold), *predicted.image.shape[:2])
+    ids = id_map(predicted.prediction, *predicted.image.shape[:2])
     return encode_png(np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=2).astype(np.uint8))
 
 
@@ -190,20 +188,18 @@ def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
     source, polygons = predicted.source, target.settings.polygons
     beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
     image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
-    kept = above(predicted.prediction, target.threshold)
-    height, width = predicted.image.shape[:2]
+    (height, width), kept = predicted.image.shape[:2], predicted.prediction
     return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
 
 
 def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
     polygons = target.settings.polygons
-    kept = above(predicted.prediction, target.threshold)
-    return _json(geojson(kept, target.classes, polygons.tolerance, polygons.min_area))
+    return _json(geojson(predicted.prediction, target.classes, polygons.tolerance, polygons.min_area))
 
 
 def _yolo(predicted: Predicted, target: OutputFile) -> bytes:
     """A line an object: its class, counted without `background`, centre, width and height as shares of the image, and its score."""
-    kept, (height, width) = above(predicted.prediction, target.threshold), predicted.image.shape[:2]
+    kept, (height, width) = predicted.prediction, predicted.image.shape[:2]
     first = int(has_background([c.name for c in target.classes]))
     shares = kept.boxes.reshape(-1, 2, 2).astype(np.float64) / [width, height]
     values = np.concatenate([shares.mean(axis=1), shares[:, 1] - shares[:, 0], kept.scores[:, None]], axis=1)

@@ -13,8 +13,7 @@ from scipy.optimize import minimize_scalar
 from seg.data.sample import CERTAIN
 from seg.metrics.bootstrap import Moved, limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
-from seg.metrics.coco import ImageInstances
-from seg.metrics.resampled_ap import scored_matches
+from seg.metrics.coco import ImageInstances, scored_matches
 from seg.models.postprocess import Compared, softened
 
 PIXELS = 2000  # labelled pixels of an image that count

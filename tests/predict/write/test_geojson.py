@@ -10,7 +10,7 @@ from random_instances import Scene, random_scenes
 from shapely.geometry import shape
 
 from seg.data.sample import ClassInfo, Prediction
-from seg.predict.write.polygon_files import geojson
+from seg.predict.write.polygons import geojson
 
 CLASSES = [
     ClassInfo("background", (0, 0, 0)),

@@ -12,7 +12,7 @@ from scipy import ndimage
 from tiny import masks_of, picture, read_all, write
 
 from seg.data.sample import ClassInfo, Prediction, Sample
-from seg.predict.write.polygon_files import labelme_file
+from seg.predict.write.polygons import labelme_file
 
 
 def read_again(folder: Path, prediction: Prediction, size: tuple[int, int], classes: Sequence[ClassInfo] = CLASSES) -> Sample:
