@@ -12,8 +12,8 @@ from seg.data.labelmaps import boxes_of, encode
 from seg.data.rle import decode_crop
 from seg.data.sample import IGNORE, Prediction, Sample
 
+# A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination).
 VISIBLE = 0.5
-"""A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination)."""
 
 
 def with_stuff(sample: Sample, things: Collection[int]) -> Sample:

@@ -8,8 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-Rle = dict[str, Any]
-"""COCO's compressed run lengths: {"size": [height, width], "counts": text}."""
+Rle = dict[str, Any]  # COCO's compressed run lengths: {"size": [height, width], "counts": text}
 
 
 def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) -> Rle:

@@ -56,11 +56,10 @@ class ManifestEntry:
         return height, width
 
 
+# of a manifest; `stored_in` comes behind where there is one, then those of a table
 OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name not in ("columns", "stored_in"))
-"""Of a manifest; `stored_in` comes behind where there is one, then those of a table."""
 PLACE = "stored_in"
-CUT_FROM = "cut_from"
-"""The column that names the image of which a tile was cut, where `prepare` did that."""
+CUT_FROM = "cut_from"  # the column that names the image of which a tile was cut, where `prepare` did that
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ from seg.sources.splits import (
 )
 from seg.storing.write import StoredRecord
 
-UNSPLIT = "unsplit"
-"""The place of an image whose split is known only when all are read."""
+UNSPLIT = "unsplit"  # the place of an image whose split is known only when all are read
 
 
 @dataclass(frozen=True, slots=True)

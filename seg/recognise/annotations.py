@@ -15,9 +15,7 @@ from seg.recognise.guess import Guess, color, entry, instance_classes, void_of
 from seg.recognise.listing import LABEL_WORD, PROBED, Listing, choices, home_of, home_of_all, place
 from seg.recognise.looks import look
 
-Contents = Mapping[PurePosixPath, Any]
-"""What JSON files hold, by their names; mappings alone."""
-
+Contents = Mapping[PurePosixPath, Any]  # what JSON files hold, by their names; mappings alone
 USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 ROWS = 2000  # that are looked at

@@ -28,8 +28,7 @@ SHARE = 0.15  # of train's images, for a split that has none of its own
 IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
 LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
 
-Split = dict[str, Any]
-"""Keys of data.split; none where files and folders say nothing."""
+Split = dict[str, Any]  # keys of data.split; none where files and folders say nothing
 
 
 @dataclass(frozen=True)

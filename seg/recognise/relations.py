@@ -19,9 +19,7 @@ MOST_ENDS = 5  # of a name, that are tried
 
 REPEATED = 3  # folders that hold a file of one name, as img.png, from which on it is the folder that names the image
 
-Affixes = tuple[str, str]
-"""What stands before and after the part of a name that is shared."""
-
+Affixes = tuple[str, str]  # what stands before and after the part of a name that is shared
 WORD_WITHIN = re.compile(r"(?<=.)[-_. ][^\W\d_]+(?=[-_. ].)")
 SEPARATOR = re.compile("[-_. ]")
 

@@ -23,8 +23,8 @@ ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, 
 AS_GOOD = 0.9  # of the images of the guess that reads the most, from which on another is as good
 PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
 
+# A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source
 Build = Callable[[Guess], tuple[Source, Assignment, Path | None]]
-"""A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source."""
 
 
 @dataclass(frozen=True, slots=True)

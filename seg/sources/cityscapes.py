@@ -13,8 +13,7 @@ from seg.sources.masks import gray_values, numbered, read_mask
 from seg.sources.pairing import refuse_other_size
 from seg.sources.segments import Segment, SegmentClasses, category_index
 
-FACTOR = 1000
-"""A value from here on is class id * 1000 + number of the instance; one below is a class id."""
+FACTOR = 1000  # a value from here on is class id * 1000 + number of the instance; one below is a class id
 
 
 @dataclass(kw_only=True, eq=False)

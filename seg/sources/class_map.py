@@ -7,9 +7,7 @@ from seg.core.errors import ConfigError, DataError, did_you_mean, enumerated, ne
 from seg.core.textfile import natural_key
 from seg.data.sample import IGNORE, ClassInfo, Color, Label
 
-DROP = -1
-"""What a label has instead of a class where its regions are as if they were not there."""
-
+DROP = -1  # what a label has instead of a class where its regions are as if they were not there
 SHOWN = 12  # labels that an error lists
 KINDS = {int: "a value, such as 7", str: "a name, such as car", tuple: "a colour, such as [128, 0, 0]"}
 FIX = "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"

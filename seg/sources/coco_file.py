@@ -13,8 +13,7 @@ from seg.sources.outlines import rectangle
 from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]
-Key = int | str
-"""COCO's ids are numbers; some programs write text."""
+Key = int | str  # COCO's ids are numbers; some programs write text
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from seg.core.textfile import json_of, read_file, read_text
 
 LONGEST = 1 << 30
 
-Row = tuple[int, dict[str, str]]
-"""(line number, {column: value})."""
+Row = tuple[int, dict[str, str]]  # (line number, {column: value})
 
 
 def read_rows(path: Path, columns: Sequence[str], others: Sequence[str] = ()) -> list[Row]:

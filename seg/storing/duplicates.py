@@ -12,24 +12,15 @@ import cv2
 import numba
 import numpy as np
 
-SIDE = 48
-"""Pixels of a thumbnail's side: enough to tell pictures apart that share their coarse shape, 2.3 kB an image."""
-
+SIDE = 48  # pixels of a thumbnail's side: enough to tell pictures apart that share their coarse shape, 2.3 kB an image
+# bits of 64 in which the hashes of a copy may differ. Rescaled, recompressed and brightened copies of street scenes, cells and tissue
+# were 0 to 8 apart (nearly always 4 or less), images of different scenes 10 or more, 32 on average.
 MAX_DISTANCE = 8
-"""Bits of 64 in which the hashes of a copy may differ. Rescaled, recompressed and brightened copies of street scenes, cells and
-tissue were 0 to 8 apart (nearly always 4 or less), images of different scenes 10 or more, 32 on average."""
-
-MIN_CORRELATION = 0.95
-"""Of two thumbnails (Pearson): of those copies 0.975 or more, of different scenes 0.94 or less."""
-
-FLAT = 2.0
-"""Standard deviation of a thumbnail, in gray levels, below which noise alone decides its hash: blank images are not compared."""
-
-NEAREST = 4
-"""Candidates that are compared an image: those with the nearest hashes. A film may hold more, but one is enough to tell of it."""
-
+MIN_CORRELATION = 0.95  # of two thumbnails (Pearson): of those copies 0.975 or more, of different scenes 0.94 or less
+FLAT = 2.0  # standard deviation of a thumbnail, in gray levels, below which noise alone decides its hash: blank images are not compared
+NEAREST = 4  # candidates that are compared an image: those with the nearest hashes. A film may hold more, but one is enough to tell of it.
+# images of a bucket that one is compared with. Buckets are smaller, unless a camera never moved; then there are near ones among these.
 WINDOW = 2000
-"""Images of a bucket that one is compared with. Buckets are smaller, unless a camera never moved; then there are near ones among these."""
 
 
 @dataclass(frozen=True, slots=True)

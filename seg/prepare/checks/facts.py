@@ -13,9 +13,7 @@ from seg.data.sample import IGNORE, Sample
 from seg.raw.record import Finding, Severity
 from seg.storing.write import StoredRecord
 
-MIN_OVERLAP = 0.5
-"""IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
-
+MIN_OVERLAP = 0.5  # IoU of two instances from which on it is noted; whether it is too much, the checks decide
 LARGEST = 20  # areas of ignored pixels that are looked at
 COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of its sides, from which on it is no border
 AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count

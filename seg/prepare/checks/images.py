@@ -10,32 +10,23 @@ from seg.prepare.checks.facts import Examined
 from seg.raw.record import Finding, Severity
 from seg.storing.duplicates import Pair, near_pairs
 
+# times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual
+# augmentation of scale makes up for it, and batches are padded to a multiple of what most images need
 FAR_SIZE = 4.0
-"""Times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual
-augmentation of scale makes up for it, and batches are padded to a multiple of what most images need."""
-
 APART = "remove one, or keep both in one split with data.split.group"
 
-MIN_PIECE = 0.05
-"""Share of an instance's area from which on its second piece counts: less is a stray pixel of the brush."""
-
+MIN_PIECE = 0.05  # share of an instance's area from which on its second piece counts: less is a stray pixel of the brush
+# times the largest piece's own diagonal that the second one lies away. What hides the middle of an object seldom is larger than the part
+# that is seen; two objects under one id lie anywhere.
 MIN_GAP = 1.0
-"""Times the largest piece's own diagonal that the second one lies away. What hides the middle of an object seldom is larger than the
-part that is seen; two objects under one id lie anywhere."""
-
-SAME = 0.9
-"""IoU of two instances of one class from which on they are one that was labelled twice: two hands agree to about this."""
-
+SAME = 0.9  # IoU of two instances of one class from which on they are one that was labelled twice: two hands agree to about this
+# IoU of two instances of different classes from which on they look like one object with two classes. A rider and a horse share less; a
+# cup seen through a glass may share as much.
 OVERLAPPING = 0.75
-"""IoU of two instances of different classes from which on they look like one object with two classes. A rider and a horse share
-less; a cup seen through a glass may share as much."""
-
+# pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a fraction
+# of one of its cells.
 SIDES = (4, 8, 16)
-"""Pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a
-fraction of one of its cells."""
-
-TINY_SHARE = 0.25
-"""Share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them."""
+TINY_SHARE = 0.25  # share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them
 
 
 def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_instances: bool) -> Iterator[Finding]:

@@ -8,21 +8,13 @@ from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
 from seg.prepare.checks.facts import Examined
 from seg.raw.record import Finding
 
-MOST = 0.5
-"""Share of the images that must be so: a few may well be."""
-
-FOREGROUND = 0.9
-"""Share of all labelled pixels that are not background from which on the two may have been taken for each other."""
-
-SHADES = 30
-"""Classes whose colours are grays from which on they are rather values of a picture."""
-
+MOST = 0.5  # share of the images that must be so: a few may well be
+FOREGROUND = 0.9  # share of all labelled pixels that are not background from which on the two may have been taken for each other
+SHADES = 30  # classes whose colours are grays from which on they are rather values of a picture
+# ignored pixels in compact areas within one class: their share of all pixels, and of the ignored ones, from which on they look like a
+# class that is ignored by mistake
 BLOBS = (0.005, 0.5)
-"""Ignored pixels in compact areas within one class: their share of all pixels, and of the ignored ones, from which on they look like a
-class that is ignored by mistake."""
-
-ENOUGH = 4
-"""Images below which classes that look like numbers are chance."""
+ENOUGH = 4  # images below which classes that look like numbers are chance
 
 
 def few_values(images: Sequence[Examined]) -> Iterator[Finding]:

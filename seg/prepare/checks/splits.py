@@ -14,17 +14,12 @@ Splits = Mapping[str, Sequence[Examined]]
 
 SHOWN = 12  # classes that a finding lists
 
+# images below which a split is small: less than a batch to learn from; and with three images or fewer, one is a third of the figure
 FEW = {"train": 8, "val": 4, "test": 4}
-"""Images below which a split is small: less than a batch to learn from; and with three images or fewer, one is a third of the figure."""
-
-MIN_HOLDING = 2
-"""Images of a split that hold a class, below which its figure there is that of one image, or training sees it in one."""
-
-RARE_FROM = 20
-"""Images of a split from which on that is said: smaller ones have little of anything."""
-
+MIN_HOLDING = 2  # images of a split that hold a class, below which its figure there is that of one image, or training sees it in one
+RARE_FROM = 20  # images of a split from which on that is said: smaller ones have little of anything
+# times that the most frequent class has the rarest one's training pixels: plain cross-entropy then hardly sees the rarest
 IMBALANCE = 100.0
-"""Times that the most frequent class has the rarest one's training pixels: plain cross-entropy then hardly sees the rarest."""
 
 
 def empty_splits(splits: Splits) -> Iterator[Finding]:
