@@ -12,7 +12,7 @@ import numpy as np
 from seg.core.errors import DataError
 from seg.core.textfile import json_of
 from seg.data.imagefile import decode, read_bytes
-from seg.recognise import annotations, cvat, layouts, masks, tools, yolo
+from seg.recognise import annotations, layouts, masks, tools, yolo
 from seg.recognise.guess import Guess, Wanted, lies_in
 from seg.recognise.listing import Listing, made_of_train
 from seg.recognise.trial import Build, Trial, tried, with_setting
@@ -94,8 +94,8 @@ def annotated(listing: Listing) -> list[Guess]:
     return [
         *found,
         *tools.label_studio(listing, everything),
-        *cvat.guesses(listing),
-        *cvat.masks(listing),
+        *tools.cvat(listing),
+        *tools.cvat_masks(listing),
         *yolo.guesses(listing),
         *annotations.rle_csv(listing),
     ]

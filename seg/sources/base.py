@@ -10,8 +10,8 @@ from seg.data.sample import ClassInfo
 from seg.raw.record import Finding, Item, Record
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
-from seg.sources.outlines import refuse_no_width
 from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
+from seg.sources.part_rle import refuse_no_width
 from seg.sources.regions import Faults, Region, record_of, rules_of
 from seg.sources.settings import Split
 

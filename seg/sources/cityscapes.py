@@ -8,10 +8,9 @@ import numpy as np
 from seg.data.sample import IGNORE, Label
 from seg.raw.record import Item, Record
 from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap
+from seg.sources.class_map import ClassMap, Segment, SegmentClasses, category_index
 from seg.sources.masks import gray_values, numbered, read_mask
 from seg.sources.pairing import refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses, category_index
 
 FACTOR = 1000  # a value from here on is class id * 1000 + number of the instance; one below is a class id
 

@@ -14,7 +14,7 @@ from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.class_map import DROP, ClassMap, background_of, check_choice
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import (
@@ -29,7 +29,6 @@ from seg.sources.pairing import (
     refuse_other_size,
     unique,
 )
-from seg.sources.segments import background_of
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 

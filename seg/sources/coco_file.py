@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 from seg.core.errors import AnnotationError
 from seg.sources.content import is_number, read_json
-from seg.sources.outlines import rectangle
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]

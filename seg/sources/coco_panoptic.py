@@ -14,10 +14,9 @@ from seg.core.textfile import is_file, natural_key
 from seg.data.imagefile import decode_color
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import ClassMap
+from seg.sources.class_map import ClassMap, Segment, SegmentClasses
 from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
-from seg.sources.segments import Segment, SegmentClasses
 
 Key = int | str
 MAX_ID = (1 << 24) - 1  # of three bytes of colour

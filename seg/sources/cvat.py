@@ -12,9 +12,9 @@ from seg.raw.record import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.content import read_xml
-from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, split_folders
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse, rectangle
 from seg.sources.regions import Region
 
 FORMAT = "'CVAT for images 1.1'"

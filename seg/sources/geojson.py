@@ -15,9 +15,9 @@ from seg.sources.base import Described, FilePerImage
 from seg.sources.class_map import check_choice, refuse_both_or_neither
 from seg.sources.content import read_json
 from seg.sources.listing import no_images, pictures
-from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part, folder_below, image_item, unique
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse
 from seg.sources.regions import Faults, Region
 
 SCALE, TIE_POINT, MATRIX, KEYS = 33550, 33922, 34264, 34735  # tags of GeoTIFF

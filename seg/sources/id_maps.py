@@ -12,11 +12,10 @@ from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap, check_choice, refuse_both_or_neither
+from seg.sources.class_map import ClassMap, Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
 from seg.sources.content import read_rows
 from seg.sources.masks import gray_values, numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, paired, refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses, category_index
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"

@@ -13,11 +13,10 @@ from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import IGNORE
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, refuse_both_or_neither
+from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, category_index, instance_sample, refuse_both_or_neither
 from seg.sources.listing import files_below, is_hidden, is_picture, no_images, pictures
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse_other_size, unique
-from seg.sources.segments import background_of, categories_of, category_index, instance_sample
 
 
 @dataclass(kw_only=True, eq=False)

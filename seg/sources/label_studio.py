@@ -14,10 +14,9 @@ from seg.raw.record import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.content import number_of, points_of, read_json
-from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
-from seg.sources.part_rle import runs_of
+from seg.sources.part_rle import ellipse, runs_of
 from seg.sources.regions import Region
 
 

@@ -17,10 +17,9 @@ from seg.sources.base import Drawn
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
 from seg.sources.listing import by_stem, is_picture, pictures
-from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, folder_below, leave_out, parts_of
 from seg.sources.part_rle import Part as Shape
-from seg.sources.part_rle import runs_of
+from seg.sources.part_rle import ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region, record_of
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}

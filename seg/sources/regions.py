@@ -15,11 +15,10 @@ from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
 from seg.raw.record import Finding, Record, Severity, finding_of
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, check_choice, instance_sample
 from seg.sources.geometry import box_of, examine
 from seg.sources.images import RawImage
 from seg.sources.part_rle import Part, rle_of
-from seg.sources.segments import background_of, categories_of, instance_sample
 
 OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
 

@@ -13,8 +13,7 @@ import numpy as np
 from seg.core.errors import AnnotationError
 from seg.sources.base import Described, FilePerImage
 from seg.sources.content import points_of, read_json
-from seg.sources.outlines import ellipse, rectangle
-from seg.sources.part_rle import Part, runs_of
+from seg.sources.part_rle import Part, ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region
 
 SHAPES = "bitmap, polygon, rectangle, line, point"

@@ -11,9 +11,9 @@ from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.class_map import refuse_both_or_neither
 from seg.sources.content import number_of, numbers_of, read_json
-from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse, rectangle
 from seg.sources.regions import Region
 
 SHAPES = "polygon, polyline, rect, circle, ellipse or point"

@@ -10,10 +10,9 @@ from seg.data.imagefile import decode_color, decode_palette, read_bytes
 from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, check_choice, instance_sample
 from seg.sources.masks import labels_of, numbered, packed, read_mask
 from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
-from seg.sources.segments import background_of, categories_of, instance_sample
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 RED = VOID + (1 << 24)  # the number of the colour whose own is VOID

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from seg.core.errors import AnnotationError, ConfigError
 from seg.sources.base import Described, FilePerImage
 from seg.sources.content import read_xml
-from seg.sources.outlines import rectangle
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region
 
 FORMAT = "Pascal VOC"

@@ -10,8 +10,8 @@ from seg.core.textfile import read_text, yaml_of
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
-from seg.sources.outlines import rectangle
 from seg.sources.pairing import Part, file_below, parts_of, place_below
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region, record_of
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels

@@ -11,7 +11,7 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo, Sample
 from seg.raw.record import Finding
 from seg.sources.images import RawImage
-from seg.sources.outlines import rectangle
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Region, Rules, packed, record_of, rules_of, unpacked
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0), ("cat", "kitten")), ClassInfo("dog", (0, 250, 0))]

@@ -1,6 +1,6 @@
 """Predictions as polygons, which people can correct, and which rasterise back to the very pixels that they were traced from.
 
-Coordinates are those of `seg.sources.outlines`: x to the right and y down, the first pixel covers 0..1 on both axes. A polygon runs
+Coordinates are those of `seg.sources.part_rle`: x to the right and y down, the first pixel covers 0..1 on both axes. A polygon runs
 along the edges of its pixels, not through their centres.
 """
 
