@@ -19,19 +19,12 @@ def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> n
 
     An empty mask keeps its id, in no pixel. L == 0 when there is no mask at all.
     """
-    layers: list[np.ndarray] = []
+    rles = []
     for number, mask in enumerate(masks, start=1):
         if mask.shape != (height, width):
             raise ValueError(f"mask {number}: expected shape {(height, width)}, got {mask.shape}")
-        inside = mask.astype(bool)
-        for layer in layers:
-            if not layer[inside].any():
-                break
-        else:
-            layer = np.zeros((height, width), np.int32)
-            layers.append(layer)
-        layer[inside] = number
-    return np.stack(layers, axis=2) if layers else np.zeros((height, width, 0), np.int32)
+        rles.append(encode_crop(mask.astype(bool), 0, 0, height, width))
+    return decode(rles, height, width)
 
 
 def mask_of(instances: np.ndarray, instance_id: int) -> np.ndarray:
@@ -133,12 +126,13 @@ def areas_of(instances: np.ndarray, count: int) -> np.ndarray:
     """Areas (count,) int64 in pixels of ids 1..count: `measure` without the boxes, in less time."""
     areas = np.zeros(count + 1, np.int64)
     height, width, num_layers = instances.shape
-    _count(instances.reshape(height * width, num_layers), areas)
+    add_up(instances.reshape(height * width, num_layers), areas)
     return areas[1:]
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(pixels: np.ndarray, areas: np.ndarray) -> None:
+def add_up(pixels: np.ndarray, areas: np.ndarray) -> None:
+    """Add the number of pixels of each value of (P, L) whole numbers to a table (N,) int64."""
     num_pixels, num_layers = pixels.shape
     for layer in range(num_layers):
         instance, start = np.int32(0), 0

@@ -25,13 +25,8 @@ PRIVATE = 32768  # the first of the tags that programs may use as they like
 UNSPECIFIED = 0  # of the tag ExtraSamples
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, GDAL_NODATA = 274, 282, 283, 296, 42113
 PRINTED = 10.0  # micrometres from which on a pixel by the resolution tags alone is one of a print, of 72 to 2400 dots an inch
-MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns"), 1.0) | {
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
-}
-
+MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns"), 1.0)
+MICROMETRES |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0}
 
 Bytes = bytes | mmap.mmap
 

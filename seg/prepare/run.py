@@ -19,7 +19,7 @@ from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
-from seg.prepare.assignment import UNSPLIT, Assignment, Plan, divided, planned
+from seg.prepare.assignment import UNSPLIT, Assignment, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.pieces import largest, tiled
@@ -93,7 +93,10 @@ def examine(
     What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
     """
     plan = planned(source, assignment, root)
-    results = _read_all(source, plan, folder, classes, workers, progress)
+    jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
+    spool = Spool(folder or Path(tempfile.gettempdir()))
+    read = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
+    results = [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in read]
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
     findings = [finding for result in results if isinstance(result, list) for finding in result]
@@ -118,20 +121,10 @@ def examine(
     return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
 
 
-def _read_all(
-    source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
-) -> list[tuple[StoredRecord, RecordFacts] | list[Finding]]:
-    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
-    jobs = list(zip(plan.items, plan.places, strict=True))
-    what = "images read" if folder is None else "images prepared"
-    spool = Spool(folder or Path(tempfile.gettempdir()))
-    results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
-    return [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in results]
-
-
 def _results(
     source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
 ) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
+    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
         _start_worker(source, folder, classes)

@@ -122,7 +122,6 @@ class Source(Protocol):
         Raises:
             DataError: The layout is not as configured.
         """
-        ...
 
     def read(self, item: Item) -> Record:
         """Read, decode and convert one image and its labels.
@@ -133,4 +132,3 @@ class Source(Protocol):
         Raises:
             DataError: A file cannot be read or contradicts another. The message names the file.
         """
-        ...

@@ -90,15 +90,9 @@ def annotated(listing: Listing) -> list[Guess]:
     everything = {file: _json(listing.path(file)) for file in listing.having(".json", ".geojson")}
     contents = {file: content for file, content in everything.items() if isinstance(content, dict)}
     makers = (annotations.panoptic, annotations.coco, annotations.via, tools.labelme, tools.supervisely, tools.geojson)
-    found = [guess for make in makers for guess in make(listing, contents)]
-    return [
-        *found,
-        *tools.label_studio(listing, everything),
-        *tools.cvat(listing),
-        *tools.cvat_masks(listing),
-        *yolo.guesses(listing),
-        *annotations.rle_csv(listing),
-    ]
+    found = [guess for make in makers for guess in make(listing, contents)] + list(tools.label_studio(listing, everything))
+    others = (annotations.cvat, annotations.cvat_masks, yolo.guesses, tools.rle_csv)
+    return found + [guess for make in others for guess in make(listing)]
 
 
 def _json(path: Path) -> Any:

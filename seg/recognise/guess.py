@@ -15,10 +15,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from seg.data.sample import BACKGROUND
 
 NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
-VOID_NAMES = frozenset(
-    ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
-)
-BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
+VOID_NAMES = ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
+BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__", "bg", "back ground")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def role_of(looks: Sequence[Look]) -> Role:
         return "soft"
     if flat < FLAT:
         return "pictures"
-    if _are_tiles(looks):
+    if _most(looks, _is_tiled):
         return "tiles"
     if are_ids(looks):
         return "ids"
@@ -162,11 +162,8 @@ def _are_fields(looks: Sequence[Look]) -> bool:
     return alike >= (ALIKE if touching else SAME)
 
 
-def _are_tiles(looks: Sequence[Look]) -> bool:
-    return _most(
-        looks,
-        lambda one: one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values()),
-    )
+def _is_tiled(one: Look) -> bool:
+    return one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values())
 
 
 def _most(looks: Sequence[Look], test: Callable[[Look], bool]) -> bool:

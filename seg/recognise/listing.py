@@ -15,11 +15,7 @@ from seg.core.textfile import composed
 from seg.recognise.guess import Guess, Seen
 from seg.sources.listing import files_below, is_picture
 
-SPLIT_WORDS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "tst"),
-}
+SPLIT_WORDS = {"train": ("train", "training", "trn"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing", "tst")}
 """What a split's folder may be called."""
 
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
@@ -99,9 +95,8 @@ def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, 
     for pattern, members in sorted(patterns.items(), key=lambda item: -len(item[1])):
         places = {split: PurePosixPath(name) for split, name in members.items()}
         if is_division(places) and left >= set(places.values()):
-            found.append(
-                (places["train"], by_folders(names_in(pattern, places)), [places[split] for split in SPLIT_WORDS if split in places])
-            )
+            together = [places[split] for split in SPLIT_WORDS if split in places]
+            found.append((places["train"], by_folders(names_in(pattern, places)), together))
             left -= set(places.values())
     alone = sorted((file for file in files if file in left), key=lambda file: split_of(file.as_posix())[0] != "train")
     return found + [(file, {}, [file]) for file in alone]
@@ -127,14 +122,11 @@ def completing(splits: Collection[str]) -> Split:
     return {"ratios": shares if lacking else None, "stratify": bool(lacking)}
 
 
-def made_of_train(split: Split) -> list[str]:
-    """A doubt where a split has no images of its own."""
+def made_of_train(split: Split, lack: str = "nothing is called") -> list[str]:
+    """A doubt where a split has no images of its own. lack: how to say so."""
     named = split.get("folders") or split.get("lists") or {}
-    return [
-        f"nothing is called {name}: {SHARE:.0%} of the images of train are taken for it (split.ratios)"
-        for name in named
-        if named[name] is None
-    ]
+    lacking = [name for name in named if named[name] is None]
+    return [f"{lack} {name}: {SHARE:.0%} of the images of train are taken for it (split.ratios)" for name in lacking]
 
 
 def split_of_folders(folders: Iterable[PurePosixPath]) -> tuple[str, dict[str, PurePosixPath]] | None:

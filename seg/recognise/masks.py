@@ -92,10 +92,8 @@ def _rival(relation: Relation) -> str:
 def _plainly_images(family: Family) -> bool:
     """Whether images are those of the bare names, and the others are made of them: scene.png beside scene_flows.png."""
     own = [relation.change for relation in family.relations]
-    return all(change.image == ("", "") for change in own) and all(
-        relation.change.image != ("", "") and relation.images and _folder(relation.images) == _folder(family.images)
-        for relation in family.rivals
-    )
+    made = [r.change.image != ("", "") and r.images and _folder(r.images) == _folder(family.images) for r in family.rivals]
+    return all(change.image == ("", "") for change in own) and all(made)
 
 
 def _guesses(listing: Listing, family: Family, option: str | None) -> list[Guess]:

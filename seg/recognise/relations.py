@@ -91,9 +91,8 @@ def _by_kind(relation: Relation) -> list[Relation]:
     if relation.change != Change(("", ""), ("", ""), ("", "")):
         return [relation]
     suffixes = dict.fromkeys(pair.label.suffix for pair in relation.pairs)
-    return [
-        Relation(relation.change, tuple(p for p in relation.pairs if p.label.suffix == suffix != p.image.suffix)) for suffix in suffixes
-    ]
+    kinds = [tuple(p for p in relation.pairs if p.label.suffix == suffix != p.image.suffix) for suffix in suffixes]
+    return [Relation(relation.change, pairs) for pairs in kinds]
 
 
 def stem_of(path: PurePosixPath) -> str:

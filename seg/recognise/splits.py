@@ -10,7 +10,7 @@ from seg.core.errors import DataError, enumerated
 from seg.core.textfile import composed, read_text
 from seg.raw.record import Item
 from seg.recognise.guess import Guess
-from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, completing, is_division, split_of
+from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, completing, is_division, made_of_train, split_of
 from seg.recognise.trial import Trial
 from seg.sources.splits import listed
 
@@ -83,11 +83,7 @@ def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial])
             guess = replace(chosen.guess, split=split, why=list(chosen.guess.why), doubts=list(chosen.guess.doubts))
             guess.why.append(f"the lists {pattern} say the split")
             guess.doubts += [f"{members[name]} names images without labels, and is not used" for name in members if name not in whole]
-            guess.doubts += [
-                f"no list of {name}: 15% of the images of train are taken for it (split.ratios)"
-                for name in SPLIT_WORDS
-                if name not in whole
-            ]
+            guess.doubts += made_of_train(split, "no list of")
             found = again(guess)
             if found.error is None:
                 return _told(found, [file for file in lists if file.as_posix() not in members.values()])

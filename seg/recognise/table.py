@@ -129,15 +129,12 @@ def nothing_found(listing: Listing, wanted: Wanted) -> str:
     looked = [found for file in some if (found := look(listing.path(file)))]
     role = WORDS[role_of(looked)] if looked else "no images that can be read"
     if role not in ("pictures", "no images that can be read"):
-        return (
-            f"all images that were looked at are labels ({role}), and there are no images of their names: add the images that they are of"
-        )
+        add = "there are no images of their names: add the images that they are of"
+        return f"all images that were looked at are labels ({role}), and {add}"
     folders = sorted({file.parent.as_posix() for file in listing.pictures})
-    named = (
-        f"no two of its folders ({', '.join(folders[:SHOWN])}) have the same names"
-        if len(folders) > 1
-        else f"{folders[0]} has images alone"
-    )
+    named = f"{folders[0]} has images alone"
+    if len(folders) > 1:
+        named = f"no two of its folders ({', '.join(folders[:SHOWN])}) have the same names"
     return f"{head}: {named}; expected annotation files (COCO, LabelMe, VIA, YOLO, CVAT), or label images of the images' names; {tail}"
 
 

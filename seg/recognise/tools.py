@@ -1,38 +1,24 @@
-"""Files of annotation programs: LabelMe, Supervisely, Label Studio, CVAT, and GeoJSON as QuPath and SpaceNet have it."""
+"""Files of annotation programs: LabelMe, Supervisely, Label Studio, GeoJSON of QuPath and SpaceNet; and tables of run lengths, as on Kaggle."""
 
+import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, iterparse
 
 from seg.core.errors import DataError
 from seg.core.textfile import read_text
-from seg.data.sample import BACKGROUND
-from seg.recognise.guess import Guess, Seen, entry, instance_classes, is_background, void_of
-from seg.recognise.listing import (
-    SPLIT_WORDS,
-    Listing,
-    Split,
-    by_folders,
-    choices,
-    common_folder,
-    home_of,
-    home_of_all,
-    is_division,
-    names_in,
-    place,
-    split_of,
-    split_of_folders,
-    with_split,
-)
-from seg.recognise.names import labelmap
+from seg.recognise.annotations import Contents
+from seg.recognise.guess import Guess, instance_classes, void_of
+from seg.recognise.listing import PROBED, Listing, Split, by_folders, common_folder, home_of, names_in, place, split_of_folders, with_split
+from seg.recognise.looks import look
 from seg.recognise.patterns import alike
 
-Contents = Mapping[PurePosixPath, Any]
+RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
+ROWS = 2000  # that are looked at
 
 
 def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -139,7 +125,7 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def labelme(listing: Listing, contents: Mapping[PurePosixPath, Any]) -> Iterator[Guess]:
+def labelme(listing: Listing, contents: Contents) -> Iterator[Guess]:
     known = {f: c for f, c in contents.items() if isinstance(c.get("shapes"), list) and "imagePath" in c}
     if not known:
         return
@@ -182,68 +168,80 @@ def _labelme_images(listing: Listing, known: Mapping[PurePosixPath, Any], folder
     return home or home_of(listing, told, folder) or folder.as_posix()
 
 
-def cvat(listing: Listing) -> Iterator[Guess]:
-    known = {f: facts for f in listing.having(".xml") if (facts := _facts(listing.path(f)))}
-    for first, split, files in choices(list(known)):
-        names = known[first][0]
-        labels = sorted(set().union(*(known[file][1] for file in files)))
-        guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
-        home = home_of(listing, [f"{subset}/{name}" for name, subset in known[first][3]], first) if known[first][2] else None
-        place(guess, listing, split, files, images=home or home_of_all(listing, names, first))
-        subsets = {str(said): subset for subset in known[first][2] if (said := split_of(subset)[0])}
-        if not split and len(subsets) == len(known[first][2]) and is_division(subsets):
-            guess.split = by_folders(subsets)
-            guess.why.append(f"the subsets of its images say the split: {', '.join(subsets.values())}")
-        elif not split and len(known[first][2]) > 1:
-            named = ", ".join(SPLIT_WORDS)
-            guess.doubts.append(f"its subsets ({', '.join(known[first][2])}) are not used: data.split.folders says which is {named}")
-        guess.source |= void_of(labels)
+def rle_csv(listing: Listing) -> Iterator[Guess]:
+    for file in listing.having(".csv"):
+        rows = _rows(listing, file)
+        runs = _column(rows)
+        if runs is None:
+            continue
+        others = [column for column in rows[0] if column != runs]
+        column, home = next(
+            ((c, h) for c in others if (h := home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True))),
+            (None, None),
+        )
+        other = next((c for c in others if c != column and re.search(r"class|label|categ|species|_type$", c, re.I)), None)
+        labels = sorted({row[other] for row in rows if row[other]}) if other else ["object"]
+        category = None if other else "object"
+        if column is None:
+            if (cut := _with_label(listing, rows, others, file)) is None:
+                continue
+            column, home, labels = cut
+            category = other = None
+        guess = Guess("rle_csv", "instance", [f"{file} is a table of run lengths: {len(rows)} rows"])
+        place(guess, listing, {}, [file], images=home)
+        guess.source |= {"image_column": column, "rle_column": runs, "category": category, "class_column": other}
         guess.classes = instance_classes(labels)
+        way = "along the rows" if _along_rows(listing, rows, runs, home) else "down the columns"
+        guess.source["order"] = way.split()[-1]
+        guess.doubts.append(f"runs are taken to go {way}, from pixel 1 (source.order, source.first): look at the overlay")
         yield guess
 
 
-def _facts(path: Path) -> tuple[list[str], list[str], list[str], list[tuple[str, str]]] | None:
-    """The names of the images, the labels of their shapes, the subsets, and each name with its subset; None where it is no CVAT file."""
-    names: list[tuple[str, str]] = []
-    subsets: dict[str, None] = {}
-    labels: set[str] = set()
-    root = None
+def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str, home: str | None) -> bool:
+    """Whether from one run to the next it is as far as an image is wide, not as it is high, in most rows."""
+    image = next((file for file in listing.pictures if home == "." or file.is_relative_to(home or "")), None)
+    seen = look(listing.path(image)) if image else None
+    if seen is None or seen.size[0] == seen.size[1]:
+        return False
+    votes = [0, 0]
+    for row in rows[:PROBED]:
+        starts = [int(number) for number in row[column].split()[::2]] if RUNS.fullmatch(row[column].strip()) else []
+        steps = sorted(b - a for a, b in pairwise(starts))
+        if steps:
+            step = steps[len(steps) // 2]
+            votes[abs(step - seen.size[0]) > abs(step - seen.size[1])] += 1
+    return votes[1] > 2 * votes[0]
+
+
+def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:
     try:
-        for event, node in iterparse(path, ("start", "end")):
-            if root is None:
-                root = node.tag
-                if root != "annotations":
-                    return None
-            if event == "end" and node.tag == "image":
-                names.append((str(node.get("name")), str(node.get("subset") or "")))
-                subsets |= {str(node.get("subset")): None} if node.get("subset") else {}
-                labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
-                node.clear()
-    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError):
-        return None
-    return ([name for name, _ in names], sorted(labels - {"None"}), list(subsets), names) if names else None
+        reader = csv.DictReader(read_text(listing.path(file)).splitlines())
+        return [{k: v or "" for k, v in row.items() if isinstance(k, str)} for row, _ in zip(reader, range(ROWS), strict=False)]
+    except (DataError, csv.Error):
+        return []
 
 
-def cvat_masks(listing: Listing) -> Iterator[Guess]:
-    """An export 'Segmentation mask 1.1': labelmap.txt beside SegmentationClass/ and SegmentationObject/."""
-    for file in listing.files:
-        home = file.parent
-        if file.name != "labelmap.txt" or not {home / "SegmentationClass", home / "JPEGImages"} <= listing.folders:
-            continue
-        try:
-            _, colors = labelmap(read_text(listing.path(file)))
-        except (DataError, ValueError, IndexError):
-            continue
-        objects = home / "SegmentationObject" in listing.folders
-        guess = Guess("cvat_masks", "instance" if objects else "semantic", [f"{file} beside SegmentationClass/, as CVAT writes masks"])
-        guess.source = {key: (home / name).as_posix() for key, name in (("images", "JPEGImages"), ("masks", "SegmentationClass"))}
-        guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
-        known = sorted(colors.items(), key=lambda entry: not is_background(entry[1]))
-        guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in known]
-        folder = home / "SegmentationClass"
-        guess.labels = frozenset(f for f in listing.pictures if {folder, home / "SegmentationObject"} & set(f.parents))
-        named = {"classes": folder} | ({"objects": home / "SegmentationObject"} if objects else {})
-        for what, inside in named.items():
-            files = frozenset(f for f in guess.labels if f.is_relative_to(inside))
-            guess.seen.append(Seen(inside.as_posix(), files, f"maps of {what}", "--as cvat_masks"))
-        yield guess
+def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The column whose values are all run lengths, or nothing."""
+    for column in rows[0] if rows else ():
+        values = [row.get(column, "").strip() for row in rows]
+        filled = [value for value in values if value not in ("", "-1")]
+        if filled and all(RUNS.fullmatch(value) for value in filled):
+            return column
+    return None
+
+
+def _names(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
+    return list(dict.fromkeys(row.get(column, "") for row in rows))[:PROBED]
+
+
+def _with_label(
+    listing: Listing, rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: PurePosixPath
+) -> tuple[str, str, list[str]] | None:
+    """The column whose values are names of images with a label behind, as 0002cc93b.jpg_1; the folder of images, and the labels."""
+    for column in columns:
+        cut = [row[column].rpartition("_") for row in rows if "_" in row.get(column, "")]
+        names = list(dict.fromkeys(name for name, _, _ in cut))[:PROBED]
+        if len(cut) == len(rows) and (home := home_of(listing, names, file)):
+            return column, home, sorted({label for _, _, label in cut})
+    return None

@@ -12,7 +12,7 @@ from seg.core.textfile import composed, is_file, natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
-from seg.sources.listing import Names, files_below
+from seg.sources.listing import Names, files_below, is_below
 from seg.sources.pairing import Part, file_below, folder_below, parts_of
 from seg.sources.regions import Region, packed, record_of, unpacked
 
@@ -44,7 +44,6 @@ class AnnotationFile(Regions):
         self.parts = self.parts_of()
 
     def parts_of(self) -> tuple[Part, ...]:
-        """The parts of the layout."""
         return parts_of(self.split, self.EXAMPLE, annotations=self.annotations)
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
@@ -98,7 +97,7 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
     places, apart, missing = [], [], []
     for name in names:
         tidy = name.replace("\\", "/")
-        place: str | None = tidy if _is_below(tidy) and is_file(folder / tidy) else None
+        place: str | None = tidy if is_below(tidy) and is_file(folder / tidy) else None
         if place is None:
             there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
             place = there.get(tidy) or there.by_stem(tidy)
@@ -131,8 +130,3 @@ def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> No
                 kind="name-collision",
             )
         seen[stem] = name
-
-
-def _is_below(name: str) -> bool:
-    place = PurePosixPath(name)
-    return not place.is_absolute() and ".." not in place.parts and bool(place.name)

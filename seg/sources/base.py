@@ -31,6 +31,15 @@ class RawData:
     reader: ImageReader
     split: Split
     findings: list[Finding] = field(default_factory=list, init=False)
+    with_instances: bool = field(default=True, init=False)
+    parts: tuple[Part, ...] = field(default=(), init=False)
+
+    def items(self) -> list[Item]:
+        """The images of all parts of the layout."""
+        return unique([item for part in self.parts for item in self._part(part)])
+
+    def _part(self, part: Part) -> list[Item]:
+        raise NotImplementedError
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,8 +78,6 @@ class Regions(RawData):
     others: str
     invalid: str = "refuse"
 
-    with_instances = True
-
     def __post_init__(self) -> None:
         self.rules = rules_of(self.classes, self.ignore, self.drop, self.others, getattr(self, "holes", False), self.invalid)
         self.faults = Faults(self.rules.skip, self.findings)
@@ -88,12 +95,7 @@ class Drawn(Regions):
         refuse_no_width(line_width=self.line_width, point_radius=self.point_radius)
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What a file says of its image. size: (height, width), where it has it."""
-
-    regions: list[Region]
-    size: tuple[int, int] | None = None
+Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
 
 
 @dataclass(kw_only=True, eq=False)
@@ -125,18 +127,15 @@ class FilePerImage(Drawn):
         """What a file says of an image of (height, width). What is invalid in it goes through `faults`."""
         raise NotImplementedError
 
-    def items(self) -> list[Item]:
-        return unique([item for part in self.parts for item in self._part(part)])
-
     def read(self, item: Item) -> Record:
         image, path = Path(item.files[0]), Path(item.files[1])
         raw = self.reader.read(image)
         found: list[Finding] = []
         height, width = raw.pixels.shape[:2]
-        described = self.described(path, image, (height, width), Faults(self.rules.skip, found))
-        if described.size is not None:
-            raw.refuse_other_size(image, described.size, str(path))
-        return record_of(item.image_id, raw, described.regions, str(path), self.rules, found)
+        regions, size = self.described(path, image, (height, width), Faults(self.rules.skip, found))
+        if size is not None:
+            raw.refuse_other_size(image, size, str(path))
+        return record_of(item.image_id, raw, regions, str(path), self.rules, found)
 
     def _part(self, part: Part) -> list[Item]:
         place = place_below(Path(self.root), self.images, part, "data.source.images")

@@ -27,8 +27,6 @@ class CityscapesInstances(Masks):
     ignore: list[int]
     others: str
 
-    with_instances = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self.segments = SegmentClasses(self.classes)

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,7 @@ from seg.sources.base import RawData
 from seg.sources.class_map import DROP, ClassMap, background_of, check_choice
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
-from seg.sources.pairing import (
-    Layout,
-    Part,
-    folder_below,
-    image_item,
-    images_of,
-    leave_out,
-    note_left_out,
-    parts_of,
-    refuse_other_size,
-    unique,
-)
+from seg.sources.pairing import Layout, Part, folder_below, image_item, images_of, leave_out, note_left_out, parts_of, refuse_other_size
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
@@ -53,24 +42,21 @@ class ClassFiles(RawData):
     skip_unlabelled: bool
     threshold: int | None = None
 
-    with_instances = False
+    with_instances: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         masks = self.masks
         if masks.count("{image}") != 1 or masks.count("{class}") != 1:
             raise ConfigError(f"data.source.masks={masks}: expected {{image}} and {{class}} in it, once each, as in {EXAMPLE}")
         check_choice("data.source.overlap", self.overlap, ("refuse", "last"))
-        parts = parts_of(self.split, "{split}/images", images=self.images, masks=masks)
+        self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=masks)
         # the folder that all masks lie below, and the rest of their names
         fixed = masks[: min(masks.index("{image}"), masks.index("{class}"))]
         folder, self.slash, _ = fixed.rpartition("/")
         self.pattern = masks.removeprefix(folder + self.slash)
-        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled, parts)
+        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled, self.parts)
         self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
         self.background = background_of(self.classes)
-
-    def items(self) -> list[Item]:
-        return unique([item for part in self.layout.parts for item in self._part(part)])
 
     def read(self, item: Item) -> Record:
         path = Path(item.files[0])
@@ -133,11 +119,9 @@ class ClassFiles(RawData):
         note_left_out(self.findings, folder, (), masks, unused)
         self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])
         return [
-            image_item(
-                name, part, folder, images[name], [path for _, path in labels[name]], json.dumps([index for index, _ in labels[name]])
-            )
-            for name in images
-            if labels[name]
+            image_item(name, part, folder, images[name], [path for _, path in files], json.dumps([index for index, _ in files]))
+            for name, files in labels.items()
+            if files
         ]
 
     def _parsed(self, name: str, images: Container[str]) -> tuple[str, str] | None:

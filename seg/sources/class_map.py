@@ -81,11 +81,8 @@ class ClassMap:
         word = "value" if self.kind is int else "colour"
         ordered = sorted(counts, key=lambda label: -counts[label])
         values = self._nearest(ordered[0]) if self.kind is int else ""
-        told = [
-            f"{list(label) if isinstance(label, tuple) else label} in {counts[label]} pixels"
-            + ("" if self.kind is int else self._nearest(label))
-            for label in ordered[:SHOWN]
-        ]
+        shown = {label: list(label) if isinstance(label, tuple) else label for label in ordered[:SHOWN]}
+        told = [f"{one} in {counts[label]} pixels{'' if self.kind is int else self._nearest(label)}" for label, one in shown.items()]
         if len(told) == 1:
             return f"has the {word} {told[0]}, which no class has{values}; {FIX}"
         more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
@@ -192,9 +189,8 @@ class SegmentClasses:
     def sample(self, image_id: str, image: np.ndarray, places: np.ndarray, segments: Sequence[Segment]) -> Sample:
         """image: (H, W, C) uint8. places: (H, W) int32, which of the segments a pixel is of."""
         index = np.array([self.background if s.index == DROP else s.index for s in segments], np.uint8)
-        counted = [
-            number for number, s in enumerate(segments) if s.thing and s.index != DROP and not (s.index == 0 and self.background == 0)
-        ]
+        left_out = (DROP, 0) if self.background == 0 else (DROP,)
+        counted = [number for number, s in enumerate(segments) if s.thing and s.index not in left_out]
         crowds = {number for number in counted if segments[number].crowd or segments[number].index == IGNORE}
         ordered = sorted(counted, key=lambda number: number not in crowds)
         ids = np.zeros(len(segments), np.int32)

@@ -15,6 +15,7 @@ from seg.data.imagefile import decode_color
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
 from seg.sources.class_map import ClassMap, Segment, SegmentClasses
+from seg.sources.listing import is_below
 from seg.sources.masks import numbered, packed, read_mask
 from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
 
@@ -23,10 +24,9 @@ MAX_ID = (1 << 24) - 1  # of three bytes of colour
 
 
 def _below(name: str) -> str:
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or not place.name:
+    if not is_below(name):
         raise ValueError("a file below data.source.images, or data.source.masks")
-    return place.as_posix()
+    return PurePosixPath(name).as_posix()
 
 
 class Entry(BaseModel):
@@ -85,8 +85,6 @@ class CocoPanoptic(RawData):
     drop: list[str]
     others: str
     skip_unlabelled: bool
-
-    with_instances = True
 
     def __post_init__(self) -> None:
         self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)

@@ -1,6 +1,7 @@
 """What files of annotations hold: JSON, XML, rows of CSV, and the numbers in them. Every error names the file, and the line or entry."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeGuard
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
-from seg.core.errors import AnnotationError, DataError, did_you_mean
+from seg.core.errors import AnnotationError, ConfigError, DataError, did_you_mean
 from seg.core.textfile import json_of, read_file, read_text
 
 LONGEST = 1 << 30
@@ -41,6 +42,15 @@ def read_rows(path: Path, columns: Sequence[str], others: Sequence[str] = ()) ->
     return rows
 
 
+def first_group(pattern: str, text: str, key: str) -> str | None:
+    """What a regular expression finds in a text: its first group, or all of it without one. ConfigError where `key` holds none."""
+    try:
+        match = re.search(pattern, text)
+    except re.error as error:
+        raise ConfigError(f"{key}={pattern!r}: is not a regular expression ({error})") from None
+    return match and match.group(1 if match.re.groups else 0)
+
+
 def read_xml(path: Path, form: str) -> Any:
     """The root element of an XML file; DataError where it is none. form: what it is to be exported as again."""
     try:
@@ -53,10 +63,9 @@ def read_xml(path: Path, form: str) -> Any:
 
 def read_json(path: Path) -> Any:
     """The content of a file; DataError where it is no JSON."""
+    data = read_file(path)
     try:
-        return json_of(read_file(path))
-    except DataError:
-        raise
+        return json_of(data)
     except ValueError as error:
         raise AnnotationError(f"{path}: is not JSON ({error}); export it again") from None
 

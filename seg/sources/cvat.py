@@ -91,14 +91,13 @@ def _images(path: Path) -> list[Any]:
 
 
 def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> list[Shape]:
-    def value(key: str) -> float:
-        return _number(shape.get(key), key, where)
+    def value(key: str, default: str | None = None) -> float:
+        return _number(shape.get(key, default), key, where)
 
     if shape.tag == "box":
-        return [rectangle(value("xtl"), value("ytl"), value("xbr"), value("ybr"), _number(shape.get("rotation", "0"), "rotation", where))]
+        return [rectangle(value("xtl"), value("ytl"), value("xbr"), value("ybr"), value("rotation", "0"))]
     if shape.tag == "ellipse":
-        turn = _number(shape.get("rotation", "0"), "rotation", where)
-        return [ellipse(value("cx"), value("cy"), value("rx"), value("ry"), turn)]
+        return [ellipse(value("cx"), value("cy"), value("rx"), value("ry"), value("rotation", "0"))]
     if shape.tag == "mask":
         place = {key: _whole(shape, key, where) for key in ("left", "top", "width", "height")}
         runs = [_number(run, "rle", where) for run in shape.get("rle", "").split(",")]

@@ -1,6 +1,6 @@
 """`folders`: a folder of images and a folder of masks, paired by name. CamVid, Cityscapes and many other data sets come so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ class Folders(Masks):
     transparent: list[int] | None = None
     join: bool = False
 
-    with_instances = False
+    with_instances: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

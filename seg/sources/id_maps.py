@@ -39,8 +39,6 @@ class IdMaps(Masks):
     drop: list[str]
     others: str
 
-    with_instances = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("data.source.ids", self.ids, ("index", "rgb", "palette"))

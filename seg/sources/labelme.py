@@ -16,7 +16,7 @@ from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Drawn
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
-from seg.sources.listing import by_stem, is_picture, pictures
+from seg.sources.listing import by_stem, is_picture
 from seg.sources.pairing import Part, folder_below, leave_out, parts_of
 from seg.sources.part_rle import Part as Shape
 from seg.sources.part_rle import ellipse, rectangle, runs_of
@@ -69,9 +69,6 @@ class Labelme(Drawn):
         super().__post_init__()
         self.parts = parts_of(self.split, "{split}", images=self.images, annotations=self.annotations)
 
-    def items(self) -> list[Item]:
-        return [item for part in self.parts for item in self._part(part)]
-
     def read(self, item: Item) -> Record:
         image, path = item.files[0], Path(item.files[1])
         content = read_labelme(path)
@@ -90,7 +87,7 @@ class Labelme(Drawn):
     def _part(self, part: Part) -> list[Item]:
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         folder = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
-        found = pictures(images, "")
+        found = by_stem(images)
         files = by_stem(folder, (".json",))
         if not files:
             raise DataError(f"{folder}: holds no JSON files; set data.source.annotations", kind="missing-file")

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.core.textfile import composed, natural_key
@@ -25,6 +25,12 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
+def is_below(name: str) -> bool:
+    """Whether a relative name leads to a file below the folder that it is of."""
+    place = PurePosixPath(name)
+    return not place.is_absolute() and ".." not in place.parts and bool(place.name)
+
+
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """The relative paths of all files below a folder that end so, in natural order.
 
@@ -38,7 +44,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[str, Path]:
+def by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, ending: str = "") -> dict[str, Path]:
     """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order.
 
     DataError where two files have one name.
@@ -56,18 +62,13 @@ def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[s
     return found
 
 
-def pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Every image below a folder, as `by_stem` has it."""
-    return by_stem(folder, IMAGE_SUFFIXES, ending)
-
-
 def no_images(folder: Path, ending: str = "") -> DataError:
     """That a folder holds no images, and how its volumes become some, if it holds those."""
     if volumes := files_below(folder, tuple(VOLUMES)):
         kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].lower().endswith(suffix))
         return PixelError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}")
     named = f" whose name ends with '{ending}'" if ending else ""
-    key = "data.source.image_suffix" if ending and pictures(folder, "") else "data.source.images"
+    key = "data.source.image_suffix" if ending and by_stem(folder) else "data.source.images"
     return DataError(f"{folder}: holds no images{named} ({', '.join(IMAGE_SUFFIXES)}); set {key}", kind="missing-file")
 
 

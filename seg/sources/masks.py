@@ -105,9 +105,8 @@ class PixelClasses:
             return self.of(decode_palette(data, path)[0], path)
         decoded = self._opaque(decode(data, path, 3 if self.labels == "color" else None), path, findings)
         if decoded.orientation != 1:
-            findings.append(
-                Finding("turned-image", str(path), "is turned upright by its own Orientation tag", "see that its image is, too")
-            )
+            what = "is turned upright by its own Orientation tag"
+            findings.append(Finding("turned-image", str(path), what, "see that its image is, too"))
         if self.labels == "color":
             if has_palette(data):
                 findings += _merged(data, path)
@@ -221,10 +220,8 @@ def _merged(data: bytes, path: Path) -> list[Finding]:
         by_color.setdefault(color, []).append(index)
     merged = {color: ", ".join(map(str, same)) for color, same in by_color.items() if len(same) > 1}
     fix = "set data.source.labels=palette to read classes by their indices"
-    told = {
-        f"the indices {same} of its palette have one colour, {list(color)}, and are read as one label" for color, same in merged.items()
-    }
-    return [Finding("merged-indices", str(path), what, fix) for what in sorted(told)]
+    told = sorted(f"{same} of its palette have one colour, {list(color)}" for color, same in merged.items())
+    return [Finding("merged-indices", str(path), f"the indices {what}, and are read as one label", fix) for what in told]
 
 
 def _num_pages(data: bytes, path: Path) -> int:

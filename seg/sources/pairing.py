@@ -12,7 +12,7 @@ from seg.raw.record import Finding, Item, finding_of
 from seg.sources.listing import Names, Place, no_images
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
-from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix, without_number
+from seg.sources.unpaired import FURTHER, further_masks, note_further, other_suffix, without_number
 
 SHOWN = 12  # names of what a folder holds that an error lists
 
@@ -208,14 +208,15 @@ def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[
     masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):
         raise DataError(
-            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
-            kind="bad-data",
+            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix", kind="bad-data"
         )
     further = further_masks(found, stems, layout.mask_suffix, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
         fix = other_suffix(found, missing, stems, read)
-        errors = [no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
+        lacks = {name: f"has no mask {labels / f'{name}{layout.mask_suffix}'}.*; add it, {fix}" for name in missing}
+        left_out = "or leave such images out with data.source.skip_unlabelled=true"
+        errors = [DataError(f"{found[name]}: {what}, {left_out}", kind="image-without-label") for name, what in lacks.items()]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]

@@ -93,9 +93,7 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
     """A filled outline (size, size) bool."""
     canvas = np.zeros((size, size), np.uint8)
     turn = float(rng.uniform(0, 2 * np.pi))
-    if kind == "disc":
-        points = _circle(center, radius)
-    elif kind == "rectangle":
+    if kind == "rectangle":
         aspect = float(rng.uniform(0.4, 0.7))
         points = _corners(center, turn, radius, radius * aspect)
     elif kind == "rod":

@@ -3,7 +3,6 @@
 Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, nearest
 from seg.core.textfile import composed, natural_key, read_text
-from seg.sources.content import read_rows
+from seg.sources.content import first_group, read_rows
 
 SPLITS = ("train", "val", "test")
 
@@ -103,13 +102,7 @@ def presence_of(values: Sequence[str], column: str) -> np.ndarray:
 
 def group_of(image_id: str, pattern: str | None) -> str:
     """The part of a name that the regular expression matches (its first group, if it has one); the name without one."""
-    if pattern is None:
-        return image_id
-    try:
-        match = re.search(pattern, image_id)
-    except re.error as error:
-        raise ConfigError(f"data.split.group={pattern!r}: is not a regular expression ({error})") from None
-    found = match and match.group(1 if match.re.groups else 0)
+    found = image_id if pattern is None else first_group(pattern, image_id, "data.split.group")
     if found is None:
         raise ConfigError(f"data.split.group={pattern!r}: does not match the image '{image_id}'; widen the expression")
     return found
@@ -168,7 +161,9 @@ def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str
             f"data.split: {len(names)} groups of images cannot fill {len(parts)} {noun}; add images, or change data.split.group",
             kind="few-groups",
         )
-    amounts = _amounts(inverse, presence, len(names))
+    columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
+    # (groups, 1 + classes): the images of each group, and those that hold each class
+    amounts = np.stack([np.bincount(inverse, weights=column, minlength=len(names)) for column in columns], axis=1)
     sizes = amounts[:, 0]
     wanted = np.array(list(shares.values()))[:, None] * amounts.sum(axis=0)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -186,12 +181,6 @@ def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str
             chosen[index], left[index] = place, False
     _fill_empty(chosen, len(parts), sizes)
     return [parts[place] for place in chosen[inverse]]
-
-
-def _amounts(inverse: np.ndarray, presence: np.ndarray | None, count: int) -> np.ndarray:
-    """(groups, 1 + classes) float: the images of each group, and those that hold each class."""
-    columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
-    return np.stack([np.bincount(inverse, weights=column, minlength=count) for column in columns], axis=1)
 
 
 def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:

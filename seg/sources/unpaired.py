@@ -45,14 +45,6 @@ def note_further(findings: list[Finding], labels: Path, further: dict[str, list[
     findings.append(Finding("further-mask", str(labels), f"{number} further masks of {len(further)} images{becomes}", fix))
 
 
-def no_mask(image: Path, mask: Path, fix: str) -> DataError:
-    """That an image has no mask."""
-    return DataError(
-        f"{image}: has no mask {mask}.*; add it, {fix}, or leave such images out with data.source.skip_unlabelled=true",
-        kind="image-without-label",
-    )
-
-
 def other_suffix(found: dict[str, Path], missing: Sequence[str], masks: dict[str, Path], read: Callable[[Path], object]) -> str:
     """What to set: the suffix of masks that are there for most images, and of which the first ones can be read."""
     near = next((stem for stem in masks if stem.startswith(missing[0]) and stem not in found), None)

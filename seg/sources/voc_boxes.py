@@ -44,7 +44,7 @@ class VocBoxes(FilePerImage):
         regions = faults.each(enumerate(root.findall("object")), lambda n, found: self._region(found, f"{path}, object {n}", f"object {n}"))
         stored = [root.findtext(f"size/{side}", "") for side in ("height", "width")]
         known = all(text.isdecimal() and int(text) for text in stored)
-        return Described(regions, (int(stored[0]), int(stored[1])) if known else None)
+        return regions, (int(stored[0]), int(stored[1])) if known else None
 
     def _region(self, element: Any, where: str, name: str) -> Region:
         label = (element.findtext("name") or "").strip()

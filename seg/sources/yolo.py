@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import AnnotationError, DataError, UnreadableError
+from seg.core.errors import AnnotationError, UnreadableError
 from seg.core.textfile import read_text, yaml_of
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
-from seg.sources.pairing import Part, file_below, parts_of, place_below
+from seg.sources.pairing import Part, file_below, image_item, parts_of, place_below
 from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region, record_of
 
@@ -41,7 +41,7 @@ class Yolo(Regions):
 
     def items(self) -> list[Item]:
         self.by_id, self.names_path = read_names(Path(self.root), self.names)
-        items = [item for part in self.parts for item in self._part(part)]
+        items = super().items()
         if not any(item.files[1] for item in items):
             raise AnnotationError(f"{Path(self.root) / self.annotations}: no image has a label file there; set data.source.annotations")
         return items
@@ -73,10 +73,7 @@ class Yolo(Regions):
         if missing := sorted(found.keys() - files.keys()):
             what = f"{len(missing)} images have no label file and are taken to hold no object, such as {found[missing[0]].name}"
             self.findings.append(Finding("image-without-label", str(images), what))
-        return [
-            Item(name, part.split, (str(path), str(files.get(name, ""))), (name, path.relative_to(images).as_posix(), path.name))
-            for name, path in found.items()
-        ]
+        return [image_item(name, part, images, path, [str(files.get(name, ""))]) for name, path in found.items()]
 
     def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int, boxed: list[int]) -> Region | None:
         """The region of a line; None where it is a box that is left out."""
@@ -123,13 +120,11 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
             raise AnnotationError(f"{root}: {held}; name the file with the classes' names in data.source.names")
         name = there[0]
     path = file_below(root, name, None, "data.source.names")
+    text = read_text(path)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
     try:
-        text = read_text(path)
-        if path.suffix.lower() not in (".yaml", ".yml"):
-            return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
         content = yaml_of(text)
-    except DataError:
-        raise
     except ValueError as error:
         raise UnreadableError(f"{path}: cannot be read ({error}); correct it") from None
     names = content.get("names") if isinstance(content, dict) else None

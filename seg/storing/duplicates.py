@@ -91,18 +91,12 @@ def _confirmed(kept: np.ndarray, near: np.ndarray, far: np.ndarray, flat: np.nda
         there = candidates >= 0
         if not there.any():
             continue
-        like = correlations(flat[kept[row]], flat[kept[candidates[there]]])
+        like = np.corrcoef(flat[kept[row]], flat[kept[candidates[there]]])[0, 1:]
         best = int(like.argmax())
         if like[best] >= MIN_CORRELATION:
             first, second = sorted((int(kept[row]), int(kept[candidates[there][best]])))
             found[first, second] = Pair(first, second, int(distances[there][best]), float(like[best]))
     return [found[key] for key in sorted(found)]
-
-
-def correlations(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of a row of pixels (P,) with each of others (N, P)."""
-    centred, rest = one - one.mean(), others - others.mean(axis=1, keepdims=True)
-    return (rest @ centred) / (np.linalg.norm(centred) * np.linalg.norm(rest, axis=1))
 
 
 @numba.njit(nogil=True, cache=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from seg.data.labelmaps import add_up
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample
 
 PERCENTILES = {"p0.5": 0.5, "p50": 50.0, "p99.5": 99.5}  # of intensities
@@ -41,7 +42,7 @@ def count(sample: Sample, background: int | None) -> Counts:
     for top in range(0, height, rows):
         values[:] = 0
         part = semantic[top : top + rows].reshape(-1)
-        _count_classes(part, class_pixels)
+        add_up(part[:, None], class_pixels)
         _count_values(image[top : top + rows].reshape(-1), part, is_foreground, channels, values.reshape(-1))
         total += values.sum(axis=0, dtype=np.int64)
     return Counts(class_pixels, total.sum(axis=0), total[1])
@@ -140,16 +141,6 @@ def _sizes(boxes: np.ndarray) -> dict[str, Any]:
 def _plain(value: Any) -> float:
     """Whole numbers as such, others with six digits after the point."""
     return int(value) if float(value).is_integer() else round(float(value), 6)
-
-
-@numba.njit(nogil=True, cache=True)
-def _count_classes(labels: np.ndarray, counts: np.ndarray) -> None:
-    value, start = labels[0], 0
-    for i in range(len(labels)):  # adding up runs, not pixels, is several times as fast
-        if labels[i] != value:
-            counts[value] += i - start
-            value, start = labels[i], i
-    counts[value] += len(labels) - start
 
 
 @numba.njit(nogil=True, cache=True)

@@ -138,7 +138,7 @@ def write_info(
         channels=len(counts.histogram),
         mean=mean,
         std=std,
-        splits={split: _counts(splits[split], found, len(classes)) for split, found in gathered.items()},
+        splits={split: count_images(splits[split], len(classes), found) for split, found in gathered.items()},
         digest=digest.hexdigest(),
         statistics=summarise(gathered["train"], classes),
         settings=dict(settings or {}),
@@ -146,11 +146,6 @@ def write_info(
     content = {"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}
     (folder / "dataset.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return info
-
-
-def count_images(members: Sequence[StoredRecord], num_classes: int) -> dict[str, Any]:
-    """The counts of a split, as dataset.json has them."""
-    return _counts(members, _gathered(members), num_classes)
 
 
 def _annotations(sample: Sample) -> list[dict[str, Any]]:
@@ -175,7 +170,9 @@ def _gathered(members: Iterable[StoredRecord]) -> Gathered:
     return gathered
 
 
-def _counts(members: Sequence[StoredRecord], gathered: Gathered, num_classes: int) -> dict[str, Any]:
+def count_images(members: Sequence[StoredRecord], num_classes: int, gathered: Gathered | None = None) -> dict[str, Any]:
+    """The counts of a split, as dataset.json has them. gathered: what its images amount to, where that is known."""
+    gathered = gathered or _gathered(members)
     pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
     sizes: dict[str, int] = {}
     for height, width in gathered.sizes:

@@ -106,19 +106,14 @@ def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     pixels = stored.counts.class_pixels
     given = (sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
     values = min(3, int(np.count_nonzero(stored.counts.histogram.sum(axis=0))))
-    if len(sample.categories):
-        return RecordFacts(is_gray(sample.image), pixels, *given, values)
-    pieces, present = _pieces(sample.semantic, pixels)
-    return RecordFacts(is_gray(sample.image), pixels, *given, values, _blobs(sample.semantic, pixels), pieces, present)
+    areas_of_classes = () if len(sample.categories) else (_blobs(sample.semantic, pixels), *_pieces(sample.semantic, pixels))
+    return RecordFacts(is_gray(sample.image), pixels, *given, values, *areas_of_classes)
 
 
 def is_gray(image: np.ndarray) -> bool:
     """Whether an image (H, W, C) of three or more channels has equal ones."""
-    return image.shape[2] >= 3 and _equal(image[::EVERY]) and _equal(image)
-
-
-def _equal(image: np.ndarray) -> bool:
-    return all(np.array_equal(image[..., 0], image[..., channel]) for channel in range(1, image.shape[2]))
+    channels = range(1, image.shape[2])
+    return len(channels) > 1 and all(np.array_equal(rows[..., 0], rows[..., c]) for rows in (image[::EVERY], image) for c in channels)
 
 
 def _blobs(semantic: np.ndarray, pixels: np.ndarray) -> int:

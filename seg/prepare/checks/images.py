@@ -77,9 +77,8 @@ def mixed_color(images: Sequence[Examined]) -> Iterator[Finding]:
     few, kind = (gray, "gray") if len(gray) <= len(colored) else (colored, "colour")
     other = "colour" if kind == "gray" else "gray"
     what = f"is a {kind} image, as {len(few)} of {len(images)} are; the others are {other}"
-    yield few[0].finding(
-        "mixed-color", what, "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
-    )
+    fix = "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
+    yield few[0].finding("mixed-color", what, fix)
 
 
 def case_collisions(images: Sequence[Examined]) -> Iterator[Finding]:
@@ -206,14 +205,8 @@ def blobs_of_ignored(images: Sequence[Examined]) -> Iterator[Finding]:
     found = [image for image in images if image.facts.blobs]
     if not images or len(found) <= MOST * len(images):
         return
-    blobs, ignored, total = (
-        sum(int(n) for n in counts)
-        for counts in (
-            [image.facts.blobs for image in images],
-            [image.facts.class_pixels[IGNORE] for image in images],
-            [image.facts.class_pixels.sum() for image in images],
-        )
-    )
+    pixels = np.sum([image.facts.class_pixels for image in images], axis=0)
+    blobs, ignored, total = sum(image.facts.blobs for image in images), int(pixels[IGNORE]), int(pixels.sum())
     if blobs > BLOBS[0] * total and blobs > BLOBS[1] * ignored:
         what = (
             f"ignores areas within one class, as {len(found)} of {len(images)} images do ({blobs / total:.1%} of pixels): is this a class, "
