@@ -190,9 +190,7 @@ def _orientation(data: bytes) -> int:
 
 def _refuse_cut(data: bytes, path: Path) -> None:
     """OpenCV fills the missing part of a cut JPEG with gray and says nothing, and which others it takes differs from version to version.
-
-    More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own.
-    """
+    More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own."""
     if data[:2] == b"\xff\xd8":
         cut = data.rfind(b"\xff\xd9", _jpeg_header(data)) < 0
     elif data[:8] == PNG:

@@ -15,10 +15,8 @@ from seg.data.sample import IGNORE, Prediction
 
 
 def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
-    """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits.
-
-    An empty mask keeps its id, in no pixel. L == 0 when there is no mask at all.
-    """
+    """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits. An empty mask keeps its id,
+    in no pixel. L == 0 when there is no mask at all."""
     rles = []
     for number, mask in enumerate(masks, start=1):
         if mask.shape != (height, width):
@@ -73,10 +71,8 @@ def boxed(prediction: Prediction, size: Sequence[int] | None = None) -> Predicti
 
 
 def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
-    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits.
-
-    ValueError where an RLE is of another size than (height, width), or is none.
-    """
+    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits. ValueError where an RLE is
+    of another size than (height, width), or is none."""
     layers: list[np.ndarray] = []
     for number, rle in enumerate(rles, start=1):
         try:

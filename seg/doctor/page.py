@@ -121,10 +121,8 @@ class DoctorPage(Album):
 
 
 def write_doctor(path: Path, page: DoctorPage) -> None:
-    """Write the page, whole or not at all; its pictures are read from the raw data.
-
-    Of each kind of findings some are shown as cards, with their pictures as JPEG, and the rest are listed in words.
-    """
+    """Write the page, whole or not at all; its pictures are read from the raw data. Of each kind of findings some are shown as cards, with
+    their pictures as JPEG, and the rest are listed in words."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in page.diagnosis.findings:
         kinds.setdefault((finding.severity, finding.kind), []).append(finding)

@@ -71,10 +71,8 @@ def largest(source: Source) -> int:
 
 
 def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | None], most: int) -> list[StoredRecord]:
-    """A split's records, in which tiles stand for each image of more than `most` pixels. Its files are replaced, too.
-
-    known: the number of classes, and the index of the background or None.
-    """
+    """A split's records, in which tiles stand for each image of more than `most` pixels. Its files are replaced, too. known: the number of
+    classes, and the index of the background or None."""
     found: list[StoredRecord] = []
     for record in stored:
         entry = record.entry

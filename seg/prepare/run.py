@@ -88,10 +88,8 @@ def examine(
     progress: str,
     folder: Path | None,
 ) -> Examination:
-    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere.
-
-    What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
-    """
+    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere. What is wrong with a
+    file or with the splits becomes a finding; a layout or settings that give no images are raised."""
     plan = planned(source, assignment, root)
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))

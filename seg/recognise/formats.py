@@ -27,9 +27,7 @@ def trials_of(
     listing: Listing, wanted: Wanted, settings: Sequence[str], build: Build, tell: Callable[[Guess], None]
 ) -> tuple[list[Guess], list[Trial]]:
     """The guesses, and what came of trying them with the settings that the user gives; where all fail, label images beside the best too.
-
-    tell: is called with each guess before it is tried.
-    """
+    tell: is called with each guess before it is tried."""
     guesses, trials = formats_of(listing, wanted), list[Trial]()
     for guess in chain(guesses[:TRIED], _others(listing, wanted, trials)):
         for setting in settings:

@@ -103,19 +103,15 @@ def may_be_ids(looks: Sequence[Look]) -> bool:
 
 
 def are_numbered(looks: Sequence[Look]) -> bool:
-    """Whether the values of each image are 1 to n, beside 0 and the void 255, and n differs, as where objects are numbered.
-
-    One may be missing: of an object that others hide.
-    """
+    """Whether the values of each image are 1 to n, beside 0 and the void 255, and n differs, as where objects are numbered. One may be
+    missing: of an object that others hide."""
     values = [sorted(v for v in one.labels if isinstance(v, int) and 0 < v < 255) for one in looks]
     return all(not v or (v[0] == 1 and v[-1] <= len(v) + 1) for v in values) and len({len(v) for v in values}) > 1
 
 
 def determines(one: Sequence[Look], other: Sequence[Look]) -> bool:
-    """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`.
-
-    Compared where either is not what most of it is, as objects may be small.
-    """
+    """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`. Compared
+    where either is not what most of it is, as objects may be small."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a.small.shape == b.small.shape]
     if not pairs:
         return False

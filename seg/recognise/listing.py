@@ -198,10 +198,8 @@ def common_folder(folders: Collection[PurePosixPath]) -> PurePosixPath:
 
 
 def place(guess: Guess, listing: Listing, split: dict[str, Any], files: Sequence[PurePosixPath], **folders: str | None) -> None:
-    """Set annotations, folders, labels and split of a guess; folders that the splits do not have alike leave train's alone.
-
-    files: the annotation files, that of train first.
-    """
+    """Set annotations, folders, labels and split of a guess; folders that the splits do not have alike leave train's alone. files: the
+    annotation files, that of train first."""
     annotations, doubts = files[0], list[str]()
     placed = {key: with_split(folder, listing, split) for key, folder in folders.items() if folder is not None}
     if any(place is None for place in placed.values()):

@@ -18,10 +18,8 @@ TOGETHER = 0.5  # share of images from which two families are of the same ones
 
 
 def guesses(listing: Listing, wanted: Wanted, others: bool = False) -> list[Guess]:
-    """A guess for each set of images that has label images; several where none of its label images is clearly the best.
-
-    others: those of the label images beside the best.
-    """
+    """A guess for each set of images that has label images; several where none of its label images is clearly the best. others: those of
+    the label images beside the best."""
     found: list[Guess] = []
     for same in _grouped(families(listing, wanted)):
         best = best_of(listing, same)

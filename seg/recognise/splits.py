@@ -22,10 +22,8 @@ MAX_SIZE = 5_000_000  # bytes of a list
 
 
 def group_of_names(guess: Guess, images: Sequence[PurePosixPath], varying: Sequence[str] = ()) -> None:
-    """Set split.group where folders stand for patients and the like; else say which names may belong together.
-
-    varying: what {folder} stands for in the pattern of the images.
-    """
+    """Set split.group where folders stand for patients and the like; else say which names may belong together. varying: what {folder}
+    stands for in the pattern of the images."""
     if guess.split:
         return
     folders = list(varying) or sorted({image.parent.name for image in images})
@@ -65,9 +63,7 @@ def _in_a_row(images: Sequence[PurePosixPath]) -> str | None:
 
 def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial]) -> Trial:
     """The trial with the split that lists state, where one does; else with a word on the lists that are not used. again: tries a guess.
-
-    Images of annotation files that lie in folders of patients and the like are kept together.
-    """
+    Images of annotation files that lie in folders of patients and the like are kept together."""
     if chosen.guess.option not in ("folders", "id_maps") and any("/" in item.image_id for item in chosen.items):
         guess = replace(chosen.guess, why=list(chosen.guess.why), doubts=list(chosen.guess.doubts))
         group_of_names(guess, [PurePosixPath(f"{item.image_id}.x") for item in chosen.items])

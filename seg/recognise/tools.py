@@ -1,4 +1,4 @@
-"""Files of annotation programs: LabelMe, Supervisely, Label Studio, GeoJSON of QuPath and SpaceNet; and tables of run lengths, as on Kaggle."""
+"""Files of annotation programs (LabelMe, Supervisely, Label Studio, GeoJSON of QuPath and SpaceNet), and tables of run lengths."""
 
 import csv
 import os

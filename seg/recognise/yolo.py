@@ -111,10 +111,8 @@ def _found(listing: Listing, home: PurePosixPath, above: str, value: str) -> str
 
 
 def _divided(listing: Listing, places: Places, below: str, stated: Stated, file: PurePosixPath | None) -> tuple[Places, Split, list[str]]:
-    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it.
-
-    below: what follows what differs in the paths of both folders, where that is the same everywhere.
-    """
+    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it. below:
+    what follows what differs in the paths of both folders, where that is the same everywhere."""
     by_name = by_folders(places.words) if places.words else {}
     if not places.words:  # folders below those that differ are parts of one set, and images without a text file belong to it
         places = Places(places.images.removesuffix(below) or ".", places.masks.removesuffix(below) or ".")

@@ -29,10 +29,8 @@ class AnnotatedImage:
 
 @dataclass(kw_only=True, eq=False)
 class AnnotationFile(Regions):
-    """The file `root`/`annotations` and the images that it names, below `root`/`images`.
-
-    An image that does not lie where its name says is the only one of this last name there.
-    """
+    """The file `root`/`annotations` and the images that it names, below `root`/`images`. An image that does not lie where its name says is
+    the only one of this last name there."""
 
     annotations: str
     images: str
@@ -51,24 +49,22 @@ class AnnotationFile(Regions):
         raise NotImplementedError
 
     def items(self) -> list[Item]:
-        items: list[Item] = []
-        folders = []
-        for part in self.parts:
-            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
-            folder = folder_below(Path(self.root), self.images, part, "data.source.images")
-            items += self._items(part, path, folder)
-            folders.append(folder)
+        items = super().items()
         named = {Path(item.files[0]) for item in items}
-        for folder in dict.fromkeys(folders):
+        for folder in dict.fromkeys(map(self._folder, self.parts)):
             if unused := [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]:
                 files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
                 what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
                 self.findings.append(Finding("image-without-label", str(folder), what))
         return items
 
-    def _items(self, part: Part, path: Path, folder: Path) -> list[Item]:
-        """Of all images that the file `path` names, by name, with their regions as text."""
-        images = list(self.images_of(path, part))
+    def _folder(self, part: Part) -> Path:
+        return folder_below(Path(self.root), self.images, part, "data.source.images")
+
+    def _part(self, part: Part) -> list[Item]:
+        """Of all images that the part's file names, by name, with their regions as text."""
+        path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        folder, images = self._folder(part), list(self.images_of(path, part))
         places = _places(path, folder, [image.name for image in images], self.findings)
         self.rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
         items = []

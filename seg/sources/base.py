@@ -1,18 +1,19 @@
 """What the classes of sources share: the arguments that the program passes, and what common keys of data.source mean."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from seg.core.errors import DataError
+from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import ClassInfo
 from seg.raw.record import Finding, Item, Record
+from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
 from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
 from seg.sources.part_rle import refuse_no_width
-from seg.sources.regions import Faults, Region, record_of, rules_of
+from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
 
@@ -43,6 +44,25 @@ class RawData:
 
 
 @dataclass(kw_only=True, eq=False)
+class Named(RawData):
+    """Labels that are names. The keys are those of `RawData`."""
+
+    ignore: list[str]
+    drop: list[str]
+    others: str
+
+    def refuse_unnamed(self, named: Collection[str]) -> None:
+        """ConfigError where `ignore` or `drop` list a category that is not among those that files name."""
+        for key, labels in (("ignore", self.ignore), ("drop", self.drop)):
+            if unknown := [label for label in labels if label not in named]:
+                hint = did_you_mean(unknown[0], named, "categories")
+                raise ConfigError(f"data.source.{key}: there is no category '{unknown[0]}'; {hint}")
+
+    def named_classes(self) -> ClassMap:
+        return ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+
+
+@dataclass(kw_only=True, eq=False)
 class Masks(RawData):
     """Images under `root`/`images`, label images of the same relative name under `root`/`masks`, but for the two suffixes."""
 
@@ -53,12 +73,11 @@ class Masks(RawData):
     skip_unlabelled: bool
 
     def __post_init__(self) -> None:
-        parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
-        ends = (self.image_suffix, self.mask_suffix)
-        self.layout = Layout(Path(self.root), self.images, self.masks, *ends, self.skip_unlabelled, parts)
+        self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
+        self.layout = Layout(Path(self.root), self.images, self.masks, self.image_suffix, self.mask_suffix, self.skip_unlabelled)
 
-    def items(self) -> list[Item]:
-        return paired(self.layout, self.findings, self.read_mask)
+    def _part(self, part: Part) -> list[Item]:
+        return paired(self.layout, part, self.findings, self.read_mask)
 
     def read_mask(self, path: Path) -> object:
         """Read a mask alone; DataError where it does not fit the settings."""
@@ -66,20 +85,17 @@ class Masks(RawData):
 
 
 @dataclass(kw_only=True, eq=False)
-class Regions(RawData):
+class Regions(Named):
     """Regions with labels, of which a class has those that its entry in data.classes lists, or its name.
 
     ignore: labels whose regions count neither as instances nor as background, as crowds do. invalid: "refuse" regions that are not as their
     format says, or "skip" them, each with a finding.
     """
 
-    ignore: list[str]
-    drop: list[str]
-    others: str
     invalid: str = "refuse"
 
     def __post_init__(self) -> None:
-        self.rules = rules_of(self.classes, self.ignore, self.drop, self.others, getattr(self, "holes", False), self.invalid)
+        self.rules = Rules(self.classes, self.ignore, self.drop, self.others, getattr(self, "holes", False), self.invalid)
         self.faults = Faults(self.rules.skip, self.findings)
 
 
@@ -100,10 +116,8 @@ Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of i
 
 @dataclass(kw_only=True, eq=False)
 class FilePerImage(Drawn):
-    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
-
-    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
-    """
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
+    are as `Place` has them. The other arguments are as for `Drawn`."""
 
     images: str
     annotations: str

@@ -13,8 +13,8 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, background_of, check_choice
+from seg.sources.base import Named
+from seg.sources.class_map import DROP, background_of, check_choice
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
 from seg.sources.pairing import Layout, Part, folder_below, image_item, images_of, leave_out, note_left_out, parts_of, refuse_other_size
@@ -23,7 +23,7 @@ EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}
 
 
 @dataclass(kw_only=True, eq=False)
-class ClassFiles(RawData):
+class ClassFiles(Named):
     """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
 
     {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is not there
@@ -35,9 +35,6 @@ class ClassFiles(RawData):
     images: str
     masks: str
     image_suffix: str
-    ignore: list[str]
-    drop: list[str]
-    others: str
     overlap: str
     skip_unlabelled: bool
     threshold: int | None = None
@@ -54,8 +51,8 @@ class ClassFiles(RawData):
         fixed = masks[: min(masks.index("{image}"), masks.index("{class}"))]
         folder, self.slash, _ = fixed.rpartition("/")
         self.pattern = masks.removeprefix(folder + self.slash)
-        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled, self.parts)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled)
+        self.class_map = self.named_classes()
         self.background = background_of(self.classes)
 
     def read(self, item: Item) -> Record:

@@ -154,10 +154,8 @@ def background_of(classes: Sequence[ClassInfo]) -> int:
 def instance_sample(
     image_id: str, image: np.ndarray, instances: np.ndarray, categories: np.ndarray, crowd: np.ndarray, background: int
 ) -> Sample:
-    """A Sample whose class map is derived from its instances. background: as `background_of` gives it.
-
-    image: (H, W, C) uint8. instances: (H, W, L) int32 layered id map. categories: (N,) class indices. crowd: (N,) bool.
-    """
+    """A Sample whose class map is derived from its instances. background: as `background_of` gives it. image: (H, W, C) uint8. instances:
+    (H, W, L) int32 layered id map. categories: (N,) class indices. crowd: (N,) bool."""
     categories, crowd = categories.astype(np.int32), crowd.astype(bool)
     return Sample(image_id, image, semantic_from_instances(instances, categories, crowd, background), instances, categories, crowd)
 

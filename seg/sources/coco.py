@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import AnnotationError, ConfigError, did_you_mean
+from seg.core.errors import AnnotationError
 from seg.raw.record import Finding, Item
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
@@ -37,20 +37,16 @@ class Coco(AnnotationFile):
 
     def items(self) -> list[Item]:
         items = super().items()
-        for key, names in (("ignore", self.ignore), ("drop", self.drop)):
-            if unknown := [name for name in names if name not in self.named]:
-                raise ConfigError(
-                    f"data.source.{key}: there is no category '{unknown[0]}'; {did_you_mean(unknown[0], self.named, 'categories')}"
-                )
+        self.refuse_unnamed(self.named)
         return items
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         content = read_coco(path, self.faults)
         self.named.update(content.categories.values())
         boxed: list[Annotation] = []
-        for key, picture in content.pictures.items():
+        for key, (name, size) in content.pictures.items():
             regions = self._regions(path, content.annotations[key], content, boxed)
-            yield AnnotatedImage(picture.name, picture.size, regions)
+            yield AnnotatedImage(name, size, regions)
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             what = f"{len(boxed)} annotations are boxes alone, such as annotation {boxed[0].annotation_id}, and {kept}"

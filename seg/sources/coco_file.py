@@ -17,12 +17,7 @@ Entry = Mapping[str, object]
 Key = int | str  # COCO's ids are numbers; some programs write text
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image of the file. name: relative to the folder of images. size: (height, width), where the file has both."""
-
-    name: str
-    size: tuple[int, int] | None
+Picture = tuple[str, tuple[int, int] | None]  # an image's name, relative to the folder of images, and (height, width), where there are both
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,8 @@ class CocoFile:
 
 
 def read_coco(path: Path, faults: Faults) -> CocoFile:
-    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not.
-
-    faults: what becomes of annotations that are invalid. An id that is text means the number that it spells, where only this one is there.
-    """
+    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not. faults: what becomes of
+    annotations that are invalid. An id that is text means the number that it spells, where only this one is there."""
     content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
@@ -66,7 +59,7 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
         image_id = _key(entry, "id", where)
         _refuse_twice(image_id, pictures, where)
         height, width = (_pixels(entry, key, where) for key in ("height", "width"))
-        pictures[image_id] = Picture(_name(entry, where), (height, width) if height and width else None)
+        pictures[image_id] = _name(entry, where), (height, width) if height and width else None
     annotations: dict[Key, list[Annotation]] = {image_id: [] for image_id in pictures}
     seen: set[Key] = set()
     for number, entry in enumerate(content["annotations"]):

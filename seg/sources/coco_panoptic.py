@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seg.core.errors import AnnotationError, ConfigError, DataError, and_more, did_you_mean
+from seg.core.errors import AnnotationError, DataError, and_more
 from seg.core.textfile import is_file, natural_key
 from seg.data.imagefile import decode_color
 from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import ClassMap, Segment, SegmentClasses
+from seg.sources.base import Named
+from seg.sources.class_map import Segment, SegmentClasses
 from seg.sources.listing import is_below
 from seg.sources.masks import numbered, packed, read_mask
-from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
+from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size
 
 Key = int | str
 MAX_ID = (1 << 24) - 1  # of three bytes of colour
@@ -71,7 +71,7 @@ class PanopticFile(Entry):
 
 
 @dataclass(kw_only=True, eq=False)
-class CocoPanoptic(RawData):
+class CocoPanoptic(Named):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
     A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are instances, those
@@ -81,29 +81,18 @@ class CocoPanoptic(RawData):
     annotations: str
     masks: str
     images: str
-    ignore: list[str]
-    drop: list[str]
-    others: str
     skip_unlabelled: bool
 
     def __post_init__(self) -> None:
         self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)
         self.segments = SegmentClasses(self.classes)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
-        self.listed = [*self.ignore, *self.drop]
+        self.class_map = self.named_classes()
+        self.named: set[str] = set()
 
     def items(self) -> list[Item]:
-        items: list[Item] = []
-        named: set[str] = set()
-        for part in self.parts:
-            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
-            content = read_panoptic(path)
-            named.update(category.name for category in content.categories)
-            items += self._part(part, path, content)
-        if unknown := [name for name in self.listed if name not in named]:
-            hint = did_you_mean(unknown[0], named, "categories")
-            raise ConfigError(f"data.source.ignore or .drop: there is no category '{unknown[0]}'; {hint}")
-        return unique(items)
+        items = super().items()
+        self.refuse_unnamed(self.named)
+        return items
 
     def read(self, item: Item) -> Record:
         path, map_path, annotations = (Path(f) for f in item.files)
@@ -116,7 +105,10 @@ class CocoPanoptic(RawData):
         segments = [known.get(int(number), self.segments.nothing) for number in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))
 
-    def _part(self, part: Part, path: Path, content: PanopticFile) -> list[Item]:
+    def _part(self, part: Part) -> list[Item]:
+        path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        content = read_panoptic(path)
+        self.named.update(category.name for category in content.categories)
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         masks = folder_below(Path(self.root), self.masks, part, "data.source.masks")
         known = self._categories(path, content)

@@ -19,10 +19,8 @@ Row = tuple[int, dict[str, str]]  # (line number, {column: value})
 
 
 def read_rows(path: Path, columns: Sequence[str], others: Sequence[str] = ()) -> list[Row]:
-    """The rows of a CSV file, without blanks around a value.
-
-    DataError where the file is unreadable, has not all of `columns` and `others`, or a row has no value in one of `columns`.
-    """
+    """The rows of a CSV file, without blanks around a value. DataError where the file is unreadable, has not all of `columns` and `others`,
+    or a row has no value in one of `columns`."""
     try:
         csv.field_size_limit(LONGEST)  # run lengths of an image are a single field
         with StringIO(read_text(path), newline="") as file:

@@ -11,11 +11,11 @@ from seg.core.errors import DataError, and_more
 from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
 from seg.raw.record import Finding, Item, Record
-from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap, Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
+from seg.sources.base import Masks, Named
+from seg.sources.class_map import Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
 from seg.sources.content import read_rows
 from seg.sources.masks import gray_values, numbered, packed, read_mask
-from seg.sources.pairing import Part, file_below, paired, refuse_other_size
+from seg.sources.pairing import Part, file_below, refuse_other_size, unique
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"
@@ -23,7 +23,7 @@ COLUMNS = ("image", "id", "class")
 
 
 @dataclass(kw_only=True, eq=False)
-class IdMaps(Masks):
+class IdMaps(Masks, Named):
     """Id maps, whose ids may have gaps. The arguments are as for `Masks`.
 
     ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
@@ -35,15 +35,12 @@ class IdMaps(Masks):
     ids: str
     category: str | None
     categories: str | None
-    ignore: list[str]
-    drop: list[str]
-    others: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("data.source.ids", self.ids, ("index", "rgb", "palette"))
         self.segments = SegmentClasses(self.classes)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.class_map = self.named_classes()
         meaning = "name the class of all instances, or a CSV file of their classes"
         refuse_both_or_neither(meaning, category=self.category, categories=self.categories)
         self.index = None if self.category is None else category_index(self.category, self.segments.categories, "category")
@@ -53,7 +50,7 @@ class IdMaps(Masks):
             return super().items()
         if "{split}" not in self.categories:
             return self._with_classes(super().items(), None)
-        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings, self.read_mask)) for part in self.layout.parts]
+        parts = [(part, unique(self._part(part))) for part in self.parts]
         return [item for part, items in parts for item in self._with_classes(items, part)]
 
     def read(self, item: Item) -> Record:

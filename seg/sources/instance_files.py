@@ -11,8 +11,8 @@ from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import IGNORE
 from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, category_index, instance_sample, refuse_both_or_neither
+from seg.sources.base import Named
+from seg.sources.class_map import DROP, background_of, categories_of, category_index, instance_sample, refuse_both_or_neither
 from seg.sources.content import first_group
 from seg.sources.listing import by_stem, files_below, is_hidden, is_picture, no_images
 from seg.sources.masks import binary_mask
@@ -22,7 +22,7 @@ PATTERN = "data.source.category_pattern"
 
 
 @dataclass(kw_only=True, eq=False)
-class InstanceFiles(RawData):
+class InstanceFiles(Named):
     """Images, and for each a folder of mask files: black, and one other value where the instance is.
 
     images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
@@ -37,9 +37,6 @@ class InstanceFiles(RawData):
     masks: str
     category: str | None
     category_pattern: str | None
-    ignore: list[str]
-    drop: list[str]
-    others: str
     threshold: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +48,7 @@ class InstanceFiles(RawData):
         refuse_both_or_neither(meaning, category=self.category, category_pattern=self.category_pattern)
         self.index = None if self.category is None else category_index(self.category, self.categories, "category")
         first_group(self.category_pattern or "", "", PATTERN)  # refuses what is no expression
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.class_map = self.named_classes()
 
     def read(self, item: Item) -> Record:
         path, masks = (Path(f) for f in item.files)

@@ -29,10 +29,8 @@ MOST_OF_MASK = 2**26  # pixels of the PNG that a shape holds: it is decoded befo
 
 @dataclass(frozen=True, slots=True)
 class LabelmeFile:
-    """image_path: as the file has it, with slashes; may be empty. encoded: the image's own bytes, where the file holds them.
-
-    size: (height, width), where the file has it.
-    """
+    """image_path: as the file has it, with slashes; may be empty. encoded: the image's own bytes, where the file holds them. size: (height,
+    width), where the file has it."""
 
     image_path: str
     encoded: bytes | None

@@ -32,10 +32,8 @@ def is_below(name: str) -> bool:
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The relative paths of all files below a folder that end so, in natural order.
-
-    A folder that is named like a file is among them, so that reading it tells. DataError for a name whose bytes are no UTF-8.
-    """
+    """The relative paths of all files below a folder that end so, in natural order. A folder that is named like a file is among them, so
+    that reading it tells. DataError for a name whose bytes are no UTF-8."""
     root = str(folder)
     found = [name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)]
     for name in found:
@@ -45,10 +43,8 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, ending: str = "") -> dict[str, Path]:
-    """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order.
-
-    DataError where two files have one name.
-    """
+    """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order. DataError where two
+    files have one name."""
     found: dict[str, Path] = {}
     ending = composed(ending)
     for file in files_below(folder, suffixes):
@@ -109,10 +105,8 @@ def _only(found: list[str] | None) -> str | None:
 
 
 def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
-    """By strings, not paths: while the main process lists files, the others have nothing to do.
-
-    inside: the real paths of the folder and of those above it, so that a link to one of them ends there.
-    """
+    """By strings, not paths: while the main process lists files, the others have nothing to do. inside: the real paths of the folder and of
+    those above it, so that a link to one of them ends there."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_hidden(entry.name):
@@ -150,10 +144,8 @@ class Place:
         return folder or ".", pattern[len(folder) :].lstrip("/")
 
     def files(self, ending: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-        """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name.
-
-        ending: * stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix.
-        """
+        """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name. ending: *
+        stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix."""
         whole = ending.lower().endswith(IMAGE_SUFFIXES)
         if not self.rest and not whole and "*" not in ending:
             return by_stem(self.base, suffixes, ending)

@@ -36,20 +36,16 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
 
 
 def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = None) -> np.ndarray:
-    """(H, W) whole numbers of a gray image; DataError where it is in colour, or has a palette, which may mean indices or colours.
-
-    fix: what the error advises. decoded: of the data, where it is known already.
-    """
+    """(H, W) whole numbers of a gray image; DataError where it is in colour, or has a palette, which may mean indices or colours. fix: what
+    the error advises. decoded: of the data, where it is known already."""
     if has_palette(data):
         raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return index_of(decoded or decode(data, path, None), path, fix)
 
 
 def binary_mask(path: Path, threshold: int | None = None) -> np.ndarray:
-    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them.
-
-    threshold: what has this gray value (1 to 255) or a higher one is True, and the file may be of any kind.
-    """
+    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them. threshold: what
+    has this gray value (1 to 255) or a higher one is True, and the file may be of any kind."""
     data = read_mask(path, threshold is not None)
     if threshold is not None:
         return _gray(decode(data, path, 1), path) >= threshold
@@ -95,10 +91,8 @@ class PixelClasses:
         self.classes = np.array(known, np.int16).astype(np.uint8)
 
     def read(self, path: Path, findings: list[Finding] | None = None) -> np.ndarray:
-        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one.
-
-        findings: to which is added what is odd about the file.
-        """
+        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one. findings: to which
+        is added what is odd about the file."""
         findings = [] if findings is None else findings
         data = read_mask(path, self.threshold is not None)
         if self.labels == "palette":
@@ -174,10 +168,8 @@ class PixelClasses:
 
 
 def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length.
-
-    Label maps hold long runs, so sorting those and not the pixels takes a twentieth of the time.
-    """
+    """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length. Label
+    maps hold long runs, so sorting those and not the pixels takes a twentieth of the time."""
     flat = values.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     present, places = np.unique(flat[starts], return_inverse=True)

@@ -30,8 +30,7 @@ class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
     images, masks: folders, which may be one, or patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their
-    files. skip_unlabelled: leave images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files
-    hold further masks, too.
+    files. skip_unlabelled: leave images without a mask out, do not refuse them. join: an Item's files hold further masks, too.
     """
 
     root: Path
@@ -40,15 +39,12 @@ class Layout:
     image_suffix: str
     mask_suffix: str
     skip_unlabelled: bool
-    parts: tuple[Part, ...]
     join: bool = False
 
 
 def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
-    """The folders that a layout has for each split, where data.split.by is folders; else one part without a name.
-
-    places: the keys of data.source that must then hold {split}; ConfigError where one does not.
-    """
+    """The folders that a layout has for each split, where data.split.by is folders; else one part without a name. places: the keys of
+    data.source that must then hold {split}; ConfigError where one does not."""
     if split.by != "folders":
         return (Part(),)
     if not all("{split}" in place for place in places.values()):
@@ -85,15 +81,6 @@ def _below(root: Path, name: str, part: Part | None, key: str, kind: str, fix: s
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; {fix}", kind="missing-file")
     return path
-
-
-def paired(layout: Layout, findings: list[Finding], read: Callable[[Path], object] | None = None) -> list[Item]:
-    """Every image with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
-
-    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
-    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
-    """
-    return unique([item for part in layout.parts for item in _paired(layout, part, findings, read or (lambda path: path))])
 
 
 def unique(items: list[Item]) -> list[Item]:
@@ -175,9 +162,7 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
 
 def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
     """Each image's mask, or file: of its own name, of that with its suffix (scene.jpg.png), or the only one that differs in case alone.
-
-    found: images by name, below the folder `images`. drawn: masks by name.
-    """
+    found: images by name, below the folder `images`. drawn: masks by name."""
     names, masks = Names(drawn), dict[str, Path]()
     for name, path in found.items():
         mask = drawn.get(name)
@@ -201,7 +186,12 @@ def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
     return any(name.endswith(end) and name != end for name, end in cases)
 
 
-def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:
+def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object] = Path) -> list[Item]:
+    """Every image of a part with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
+
+    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
+    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
+    """
     found = images_of(layout, part)
     images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
     labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()

@@ -40,20 +40,22 @@ class Region:
     z: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Rules:
-    """What becomes of labels and shapes. ignored: labels whose regions are crowds, though a class has their name.
+    """What becomes of labels and shapes by a source's settings.
 
-    first: the class index that ignored regions carry where they have no class. background: as `background_of` gives it.
-    holes: whether polygons inside others of the same object are holes. skip: leave invalid regions out, do not refuse them.
+    A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
+    where they have no class. holes: whether polygons inside others of the same object are holes.
     """
 
-    class_map: ClassMap
-    ignored: frozenset[str]
-    first: int
-    background: int
-    holes: bool
-    skip: bool = False
+    def __init__(
+        self, classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
+    ) -> None:
+        check_choice("data.source.invalid", invalid, ("refuse", "skip"))
+        instances = categories_of(classes)
+        self.ignored = {c.name for c in classes if not c.labels and c.name in instances}.intersection(ignore)
+        self.class_map = ClassMap(classes, str, [label for label in ignore if label not in self.ignored], drop, others)
+        self.first, self.background = min(instances.values()), background_of(classes)
+        self.holes, self.skip = holes, invalid == "skip"
 
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
@@ -70,18 +72,6 @@ class Rules:
         if index is None or index == DROP or index == self.background:
             return None
         return index, region.crowd
-
-
-def rules_of(
-    classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
-) -> Rules:
-    """The rules of a source's settings. A class that `ignore` names too keeps its name: its regions are crowds of that class."""
-    check_choice("data.source.invalid", invalid, ("refuse", "skip"))
-    instances = categories_of(classes)
-    by_name = {c.name for c in classes if not c.labels and c.name in instances}
-    ignored = frozenset(ignore) & by_name
-    class_map = ClassMap(classes, str, [label for label in ignore if label not in ignored], drop, others)
-    return Rules(class_map, ignored, min(instances.values()), background_of(classes), holes, invalid == "skip")
 
 
 class Faults:

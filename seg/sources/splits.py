@@ -115,11 +115,8 @@ def check_ratios(ratios: Mapping[str, float]) -> None:
 
 
 def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mapping[str, float], seed: int) -> list[str]:
-    """The split of each image, in order.
-
-    groups: each image's group; a group is never divided. presence: (images, classes) bool, or None without
-    stratification. ratios: shares of the splits, which sum to 1.
-    """
+    """The split of each image, in order. groups: each image's group; a group is never divided. presence: (images, classes) bool, or None
+    without stratification. ratios: shares of the splits, which sum to 1."""
     check_ratios(ratios)
     return deal(groups, presence, {split: ratios[split] for split in SPLITS if ratios[split] > 0}, seed, "splits")
 
@@ -131,10 +128,8 @@ def check_fold(fold: int | None, folds: int) -> None:
 
 
 def by_fold(places: Sequence[str], groups: Sequence[str], presence: np.ndarray | None, folds: int, fold: int, seed: int) -> list[str]:
-    """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train.
-
-    The parts are the same for every `fold`. groups and presence: as for `by_ratios`, of all images.
-    """
+    """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train. The parts are
+    the same for every `fold`. groups and presence: as for `by_ratios`, of all images."""
     rest = [index for index, place in enumerate(places) if place != "test"]
     parts = deal_folds([groups[i] for i in rest], None if presence is None else presence[rest], folds, seed)
     dealt = list(places)
@@ -215,10 +210,8 @@ def cut(groups: Mapping[str, str], shares: Sequence[float]) -> dict[str, int]:
 
 
 def check_missing(missing: Sequence[str], ratios: Mapping[str, float] | None, key: str) -> None:
-    """Raise ConfigError unless `ratios` say how train's images make up for the splits that have none of their own.
-
-    missing: those splits; ratios give every other one but train a share of 0. key: the setting that names no images for them.
-    """
+    """Raise ConfigError unless `ratios` say how train's images make up for the splits that have none of their own. missing: those splits;
+    ratios give every other one but train a share of 0. key: the setting that names no images for them."""
     own = [name for name in SPLITS if name not in ("train", *missing)]
     if "train" in missing or ratios is None or any(ratios.get(name) for name in own):
         shares = dict.fromkeys(SPLITS, 0.0) | {"train": 0.7, "val": 0.15, "test": 0.15} | dict.fromkeys(own, 0.0)

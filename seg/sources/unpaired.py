@@ -13,10 +13,8 @@ FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and
 
 
 def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, taken: set[Path]) -> dict[str, list[Path]]:
-    """The masks of each image beside its first: those whose names go on with a number.
-
-    stems: all files there by name. taken: files that are something else.
-    """
+    """The masks of each image beside its first: those whose names go on with a number. stems: all files there by name. taken: files that
+    are something else."""
     further: dict[str, list[Path]] = {}
     ending = without_number(composed(suffix))
     for stem, path in stems.items():

@@ -12,7 +12,7 @@ from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
 from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, check_choice, instance_sample
 from seg.sources.masks import labels_of, numbered, packed, read_mask
-from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
+from seg.sources.pairing import Layout, Part, paired, parts_of, refuse_other_size
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
@@ -42,17 +42,20 @@ class Voc(RawData):
         check_choice("data.source.task", self.task, ("semantic", "instance"))
         check_choice("data.source.labels", self.labels, ("palette", "color"))
         self.with_instances = self.task == "instance"
-        parts = parts_of(self.split, "{split}/JPEGImages", images=self.images, masks=self.masks)
-        self.layout = Layout(Path(self.root), self.images, self.masks, "", "", True, parts)
+        self.parts = parts_of(self.split, "{split}/JPEGImages", images=self.images, masks=self.masks)
+        self.layout = Layout(Path(self.root), self.images, self.masks, "", "", True)
         kind = tuple if self.labels == "color" else int
         self.class_map, self.background = ClassMap(self.classes, kind, self.ignore, self.drop, self.others), background_of(self.classes)
         self.first = min(categories_of(self.classes).values())
 
     def items(self) -> list[Item]:
-        items = paired(self.layout, self.findings)
+        items = super().items()
         if not items:
             raise DataError(f"{Path(self.root) / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
+
+    def _part(self, part: Part) -> list[Item]:
+        return paired(self.layout, part, self.findings)
 
     def read(self, item: Item) -> Record:
         path, class_path = (Path(f) for f in item.files)

@@ -17,9 +17,7 @@ SIZE_PERCENTILES = {"min": 0.0, "p5": 5.0, "p25": 25.0, "p50": 50.0, "p75": 75.0
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Pixels of one image, or of several: class_pixels (256,) int64 by class index; histogram and foreground (C, 256) int64 by value.
-
-    Foreground are the pixels of all classes but `background`.
-    """
+    Foreground are the pixels of all classes but `background`."""
 
     class_pixels: np.ndarray
     histogram: np.ndarray
@@ -145,10 +143,8 @@ def _plain(value: Any) -> float:
 
 @numba.njit(nogil=True, cache=True)
 def _count_values(values: np.ndarray, labels: np.ndarray, is_foreground: np.ndarray, channels: int, counts: np.ndarray) -> None:
-    """counts: flat (2, 2, channels, 256); the even and the odd pixels, each not in the foreground and in it.
-
-    Unsigned 32-bit places spare the look whether one is negative, and three channels have no loop: twice as fast.
-    """
+    """counts: flat (2, 2, channels, 256); the even and the odd pixels, each not in the foreground and in it. Unsigned 32-bit places spare
+    the look whether one is negative, and three channels have no loop: twice as fast."""
     one, level, place = np.uint32(1), np.uint32(256), np.uint32(0)
     step = np.uint32(channels * 256)
     for i in range(len(labels)):

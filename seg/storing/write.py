@@ -43,10 +43,8 @@ class StoredRecord:
 
 
 def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
-    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
-
-    background: the index of the class that is no foreground, where there is one.
-    """
+    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound. background: the index
+    of the class that is no foreground, where there is one."""
     stored, sample = measure_record(record, num_classes, background), record.sample
     data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
     _write(f"{folder}/images/{stored.entry.file}", data)
@@ -55,10 +53,8 @@ def write_record(folder: Path, record: Record, num_classes: int, background: int
 
 
 def measure_record(record: Record, num_classes: int, background: int | None = None, entry: ManifestEntry | None = None) -> StoredRecord:
-    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound.
-
-    entry: the record's, where it is known; it is made where not.
-    """
+    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound. entry: the record's, where it
+    is known; it is made where not."""
     sample = record.sample
     validate(sample, num_classes)
     number = len(sample.categories)
@@ -82,10 +78,8 @@ def _entry_of(record: Record, number: int, small: np.ndarray) -> ManifestEntry:
 
 
 def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[ClassInfo], with_instances: bool) -> None:
-    """Write a split's manifest.csv, and instances.json for a data set that has instances.
-
-    A category's id there is its class's index; `background`, of which no instance is, is not listed.
-    """
+    """Write a split's manifest.csv, and instances.json for a data set that has instances. A category's id there is its class's index;
+    `background`, of which no instance is, is not listed."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as file:
         columns = (*OWN_COLUMNS, PLACE) if any(s.entry.stored_in for s in stored) else OWN_COLUMNS
