@@ -137,14 +137,11 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as what reads it does
-        self.end = 0
 
     def add(self, data: bytes) -> Callable[[], bytes]:
         """Put bytes aside; what comes back reads them."""
-        start, length = self.end, len(data)
-        self.file.seek(start)
+        start, length = self.file.seek(0, os.SEEK_END), len(data)
         self.file.write(data)
-        self.end += length
 
         def read() -> bytes:
             self.file.seek(start)

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,12 +79,12 @@ def split_of(name: str) -> tuple[str | None, str]:
 
 def by_split(names: Collection[str]) -> dict[str, dict[str, str]]:
     """{pattern: {split: name}} of the names that say a split and differ by nothing else."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    found: dict[str, dict[str, str]] = {}
     for name in sorted(names):
         split, pattern = split_of(name)
         if split is not None:
-            found[pattern].setdefault(split, name)
-    return dict(found)
+            found.setdefault(pattern, {}).setdefault(split, name)
+    return found
 
 
 def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, list[PurePosixPath]]]:
@@ -146,8 +146,8 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
     found, pattern = split_of(place)
     if not split or found is None:
         return place
-    there = {parent.as_posix() for file in listing.files for parent in file.parents}
-    return pattern if all(pattern.replace("{split}", name) in there for name in words_of(split)) else None
+    there = all(PurePosixPath(pattern.replace("{split}", name)) in listing.folders for name in words_of(split))
+    return pattern if there else None
 
 
 def words_of(split: Split) -> list[str]:

@@ -33,7 +33,9 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     places = places_of({(p.before, p.after) for p in relation.pairs}, [relation.change.place[0]], [relation.change.place[1]])
     afters = {pair.after for pair in relation.pairs}
     below = afters.pop() if len(afters) == 1 else ""
-    file = _names_file(listing, places.masks)
+    start = PurePosixPath(places.masks.partition("{")[0])
+    above = (start, *start.parents)  # the file of the classes' names is the nearest one above the text files
+    file = next((f for place in above for f in listing.files if f.parent == place and f.name in NAMES), None)
     stated = _stated(listing, file)
     places, split, doubts = _divided(listing, places, below, stated, file)
     guess = Guess("yolo", "instance", [f"{len(texts)} text files in {places.masks}/ hold YOLO's lines"], split=split, doubts=doubts)
@@ -70,12 +72,6 @@ def _boxes(listing: Listing, texts: Sequence[PurePosixPath]) -> int | None:
             if line.strip():
                 found[len(line.split()) == BOX] += 1
     return found[True] if found else None
-
-
-def _names_file(listing: Listing, annotations: str) -> PurePosixPath | None:
-    """The file of the classes' names: the nearest one above the text files."""
-    start = PurePosixPath(annotations.partition("{")[0])
-    return next((f for place in (start, *start.parents) for f in listing.files if f.parent == place and f.name in NAMES), None)
 
 
 def _stated(listing: Listing, file: PurePosixPath | None) -> Stated:
@@ -121,7 +117,8 @@ def _divided(listing: Listing, places: Places, below: str, stated: Stated, file:
     told = "; ".join(f"{split}: {', '.join(names)}" for split, names in stated.items())
     if all(name.endswith(".txt") for names in stated.values() for name in names) and all(len(names) == 1 for names in stated.values()):
         lists = {split: stated[split][0] if split in stated else None for split in SPLIT_WORDS}
-        return Places(*_whole(places)), {"by": "lists", **completing(stated), "lists": lists}, []
+        whole = [p.partition("{split}")[0].rpartition("/")[0] or "." if places.words else p for p in (places.images, places.masks)]
+        return Places(whole[0], whole[1]), {"by": "lists", **completing(stated), "lists": lists}, []
     if len({name for names in stated.values() for name in names}) < sum(map(len, stated.values())):
         return places, by_name, [f"{file} names one folder for several splits ({told}), which is not used"]
     if places.words and _agree(places, stated):
@@ -133,14 +130,6 @@ def _divided(listing: Listing, places: Places, below: str, stated: Stated, file:
         if all(word and PurePosixPath(f"{masks}{word}") in listing.folders for names in words.values() for word in names):
             return Places(f"{home}{{split}}", f"{masks}{{split}}", words), by_folders(words), []
     return places, by_name, [f"{file} states another split ({told}), which is not used: see data.split.folders"]
-
-
-def _whole(places: Places) -> tuple[str, str]:
-    """The folders that hold all splits, where lists say which image is of which."""
-    if not places.words:
-        return places.images, places.masks
-    cut = [pattern.partition("{split}")[0].rpartition("/")[0] or "." for pattern in (places.images, places.masks)]
-    return cut[0], cut[1]
 
 
 def _agree(places: Places, stated: Stated) -> bool:

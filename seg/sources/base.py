@@ -19,12 +19,10 @@ from seg.sources.settings import Split
 
 @dataclass(kw_only=True, eq=False)
 class RawData:
-    """A source below the folder `root`. findings: what `items` leaves out, or finds odd.
+    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data.
 
-    What keys mean in every source that has them: `{split}` in a folder or file stands for the split's own where the split is given by
-    folders; folders of images and of labels may be one. skip_unlabelled: leave images without a label out, do not refuse them. ignore:
-    labels that count nowhere. drop: those that are as if they were not there. others: what becomes of labels that are not listed at all:
-    "refuse", "ignore" or "drop".
+    In a folder's or file's name `{split}` stands for the split's own where the split is given by folders; folders of images and of labels
+    may be one. findings: what `items` leaves out, or finds odd.
     """
 
     root: str
@@ -45,7 +43,7 @@ class RawData:
 
 @dataclass(kw_only=True, eq=False)
 class Named(RawData):
-    """Labels that are names. The keys are those of `RawData`."""
+    """A source whose labels are names."""
 
     ignore: list[str]
     drop: list[str]
@@ -86,11 +84,7 @@ class Masks(RawData):
 
 @dataclass(kw_only=True, eq=False)
 class Regions(Named):
-    """Regions with labels, of which a class has those that its entry in data.classes lists, or its name.
-
-    ignore: labels whose regions count neither as instances nor as background, as crowds do. invalid: "refuse" regions that are not as their
-    format says, or "skip" them, each with a finding.
-    """
+    """Regions with labels, of which a class has those that its entry in data.classes lists, or its name."""
 
     invalid: str = "refuse"
 
@@ -101,7 +95,7 @@ class Regions(Named):
 
 @dataclass(kw_only=True, eq=False)
 class Drawn(Regions):
-    """Regions, of which some may be lines and points. line_width, point_radius: pixels of lines, and around points."""
+    """Regions, of which some may be lines and points."""
 
     line_width: float
     point_radius: float
@@ -117,7 +111,7 @@ Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of i
 @dataclass(kw_only=True, eq=False)
 class FilePerImage(Drawn):
     """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
-    are as `Place` has them. The other arguments are as for `Drawn`."""
+    are as `Place` has them."""
 
     images: str
     annotations: str

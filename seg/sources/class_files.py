@@ -24,12 +24,9 @@ EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}
 
 @dataclass(kw_only=True, eq=False)
 class ClassFiles(Named):
-    """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
+    """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is.
 
-    {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is not there
-    means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list starts with it, else
-    ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of data.classes; ignored labels come after
-    all. threshold: the gray value from which on a pixel is of the class, for masks that are not black and one other value.
+    A file that is not there means that the image has nothing of the class. Where overlap=last, ignored labels come after all classes.
     """
 
     images: str

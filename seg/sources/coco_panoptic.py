@@ -74,8 +74,8 @@ class PanopticFile(Entry):
 class CocoPanoptic(Named):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
-    A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are instances, those
-    of stuff are of the class map alone. Pixels of no segment (id 0) are of the class `background`, or ignored without one.
+    Segments of a category that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the
+    class `background`, or ignored without one.
     """
 
     annotations: str

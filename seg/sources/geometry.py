@@ -60,7 +60,8 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, holes: bo
             tell("zero-area", f"{name} has no area", "it covers no pixel and is left out; remove or redraw it")
         elif polygon is not None:
             whole.append(points)
-            if not _is_searched(points):
+            length = np.abs(np.diff(points, axis=0)).max(axis=1).sum()  # the more edges lie over each other, the longer the search takes
+            if not 3 < len(points) <= MOST_POINTS or length > MOST_TURNS * np.ptp(points, axis=0).max():
                 continue
             reason = shapely.is_valid_reason(polygon)
             if reason.startswith("Self-intersection"):
@@ -122,12 +123,6 @@ def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, in
     (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
     left, top = min(floor(x1), width - 1), min(floor(y1), height - 1)
     return left, top, max(ceil(x2), left + 1), max(ceil(y2), top + 1)
-
-
-def _is_searched(points: np.ndarray) -> bool:
-    """Whether a polygon is searched for crossings, which takes the longer the more its edges lie over each other."""
-    length = np.abs(np.diff(points, axis=0)).max(axis=1).sum()
-    return 3 < len(points) <= MOST_POINTS and bool(length <= MOST_TURNS * np.ptp(points, axis=0).max())
 
 
 def _inside_another(polygons: Sequence[np.ndarray]) -> int:

@@ -24,13 +24,7 @@ COLUMNS = ("image", "id", "class")
 
 @dataclass(kw_only=True, eq=False)
 class IdMaps(Masks, Named):
-    """Id maps, whose ids may have gaps. The arguments are as for `Masks`.
-
-    ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
-    "palette", its index in the palette of a PNG. category: the class of all instances; or categories: a CSV file below `root`
-    with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is null. ignore,
-    drop, others: of what the column class has.
-    """
+    """Id maps, whose ids may have gaps. categories: a row an instance, or a table a split with `{split}` in its name."""
 
     ids: str
     category: str | None

@@ -25,12 +25,8 @@ PATTERN = "data.source.category_pattern"
 class InstanceFiles(Named):
     """Images, and for each a folder of mask files: black, and one other value where the instance is.
 
-    images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
-    masks: the folder of an image's masks, with {image} in it; its files may lie in folders of their own. category: the class
-    of all instances; or category_pattern: a regular expression on the path of a mask below that folder, without suffix,
-    whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null. Masks that overlap are
-    kept whole. An image whose folder of masks holds no file has no instance. threshold: the gray value from which on a pixel is of the
-    instance, for masks that are not black and one other value.
+    Masks may lie in folders of their own there, and those that overlap are kept whole. An image whose folder of masks holds no file has no
+    instance. category_pattern: its first group (the whole match, if it has none) becomes a class as `ClassMap` has it.
     """
 
     images: str

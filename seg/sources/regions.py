@@ -106,10 +106,6 @@ def _left_out(finding: Finding) -> Finding:
     return replace(finding, what=f"{finding.what}; it is left out, as data.source.invalid=skip says", severity="warning")
 
 
-def _skippable(finding: Finding) -> Finding:
-    return replace(finding, fix=f"{finding.fix}{OR_SKIP}".removeprefix(", or "))
-
-
 def packed(regions: Sequence[Region]) -> str:
     """Regions as text, a character a byte, for `Item.labels`: it goes from one process to another, and JSON takes ten times as long."""
     return marshal.dumps([[r.where, r.label, r.parts, r.crowd, r.group, r.z] for r in regions]).decode("latin-1")
@@ -152,8 +148,9 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
-    mend = _left_out if rules.skip else _skippable
-    findings = [mend(f) if f.severity == "error" else f for f in findings]
+    for number, f in enumerate(findings):
+        if f.severity == "error":
+            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{OR_SKIP}".removeprefix(", or "))
     return raw.record(sample, findings)
 
 

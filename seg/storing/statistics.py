@@ -129,10 +129,8 @@ def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 def _sizes(boxes: np.ndarray) -> dict[str, Any]:
     """boxes: (N, 3) area, height, width."""
-    found = {
-        name: {key: _plain(np.percentile(boxes[:, column], q)) for key, q in SIZE_PERCENTILES.items()}
-        for column, name in enumerate(("area", "height", "width"))
-    }
+    columns = zip(("area", "height", "width"), boxes.T, strict=True)
+    found = {name: {key: _plain(np.percentile(values, q)) for key, q in SIZE_PERCENTILES.items()} for name, values in columns}
     return {"count": len(boxes), **found}
 
 
