@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.raw.record import Finding, Item, Source
+from seg.raw.record import Finding, Item, Source, of_several
 from seg.sources import splits
 from seg.sources.pairing import file_below
 from seg.sources.settings import Column, Data, Split, Table
@@ -56,9 +56,7 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         raise
     if listed is not None:
         unlisted = [item.image_id for item in items if item.image_id not in listed]
-        if unlisted:
-            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
-            findings.append(Finding("unlisted-image", "data.split.lists", what))
+        findings += of_several("unlisted-image", "data.split.lists", unlisted, "images stand in no list and are left out")
         items = [item for item in items if item.image_id in listed]
     if not items:
         why = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])

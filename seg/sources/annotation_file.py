@@ -10,7 +10,7 @@ from typing import ClassVar
 from seg.core.errors import AnnotationError, DataError, and_more
 from seg.core.textfile import composed, is_file, natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Regions
 from seg.sources.listing import Names, files_below, is_below
 from seg.sources.pairing import Part, file_below, folder_below, parts_of
@@ -52,10 +52,10 @@ class AnnotationFile(Regions):
         items = super().items()
         named = {Path(item.files[0]) for item in items}
         for folder in dict.fromkeys(map(self._folder, self.parts)):
-            if unused := [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]:
-                files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
-                what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
-                self.findings.append(Finding("image-without-label", str(folder), what))
+            unused = [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]
+            files = sorted({Path(item.files[1]).name for item in items if unused and Path(item.files[0]).is_relative_to(folder)})
+            what = f"images are not named in {' or '.join(files)} and are left out"
+            self.findings += of_several("image-without-label", folder, unused, what)
         return items
 
     def _folder(self, part: Part) -> Path:
@@ -98,7 +98,7 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
             there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
             place = there.get(tidy) or there.by_stem(tidy)
         if place is None and there is not None and (place := there.by_last(tidy)) is not None:
-            apart.append((name, place))
+            apart.append(f"{name}: {place}")
         if place is None:
             missing.append(name)
         places.append(PurePosixPath(place or "").as_posix())
@@ -109,9 +109,8 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
             "correct its file_name",
             kind="label-without-image",
         )
-    if apart:
-        what = f"{len(apart)} images do not lie where it says and are found by their last name, such as {apart[0][0]}: {apart[0][1]}"
-        findings.append(Finding("other-image-name", str(path), what, "see that it is the right one"))
+    what = "images do not lie where it says and are found by their last name"
+    findings += of_several("other-image-name", path, apart, what, "see that it is the right one")
     _refuse_twice(path, names, places)
     return places
 

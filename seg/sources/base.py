@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import ClassInfo
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
@@ -164,7 +164,6 @@ class FilePerImage(Drawn):
         missing = [path for name, path in found.items() if name not in pairs]
         lacks, fix = f"file of its name in {folder}", "add one (without regions, if the image holds no object)"
         leave_out(self.findings, images, missing, self.skip_unlabelled, "file of their name", lacks, fix)
-        if lost := sorted(str(path) for path in set(files.values()) - set(pairs.values())):
-            what = f"{len(lost)} files have no image and are left out, such as {Path(lost[0]).name}"
-            self.findings.append(Finding("label-without-image", str(folder), what))
+        lost = [path.name for path in sorted(set(files.values()) - set(pairs.values()), key=str)]
+        self.findings += of_several("label-without-image", folder, lost, "files have no image and are left out")
         return [image_item(name, part, images, path, [str(pairs[name])]) for name, path in found.items() if name in pairs]

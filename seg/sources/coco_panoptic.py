@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from seg.core.errors import AnnotationError, DataError, and_more
 from seg.core.textfile import is_file, natural_key
 from seg.data.imagefile import decode_color
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Item, Record, of_several
 from seg.sources.base import Named
 from seg.sources.class_map import Segment, SegmentClasses
 from seg.sources.listing import is_below
@@ -126,8 +126,7 @@ class CocoPanoptic(Named):
                     "or leave such images out with data.source.skip_unlabelled=true",
                     kind="image-without-label",
                 )
-            what = f"{len(missing)} images have no annotation and are left out, such as {missing[0]}"
-            self.findings.append(Finding("image-without-label", str(path), what))
+            self.findings += of_several("image-without-label", path, missing, "images have no annotation and are left out")
         files = [(images / p.file_name, masks / labels[p.id][0], labels[p.id][1]) for p in pictures if p.id in labels]
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
             if lost := [str(file) for file in paths if not is_file(file)]:

@@ -10,7 +10,7 @@ import numpy as np
 from seg.core.errors import DataError, and_more
 from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Masks, Named
 from seg.sources.class_map import Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
 from seg.sources.content import read_rows
@@ -66,17 +66,16 @@ class IdMaps(Masks, Named):
             return packed(decode_color(data, path))
         return decode_palette(data, path)[0] if self.ids == "palette" else gray_values(data, path, OTHER_IDS)
 
-    def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], tuple[Finding, ...]]:
+    def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], list[Finding]]:
         """The class index (or IGNORE, or DROP) of each id that is present, and a finding on ids that only the table has."""
         if self.index is not None:
-            return dict.fromkeys(present, self.index), ()
+            return dict.fromkeys(present, self.index), []
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
             named = f"the id {missing[0]}{and_more(missing, 'ids')}"
             raise DataError(f"{path}: {named} has no row in {self.categories}; add image, id and class there", kind="unknown-value")
         unseen = sorted(table.keys() - set(present))
-        what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
-        return table, (Finding("empty-instance", str(path), what),) if unseen else ()
+        return table, of_several("empty-instance", path, unseen, f"ids of {self.categories} are in no pixel and are left out")
 
     def _with_classes(self, items: Sequence[Item], part: Part | None) -> list[Item]:
         """The items, each with the class index of its ids as text; DataError for a row that fits no class, or two images."""
@@ -94,11 +93,9 @@ class IdMaps(Masks, Named):
                 first, second = (items[int(i)].files[0] for i in (known[name], shared[name]))
                 raise DataError(f"{where}: '{name}' may be {first} or {second}; write more of the path, or give a table a split")
             if name not in known:
-                others.append(name)
+                others.append(f"'{name}'")
                 continue
             if tables[int(known[name])].setdefault(int(row["id"]), index) != index:
                 raise DataError(f"{where}: the id {row['id']} of '{name}' has another class in a line before; remove one of them")
-        if others:
-            what = f"{len(others)} rows are of no image here and are passed over, such as '{others[0]}'"
-            self.findings.append(Finding("label-without-image", str(path), what))
+        self.findings += of_several("label-without-image", path, others, "rows are of no image here and are passed over")
         return [replace(item, labels=json.dumps(table)) for item, table in zip(items, tables, strict=True)]

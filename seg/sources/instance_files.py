@@ -10,7 +10,7 @@ from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import IGNORE
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Item, Record, of_several
 from seg.sources.base import Named
 from seg.sources.class_map import DROP, background_of, categories_of, category_index, instance_sample, refuse_both_or_neither
 from seg.sources.content import first_group
@@ -72,9 +72,7 @@ class InstanceFiles(Named):
         categories[crowd] = min(self.categories.values())
         layers = layers_from_masks([mask for mask, _ in kept], height, width)
         sample = instance_sample(item.image_id, raw.pixels, layers, categories, crowd, self.background)
-        what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
-        findings = (Finding("empty-instance", str(masks), what),) if empty else ()
-        return raw.record(sample, findings)
+        return raw.record(sample, of_several("empty-instance", masks, empty, "masks are empty and are left out"))
 
     def _index(self, file: Path, masks: Path) -> int:
         """The class index of a mask, IGNORE or DROP."""

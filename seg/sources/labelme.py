@@ -12,7 +12,7 @@ from seg.core.errors import AnnotationError, DataError
 from seg.core.textfile import composed, is_file, natural_key
 from seg.data.decoders import declared_size
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_index
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Drawn
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
@@ -103,10 +103,8 @@ class Labelme(Drawn):
                 f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images",
                 kind="label-without-image",
             )
-        if lost:
-            what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
-            fix = f"add the image to {images}, or set data.source.images"
-            self.findings.append(Finding("label-without-image", str(folder), what, fix))
+        what, fix = "JSON files have no image and are left out", f"add the image to {images}, or set data.source.images"
+        self.findings += of_several("label-without-image", folder, [files[name].name for name in lost], what, fix)
         missing = sorted(set(found.values()) - set(pairs.values()))
         lacks = f"JSON file {missing[0].stem}.json in {folder}" if missing else ""
         fix = "save one with LabelMe (without shapes, if the image holds no object)"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, enumerated
 from seg.core.textfile import composed, natural_key
-from seg.raw.record import Finding, Item, finding_of
+from seg.raw.record import Finding, Item, finding_of, of_several
 from seg.sources.listing import Names, Place, no_images
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
@@ -131,9 +131,7 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
 
 def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
     """Add what is left out to the findings: images without a mask, and masks without an image, of two folders."""
-    if unused:
-        what = f"{len(unused)} masks have no image and are left out, such as {unused[0].name}"
-        findings.append(Finding("label-without-image", str(labels), what))
+    findings += of_several("label-without-image", labels, [path.name for path in unused], "masks have no image and are left out")
     leave_out(findings, images, missing, True, "mask")
 
 
@@ -144,9 +142,7 @@ def leave_out(
     if missing and not skip:
         first = f"{missing[0]}: has no {lacks}{and_more(missing, 'images without one')}"
         raise DataError(f"{first}; {fix}, or leave such images out with data.source.skip_unlabelled=true", kind="image-without-label")
-    if missing:
-        what = f"{len(missing)} images have no {label} and are left out, such as {missing[0].name}"
-        findings.append(Finding("image-without-label", str(images), what))
+    findings += of_several("image-without-label", images, [path.name for path in missing], f"images have no {label} and are left out")
 
 
 def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, image: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from seg.core.errors import AnnotationError, UnreadableError
 from seg.core.textfile import read_text, yaml_of
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
 from seg.sources.pairing import Part, file_below, image_item, parts_of, place_below
@@ -63,12 +63,10 @@ class Yolo(Regions):
         if not found:
             raise no_images(images)
         files = {name: path for name, path in texts.files(suffixes=(".txt",)).items() if path.name not in NOT_LABELS}
-        if lost := sorted(files.keys() - found.keys()):
-            what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
-            self.findings.append(Finding("label-without-image", str(labels), what))
-        if missing := sorted(found.keys() - files.keys()):
-            what = f"{len(missing)} images have no label file and are taken to hold no object, such as {found[missing[0]].name}"
-            self.findings.append(Finding("image-without-label", str(images), what))
+        lost = [files[name].name for name in sorted(files.keys() - found.keys())]
+        self.findings += of_several("label-without-image", labels, lost, "label files have no image and are left out")
+        missing = [found[name].name for name in sorted(found.keys() - files.keys())]
+        self.findings += of_several("image-without-label", images, missing, "images have no label file and are taken to hold no object")
         return [image_item(name, part, images, path, [str(files.get(name, ""))]) for name, path in found.items()]
 
     def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int, boxed: list[int]) -> Region | None:
