@@ -10,7 +10,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 
-from seg.data.rle import Rle, encode_crop, is_free, paint, run_lengths
+from seg.data.rle import Rle, encode_crop, paint, run_lengths
 from seg.data.sample import IGNORE, Prediction
 
 
@@ -79,13 +79,9 @@ def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
             counts = run_lengths(rle, height, width)
         except ValueError as error:
             raise ValueError(f"RLE {number}: {error}") from None
-        for layer in layers:
-            if is_free(counts, layer):
-                break
-        else:
-            layer = np.zeros((width, height), np.int32)  # runs go down the columns
-            layers.append(layer)
-        paint(counts, layer, number)
+        if not any(paint(counts, layer, number) for layer in layers):
+            layers.append(np.zeros((width, height), np.int32))  # runs go down the columns
+            paint(counts, layers[-1], number)
     if not layers:
         return np.zeros((height, width, 0), np.int32)
     return np.ascontiguousarray(np.stack([layer.T for layer in layers], axis=2))

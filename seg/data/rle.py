@@ -56,28 +56,22 @@ def turns(rles: Sequence[Rle]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(nogil=True, cache=True)
-def is_free(counts: np.ndarray, layer: np.ndarray) -> bool:
-    """Whether the ones of run lengths (R,) int64 are all 0 in a layer (W, H) int32, whose rows are the mask's columns."""
+def paint(counts: np.ndarray, layer: np.ndarray, number: int) -> bool:
+    """Write a number where the ones of run lengths (R,) int64 are in a layer (W, H) int32, whose rows are the mask's columns.
+
+    Whether it was done: all of them must be 0 there.
+    """
     pixels = layer.ravel()
-    start = 0
-    for i in range(len(counts)):
-        if i % 2:
-            for position in range(start, start + counts[i]):
-                if pixels[position]:
-                    return False
-        start += counts[i]
+    for free in (False, True):
+        start = 0
+        for i in range(len(counts)):
+            run = pixels[start : start + counts[i]]
+            if i % 2 and free:
+                run[:] = number
+            elif i % 2 and run.any():
+                return False
+            start += counts[i]
     return True
-
-
-@numba.njit(nogil=True, cache=True)
-def paint(counts: np.ndarray, layer: np.ndarray, number: int) -> None:
-    """Write a number where they are."""
-    pixels = layer.ravel()
-    start = 0
-    for i in range(len(counts)):
-        if i % 2:
-            pixels[start : start + counts[i]] = number
-        start += counts[i]
 
 
 @numba.njit(nogil=True, cache=True)

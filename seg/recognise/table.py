@@ -37,9 +37,8 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     read = {relative(listing, file) for item in chosen.items for file in item.files[1:]}
     if objects := chosen.guess.source.get("objects"):  # beside the maps of classes, whose names they have
         read |= {file for file in listing.pictures if lies_in(file, str(objects))}
-    refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
-    works = {seen.place for trial in others for seen in trial.guess.seen if not trial.error}
-    refused = {place: why for place, why in refused.items() if place not in works}
+    errors = {seen.place: trial.error for trial in sorted(others, key=lambda t: t.error is None) for seen in trial.guess.seen}
+    refused = {place: str(error) for place, error in errors.items() if error}  # what works once is not refused
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
         own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
@@ -81,12 +80,10 @@ def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Tr
     of_others = {relative(listing, file): trial for trial in others for file in trial.images}
     by_reason: dict[str, list[PurePosixPath]] = {}
     for file in left:
-        other = of_others.get(file)
-        if other is not None:
+        why = "none of the chosen labels has this name"
+        if other := of_others.get(file):
             place = next((seen.place for seen in other.guess.seen), "")
             why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
-        else:
-            why = "none of the chosen labels has this name"
         by_reason.setdefault(why, []).append(file)
     rows = []
     for why, files in by_reason.items():

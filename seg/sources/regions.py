@@ -129,8 +129,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
 
     Regions that `rules` leave out vanish; of two of one label that cover the same pixels, the second; errors of geometry are
     findings, and the region is left out, as are slivers of a sound one. Crowds and ignored regions lie beneath the instances. file: the
-    annotation file.
-    findings: those of reading the file. DataError for a label without class.
+    annotation file. findings: those of reading the file. DataError for a label without class.
     """
     rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
