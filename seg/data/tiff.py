@@ -170,9 +170,8 @@ def _by_opencv(data: bytes, path: Path) -> np.ndarray:
 def refuse_cut(data: Bytes, path: Path) -> None:
     """Raise DataError for the bytes, or the memory map, of a file that ends too soon.
 
-    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one.
-
-    A directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
+    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one. A
+    directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
     """
     order = "little" if data[:1] == b"I" else "big"
     big = 43 in data[2:4]

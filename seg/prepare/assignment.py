@@ -46,7 +46,7 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
     """Raises for all that is wrong with the settings and the layout."""
     split = assignment.split
     splits.check_fold(assignment.fold, split.folds)
-    items, findings = source.items(), []
+    items, findings = source.items(), list[Finding]()
     try:
         listed = _listed(items, split, root)
     except DataError:
@@ -134,7 +134,6 @@ def _column(items: Sequence[Item], split: Split, root: Path | None, column: str,
 
 
 def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> list[dict[str, str]]:
-    """The table's row for each image."""
     names = _names(items)
     rows = splits.from_table(names, file_below(root, table.file, None, "data.split.table.file"), table.id, columns)
     found = dict(zip(names, rows, strict=True))

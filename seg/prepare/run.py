@@ -55,9 +55,8 @@ def prepare(
 ) -> tuple[DatasetInfo, list[Finding]]:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
 
-    settings: the section `data`, which dataset.json records.
-
-    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
+    settings: the section `data`, which dataset.json records. Raises DataError (naming the file and the fix) for anything unsound; then
+    `out` is left as it was.
     """
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
         examination = examine(source, classes, assignment, root, workers, progress, partial)

@@ -94,7 +94,6 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 
 def _set_attribute(guess: Guess, regions: Sequence[Any]) -> None:
-    """Set the region attribute that holds the labels, and the classes."""
     labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
     named = Counter(key for each in labels for key in each)
     if not named:

@@ -86,7 +86,6 @@ def is_background(name: str) -> bool:
 
 
 def entry(name: str, color: Sequence[int], labels: Sequence[Any] = ()) -> dict[str, Any]:
-    """An entry of data.classes."""
     return {"name": name, "color": [int(c) for c in color]} | ({"labels": list(labels)} if labels else {})
 
 

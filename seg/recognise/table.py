@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from seg.core.errors import DataError, enumerated, plural
 from seg.data.imagefile import VOLUMES, decode, read_bytes, slice_advice
-from seg.recognise.guess import Wanted, lies_in
+from seg.recognise.guess import lies_in
 from seg.recognise.kinds import WORDS, role_of
 from seg.recognise.listing import Listing
 from seg.recognise.looks import look
@@ -100,7 +100,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def nothing_found(listing: Listing, wanted: Wanted) -> str:
+def nothing_found(listing: Listing) -> str:
     """What a folder without labels of a known kind holds, and what is missing."""
     kinds = Counter(file.suffix.lower() or "no suffix" for file in listing.files)
     shown = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(SHOWN))

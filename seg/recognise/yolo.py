@@ -142,7 +142,6 @@ def _agree(places: Places, stated: Stated) -> bool:
 
 
 def _set_names(guess: Guess, listing: Listing, file: PurePosixPath | None) -> None:
-    """Set the file of the classes' names, and the classes."""
     guess.source["names"] = file.as_posix() if file else None
     try:
         names = list(read_names(listing.root, file.as_posix())[0].values()) if file else []

@@ -1,7 +1,7 @@
 """A COCO "instances" file: read and checked, its annotations sorted by image (https://cocodataset.org/#format-data)."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Annotation:
     category_id: Key
     crowd: bool
     segmentation: object
-    box: tuple[float, float, float, float] | None = None
+    box: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
             if crowd not in (0, 1, "0", "1"):
                 raise AnnotationError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1")
             given = entry.get("bbox")
-            box = tuple(given) if isinstance(given, list) and len(given) == 4 and all(map(is_number, given)) else None
+            box = given if isinstance(given, list) and len(given) == 4 and all(map(is_number, given)) else None
             annotations[image_id].append(Annotation(annotation_id, category_id, bool(int(crowd)), entry.get("segmentation"), box))
     return CocoFile(pictures, annotations, categories)
 

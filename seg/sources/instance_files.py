@@ -75,7 +75,6 @@ class InstanceFiles(Named):
         return raw.record(sample, of_several("empty-instance", masks, empty, "masks are empty and are left out"))
 
     def _index(self, file: Path, masks: Path) -> int:
-        """The class index of a mask, IGNORE or DROP."""
         if self.index is not None:
             return self.index
         name, pattern = file.relative_to(masks).with_suffix("").as_posix(), str(self.category_pattern)

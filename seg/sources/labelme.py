@@ -121,7 +121,6 @@ class Labelme(Drawn):
         return None, content.encoded is not None
 
     def _held(self, path: Path, content: LabelmeFile) -> RawImage:
-        """The image that a JSON file holds."""
         data = content.encoded or b""
         own = PurePosixPath(content.image_path).suffix.lower()
         suffix = next((s for magic, s in MAGIC.items() if data.startswith(magic)), own if own in IMAGE_SUFFIXES else ".png")

@@ -113,7 +113,6 @@ def packed(regions: Sequence[Region]) -> str:
 
 @many_made()
 def unpacked(text: str) -> list[Region]:
-    """The regions that `packed` made a text of."""
     return [Region(*values) for values in marshal.loads(text.encode("latin-1"))]
 
 

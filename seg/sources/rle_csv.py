@@ -51,7 +51,6 @@ class RleCsv(AnnotationFile):
         return [AnnotatedImage(name, None, regions) for name, regions in images.items()]
 
     def _named(self, row: dict[str, str], where: str) -> tuple[str, str]:
-        """The image and the label of a row."""
         name = row[self.image_column]
         if self.category is not None:
             return name, self.category

@@ -33,7 +33,6 @@ def without_number(ending: str) -> str:
 
 
 def note_further(findings: list[Finding], labels: Path, further: dict[str, list[Path]], join: bool) -> None:
-    """Add to the findings what becomes of further masks."""
     first = next(iter(further.values()))[0].name
     number = sum(map(len, further.values()))
     becomes = f", such as {first}, are united with the first one of each"

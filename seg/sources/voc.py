@@ -58,7 +58,9 @@ class Voc(RawData):
     def read(self, item: Item) -> Record:
         path, class_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        targets = self._targets(class_path)
+        found, places = numbered(self._values(class_path))
+        indices = self.class_map.of_values(labels_of(found, self.class_map), class_path, lambda: np.bincount(places.ravel()))
+        targets = np.array(indices, np.int16)[places]  # (H, W) class indices, IGNORE and DROP
         refuse_other_size(class_path, targets.shape, path, raw.pixels.shape[:2])
         if not self.with_instances:
             semantic = np.where(targets == DROP, self.background, targets).astype(np.uint8)
@@ -71,12 +73,6 @@ class Voc(RawData):
         categories = np.where(crowd, self.first, categories)
         sample = instance_sample(item.image_id, raw.pixels, ids[:, :, None], categories, crowd, self.background)
         return raw.record(sample, [Finding(kind, str(object_path), what) for kind, what in odd])
-
-    def _targets(self, path: Path) -> np.ndarray:
-        """(H, W) int16 of a file of classes: class indices, IGNORE and DROP; DataError for a value without class."""
-        found, places = numbered(self._values(path))
-        targets = self.class_map.of_values(labels_of(found, self.class_map), path, lambda: np.bincount(places.ravel()))
-        return np.array(targets, np.int16)[places]
 
     def _values(self, path: Path) -> np.ndarray:
         """(H, W) of a label image: its indices, or its colours as numbers, of which none but black is 0, and none is VOID."""

@@ -55,7 +55,7 @@ def run(project: Path, given: Arguments) -> None:
     builder = _Builder(conf, name, _root(project, given.folder))
     guesses, trials = trials_of(listing, wanted, given.settings, builder.build, _trying)
     if not guesses:
-        raise _none(given.folder, nothing_found(listing, wanted), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
+        raise _none(given.folder, nothing_found(listing), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
     text = builder.text(chosen.guess)
     with _taken_back(path):

@@ -84,7 +84,6 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
 
 
 def empty_splits(splits: Splits) -> Iterator[Finding]:
-    """Splits without an image: errors."""
     counts = ", ".join(f"{name} {len(members)}" for name, members in splits.items())
     for name, members in splits.items():
         if not members:
@@ -92,7 +91,6 @@ def empty_splits(splits: Splits) -> Iterator[Finding]:
 
 
 def small_splits(splits: Splits) -> Iterator[Finding]:
-    """Splits of few images."""
     for name, members in splits.items():
         if 0 < len(members) < FEW[name]:
             more = "is little to learn from" if name == "train" else "its figures hang on single images, and each device needs one at least"

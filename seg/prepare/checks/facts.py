@@ -71,7 +71,6 @@ class RecordFacts:
     present: int = 0
 
     def box(self, instance: int) -> Box:
-        """The box of an instance."""
         x1, y1, x2, y2 = self.boxes[instance].tolist()
         return x1, y1, x2, y2
 

@@ -57,7 +57,6 @@ def all_ignored(images: Sequence[Examined], with_instances: bool) -> Iterator[Fi
 
 
 def far_sizes(images: Sequence[Examined]) -> Iterator[Finding]:
-    """Images far smaller or larger than the rest."""
     sides = [max(image.stored.entry.height, image.stored.entry.width) for image in images]
     middle = float(np.median(sides)) if sides else 0.0
     for image, side in zip(images, sides, strict=True):
@@ -132,7 +131,6 @@ def _pair(image: Examined, other: Examined, kind: str, what: str, fix: str, seve
 
 
 def in_pieces(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
-    """One instance in several far pieces."""
     for image in images:
         for apart in image.facts.apart:
             if apart.share >= MIN_PIECE and apart.gap > MIN_GAP * apart.length:
