@@ -38,7 +38,7 @@ class Supervisely(FilePerImage):
         regions = faults.each(enumerate(content["objects"]), lambda n, entry: self._region(f"object {n}", entry, f"{path}, object {n}"))
         given = content.get("size")
         sides = (given.get("height"), given.get("width")) if isinstance(given, dict) else (None, None)
-        return regions, sides if all(isinstance(side, int) for side in sides) else None  # type: ignore[arg-type]
+        return regions, sides if all(isinstance(side, int) for side in sides) else None  # type: ignore[return-value]
 
     def _region(self, name: str, entry: Any, where: str) -> Region:
         if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:
