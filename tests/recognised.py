@@ -9,11 +9,10 @@ from seg.prepare.assignment import Assignment, planned
 from seg.prepare.run import examine
 from seg.raw.record import Source
 from seg.recognise.formats import image_facts, trials_of
-from seg.recognise.guess import Guess, Wanted
+from seg.recognise.guess import Guess, Wanted, as_yaml
 from seg.recognise.listing import list_folder
 from seg.recognise.splits import with_lists
 from seg.recognise.trial import Build, Trial, choose, tried
-from seg.recognise.write import as_yaml
 from seg.settings.section import Target
 from seg.settings.targets import build
 from seg.sources.images import ImageReader

@@ -14,8 +14,7 @@ from seg.core.errors import DataError, PixelError, UnreadableError
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
-MOST_PIXELS = 2**29
-"""Of an image that is read at once. A PNG of one megabyte may have a thousand million of them."""
+MOST_PIXELS = 2**29  # of an image that is read at once. A PNG of one megabyte may have a thousand million of them.
 PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
 
 
@@ -57,8 +56,7 @@ def refuse_large(height: int, width: int, path: Path) -> None:
         )
 
 
-OPENCV_BYTES = 8
-"""Of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits."""
+OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits
 
 
 def declared_size(data: bytes) -> tuple[int, int]:
@@ -192,9 +190,7 @@ def _orientation(data: bytes) -> int:
 
 def _refuse_cut(data: bytes, path: Path) -> None:
     """OpenCV fills the missing part of a cut JPEG with gray and says nothing, and which others it takes differs from version to version.
-
-    More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own.
-    """
+    More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own."""
     if data[:2] == b"\xff\xd8":
         cut = data.rfind(b"\xff\xd9", _jpeg_header(data)) < 0
     elif data[:8] == PNG:

@@ -26,10 +26,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """Encoded bytes -> the image as its file has it, upright; `path` only names the file in errors.
-
-    channels: as many as are wanted, or None: spares the way over others where the format is 8-bit gray or RGB.
-    """
+    """Encoded bytes -> the image as its file has it, upright; `path` only names the file in errors. channels: as many as are wanted, or
+    None: spares the way over others where the format is 8-bit gray or RGB."""
     if data[:6] == NPY:
         return decode_npy(data, path)
     if is_tiff(data):
@@ -114,10 +112,8 @@ def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
 
 
 def decode_color(data: bytes, path: Path, decoded: Decoded | None = None) -> np.ndarray:
-    """Encoded bytes -> (H, W, 3) uint8 RGB colours; palettes are resolved, gray becomes a colour, 16 bits that hold 8 become 8.
-
-    decoded: of the data, where it is known already.
-    """
+    """Encoded bytes -> (H, W, 3) uint8 RGB colours; palettes are resolved, gray becomes a colour, 16 bits that hold 8 become 8. decoded: of
+    the data, where it is known already."""
     colors = to_channels(decoded or decode(data, path, 3), 3, path)
     if colors.dtype == np.uint8:
         return colors

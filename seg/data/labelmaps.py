@@ -10,28 +10,19 @@ from dataclasses import replace
 import numba
 import numpy as np
 
-from seg.data.rle import Rle, encode_crop, is_free, paint, run_lengths
+from seg.data.rle import Rle, encode_crop, paint, run_lengths
 from seg.data.sample import IGNORE, Prediction
 
 
 def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
-    """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits.
-
-    An empty mask keeps its id, in no pixel. L == 0 when there is no mask at all.
-    """
-    layers: list[np.ndarray] = []
+    """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits. An empty mask keeps its id,
+    in no pixel. L == 0 when there is no mask at all."""
+    rles = []
     for number, mask in enumerate(masks, start=1):
         if mask.shape != (height, width):
             raise ValueError(f"mask {number}: expected shape {(height, width)}, got {mask.shape}")
-        inside = mask.astype(bool)
-        for layer in layers:
-            if not layer[inside].any():
-                break
-        else:
-            layer = np.zeros((height, width), np.int32)
-            layers.append(layer)
-        layer[inside] = number
-    return np.stack(layers, axis=2) if layers else np.zeros((height, width, 0), np.int32)
+        rles.append(encode_crop(mask.astype(bool), 0, 0, height, width))
+    return decode(rles, height, width)
 
 
 def mask_of(instances: np.ndarray, instance_id: int) -> np.ndarray:
@@ -80,23 +71,17 @@ def boxed(prediction: Prediction, size: Sequence[int] | None = None) -> Predicti
 
 
 def decode(rles: Sequence[Rle], height: int, width: int) -> np.ndarray:
-    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits.
-
-    ValueError where an RLE is of another size than (height, width), or is none.
-    """
+    """RLEs of one image -> layered id map (H, W, L); RLE i becomes id i + 1, in the first layer where it fits. ValueError where an RLE is
+    of another size than (height, width), or is none."""
     layers: list[np.ndarray] = []
     for number, rle in enumerate(rles, start=1):
         try:
             counts = run_lengths(rle, height, width)
         except ValueError as error:
             raise ValueError(f"RLE {number}: {error}") from None
-        for layer in layers:
-            if is_free(counts, layer):
-                break
-        else:
-            layer = np.zeros((width, height), np.int32)  # runs go down the columns
-            layers.append(layer)
-        paint(counts, layer, number)
+        if not any(paint(counts, layer, number) for layer in layers):
+            layers.append(np.zeros((width, height), np.int32))  # runs go down the columns
+            paint(counts, layers[-1], number)
     if not layers:
         return np.zeros((height, width, 0), np.int32)
     return np.ascontiguousarray(np.stack([layer.T for layer in layers], axis=2))
@@ -133,12 +118,13 @@ def areas_of(instances: np.ndarray, count: int) -> np.ndarray:
     """Areas (count,) int64 in pixels of ids 1..count: `measure` without the boxes, in less time."""
     areas = np.zeros(count + 1, np.int64)
     height, width, num_layers = instances.shape
-    _count(instances.reshape(height * width, num_layers), areas)
+    add_up(instances.reshape(height * width, num_layers), areas)
     return areas[1:]
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(pixels: np.ndarray, areas: np.ndarray) -> None:
+def add_up(pixels: np.ndarray, areas: np.ndarray) -> None:
+    """Add the number of pixels of each value of (P, L) whole numbers to a table (N,) int64."""
     num_pixels, num_layers = pixels.shape
     for layer in range(num_layers):
         instance, start = np.int32(0), 0

@@ -12,15 +12,13 @@ from seg.data.labelmaps import boxes_of, encode
 from seg.data.rle import decode_crop
 from seg.data.sample import IGNORE, Prediction, Sample
 
+# A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination).
 VISIBLE = 0.5
-"""A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination)."""
 
 
 def with_stuff(sample: Sample, things: Collection[int]) -> Sample:
-    """The sample with segments for instances: what is seen of each thing, then the region of each class that is not among `things`.
-
-    The class map says what is seen: pixels of an instance that are of another class there belong to none. A crowd stays one.
-    """
+    """The sample with segments for instances: what is seen of each thing, then the region of each class that is not among `things`. The
+    class map says what is seen: pixels of an instance that are of another class there belong to none. A crowd stays one."""
     top = sample.instances.max(axis=2, initial=0)
     classes, crowd = np.append(IGNORE, sample.categories), np.append(True, sample.crowd)
     top = np.where((classes[top] == sample.semantic) | crowd[top], top, 0).astype(np.int32)
@@ -36,10 +34,8 @@ def with_stuff(sample: Sample, things: Collection[int]) -> Sample:
 
 
 def merged(prediction: Prediction, things: Collection[int]) -> Prediction:
-    """The prediction as segments, best first: no two share a pixel, and stuff of one class is one.
-
-    Things come first, each with the pixels that better ones leave it; then stuff, with those that are left.
-    """
+    """The prediction as segments, best first: no two share a pixel, and stuff of one class is one. Things come first, each with the pixels
+    that better ones leave it; then stuff, with those that are left."""
     if not prediction.masks:
         return replace(prediction, segments=True)
     height, width = prediction.masks[0]["size"]

@@ -8,15 +8,12 @@ from typing import Any
 import numba
 import numpy as np
 
-Rle = dict[str, Any]
-"""COCO's compressed run lengths: {"size": [height, width], "counts": text}."""
+Rle = dict[str, Any]  # COCO's compressed run lengths: {"size": [height, width], "counts": text}
 
 
 def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) -> Rle:
-    """The RLE of a mask (height, width) that is False but for `crop` (h, w) bool, whose first pixel lies at (left, top).
-
-    Costs as much as the crop is large; the same bytes as pycocotools gives for the whole mask.
-    """
+    """The RLE of a mask (height, width) that is False but for `crop` (h, w) bool, whose first pixel lies at (left, top). Costs as much as
+    the crop is large; the same bytes as pycocotools gives for the whole mask."""
     h, w = crop.shape
     if left < 0 or top < 0 or left + w > width or top + h > height:
         raise ValueError(f"a crop of {w}x{h} pixels at ({left}, {top}) does not lie within {width}x{height}")
@@ -26,28 +23,22 @@ def encode_crop(crop: np.ndarray, left: int, top: int, height: int, width: int) 
 
 def decode_crop(rle: Rle) -> tuple[np.ndarray, int, int]:
     """The reverse of `encode_crop`: the part (h, w) bool of a mask that its box holds, and its left and top; (0, 0) for an empty mask.
-
-    Costs as much as the crop is large. ValueError where the RLE is none.
-    """
+    Costs as much as the crop is large. ValueError where the RLE is none."""
     height, width = rle["size"]
     return _crop(run_lengths(rle, height, width), height)
 
 
 def moved(rle: Rle, left: int, top: int, height: int, width: int) -> Rle:
-    """The RLE of a mask whose first pixel is brought to (left, top) of an image (height, width), beyond whose ends nothing is kept.
-
-    Costs as much as the runs are many.
-    """
+    """The RLE of a mask whose first pixel is brought to (left, top) of an image (height, width), beyond whose ends nothing is kept. Costs
+    as much as the runs are many."""
     h, w = rle["size"]
     counts = _moved(run_lengths(rle, h, w), h, w, left, top, height, width)
     return {"size": [height, width], "counts": _text(counts).tobytes().decode("ascii")}
 
 
 def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
-    """The runs (R,) int64 of an RLE, down the columns, of zeros and ones in turn; they add up to height * width.
-
-    ValueError where it is of another size, or its text is none of COCO's.
-    """
+    """The runs (R,) int64 of an RLE, down the columns, of zeros and ones in turn; they add up to height * width. ValueError where it is of
+    another size, or its text is none of COCO's."""
     if list(rle["size"]) != [height, width]:
         raise ValueError(f"expected size {[height, width]}, got {list(rle['size'])}")
     text = rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii", "replace")
@@ -58,37 +49,29 @@ def run_lengths(rle: Rle, height: int, width: int) -> np.ndarray:
 
 
 def turns(rles: Sequence[Rle]) -> tuple[np.ndarray, np.ndarray]:
-    """Where the runs of ones of sound RLEs begin and where they end, (R,) int64 each, of all of them one after the other.
-
-    One pass, however many there are. A run that ends with the image ends at height * width.
-    """
+    """Where the runs of ones of sound RLEs begin and where they end, (R,) int64 each, of all of them one after the other. One pass, however
+    many there are. A run that ends with the image ends at height * width."""
     texts = [rle["counts"] if isinstance(rle["counts"], bytes) else rle["counts"].encode("ascii") for rle in rles]
     return _turns(np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts]))
 
 
 @numba.njit(nogil=True, cache=True)
-def is_free(counts: np.ndarray, layer: np.ndarray) -> bool:
-    """Whether the ones of run lengths (R,) int64 are all 0 in a layer (W, H) int32, whose rows are the mask's columns."""
+def paint(counts: np.ndarray, layer: np.ndarray, number: int) -> bool:
+    """Write a number where the ones of run lengths (R,) int64 are in a layer (W, H) int32, whose rows are the mask's columns.
+
+    Whether it was done: all of them must be 0 there.
+    """
     pixels = layer.ravel()
-    start = 0
-    for i in range(len(counts)):
-        if i % 2:
-            for position in range(start, start + counts[i]):
-                if pixels[position]:
-                    return False
-        start += counts[i]
+    for free in (False, True):
+        start = 0
+        for i in range(len(counts)):
+            run = pixels[start : start + counts[i]]
+            if i % 2 and free:
+                run[:] = number
+            elif i % 2 and run.any():
+                return False
+            start += counts[i]
     return True
-
-
-@numba.njit(nogil=True, cache=True)
-def paint(counts: np.ndarray, layer: np.ndarray, number: int) -> None:
-    """Write a number where they are."""
-    pixels = layer.ravel()
-    start = 0
-    for i in range(len(counts)):
-        if i % 2:
-            pixels[start : start + counts[i]] = number
-        start += counts[i]
 
 
 @numba.njit(nogil=True, cache=True)

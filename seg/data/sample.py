@@ -10,22 +10,16 @@ import numpy as np
 
 from seg.core.errors import DataError
 
-IGNORE = 255
-"""The class index of a pixel that counts neither in training nor in evaluation."""
-
+IGNORE = 255  # the class index of a pixel that counts neither in training nor in evaluation
 MAX_CLASSES = 255
 
-CERTAIN = 65535
-"""The confidence of a pixel whose predicted class has probability 1; others are in proportion."""
-
+CERTAIN = 65535  # the confidence of a pixel whose predicted class has probability 1; others are in proportion
+# the name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it
 BACKGROUND = "background"
-"""The name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it."""
-
 
 Color = tuple[int, int, int]
 
-Label = int | str | Color
-"""What raw data calls a class: a value in a mask, a category's name, or a colour."""
+Label = int | str | Color  # what raw data calls a class: a value in a mask, a category's name, or a colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +37,7 @@ class ClassInfo:
     labels: tuple[Label, ...] = ()
 
 
-Range = Sequence[float] | str | None
-"""Values of deep images that become 0 and 255: [low, high], `image` or None, as data.range has it."""
+Range = Sequence[float] | str | None  # values of deep images that become 0 and 255: [low, high], `image` or None, as data.range has it
 
 
 @dataclass(frozen=True, slots=True)

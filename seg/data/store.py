@@ -1,13 +1,4 @@
-"""The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split. `seg.storing.write` writes it.
-
-dataset.json                     schema version, task, classes, channels, counts, statistics, digest, settings
-{train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
-{train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
-{train,val,test}/semantic/*.png  class indices, 255 = ignore
-{train,val,test}/instances.json  COCO with RLE, where the data set has instances
-
-docs/data.md describes each file and key.
-"""
+"""The prepared data set on disk, which everything downstream reads; docs/data.md describes each file. `seg.storing.write` writes it."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,11 +47,10 @@ class ManifestEntry:
         return height, width
 
 
+# of a manifest; `stored_in` comes behind where there is one, then those of a table
 OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name not in ("columns", "stored_in"))
-"""Of a manifest; `stored_in` comes behind where there is one, then those of a table."""
 PLACE = "stored_in"
-CUT_FROM = "cut_from"
-"""The column that names the image of which a tile was cut, where `prepare` did that."""
+CUT_FROM = "cut_from"  # the column that names the image of which a tile was cut, where `prepare` did that
 
 
 @dataclass(frozen=True, slots=True)

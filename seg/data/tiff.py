@@ -25,13 +25,8 @@ PRIVATE = 32768  # the first of the tags that programs may use as they like
 UNSPECIFIED = 0  # of the tag ExtraSamples
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, GDAL_NODATA = 274, 282, 283, 296, 42113
 PRINTED = 10.0  # micrometres from which on a pixel by the resolution tags alone is one of a print, of 72 to 2400 dots an inch
-MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns"), 1.0) | {
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
-}
-
+MICROMETRES = dict.fromkeys(("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns"), 1.0)
+MICROMETRES |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0}
 
 Bytes = bytes | mmap.mmap
 
@@ -175,9 +170,8 @@ def _by_opencv(data: bytes, path: Path) -> np.ndarray:
 def refuse_cut(data: Bytes, path: Path) -> None:
     """Raise DataError for the bytes, or the memory map, of a file that ends too soon.
 
-    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one.
-
-    A directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
+    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one. A
+    directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
     """
     order = "little" if data[:1] == b"I" else "big"
     big = 43 in data[2:4]

@@ -36,7 +36,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """Where the pictures come from: the items by split and image_id, and the source that reads them."""
+    """Where the pictures come from: the items as in `seg.prepare.run.Examination`, and the source that reads them."""
 
     items: Mapping[tuple[str | None, str], Item]
     source: Source
@@ -112,42 +112,29 @@ def _marked(picture: np.ndarray, box: tuple[int, int, int, int], scale: float) -
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorPage:
-    """What the page shows. items: as in `seg.prepare.run.Examination`; source reads them again for their pictures."""
+class DoctorPage(Album):
+    """What the page shows."""
 
     name: str
     root: Path | None
-    classes: Sequence[ClassInfo]
     diagnosis: Diagnosis
-    items: Mapping[tuple[str | None, str], Item]
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class FindingGroup:
-    """The findings of a kind. cards: those that are shown, each with its pictures as JPEG; rest: those that are listed in words."""
-
-    key: str
-    severity: str
-    name: str
-    cards: Sequence[tuple[Finding, Sequence[tuple[bytes, Shown]]]]
-    rest: Sequence[Finding]
 
 
 def write_doctor(path: Path, page: DoctorPage) -> None:
-    """Write the page, whole or not at all; its pictures are read from the raw data."""
+    """Write the page, whole or not at all; its pictures are read from the raw data. Of each kind of findings some are shown as cards, with
+    their pictures as JPEG, and the rest are listed in words."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in page.diagnosis.findings:
         kinds.setdefault((finding.severity, finding.kind), []).append(finding)
-    album, left = Album(page.items, page.source, page.classes), MOST_PICTURES
-    groups = []
+    groups, left = [], MOST_PICTURES
     for (severity, kind), findings in kinds.items():
         cards = []
         for finding in findings[:PICTURED]:
-            pictures = [(jpeg(shown.picture), shown) for shown in album.of(finding)[:left]]
+            pictures = [(jpeg(shown.picture), shown) for shown in page.of(finding)[:left]]
             left -= len(pictures)
             cards.append((finding, pictures))
-        groups.append(FindingGroup(f"{kind}-{severity}", severity, kind.replace("-", " ").capitalize(), cards, findings[PICTURED:]))
+        name = kind.replace("-", " ").capitalize()
+        groups.append({"key": f"{kind}-{severity}", "severity": severity, "name": name, "cards": cards, "rest": findings[PICTURED:]})
     write_page(
         path,
         "doctor/doctor.html.j2",
@@ -158,7 +145,7 @@ def write_doctor(path: Path, page: DoctorPage) -> None:
         verdict=_verdict(page.diagnosis),
         data_set=summarise(page.diagnosis.summary, page.classes),
         with_instances=has_instances(page.diagnosis.summary),
-        spread=[(jpeg(shown.picture), shown) for shown in album.spread(SPREAD)] if page.diagnosis.summary else [],
+        spread=[(jpeg(shown.picture), shown) for shown in page.spread(SPREAD)] if page.diagnosis.summary else [],
         listed=LISTED - PICTURED,
         below=below,
         sentence=lambda text: _closed(below(text, page.root)),

@@ -15,7 +15,7 @@ from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.sources.images import ImageReader
-from seg.sources.listing import files_below, is_picture, pictures
+from seg.sources.listing import by_stem, files_below, is_picture
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
@@ -110,7 +110,7 @@ class _Video:
 def _inputs(named: str) -> list[Input]:
     path = Path(named)
     if path.is_dir():
-        found = [Input(name, file) for name, file in pictures(path, "").items()]
+        found = [Input(name, file) for name, file in by_stem(path).items()]
         for file in (path / name for name in files_below(path, VIDEO_SUFFIXES)):
             found += _frames(file, file.relative_to(path).with_suffix("").as_posix())
         if not found:

@@ -8,26 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
-from seg.raw.record import Finding, Item, Source
+from seg.raw.record import Finding, Item, Source, of_several
+from seg.sources import splits
 from seg.sources.pairing import file_below
 from seg.sources.settings import Column, Data, Split, Table
-from seg.sources.splits import (
-    SPLITS,
-    by_blocks,
-    by_fold,
-    by_lists,
-    by_ratios,
-    check_fold,
-    check_missing,
-    check_ratios,
-    from_table,
-    group_of,
-    presence_of,
-)
+from seg.sources.splits import SPLITS, group_of, presence_of
 from seg.storing.write import StoredRecord
 
-UNSPLIT = "unsplit"
-"""The place of an image whose split is known only when all are read."""
+UNSPLIT = "unsplit"  # the place of an image whose split is known only when all are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +45,8 @@ class Plan:
 def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
     """Raises for all that is wrong with the settings and the layout."""
     split = assignment.split
-    check_fold(assignment.fold, split.folds)
-    items, findings = source.items(), []
+    splits.check_fold(assignment.fold, split.folds)
+    items, findings = source.items(), list[Finding]()
     try:
         listed = _listed(items, split, root)
     except DataError:
@@ -68,9 +56,7 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         raise
     if listed is not None:
         unlisted = [item.image_id for item in items if item.image_id not in listed]
-        if unlisted:
-            what = f"{len(unlisted)} images stand in no list and are left out, such as {unlisted[0]}"
-            findings.append(Finding("unlisted-image", "data.split.lists", what))
+        findings += of_several("unlisted-image", "data.split.lists", unlisted, "images stand in no list and are left out")
         items = [item for item in items if item.image_id in listed]
     if not items:
         why = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])
@@ -85,14 +71,14 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         ]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     if missing := _missing(split):
-        check_missing(missing, split.ratios, f"data.split.{split.by}")
+        splits.check_missing(missing, split.ratios, f"data.split.{split.by}")
         places = [UNSPLIT if place == "train" else place for place in places]
     elif UNSPLIT in places and (split.by != "ratios" or split.ratios is None):
         raise DataError(f"data.split.by={split.by}: this source's layout names no splits; set data.split.by=ratios and data.split.ratios")
     if UNSPLIT not in places and assignment.fold is None:
         return Plan(items, places, [], None, findings)
     if split.ratios is not None:
-        check_ratios(split.ratios)
+        splits.check_ratios(split.ratios)
     if assignment.fold is not None:
         _refuse_twins(items, places)
     by = split.stratify
@@ -102,12 +88,12 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
 
 def _listed(items: Sequence[Item], split: Split, root: Path | None) -> dict[str, str] | None:
     if split.by == "blocks":
-        return by_blocks(dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True)), split.ratios)
+        return splits.by_blocks(dict(zip((item.image_id for item in items), _groups(items, split, root), strict=True)), split.ratios)
     if split.by != "lists":
         return None
     if not split.lists or root is None or sorted(split.lists) != sorted(SPLITS):
         raise DataError("data.split.by=lists: set data.split.lists={train: train.txt, val: val.txt, test: test.txt}, below data.root")
-    return by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
+    return splits.by_lists(_names(items), {s: root / f for s, f in split.lists.items() if f})
 
 
 def _missing(split: Split) -> list[str]:
@@ -148,9 +134,8 @@ def _column(items: Sequence[Item], split: Split, root: Path | None, column: str,
 
 
 def _rows(items: Sequence[Item], table: Table, root: Path, *columns: str) -> list[dict[str, str]]:
-    """The table's row for each image."""
     names = _names(items)
-    rows = from_table(names, file_below(root, table.file, None, "data.split.table.file"), table.id, columns)
+    rows = splits.from_table(names, file_below(root, table.file, None, "data.split.table.file"), table.id, columns)
     found = dict(zip(names, rows, strict=True))
     return [found[item.image_id] for item in items]
 
@@ -167,7 +152,7 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], as
         presence = np.array([s.counts.class_pixels[:num_classes] > 0 for s in stored])
     if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
         assert split.ratios is not None
-        dealt = by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)
+        dealt = splits.by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)
         for index, place in zip(unsplit, dealt, strict=True):
             places[index] = place
-    return places if assignment.fold is None else by_fold(places, groups, presence, split.folds, assignment.fold, split.seed)
+    return places if assignment.fold is None else splits.by_fold(places, groups, presence, split.folds, assignment.fold, split.seed)

@@ -16,13 +16,11 @@ from seg.raw.record import Finding, Item, Record, Source
 from seg.sources.splits import SPLITS
 from seg.storing.write import StoredRecord, write_record
 
+# by the number of images: parts of the shorter and of the longer side. Four of the six are to learn from, one is for each other split.
 PIECES = {1: (2, 3), 2: (1, 3)}
-"""By the number of images: parts of the shorter and of the longer side. Four of the six are to learn from, one is for each other split."""
-TILE = 2048
-"""Most pixels of a tile's side. A tile is read in some hundredths of a second, and crops seldom meet its border."""
+TILE = 2048  # most pixels of a tile's side. A tile is read in some hundredths of a second, and crops seldom meet its border.
+# pixels of an image above which training reads tiles of it. Photographs have fewer, and keep all that surrounds their objects.
 LARGE = 1 << 26
-"""Pixels of an image above which training reads tiles of it. Photographs have fewer, and keep all that surrounds their objects."""
-
 Part = tuple[slice, slice]
 
 
@@ -73,10 +71,8 @@ def largest(source: Source) -> int:
 
 
 def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | None], most: int) -> list[StoredRecord]:
-    """A split's records, in which tiles stand for each image of more than `most` pixels. Its files are replaced, too.
-
-    known: the number of classes, and the index of the background or None.
-    """
+    """A split's records, in which tiles stand for each image of more than `most` pixels. Its files are replaced, too. known: the number of
+    classes, and the index of the background or None."""
     found: list[StoredRecord] = []
     for record in stored:
         entry = record.entry

@@ -1,9 +1,10 @@
 """A source of raw data -> the prepared data set: read in parallel, split, checked, counted, written whole or not at all."""
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
@@ -11,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from seg.core.environment import end_with_parent, keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
-from seg.prepare.assignment import UNSPLIT, Assignment, Plan, divided, planned
+from seg.prepare.assignment import UNSPLIT, Assignment, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.pieces import largest, tiled
-from seg.prepare.spool import Spool, SpooledRecord
 from seg.raw.record import Finding, Item, Source, counted, finding_of
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
-from seg.storing.statistics import background_index
+from seg.storing.statistics import Counts, background_index
 from seg.storing.write import StoredRecord, measure_record, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
@@ -54,9 +55,8 @@ def prepare(
 ) -> tuple[DatasetInfo, list[Finding]]:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
 
-    settings: the section `data`, which dataset.json records.
-
-    Raises DataError (naming the file and the fix) for anything unsound; then `out` is left as it was.
+    settings: the section `data`, which dataset.json records. Raises DataError (naming the file and the fix) for anything unsound; then
+    `out` is left as it was.
     """
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
         examination = examine(source, classes, assignment, root, workers, progress, partial)
@@ -87,12 +87,13 @@ def examine(
     progress: str,
     folder: Path | None,
 ) -> Examination:
-    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere.
-
-    What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images are raised.
-    """
+    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere. What is wrong with a
+    file or with the splits becomes a finding; a layout or settings that give no images are raised."""
     plan = planned(source, assignment, root)
-    results = _read_all(source, plan, folder, classes, workers, progress)
+    jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
+    spool = Spool(folder or Path(tempfile.gettempdir()))
+    read = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
+    results = [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in read]
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
     findings = [finding for result in results if isinstance(result, list) for finding in result]
@@ -117,20 +118,10 @@ def examine(
     return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
 
 
-def _read_all(
-    source: Source, plan: Plan, folder: Path | None, classes: Sequence[ClassInfo], workers: int | str, progress: str
-) -> list[tuple[StoredRecord, RecordFacts] | list[Finding]]:
-    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
-    jobs = list(zip(plan.items, plan.places, strict=True))
-    what = "images read" if folder is None else "images prepared"
-    spool = Spool(folder or Path(tempfile.gettempdir()))
-    results = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
-    return [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in results]
-
-
 def _results(
     source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
 ) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
+    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
         _start_worker(source, folder, classes)
@@ -138,6 +129,50 @@ def _results(
         return
     with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, folder, classes)) as pool:
         yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
+
+
+class Spool:
+    """Bytes put aside on the disk of `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as what reads it does
+
+    def add(self, data: bytes) -> Callable[[], bytes]:
+        """Put bytes aside; what comes back reads them."""
+        start, length = self.file.seek(0, os.SEEK_END), len(data)
+        self.file.write(data)
+
+        def read() -> bytes:
+            self.file.seek(start)
+            return self.file.read(length)
+
+        return read
+
+
+class SpooledRecord(StoredRecord):
+    """A StoredRecord whose counts and annotations lie in a Spool, so that memory does not grow with them."""
+
+    _rows: Callable[[], bytes]
+    _annotations: Callable[[], bytes] | None
+
+    def __init__(self, stored: StoredRecord, spool: Spool) -> None:
+        counts = stored.counts
+        light = {name: getattr(stored, name) for name in ("entry", "labels_sha256", "thumbnail", "findings", "spacing")}
+        rows = np.concatenate([counts.class_pixels[None], counts.histogram, counts.foreground])
+        regions = spool.add(json.dumps(stored.annotations).encode()) if stored.annotations else None
+        kept = {"_rows": spool.add(rows.astype(np.uint32).tobytes()), "_annotations": regions}  # an image has fewer pixels than 2**32
+        for name, value in (light | kept).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def counts(self) -> Counts:
+        rows = np.frombuffer(self._rows(), np.uint32).reshape(-1, 256).astype(np.int64)
+        channels = len(rows) // 2
+        return Counts(rows[0], rows[1 : 1 + channels], rows[1 + channels :])
+
+    @property
+    def annotations(self) -> list[dict[str, Any]]:
+        return json.loads(self._annotations()) if self._annotations else []
 
 
 _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs

@@ -24,7 +24,8 @@ def to_8_bit(
     the value for no measurement, which counts in no range. remedy: what to do where data.range cannot be set.
     """
     findings = []
-    if wanted is None and pixels.dtype == np.uint8 and _differs(pixels):
+    first = pixels.reshape(-1)[:4096]
+    if wanted is None and pixels.dtype == np.uint8 and (first != first[0]).any():  # as nearly every image has several values
         return pixels, []
     void = None if nodata is None else pixels == nodata
     measured = pixels if void is None or void.all() else pixels[~void]
@@ -84,12 +85,6 @@ def _linear(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.zeros(pixels.shape, np.uint8)
     scaled = (pixels.astype(np.float64) - low) * (255 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0, posinf=255, neginf=0), 0, 255)).astype(np.uint8)
-
-
-def _differs(pixels: np.ndarray) -> bool:
-    """Whether the first pixels are of more than one value, as nearly every image's are."""
-    first = pixels.reshape(-1)[:4096]
-    return bool((first != first[0]).any())
 
 
 def _ends(pixels: np.ndarray) -> tuple[float, float]:

@@ -56,6 +56,11 @@ def finding_of(error: InputError, files: Sequence[str] = (), image_id: str | Non
     return Finding(getattr(error, "kind", "bad-data"), file, what, fix, "error", image_id, split=split)
 
 
+def of_several(kind: str, file: object, names: Sequence[object], what: str, fix: str = "") -> list[Finding]:
+    """A finding that counts several things and names the first; none where there are none. what: is said of them."""
+    return [Finding(kind, str(file), f"{len(names)} {what}, such as {names[0]}", fix)] if names else []
+
+
 def counted(findings: Iterable[Finding]) -> str:
     """How many there are of each kind, the most frequent first: `unreadable-file 3, size-mismatch 1`."""
     return ", ".join(f"{kind} {count}" for kind, count in Counter(f.kind for f in findings).most_common())
@@ -122,7 +127,6 @@ class Source(Protocol):
         Raises:
             DataError: The layout is not as configured.
         """
-        ...
 
     def read(self, item: Item) -> Record:
         """Read, decode and convert one image and its labels.
@@ -133,4 +137,3 @@ class Source(Protocol):
         Raises:
             DataError: A file cannot be read or contradicts another. The message names the file.
         """
-        ...

@@ -1,26 +1,35 @@
-"""Files of all images: COCO, COCO panoptic, the VGG Image Annotator, and tables of run lengths as on Kaggle."""
+"""Files of all images: COCO, COCO panoptic, the VGG Image Annotator, and CVAT."""
 
-import csv
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, iterparse
+
 from seg.core.errors import DataError, plural
 from seg.core.textfile import read_text
-from seg.recognise.guess import Guess, color, entry, instance_classes, void_of
-from seg.recognise.listing import LABEL_WORD, PROBED, Listing, choices, home_of, home_of_all, place
-from seg.recognise.looks import look
+from seg.data.sample import BACKGROUND
+from seg.recognise.guess import Guess, Seen, color, entry, instance_classes, is_background, void_of
+from seg.recognise.listing import (
+    LABEL_WORD,
+    PROBED,
+    SPLIT_WORDS,
+    Listing,
+    by_folders,
+    choices,
+    home_of,
+    home_of_all,
+    is_division,
+    place,
+    split_of,
+)
+from seg.recognise.names import labelmap
 
-Contents = Mapping[PurePosixPath, Any]
-"""What JSON files hold, by their names; mappings alone."""
-
+Contents = Mapping[PurePosixPath, Any]  # what JSON files hold, by their names; mappings alone
 USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
-RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
-ROWS = 2000  # that are looked at
 
 
 def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -85,7 +94,6 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 
 def _set_attribute(guess: Guess, regions: Sequence[Any]) -> None:
-    """Set the region attribute that holds the labels, and the classes."""
     labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
     named = Counter(key for each in labels for key in each)
     if not named:
@@ -147,80 +155,67 @@ def _are_those_of(categories: Sequence[Any], count: int) -> bool:
     return len(categories) == count and {"person", "toothbrush", "hair drier"} <= names
 
 
-def rle_csv(listing: Listing) -> Iterator[Guess]:
-    for file in listing.having(".csv"):
-        rows = _rows(listing, file)
-        runs = _column(rows)
-        if runs is None:
-            continue
-        others = [column for column in rows[0] if column != runs]
-        column, home = next(
-            ((c, h) for c in others if (h := home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True))),
-            (None, None),
-        )
-        other = next((c for c in others if c != column and re.search(r"class|label|categ|species|_type$", c, re.I)), None)
-        labels = sorted({row[other] for row in rows if row[other]}) if other else ["object"]
-        category = None if other else "object"
-        if column is None:
-            if (cut := _with_label(listing, rows, others, file)) is None:
-                continue
-            column, home, labels = cut
-            category = other = None
-        guess = Guess("rle_csv", "instance", [f"{file} is a table of run lengths: {len(rows)} rows"])
-        place(guess, listing, {}, [file], images=home)
-        guess.source |= {"image_column": column, "rle_column": runs, "category": category, "class_column": other}
+def cvat(listing: Listing) -> Iterator[Guess]:
+    known = {f: facts for f in listing.having(".xml") if (facts := _facts(listing.path(f)))}
+    for first, split, files in choices(list(known)):
+        named = known[first][0]
+        names, subsets = [name for name, _ in named], list(dict.fromkeys(subset for _, subset in named if subset))
+        labels = sorted(set().union(*(known[file][1] for file in files)))
+        guess = Guess("cvat", "instance", [f"{first} is an export of CVAT for images: {len(names)} images, {len(labels)} labels"])
+        home = home_of(listing, [f"{subset}/{name}" for name, subset in named], first) if subsets else None
+        place(guess, listing, split, files, images=home or home_of_all(listing, names, first))
+        splits = {str(said): subset for subset in subsets if (said := split_of(subset)[0])}
+        if not split and len(splits) == len(subsets) and is_division(splits):
+            guess.split = by_folders(splits)
+            guess.why.append(f"the subsets of its images say the split: {', '.join(splits.values())}")
+        elif not split and len(subsets) > 1:
+            told = f"data.split.folders says which is {', '.join(SPLIT_WORDS)}"
+            guess.doubts.append(f"its subsets ({', '.join(subsets)}) are not used: {told}")
+        guess.source |= void_of(labels)
         guess.classes = instance_classes(labels)
-        way = "along the rows" if _along_rows(listing, rows, runs, home) else "down the columns"
-        guess.source["order"] = way.split()[-1]
-        guess.doubts.append(f"runs are taken to go {way}, from pixel 1 (source.order, source.first): look at the overlay")
         yield guess
 
 
-def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str, home: str | None) -> bool:
-    """Whether from one run to the next it is as far as an image is wide, not as it is high, in most rows."""
-    image = next((file for file in listing.pictures if home == "." or file.is_relative_to(home or "")), None)
-    seen = look(listing.path(image)) if image else None
-    if seen is None or seen.size[0] == seen.size[1]:
-        return False
-    votes = [0, 0]
-    for row in rows[:PROBED]:
-        starts = [int(number) for number in row[column].split()[::2]] if RUNS.fullmatch(row[column].strip()) else []
-        steps = sorted(b - a for a, b in pairwise(starts))
-        if steps:
-            step = steps[len(steps) // 2]
-            votes[abs(step - seen.size[0]) > abs(step - seen.size[1])] += 1
-    return votes[1] > 2 * votes[0]
-
-
-def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:
+def _facts(path: Path) -> tuple[list[tuple[str, str]], set[str]] | None:
+    """The names of the images with their subsets, and the labels of their shapes; None where it is no CVAT file."""
+    names: list[tuple[str, str]] = []
+    labels: set[str] = set()
+    root = None
     try:
-        reader = csv.DictReader(read_text(listing.path(file)).splitlines())
-        return [{k: v or "" for k, v in row.items() if isinstance(k, str)} for row, _ in zip(reader, range(ROWS), strict=False)]
-    except (DataError, csv.Error):
-        return []
+        for event, node in iterparse(path, ("start", "end")):
+            if root is None:
+                root = node.tag
+                if root != "annotations":
+                    return None
+            if event == "end" and node.tag == "image":
+                names.append((str(node.get("name")), str(node.get("subset") or "")))
+                labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
+                node.clear()
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError):
+        return None
+    return (names, labels - {"None"}) if names else None
 
 
-def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
-    """The column whose values are all run lengths, or nothing."""
-    for column in rows[0] if rows else ():
-        values = [row.get(column, "").strip() for row in rows]
-        filled = [value for value in values if value not in ("", "-1")]
-        if filled and all(RUNS.fullmatch(value) for value in filled):
-            return column
-    return None
-
-
-def _names(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
-    return list(dict.fromkeys(row.get(column, "") for row in rows))[:PROBED]
-
-
-def _with_label(
-    listing: Listing, rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: PurePosixPath
-) -> tuple[str, str, list[str]] | None:
-    """The column whose values are names of images with a label behind, as 0002cc93b.jpg_1; the folder of images, and the labels."""
-    for column in columns:
-        cut = [row[column].rpartition("_") for row in rows if "_" in row.get(column, "")]
-        names = list(dict.fromkeys(name for name, _, _ in cut))[:PROBED]
-        if len(cut) == len(rows) and (home := home_of(listing, names, file)):
-            return column, home, sorted({label for _, _, label in cut})
-    return None
+def cvat_masks(listing: Listing) -> Iterator[Guess]:
+    """An export 'Segmentation mask 1.1': labelmap.txt beside SegmentationClass/ and SegmentationObject/."""
+    for file in listing.files:
+        home = file.parent
+        if file.name != "labelmap.txt" or not {home / "SegmentationClass", home / "JPEGImages"} <= listing.folders:
+            continue
+        try:
+            _, colors = labelmap(read_text(listing.path(file)))
+        except (DataError, ValueError, IndexError):
+            continue
+        objects = home / "SegmentationObject" in listing.folders
+        guess = Guess("cvat_masks", "instance" if objects else "semantic", [f"{file} beside SegmentationClass/, as CVAT writes masks"])
+        guess.source = {key: (home / name).as_posix() for key, name in (("images", "JPEGImages"), ("masks", "SegmentationClass"))}
+        guess.source |= {"objects": (home / "SegmentationObject").as_posix(), "task": guess.task}
+        known = sorted(colors.items(), key=lambda entry: not is_background(entry[1]))
+        guess.classes = [entry(BACKGROUND if is_background(name) else name, shown) for shown, name in known]
+        folder = home / "SegmentationClass"
+        guess.labels = frozenset(f for f in listing.pictures if {folder, home / "SegmentationObject"} & set(f.parents))
+        named = {"classes": folder} | ({"objects": home / "SegmentationObject"} if objects else {})
+        for what, inside in named.items():
+            files = frozenset(f for f in guess.labels if f.is_relative_to(inside))
+            guess.seen.append(Seen(inside.as_posix(), files, f"maps of {what}", "--as cvat_masks"))
+        yield guess

@@ -95,9 +95,8 @@ def _wanted(relation: Relation, wanted: Wanted) -> Relation:
     """The pairs whose files the user named, where some are."""
     if wanted.images is None and wanted.labels is None:
         return relation
-    places = [{p.image for p in relation.pairs}, {p.label for p in relation.pairs}]
-    images, labels = ({f for f in files if lies_in(f, place)} for files, place in zip(places, (wanted.images, wanted.labels), strict=True))
-    return Relation(relation.change, tuple(pair for pair in relation.pairs if pair.image in images and pair.label in labels))
+    pairs = (pair for pair in relation.pairs if lies_in(pair.image, wanted.images) and lies_in(pair.label, wanted.labels))
+    return Relation(relation.change, tuple(pairs))
 
 
 def _is_of(pictures: Sequence[Look], labels: Sequence[Look]) -> bool:

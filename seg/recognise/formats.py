@@ -12,7 +12,7 @@ import numpy as np
 from seg.core.errors import DataError
 from seg.core.textfile import json_of
 from seg.data.imagefile import decode, read_bytes
-from seg.recognise import annotations, cvat, layouts, masks, tools, yolo
+from seg.recognise import annotations, layouts, masks, tools, yolo
 from seg.recognise.guess import Guess, Wanted, lies_in
 from seg.recognise.listing import Listing, made_of_train
 from seg.recognise.trial import Build, Trial, tried, with_setting
@@ -27,9 +27,7 @@ def trials_of(
     listing: Listing, wanted: Wanted, settings: Sequence[str], build: Build, tell: Callable[[Guess], None]
 ) -> tuple[list[Guess], list[Trial]]:
     """The guesses, and what came of trying them with the settings that the user gives; where all fail, label images beside the best too.
-
-    tell: is called with each guess before it is tried.
-    """
+    tell: is called with each guess before it is tried."""
     guesses, trials = formats_of(listing, wanted), list[Trial]()
     for guess in chain(guesses[:TRIED], _others(listing, wanted, trials)):
         for setting in settings:
@@ -90,15 +88,9 @@ def annotated(listing: Listing) -> list[Guess]:
     everything = {file: _json(listing.path(file)) for file in listing.having(".json", ".geojson")}
     contents = {file: content for file, content in everything.items() if isinstance(content, dict)}
     makers = (annotations.panoptic, annotations.coco, annotations.via, tools.labelme, tools.supervisely, tools.geojson)
-    found = [guess for make in makers for guess in make(listing, contents)]
-    return [
-        *found,
-        *tools.label_studio(listing, everything),
-        *cvat.guesses(listing),
-        *cvat.masks(listing),
-        *yolo.guesses(listing),
-        *annotations.rle_csv(listing),
-    ]
+    found = [guess for make in makers for guess in make(listing, contents)] + list(tools.label_studio(listing, everything))
+    others = (annotations.cvat, annotations.cvat_masks, yolo.guesses, tools.rle_csv)
+    return found + [guess for make in others for guess in make(listing)]
 
 
 def _json(path: Path) -> Any:

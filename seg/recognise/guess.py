@@ -1,18 +1,22 @@
 """What a folder may be: a format, why, and the settings that read it, with names and colours for classes."""
 
+import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from seg.data.sample import BACKGROUND
 
 NAME_FILES = ("codes.txt", "classes.txt", "class_names.txt", "labels.txt", "label_names.txt", "names.txt", "obj.names")
-VOID_NAMES = frozenset(
-    ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
-)
-BACKGROUND_NAMES = frozenset((BACKGROUND, "_background_", "__background__", "bg", "back ground"))
+VOID_NAMES = ("void", "ignore", "ignore_label", "ignored", "__ignore__", "unlabeled", "unlabelled", "unknown", "don't care", "dontcare")
+BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__", "bg", "back ground")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,6 @@ def is_background(name: str) -> bool:
 
 
 def entry(name: str, color: Sequence[int], labels: Sequence[Any] = ()) -> dict[str, Any]:
-    """An entry of data.classes."""
     return {"name": name, "color": [int(c) for c in color]} | ({"labels": list(labels)} if labels else {})
 
 
@@ -109,3 +112,55 @@ def void_of(names: Iterable[str]) -> dict[str, Any]:
     """The key data.source.ignore for the labels whose regions count nowhere; none where no label is one."""
     void = [name for name in dict.fromkeys(names) if is_void(name)]
     return {"ignore": void} if void else {}
+
+
+def as_yaml(guess: Guess, pattern: Path, name: str, root: str, channels: int, data_range: object) -> str:
+    """The text of the configuration. pattern: the file of the option `guess.option`, whose comments are kept."""
+    yaml = YAML()
+    yaml.width = 140
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null"))
+    content: CommentedMap = yaml.load(pattern.read_text(encoding="utf-8"))
+    content["name"], content["root"], content["channels"] = name, _flow(root), channels
+    if "obtain" in content:
+        content["obtain"] = None
+    if "range" in content:
+        content["range"] = data_range
+    elif data_range is not None:
+        content.insert(list(content).index("channels") + 1, "range", data_range)
+    for key, value in guess.source.items():
+        content["source"][key] = _flow(value)
+    if guess.split:
+        section = content.setdefault("split", CommentedMap())
+        for key, value in guess.split.items():
+            section[key] = _flow(value)
+    if guess.classes is not None:
+        comments = content.ca.items.get("classes")
+        content["classes"] = CommentedSeq(_flow(entry) for entry in guess.classes)
+        if comments:
+            content.ca.items["classes"] = comments
+    text = io.StringIO()
+    yaml.dump(content, text)
+    head = [f"# Taken for `{guess.option}`: {'; '.join(guess.why)}.", *(f"# To look at: {doubt}." for doubt in guess.doubts)]
+    lines = text.getvalue().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if not line.startswith("#"))  # behind the comment with which the option's file begins
+    return "\n".join(head) + "\n" + "".join(lines[first:])
+
+
+def _flow(value: Any) -> Any:
+    """Lists and mappings on one line, as the other options have them; quotes where OmegaConf would not read text as text."""
+    if isinstance(value, dict):
+        made: Any = CommentedMap((key, _flow(inner)) for key, inner in value.items())
+    elif isinstance(value, list | tuple):
+        made = CommentedSeq(_flow(inner) for inner in value)
+    else:
+        return DoubleQuotedScalarString(value) if isinstance(value, str) and not _is_plain(value) else value
+    made.fa.set_flow_style()
+    return made
+
+
+def _is_plain(text: str) -> bool:
+    """Whether text needs no quotes in YAML of any version: a word that is not of those such as `on` or `null`, or a path."""
+    words = ("on", "off", "yes", "no", "y", "n", "true", "false", "null", "nan", "inf")
+    return re.fullmatch(r"[A-Za-z_/][\w /.-]*\w|[A-Za-z_.]", text, re.ASCII) is not None and text.lower() not in words

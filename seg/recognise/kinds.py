@@ -45,7 +45,7 @@ def role_of(looks: Sequence[Look]) -> Role:
         return "soft"
     if flat < FLAT:
         return "pictures"
-    if _are_tiles(looks):
+    if _most(looks, _is_tiled):
         return "tiles"
     if are_ids(looks):
         return "ids"
@@ -103,19 +103,15 @@ def may_be_ids(looks: Sequence[Look]) -> bool:
 
 
 def are_numbered(looks: Sequence[Look]) -> bool:
-    """Whether the values of each image are 1 to n, beside 0 and the void 255, and n differs, as where objects are numbered.
-
-    One may be missing: of an object that others hide.
-    """
+    """Whether the values of each image are 1 to n, beside 0 and the void 255, and n differs, as where objects are numbered. One may be
+    missing: of an object that others hide."""
     values = [sorted(v for v in one.labels if isinstance(v, int) and 0 < v < 255) for one in looks]
     return all(not v or (v[0] == 1 and v[-1] <= len(v) + 1) for v in values) and len({len(v) for v in values}) > 1
 
 
 def determines(one: Sequence[Look], other: Sequence[Look]) -> bool:
-    """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`.
-
-    Compared where either is not what most of it is, as objects may be small.
-    """
+    """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`. Compared
+    where either is not what most of it is, as objects may be small."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a.small.shape == b.small.shape]
     if not pairs:
         return False
@@ -162,11 +158,8 @@ def _are_fields(looks: Sequence[Look]) -> bool:
     return alike >= (ALIKE if touching else SAME)
 
 
-def _are_tiles(looks: Sequence[Look]) -> bool:
-    return _most(
-        looks,
-        lambda one: one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values()),
-    )
+def _is_tiled(one: Look) -> bool:
+    return one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values())
 
 
 def _most(looks: Sequence[Look], test: Callable[[Look], bool]) -> bool:

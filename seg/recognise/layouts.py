@@ -11,12 +11,7 @@ from seg.sources.unpaired import without_number
 
 NOT_ALL_CITIES = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
 ROOM = PurePosixPath("JPEGImages")
-CITYSCAPES = {
-    "cityscapes": "_gtFine_labelIds",
-    "cityscapes_instances": "_gtFine_instanceIds",
-    "cityscapes_trainids": "_gtFine_labelTrainIds",
-}
-"""How the masks of each option end."""
+CITYSCAPES = {"cityscapes": "labelIds", "cityscapes_instances": "instanceIds", "cityscapes_trainids": "labelTrainIds"}  # ends of masks
 
 
 def guesses(listing: Listing) -> list[Guess]:
@@ -27,10 +22,9 @@ def guesses(listing: Listing) -> list[Guess]:
     for guess in found:
         places = {str(guess.source[key]).partition("{")[0].strip("/") for key in ("masks", "objects") if key in guess.source}
         images = str(guess.source.get("images", "")).partition("{")[0].strip("/")
-        inside = [
-            f for f in listing.pictures if any(lies_in(f, place) for place in places) and (images in places or not lies_in(f, images))
-        ]
-        ending = CITYSCAPES.get(guess.option, "")
+        inside = [f for f in listing.pictures if any(lies_in(f, place) for place in places)]
+        inside = [f for f in inside if images in places or not lies_in(f, images)]
+        ending = f"_gtFine_{CITYSCAPES[guess.option]}" if guess.option in CITYSCAPES else ""
         guess.labels = frozenset(f for f in inside if f.stem.endswith(ending))
         seen = f"{guess.source['masks']}/*{ending}" if ending else " and ".join(sorted(places))
         guess.seen = [Seen(seen, guess.labels, f"labels as {guess.option} has them", f"--as {guess.option}")] if places else []
@@ -100,13 +94,8 @@ def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator
         return
     masks = sum(files[place / "masks"] for place in images if place.parent == home)
     why = [f"{count} folders in {home}/ hold images/ with one file and masks/ with some, {masks} in all: one an object"]
-    yield Guess(
-        "dsb2018",
-        "instance",
-        why,
-        {name: (home / "{image}" / name).as_posix() for name in ("images", "masks")} | {"category": "object"},
-        instance_classes(["object"]),
-    )
+    source = {name: (home / "{image}" / name).as_posix() for name in ("images", "masks")} | {"category": "object"}
+    yield Guess("dsb2018", "instance", why, source, instance_classes(["object"]))
 
 
 def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +15,7 @@ from seg.core.textfile import composed
 from seg.recognise.guess import Guess, Seen
 from seg.sources.listing import files_below, is_picture
 
-SPLIT_WORDS = {
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "tst"),
-}
+SPLIT_WORDS = {"train": ("train", "training", "trn"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing", "tst")}
 """What a split's folder may be called."""
 
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
@@ -28,8 +24,7 @@ SHARE = 0.15  # of train's images, for a split that has none of its own
 IMAGE_WORD = re.compile(r"image|img|jpe?g|photo|picture|frame|scan", re.I)
 LABEL_WORD = re.compile(r"mask|label|annot|segm|panoptic|trimap|truth|(?<![a-z])gt(?![a-z])", re.I)
 
-Split = dict[str, Any]
-"""Keys of data.split; none where files and folders say nothing."""
+Split = dict[str, Any]  # keys of data.split; none where files and folders say nothing
 
 
 @dataclass(frozen=True)
@@ -84,12 +79,12 @@ def split_of(name: str) -> tuple[str | None, str]:
 
 def by_split(names: Collection[str]) -> dict[str, dict[str, str]]:
     """{pattern: {split: name}} of the names that say a split and differ by nothing else."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    found: dict[str, dict[str, str]] = {}
     for name in sorted(names):
         split, pattern = split_of(name)
         if split is not None:
-            found[pattern].setdefault(split, name)
-    return dict(found)
+            found.setdefault(pattern, {}).setdefault(split, name)
+    return found
 
 
 def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, list[PurePosixPath]]]:
@@ -100,9 +95,8 @@ def choices(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, Split, 
     for pattern, members in sorted(patterns.items(), key=lambda item: -len(item[1])):
         places = {split: PurePosixPath(name) for split, name in members.items()}
         if is_division(places) and left >= set(places.values()):
-            found.append(
-                (places["train"], by_folders(names_in(pattern, places)), [places[split] for split in SPLIT_WORDS if split in places])
-            )
+            together = [places[split] for split in SPLIT_WORDS if split in places]
+            found.append((places["train"], by_folders(names_in(pattern, places)), together))
             left -= set(places.values())
     alone = sorted((file for file in files if file in left), key=lambda file: split_of(file.as_posix())[0] != "train")
     return found + [(file, {}, [file]) for file in alone]
@@ -128,14 +122,11 @@ def completing(splits: Collection[str]) -> Split:
     return {"ratios": shares if lacking else None, "stratify": bool(lacking)}
 
 
-def made_of_train(split: Split) -> list[str]:
-    """A doubt where a split has no images of its own."""
+def made_of_train(split: Split, lack: str = "nothing is called") -> list[str]:
+    """A doubt where a split has no images of its own. lack: how to say so."""
     named = split.get("folders") or split.get("lists") or {}
-    return [
-        f"nothing is called {name}: {SHARE:.0%} of the images of train are taken for it (split.ratios)"
-        for name in named
-        if named[name] is None
-    ]
+    lacking = [name for name in named if named[name] is None]
+    return [f"{lack} {name}: {SHARE:.0%} of the images of train are taken for it (split.ratios)" for name in lacking]
 
 
 def split_of_folders(folders: Iterable[PurePosixPath]) -> tuple[str, dict[str, PurePosixPath]] | None:
@@ -155,8 +146,8 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
     found, pattern = split_of(place)
     if not split or found is None:
         return place
-    there = {parent.as_posix() for file in listing.files for parent in file.parents}
-    return pattern if all(pattern.replace("{split}", name) in there for name in words_of(split)) else None
+    there = all(PurePosixPath(pattern.replace("{split}", name)) in listing.folders for name in words_of(split))
+    return pattern if there else None
 
 
 def words_of(split: Split) -> list[str]:
@@ -207,10 +198,8 @@ def common_folder(folders: Collection[PurePosixPath]) -> PurePosixPath:
 
 
 def place(guess: Guess, listing: Listing, split: dict[str, Any], files: Sequence[PurePosixPath], **folders: str | None) -> None:
-    """Set annotations, folders, labels and split of a guess; folders that the splits do not have alike leave train's alone.
-
-    files: the annotation files, that of train first.
-    """
+    """Set annotations, folders, labels and split of a guess; folders that the splits do not have alike leave train's alone. files: the
+    annotation files, that of train first."""
     annotations, doubts = files[0], list[str]()
     placed = {key: with_split(folder, listing, split) for key, folder in folders.items() if folder is not None}
     if any(place is None for place in placed.values()):

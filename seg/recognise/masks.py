@@ -18,10 +18,8 @@ TOGETHER = 0.5  # share of images from which two families are of the same ones
 
 
 def guesses(listing: Listing, wanted: Wanted, others: bool = False) -> list[Guess]:
-    """A guess for each set of images that has label images; several where none of its label images is clearly the best.
-
-    others: those of the label images beside the best.
-    """
+    """A guess for each set of images that has label images; several where none of its label images is clearly the best. others: those of
+    the label images beside the best."""
     found: list[Guess] = []
     for same in _grouped(families(listing, wanted)):
         best = best_of(listing, same)
@@ -92,10 +90,8 @@ def _rival(relation: Relation) -> str:
 def _plainly_images(family: Family) -> bool:
     """Whether images are those of the bare names, and the others are made of them: scene.png beside scene_flows.png."""
     own = [relation.change for relation in family.relations]
-    return all(change.image == ("", "") for change in own) and all(
-        relation.change.image != ("", "") and relation.images and _folder(relation.images) == _folder(family.images)
-        for relation in family.rivals
-    )
+    made = [r.change.image != ("", "") and r.images and _folder(r.images) == _folder(family.images) for r in family.rivals]
+    return all(change.image == ("", "") for change in own) and all(made)
 
 
 def _guesses(listing: Listing, family: Family, option: str | None) -> list[Guess]:

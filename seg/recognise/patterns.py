@@ -8,10 +8,8 @@ from seg.recognise.listing import SPLIT_WORDS, is_division, split_of
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """images, masks: patterns below the root. words: of each split, what {split} stands for; empty where folders say no split.
-
-    folders: what {folder} stands for, where it is in the patterns.
-    """
+    """images, masks: patterns below the root. words: of each split, what {split} stands for; empty where folders say no split. folders:
+    what {folder} stands for, where it is in the patterns."""
 
     images: str
     masks: str

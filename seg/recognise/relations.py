@@ -19,9 +19,7 @@ MOST_ENDS = 5  # of a name, that are tried
 
 REPEATED = 3  # folders that hold a file of one name, as img.png, from which on it is the folder that names the image
 
-Affixes = tuple[str, str]
-"""What stands before and after the part of a name that is shared."""
-
+Affixes = tuple[str, str]  # what stands before and after the part of a name that is shared
 WORD_WITHIN = re.compile(r"(?<=.)[-_. ][^\W\d_]+(?=[-_. ].)")
 SEPARATOR = re.compile("[-_. ]")
 
@@ -93,9 +91,8 @@ def _by_kind(relation: Relation) -> list[Relation]:
     if relation.change != Change(("", ""), ("", ""), ("", "")):
         return [relation]
     suffixes = dict.fromkeys(pair.label.suffix for pair in relation.pairs)
-    return [
-        Relation(relation.change, tuple(p for p in relation.pairs if p.label.suffix == suffix != p.image.suffix)) for suffix in suffixes
-    ]
+    kinds = [tuple(p for p in relation.pairs if p.label.suffix == suffix != p.image.suffix) for suffix in suffixes]
+    return [Relation(relation.change, pairs) for pairs in kinds]
 
 
 def stem_of(path: PurePosixPath) -> str:

@@ -10,7 +10,7 @@ from seg.core.errors import DataError, enumerated
 from seg.core.textfile import composed, read_text
 from seg.raw.record import Item
 from seg.recognise.guess import Guess
-from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, completing, is_division, split_of
+from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, completing, is_division, made_of_train, split_of
 from seg.recognise.trial import Trial
 from seg.sources.splits import listed
 
@@ -22,10 +22,8 @@ MAX_SIZE = 5_000_000  # bytes of a list
 
 
 def group_of_names(guess: Guess, images: Sequence[PurePosixPath], varying: Sequence[str] = ()) -> None:
-    """Set split.group where folders stand for patients and the like; else say which names may belong together.
-
-    varying: what {folder} stands for in the pattern of the images.
-    """
+    """Set split.group where folders stand for patients and the like; else say which names may belong together. varying: what {folder}
+    stands for in the pattern of the images."""
     if guess.split:
         return
     folders = list(varying) or sorted({image.parent.name for image in images})
@@ -65,9 +63,7 @@ def _in_a_row(images: Sequence[PurePosixPath]) -> str | None:
 
 def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial]) -> Trial:
     """The trial with the split that lists state, where one does; else with a word on the lists that are not used. again: tries a guess.
-
-    Images of annotation files that lie in folders of patients and the like are kept together.
-    """
+    Images of annotation files that lie in folders of patients and the like are kept together."""
     if chosen.guess.option not in ("folders", "id_maps") and any("/" in item.image_id for item in chosen.items):
         guess = replace(chosen.guess, why=list(chosen.guess.why), doubts=list(chosen.guess.doubts))
         group_of_names(guess, [PurePosixPath(f"{item.image_id}.x") for item in chosen.items])
@@ -83,11 +79,7 @@ def with_lists(listing: Listing, chosen: Trial, again: Callable[[Guess], Trial])
             guess = replace(chosen.guess, split=split, why=list(chosen.guess.why), doubts=list(chosen.guess.doubts))
             guess.why.append(f"the lists {pattern} say the split")
             guess.doubts += [f"{members[name]} names images without labels, and is not used" for name in members if name not in whole]
-            guess.doubts += [
-                f"no list of {name}: 15% of the images of train are taken for it (split.ratios)"
-                for name in SPLIT_WORDS
-                if name not in whole
-            ]
+            guess.doubts += made_of_train(split, "no list of")
             found = again(guess)
             if found.error is None:
                 return _told(found, [file for file in lists if file.as_posix() not in members.values()])

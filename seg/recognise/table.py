@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from seg.core.errors import DataError, enumerated, plural
 from seg.data.imagefile import VOLUMES, decode, read_bytes, slice_advice
-from seg.recognise.guess import Wanted, lies_in
+from seg.recognise.guess import lies_in
 from seg.recognise.kinds import WORDS, role_of
 from seg.recognise.listing import Listing
 from seg.recognise.looks import look
@@ -37,9 +37,8 @@ def table(listing: Listing, chosen: Trial, others: Sequence[Trial], known: Colle
     read = {relative(listing, file) for item in chosen.items for file in item.files[1:]}
     if objects := chosen.guess.source.get("objects"):  # beside the maps of classes, whose names they have
         read |= {file for file in listing.pictures if lies_in(file, str(objects))}
-    refused = {seen.place: str(trial.error) for trial in others for seen in trial.guess.seen if trial.error}
-    works = {seen.place for trial in others for seen in trial.guess.seen if not trial.error}
-    refused = {place: why for place, why in refused.items() if place not in works}
+    errors = {seen.place: trial.error for trial in sorted(others, key=lambda t: t.error is None) for seen in trial.guess.seen}
+    refused = {place: str(error) for place, error in errors.items() if error}  # what works once is not refused
     for seen in {seen.place: seen for seen in labels[::-1]}.values():
         own = seen.files & read
         why = f"; refused: {_short(refused[seen.place])}" if seen.place in refused else f"; {seen.arguments}"
@@ -81,12 +80,10 @@ def _reasons(left: Collection[PurePosixPath], chosen: Trial, others: Sequence[Tr
     of_others = {relative(listing, file): trial for trial in others for file in trial.images}
     by_reason: dict[str, list[PurePosixPath]] = {}
     for file in left:
-        other = of_others.get(file)
-        if other is not None:
+        why = "none of the chosen labels has this name"
+        if other := of_others.get(file):
             place = next((seen.place for seen in other.guess.seen), "")
             why = f"with labels of another kind or place; --as {other.guess.option} --labels {place}" if place else "of other labels"
-        else:
-            why = "none of the chosen labels has this name"
         by_reason.setdefault(why, []).append(file)
     rows = []
     for why, files in by_reason.items():
@@ -103,7 +100,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def nothing_found(listing: Listing, wanted: Wanted) -> str:
+def nothing_found(listing: Listing) -> str:
     """What a folder without labels of a known kind holds, and what is missing."""
     kinds = Counter(file.suffix.lower() or "no suffix" for file in listing.files)
     shown = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(SHOWN))
@@ -129,15 +126,12 @@ def nothing_found(listing: Listing, wanted: Wanted) -> str:
     looked = [found for file in some if (found := look(listing.path(file)))]
     role = WORDS[role_of(looked)] if looked else "no images that can be read"
     if role not in ("pictures", "no images that can be read"):
-        return (
-            f"all images that were looked at are labels ({role}), and there are no images of their names: add the images that they are of"
-        )
+        add = "there are no images of their names: add the images that they are of"
+        return f"all images that were looked at are labels ({role}), and {add}"
     folders = sorted({file.parent.as_posix() for file in listing.pictures})
-    named = (
-        f"no two of its folders ({', '.join(folders[:SHOWN])}) have the same names"
-        if len(folders) > 1
-        else f"{folders[0]} has images alone"
-    )
+    named = f"{folders[0]} has images alone"
+    if len(folders) > 1:
+        named = f"no two of its folders ({', '.join(folders[:SHOWN])}) have the same names"
     return f"{head}: {named}; expected annotation files (COCO, LabelMe, VIA, YOLO, CVAT), or label images of the images' names; {tail}"
 
 

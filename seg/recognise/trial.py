@@ -23,8 +23,8 @@ ALLOWED = 0.2  # share of those read that may be refused: files that are wrong, 
 AS_GOOD = 0.9  # of the images of the guess that reads the most, from which on another is as good
 PROPOSAL = re.compile(r"data\.(source\.\w+)=(\[[^\]]*\]|[^\s;,()]+)")
 
+# A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source
 Build = Callable[[Guess], tuple[Source, Assignment, Path | None]]
-"""A guess -> its source, how its images are divided, and the folder; raises InputError for settings that fit no source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ def choose(folder: Path, trials: Sequence[Trial]) -> Trial:
     """The guess that reads the most images, of those for the same images the first; DataError where none works, or several are as good."""
     working = [trial for trial in trials if trial.error is None]
     if not working:
-        raise DataError(_refusal(folder, trials))
+        guess, ways = trials[0].guess, " or ".join(f"--set {way}" for way in trials[0].ways)
+        raise DataError(f"{folder}: looks like {guess.option}, but {trials[0].error}{f'; seg init {ways} works here' if ways else ''}")
     most = max(len(trial.items) for trial in working)
     best = [trial for trial in working if len(trial.items) >= AS_GOOD * most]
     first = min(best, key=lambda trial: trial.guess.rank)
@@ -143,11 +144,3 @@ def _option(trial: Trial) -> str:
     if "images" in trial.guess.source and "annotations" not in trial.guess.source:
         return f"--images {trial.guess.source['images']} --labels {trial.guess.source['masks']}"
     return f"--labels {trial.guess.source.get('annotations', trial.guess.source.get('masks'))}"
-
-
-def _refusal(folder: Path, trials: Sequence[Trial]) -> str:
-    first = trials[0]
-    told = f"{folder}: looks like {first.guess.option}, but {first.error}"
-    if first.ways:
-        told += f"; seg init {' or '.join(f'--set {way}' for way in first.ways)} works here"
-    return told

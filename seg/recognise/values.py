@@ -39,11 +39,10 @@ def soft(guess: Guess, looks: Sequence[Look]) -> None:
 
 def semantic(guess: Guess, counts: Counts, listing: Listing) -> None:
     """Maps of classes."""
-    pixels = counts.pixels
-    if counts.kinds == {"gray"}:
-        _gray(guess, {value: n for value, n in pixels.items() if isinstance(value, int)}, counts, listing)
-    elif counts.kinds == {"palette"} and _by_index(counts.palettes):
-        _gray(guess, {value: n for value, n in pixels.items() if isinstance(value, int)}, counts, listing, counts.palettes)
+    by_index = counts.kinds == {"palette"} and _by_index(counts.palettes)
+    if counts.kinds == {"gray"} or by_index:
+        values = {value: n for value, n in counts.pixels.items() if isinstance(value, int)}
+        _gray(guess, values, counts, listing, counts.palettes if by_index else None)
     else:
         _colors(guess, _as_colors(counts), counts, listing)
 

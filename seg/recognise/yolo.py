@@ -21,8 +21,7 @@ from seg.sources.yolo import NAMES, read_names
 LINE = re.compile(r"\d+(\s+-?[\d.]+([eE]-?\d+)?){4,}")
 BOX = 5  # words of a line that is a box alone
 
-Stated = Mapping[str, list[str]]
-"""Of each split the folders, or lists, that data.yaml names, relative to the data set."""
+Stated = Mapping[str, list[str]]  # of each split the folders, or lists, that data.yaml names, relative to the data set
 
 
 def guesses(listing: Listing) -> Iterator[Guess]:
@@ -34,7 +33,9 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     places = places_of({(p.before, p.after) for p in relation.pairs}, [relation.change.place[0]], [relation.change.place[1]])
     afters = {pair.after for pair in relation.pairs}
     below = afters.pop() if len(afters) == 1 else ""
-    file = _names_file(listing, places.masks)
+    start = PurePosixPath(places.masks.partition("{")[0])
+    above = (start, *start.parents)  # the file of the classes' names is the nearest one above the text files
+    file = next((f for place in above for f in listing.files if f.parent == place and f.name in NAMES), None)
     stated = _stated(listing, file)
     places, split, doubts = _divided(listing, places, below, stated, file)
     guess = Guess("yolo", "instance", [f"{len(texts)} text files in {places.masks}/ hold YOLO's lines"], split=split, doubts=doubts)
@@ -73,12 +74,6 @@ def _boxes(listing: Listing, texts: Sequence[PurePosixPath]) -> int | None:
     return found[True] if found else None
 
 
-def _names_file(listing: Listing, annotations: str) -> PurePosixPath | None:
-    """The file of the classes' names: the nearest one above the text files."""
-    start = PurePosixPath(annotations.partition("{")[0])
-    return next((f for place in (start, *start.parents) for f in listing.files if f.parent == place and f.name in NAMES), None)
-
-
 def _stated(listing: Listing, file: PurePosixPath | None) -> Stated:
     """The split that data.yaml states, as far as its folders and lists are there."""
     if file is None or file.suffix.lower() not in (".yaml", ".yml"):
@@ -112,10 +107,8 @@ def _found(listing: Listing, home: PurePosixPath, above: str, value: str) -> str
 
 
 def _divided(listing: Listing, places: Places, below: str, stated: Stated, file: PurePosixPath | None) -> tuple[Places, Split, list[str]]:
-    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it.
-
-    below: what follows what differs in the paths of both folders, where that is the same everywhere.
-    """
+    """The folders and the split: as data.yaml states it where it can be used; else as folders say it. And what is to be said of it. below:
+    what follows what differs in the paths of both folders, where that is the same everywhere."""
     by_name = by_folders(places.words) if places.words else {}
     if not places.words:  # folders below those that differ are parts of one set, and images without a text file belong to it
         places = Places(places.images.removesuffix(below) or ".", places.masks.removesuffix(below) or ".")
@@ -124,7 +117,8 @@ def _divided(listing: Listing, places: Places, below: str, stated: Stated, file:
     told = "; ".join(f"{split}: {', '.join(names)}" for split, names in stated.items())
     if all(name.endswith(".txt") for names in stated.values() for name in names) and all(len(names) == 1 for names in stated.values()):
         lists = {split: stated[split][0] if split in stated else None for split in SPLIT_WORDS}
-        return Places(*_whole(places)), {"by": "lists", **completing(stated), "lists": lists}, []
+        whole = [p.partition("{split}")[0].rpartition("/")[0] or "." if places.words else p for p in (places.images, places.masks)]
+        return Places(whole[0], whole[1]), {"by": "lists", **completing(stated), "lists": lists}, []
     if len({name for names in stated.values() for name in names}) < sum(map(len, stated.values())):
         return places, by_name, [f"{file} names one folder for several splits ({told}), which is not used"]
     if places.words and _agree(places, stated):
@@ -138,14 +132,6 @@ def _divided(listing: Listing, places: Places, below: str, stated: Stated, file:
     return places, by_name, [f"{file} states another split ({told}), which is not used: see data.split.folders"]
 
 
-def _whole(places: Places) -> tuple[str, str]:
-    """The folders that hold all splits, where lists say which image is of which."""
-    if not places.words:
-        return places.images, places.masks
-    cut = [pattern.partition("{split}")[0].rpartition("/")[0] or "." for pattern in (places.images, places.masks)]
-    return cut[0], cut[1]
-
-
 def _agree(places: Places, stated: Stated) -> bool:
     """Whether the folders that data.yaml names are those of the split that the folders' names say."""
     for split, names in stated.items():
@@ -156,7 +142,6 @@ def _agree(places: Places, stated: Stated) -> bool:
 
 
 def _set_names(guess: Guess, listing: Listing, file: PurePosixPath | None) -> None:
-    """Set the file of the classes' names, and the classes."""
     guess.source["names"] = file.as_posix() if file else None
     try:
         names = list(read_names(listing.root, file.as_posix())[0].values()) if file else []

@@ -10,9 +10,9 @@ from typing import ClassVar
 from seg.core.errors import AnnotationError, DataError, and_more
 from seg.core.textfile import composed, is_file, natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Regions
-from seg.sources.listing import Names, files_below
+from seg.sources.listing import Names, files_below, is_below
 from seg.sources.pairing import Part, file_below, folder_below, parts_of
 from seg.sources.regions import Region, packed, record_of, unpacked
 
@@ -29,10 +29,8 @@ class AnnotatedImage:
 
 @dataclass(kw_only=True, eq=False)
 class AnnotationFile(Regions):
-    """The file `root`/`annotations` and the images that it names, below `root`/`images`.
-
-    An image that does not lie where its name says is the only one of this last name there.
-    """
+    """The file `root`/`annotations` and the images that it names, below `root`/`images`. An image that does not lie where its name says is
+    the only one of this last name there."""
 
     annotations: str
     images: str
@@ -44,7 +42,6 @@ class AnnotationFile(Regions):
         self.parts = self.parts_of()
 
     def parts_of(self) -> tuple[Part, ...]:
-        """The parts of the layout."""
         return parts_of(self.split, self.EXAMPLE, annotations=self.annotations)
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
@@ -52,24 +49,22 @@ class AnnotationFile(Regions):
         raise NotImplementedError
 
     def items(self) -> list[Item]:
-        items: list[Item] = []
-        folders = []
-        for part in self.parts:
-            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
-            folder = folder_below(Path(self.root), self.images, part, "data.source.images")
-            items += self._items(part, path, folder)
-            folders.append(folder)
+        items = super().items()
         named = {Path(item.files[0]) for item in items}
-        for folder in dict.fromkeys(folders):
-            if unused := [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]:
-                files = sorted({Path(item.files[1]).name for item in items if Path(item.files[0]).is_relative_to(folder)})
-                what = f"{len(unused)} images are not named in {' or '.join(files)} and are left out, such as {unused[0]}"
-                self.findings.append(Finding("image-without-label", str(folder), what))
+        for folder in dict.fromkeys(map(self._folder, self.parts)):
+            unused = [name for name in files_below(folder, IMAGE_SUFFIXES) if folder / name not in named]
+            files = sorted({Path(item.files[1]).name for item in items if unused and Path(item.files[0]).is_relative_to(folder)})
+            what = f"images are not named in {' or '.join(files)} and are left out"
+            self.findings += of_several("image-without-label", folder, unused, what)
         return items
 
-    def _items(self, part: Part, path: Path, folder: Path) -> list[Item]:
-        """Of all images that the file `path` names, by name, with their regions as text."""
-        images = list(self.images_of(path, part))
+    def _folder(self, part: Part) -> Path:
+        return folder_below(Path(self.root), self.images, part, "data.source.images")
+
+    def _part(self, part: Part) -> list[Item]:
+        """Of all images that the part's file names, by name, with their regions as text."""
+        path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        folder, images = self._folder(part), list(self.images_of(path, part))
         places = _places(path, folder, [image.name for image in images], self.findings)
         self.rules.refuse_unknown(Counter(region.label for image in images for region in image.regions), path)
         items = []
@@ -98,12 +93,12 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
     places, apart, missing = [], [], []
     for name in names:
         tidy = name.replace("\\", "/")
-        place: str | None = tidy if _is_below(tidy) and is_file(folder / tidy) else None
+        place: str | None = tidy if is_below(tidy) and is_file(folder / tidy) else None
         if place is None:
             there = Names(files_below(folder, IMAGE_SUFFIXES)) if there is None else there
             place = there.get(tidy) or there.by_stem(tidy)
         if place is None and there is not None and (place := there.by_last(tidy)) is not None:
-            apart.append((name, place))
+            apart.append(f"{name}: {place}")
         if place is None:
             missing.append(name)
         places.append(PurePosixPath(place or "").as_posix())
@@ -114,9 +109,8 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
             "correct its file_name",
             kind="label-without-image",
         )
-    if apart:
-        what = f"{len(apart)} images do not lie where it says and are found by their last name, such as {apart[0][0]}: {apart[0][1]}"
-        findings.append(Finding("other-image-name", str(path), what, "see that it is the right one"))
+    what = "images do not lie where it says and are found by their last name"
+    findings += of_several("other-image-name", path, apart, what, "see that it is the right one")
     _refuse_twice(path, names, places)
     return places
 
@@ -131,8 +125,3 @@ def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> No
                 kind="name-collision",
             )
         seen[stem] = name
-
-
-def _is_below(name: str) -> bool:
-    place = PurePosixPath(name)
-    return not place.is_absolute() and ".." not in place.parts and bool(place.name)

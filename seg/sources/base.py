@@ -1,29 +1,28 @@
 """What the classes of sources share: the arguments that the program passes, and what common keys of data.source mean."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from seg.core.errors import DataError
+from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import ClassInfo
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
+from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
-from seg.sources.outlines import refuse_no_width
 from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
-from seg.sources.regions import Faults, Region, record_of, rules_of
+from seg.sources.part_rle import refuse_no_width
+from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
 
 @dataclass(kw_only=True, eq=False)
 class RawData:
-    """A source below the folder `root`. findings: what `items` leaves out, or finds odd.
+    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data.
 
-    What keys mean in every source that has them: `{split}` in a folder or file stands for the split's own where the split is given by
-    folders; folders of images and of labels may be one. skip_unlabelled: leave images without a label out, do not refuse them. ignore:
-    labels that count nowhere. drop: those that are as if they were not there. others: what becomes of labels that are not listed at all:
-    "refuse", "ignore" or "drop".
+    In a folder's or file's name `{split}` stands for the split's own where the split is given by folders; folders of images and of labels
+    may be one. findings: what `items` leaves out, or finds odd.
     """
 
     root: str
@@ -31,6 +30,34 @@ class RawData:
     reader: ImageReader
     split: Split
     findings: list[Finding] = field(default_factory=list, init=False)
+    with_instances: bool = field(default=True, init=False)
+    parts: tuple[Part, ...] = field(default=(), init=False)
+
+    def items(self) -> list[Item]:
+        """The images of all parts of the layout."""
+        return unique([item for part in self.parts for item in self._part(part)])
+
+    def _part(self, part: Part) -> list[Item]:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True, eq=False)
+class Named(RawData):
+    """A source whose labels are names."""
+
+    ignore: list[str]
+    drop: list[str]
+    others: str
+
+    def refuse_unnamed(self, named: Collection[str]) -> None:
+        """ConfigError where `ignore` or `drop` list a category that is not among those that files name."""
+        for key, labels in (("ignore", self.ignore), ("drop", self.drop)):
+            if unknown := [label for label in labels if label not in named]:
+                hint = did_you_mean(unknown[0], named, "categories")
+                raise ConfigError(f"data.source.{key}: there is no category '{unknown[0]}'; {hint}")
+
+    def named_classes(self) -> ClassMap:
+        return ClassMap(self.classes, str, self.ignore, self.drop, self.others)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,12 +71,11 @@ class Masks(RawData):
     skip_unlabelled: bool
 
     def __post_init__(self) -> None:
-        parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
-        ends = (self.image_suffix, self.mask_suffix)
-        self.layout = Layout(Path(self.root), self.images, self.masks, *ends, self.skip_unlabelled, parts)
+        self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
+        self.layout = Layout(Path(self.root), self.images, self.masks, self.image_suffix, self.mask_suffix, self.skip_unlabelled)
 
-    def items(self) -> list[Item]:
-        return paired(self.layout, self.findings, self.read_mask)
+    def _part(self, part: Part) -> list[Item]:
+        return paired(self.layout, part, self.findings, self.read_mask)
 
     def read_mask(self, path: Path) -> object:
         """Read a mask alone; DataError where it does not fit the settings."""
@@ -57,28 +83,19 @@ class Masks(RawData):
 
 
 @dataclass(kw_only=True, eq=False)
-class Regions(RawData):
-    """Regions with labels, of which a class has those that its entry in data.classes lists, or its name.
+class Regions(Named):
+    """Regions with labels, of which a class has those that its entry in data.classes lists, or its name."""
 
-    ignore: labels whose regions count neither as instances nor as background, as crowds do. invalid: "refuse" regions that are not as their
-    format says, or "skip" them, each with a finding.
-    """
-
-    ignore: list[str]
-    drop: list[str]
-    others: str
     invalid: str = "refuse"
 
-    with_instances = True
-
     def __post_init__(self) -> None:
-        self.rules = rules_of(self.classes, self.ignore, self.drop, self.others, getattr(self, "holes", False), self.invalid)
+        self.rules = Rules(self.classes, self.ignore, self.drop, self.others, getattr(self, "holes", False), self.invalid)
         self.faults = Faults(self.rules.skip, self.findings)
 
 
 @dataclass(kw_only=True, eq=False)
 class Drawn(Regions):
-    """Regions, of which some may be lines and points. line_width, point_radius: pixels of lines, and around points."""
+    """Regions, of which some may be lines and points."""
 
     line_width: float
     point_radius: float
@@ -88,20 +105,13 @@ class Drawn(Regions):
         refuse_no_width(line_width=self.line_width, point_radius=self.point_radius)
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What a file says of its image. size: (height, width), where it has it."""
-
-    regions: list[Region]
-    size: tuple[int, int] | None = None
+Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
 
 
 @dataclass(kw_only=True, eq=False)
 class FilePerImage(Drawn):
-    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
-
-    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
-    """
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
+    are as `Place` has them."""
 
     images: str
     annotations: str
@@ -125,18 +135,15 @@ class FilePerImage(Drawn):
         """What a file says of an image of (height, width). What is invalid in it goes through `faults`."""
         raise NotImplementedError
 
-    def items(self) -> list[Item]:
-        return unique([item for part in self.parts for item in self._part(part)])
-
     def read(self, item: Item) -> Record:
         image, path = Path(item.files[0]), Path(item.files[1])
         raw = self.reader.read(image)
         found: list[Finding] = []
         height, width = raw.pixels.shape[:2]
-        described = self.described(path, image, (height, width), Faults(self.rules.skip, found))
-        if described.size is not None:
-            raw.refuse_other_size(image, described.size, str(path))
-        return record_of(item.image_id, raw, described.regions, str(path), self.rules, found)
+        regions, size = self.described(path, image, (height, width), Faults(self.rules.skip, found))
+        if size is not None:
+            raw.refuse_other_size(image, size, str(path))
+        return record_of(item.image_id, raw, regions, str(path), self.rules, found)
 
     def _part(self, part: Part) -> list[Item]:
         place = place_below(Path(self.root), self.images, part, "data.source.images")
@@ -157,7 +164,6 @@ class FilePerImage(Drawn):
         missing = [path for name, path in found.items() if name not in pairs]
         lacks, fix = f"file of its name in {folder}", "add one (without regions, if the image holds no object)"
         leave_out(self.findings, images, missing, self.skip_unlabelled, "file of their name", lacks, fix)
-        if lost := sorted(str(path) for path in set(files.values()) - set(pairs.values())):
-            what = f"{len(lost)} files have no image and are left out, such as {Path(lost[0]).name}"
-            self.findings.append(Finding("label-without-image", str(folder), what))
+        lost = [path.name for path in sorted(set(files.values()) - set(pairs.values()), key=str)]
+        self.findings += of_several("label-without-image", folder, lost, "files have no image and are left out")
         return [image_item(name, part, images, path, [str(pairs[name])]) for name, path in found.items() if name in pairs]

@@ -8,28 +8,21 @@ import numpy as np
 from seg.data.sample import IGNORE, Label
 from seg.raw.record import Item, Record
 from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap
+from seg.sources.class_map import ClassMap, Segment, SegmentClasses, category_index
 from seg.sources.masks import gray_values, numbered, read_mask
 from seg.sources.pairing import refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses, category_index
 
-FACTOR = 1000
-"""A value from here on is class id * 1000 + number of the instance; one below is a class id."""
+FACTOR = 1000  # a value from here on is class id * 1000 + number of the instance; one below is a class id
 
 
 @dataclass(kw_only=True, eq=False)
 class CityscapesInstances(Masks):
-    """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`.
-
-    A class has the ids that its entry in data.classes lists under `labels`. things: names of the classes that are counted; a
-    value below 1000 of such a class is a region of several objects, a crowd.
-    """
+    """Label images that are gray PNGs of 16 bit. A value below 1000 of a class that is among `things` is a region of several objects, a
+    crowd."""
 
     things: list[str]
     ignore: list[int]
     others: str
-
-    with_instances = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

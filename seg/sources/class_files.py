@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,65 +13,44 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.base import Named
+from seg.sources.class_map import DROP, background_of, check_choice
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
-from seg.sources.pairing import (
-    Layout,
-    Part,
-    folder_below,
-    image_item,
-    images_of,
-    leave_out,
-    note_left_out,
-    parts_of,
-    refuse_other_size,
-    unique,
-)
-from seg.sources.segments import background_of
+from seg.sources.pairing import Layout, Part, folder_below, image_item, images_of, leave_out, note_left_out, parts_of, refuse_other_size
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
 
 @dataclass(kw_only=True, eq=False)
-class ClassFiles(RawData):
-    """Images under `root`/`images`, masks where `root`/`masks` says, which holds {image} and {class} and leaves the suffix out.
+class ClassFiles(Named):
+    """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is.
 
-    {class} is the class's name, or one of its `labels`. A mask is black, and one other value where the class is; a file that is not there
-    means that the image has nothing of the class. Pixels of no file are of the class `background`, if the list starts with it, else
-    ignored. overlap: "refuse" pixels that two classes claim, or give them to the "last" one of data.classes; ignored labels come after
-    all. threshold: the gray value from which on a pixel is of the class, for masks that are not black and one other value.
+    A file that is not there means that the image has nothing of the class. Where overlap=last, ignored labels come after all classes.
     """
 
     images: str
     masks: str
     image_suffix: str
-    ignore: list[str]
-    drop: list[str]
-    others: str
     overlap: str
     skip_unlabelled: bool
     threshold: int | None = None
 
-    with_instances = False
+    with_instances: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         masks = self.masks
         if masks.count("{image}") != 1 or masks.count("{class}") != 1:
             raise ConfigError(f"data.source.masks={masks}: expected {{image}} and {{class}} in it, once each, as in {EXAMPLE}")
         check_choice("data.source.overlap", self.overlap, ("refuse", "last"))
-        parts = parts_of(self.split, "{split}/images", images=self.images, masks=masks)
+        self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=masks)
         # the folder that all masks lie below, and the rest of their names
         fixed = masks[: min(masks.index("{image}"), masks.index("{class}"))]
         folder, self.slash, _ = fixed.rpartition("/")
         self.pattern = masks.removeprefix(folder + self.slash)
-        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled, parts)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.layout = Layout(Path(self.root), self.images, folder or ".", self.image_suffix, "", self.skip_unlabelled)
+        self.class_map = self.named_classes()
         self.background = background_of(self.classes)
-
-    def items(self) -> list[Item]:
-        return unique([item for part in self.layout.parts for item in self._part(part)])
 
     def read(self, item: Item) -> Record:
         path = Path(item.files[0])
@@ -134,11 +113,9 @@ class ClassFiles(RawData):
         note_left_out(self.findings, folder, (), masks, unused)
         self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])
         return [
-            image_item(
-                name, part, folder, images[name], [path for _, path in labels[name]], json.dumps([index for index, _ in labels[name]])
-            )
-            for name in images
-            if labels[name]
+            image_item(name, part, folder, images[name], [path for _, path in files], json.dumps([index for index, _ in files]))
+            for name, files in labels.items()
+            if files
         ]
 
     def _parsed(self, name: str, images: Container[str]) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import AnnotationError, ConfigError, did_you_mean
+from seg.core.errors import AnnotationError
 from seg.raw.record import Finding, Item
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
@@ -18,13 +18,7 @@ FEW_CROWDS = 0.05  # share of a file's regions: COCO's own has 1 %
 
 @dataclass(kw_only=True, eq=False)
 class Coco(AnnotationFile):
-    """The labels of regions are the names of their categories. The other arguments are as for `AnnotationFile` and `Regions`.
-
-    crowds: what regions with iscrowd=1 are: "ignore", regions of uncounted things that count nowhere, as COCO has it; or "instances", one
-    object each, as CVAT writes its brush masks. boxes: whether regions of a box alone become rectangles, or are left out ("skip"); else
-    they are refused. holes: polygons inside others of the same annotation are holes; COCO adds them. Crowds lie beneath an image's
-    instances in the class map.
-    """
+    """The labels of regions are the names of their categories. Crowds lie beneath an image's instances in the class map."""
 
     holes: bool
     crowds: str = "ignore"
@@ -37,20 +31,16 @@ class Coco(AnnotationFile):
 
     def items(self) -> list[Item]:
         items = super().items()
-        for key, names in (("ignore", self.ignore), ("drop", self.drop)):
-            if unknown := [name for name in names if name not in self.named]:
-                raise ConfigError(
-                    f"data.source.{key}: there is no category '{unknown[0]}'; {did_you_mean(unknown[0], self.named, 'categories')}"
-                )
+        self.refuse_unnamed(self.named)
         return items
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         content = read_coco(path, self.faults)
         self.named.update(content.categories.values())
         boxed: list[Annotation] = []
-        for key, picture in content.pictures.items():
+        for key, (name, size) in content.pictures.items():
             regions = self._regions(path, content.annotations[key], content, boxed)
-            yield AnnotatedImage(picture.name, picture.size, regions)
+            yield AnnotatedImage(name, size, regions)
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             what = f"{len(boxed)} annotations are boxes alone, such as annotation {boxed[0].annotation_id}, and {kept}"

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,14 @@ from urllib.parse import urlparse
 
 from seg.core.errors import AnnotationError
 from seg.sources.content import is_number, read_json
-from seg.sources.outlines import rectangle
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]
-Key = int | str
-"""COCO's ids are numbers; some programs write text."""
+Key = int | str  # COCO's ids are numbers; some programs write text
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image of the file. name: relative to the folder of images. size: (height, width), where the file has both."""
-
-    name: str
-    size: tuple[int, int] | None
+Picture = tuple[str, tuple[int, int] | None]  # an image's name, relative to the folder of images, and (height, width), where there are both
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,7 @@ class Annotation:
     category_id: Key
     crowd: bool
     segmentation: object
-    box: tuple[float, float, float, float] | None = None
+    box: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,8 @@ class CocoFile:
 
 
 def read_coco(path: Path, faults: Faults) -> CocoFile:
-    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not.
-
-    faults: what becomes of annotations that are invalid. An id that is text means the number that it spells, where only this one is there.
-    """
+    """Read a COCO file. DataError where it is no JSON, lacks a key, names an id twice, or one that there is not. faults: what becomes of
+    annotations that are invalid. An id that is text means the number that it spells, where only this one is there."""
     content = read_json(path)
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
@@ -60,7 +53,13 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
         category_id = _key(entry, "id", where)
         _refuse_twice(category_id, categories, where)
         categories[category_id] = _text(entry, "name", where)
-    pictures = _pictures(path, content["images"])
+    pictures: dict[Key, Picture] = {}
+    for number, entry in enumerate(content["images"]):
+        where = f"{path}, images[{number}]"
+        image_id = _key(entry, "id", where)
+        _refuse_twice(image_id, pictures, where)
+        height, width = (_pixels(entry, key, where) for key in ("height", "width"))
+        pictures[image_id] = _name(entry, where), (height, width) if height and width else None
     annotations: dict[Key, list[Annotation]] = {image_id: [] for image_id in pictures}
     seen: set[Key] = set()
     for number, entry in enumerate(content["annotations"]):
@@ -82,8 +81,9 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
             crowd = entry.get("iscrowd") or 0
             if crowd not in (0, 1, "0", "1"):
                 raise AnnotationError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1")
-            found = Annotation(annotation_id, category_id, bool(int(crowd)), entry.get("segmentation"), _box(entry.get("bbox")))
-            annotations[image_id].append(found)
+            given = entry.get("bbox")
+            box = given if isinstance(given, list) and len(given) == 4 and all(map(is_number, given)) else None
+            annotations[image_id].append(Annotation(annotation_id, category_id, bool(int(crowd)), entry.get("segmentation"), box))
     return CocoFile(pictures, annotations, categories)
 
 
@@ -120,46 +120,21 @@ def _pairs(points: list[Any]) -> list[Any]:
 
 def _rle(given: Mapping[str, object]) -> dict[str, object]:
     """The keys of an RLE alone: the other forms that `seg.sources.part_rle` draws are not for files."""
-    return {"size": given.get("size"), "counts": _counts(given.get("counts"))}
+    counts = given.get("counts")
+    if isinstance(counts, str) and counts[:2] in ("b'", 'b"'):
+        with suppress(ValueError, SyntaxError, AttributeError):
+            counts = ast.literal_eval(counts).decode("ascii")
+    return {"size": given.get("size"), "counts": counts}
 
 
-def _counts(given: object) -> object:
-    if isinstance(given, str) and given[:2] in ("b'", 'b"'):
-        try:
-            return ast.literal_eval(given).decode("ascii")
-        except (ValueError, SyntaxError, UnicodeDecodeError, AttributeError):
-            return given
-    return given
-
-
-def _is_list_of_lists(value: object) -> bool:
+def _is_list_of_lists(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, list) for one in value)
 
 
-def _is_points(value: object) -> bool:
+def _is_points(value: Any) -> bool:
     """Whether it is a list of three or more [x, y]."""
-    return (
-        isinstance(value, list)
-        and len(value) > 2
-        and all(isinstance(one, list) and len(one) == 2 and all(map(is_number, one)) for one in value)
-    )
-
-
-def _box(value: object) -> tuple[float, float, float, float] | None:
-    if isinstance(value, list) and len(value) == 4 and all(map(is_number, value)):
-        return value[0], value[1], value[2], value[3]
-    return None
-
-
-def _pictures(path: Path, entries: Sequence[Entry]) -> dict[Key, Picture]:
-    found: dict[Key, Picture] = {}
-    for number, entry in enumerate(entries):
-        where = f"{path}, images[{number}]"
-        image_id = _key(entry, "id", where)
-        _refuse_twice(image_id, found, where)
-        sides = [_pixels(entry, key, where) for key in ("height", "width")]
-        found[image_id] = Picture(_name(entry, where), (sides[0], sides[1]) if sides[0] and sides[1] else None)
-    return found
+    pairs = _is_list_of_lists(value) and all(len(one) == 2 and all(map(is_number, one)) for one in value)
+    return pairs and len(value) > 2
 
 
 def _name(entry: Entry, where: str) -> str:

@@ -9,25 +9,24 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seg.core.errors import AnnotationError, ConfigError, DataError, and_more, did_you_mean
+from seg.core.errors import AnnotationError, DataError, and_more
 from seg.core.textfile import is_file, natural_key
 from seg.data.imagefile import decode_color
-from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import ClassMap
+from seg.raw.record import Item, Record, of_several
+from seg.sources.base import Named
+from seg.sources.class_map import Segment, SegmentClasses
+from seg.sources.listing import is_below
 from seg.sources.masks import numbered, packed, read_mask
-from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size, unique
-from seg.sources.segments import Segment, SegmentClasses
+from seg.sources.pairing import Part, file_below, folder_below, image_item, parts_of, refuse_other_size
 
 Key = int | str
 MAX_ID = (1 << 24) - 1  # of three bytes of colour
 
 
 def _below(name: str) -> str:
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or not place.name:
+    if not is_below(name):
         raise ValueError("a file below data.source.images, or data.source.masks")
-    return place.as_posix()
+    return PurePosixPath(name).as_posix()
 
 
 class Entry(BaseModel):
@@ -72,41 +71,28 @@ class PanopticFile(Entry):
 
 
 @dataclass(kw_only=True, eq=False)
-class CocoPanoptic(RawData):
+class CocoPanoptic(Named):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
-    A category becomes the class of its name, or the one whose `labels` list it. Segments of a category that is a thing are instances, those
-    of stuff are of the class map alone. Pixels of no segment (id 0) are of the class `background`, or ignored without one.
+    Segments of a category that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the
+    class `background`, or ignored without one.
     """
 
     annotations: str
     masks: str
     images: str
-    ignore: list[str]
-    drop: list[str]
-    others: str
     skip_unlabelled: bool
-
-    with_instances = True
 
     def __post_init__(self) -> None:
         self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)
         self.segments = SegmentClasses(self.classes)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
-        self.listed = [*self.ignore, *self.drop]
+        self.class_map = self.named_classes()
+        self.named: set[str] = set()
 
     def items(self) -> list[Item]:
-        items: list[Item] = []
-        named: set[str] = set()
-        for part in self.parts:
-            path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
-            content = read_panoptic(path)
-            named.update(category.name for category in content.categories)
-            items += self._part(part, path, content)
-        if unknown := [name for name in self.listed if name not in named]:
-            hint = did_you_mean(unknown[0], named, "categories")
-            raise ConfigError(f"data.source.ignore or .drop: there is no category '{unknown[0]}'; {hint}")
-        return unique(items)
+        items = super().items()
+        self.refuse_unnamed(self.named)
+        return items
 
     def read(self, item: Item) -> Record:
         path, map_path, annotations = (Path(f) for f in item.files)
@@ -119,7 +105,10 @@ class CocoPanoptic(RawData):
         segments = [known.get(int(number), self.segments.nothing) for number in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments))
 
-    def _part(self, part: Part, path: Path, content: PanopticFile) -> list[Item]:
+    def _part(self, part: Part) -> list[Item]:
+        path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
+        content = read_panoptic(path)
+        self.named.update(category.name for category in content.categories)
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         masks = folder_below(Path(self.root), self.masks, part, "data.source.masks")
         known = self._categories(path, content)
@@ -137,8 +126,7 @@ class CocoPanoptic(RawData):
                     "or leave such images out with data.source.skip_unlabelled=true",
                     kind="image-without-label",
                 )
-            what = f"{len(missing)} images have no annotation and are left out, such as {missing[0]}"
-            self.findings.append(Finding("image-without-label", str(path), what))
+            self.findings += of_several("image-without-label", path, missing, "images have no annotation and are left out")
         files = [(images / p.file_name, masks / labels[p.id][0], labels[p.id][1]) for p in pictures if p.id in labels]
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
             if lost := [str(file) for file in paths if not is_file(file)]:

@@ -1,6 +1,7 @@
 """What files of annotations hold: JSON, XML, rows of CSV, and the numbers in them. Every error names the file, and the line or entry."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -9,20 +10,17 @@ from typing import Any, TypeGuard
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as Xml
 
-from seg.core.errors import AnnotationError, DataError, did_you_mean
+from seg.core.errors import AnnotationError, ConfigError, DataError, did_you_mean
 from seg.core.textfile import json_of, read_file, read_text
 
 LONGEST = 1 << 30
 
-Row = tuple[int, dict[str, str]]
-"""(line number, {column: value})."""
+Row = tuple[int, dict[str, str]]  # (line number, {column: value})
 
 
 def read_rows(path: Path, columns: Sequence[str], others: Sequence[str] = ()) -> list[Row]:
-    """The rows of a CSV file, without blanks around a value.
-
-    DataError where the file is unreadable, has not all of `columns` and `others`, or a row has no value in one of `columns`.
-    """
+    """The rows of a CSV file, without blanks around a value. DataError where the file is unreadable, has not all of `columns` and `others`,
+    or a row has no value in one of `columns`."""
     try:
         csv.field_size_limit(LONGEST)  # run lengths of an image are a single field
         with StringIO(read_text(path), newline="") as file:
@@ -42,6 +40,15 @@ def read_rows(path: Path, columns: Sequence[str], others: Sequence[str] = ()) ->
     return rows
 
 
+def first_group(pattern: str, text: str, key: str) -> str | None:
+    """What a regular expression finds in a text: its first group, or all of it without one. ConfigError where `key` holds none."""
+    try:
+        match = re.search(pattern, text)
+    except re.error as error:
+        raise ConfigError(f"{key}={pattern!r}: is not a regular expression ({error})") from None
+    return match and match.group(1 if match.re.groups else 0)
+
+
 def read_xml(path: Path, form: str) -> Any:
     """The root element of an XML file; DataError where it is none. form: what it is to be exported as again."""
     try:
@@ -54,10 +61,9 @@ def read_xml(path: Path, form: str) -> Any:
 
 def read_json(path: Path) -> Any:
     """The content of a file; DataError where it is no JSON."""
+    data = read_file(path)
     try:
-        return json_of(read_file(path))
-    except DataError:
-        raise
+        return json_of(data)
     except ValueError as error:
         raise AnnotationError(f"{path}: is not JSON ({error}); export it again") from None
 

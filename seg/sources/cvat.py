@@ -12,9 +12,9 @@ from seg.raw.record import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.content import read_xml
-from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part, split_folders
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse, rectangle
 from seg.sources.regions import Region
 
 FORMAT = "'CVAT for images 1.1'"
@@ -23,12 +23,8 @@ SHAPES = ("polygon", "box", "ellipse", "polyline", "points", "mask")
 
 @dataclass(kw_only=True, eq=False)
 class Cvat(AnnotationFile, Drawn):
-    """The arguments are as for `AnnotationFile` and `Drawn`.
-
-    Of shapes that overlap the one with the higher z_order lies on top. Shapes of one label and group_id (0 is none) are one object;
-    holes: polygons inside others of the same object are holes. What is occluded is kept as drawn; tags of images are passed over. Where
-    the split is given by folders and `annotations` holds no `{split}`, the subset of each image is its split's folder.
-    """
+    """Of shapes that overlap the one with the higher z_order lies on top. Shapes of one label and group_id (0 is none) are one object. What
+    is occluded is kept as drawn; tags of images are passed over."""
 
     holes: bool
 
@@ -91,14 +87,13 @@ def _images(path: Path) -> list[Any]:
 
 
 def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> list[Shape]:
-    def value(key: str) -> float:
-        return _number(shape.get(key), key, where)
+    def value(key: str, default: str | None = None) -> float:
+        return _number(shape.get(key, default), key, where)
 
     if shape.tag == "box":
-        return [rectangle(value("xtl"), value("ytl"), value("xbr"), value("ybr"), _number(shape.get("rotation", "0"), "rotation", where))]
+        return [rectangle(value("xtl"), value("ytl"), value("xbr"), value("ybr"), value("rotation", "0"))]
     if shape.tag == "ellipse":
-        turn = _number(shape.get("rotation", "0"), "rotation", where)
-        return [ellipse(value("cx"), value("cy"), value("rx"), value("ry"), turn)]
+        return [ellipse(value("cx"), value("cy"), value("rx"), value("ry"), value("rotation", "0"))]
     if shape.tag == "mask":
         place = {key: _whole(shape, key, where) for key in ("left", "top", "width", "height")}
         runs = [_number(run, "rle", where) for run in shape.get("rle", "").split(",")]

@@ -1,6 +1,6 @@
 """`folders`: a folder of images and a folder of masks, paired by name. CamVid, Cityscapes and many other data sets come so."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +16,8 @@ from seg.sources.pairing import refuse_other_size
 
 @dataclass(kw_only=True, eq=False)
 class Folders(Masks):
-    """The arguments are as for `Masks`.
-
-    labels: what a class is known by in a mask: "index", a pixel's gray value as drawn; "color", its colour, also of a palette PNG, whose
-    palette may be another in each file; "palette", its index in the palette of a PNG. A class has the value of its place in the
-    list, or its colour, if its entry in data.classes lists no `labels`. ignore: values, or [r, g, b] colours, that count nowhere. others:
-    what becomes of those that are not listed at all: "refuse" or "ignore". threshold: of black and white masks the gray value (0 to 255)
-    from which on a pixel is white (255), below it is black (0), whatever kind of image the mask is; only then is JPEG read. transparent:
-    the colour that transparent pixels are read as; without one such masks are refused. join: unite an image's masks whose names go on
-    with a number (scene_mask_1.png beside scene_mask.png): a pixel has the class of the one in which it is not of the first class.
-    """
+    """Masks of gray values or of colours, which palette PNGs have as well, each by its own palette. Of masks that are joined a pixel has
+    the class of the one in which it is not of the first class. Only where there is a threshold JPEG is read."""
 
     labels: str
     ignore: list[int] | list[list[int]]
@@ -34,7 +26,7 @@ class Folders(Masks):
     transparent: list[int] | None = None
     join: bool = False
 
-    with_instances = False
+    with_instances: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

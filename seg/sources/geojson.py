@@ -14,10 +14,10 @@ from seg.raw.record import Item
 from seg.sources.base import Described, FilePerImage
 from seg.sources.class_map import check_choice, refuse_both_or_neither
 from seg.sources.content import read_json
-from seg.sources.listing import no_images, pictures
-from seg.sources.outlines import ellipse
-from seg.sources.pairing import Part, folder_below, image_item, unique
+from seg.sources.listing import by_stem, no_images
+from seg.sources.pairing import Part, folder_below, image_item
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse
 from seg.sources.regions import Faults, Region
 
 SCALE, TIE_POINT, MATRIX, KEYS = 33550, 33922, 34264, 34735  # tags of GeoTIFF
@@ -27,13 +27,8 @@ LON_LAT = 4326
 
 @dataclass(kw_only=True, eq=False)
 class Geojson(FilePerImage):
-    """A .geojson or .json file an image, or a single file for all of them, of which each image has what lies on it.
-
-    coordinates: "geo", of the coordinate system that image and file name; or "pixels", x to the right and y down. label: the property that
-    holds a feature's label, with dots between names within it, as classification.name; category: the label of all features instead; one
-    of the two is null. image_prefix, annotation_prefix: how the names of images, and those of their files, start before what they share.
-    The other arguments are as for `FilePerImage`.
-    """
+    """A .geojson or .json file an image, or a single file for all of them, of which each image has what lies on it. coordinates: "pixels"
+    are x to the right and y down."""
 
     coordinates: str
     label: str | None
@@ -56,16 +51,12 @@ class Geojson(FilePerImage):
     def file_key(self, name: str) -> str | None:
         return _without(name, self.annotation_prefix)
 
-    def items(self) -> list[Item]:
-        return unique([item for part in self.parts for item in self._of_one_file(part) or self._part(part)])
-
-    def _of_one_file(self, part: Part) -> list[Item]:
-        """The images of a single file; empty where the annotations are a folder."""
+    def _part(self, part: Part) -> list[Item]:
         path = Path(self.root) / self.annotations.replace("{split}", part.folder)
         if not path.is_file():
-            return []
+            return super()._part(part)
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
-        found = pictures(images, "")
+        found = by_stem(images)
         if not found:
             raise no_images(images)
         self.shared.add(str(path))
@@ -81,7 +72,7 @@ class Geojson(FilePerImage):
             shown = str(path) not in self.shared or any(_touches(part, size) for part in parts)
             return Region(f"feature {number}", self._label(feature, where), parts) if shown else None
 
-        return Described(faults.each(enumerate(content["features"]), region))
+        return faults.each(enumerate(content["features"]), region), None
 
     def _label(self, feature: Mapping[str, Any], where: str) -> str:
         if self.category is not None:
@@ -123,23 +114,22 @@ def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float,
         return
     kind: Any = geometry.get("type") if isinstance(geometry, dict) else None
     given: Any = geometry.get("coordinates") if isinstance(geometry, dict) else None
-    polygons = {"Polygon": [given], "MultiPolygon": given}.get(str(kind))
-    lines = {"LineString": [given], "MultiLineString": given}.get(str(kind))
-    points = {"Point": [given], "MultiPoint": given}.get(str(kind))
+    several = str(kind).startswith("Multi")
+    shapes, single = given if several else [given], str(kind).removeprefix("Multi")
     if kind == "GeometryCollection":
         for inner in geometry.get("geometries") or []:
             yield from _parts({"geometry": inner}, where, move, line_width, point_radius)
         return
     try:
-        if polygons is not None:
-            for rings in polygons:
+        if single == "Polygon":
+            for rings in shapes:
                 moved = [move(_array(ring)).ravel().tolist() for ring in rings]
                 yield moved[0] if len(moved) == 1 else {"rings": moved}
-        elif lines is not None:
-            for line in lines:
+        elif single == "LineString":
+            for line in shapes:
                 yield {"line": move(_array(line)).ravel().tolist(), "width": line_width}
-        elif points is not None:
-            for x, y in move(_array(points)).tolist():
+        elif single == "Point":
+            for x, y in move(_array(shapes)).tolist():
                 yield ellipse(x, y, point_radius, point_radius)
         else:
             raise ValueError

@@ -55,13 +55,15 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, holes: bo
         if outside := int((beyond > ROUNDING).sum()):
             what = f"{name} has {outside} of its {len(points)} points outside of the image, by up to {beyond.max():.4g} pixels"
             tell("outside-image", what, f"what lies beyond {width}x{height} is cut off; correct it if that is not meant")
-        if noun == "polygon" and _area(points) < NO_AREA and shapely.convex_hull(shapely.multipoints(points)).area < NO_AREA:
+        polygon = shapely.polygons(points) if noun == "polygon" else None
+        if polygon is not None and polygon.area < NO_AREA and polygon.convex_hull.area < NO_AREA:
             tell("zero-area", f"{name} has no area", "it covers no pixel and is left out; remove or redraw it")
-        elif noun == "polygon":
+        elif polygon is not None:
             whole.append(points)
-            if not _is_searched(points):
+            length = np.abs(np.diff(points, axis=0)).max(axis=1).sum()  # the more edges lie over each other, the longer the search takes
+            if not 3 < len(points) <= MOST_POINTS or length > MOST_TURNS * np.ptp(points, axis=0).max():
                 continue
-            reason = shapely.is_valid_reason(shapely.polygons(points))
+            reason = shapely.is_valid_reason(polygon)
             if reason.startswith("Self-intersection"):
                 x, y = (float(v) for v in reason.partition("[")[2].rstrip("]").split())
                 what = f"{name} crosses itself at ({x:.1f}, {y:.1f})"
@@ -121,18 +123,6 @@ def box_of(parts: Sequence[Part], height: int, width: int) -> tuple[int, int, in
     (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
     left, top = min(floor(x1), width - 1), min(floor(y1), height - 1)
     return left, top, max(ceil(x2), left + 1), max(ceil(y2), top + 1)
-
-
-def _area(points: np.ndarray) -> float:
-    """Of the polygon, with its sign left out: no more than its hull has."""
-    x, y = (points - points[0]).T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-
-
-def _is_searched(points: np.ndarray) -> bool:
-    """Whether a polygon is searched for crossings, which takes the longer the more its edges lie over each other."""
-    length = np.abs(np.diff(points, axis=0)).max(axis=1).sum()
-    return 3 < len(points) <= MOST_POINTS and bool(length <= MOST_TURNS * np.ptp(points, axis=0).max())
 
 
 def _inside_another(polygons: Sequence[np.ndarray]) -> int:

@@ -10,13 +10,12 @@ import numpy as np
 from seg.core.errors import DataError, and_more
 from seg.core.textfile import composed
 from seg.data.imagefile import decode_color, decode_palette
-from seg.raw.record import Finding, Item, Record
-from seg.sources.base import Masks
-from seg.sources.class_map import ClassMap, check_choice, refuse_both_or_neither
+from seg.raw.record import Finding, Item, Record, of_several
+from seg.sources.base import Masks, Named
+from seg.sources.class_map import Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
 from seg.sources.content import read_rows
 from seg.sources.masks import gray_values, numbered, packed, read_mask
-from seg.sources.pairing import Part, file_below, paired, refuse_other_size
-from seg.sources.segments import Segment, SegmentClasses, category_index
+from seg.sources.pairing import Part, file_below, refuse_other_size, unique
 from seg.sources.splits import by_name
 
 OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a colour, or ids=palette for a palette PNG's indices"
@@ -24,29 +23,18 @@ COLUMNS = ("image", "id", "class")
 
 
 @dataclass(kw_only=True, eq=False)
-class IdMaps(Masks):
-    """Id maps, whose ids may have gaps. The arguments are as for `Masks`.
-
-    ids: where a pixel has its id: "index", its gray value (8, 16 or 32 bit); "rgb", R + 256 G + 65536 B of its colour;
-    "palette", its index in the palette of a PNG. category: the class of all instances; or categories: a CSV file below `root`
-    with the columns image, id and class, a row an instance, or a table a split with `{split}` in its name. One of the two is null. ignore,
-    drop, others: of what the column class has.
-    """
+class IdMaps(Masks, Named):
+    """Id maps, whose ids may have gaps. categories: a row an instance, or a table a split with `{split}` in its name."""
 
     ids: str
     category: str | None
     categories: str | None
-    ignore: list[str]
-    drop: list[str]
-    others: str
-
-    with_instances = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("data.source.ids", self.ids, ("index", "rgb", "palette"))
         self.segments = SegmentClasses(self.classes)
-        self.class_map = ClassMap(self.classes, str, self.ignore, self.drop, self.others)
+        self.class_map = self.named_classes()
         meaning = "name the class of all instances, or a CSV file of their classes"
         refuse_both_or_neither(meaning, category=self.category, categories=self.categories)
         self.index = None if self.category is None else category_index(self.category, self.segments.categories, "category")
@@ -56,7 +44,7 @@ class IdMaps(Masks):
             return super().items()
         if "{split}" not in self.categories:
             return self._with_classes(super().items(), None)
-        parts = [(part, paired(replace(self.layout, parts=(part,)), self.findings, self.read_mask)) for part in self.layout.parts]
+        parts = [(part, unique(self._part(part))) for part in self.parts]
         return [item for part, items in parts for item in self._with_classes(items, part)]
 
     def read(self, item: Item) -> Record:
@@ -78,17 +66,16 @@ class IdMaps(Masks):
             return packed(decode_color(data, path))
         return decode_palette(data, path)[0] if self.ids == "palette" else gray_values(data, path, OTHER_IDS)
 
-    def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], tuple[Finding, ...]]:
+    def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], list[Finding]]:
         """The class index (or IGNORE, or DROP) of each id that is present, and a finding on ids that only the table has."""
         if self.index is not None:
-            return dict.fromkeys(present, self.index), ()
+            return dict.fromkeys(present, self.index), []
         table = {int(number): index for number, index in json.loads(item.labels).items()}
         if missing := [number for number in present if number not in table]:
             named = f"the id {missing[0]}{and_more(missing, 'ids')}"
             raise DataError(f"{path}: {named} has no row in {self.categories}; add image, id and class there", kind="unknown-value")
         unseen = sorted(table.keys() - set(present))
-        what = f"{len(unseen)} ids of {self.categories} are in no pixel and are left out, such as {unseen[0] if unseen else ''}"
-        return table, (Finding("empty-instance", str(path), what),) if unseen else ()
+        return table, of_several("empty-instance", path, unseen, f"ids of {self.categories} are in no pixel and are left out")
 
     def _with_classes(self, items: Sequence[Item], part: Part | None) -> list[Item]:
         """The items, each with the class index of its ids as text; DataError for a row that fits no class, or two images."""
@@ -106,11 +93,9 @@ class IdMaps(Masks):
                 first, second = (items[int(i)].files[0] for i in (known[name], shared[name]))
                 raise DataError(f"{where}: '{name}' may be {first} or {second}; write more of the path, or give a table a split")
             if name not in known:
-                others.append(name)
+                others.append(f"'{name}'")
                 continue
             if tables[int(known[name])].setdefault(int(row["id"]), index) != index:
                 raise DataError(f"{where}: the id {row['id']} of '{name}' has another class in a line before; remove one of them")
-        if others:
-            what = f"{len(others)} rows are of no image here and are passed over, such as '{others[0]}'"
-            self.findings.append(Finding("label-without-image", str(path), what))
+        self.findings += of_several("label-without-image", path, others, "rows are of no image here and are passed over")
         return [replace(item, labels=json.dumps(table)) for item, table in zip(items, tables, strict=True)]

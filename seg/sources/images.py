@@ -13,9 +13,7 @@ from seg.data.sample import Range, Sample
 from seg.raw.intensity import to_8_bit
 from seg.raw.record import Finding, Record
 
-TURNS = dict(
-    enumerate(("mirrored", "180 degrees", "mirrored and 180 degrees", "on its side", "90 degrees", "on its side", "90 degrees"), 2)
-)
+TURNS = ("mirrored", "180 degrees", "mirrored and 180 degrees", "on its side", "90 degrees", "on its side", "90 degrees")  # of tags 2 to 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,11 @@ class RawImage:
         """DataError where the image `path` has another size than (height, width), which its annotations say."""
         (h, w), (height, width) = self.pixels.shape[:2], size
         if (h, w) != (height, width):
-            turned = " (the file's EXIF orientation, which is applied on reading, may turn it)" if (w, h) == (height, width) else ""
-            mend = (
-                f"; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO, multiply "
-                f"x by {w}/{width}, y by {h}/{height} and swap width and height"
-                if turned
-                else ""
-            )
+            turned = mend = ""
+            if (w, h) == (height, width):
+                turned = " (the file's EXIF orientation, which is applied on reading, may turn it)"
+                seen = "; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO"
+                mend = f"{seen}, multiply x by {w}/{width}, y by {h}/{height} and swap width and height"
             raise DataError(
                 f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
                 f"use the image that was annotated, or correct width, height and annotations{mend}",
@@ -117,6 +113,6 @@ def _turned(decoded: Decoded, path: Path) -> Finding | None:
     """That labels may lie otherwise than the image."""
     if decoded.orientation == 1:
         return None
-    what = f"is turned upright by its Orientation tag ({TURNS[decoded.orientation]}), and nothing tells whether its labels are, too"
+    what = f"is turned upright by its Orientation tag ({TURNS[decoded.orientation - 2]}), and nothing tells whether its labels are, too"
     fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
     return Finding("turned-image", str(path), what, fix)

@@ -1,6 +1,5 @@
 """`dsb2018`: a black and white mask file an instance, as the Data Science Bowl 2018 has its nuclei."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,37 +10,30 @@ from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.labelmaps import layers_from_masks
 from seg.data.sample import IGNORE
-from seg.raw.record import Finding, Item, Record
-from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, refuse_both_or_neither
-from seg.sources.listing import files_below, is_hidden, is_picture, no_images, pictures
+from seg.raw.record import Item, Record, of_several
+from seg.sources.base import Named
+from seg.sources.class_map import DROP, background_of, categories_of, category_index, instance_sample, refuse_both_or_neither
+from seg.sources.content import first_group
+from seg.sources.listing import by_stem, files_below, is_hidden, is_picture, no_images
 from seg.sources.masks import binary_mask
-from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse_other_size, unique
-from seg.sources.segments import background_of, categories_of, category_index, instance_sample
+from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse_other_size
+
+PATTERN = "data.source.category_pattern"
 
 
 @dataclass(kw_only=True, eq=False)
-class InstanceFiles(RawData):
+class InstanceFiles(Named):
     """Images, and for each a folder of mask files: black, and one other value where the instance is.
 
-    images: the folder of images below `root`; or, with {image} in it, a folder an image, which holds that one image.
-    masks: the folder of an image's masks, with {image} in it; its files may lie in folders of their own. category: the class
-    of all instances; or category_pattern: a regular expression on the path of a mask below that folder, without suffix,
-    whose first group (the whole match, if it has none) becomes a class as `ClassMap` has it. One of the two is null. Masks that overlap are
-    kept whole. An image whose folder of masks holds no file has no instance. threshold: the gray value from which on a pixel is of the
-    instance, for masks that are not black and one other value.
+    Masks may lie in folders of their own there, and those that overlap are kept whole. An image whose folder of masks holds no file has no
+    instance. category_pattern: its first group (the whole match, if it has none) becomes a class as `ClassMap` has it.
     """
 
     images: str
     masks: str
     category: str | None
     category_pattern: str | None
-    ignore: list[str]
-    drop: list[str]
-    others: str
     threshold: int | None = None
-
-    with_instances = True
 
     def __post_init__(self) -> None:
         if "{image}" not in self.masks:
@@ -51,10 +43,8 @@ class InstanceFiles(RawData):
         meaning = "name the class of all instances, or find it in the files' names"
         refuse_both_or_neither(meaning, category=self.category, category_pattern=self.category_pattern)
         self.index = None if self.category is None else category_index(self.category, self.categories, "category")
-        self.pattern, self.class_map = _compiled(self.category_pattern), ClassMap(self.classes, str, self.ignore, self.drop, self.others)
-
-    def items(self) -> list[Item]:
-        return unique([item for part in self.parts for item in self._part(part)])
+        first_group(self.category_pattern or "", "", PATTERN)  # refuses what is no expression
+        self.class_map = self.named_classes()
 
     def read(self, item: Item) -> Record:
         path, masks = (Path(f) for f in item.files)
@@ -82,20 +72,14 @@ class InstanceFiles(RawData):
         categories[crowd] = min(self.categories.values())
         layers = layers_from_masks([mask for mask, _ in kept], height, width)
         sample = instance_sample(item.image_id, raw.pixels, layers, categories, crowd, self.background)
-        what = f"{len(empty)} masks are empty and are left out, such as {empty[0] if empty else ''}"
-        findings = (Finding("empty-instance", str(masks), what),) if empty else ()
-        return raw.record(sample, findings)
+        return raw.record(sample, of_several("empty-instance", masks, empty, "masks are empty and are left out"))
 
     def _index(self, file: Path, masks: Path) -> int:
-        """The class index of a mask, IGNORE or DROP."""
-        if self.pattern is None:
-            assert self.index is not None
+        if self.index is not None:
             return self.index
-        name = file.relative_to(masks).with_suffix("").as_posix()
-        match = self.pattern.search(name)
-        label = match and match.group(1 if self.pattern.groups else 0)
-        if not label:
-            raise DataError(f"{file}: data.source.category_pattern={self.pattern.pattern!r} does not match '{name}'; widen the expression")
+        name, pattern = file.relative_to(masks).with_suffix("").as_posix(), str(self.category_pattern)
+        if not (label := first_group(pattern, name, PATTERN)):
+            raise DataError(f"{file}: {PATTERN}={pattern!r} does not match '{name}'; widen the expression")
         return self.class_map.named(label, file)
 
     def _part(self, part: Part) -> list[Item]:
@@ -117,7 +101,7 @@ class InstanceFiles(RawData):
         before, inside, after = self.images.partition("{image}")
         folder = folder_below(Path(self.root), before.strip("/") or ".", part, "data.source.images")
         if not inside:
-            found = pictures(folder, "")
+            found = by_stem(folder)
         else:
             places = sorted((p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=lambda p: natural_key(p.name))
             found = {place.name: _only_image(place / after.strip("/"), place) for place in places}
@@ -132,10 +116,3 @@ def _only_image(folder: Path, place: Path) -> Path:
         there = ", ".join(p.name for p in found[:3]) or "none"
         raise DataError(f"{folder}: expected one image there, found {there}; add it, or remove the folder {place.name}")
     return found[0]
-
-
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if pattern is None else re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"data.source.category_pattern={pattern!r}: is not a regular expression ({error})") from None

@@ -14,20 +14,16 @@ from seg.raw.record import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.content import number_of, points_of, read_json
-from seg.sources.outlines import ellipse
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
-from seg.sources.part_rle import runs_of
+from seg.sources.part_rle import ellipse, runs_of
 from seg.sources.regions import Region
 
 
 @dataclass(kw_only=True, eq=False)
 class LabelStudio(AnnotationFile, Drawn):
-    """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
-
-    image_key: what a task's data call its image. Polygons, rectangles, ellipses, key points and brush masks are read; of several
-    annotations of a task the one that is marked as ground truth, or else the first that was not cancelled.
-    """
+    """A list of tasks, of which polygons, rectangles, ellipses, key points and brush masks are read; of several annotations of a task the
+    one that is marked as ground truth, or else the first that was not cancelled."""
 
     image_key: str
 
@@ -49,7 +45,8 @@ class LabelStudio(AnnotationFile, Drawn):
             raise AnnotationError(
                 f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key"
             )
-        name = _file_of(given)
+        _, local, below = given.partition("?d=")  # as in /data/local-files/?d=shots/a.png; others are /data/upload/1/ab12cd34-a.png
+        name = unquote(below if local else urlparse(given).path).lstrip("/")
         given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)
         found = [a for a in given_by if isinstance(a, dict) and not a.get("was_cancelled")]
         if len(found) > 1:
@@ -71,12 +68,6 @@ def _list(value: Any, key: str, where: str) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise AnnotationError(f"{where}: has {key}={str(value)[:60]}, expected a list; export the project again")
     return value or []
-
-
-def _file_of(given: str) -> str:
-    """The file that a task's address means: /data/upload/1/ab12cd34-a.png, /data/local-files/?d=shots/a.png, s3://bucket/a.png."""
-    _, local, below = given.partition("?d=")
-    return unquote(below if local else urlparse(given).path).lstrip("/")
 
 
 def _shape(result: Any, where: str, line_width: float, point_radius: float) -> tuple[str, tuple[int, int], Shape] | None:

@@ -12,15 +12,14 @@ from seg.core.errors import AnnotationError, DataError
 from seg.core.textfile import composed, is_file, natural_key
 from seg.data.decoders import declared_size
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_index
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Drawn
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
-from seg.sources.listing import by_stem, is_picture, pictures
-from seg.sources.outlines import ellipse, rectangle
+from seg.sources.listing import by_stem, is_picture
 from seg.sources.pairing import Part, folder_below, leave_out, parts_of
 from seg.sources.part_rle import Part as Shape
-from seg.sources.part_rle import runs_of
+from seg.sources.part_rle import ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region, record_of
 
 MAGIC = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
@@ -30,10 +29,8 @@ MOST_OF_MASK = 2**26  # pixels of the PNG that a shape holds: it is decoded befo
 
 @dataclass(frozen=True, slots=True)
 class LabelmeFile:
-    """image_path: as the file has it, with slashes; may be empty. encoded: the image's own bytes, where the file holds them.
-
-    size: (height, width), where the file has it.
-    """
+    """image_path: as the file has it, with slashes; may be empty. encoded: the image's own bytes, where the file holds them. size: (height,
+    width), where the file has it."""
 
     image_path: str
     encoded: bytes | None
@@ -58,7 +55,7 @@ class Labelme(Drawn):
     """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
 
     A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one
-    label and group_id are one object; holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`.
+    label and group_id are one object.
     """
 
     images: str
@@ -69,9 +66,6 @@ class Labelme(Drawn):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.parts = parts_of(self.split, "{split}", images=self.images, annotations=self.annotations)
-
-    def items(self) -> list[Item]:
-        return [item for part in self.parts for item in self._part(part)]
 
     def read(self, item: Item) -> Record:
         image, path = item.files[0], Path(item.files[1])
@@ -91,7 +85,7 @@ class Labelme(Drawn):
     def _part(self, part: Part) -> list[Item]:
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         folder = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
-        found = pictures(images, "")
+        found = by_stem(images)
         files = by_stem(folder, (".json",))
         if not files:
             raise DataError(f"{folder}: holds no JSON files; set data.source.annotations", kind="missing-file")
@@ -109,10 +103,8 @@ class Labelme(Drawn):
                 f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images",
                 kind="label-without-image",
             )
-        if lost:
-            what = f"{len(lost)} JSON files have no image and are left out, such as {files[lost[0]].name}"
-            fix = f"add the image to {images}, or set data.source.images"
-            self.findings.append(Finding("label-without-image", str(folder), what, fix))
+        what, fix = "JSON files have no image and are left out", f"add the image to {images}, or set data.source.images"
+        self.findings += of_several("label-without-image", folder, [files[name].name for name in lost], what, fix)
         missing = sorted(set(found.values()) - set(pairs.values()))
         lacks = f"JSON file {missing[0].stem}.json in {folder}" if missing else ""
         fix = "save one with LabelMe (without shapes, if the image holds no object)"
@@ -129,7 +121,6 @@ class Labelme(Drawn):
         return None, content.encoded is not None
 
     def _held(self, path: Path, content: LabelmeFile) -> RawImage:
-        """The image that a JSON file holds."""
         data = content.encoded or b""
         own = PurePosixPath(content.image_path).suffix.lower()
         suffix = next((s for magic, s in MAGIC.items() if data.startswith(magic)), own if own in IMAGE_SUFFIXES else ".png")

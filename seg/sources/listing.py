@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.core.textfile import composed, natural_key
@@ -25,11 +25,15 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
-def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """The relative paths of all files below a folder that end so, in natural order.
+def is_below(name: str) -> bool:
+    """Whether a relative name leads to a file below the folder that it is of."""
+    place = PurePosixPath(name)
+    return not place.is_absolute() and ".." not in place.parts and bool(place.name)
 
-    A folder that is named like a file is among them, so that reading it tells. DataError for a name whose bytes are no UTF-8.
-    """
+
+def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The relative paths of all files below a folder that end so, in natural order. A folder that is named like a file is among them, so
+    that reading it tells. DataError for a name whose bytes are no UTF-8."""
     root = str(folder)
     found = [name for name in _walk(root, "", (os.path.realpath(root),)) if name.lower().endswith(suffixes)]
     for name in found:
@@ -38,11 +42,9 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[str, Path]:
-    """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order.
-
-    DataError where two files have one name.
-    """
+def by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, ending: str = "") -> dict[str, Path]:
+    """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order. DataError where two
+    files have one name."""
     found: dict[str, Path] = {}
     ending = composed(ending)
     for file in files_below(folder, suffixes):
@@ -56,18 +58,13 @@ def by_stem(folder: Path, suffixes: tuple[str, ...], ending: str = "") -> dict[s
     return found
 
 
-def pictures(folder: Path, ending: str) -> dict[str, Path]:
-    """Every image below a folder, as `by_stem` has it."""
-    return by_stem(folder, IMAGE_SUFFIXES, ending)
-
-
 def no_images(folder: Path, ending: str = "") -> DataError:
     """That a folder holds no images, and how its volumes become some, if it holds those."""
     if volumes := files_below(folder, tuple(VOLUMES)):
         kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].lower().endswith(suffix))
         return PixelError(f"{folder}: holds no images, but {kind} files such as {volumes[0]}; {slice_advice(volumes[0])}")
     named = f" whose name ends with '{ending}'" if ending else ""
-    key = "data.source.image_suffix" if ending and pictures(folder, "") else "data.source.images"
+    key = "data.source.image_suffix" if ending and by_stem(folder) else "data.source.images"
     return DataError(f"{folder}: holds no images{named} ({', '.join(IMAGE_SUFFIXES)}); set {key}", kind="missing-file")
 
 
@@ -108,10 +105,8 @@ def _only(found: list[str] | None) -> str | None:
 
 
 def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
-    """By strings, not paths: while the main process lists files, the others have nothing to do.
-
-    inside: the real paths of the folder and of those above it, so that a link to one of them ends there.
-    """
+    """By strings, not paths: while the main process lists files, the others have nothing to do. inside: the real paths of the folder and of
+    those above it, so that a link to one of them ends there."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_hidden(entry.name):
@@ -149,10 +144,8 @@ class Place:
         return folder or ".", pattern[len(folder) :].lstrip("/")
 
     def files(self, ending: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-        """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name.
-
-        ending: * stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix.
-        """
+        """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name. ending: *
+        stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix."""
         whole = ending.lower().endswith(IMAGE_SUFFIXES)
         if not self.rest and not whole and "*" not in ending:
             return by_stem(self.base, suffixes, ending)

@@ -36,20 +36,16 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
 
 
 def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = None) -> np.ndarray:
-    """(H, W) whole numbers of a gray image; DataError where it is in colour, or has a palette, which may mean indices or colours.
-
-    fix: what the error advises. decoded: of the data, where it is known already.
-    """
+    """(H, W) whole numbers of a gray image; DataError where it is in colour, or has a palette, which may mean indices or colours. fix: what
+    the error advises. decoded: of the data, where it is known already."""
     if has_palette(data):
         raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     return index_of(decoded or decode(data, path, None), path, fix)
 
 
 def binary_mask(path: Path, threshold: int | None = None) -> np.ndarray:
-    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them.
-
-    threshold: what has this gray value (1 to 255) or a higher one is True, and the file may be of any kind.
-    """
+    """(H, W) bool of a file of black, which is False, and one other value or colour; DataError where it has more of them. threshold: what
+    has this gray value (1 to 255) or a higher one is True, and the file may be of any kind."""
     data = read_mask(path, threshold is not None)
     if threshold is not None:
         return _gray(decode(data, path, 1), path) >= threshold
@@ -95,19 +91,16 @@ class PixelClasses:
         self.classes = np.array(known, np.int16).astype(np.uint8)
 
     def read(self, path: Path, findings: list[Finding] | None = None) -> np.ndarray:
-        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one.
-
-        findings: to which is added what is odd about the file.
-        """
+        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one. findings: to which
+        is added what is odd about the file."""
         findings = [] if findings is None else findings
         data = read_mask(path, self.threshold is not None)
         if self.labels == "palette":
             return self.of(decode_palette(data, path)[0], path)
         decoded = self._opaque(decode(data, path, 3 if self.labels == "color" else None), path, findings)
         if decoded.orientation != 1:
-            findings.append(
-                Finding("turned-image", str(path), "is turned upright by its own Orientation tag", "see that its image is, too")
-            )
+            what = "is turned upright by its own Orientation tag"
+            findings.append(Finding("turned-image", str(path), what, "see that its image is, too"))
         if self.labels == "color":
             if has_palette(data):
                 findings += _merged(data, path)
@@ -175,10 +168,8 @@ class PixelClasses:
 
 
 def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length.
-
-    Label maps hold long runs, so sorting those and not the pixels takes a twentieth of the time.
-    """
+    """The different values (N,) of a map, in order; and of each run of equal pixels, row by row, its place among them and its length. Label
+    maps hold long runs, so sorting those and not the pixels takes a twentieth of the time."""
     flat = values.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     present, places = np.unique(flat[starts], return_inverse=True)
@@ -221,10 +212,8 @@ def _merged(data: bytes, path: Path) -> list[Finding]:
         by_color.setdefault(color, []).append(index)
     merged = {color: ", ".join(map(str, same)) for color, same in by_color.items() if len(same) > 1}
     fix = "set data.source.labels=palette to read classes by their indices"
-    told = {
-        f"the indices {same} of its palette have one colour, {list(color)}, and are read as one label" for color, same in merged.items()
-    }
-    return [Finding("merged-indices", str(path), what, fix) for what in sorted(told)]
+    told = sorted(f"{same} of its palette have one colour, {list(color)}" for color, same in merged.items())
+    return [Finding("merged-indices", str(path), f"the indices {what}, and are read as one label", fix) for what in told]
 
 
 def _num_pages(data: bytes, path: Path) -> int:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, enumerated
 from seg.core.textfile import composed, natural_key
-from seg.raw.record import Finding, Item, finding_of
+from seg.raw.record import Finding, Item, finding_of, of_several
 from seg.sources.listing import Names, Place, no_images
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
-from seg.sources.unpaired import FURTHER, further_masks, no_mask, note_further, other_suffix, without_number
+from seg.sources.unpaired import FURTHER, further_masks, note_further, other_suffix, without_number
 
 SHOWN = 12  # names of what a folder holds that an error lists
 
@@ -30,8 +30,7 @@ class Layout:
     """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
 
     images, masks: folders, which may be one, or patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their
-    files. skip_unlabelled: leave images without a mask out, do not refuse them. parts: as `parts_of` gives them. join: an Item's files
-    hold further masks, too.
+    files. skip_unlabelled: leave images without a mask out, do not refuse them. join: an Item's files hold further masks, too.
     """
 
     root: Path
@@ -40,15 +39,12 @@ class Layout:
     image_suffix: str
     mask_suffix: str
     skip_unlabelled: bool
-    parts: tuple[Part, ...]
     join: bool = False
 
 
 def parts_of(split: Split, example: str, **places: str) -> tuple[Part, ...]:
-    """The folders that a layout has for each split, where data.split.by is folders; else one part without a name.
-
-    places: the keys of data.source that must then hold {split}; ConfigError where one does not.
-    """
+    """The folders that a layout has for each split, where data.split.by is folders; else one part without a name. places: the keys of
+    data.source that must then hold {split}; ConfigError where one does not."""
     if split.by != "folders":
         return (Part(),)
     if not all("{split}" in place for place in places.values()):
@@ -85,15 +81,6 @@ def _below(root: Path, name: str, part: Part | None, key: str, kind: str, fix: s
     if not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{path}: lies outside of data.root ({root}), where changes would go unnoticed; {fix}", kind="missing-file")
     return path
-
-
-def paired(layout: Layout, findings: list[Finding], read: Callable[[Path], object] | None = None) -> list[Item]:
-    """Every image with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
-
-    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
-    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
-    """
-    return unique([item for part in layout.parts for item in _paired(layout, part, findings, read or (lambda path: path))])
 
 
 def unique(items: list[Item]) -> list[Item]:
@@ -144,9 +131,7 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
 
 def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
     """Add what is left out to the findings: images without a mask, and masks without an image, of two folders."""
-    if unused:
-        what = f"{len(unused)} masks have no image and are left out, such as {unused[0].name}"
-        findings.append(Finding("label-without-image", str(labels), what))
+    findings += of_several("label-without-image", labels, [path.name for path in unused], "masks have no image and are left out")
     leave_out(findings, images, missing, True, "mask")
 
 
@@ -157,9 +142,7 @@ def leave_out(
     if missing and not skip:
         first = f"{missing[0]}: has no {lacks}{and_more(missing, 'images without one')}"
         raise DataError(f"{first}; {fix}, or leave such images out with data.source.skip_unlabelled=true", kind="image-without-label")
-    if missing:
-        what = f"{len(missing)} images have no {label} and are left out, such as {missing[0].name}"
-        findings.append(Finding("image-without-label", str(images), what))
+    findings += of_several("image-without-label", images, [path.name for path in missing], f"images have no {label} and are left out")
 
 
 def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, image: Sequence[int]) -> None:
@@ -175,9 +158,7 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
 
 def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
     """Each image's mask, or file: of its own name, of that with its suffix (scene.jpg.png), or the only one that differs in case alone.
-
-    found: images by name, below the folder `images`. drawn: masks by name.
-    """
+    found: images by name, below the folder `images`. drawn: masks by name."""
     names, masks = Names(drawn), dict[str, Path]()
     for name, path in found.items():
         mask = drawn.get(name)
@@ -201,21 +182,27 @@ def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
     return any(name.endswith(end) and name != end for name, end in cases)
 
 
-def _paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object]) -> list[Item]:
+def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object] = Path) -> list[Item]:
+    """Every image of a part with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
+
+    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
+    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
+    """
     found = images_of(layout, part)
     images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
     labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()
     masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):
         raise DataError(
-            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix",
-            kind="bad-data",
+            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix", kind="bad-data"
         )
     further = further_masks(found, stems, layout.mask_suffix, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
         fix = other_suffix(found, missing, stems, read)
-        errors = [no_mask(found[name], labels / f"{name}{layout.mask_suffix}", fix) for name in missing]
+        lacks = {name: f"has no mask {labels / f'{name}{layout.mask_suffix}'}.*; add it, {fix}" for name in missing}
+        left_out = "or leave such images out with data.source.skip_unlabelled=true"
+        errors = [DataError(f"{found[name]}: {what}, {left_out}", kind="image-without-label") for name, what in lacks.items()]
         if len(missing) == len(found):  # the settings are wrong, not the files
             raise errors[0]
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]

@@ -15,11 +15,10 @@ from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import IGNORE, ClassInfo
 from seg.raw.record import Finding, Record, Severity, finding_of
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, check_choice, instance_sample
 from seg.sources.geometry import box_of, examine
 from seg.sources.images import RawImage
 from seg.sources.part_rle import Part, rle_of
-from seg.sources.segments import background_of, categories_of, instance_sample
 
 OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
 
@@ -41,20 +40,22 @@ class Region:
     z: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Rules:
-    """What becomes of labels and shapes. ignored: labels whose regions are crowds, though a class has their name.
+    """What becomes of labels and shapes by a source's settings.
 
-    first: the class index that ignored regions carry where they have no class. background: as `background_of` gives it.
-    holes: whether polygons inside others of the same object are holes. skip: leave invalid regions out, do not refuse them.
+    A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
+    where they have no class. holes: whether polygons inside others of the same object are holes.
     """
 
-    class_map: ClassMap
-    ignored: frozenset[str]
-    first: int
-    background: int
-    holes: bool
-    skip: bool = False
+    def __init__(
+        self, classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
+    ) -> None:
+        check_choice("data.source.invalid", invalid, ("refuse", "skip"))
+        instances = categories_of(classes)
+        self.ignored = {c.name for c in classes if not c.labels and c.name in instances}.intersection(ignore)
+        self.class_map = ClassMap(classes, str, [label for label in ignore if label not in self.ignored], drop, others)
+        self.first, self.background = min(instances.values()), background_of(classes)
+        self.holes, self.skip = holes, invalid == "skip"
 
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
@@ -71,18 +72,6 @@ class Rules:
         if index is None or index == DROP or index == self.background:
             return None
         return index, region.crowd
-
-
-def rules_of(
-    classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
-) -> Rules:
-    """The rules of a source's settings. A class that `ignore` names too keeps its name: its regions are crowds of that class."""
-    check_choice("data.source.invalid", invalid, ("refuse", "skip"))
-    instances = categories_of(classes)
-    by_name = {c.name for c in classes if not c.labels and c.name in instances}
-    ignored = frozenset(ignore) & by_name
-    class_map = ClassMap(classes, str, [label for label in ignore if label not in ignored], drop, others)
-    return Rules(class_map, ignored, min(instances.values()), background_of(classes), holes, invalid == "skip")
 
 
 class Faults:
@@ -117,10 +106,6 @@ def _left_out(finding: Finding) -> Finding:
     return replace(finding, what=f"{finding.what}; it is left out, as data.source.invalid=skip says", severity="warning")
 
 
-def _skippable(finding: Finding) -> Finding:
-    return replace(finding, fix=f"{finding.fix}{OR_SKIP}".removeprefix(", or "))
-
-
 def packed(regions: Sequence[Region]) -> str:
     """Regions as text, a character a byte, for `Item.labels`: it goes from one process to another, and JSON takes ten times as long."""
     return marshal.dumps([[r.where, r.label, r.parts, r.crowd, r.group, r.z] for r in regions]).decode("latin-1")
@@ -128,7 +113,6 @@ def packed(regions: Sequence[Region]) -> str:
 
 @many_made()
 def unpacked(text: str) -> list[Region]:
-    """The regions that `packed` made a text of."""
     return [Region(*values) for values in marshal.loads(text.encode("latin-1"))]
 
 
@@ -144,8 +128,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
 
     Regions that `rules` leave out vanish; of two of one label that cover the same pixels, the second; errors of geometry are
     findings, and the region is left out, as are slivers of a sound one. Crowds and ignored regions lie beneath the instances. file: the
-    annotation file.
-    findings: those of reading the file. DataError for a label without class.
+    annotation file. findings: those of reading the file. DataError for a label without class.
     """
     rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
@@ -163,8 +146,9 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     categories, crowd = np.array([one.category for one in drawn], np.int32), np.array([one.crowd for one in drawn], bool)
     instances = decode([one.rle for one in drawn], height, width)
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
-    mend = _left_out if rules.skip else _skippable
-    findings = [mend(f) if f.severity == "error" else f for f in findings]
+    for number, f in enumerate(findings):
+        if f.severity == "error":
+            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{OR_SKIP}".removeprefix(", or "))
     return raw.record(sample, findings)
 
 

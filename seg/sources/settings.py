@@ -15,16 +15,16 @@ def _is_range(value: object) -> object:
     return value
 
 
+# values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit
 Range = Annotated[list[float] | Literal["image"] | None, BeforeValidator(_is_range)]
-"""Values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit."""
+
+Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 
 
 class ClassConfig(Section):
     name: str
-    color: Annotated[list[Channel], Field(min_length=3, max_length=3)]
-    labels: list[int | str | Annotated[list[Channel], Field(min_length=3, max_length=3)]] = Field(
-        default=[]
-    )  # an entry of a list has no place for defaults
+    color: Rgb
+    labels: list[int | str | Rgb] = Field(default=[])  # an entry of a list has no place for defaults
 
 
 class Table(Section):
@@ -66,5 +66,4 @@ class Data(Named):
         return found
 
 
-SOURCE_ARGUMENTS = ("root", "classes", "reader", "split")
-"""What the program passes to a source."""
+SOURCE_ARGUMENTS = ("root", "classes", "reader", "split")  # what the program passes to a source

@@ -28,12 +28,10 @@ class Shapes:
     with_instances = True
 
     def __init__(self, num_images: int, size: int, seed: int, classes: Sequence[ClassInfo]) -> None:
-        if num_images < 1:
-            raise ConfigError(f"data.source.num_images={num_images}: expected at least 1")
-        if size < 32:
-            raise ConfigError(f"data.source.size={size}: expected at least 32 pixels, or the shapes do not fit")
-        if seed < 0:
-            raise ConfigError(f"data.source.seed={seed}: expected at least 0")
+        pixels = "32 pixels, or the shapes do not fit"
+        for key, value, least, told in (("num_images", num_images, 1, "1"), ("size", size, 32, pixels), ("seed", seed, 0, "0")):
+            if value < least:
+                raise ConfigError(f"data.source.{key}={value}: expected at least {told}")
         names = [c.name for c in classes]
         if sorted(names) != sorted(("background", *KINDS)):
             raise ConfigError(f"data.classes: shapes draws background, {', '.join(KINDS)}; got {', '.join(names)}")
@@ -93,9 +91,7 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
     """A filled outline (size, size) bool."""
     canvas = np.zeros((size, size), np.uint8)
     turn = float(rng.uniform(0, 2 * np.pi))
-    if kind == "disc":
-        points = _circle(center, radius)
-    elif kind == "rectangle":
+    if kind == "rectangle":
         aspect = float(rng.uniform(0.4, 0.7))
         points = _corners(center, turn, radius, radius * aspect)
     elif kind == "rod":

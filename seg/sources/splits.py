@@ -3,7 +3,6 @@
 Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, nearest
 from seg.core.textfile import composed, natural_key, read_text
-from seg.sources.content import read_rows
+from seg.sources.content import first_group, read_rows
 
 SPLITS = ("train", "val", "test")
 
@@ -103,13 +102,7 @@ def presence_of(values: Sequence[str], column: str) -> np.ndarray:
 
 def group_of(image_id: str, pattern: str | None) -> str:
     """The part of a name that the regular expression matches (its first group, if it has one); the name without one."""
-    if pattern is None:
-        return image_id
-    try:
-        match = re.search(pattern, image_id)
-    except re.error as error:
-        raise ConfigError(f"data.split.group={pattern!r}: is not a regular expression ({error})") from None
-    found = match and match.group(1 if match.re.groups else 0)
+    found = image_id if pattern is None else first_group(pattern, image_id, "data.split.group")
     if found is None:
         raise ConfigError(f"data.split.group={pattern!r}: does not match the image '{image_id}'; widen the expression")
     return found
@@ -122,11 +115,8 @@ def check_ratios(ratios: Mapping[str, float]) -> None:
 
 
 def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mapping[str, float], seed: int) -> list[str]:
-    """The split of each image, in order.
-
-    groups: each image's group; a group is never divided. presence: (images, classes) bool, or None without
-    stratification. ratios: shares of the splits, which sum to 1.
-    """
+    """The split of each image, in order. groups: each image's group; a group is never divided. presence: (images, classes) bool, or None
+    without stratification. ratios: shares of the splits, which sum to 1."""
     check_ratios(ratios)
     return deal(groups, presence, {split: ratios[split] for split in SPLITS if ratios[split] > 0}, seed, "splits")
 
@@ -138,10 +128,8 @@ def check_fold(fold: int | None, folds: int) -> None:
 
 
 def by_fold(places: Sequence[str], groups: Sequence[str], presence: np.ndarray | None, folds: int, fold: int, seed: int) -> list[str]:
-    """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train.
-
-    The parts are the same for every `fold`. groups and presence: as for `by_ratios`, of all images.
-    """
+    """`places`, each image's split, with all that is not test dealt anew: one of `folds` parts to val, the others to train. The parts are
+    the same for every `fold`. groups and presence: as for `by_ratios`, of all images."""
     rest = [index for index, place in enumerate(places) if place != "test"]
     parts = deal_folds([groups[i] for i in rest], None if presence is None else presence[rest], folds, seed)
     dealt = list(places)
@@ -168,7 +156,9 @@ def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str
             f"data.split: {len(names)} groups of images cannot fill {len(parts)} {noun}; add images, or change data.split.group",
             kind="few-groups",
         )
-    amounts = _amounts(inverse, presence, len(names))
+    columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
+    # (groups, 1 + classes): the images of each group, and those that hold each class
+    amounts = np.stack([np.bincount(inverse, weights=column, minlength=len(names)) for column in columns], axis=1)
     sizes = amounts[:, 0]
     wanted = np.array(list(shares.values()))[:, None] * amounts.sum(axis=0)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -186,12 +176,6 @@ def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str
             chosen[index], left[index] = place, False
     _fill_empty(chosen, len(parts), sizes)
     return [parts[place] for place in chosen[inverse]]
-
-
-def _amounts(inverse: np.ndarray, presence: np.ndarray | None, count: int) -> np.ndarray:
-    """(groups, 1 + classes) float: the images of each group, and those that hold each class."""
-    columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
-    return np.stack([np.bincount(inverse, weights=column, minlength=count) for column in columns], axis=1)
 
 
 def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:
@@ -226,10 +210,8 @@ def cut(groups: Mapping[str, str], shares: Sequence[float]) -> dict[str, int]:
 
 
 def check_missing(missing: Sequence[str], ratios: Mapping[str, float] | None, key: str) -> None:
-    """Raise ConfigError unless `ratios` say how train's images make up for the splits that have none of their own.
-
-    missing: those splits; ratios give every other one but train a share of 0. key: the setting that names no images for them.
-    """
+    """Raise ConfigError unless `ratios` say how train's images make up for the splits that have none of their own. missing: those splits;
+    ratios give every other one but train a share of 0. key: the setting that names no images for them."""
     own = [name for name in SPLITS if name not in ("train", *missing)]
     if "train" in missing or ratios is None or any(ratios.get(name) for name in own):
         shares = dict.fromkeys(SPLITS, 0.0) | {"train": 0.7, "val": 0.15, "test": 0.15} | dict.fromkeys(own, 0.0)

@@ -13,8 +13,7 @@ import numpy as np
 from seg.core.errors import AnnotationError
 from seg.sources.base import Described, FilePerImage
 from seg.sources.content import points_of, read_json
-from seg.sources.outlines import ellipse, rectangle
-from seg.sources.part_rle import Part, runs_of
+from seg.sources.part_rle import Part, ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region
 
 SHAPES = "bitmap, polygon, rectangle, line, point"
@@ -23,10 +22,8 @@ LARGEST = 1 << 28  # bytes that a bitmap may unpack to
 
 @dataclass(kw_only=True, eq=False)
 class Supervisely(FilePerImage):
-    """Images lie in folders called img, their files of the same name, with .json behind its suffix, in folders called ann beside those.
-
-    A label is an object's class title; a polygon's interiors are holes. The arguments are as for `FilePerImage`.
-    """
+    """Images lie in folders called img, their files of the same name, with .json behind its suffix, in folders called ann beside those. A
+    label is an object's class title; a polygon's interiors are holes."""
 
     def image_key(self, name: str) -> str | None:
         return _without(name, "img", self.images)
@@ -41,7 +38,7 @@ class Supervisely(FilePerImage):
         regions = faults.each(enumerate(content["objects"]), lambda n, entry: self._region(f"object {n}", entry, f"{path}, object {n}"))
         given = content.get("size")
         sides = (given.get("height"), given.get("width")) if isinstance(given, dict) else (None, None)
-        return Described(regions, sides if all(isinstance(side, int) for side in sides) else None)  # type: ignore[arg-type]
+        return regions, sides if all(isinstance(side, int) for side in sides) else None  # type: ignore[return-value]
 
     def _region(self, name: str, entry: Any, where: str) -> Region:
         if not isinstance(entry, dict) or not isinstance(entry.get("classTitle"), str) or not entry["classTitle"]:

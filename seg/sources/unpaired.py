@@ -13,10 +13,8 @@ FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and
 
 
 def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, taken: set[Path]) -> dict[str, list[Path]]:
-    """The masks of each image beside its first: those whose names go on with a number.
-
-    stems: all files there by name. taken: files that are something else.
-    """
+    """The masks of each image beside its first: those whose names go on with a number. stems: all files there by name. taken: files that
+    are something else."""
     further: dict[str, list[Path]] = {}
     ending = without_number(composed(suffix))
     for stem, path in stems.items():
@@ -35,7 +33,6 @@ def without_number(ending: str) -> str:
 
 
 def note_further(findings: list[Finding], labels: Path, further: dict[str, list[Path]], join: bool) -> None:
-    """Add to the findings what becomes of further masks."""
     first = next(iter(further.values()))[0].name
     number = sum(map(len, further.values()))
     becomes = f", such as {first}, are united with the first one of each"
@@ -43,14 +40,6 @@ def note_further(findings: list[Finding], labels: Path, further: dict[str, list[
         becomes = f" are not read, such as {first}, and what they show counts as absent"
     fix = "" if join else "unite them with data.source.join=true, or remove them"
     findings.append(Finding("further-mask", str(labels), f"{number} further masks of {len(further)} images{becomes}", fix))
-
-
-def no_mask(image: Path, mask: Path, fix: str) -> DataError:
-    """That an image has no mask."""
-    return DataError(
-        f"{image}: has no mask {mask}.*; add it, {fix}, or leave such images out with data.source.skip_unlabelled=true",
-        kind="image-without-label",
-    )
 
 
 def other_suffix(found: dict[str, Path], missing: Sequence[str], masks: dict[str, Path], read: Callable[[Path], object]) -> str:

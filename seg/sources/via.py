@@ -11,9 +11,9 @@ from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.base import Drawn
 from seg.sources.class_map import refuse_both_or_neither
 from seg.sources.content import number_of, numbers_of, read_json
-from seg.sources.outlines import ellipse, rectangle
 from seg.sources.pairing import Part
 from seg.sources.part_rle import Part as Shape
+from seg.sources.part_rle import ellipse, rectangle
 from seg.sources.regions import Region
 
 SHAPES = "polygon, polyline, rect, circle, ellipse or point"
@@ -21,11 +21,7 @@ SHAPES = "polygon, polyline, rect, circle, ellipse or point"
 
 @dataclass(kw_only=True, eq=False)
 class Via(AnnotationFile, Drawn):
-    """A project or exported annotations. The arguments are as for `AnnotationFile` and `Drawn`.
-
-    attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category: the label of
-    all regions instead, whatever their attributes; one of the two is null. Regions that overlap lie in the file's order, the last on top.
-    """
+    """A project or exported annotations. Regions that overlap lie in the file's order, the last on top."""
 
     attribute: str | None
     category: str | None

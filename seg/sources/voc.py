@@ -10,10 +10,9 @@ from seg.data.imagefile import decode_color, decode_palette, read_bytes
 from seg.data.sample import IGNORE, Sample, no_instances
 from seg.raw.record import Finding, Item, Record
 from seg.sources.base import RawData
-from seg.sources.class_map import DROP, ClassMap, check_choice
+from seg.sources.class_map import DROP, ClassMap, background_of, categories_of, check_choice, instance_sample
 from seg.sources.masks import labels_of, numbered, packed, read_mask
-from seg.sources.pairing import Layout, paired, parts_of, refuse_other_size
-from seg.sources.segments import background_of, categories_of, instance_sample
+from seg.sources.pairing import Layout, Part, paired, parts_of, refuse_other_size
 
 VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
@@ -23,11 +22,9 @@ RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
 class Voc(RawData):
     """Images under `root`/`images`, label images of the same name under `root`/`masks` (classes) and `root`/`objects` (PNG).
 
-    labels: what a pixel is known by: "palette", its index, whatever the palette; or "color", its colour, as CVAT exports a "Segmentation
-    mask": then each object has a colour of its own, and black is none. task: "semantic" reads the classes alone; "instance" reads the
-    objects, each of the class that most of its pixels have, and what is void in either file becomes a crowd: it counts
-    neither as instance nor as background. Images without a class mask (they have boxes only) are left out. `{split}` in the
-    folders stands for train, val and test where the split is given by folders; VOC's own lists are for data.split.by=lists.
+    An object has the class of most of its pixels, and what is void in either file becomes a crowd: it counts neither as instance nor as
+    background. Images without a class mask (they have boxes only) are left out. Where labels=color, as CVAT exports a "Segmentation mask",
+    black is no object.
     """
 
     images: str
@@ -43,22 +40,27 @@ class Voc(RawData):
         check_choice("data.source.task", self.task, ("semantic", "instance"))
         check_choice("data.source.labels", self.labels, ("palette", "color"))
         self.with_instances = self.task == "instance"
-        parts = parts_of(self.split, "{split}/JPEGImages", images=self.images, masks=self.masks)
-        self.layout = Layout(Path(self.root), self.images, self.masks, "", "", True, parts)
+        self.parts = parts_of(self.split, "{split}/JPEGImages", images=self.images, masks=self.masks)
+        self.layout = Layout(Path(self.root), self.images, self.masks, "", "", True)
         kind = tuple if self.labels == "color" else int
         self.class_map, self.background = ClassMap(self.classes, kind, self.ignore, self.drop, self.others), background_of(self.classes)
         self.first = min(categories_of(self.classes).values())
 
     def items(self) -> list[Item]:
-        items = paired(self.layout, self.findings)
+        items = super().items()
         if not items:
             raise DataError(f"{Path(self.root) / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
 
+    def _part(self, part: Part) -> list[Item]:
+        return paired(self.layout, part, self.findings)
+
     def read(self, item: Item) -> Record:
         path, class_path = (Path(f) for f in item.files)
         raw = self.reader.read(path)
-        targets = self._targets(class_path)
+        found, places = numbered(self._values(class_path))
+        indices = self.class_map.of_values(labels_of(found, self.class_map), class_path, lambda: np.bincount(places.ravel()))
+        targets = np.array(indices, np.int16)[places]  # (H, W) class indices, IGNORE and DROP
         refuse_other_size(class_path, targets.shape, path, raw.pixels.shape[:2])
         if not self.with_instances:
             semantic = np.where(targets == DROP, self.background, targets).astype(np.uint8)
@@ -71,12 +73,6 @@ class Voc(RawData):
         categories = np.where(crowd, self.first, categories)
         sample = instance_sample(item.image_id, raw.pixels, ids[:, :, None], categories, crowd, self.background)
         return raw.record(sample, [Finding(kind, str(object_path), what) for kind, what in odd])
-
-    def _targets(self, path: Path) -> np.ndarray:
-        """(H, W) int16 of a file of classes: class indices, IGNORE and DROP; DataError for a value without class."""
-        found, places = numbered(self._values(path))
-        targets = self.class_map.of_values(labels_of(found, self.class_map), path, lambda: np.bincount(places.ravel()))
-        return np.array(targets, np.int16)[places]
 
     def _values(self, path: Path) -> np.ndarray:
         """(H, W) of a label image: its indices, or its colours as numbers, of which none but black is 0, and none is VOID."""

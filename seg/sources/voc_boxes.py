@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from seg.core.errors import AnnotationError, ConfigError
 from seg.sources.base import Described, FilePerImage
 from seg.sources.content import read_xml
-from seg.sources.outlines import rectangle
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region
 
 FORMAT = "Pascal VOC"
@@ -15,12 +15,8 @@ FORMAT = "Pascal VOC"
 
 @dataclass(kw_only=True, eq=False)
 class VocBoxes(FilePerImage):
-    """The other arguments are as for `FilePerImage`.
-
-    boxes: whether boxes become rectangles; else they are refused. first_pixel: the number of the first row and column, 1 in VOC, of
-    which the box holds the last, too; 0 where a program writes continuous coordinates. Objects that are `difficult` are crowds: they
-    count neither as objects nor as background, as in VOC's own evaluation.
-    """
+    """A box holds the last row and column that it names, too. Objects that are `difficult` are crowds: they count neither as objects nor as
+    background, as in VOC's own evaluation."""
 
     boxes: bool
     first_pixel: int
@@ -44,7 +40,7 @@ class VocBoxes(FilePerImage):
         regions = faults.each(enumerate(root.findall("object")), lambda n, found: self._region(found, f"{path}, object {n}", f"object {n}"))
         stored = [root.findtext(f"size/{side}", "") for side in ("height", "width")]
         known = all(text.isdecimal() and int(text) for text in stored)
-        return Described(regions, (int(stored[0]), int(stored[1])) if known else None)
+        return regions, (int(stored[0]), int(stored[1])) if known else None
 
     def _region(self, element: Any, where: str, name: str) -> Region:
         label = (element.findtext("name") or "").strip()

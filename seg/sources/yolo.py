@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from seg.core.errors import AnnotationError, DataError, UnreadableError
+from seg.core.errors import AnnotationError, UnreadableError
 from seg.core.textfile import read_text, yaml_of
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Regions
 from seg.sources.listing import no_images
-from seg.sources.outlines import rectangle
-from seg.sources.pairing import Part, file_below, parts_of, place_below
+from seg.sources.pairing import Part, file_below, image_item, parts_of, place_below
+from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region, record_of
 
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
@@ -21,11 +21,7 @@ FAR = 1.0  # image sizes beyond the image from which a number must be of somethi
 class Yolo(Regions):
     """Images under `root`/`images`, text files of the same relative name under `root`/`annotations`; no file, or an empty one: no object.
 
-    names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
-    with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
-    width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
-    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for
-    `Regions`.
+    names: YAML with `names`, a list or ids with names; or a text file with a name a line. Patterns are as `Place` has them.
     """
 
     images: str
@@ -41,7 +37,7 @@ class Yolo(Regions):
 
     def items(self) -> list[Item]:
         self.by_id, self.names_path = read_names(Path(self.root), self.names)
-        items = [item for part in self.parts for item in self._part(part)]
+        items = super().items()
         if not any(item.files[1] for item in items):
             raise AnnotationError(f"{Path(self.root) / self.annotations}: no image has a label file there; set data.source.annotations")
         return items
@@ -67,16 +63,11 @@ class Yolo(Regions):
         if not found:
             raise no_images(images)
         files = {name: path for name, path in texts.files(suffixes=(".txt",)).items() if path.name not in NOT_LABELS}
-        if lost := sorted(files.keys() - found.keys()):
-            what = f"{len(lost)} label files have no image and are left out, such as {files[lost[0]].name}"
-            self.findings.append(Finding("label-without-image", str(labels), what))
-        if missing := sorted(found.keys() - files.keys()):
-            what = f"{len(missing)} images have no label file and are taken to hold no object, such as {found[missing[0]].name}"
-            self.findings.append(Finding("image-without-label", str(images), what))
-        return [
-            Item(name, part.split, (str(path), str(files.get(name, ""))), (name, path.relative_to(images).as_posix(), path.name))
-            for name, path in found.items()
-        ]
+        lost = [files[name].name for name in sorted(files.keys() - found.keys())]
+        self.findings += of_several("label-without-image", labels, lost, "label files have no image and are left out")
+        missing = [found[name].name for name in sorted(found.keys() - files.keys())]
+        self.findings += of_several("image-without-label", images, missing, "images have no label file and are taken to hold no object")
+        return [image_item(name, part, images, path, [str(files.get(name, ""))]) for name, path in found.items()]
 
     def _region(self, words: Sequence[str], number: int, file: str, height: int, width: int, boxed: list[int]) -> Region | None:
         """The region of a line; None where it is a box that is left out."""
@@ -123,13 +114,11 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
             raise AnnotationError(f"{root}: {held}; name the file with the classes' names in data.source.names")
         name = there[0]
     path = file_below(root, name, None, "data.source.names")
+    text = read_text(path)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
     try:
-        text = read_text(path)
-        if path.suffix.lower() not in (".yaml", ".yml"):
-            return dict(enumerate(line.strip() for line in text.splitlines() if line.strip())), str(path)
         content = yaml_of(text)
-    except DataError:
-        raise
     except ValueError as error:
         raise UnreadableError(f"{path}: cannot be read ({error}); correct it") from None
     names = content.get("names") if isinstance(content, dict) else None

@@ -21,7 +21,7 @@ def run(cfg: Settings, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_diagnosis(out / "doctor.json", diagnosis, classes, root)
     page = out / "doctor.html"
-    write_doctor(page, DoctorPage(cfg.data.name, root, classes, diagnosis, examination.items, source))
+    write_doctor(page, DoctorPage(examination.items, source, classes, cfg.data.name, root, diagnosis))
     print_findings(diagnosis.findings)
     print(f"see {page}")
     if diagnosis.errors:

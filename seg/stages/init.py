@@ -17,12 +17,11 @@ from seg.core.errors import ConfigError, DataError, InputError, did_you_mean
 from seg.prepare.assignment import Assignment
 from seg.raw.record import Source
 from seg.recognise.formats import formats_of, image_facts, trials_of
-from seg.recognise.guess import Guess, Wanted
+from seg.recognise.guess import Guess, Wanted, as_yaml
 from seg.recognise.listing import list_folder
 from seg.recognise.splits import with_lists
 from seg.recognise.table import nothing_found, table
 from seg.recognise.trial import Trial, choose, tried
-from seg.recognise.write import as_yaml
 from seg.settings.section import Params
 from seg.stages.prepare import Settings, source_of
 
@@ -57,7 +56,7 @@ def run(project: Path, given: Arguments) -> None:
         listing, wanted, given.settings, builder.build, lambda guess: print(f"  trying {guess.option}: {guess.why[0]}", flush=True)
     )
     if not guesses:
-        raise _none(given.folder, nothing_found(listing, wanted), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
+        raise _none(given.folder, nothing_found(listing), wanted, formats_of(listing, Wanted()) if wanted != Wanted() else [])
     chosen = with_lists(listing, choose(given.folder, trials), lambda made: tried(made, builder.build))
     text = builder.text(chosen.guess)
     with _taken_back(path):

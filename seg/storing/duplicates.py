@@ -12,24 +12,15 @@ import cv2
 import numba
 import numpy as np
 
-SIDE = 48
-"""Pixels of a thumbnail's side: enough to tell pictures apart that share their coarse shape, 2.3 kB an image."""
-
+SIDE = 48  # pixels of a thumbnail's side: enough to tell pictures apart that share their coarse shape, 2.3 kB an image
+# bits of 64 in which the hashes of a copy may differ. Rescaled, recompressed and brightened copies of street scenes, cells and tissue
+# were 0 to 8 apart (nearly always 4 or less), images of different scenes 10 or more, 32 on average.
 MAX_DISTANCE = 8
-"""Bits of 64 in which the hashes of a copy may differ. Rescaled, recompressed and brightened copies of street scenes, cells and
-tissue were 0 to 8 apart (nearly always 4 or less), images of different scenes 10 or more, 32 on average."""
-
-MIN_CORRELATION = 0.95
-"""Of two thumbnails (Pearson): of those copies 0.975 or more, of different scenes 0.94 or less."""
-
-FLAT = 2.0
-"""Standard deviation of a thumbnail, in gray levels, below which noise alone decides its hash: blank images are not compared."""
-
-NEAREST = 4
-"""Candidates that are compared an image: those with the nearest hashes. A film may hold more, but one is enough to tell of it."""
-
+MIN_CORRELATION = 0.95  # of two thumbnails (Pearson): of those copies 0.975 or more, of different scenes 0.94 or less
+FLAT = 2.0  # standard deviation of a thumbnail, in gray levels, below which noise alone decides its hash: blank images are not compared
+NEAREST = 4  # candidates that are compared an image: those with the nearest hashes. A film may hold more, but one is enough to tell of it.
+# images of a bucket that one is compared with. Buckets are smaller, unless a camera never moved; then there are near ones among these.
 WINDOW = 2000
-"""Images of a bucket that one is compared with. Buckets are smaller, unless a camera never moved; then there are near ones among these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +91,12 @@ def _confirmed(kept: np.ndarray, near: np.ndarray, far: np.ndarray, flat: np.nda
         there = candidates >= 0
         if not there.any():
             continue
-        like = correlations(flat[kept[row]], flat[kept[candidates[there]]])
+        like = np.corrcoef(flat[kept[row]], flat[kept[candidates[there]]])[0, 1:]
         best = int(like.argmax())
         if like[best] >= MIN_CORRELATION:
             first, second = sorted((int(kept[row]), int(kept[candidates[there][best]])))
             found[first, second] = Pair(first, second, int(distances[there][best]), float(like[best]))
     return [found[key] for key in sorted(found)]
-
-
-def correlations(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of a row of pixels (P,) with each of others (N, P)."""
-    centred, rest = one - one.mean(), others - others.mean(axis=1, keepdims=True)
-    return (rest @ centred) / (np.linalg.norm(centred) * np.linalg.norm(rest, axis=1))
 
 
 @numba.njit(nogil=True, cache=True)

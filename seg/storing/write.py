@@ -43,10 +43,8 @@ class StoredRecord:
 
 
 def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
-    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound.
-
-    background: the index of the class that is no foreground, where there is one.
-    """
+    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound. background: the index
+    of the class that is no foreground, where there is one."""
     stored, sample = measure_record(record, num_classes, background), record.sample
     data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
     _write(f"{folder}/images/{stored.entry.file}", data)
@@ -55,10 +53,8 @@ def write_record(folder: Path, record: Record, num_classes: int, background: int
 
 
 def measure_record(record: Record, num_classes: int, background: int | None = None, entry: ManifestEntry | None = None) -> StoredRecord:
-    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound.
-
-    entry: the record's, where it is known; it is made where not.
-    """
+    """What writing one record finds out, without writing it. Raises DataError where the sample is not sound. entry: the record's, where it
+    is known; it is made where not."""
     sample = record.sample
     validate(sample, num_classes)
     number = len(sample.categories)
@@ -82,10 +78,8 @@ def _entry_of(record: Record, number: int, small: np.ndarray) -> ManifestEntry:
 
 
 def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[ClassInfo], with_instances: bool) -> None:
-    """Write a split's manifest.csv, and instances.json for a data set that has instances.
-
-    A category's id there is its class's index; `background`, of which no instance is, is not listed.
-    """
+    """Write a split's manifest.csv, and instances.json for a data set that has instances. A category's id there is its class's index;
+    `background`, of which no instance is, is not listed."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as file:
         columns = (*OWN_COLUMNS, PLACE) if any(s.entry.stored_in for s in stored) else OWN_COLUMNS
@@ -138,7 +132,7 @@ def write_info(
         channels=len(counts.histogram),
         mean=mean,
         std=std,
-        splits={split: _counts(splits[split], found, len(classes)) for split, found in gathered.items()},
+        splits={split: count_images(splits[split], len(classes), found) for split, found in gathered.items()},
         digest=digest.hexdigest(),
         statistics=summarise(gathered["train"], classes),
         settings=dict(settings or {}),
@@ -146,11 +140,6 @@ def write_info(
     content = {"schema_version": SCHEMA_VERSION, **asdict(info), "classes": known}
     (folder / "dataset.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return info
-
-
-def count_images(members: Sequence[StoredRecord], num_classes: int) -> dict[str, Any]:
-    """The counts of a split, as dataset.json has them."""
-    return _counts(members, _gathered(members), num_classes)
 
 
 def _annotations(sample: Sample) -> list[dict[str, Any]]:
@@ -175,7 +164,9 @@ def _gathered(members: Iterable[StoredRecord]) -> Gathered:
     return gathered
 
 
-def _counts(members: Sequence[StoredRecord], gathered: Gathered, num_classes: int) -> dict[str, Any]:
+def count_images(members: Sequence[StoredRecord], num_classes: int, gathered: Gathered | None = None) -> dict[str, Any]:
+    """The counts of a split, as dataset.json has them. gathered: what its images amount to, where that is known."""
+    gathered = gathered or _gathered(members)
     pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
     sizes: dict[str, int] = {}
     for height, width in gathered.sizes:

@@ -15,8 +15,7 @@ from seg.core.errors import DataError
 from seg.data.sample import Sample, no_instances
 from seg.data.store import SCHEMA_VERSION, ClassCounts, read_annotations, read_entries, read_info, read_sample
 from seg.prepare.assignment import Assignment
-from seg.prepare.run import prepare
-from seg.prepare.spool import Spool, SpooledRecord
+from seg.prepare.run import Spool, SpooledRecord, prepare
 from seg.raw.record import Item, Record
 from seg.sources.images import ImageReader
 from seg.storing.duplicates import perceptual_hash, thumbnail

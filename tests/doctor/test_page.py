@@ -21,7 +21,7 @@ from seg.raw.record import Finding, Source
 def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Page, Diagnosis]:
     examination = examine(source, CLASSES, Assignment(split(), None), None, 0, "none", None)
     diagnosis = Diagnosis([*extra, *examination.diagnosis.findings], examination.diagnosis.summary)
-    write_doctor(out, DoctorPage("<tiny> & co", Path("/raw"), CLASSES, diagnosis, examination.items, source))
+    write_doctor(out, DoctorPage(examination.items, source, CLASSES, "<tiny> & co", Path("/raw"), diagnosis))
     return Page(out), diagnosis
 
 
@@ -75,7 +75,7 @@ def test_many_findings_give_few_pictures_and_long_lists_end(tmp_path: Path) -> N
 
 
 def test_a_page_without_findings_says_so(tmp_path: Path) -> None:
-    write_doctor(tmp_path / "doctor.html", DoctorPage("x", None, CLASSES, Diagnosis([], {}), {}, Blobs()))
+    write_doctor(tmp_path / "doctor.html", DoctorPage({}, Blobs(), CLASSES, "x", None, Diagnosis([], {})))
     page = Page(tmp_path / "doctor.html")
     check_sound(page)
     assert "Nothing found." in page.text

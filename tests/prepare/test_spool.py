@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seg.prepare.spool import Spool
+from seg.prepare.run import Spool
 
 
 def test_pieces_come_back_in_any_order_and_between_additions(tmp_path: Path) -> None:

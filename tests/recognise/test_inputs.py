@@ -590,7 +590,7 @@ def test_what_is_not_read_is_named_with_the_way_out(tmp_path: Path, kind: str) -
         trees.text(tmp_path / "labelsTr/case.nii.gz")
     else:
         (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(50))
-    said = nothing_found(list_folder(tmp_path), Wanted())
+    said = nothing_found(list_folder(tmp_path))
     ways = {
         "pickled": "_seg.npy the entry 'masks'",
         "DICOM": "SimpleITK.ReadImage('IM0001')",

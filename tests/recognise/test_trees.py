@@ -9,7 +9,6 @@ import trees
 from recognised import faults, names, splits, taken
 
 from seg.core.errors import DataError
-from seg.recognise.guess import Wanted
 from seg.recognise.listing import list_folder
 from seg.recognise.table import nothing_found
 
@@ -112,7 +111,7 @@ def test_views_of_one_thing_and_lists_of_folds_are_told(tmp_path: Path) -> None:
 
 def test_masks_without_images(tmp_path: Path) -> None:
     trees.no_images(tmp_path)
-    assert nothing_found(list_folder(tmp_path), Wanted()).startswith("all images that were looked at are labels (black and white)")
+    assert nothing_found(list_folder(tmp_path)).startswith("all images that were looked at are labels (black and white)")
 
 
 def test_a_folder_a_patient_is_taken_whole_and_kept_together(tmp_path: Path) -> None:
@@ -222,9 +221,7 @@ def test_nothing_found_names_the_nearest_pair_and_why_it_fell(tmp_path: Path) ->
     for number in range(4):
         trees.save(tmp_path / f"images/{number}.jpg", trees.photo())
         trees.save(tmp_path / f"masks/{number}.png", trees.shapes(number)[:20].copy())
-    assert "images/0.jpg and masks/0.png, but the one has 64x48 pixels and the other 64x20" in nothing_found(
-        list_folder(tmp_path), Wanted()
-    )
+    assert "images/0.jpg and masks/0.png, but the one has 64x48 pixels and the other 64x20" in nothing_found(list_folder(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["sites", "uneven", "several", "ramp", "boxes beside", "years", "via", "elsewhere", "views"])

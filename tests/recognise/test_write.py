@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from seg.recognise.guess import Guess, instance_classes
-from seg.recognise.write import as_yaml
+from seg.recognise.guess import Guess, as_yaml, instance_classes
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "conf/data"

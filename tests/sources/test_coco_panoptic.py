@@ -200,7 +200,7 @@ def test_other_mistakes_are_refused(tmp_path: Path) -> None:
     write(raw / "panoptic" / "2.png", as_colors(IDS.T))
     answer = refusal(lambda: panoptic(raw), tmp_path / "out", classes=CLASSES)
     assert answer.startswith(f"{raw}/panoptic/2.png: is 3x4 pixels, but its image {raw}/images/2.jpg is 4x3; give both the same size")
-    with pytest.raises(ConfigError, match=r"^data.source.ignore or .drop: there is no category 'gras'; did you mean 'grass'\?"):
+    with pytest.raises(ConfigError, match=r"^data.source.ignore: there is no category 'gras'; did you mean 'grass'\?"):
         panoptic(raw, ignore=["gras"]).items()
     (raw / "panoptic.json").write_text('{"images": [')
     assert refusal(lambda: panoptic(raw), tmp_path / "out", classes=CLASSES).startswith(f"{raw}/panoptic.json: is not JSON (")

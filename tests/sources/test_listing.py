@@ -7,7 +7,7 @@ import pytest
 from tiny import folders, labels, picture, prepare_tiny, write, write_folders
 
 from seg.core.errors import DataError
-from seg.sources.listing import Names, by_stem, files_below, pictures
+from seg.sources.listing import Names, by_stem, files_below
 
 
 def touch(root: Path, *names: str) -> None:
@@ -41,7 +41,7 @@ def test_unicode_forms_of_a_name_are_one(tmp_path: Path) -> None:
     assert [i.image_id for i in folders(tmp_path).items()] == ["Übersicht"]
     (tmp_path / "images" / "Übersicht.jpg").touch()
     with pytest.raises(DataError, match="has the same name as"):
-        pictures(tmp_path / "images", "")
+        by_stem(tmp_path / "images")
 
 
 def test_case_and_the_images_own_suffix_do_not_part_a_pair(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ import pytest
 
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import decode
-from seg.sources import outlines
-from seg.sources.outlines import bands, ellipse, rectangle, refuse_no_width
-from seg.sources.part_rle import Part, rle_of
+from seg.sources import part_rle
+from seg.sources.part_rle import Part, bands, ellipse, rectangle, refuse_no_width, rle_of
 
 
 def area(*parts: Part, holes: bool = False) -> int:
@@ -72,7 +71,7 @@ def test_a_long_line_is_the_line_whatever_its_pieces(monkeypatch: pytest.MonkeyP
     for points in (rng.uniform(0, 90, (300, 2)), np.cumsum(rng.normal(0, 0.7, (900, 2)), axis=0) + 45):
         pieces = drawn(points)
         with monkeypatch.context() as context:
-            context.setattr(outlines, "WHOLE", 10**6)
+            context.setattr(part_rle, "WHOLE", 10**6)
             whole = drawn(points)
         assert (pieces != whole).mean() < 0.03, "where pieces meet, a pixel may fall on the other side"
         assert 0.02 < whole.mean() < 0.999

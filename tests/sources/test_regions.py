@@ -11,8 +11,8 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.sample import ClassInfo, Sample
 from seg.raw.record import Finding
 from seg.sources.images import RawImage
-from seg.sources.outlines import rectangle
-from seg.sources.regions import Region, Rules, packed, record_of, rules_of, unpacked
+from seg.sources.part_rle import rectangle
+from seg.sources.regions import Region, Rules, packed, record_of, unpacked
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("cat", (250, 0, 0), ("cat", "kitten")), ClassInfo("dog", (0, 250, 0))]
 RAW = RawImage(np.zeros((*SIZE, 3), np.uint8), b"bytes", ".png")
@@ -20,7 +20,7 @@ RAW = RawImage(np.zeros((*SIZE, 3), np.uint8), b"bytes", ".png")
 
 def rules(**changed: object) -> Rules:
     settings = {"classes": CLASSES, "ignore": [], "drop": [], "others": "refuse", "holes": False}
-    return rules_of(**{**settings, **changed})  # type: ignore[arg-type]
+    return Rules(**{**settings, **changed})  # type: ignore[arg-type]
 
 
 def shape(number: int, label: str, left: int, top: int, right: int, bottom: int, **more: object) -> Region:

@@ -5,7 +5,7 @@ import pytest
 
 from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo
-from seg.sources.segments import background_of, categories_of, instance_sample
+from seg.sources.class_map import background_of, categories_of, instance_sample
 
 
 def classes(*names: str) -> list[ClassInfo]:

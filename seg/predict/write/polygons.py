@@ -2,7 +2,7 @@
 of them: GeoJSON (RFC 7946, https://www.rfc-editor.org/rfc/rfc7946), as QuPath and geographic programs read it, and LabelMe's
 (https://github.com/wkentaro/labelme), to be corrected and read again by the source `labelme`.
 
-Coordinates are those of `seg.sources.outlines`: x to the right and y down, the first pixel covers 0..1 on both axes. A polygon runs
+Coordinates are those of `seg.sources.part_rle`: x to the right and y down, the first pixel covers 0..1 on both axes. A polygon runs
 along the edges of its pixels, not through their centres.
 """
 

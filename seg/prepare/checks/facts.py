@@ -13,9 +13,7 @@ from seg.data.sample import IGNORE, Sample
 from seg.raw.record import Finding, Severity
 from seg.storing.write import StoredRecord
 
-MIN_OVERLAP = 0.5
-"""IoU of two instances from which on it is noted; whether it is too much, the checks decide."""
-
+MIN_OVERLAP = 0.5  # IoU of two instances from which on it is noted; whether it is too much, the checks decide
 LARGEST = 20  # areas of ignored pixels that are looked at
 COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of its sides, from which on it is no border
 AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count
@@ -73,7 +71,6 @@ class RecordFacts:
     present: int = 0
 
     def box(self, instance: int) -> Box:
-        """The box of an instance."""
         x1, y1, x2, y2 = self.boxes[instance].tolist()
         return x1, y1, x2, y2
 
@@ -108,19 +105,14 @@ def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     pixels = stored.counts.class_pixels
     given = (sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
     values = min(3, int(np.count_nonzero(stored.counts.histogram.sum(axis=0))))
-    if len(sample.categories):
-        return RecordFacts(is_gray(sample.image), pixels, *given, values)
-    pieces, present = _pieces(sample.semantic, pixels)
-    return RecordFacts(is_gray(sample.image), pixels, *given, values, _blobs(sample.semantic, pixels), pieces, present)
+    areas_of_classes = () if len(sample.categories) else (_blobs(sample.semantic, pixels), *_pieces(sample.semantic, pixels))
+    return RecordFacts(is_gray(sample.image), pixels, *given, values, *areas_of_classes)
 
 
 def is_gray(image: np.ndarray) -> bool:
     """Whether an image (H, W, C) of three or more channels has equal ones."""
-    return image.shape[2] >= 3 and _equal(image[::EVERY]) and _equal(image)
-
-
-def _equal(image: np.ndarray) -> bool:
-    return all(np.array_equal(image[..., 0], image[..., channel]) for channel in range(1, image.shape[2]))
+    channels = range(1, image.shape[2])
+    return len(channels) > 1 and all(np.array_equal(rows[..., 0], rows[..., c]) for rows in (image[::EVERY], image) for c in channels)
 
 
 def _blobs(semantic: np.ndarray, pixels: np.ndarray) -> int:

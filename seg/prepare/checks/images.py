@@ -1,4 +1,4 @@
-"""Checks of single images and their labels, of pictures that are there twice, and of instances."""
+"""Checks of single images and their labels, of pictures that are there twice, of instances, and for what was taken for something else."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,32 +10,29 @@ from seg.prepare.checks.facts import Examined
 from seg.raw.record import Finding, Severity
 from seg.storing.duplicates import Pair, near_pairs
 
+# times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual
+# augmentation of scale makes up for it, and batches are padded to a multiple of what most images need
 FAR_SIZE = 4.0
-"""Times the median of the longer sides from which on an image is far smaller or larger than the rest: beyond two octaves no usual
-augmentation of scale makes up for it, and batches are padded to a multiple of what most images need."""
-
 APART = "remove one, or keep both in one split with data.split.group"
-
-MIN_PIECE = 0.05
-"""Share of an instance's area from which on its second piece counts: less is a stray pixel of the brush."""
-
+MIN_PIECE = 0.05  # share of an instance's area from which on its second piece counts: less is a stray pixel of the brush
+# times the largest piece's own diagonal that the second one lies away. What hides the middle of an object seldom is larger than the part
+# that is seen; two objects under one id lie anywhere.
 MIN_GAP = 1.0
-"""Times the largest piece's own diagonal that the second one lies away. What hides the middle of an object seldom is larger than the
-part that is seen; two objects under one id lie anywhere."""
-
-SAME = 0.9
-"""IoU of two instances of one class from which on they are one that was labelled twice: two hands agree to about this."""
-
+SAME = 0.9  # IoU of two instances of one class from which on they are one that was labelled twice: two hands agree to about this
+# IoU of two instances of different classes from which on they look like one object with two classes. A rider and a horse share less; a
+# cup seen through a glass may share as much.
 OVERLAPPING = 0.75
-"""IoU of two instances of different classes from which on they look like one object with two classes. A rider and a horse share
-less; a cup seen through a glass may share as much."""
-
+# pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a fraction
+# of one of its cells.
 SIDES = (4, 8, 16)
-"""Pixels of a square's side. Networks halve the image's sides 2 to 5 times: what is smaller than the stride of a feature map is a
-fraction of one of its cells."""
-
-TINY_SHARE = 0.25
-"""Share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them."""
+TINY_SHARE = 0.25  # share of a class's instances below 8 x 8 pixels from which on it is worth a word: then figures hang on them
+MOST = 0.5  # share of the images that must be so: a few may well be
+FOREGROUND = 0.9  # share of all labelled pixels that are not background from which on the two may have been taken for each other
+SHADES = 30  # classes whose colours are grays from which on they are rather values of a picture
+# ignored pixels in compact areas within one class: their share of all pixels, and of the ignored ones, from which on they look like a
+# class that is ignored by mistake
+BLOBS = (0.005, 0.5)
+ENOUGH = 4  # images below which classes that look like numbers are chance
 
 
 def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_instances: bool) -> Iterator[Finding]:
@@ -60,7 +57,6 @@ def all_ignored(images: Sequence[Examined], with_instances: bool) -> Iterator[Fi
 
 
 def far_sizes(images: Sequence[Examined]) -> Iterator[Finding]:
-    """Images far smaller or larger than the rest."""
     sides = [max(image.stored.entry.height, image.stored.entry.width) for image in images]
     middle = float(np.median(sides)) if sides else 0.0
     for image, side in zip(images, sides, strict=True):
@@ -80,9 +76,8 @@ def mixed_color(images: Sequence[Examined]) -> Iterator[Finding]:
     few, kind = (gray, "gray") if len(gray) <= len(colored) else (colored, "colour")
     other = "colour" if kind == "gray" else "gray"
     what = f"is a {kind} image, as {len(few)} of {len(images)} are; the others are {other}"
-    yield few[0].finding(
-        "mixed-color", what, "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
-    )
+    fix = "stratify the splits by a column that tells the kind (data.split.stratify), or set data.channels=1"
+    yield few[0].finding("mixed-color", what, fix)
 
 
 def case_collisions(images: Sequence[Examined]) -> Iterator[Finding]:
@@ -136,7 +131,6 @@ def _pair(image: Examined, other: Examined, kind: str, what: str, fix: str, seve
 
 
 def in_pieces(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
-    """One instance in several far pieces."""
     for image in images:
         for apart in image.facts.apart:
             if apart.share >= MIN_PIECE and apart.gap > MIN_GAP * apart.length:
@@ -174,3 +168,69 @@ def tiny(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[F
         what = f"holds a {info.name} of {areas[smallest]} pixels; of {len(areas)} instances of this class {shares} pixels"
         fix = "keep model.scale=1, and rescale the images themselves if figures on small instances are low"
         yield image.finding("tiny-instances", what, fix, box=image.facts.box(instance))
+
+
+def few_values(images: Sequence[Examined]) -> Iterator[Finding]:
+    """Images of one or two values: rather masks."""
+    found = [image for image in images if image.facts.values <= 2]
+    if images and len(found) > MOST * len(images):
+        what = f"has two values at most, as {len(found)} of {len(images)} images have: are these masks, not pictures?"
+        yield found[0].finding("mask-as-image", what, "set data.source.images to the folder of the pictures")
+
+
+def shades_of_gray(classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """More classes than anyone names, whose colours are grays."""
+    grays = [c for c in classes if len(set(c.color)) == 1]
+    if len(grays) > SHADES:
+        what = f"{len(grays)} classes have shades of gray for colours, such as {grays[0].name} and {grays[-1].name}: are these soft edges?"
+        fix = "read black and white masks with data.source.threshold=128 and two classes, and numbers of objects with data=id_maps"
+        yield Finding("gray-classes", "data.classes", what, fix)
+
+
+def much_foreground(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """Nearly all pixels of another class than background."""
+    if classes[0].name != BACKGROUND or not images:
+        return
+    pixels = np.sum([image.facts.class_pixels for image in images], axis=0)[:IGNORE]
+    share = 1 - pixels[0] / max(1, pixels.sum())
+    if share > FOREGROUND:
+        what = f"{share:.0%} of the labelled pixels are not {BACKGROUND}: were the two taken for each other, or is this the field of view?"
+        yield Finding("much-foreground", "data.classes", what, "look at the labels; exchange the classes' labels, or set data.source.masks")
+
+
+def blobs_of_ignored(images: Sequence[Examined]) -> Iterator[Finding]:
+    """Ignored pixels as compact areas within one class: what is void lies at borders and edges."""
+    found = [image for image in images if image.facts.blobs]
+    if not images or len(found) <= MOST * len(images):
+        return
+    pixels = np.sum([image.facts.class_pixels for image in images], axis=0)
+    blobs, ignored, total = sum(image.facts.blobs for image in images), int(pixels[IGNORE]), int(pixels.sum())
+    if blobs > BLOBS[0] * total and blobs > BLOBS[1] * ignored:
+        what = (
+            f"ignores areas within one class, as {len(found)} of {len(images)} images do ({blobs / total:.1%} of pixels): is this a class, "
+            "not a border or a gap?"
+        )
+        largest = max(found, key=lambda image: image.facts.blobs)
+        yield largest.finding("ignored-blobs", what, "take the value out of data.source.ignore, and list it under `labels` of a class")
+
+
+def ids_as_classes(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
+    """Every class one connected area in each image, and images with one class, or more from the first on: numbers of objects."""
+    shown = [image for image in images if image.facts.present]
+    several = [image for image in shown if image.facts.present >= 2 and image.facts.pieces]
+    if len(shown) < ENOUGH or not several or len(classes) < 3:
+        return
+    single = sum(image.facts.pieces == image.facts.present for image in several)
+    in_turn = sum(_is_in_turn(image) for image in shown)
+    if single == len(several) and in_turn == len(shown) and len({image.facts.present for image in shown}) > 1:
+        what = (
+            f"the classes of each of {len(shown)} images are the first ones of the list, each a single area: are these numbers of objects, "
+            "not classes?"
+        )
+        yield Finding("ids-as-classes", "data.classes", what, "if so, read them as instances with data=id_maps and task=instance")
+
+
+def _is_in_turn(image: Examined) -> bool:
+    """Whether the classes present are 1, 2, ... without a gap."""
+    there = np.flatnonzero(image.facts.class_pixels[1:IGNORE])
+    return bool(len(there)) and int(there[-1]) == len(there) - 1
