@@ -158,7 +158,7 @@ def effective_field(network: Callable[[Tensor], Any], inputs: Sequence[Tensor]) 
     Returns:
         (h, w) float64, whose largest value is 1; zeros where nothing depends on the input.
     """
-    total = 0.0
+    total: Tensor | None = None
     for given in inputs:
         x = given.clone().requires_grad_(True)
         output = max((t for t in tensors_in(network(x)) if t.dim() == 4), key=lambda t: t.shape[2] * t.shape[3])
@@ -166,8 +166,9 @@ def effective_field(network: Callable[[Tensor], Any], inputs: Sequence[Tensor]) 
         # signs of the channels at random, so that no two of them cancel in each image
         signs = torch.randn(middle.shape, generator=torch.Generator().manual_seed(0))
         (gradient,) = torch.autograd.grad((middle * signs.to(middle)).sum(), x)
-        total = total + gradient[0].abs().sum(dim=0).double()
-    assert isinstance(total, Tensor), "no input was given"
+        size = gradient[0].abs().sum(dim=0).double()
+        total = size if total is None else total + size
+    assert total is not None, "no input was given"
     field = total.cpu().numpy()
     return field / max(float(field.max()), 1e-300)
 

@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
         self.add(tensors)
         self.most = self.now
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def add(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if (key := storage._cdata) not in self._known:
@@ -101,18 +101,23 @@ def noise(images: int, size: Size, channels: int, classes: int, things: int) -> 
 def of_training(
     make: Callable[[], SegmentationModel], optimizer: Callable[[nn.Module], torch.optim.Optimizer], batch: Batch
 ) -> float | None:
-    """What two training steps take in float32: the second has the optimizer's state. make: the model, from scratch."""
+    """What `two_steps` take in float32. make: the model, from scratch."""
 
     def work(live: LiveBytes) -> None:
-        model = make().train()
+        model = make()
         live.start([*model.parameters(), *model.buffers(), batch.images, batch.semantic, *batch.instances])
-        learner = optimizer(model)
-        for _ in range(2):
-            torch.stack(list(model.losses(batch).values())).sum().backward()
-            learner.step()
-            learner.zero_grad()
+        two_steps(model, optimizer(model), batch)
 
     return predicted(work)
+
+
+def two_steps(model: SegmentationModel, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Of training; the second has the optimizer's state."""
+    model.train()
+    for _ in range(2):
+        torch.stack(list(model.losses(batch).values())).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def of_prediction(make: Callable[[], SegmentationModel], images: Tensor) -> float | None:
@@ -127,30 +132,16 @@ def of_prediction(make: Callable[[], SegmentationModel], images: Tensor) -> floa
     return predicted(work)
 
 
-def measured(
-    known: float | None, model: SegmentationModel, given: Batch | Tensor, optimizer: torch.optim.Optimizer | None, device: torch.device
-) -> Memory:
-    """What the device has in use at most, in training steps of a batch, or in a prediction of images where there is no optimizer.
+def measured(known: float | None, model: SegmentationModel, work: Callable[[], None], device: torch.device) -> Memory:
+    """What the device has in use at most while the model, which is there already, works.
 
     known: what was predicted, which is not tried where it does not fit.
     """
     meter = meter_of(device, 1)
     if known and known > meter.limit:
         return Memory(known)
-    network, moved = model.to(device), given.to(device)
-
-    def work() -> None:
-        if optimizer is None:
-            network.eval().predict(moved)
-            return
-        network.train()
-        for _ in range(2):
-            torch.stack(list(network.losses(moved).values())).sum().backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
     try:
-        return Memory(known, meter.peak(work) + sum(t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers()]))
+        return Memory(known, meter.peak(work) + sum(t.nbytes for t in [*model.parameters(), *model.buffers()]))
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

@@ -16,7 +16,7 @@ SIDE = 360  # pixels of a picture's longer side
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Of an image (H, W, C) uint8. maps, random: of each method, by the model and by its copy with random weights. alike: their likeness."""
+    """Of an image (H, W, C) uint8. maps, random: of each method, by the model and by its copy of random weights. alike: their likeness."""
 
     name: str
     image: np.ndarray

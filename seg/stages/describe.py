@@ -21,7 +21,7 @@ from seg.core.outputs import write_whole
 from seg.data.store import DatasetInfo, read_info
 from seg.describe.field import ReceptiveField, effective_field, effective_side, receptive_fields
 from seg.describe.layers import Layer, layers_of
-from seg.describe.memory import Memory, measured, noise, of_prediction, of_training
+from seg.describe.memory import Memory, measured, noise, of_prediction, of_training, two_steps
 from seg.describe.picture import save_field
 from seg.describe.remarks import remarks
 from seg.describe.settings import Describe
@@ -33,7 +33,7 @@ from seg.models.settings import NetworkSettings
 from seg.runtime.settings import Paths
 from seg.runtime.table import show
 from seg.settings.planned import FILE, open_keys, params_of, read_plan, value_at, with_examples
-from seg.settings.section import NamedTarget, Params, Sections, typed
+from seg.settings.section import NamedTarget, Params, Sections
 from seg.settings.targets import build
 from seg.sources.settings import Data
 from seg.training.settings import Trainer
@@ -67,7 +67,7 @@ class Described(NetworkSettings):
 
 def run(given: Settings, out: Path) -> None:
     params, assumed = _settled(given.dump(), Path(given.paths.plan) / FILE)
-    cfg = typed(Described, params)
+    cfg = Described.of(params)
     prepared = Path(cfg.paths.prepare)
     is_there = (prepared / "dataset.json").is_file()
     info = read_info(prepared) if is_there else facts(cfg.data)
@@ -91,8 +91,8 @@ def run(given: Settings, out: Path) -> None:
     side = effective_side(influence)
     print(f"effective receptive field of the untrained network: as large as a square of {side:.0f} pixels")
     memory = _memory(cfg, info, model, size)
-    for name, one in memory.items():
-        print(f"memory of {name}: {_in_words(one)}")
+    for name, needed in memory.items():
+        print(f"memory of {name}: {_in_words(needed)}")
     finest = min(fields, key=lambda one: one.stride)
     largest = None if any(one.size is None for one in fields) else max(one.size or 0 for one in fields)
     said = list(remarks(prepared, info, cfg.task.instances, seen[0] / size[0], largest, side, finest.stride)) if is_there else []
@@ -109,7 +109,7 @@ def run(given: Settings, out: Path) -> None:
         "activations": sum(layer.activations for layer in layers),
         "receptive_fields": [asdict(one) for one in fields],
         "effective_receptive_field": side,
-        "memory": {name: asdict(one) for name, one in memory.items()},
+        "memory": {name: asdict(needed) for name, needed in memory.items()},
         "remarks": said,
     }
     write_whole(out / "describe.json", json.dumps(content, indent=1) + "\n")
@@ -169,9 +169,15 @@ def _memory(cfg: Described, info: DatasetInfo, model: SegmentationModel, size: S
         return learner
 
     training, prediction = of_training(make, optimizer, batch), of_prediction(make, one)
+    model.to(device)
+    learner, moved, seen_there = optimizer(model), batch.to(device), one.to(device)
+
+    def predict() -> None:
+        model.eval().predict(seen_there)
+
     return {
-        f"a training step of {count} images": measured(training, model, batch, optimizer(model), device),
-        "a prediction of one image": measured(prediction, model, one, None, device),
+        f"a training step of {count} images": measured(training, model, lambda: two_steps(model, learner, moved), device),
+        "a prediction of one image": measured(prediction, model, predict, device),
     }
 
 
