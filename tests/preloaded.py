@@ -1,13 +1,15 @@
 """A `python` that starts `-m seg`, `-m dvc` and scripts in no time: it forks a process that has imported the libraries, and nothing of seg.
 
 What the process runs has the caller's folder, environment, arguments and streams, imports seg from its folder, gets the signals that
-the caller gets, and gives it its exit code; where the caller is killed, so is it. Its own sys.executable is this program. Any other
+the caller gets, and gives it its exit code; where the caller is killed, so is it. Its own sys.executable is this program. What numba
+compiles of a file that this checkout has too, it keeps and finds beside the checkout's: no copy of the project compiles it again. Any other
 command line goes to the real interpreter, as do the further ranks of a training, which look at their parent. One server serves all
 workers of a run of the tests, and ends with them.
 """
 
 import atexit
 import fcntl
+import filecmp
 import functools
 import gc
 import json
@@ -128,6 +130,20 @@ def keep(pid: int, caller: socket.socket) -> None:
     os._exit(0)
 
 
+def share_compiled() -> None:
+    from numba.core.caching import CacheImpl
+
+    in_tree = next(locator for locator in CacheImpl._locator_classes if "InTree" in locator.__name__)
+
+    class Shared(in_tree):  # type: ignore[misc, valid-type]
+        @classmethod
+        def from_function(cls, function: object, file: str) -> object:
+            own = Path(__file__).parents[1] / "seg" / file.rpartition("/seg/")[2]
+            return super().from_function(function, str(own)) if own.is_file() and filecmp.cmp(own, file, shallow=False) else None
+
+    CacheImpl._locator_classes.insert(0, Shared)
+
+
 def run(module: str) -> int:
     """The exit code of the module, or of the script sys.argv[0], as the program that is run."""
     try:
@@ -148,6 +164,7 @@ if __name__ == "__main__":
     for library in LIBRARIES.split():
         import_module(library)
     sys.modules["numba"].njit(lambda number: number)(1)  # the first function that is compiled makes, and imports, much
+    share_compiled()
     assert not any(name.partition(".")[0] == "seg" for name in sys.modules), "each project imports its own"
     gc.collect()
     gc.freeze()  # no collection in a forked process looks at, and so copies, what the libraries hold

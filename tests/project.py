@@ -38,6 +38,10 @@ class Project:
             if source.is_symlink() or source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
+        for source in ROOT.glob("seg/**/__pycache__/*.*"):  # the same bytes and times of files need not be compiled again
+            target = folder / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
         project = cls(folder)
         project.run("git", "init", "-q")
         if small:
