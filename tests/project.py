@@ -54,8 +54,11 @@ class Project:
     @classmethod
     def ran(cls, factory: pytest.TempPathFactory, folder: Path) -> "Project":
         """A copy of a small clone whose pipeline has run, and is committed; first_run.txt beside the clone is what was printed."""
-        shutil.copytree(ran_once(factory), folder, symlinks=True, dirs_exist_ok=True)
-        return cls(folder)
+        return cls(ran_once(factory)).copy(folder)
+
+    def copy(self, folder: Path) -> "Project":
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        return Project(folder)
 
     @property
     def python(self) -> Path:
