@@ -8,6 +8,7 @@ serves all workers of a run of the tests, and ends with them.
 """
 
 import atexit
+import contextlib
 import fcntl
 import filecmp
 import functools
@@ -112,6 +113,9 @@ def serve(address: str, runner: str) -> str:
         sys.executable = str(Path(address).with_name("python"))
         first = folder if module else str(Path(folder, sys.argv[0]).parent)
         sys.path[:1] = [first, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+        sys.modules.pop("sitecustomize", None)
+        with contextlib.suppress(ImportError):  # as an interpreter does when it starts
+            import_module("sitecustomize")
         sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in environment)  # type: ignore[union-attr]
         return module
     shutil.rmtree(Path(address).parent)

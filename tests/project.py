@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +22,11 @@ STAGES = ["configure", "prepare", "plan", "augment", "train", "evaluate"]
 class Project:
     """Runs commands in `folder`; `small` makes experiment=smoke the default, so that a plain `dvc repro` is quick.
 
-    fresh: whether each process has an interpreter of its own, and imports all; otherwise see preloaded.py.
+    Its processes have imported the libraries beforehand: see preloaded.py.
     """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    fresh: bool = False
 
     @classmethod
     def clone(cls, folder: Path, small: bool = True) -> "Project":
@@ -62,7 +60,7 @@ class Project:
 
     @property
     def python(self) -> Path:
-        return Path(sys.executable) if self.fresh else preloaded.python()
+        return preloaded.python()
 
     def stub(self, *stages: str) -> None:
         """Let tests/stub_stage.py stand for these stages: where it is told what DVC runs, and the stages' own work is not."""
@@ -111,11 +109,11 @@ class Project:
 
 
 def ran_once(factory: pytest.TempPathFactory) -> Path:
-    """The project that has run, in interpreters of their own that speak to nobody."""
+    """The project that has run, in processes that speak to nobody."""
 
     def make(folder: Path) -> None:
         project = Project.clone(folder)
-        project.environment, project.fresh = of_a_new_user(folder.parent / "guarded"), True
+        project.environment = of_a_new_user(folder.parent / "guarded")
         done = project.dvc("repro")
         assert stages_run(done.stdout) == STAGES
         project.commit("first run")
