@@ -36,8 +36,8 @@ class Project:
             if source.is_symlink() or source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
-        for source in ROOT.glob("seg/**/__pycache__/*.*"):  # the same bytes and times of files need not be compiled again
-            target = folder / source.relative_to(ROOT)
+        for source in (path for suffix in ("pyc", "nbi", "nbc") for path in ROOT.glob(f"seg/**/__pycache__/*.{suffix}")):
+            target = folder / source.relative_to(ROOT)  # files of the same bytes and times need not be compiled again
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
         project = cls(folder)
