@@ -107,12 +107,6 @@ def test_another_machine_runs_nothing(project: Project, tmp_path: Path) -> None:
     assert "configure" in stages_run(elsewhere.dvc("repro", "--dry", "--allow-missing", "configure").stdout)
 
 
-def test_choosing_another_option_reruns_training(project: Project) -> None:
-    project.edit("conf/config.yaml", "optimizer: sgd", "optimizer: adamw")
-    assert project.repro() == ["configure", "plan", "train", "evaluate"]
-    assert params(project)["optimizer"]["name"] == "adamw"
-
-
 def test_going_back_restores_from_the_run_cache(project: Project) -> None:
     before = project.bytes_of("artifacts/train/best.ckpt", "artifacts/evaluate/metrics.json")
     project.edit("conf/optimizer/sgd.yaml", "momentum: 0.9", "momentum: 0.5")

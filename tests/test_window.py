@@ -218,6 +218,7 @@ def test_a_checkpoint_of_an_earlier_version_sees_whole_images(large: Path, make_
         load(tmp_path / "bad", config.targets.allow)
 
 
+@pytest.mark.slow
 def test_an_exported_file_has_the_window_of_its_checkpoint(large: Path, make_config: MakeConfig, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra export")
     from typed import typed
