@@ -56,7 +56,8 @@ def test_nothing_that_is_imported_speaks_to_anybody_or_warns(tmp_path: Path) -> 
     project = Project(ROOT, of_a_new_user(tmp_path))
     project.environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
     done = project.run(sys.executable, "-c", code)
-    assert (done.stdout, done.stderr) == ("all\n", "")
+    said = [line for line in done.stderr.splitlines() if "building the font cache" not in line]  # which takes long on a busy machine
+    assert (done.stdout, said) == ("all\n", [])
     assert not (tmp_path / "log.txt").exists()
 
 
