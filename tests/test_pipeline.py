@@ -66,7 +66,6 @@ MODEL = ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]")
 SPLIT = ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15")
 AUGMENT = ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20")
 EVALUATE = ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2")
-BY_HAND = ("conf/config.yaml", "  crop: null", "  crop: {size: [32, 32], foreground: 0.5} #")
 MINUTES = ("conf/experiment/smoke.yaml", "minutes: 0.1", "minutes: 0.2")
 NOT_SELECTED = ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5")
 COMMENT = ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic")
@@ -80,11 +79,10 @@ RUNTIME = ("conf/config.yaml", "workers: auto", "workers: 1")
         ([SPLIT], {"prepare": {"data"}}, STAGES[1:]),
         ([AUGMENT], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
         ([MINUTES], {"plan": {"plan"}}, ["plan", "train", "evaluate"]),
-        ([BY_HAND], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
         ([EVALUATE], {"evaluate": {"evaluate"}}, ["evaluate"]),
         ([NOT_SELECTED, COMMENT, RUNTIME], {}, []),
     ],
-    ids=["training", "split", "augment", "minutes", "by hand", "evaluate", "nothing"],
+    ids=["training", "split", "augment", "minutes", "evaluate", "nothing"],
 )
 def test_an_edit_reruns_what_depends_on_it(
     project: Project, edits: list[tuple[str, str, str]], sections: dict[str, set[str]], expected: list[str]
