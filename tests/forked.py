@@ -1,15 +1,14 @@
 """`seg` as a user types it, in a process of its own that is forked from one that has imported what each command imports first."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from forkserver import SERVER
+
 ROOT = Path(__file__).parents[1]
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["seg.cli", "seg.configure.compose", "seg.configure.config"])
 
 
 def seg(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,5 @@
 """Two ranks of a training on the CPU, forked from a process that has imported what they need; gloo is between them."""
 
-import multiprocessing
 import os
 import socket
 import traceback
@@ -9,8 +8,8 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["seg.cli", "seg.configure.compose", "seg.configure.config", "torch", "seg.training.module"])
+from forkserver import SERVER
+
 RANKS = 2
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg.configure.config import Config
+from forkserver import SERVER
 
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["seg.stages.train", "albumentations"])  # imported once; a fork of it starts in no time
+from seg.configure.config import Config
 
 
 class Moment(NamedTuple):

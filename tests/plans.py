@@ -72,7 +72,9 @@ def settled(*overrides: str) -> Params:
 
 
 def pin(project: Path) -> None:
-    """Write the same settings into a project's conf/, so that its plan has nothing to choose."""
+    """Write the same settings into a project's conf/, so that its plan has nothing to choose; with smaller detectors and fewer draws."""
+    task_models = {"instance": "mask_rcnn_small", "detection": "faster_rcnn_small", "panoptic": "panoptic_fpn_small"}
+    losses = {"instance": "mask_rcnn", "detection": "detection", "panoptic": "panoptic"}
     changes = {
         "conf/config.yaml": [
             (f"  - {group}: auto\n", f"  - {group}: {SEMANTIC[group]}\n")
@@ -84,18 +86,22 @@ def pin(project: Path) -> None:
             ("max_epochs: auto", "max_epochs: 6"),
             ("epoch_steps: auto", "epoch_steps: null"),
         ],
-        "conf/evaluate/default.yaml": [("batch_size: auto", "batch_size: 8")],
+        "conf/evaluate/default.yaml": [("batch_size: auto", "batch_size: 8"), ("resamples: 1000", "resamples: 50")],
+        **{
+            f"conf/model/{model}.yaml": [
+                ("encoder_name: resnet18", "encoder_name: tu-test_resnet"),
+                ("rpn_post_nms_top_n: [300, 150]", "rpn_post_nms_top_n: [50, 20]"),
+                ("detections_per_img: 100", "detections_per_img: 20"),
+            ]
+            for model in task_models.values()
+        },
         **{
             f"conf/task/{task}.yaml": [
-                ("task:\n", f"defaults:\n  - override /model: {model}\n  - override /loss: {loss}\ntask:\n"),
+                ("task:\n", f"defaults:\n  - override /model: {model}\n  - override /loss: {losses[task]}\ntask:\n"),
                 ("max_detections: auto", "max_detections: 100"),
                 ("plots:", "trainer:\n  batch_size: 4\n  max_epochs: 5\noptimizer:\n  lr: 0.02\nplots:"),
             ]
-            for task, model, loss in (
-                ("instance", "mask_rcnn_small", "mask_rcnn"),
-                ("detection", "faster_rcnn_small", "detection"),
-                ("panoptic", "panoptic_fpn_small", "panoptic"),
-            )
+            for task, model in task_models.items()
         },
     }
     for name, pairs in changes.items():

@@ -1,13 +1,16 @@
 """A `python` that starts `-m seg`, `-m dvc` and scripts in no time: it forks a process that has imported the libraries, and nothing of seg.
 
 What the process runs has the caller's folder, environment, arguments and streams, imports seg from its folder, gets the signals that
-the caller gets, and gives it its exit code; where the caller is killed, so is it. Its own sys.executable is this program. Any other
-command line goes to the real interpreter, as do the further ranks of a training, which look at their parent. One server serves all
-workers of a run of the tests, and ends with them.
+the caller gets, and gives it its exit code; where the caller is killed, so is it. Its own sys.executable is this program. What numba
+compiles of a file that this checkout has too, it keeps and finds beside the checkout's: no copy of the project compiles it again. A
+further rank of a training, which looks at its parent, sees the caller's. Any other command line goes to the real interpreter. One server
+serves all workers of a run of the tests, and ends with them.
 """
 
 import atexit
+import contextlib
 import fcntl
+import filecmp
 import functools
 import gc
 import json
@@ -35,7 +38,7 @@ dvc.repo.status dvc_render dvc_task.app networkx platformdirs pygit2 requests ru
 CALLER = """#!{real} -IS
 import os, sys
 module = sys.argv[2] if sys.argv[1:2] == ["-m"] else ""
-if "SEG_RANK_0" in os.environ or module not in ("seg", "dvc") and not sys.argv[1].endswith(".py"):
+if module not in ("seg", "seg.__main__", "dvc") and not sys.argv[1].endswith(".py"):
     os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 import json, signal, socket
 server = socket.socket(socket.AF_UNIX)
@@ -43,7 +46,7 @@ server.connect({address!r})
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda number, _: server.sendall(bytes([number])))
 socket.send_fds(server, [b"-"], [0, 1, 2])
-server.sendall(json.dumps([os.getcwd(), dict(os.environ), module, sys.argv[1 + bool(module):]]).encode() + b"\\n")
+server.sendall(json.dumps([os.getpid(), os.getcwd(), dict(os.environ), module, sys.argv[1 + bool(module):]]).encode() + b"\\n")
 code = int(server.makefile().readline() or 1)
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)
@@ -95,23 +98,32 @@ def serve(address: str, runner: str) -> str:
             continue
         listener.close()
         _, streams, *_ = socket.recv_fds(caller, 1, 3)
-        folder, environment, module, sys.argv = json.loads(caller.makefile().readline())
+        caller_pid, folder, environment, module, sys.argv = json.loads(caller.makefile().readline())
         if pid := os.fork():
             keep(pid, caller)
         caller.close()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
+        for place, stream in enumerate(streams):
+            os.dup2(stream, place)
             os.close(stream)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        if "SEG_RANK_0" in environment:
+            os.getppid = functools.partial(parent_of, caller_pid)
         sys.executable = str(Path(address).with_name("python"))
         first = folder if module else str(Path(folder, sys.argv[0]).parent)
         sys.path[:1] = [first, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+        sys.modules.pop("sitecustomize", None)
+        with contextlib.suppress(ImportError):  # as an interpreter does when it starts
+            import_module("sitecustomize")
         sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in environment)  # type: ignore[union-attr]
         return module
     shutil.rmtree(Path(address).parent)
     os._exit(0)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def keep(pid: int, caller: socket.socket) -> None:
@@ -126,6 +138,20 @@ def keep(pid: int, caller: socket.socket) -> None:
     if process in ready:
         caller.sendall(f"{code}\n".encode())
     os._exit(0)
+
+
+def share_compiled() -> None:
+    from numba.core.caching import CacheImpl
+
+    in_tree = next(locator for locator in CacheImpl._locator_classes if "InTree" in locator.__name__)
+
+    class Shared(in_tree):  # type: ignore[misc, valid-type]
+        @classmethod
+        def from_function(cls, function: object, file: str) -> object:
+            own = Path(__file__).parents[1] / "seg" / file.rpartition("/seg/")[2]
+            return super().from_function(function, str(own)) if own.is_file() and filecmp.cmp(own, file, shallow=False) else None
+
+    CacheImpl._locator_classes.insert(0, Shared)
 
 
 def run(module: str) -> int:
@@ -148,6 +174,7 @@ if __name__ == "__main__":
     for library in LIBRARIES.split():
         import_module(library)
     sys.modules["numba"].njit(lambda number: number)(1)  # the first function that is compiled makes, and imports, much
+    share_compiled()
     assert not any(name.partition(".")[0] == "seg" for name in sys.modules), "each project imports its own"
     gc.collect()
     gc.freeze()  # no collection in a forked process looks at, and so copies, what the libraries hold

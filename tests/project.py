@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +22,11 @@ STAGES = ["configure", "prepare", "plan", "augment", "train", "evaluate"]
 class Project:
     """Runs commands in `folder`; `small` makes experiment=smoke the default, so that a plain `dvc repro` is quick.
 
-    fresh: whether each process has an interpreter of its own, and imports all; otherwise see preloaded.py.
+    Its processes have imported the libraries beforehand: see preloaded.py.
     """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    fresh: bool = False
 
     @classmethod
     def clone(cls, folder: Path, small: bool = True) -> "Project":
@@ -38,6 +36,10 @@ class Project:
             if source.is_symlink() or source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
+        for source in (path for suffix in ("pyc", "nbi", "nbc") for path in ROOT.glob(f"seg/**/__pycache__/*.{suffix}")):
+            target = folder / source.relative_to(ROOT)  # files of the same bytes and times need not be compiled again
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
         project = cls(folder)
         project.run("git", "init", "-q")
         if small:
@@ -50,12 +52,15 @@ class Project:
     @classmethod
     def ran(cls, factory: pytest.TempPathFactory, folder: Path) -> "Project":
         """A copy of a small clone whose pipeline has run, and is committed; first_run.txt beside the clone is what was printed."""
-        shutil.copytree(ran_once(factory), folder, symlinks=True, dirs_exist_ok=True)
-        return cls(folder)
+        return cls(ran_once(factory)).copy(folder)
+
+    def copy(self, folder: Path) -> "Project":
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        return Project(folder)
 
     @property
     def python(self) -> Path:
-        return Path(sys.executable) if self.fresh else preloaded.python()
+        return preloaded.python()
 
     def stub(self, *stages: str) -> None:
         """Let tests/stub_stage.py stand for these stages: where it is told what DVC runs, and the stages' own work is not."""
@@ -104,11 +109,11 @@ class Project:
 
 
 def ran_once(factory: pytest.TempPathFactory) -> Path:
-    """The project that has run, in interpreters of their own that speak to nobody."""
+    """The project that has run, in processes that speak to nobody."""
 
     def make(folder: Path) -> None:
         project = Project.clone(folder)
-        project.environment, project.fresh = of_a_new_user(folder.parent / "guarded"), True
+        project.environment = of_a_new_user(folder.parent / "guarded")
         done = project.dvc("repro")
         assert stages_run(done.stdout) == STAGES
         project.commit("first run")

@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import preloaded
 import pytest
 from guarded import CONNECTION, GUARD, of_a_new_user
-from project import Project, ran_once
+from project import ROOT, Project, ran_once
 from untrained import CONVOLUTION, untrained
 
 COMMANDS = """
@@ -39,10 +40,25 @@ def test_no_process_of_the_pipeline_speaks_to_anybody(tmp_path_factory: pytest.T
     time.sleep(5)  # for what DVC leaves behind
     assert not log.exists(), log.read_text()
     assert not [p for p in (folder / "home").rglob("*") if "telemetry" in p.as_posix().lower()]
-    project = Project(folder, of_a_new_user(folder), fresh=True)
-    assert project.run("python", "-c", CONNECTION, ok=False).returncode == 77, "the guard was there"
-    assert log.exists()
-    log.unlink()
+    project = Project(folder, of_a_new_user(folder))
+    (folder / "connects.py").write_text(CONNECTION)
+    for words in (["connects.py"], ["-c", CONNECTION]):
+        assert project.run("python", *words, ok=False).returncode == 77, "the guard was there"
+        assert log.exists()
+        log.unlink()
+
+
+@pytest.mark.slow
+def test_nothing_that_is_imported_speaks_to_anybody_or_warns(tmp_path: Path) -> None:
+    """In an interpreter that has imported nothing, as of a user who has run nothing before."""
+    names = [*preloaded.LIBRARIES.split(), *(f"seg.{path.parent.name}.{path.stem}" for path in (ROOT / "seg/stages").glob("[a-z]*.py"))]
+    code = f"from seg.core.environment import prepare_environment; prepare_environment(); import {', '.join(names)}; print('all')"
+    project = Project(ROOT, of_a_new_user(tmp_path))
+    project.environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
+    done = project.run(sys.executable, "-c", code)
+    said = [line for line in done.stderr.splitlines() if "building the font cache" not in line]  # which takes long on a busy machine
+    assert (done.stdout, said) == ("all\n", [])
+    assert not (tmp_path / "log.txt").exists()
 
 
 @pytest.mark.slow

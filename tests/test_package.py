@@ -6,6 +6,7 @@ import sys
 import venv
 from pathlib import Path
 
+import preloaded
 import pytest
 from conftest import ROOT
 
@@ -40,28 +41,34 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> "Run":
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
     subprocess.run(["git", "clone", "-q", ROOT, source], check=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
     venv.create(folder / "env", with_pip=False)
     packages = next((folder / "env").glob("lib*/python*/site-packages"))
     # a plain line adds the folder and reads no .pth file in it, such as that of an editable install
     libraries = next(p for p in sys.path if p.endswith("site-packages"))
     (packages / "libraries.pth").write_text(f"{libraries}\n")
-    (wheel,) = folder.glob("seg-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", packages, wheel], check=True)
-    return Run(folder)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "install", "--no-deps", "--no-build-isolation", "--target", packages, source], check=True)
+    return Run(folder, packages)
 
 
 class Run:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        path = f"{folder / 'env/bin'}{os.pathsep}{os.environ['PATH']}"
+    def __init__(self, folder: Path, packages: Path) -> None:
+        self.folder, self.packages = folder, packages
         hidden = ("PYTHONPATH", "SEG_SCRATCH", "VIRTUAL_ENV")
-        self.env = {k: v for k, v in os.environ.items() if k not in hidden} | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        self.env = {k: v for k, v in os.environ.items() if k not in hidden} | {"OMP_NUM_THREADS": "1"}
         self.env |= {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
     def __call__(self, *words: str, cwd: Path) -> str:
-        done = subprocess.run([self.folder / "env/bin/python", *words], cwd=cwd, env=self.env, capture_output=True, text=True)
+        """By the environment's own interpreter."""
+        return self._said(self.folder / "env/bin/python", words, cwd, {})
+
+    def dvc(self, *words: str, cwd: Path) -> str:
+        """With the libraries imported beforehand, and `seg` of the environment: see preloaded.py."""
+        path = f"{preloaded.python().parent}{os.pathsep}{os.environ['PATH']}"
+        return self._said(preloaded.python(), ("-m", "dvc", *words), cwd, {"PATH": path, "PYTHONPATH": str(self.packages)})
+
+    def _said(self, python: Path, words: tuple[str, ...], cwd: Path, more: dict[str, str]) -> str:
+        done = subprocess.run([python, *words], cwd=cwd, env=self.env | more, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -72,9 +79,9 @@ def test_a_project_of_the_installed_package(run: Run) -> None:
     assert "a new project" in run("-m", "seg", "new", "cells", cwd=home)
     project = home / "cells"
     settings = [word for override in TINY for word in ("-S", override)]
-    run("-m", "dvc", "exp", "run", "-q", *settings, cwd=project)
+    run.dvc("exp", "run", "-q", *settings, cwd=project)
     assert (project / "artifacts/evaluate/report.html").is_file()
-    again = run("-m", "dvc", "repro", cwd=project)
+    again = run.dvc("repro", cwd=project)
     assert again.count("Running stage") == 1, "configure, which looks at the installed package"
     model = project / "artifacts/train/best.ckpt"
     (run.folder / "elsewhere").mkdir()
@@ -84,8 +91,8 @@ def test_a_project_of_the_installed_package(run: Run) -> None:
 
 def test_an_upgrade_runs_what_it_changed_again(run: Run) -> None:
     project = run.folder / "home/cells"
-    module = next((run.folder / "env").glob("lib*/python*/site-packages/seg/stages/evaluate.py"))
+    module = run.packages / "seg/stages/evaluate.py"
     module.write_text(module.read_text() + "\n")
-    again = run("-m", "dvc", "repro", cwd=project)
+    again = run.dvc("repro", cwd=project)
     assert "the code of evaluate is another, so these stages run again" in again
     assert again.count("Running stage") == 2, again

@@ -66,7 +66,6 @@ MODEL = ("conf/model/unet_small.yaml", "[64, 32, 16, 16]", "[32, 32, 16, 16]")
 SPLIT = ("conf/data/shapes.yaml", "train: 0.75, val: 0.10", "train: 0.70, val: 0.15")
 AUGMENT = ("conf/augment/light.yaml", "brightness_limit: 0.15", "brightness_limit: 0.20")
 EVALUATE = ("conf/evaluate/default.yaml", "num_overlays: 3", "num_overlays: 2")
-BY_HAND = ("conf/config.yaml", "  crop: null", "  crop: {size: [32, 32], foreground: 0.5} #")
 MINUTES = ("conf/experiment/smoke.yaml", "minutes: 0.1", "minutes: 0.2")
 NOT_SELECTED = ("conf/model/fcn.yaml", "scale: 1.0", "scale: 0.5")
 COMMENT = ("conf/optimizer/sgd.yaml", "# Stochastic", "# The stochastic")
@@ -80,11 +79,10 @@ RUNTIME = ("conf/config.yaml", "workers: auto", "workers: 1")
         ([SPLIT], {"prepare": {"data"}}, STAGES[1:]),
         ([AUGMENT], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
         ([MINUTES], {"plan": {"plan"}}, ["plan", "train", "evaluate"]),
-        ([BY_HAND], {stage: {"augment"} for stage in ("plan", "augment")}, ["plan", "augment", "train", "evaluate"]),
         ([EVALUATE], {"evaluate": {"evaluate"}}, ["evaluate"]),
         ([NOT_SELECTED, COMMENT, RUNTIME], {}, []),
     ],
-    ids=["training", "split", "augment", "minutes", "by hand", "evaluate", "nothing"],
+    ids=["training", "split", "augment", "minutes", "evaluate", "nothing"],
 )
 def test_an_edit_reruns_what_depends_on_it(
     project: Project, edits: list[tuple[str, str, str]], sections: dict[str, set[str]], expected: list[str]
@@ -94,7 +92,6 @@ def test_an_edit_reruns_what_depends_on_it(
     assert project.repro("configure") == ["configure"]
     assert changed_sections(project) == sections
     assert project.repro() == expected
-    assert project.repro() == []
 
 
 def test_another_machine_runs_nothing(project: Project, tmp_path: Path) -> None:
@@ -106,12 +103,6 @@ def test_another_machine_runs_nothing(project: Project, tmp_path: Path) -> None:
     assert stages_run(done.stdout) == []
     elsewhere.edit("conf/experiment/smoke.yaml", *MINUTES[1:])
     assert "configure" in stages_run(elsewhere.dvc("repro", "--dry", "--allow-missing", "configure").stdout)
-
-
-def test_choosing_another_option_reruns_training(project: Project) -> None:
-    project.edit("conf/config.yaml", "optimizer: sgd", "optimizer: adamw")
-    assert project.repro() == ["configure", "plan", "train", "evaluate"]
-    assert params(project)["optimizer"]["name"] == "adamw"
 
 
 def test_going_back_restores_from_the_run_cache(project: Project) -> None:
@@ -286,7 +277,7 @@ def test_an_instance_run_stands_beside_the_semantic_one(real: Project) -> None:
 
 
 def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
-    done = real.dvc("exp", "run", "-n", "segments", "-S", "task=panoptic", "-S", "task.model.thing_score=0.0")
+    done = real.dvc("exp", "run", "-n", "segments", "-S", "task=panoptic", "-S", "task.model.thing_score=0.0", "-S", "trainer.max_epochs=1")
     ran = [stage for stage in stages_run(done.stdout) if stage != "augment"]  # which may have run for another task before
     assert ran == ["configure", "plan", "train", "evaluate"], "all tasks have one prepared data set"
     figures = json.loads((real.folder / "artifacts/evaluate/metrics.json").read_text())["test"]
@@ -309,7 +300,7 @@ def test_segments_go_through_the_whole_pipeline(real: Project) -> None:
 
 
 def test_boxes_go_through_the_whole_pipeline(real: Project) -> None:
-    done = real.dvc("exp", "run", "-n", "boxes", "-S", "task=detection")
+    done = real.dvc("exp", "run", "-n", "boxes", "-S", "task=detection", "-S", "trainer.max_epochs=1")
     ran = [stage for stage in stages_run(done.stdout) if stage != "augment"]  # which may have run for another task before
     assert ran == ["configure", "plan", "train", "evaluate"], "all tasks have one prepared data set"
     out = real.folder / "artifacts/evaluate"

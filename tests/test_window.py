@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 from pycocotools import mask as coco_mask
+from stages.test_evaluate import FEW_OBJECTS
 from tiny import augment
 from watched import own_scratch, small
 
@@ -34,7 +35,7 @@ from seg.training.step.limits import Limits, predict
 TINY = ["model.network.encoder_name=tu-test_resnet"]
 TASKS = {
     "semantic": ["model=attention_unet", *TINY],
-    "instance": ["task=instance", *TINY, "model.network.box_detections_per_img=20", "model.normalization=dataset"],
+    "instance": ["task=instance", *FEW_OBJECTS, "model.normalization=dataset"],
 }
 CPU = torch.device("cpu")
 
@@ -217,6 +218,7 @@ def test_a_checkpoint_of_an_earlier_version_sees_whole_images(large: Path, make_
         load(tmp_path / "bad", config.targets.allow)
 
 
+@pytest.mark.slow
 def test_an_exported_file_has_the_window_of_its_checkpoint(large: Path, make_config: MakeConfig, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra export")
     from typed import typed

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sys
 from pathlib import Path
 
 import cv2
@@ -45,6 +44,7 @@ def test_every_file_of_the_page_is_valid() -> None:
 def test_own_parts_as_the_page_has_them(tmp_path: Path) -> None:
     Project(tmp_path).seg("new", "demo")
     project = Project(tmp_path / "demo")
+    project.edit("conf/config.yaml", "minutes: auto", "minutes: 0.1")
     for name, text in TITLED:
         path = project.folder / name
         path.parent.mkdir(exist_ok=True)
@@ -67,4 +67,5 @@ def test_own_parts_as_the_page_has_them(tmp_path: Path) -> None:
             assert 0 <= figures[settings["task"]["monitor"]] <= figures["miou"] <= 1
     assert settings["task"]["name"] == "sigmoids"
     load = "import cv2, seg; print(seg.load('artifacts/train/best.ckpt').predict(cv2.imread('discs/0.png')).semantic.shape)"
-    assert project.run(sys.executable, "-c", load).stdout.strip() == "(64, 64)"
+    (project.folder / "load.py").write_text(load)
+    assert project.run(str(project.python), "load.py").stdout.strip() == "(64, 64)"

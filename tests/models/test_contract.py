@@ -62,7 +62,9 @@ SMALLER = {
     "mask2former": [*SMALLER_SWIN, "model.scale=[64,96]"],
     "eomt": [*SMALLER_VIT, "model.scale=[64,96]"],
 }
-HEAVY = ("fcn", "mask_rcnn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_resnet50", "deeplabv3_mobilenet_v3_large")
+LARGER = ("mask_rcnn", "maskrcnn_resnet50_fpn", "deeplabv3_resnet50", "fcn16s", "mask2former", "eomt")
+"""Built of the parts of others that are tried, at other sizes."""
+HEAVY = ("fcn", "maskrcnn_resnet50_fpn_v2", "deeplabv3_mobilenet_v3_large")
 SIMILAR = (
     "attention_unet",
     "unetplusplus_deep",
@@ -76,13 +78,14 @@ SIMILAR = (
     "segformer",
     "lraspp_mobilenet_v3_large",
     "fcn32s",
-    "fcn16s",
-    "mask2former",
-    "eomt",
 )
 """Of libraries, or with fewer skips, as others that are tested quickly."""
 
-MODELS = [pytest.param(name, marks=pytest.mark.slow) if name.partition(":")[0] in HEAVY + SIMILAR else name for name in CASES]
+MODELS = [
+    pytest.param(name, marks=pytest.mark.slow) if option in HEAVY + SIMILAR else name
+    for name, option in ((name, name.partition(":")[0]) for name in CASES)
+    if option not in LARGER
+]
 
 Build = Callable[..., SegmentationModel]
 

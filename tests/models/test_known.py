@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from models.test_contract import CASES
+from models.test_contract import CASES, SMALLER
 from untrained import CONVOLUTION, ROOT, untrained
 
 from seg.core.errors import InputError
@@ -61,7 +61,8 @@ def test_a_checkpoint_of_every_model_opens_anywhere(tmp_path: Path, monkeypatch:
     """As a stranger opens it, who has no conf/ of their own: by the closed list alone."""
     import seg
 
-    saved = untrained(tmp_path / "best.ckpt", f"task={CASES[option]}", f"model={option.partition(':')[0]}")
+    name = option.partition(":")[0]
+    saved = untrained(tmp_path / "best.ckpt", f"task={CASES[option]}", f"model={name}", *SMALLER.get(name, ()))
     monkeypatch.chdir(tmp_path)
     model = seg.load(tmp_path / "best.ckpt")
     assert [c.name for c in model.classes] == ["background", "cell", "edge"]

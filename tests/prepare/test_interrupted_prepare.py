@@ -23,7 +23,7 @@ if __name__ == "__main__":
     print("go", flush=True)
     prepare_tiny(folders(Path(sys.argv[1])), Path(sys.argv[2]), workers=2)
 """
-IMAGES, KILLS = 200, 6
+IMAGES, KILLS = 150, 4
 
 
 def start(script: Path, raw: Path, out: Path) -> subprocess.Popen[str]:

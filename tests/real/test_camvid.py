@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import pytest
-from camvid import NEEDED, prepared_camvid
+from real_sets import needs, prepared_once
 
 from seg.data.store import read_info
 
 SHARES = [16.85, 23.26, 0.98, 31.66, 4.49, 9.72, 1.17, 1.13, 5.87, 0.64, 0.29]  # percent of all pixels in train; void has 3.95
 
-pytestmark = NEEDED
+pytestmark = needs("camvid")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared_camvid(tmp_path_factory)
+    return prepared_once(tmp_path_factory, "camvid")
 
 
 def test_the_published_counts(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from real_sets import prepared_once
 from tiny import masks_of, read_back
 
 from seg.configure.compose import compose
@@ -28,20 +29,16 @@ pytestmark = [
 ]
 
 
-def prepared(out: Path, *overrides: str) -> Path:
-    params, _ = compose(ROOT / "conf", [*overrides, "runtime.progress=none"])
-    prepare.run(checked(params), out)
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("coco") / "prepared"
+    prepare.run(checked(compose(ROOT / "conf", ["data=coco", f"data.root={SAMPLES}", "runtime.progress=none"])[0]), out)
     return out
 
 
 @pytest.fixture(scope="module")
-def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("coco") / "prepared", "data=coco", f"data.root={SAMPLES}")
-
-
-@pytest.fixture(scope="module")
 def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.mktemp("nuclei") / "prepared", "data=dsb2018", f"data.root={NUCLEI}")
+    return prepared_once(tmp_path_factory, "dsb2018")
 
 
 def total(info: DatasetInfo, count: str) -> int:

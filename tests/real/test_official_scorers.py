@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 from official import cocos_figures, evaluated
 from random_instances import rle_of
+from real_sets import needs, prepared_once
 from tiny import masks_of
 
-from seg.configure.compose import compose
-from seg.configure.config import checked
 from seg.data.sample import Prediction, Sample
 from seg.data.store import read_annotations, read_entries, read_info, read_sample
-from seg.stages import prepare
 
-ROOT = Path(__file__).parents[2]
-NUCLEI = ROOT.parent / "shared" / "data" / "dsb2018_nuclei"
-
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not NUCLEI.is_dir(), reason=f"the nuclei do not lie in {NUCLEI}")]
+pytestmark = needs("dsb2018")
 
 
 def distorted(sample: Sample, rng: np.random.Generator) -> Prediction:
@@ -50,10 +45,8 @@ def distorted(sample: Sample, rng: np.random.Generator) -> Prediction:
     )
 
 
-def test_pycocotools_finds_our_figures_of_nuclei_in_the_files(tmp_path: Path) -> None:
-    params, _ = compose(ROOT / "conf", ["data=dsb2018", f"data.root={NUCLEI}", "runtime.progress=none"])
-    prepare.run(checked(params), tmp_path / "prepared")
-    split, rng = tmp_path / "prepared" / "train", np.random.default_rng(0)
+def test_pycocotools_finds_our_figures_of_nuclei_in_the_files(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    split, rng = prepared_once(tmp_path_factory, "dsb2018") / "train", np.random.default_rng(0)
     annotations = read_annotations(split)
     predictions = {e.image_id: distorted(read_sample(split, e, 3, annotations[e.file]), rng) for e in read_entries(split)}
     predictions[sorted(predictions)[0]] = Prediction()

@@ -25,7 +25,11 @@ from seg.models.postprocess import Postprocess
 from seg.report.rendering import number
 from seg.stages.evaluate import run
 
-FEW_OBJECTS = ("model.network.encoder_name=tu-test_resnet", "model.network.box_detections_per_img=20")
+FEW_OBJECTS = (
+    "model.network.encoder_name=tu-test_resnet",
+    "model.network.rpn_post_nms_top_n=[50,20]",
+    "model.network.box_detections_per_img=20",
+)
 
 
 def untrained(prepared: Path, folder: Path, make_config: MakeConfig, *overrides: str, seed: int = 0) -> Config:

@@ -20,9 +20,10 @@ AHEAD = ("train", "evaluate")
 EPOCHS = 5
 
 
-def longer(factory: pytest.TempPathFactory, folder: Path) -> Project:
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone, prepared and with samples drawn, whose training is yet to come and takes longer."""
-    project = Project.ran(factory, folder)
+    project = Project.ran(tmp_path_factory, tmp_path_factory.mktemp("start"))
     project.edit("conf/experiment/smoke.yaml", "max_epochs: 2", f"max_epochs: {EPOCHS}")
     project.edit("conf/experiment/smoke.yaml", "trainer:", "loss:\n  label_smoothing: 0.05\ntrainer:")
     project.edit("conf/config.yaml", "model: unet_small", "model: unet")  # so long that a signal comes before the end
@@ -37,17 +38,17 @@ def longer(factory: pytest.TempPathFactory, folder: Path) -> Project:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def unbroken(start: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone whose pipeline ran to its end at once."""
-    project = longer(tmp_path_factory, tmp_path_factory.mktemp("unbroken"))
+    project = start.copy(tmp_path_factory.mktemp("unbroken"))
     project.dvc("repro")
     return project
 
 
 @pytest.fixture
-def other(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
+def other(start: Project, tmp_path: Path) -> Project:
     """Another clone, not trained."""
-    return longer(tmp_path_factory, tmp_path / "a clone with spaces")
+    return start.copy(tmp_path / "a clone with spaces")
 
 
 def recorded(project: Project) -> list[str]:
