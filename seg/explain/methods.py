@@ -49,7 +49,8 @@ def question(model: SegmentationModel, images: Tensor, explained: Explained) -> 
 
 def gradients(asked: Question) -> Tensor:
     """The size of the derivative by each pixel, the largest of its channels (Simonyan et al. 2014, https://arxiv.org/abs/1312.6034)."""
-    return Saliency(asked.evidence).attribute(asked.x, abs=True)[0].amax(dim=0)
+    found: Tensor = Saliency(asked.evidence).attribute(asked.x.clone().requires_grad_(True), abs=True)
+    return found[0].amax(dim=0)
 
 
 def integrated_gradients(asked: Question) -> Tensor:
