@@ -1,0 +1,1 @@
+"""Objects that are followed through a video."""

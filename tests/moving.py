@@ -1,0 +1,46 @@
+"""Drawn objects that move, with exact truth: they bounce off the edges, cross each other, and vanish behind a wall for a while."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """image: (H, W, 3) uint8. boxes: (N, 4) float xyxy of the objects that are seen. numbers: (N,) which ones, from 0. looks: (N, 4)."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    numbers: np.ndarray
+    looks: np.ndarray
+
+
+def moving(frames: int, objects: int, seed: int, wall: bool = True) -> list[Frame]:
+    """wall: whether a gray bar in the middle hides what is behind it."""
+    rng = np.random.default_rng(seed)
+    radius = rng.uniform(7, 13, objects)
+    at = rng.uniform(15, SIDE - 15, (objects, 2))
+    speed = rng.uniform(-3.5, 3.5, (objects, 2))
+    colors = rng.integers(60, 256, (objects, 3))
+    ground = rng.normal(40, 4, (SIDE, SIDE, 3))
+    found = []
+    for _ in range(frames):
+        at = at + speed
+        for axis in (0, 1):
+            out = (at[:, axis] < radius) | (at[:, axis] > SIDE - radius)
+            speed[out, axis] *= -1
+            at[out, axis] += 2 * speed[out, axis]
+        image = ground.copy()
+        for index in range(objects):
+            center = (round(float(at[index, 0])), round(float(at[index, 1])))
+            cv2.circle(image, center, round(float(radius[index])), tuple(map(int, colors[index])), -1)
+        seen = np.ones(objects, bool)
+        if wall:
+            image[:, 90:110] = 120
+            seen = (at[:, 0] < 90) | (at[:, 0] > 110)
+        boxes = np.concatenate([at - radius[:, None], at + radius[:, None]], axis=1)[seen]
+        found.append(Frame(image.clip(0, 255).astype(np.uint8), boxes, np.flatnonzero(seen), colors[seen] / 255.0))
+    return found

@@ -1,0 +1,116 @@
+"""Objects followed through drawn videos, against the official figures (TrackEval) and by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from moving import Frame, moving
+
+from seg.track.tracker import Rules, Tracker, iou_of
+
+
+def followed(frames: Sequence[Frame], tracker: Tracker, looks: bool = True, jitter: float = 0.0) -> list[np.ndarray]:
+    """The numbers of each frame's true boxes. jitter: pixels by which they are off."""
+    rng = np.random.default_rng(0)
+    found = []
+    for frame in frames:
+        boxes, count = frame.boxes + rng.normal(0, jitter, frame.boxes.shape), len(frame.boxes)
+        order = rng.permutation(count)
+        numbers = np.zeros(count, int)
+        numbers[order] = tracker.update(boxes[order], np.full(count, 0.9), np.zeros(count, int), frame.looks[order] if looks else None)
+        found.append(numbers)
+    return found
+
+
+def hota(frames: Sequence[Frame], found: Sequence[np.ndarray]) -> float:
+    """Of tracks whose boxes are the true ones, by the code of the metric's authors (Luiten et al. 2021)."""
+    trackeval = pytest.importorskip("trackeval", reason="pip install --no-deps trackeval (it asks for another OpenCV)")
+    ids = {number: index for index, number in enumerate(sorted({int(n) for numbers in found for n in numbers if n}))}
+    kept = [numbers > 0 for numbers in found]
+    data = {
+        "gt_ids": [frame.numbers for frame in frames],
+        "tracker_ids": [np.array([ids[int(n)] for n in numbers[k]], int) for numbers, k in zip(found, kept, strict=True)],
+        "similarity_scores": [iou_of(frame.boxes, frame.boxes[k]) for frame, k in zip(frames, kept, strict=True)],
+        "num_gt_dets": sum(len(frame.boxes) for frame in frames),
+        "num_tracker_dets": sum(int(k.sum()) for k in kept),
+        "num_gt_ids": 1 + max(int(frame.numbers.max(initial=0)) for frame in frames),
+        "num_tracker_ids": len(ids),
+    }
+    return float(np.mean(trackeval.metrics.HOTA().eval_sequence(data)["HOTA"]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_true_boxes_are_followed(seed: int) -> None:
+    """Ten objects that cross, and vanish behind a wall: HOTA of 0.9 or more, with how they look."""
+    frames = moving(200, 10, seed)
+    assert hota(frames, followed(frames, Tracker(Rules()))) >= 0.9
+
+
+def test_boxes_that_are_off_by_a_pixel_are_followed_too() -> None:
+    frames = moving(200, 8, 5)
+    assert hota(frames, followed(frames, Tracker(Rules()), jitter=1.0)) >= 0.9
+
+
+def test_without_looks_objects_that_vanish_come_back_as_others() -> None:
+    """What the features are for: without them the wall costs objects their numbers."""
+    frames = moving(200, 10, 1)
+    with_looks, without = (followed(frames, Tracker(Rules()), looks) for looks in (True, False))
+    assert len(np.unique(np.concatenate(with_looks))) < len(np.unique(np.concatenate(without)))
+
+
+def step(
+    tracker: Tracker, *boxes: tuple[float, float, float, float], scores: Sequence[float] | None = None, kinds: Sequence[int] = ()
+) -> list[int]:
+    given = np.array(boxes, float).reshape(-1, 4)
+    numbers = tracker.update(given, np.array(scores if scores else [0.9] * len(given)), np.array(kinds or [0] * len(given)), None)
+    found: list[int] = numbers.tolist()
+    return found
+
+
+def test_two_that_cross_keep_their_numbers() -> None:
+    """Their boxes lie on each other in the middle, but each goes on as it went."""
+    tracker = Tracker(Rules())
+    for x in range(0, 100, 4):
+        numbers = step(tracker, (x, 10, x + 20, 30), (100 - x, 14, 120 - x, 34))
+        assert numbers == [1, 2]
+
+
+def test_a_low_score_goes_on_and_does_not_begin() -> None:
+    tracker = Tracker(Rules(sure=0.5, unsure=0.1))
+    assert step(tracker, (0, 0, 10, 10), (50, 50, 60, 60), scores=[0.9, 0.3]) == [1, 0]
+    assert step(tracker, (1, 0, 11, 10), scores=[0.2]) == [1]
+    assert step(tracker, (2, 0, 12, 10), scores=[0.05]) == [0]
+
+
+def test_a_class_is_kept() -> None:
+    tracker = Tracker(Rules())
+    assert step(tracker, (0, 0, 10, 10), kinds=[1]) == [1]
+    assert step(tracker, (0, 0, 10, 10), kinds=[2]) == [2]
+
+
+def test_what_is_lost_for_long_is_given_up() -> None:
+    tracker = Tracker(Rules(lost=2))
+    for _ in range(3):
+        assert step(tracker, (0, 0, 10, 10)) == [1]
+    for _ in range(2):
+        assert step(tracker) == []
+    assert step(tracker, (0, 0, 10, 10)) == [1]  # two frames are not too long
+    for _ in range(3):
+        step(tracker)
+    assert step(tracker, (0, 0, 10, 10)) == [2]
+
+
+def test_the_filter_learns_the_speed() -> None:
+    """After some frames of 5 pixels each, the box is expected 5 pixels further."""
+    tracker = Tracker(Rules())
+    for x in range(0, 60, 5):
+        step(tracker, (x, 0, x + 20, 20))
+    (track,) = tracker.tracks
+    track.predict()
+    assert track.box == pytest.approx([60, 0, 80, 20], abs=0.5)
+
+
+def test_no_frame_has_anything() -> None:
+    tracker = Tracker(Rules())
+    assert step(tracker) == []
+    assert tracker.tracks == []
