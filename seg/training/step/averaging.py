@@ -5,6 +5,7 @@ checkpoint's state dict, beside the weights that are trained, so that a training
 """
 
 from abc import ABC, abstractmethod
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -149,7 +150,7 @@ def renew_norms(trainer: pl.Trainer, pl_module: pl.LightningModule, seed: int, l
     with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"), torch.no_grad(), context:
         torch.manual_seed(seed * 1_000_003 + trainer.current_epoch * 1009 + trainer.global_rank)
         loader: Any = trainer.train_dataloader
-        batches = loader.batch_sampler
+        batches: Any = loader.batch_sampler or SimpleNamespace(first=(0, 0))  # a loader of one's own may have none
         first, batches.first = batches.first, (0, 0)  # all of the epoch, also where a training goes on within it
         for batch in loader:
             for part in batch.split(limits.training):
