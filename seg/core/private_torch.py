@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing, checkpoint_wrapper
+from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["apply_activation_checkpointing", "checkpoint_wrapper"]
-"""Activation checkpointing of modules in place, under the names that they have."""
+__all__ = ["TorchDispatchMode", "apply_activation_checkpointing", "checkpoint_wrapper"]
+"""What sees every operation of torch that runs within it; activation checkpointing of modules in place, under the names that they have."""
 
 Call = Callable[..., Any]
 
@@ -54,6 +55,13 @@ def calls_of(network: nn.Module) -> tuple[Call, Call]:
 def replace_compiled_call(network: nn.Module, call: Call) -> None:
     """Have a call of the network run `call`; copies and pickles of the network run uncompiled."""
     network._compiled_call_impl = call
+
+
+def without_values() -> AbstractContextManager[Any]:
+    """Within it tensors have sizes and no values, so that nothing is allocated or computed; ones from outside may take part."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # takes a second
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def compiling_backward_first() -> AbstractContextManager[Any]:

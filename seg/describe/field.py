@@ -96,9 +96,6 @@ def _positive(network: nn.Module) -> nn.Module:
         for parameter in network.parameters():
             parameter.fill_(len(parameter) / parameter.numel() if parameter.dim() > 1 else 1)
             parameter.requires_grad_(False)
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_var is not None:
-                module.reset_running_stats()
     return network
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from seg.core.private_torch import TorchDispatchMode, without_values
 from seg.data.sample import Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel, Size
@@ -45,7 +44,7 @@ class LiveBytes(TorchDispatchMode):
     def add(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            if (key := storage._cdata) not in self._known:
+            if (key := id(storage)) not in self._known:
                 self._known.add(key)
                 size = storage.nbytes()
                 self.now += size
@@ -71,7 +70,7 @@ def predicted(work: Callable[[LiveBytes], None]) -> float | None:
     """
     live = LiveBytes()
     try:
-        with warnings.catch_warnings(action="ignore"), FakeTensorMode(allow_non_fake_inputs=True), live:
+        with warnings.catch_warnings(action="ignore"), without_values(), live:
             work(live)
     except Exception:  # torch has many kinds of errors for what a tensor without values cannot do
         return None
