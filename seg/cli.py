@@ -1,4 +1,7 @@
-"""`seg COMMAND [ARGUMENT ...]`: finds the command, composes its configuration, runs it; a mistake ends in a line and exit code 1 or 2."""
+"""`seg COMMAND [ARGUMENT ...]`, also `python -m seg`: finds the command, composes its configuration, runs it.
+
+A user's mistake ends in one line on stderr and exit code 1 (2 for a command line that the command cannot take).
+"""
 
 import io
 import os

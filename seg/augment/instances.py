@@ -65,7 +65,11 @@ def _ignore(instances: np.ndarray, lost: np.ndarray, semantic: np.ndarray) -> No
 
 
 def paste_some(target: Drawn, source: Drawn, rng: np.random.Generator, max_instances: int | None) -> Drawn:
-    """The target under a random number of the source's instances, never crowds, at a random place where the images differ in size."""
+    """The target under a random subset of the source's instances, each number of them being as likely; never crowds.
+
+    Where the images differ in size, the source is cropped or padded to the target's, at a random place. Without anything
+    to paste the target comes back.
+    """
     candidates = np.flatnonzero(~source.sample.crowd)
     if not len(candidates):
         return target

@@ -39,7 +39,10 @@ class Description:
 
 
 def find(pattern: str | None) -> tuple[list[Description], int]:
-    """Encoders whose name has or matches the pattern (None: all but timm's), and the number of the others; ConfigError with near names."""
+    """The encoders whose name holds the pattern, or matches it where it has wildcards, and the number of the others that there are.
+
+    None: all but timm's. ConfigError, with near names, where nothing matches.
+    """
     known = read(FILE)
     names = list(known) if is_current(FILE) else installed()
     wanted = pattern if pattern is not None and any(c in pattern for c in "*?[") else f"*{pattern}*"
@@ -112,7 +115,10 @@ def write(path: Path, descriptions: Iterable[Description]) -> None:
 
 
 def describe(name: str, seconds: float = LIMIT) -> Description:
-    """Build an encoder, on the meta device if possible, and look at its features; whatever goes wrong becomes the remark."""
+    """Build an encoder, on the meta device where it can be built there, and look at its features.
+
+    An encoder for images of one size is given that size. Whatever goes wrong becomes the remark: the libraries raise errors of every kind.
+    """
     import warnings
 
     try:

@@ -56,7 +56,10 @@ class Paired:
 
 
 def paired(runs: Sequence[Metrics], image_ids: Sequence[str], bootstrap: Bootstrap) -> Paired:
-    """Compare runs that saw the same images with the first, on the same draws; NaN where fewer than 95 % of the draws are defined."""
+    """Compare runs that saw the same images with the first of them, on the very same draws of the images.
+
+    Intervals are NaN where fewer than 95 % of the draws are defined, or where there are none.
+    """
     figures, count = [run.figures() for run in runs], len(image_ids)
     drawn = [moved(partial(run.resampled, image_ids), count, bootstrap.resamples, bootstrap.seed) for run in runs]
     limits = [limits_of(one, count, bootstrap.seed, bootstrap.level) for one in drawn]

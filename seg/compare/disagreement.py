@@ -14,7 +14,10 @@ ALIKE, FIRST_RIGHT, OTHER_RIGHT, BOTH_WRONG = range(4)
 
 
 def compare_maps(truth: np.ndarray, first: np.ndarray, other: np.ndarray, num_classes: int) -> np.ndarray:
-    """Class maps (H, W) uint8 -> such a map of ALIKE to BOTH_WRONG, 255 where the truth is 255; ValueError as `comparable` says."""
+    """Class maps (H, W) uint8 -> (H, W) uint8: ALIKE, FIRST_RIGHT, OTHER_RIGHT or BOTH_WRONG; 255 where the truth is 255.
+
+    Raises ValueError as `comparable` does.
+    """
     a, b = (comparable(truth, predicted, num_classes) for predicted in (first, other))
     found = np.full(truth.shape, BOTH_WRONG, np.uint8)
     found[a == truth], found[b == truth] = FIRST_RIGHT, OTHER_RIGHT

@@ -25,7 +25,7 @@ INSTANCES: Mapping[str, Color] = {
 
 
 def compared_layers(entry: ComparedImage, classes: Sequence[ClassInfo], most: int) -> list[bytes]:
-    """The image, truth, each run's prediction and the disagreement; see `label_layers`."""
+    """The image as JPEG, then truth, each run's prediction and the disagreement as PNG; all in `most` bytes where that is possible."""
     return label_layers(entry.image, (entry.truth, *entry.predicted), partial(_apart, entry.apart), classes, most)
 
 

@@ -1,4 +1,7 @@
-"""What `prepare` and `augment` made must be what a command typed by hand was composed with; in the pipeline DVC sees to that."""
+"""What `prepare` and `augment` made, beside the settings that a command typed by hand was composed with: they must be the same.
+
+In the pipeline DVC sees to it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -51,7 +51,10 @@ def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
 
 
 class JsonList:
-    """A list in a JSON file, written member by member, as all of it may not fit into memory. lines: a line for each member."""
+    """A list in a JSON file that is written member by member, as all of it may be too much for the memory.
+
+    lines: each member has a line of its own.
+    """
 
     def __init__(self, file: IO[bytes], lines: bool = True) -> None:
         self.file, self.count, self.end = file, 0, "\n" if lines else ""

@@ -1,4 +1,7 @@
-"""What this project uses of torch beyond its documentation, as of 2.15.0; tests/core/test_private_torch.py fails where that changes."""
+"""All that this project uses of torch and is not documented by torch, tried with torch 2.15.0.
+
+tests/core/test_private_torch.py fails where a version changes it.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +19,10 @@ Call = Callable[..., Any]
 
 
 def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
-    """Copy tensors into others, of the same types in the same places, in few calls (`_foreach_copy_`)."""
+    """Copy tensors into others, which neighbours in the lists share their type with, in few calls (`_foreach_copy_`).
+
+    A network has hundreds of small buffers.
+    """
     start = 0
     for stop in range(1, len(sources) + 1):
         if stop == len(sources) or sources[stop].dtype != sources[start].dtype:
@@ -65,7 +71,10 @@ def without_values() -> AbstractContextManager[Any]:
 
 
 def compiling_backward_first() -> AbstractContextManager[Any]:
-    """Compile the backward pass with the forward pass, so that either fails before anything has run; some versions always do."""
+    """Compile the backward pass together with the forward pass, so that either fails before anything has run.
+
+    Nothing in versions that always do so.
+    """
     from torch._functorch import config
 
     known = hasattr(config, "force_non_lazy_backward_lowering")

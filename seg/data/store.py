@@ -1,4 +1,13 @@
-"""The prepared data set on disk, which everything downstream reads; docs/data.md describes each file. `seg.storing.write` writes it."""
+"""The prepared data set on disk, which everything downstream reads: dataset.json, and a folder a split. `seg.storing.write` writes it.
+
+dataset.json                     schema version, task, classes, channels, counts, statistics, digest, settings
+{train,val,test}/manifest.csv    a row an image: image_id, file, height, width, instances, sha256 and perceptual hash of its pixels
+{train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
+{train,val,test}/semantic/*.png  class indices, 255 = ignore
+{train,val,test}/instances.json  COCO with RLE, where the data set has instances
+
+docs/data.md describes each file and key.
+"""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence

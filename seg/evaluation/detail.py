@@ -1,4 +1,8 @@
-"""What an evaluation gathers of each task beyond the figures that a training watches, their intervals, and figures of groups."""
+"""What an evaluation gathers of each task beyond the figures that a training watches: one seam for both.
+
+And the intervals of all figures, and figures of groups of images, such as scenes or scanners, so that a model that fails one of them
+shows it.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import nan
@@ -51,7 +55,10 @@ def check_columns(columns: Sequence[str], known: Sequence[Mapping[str, str]]) ->
 def group_rows(
     resampled: Resampled, column: str, values: Sequence[str], monitor: str, resamples: int, seed: int, level: float
 ) -> list[dict[str, Any]]:
-    """A row a group: name, number of images, figures over its images, and the interval of `monitor`; values: (N,) each image's group."""
+    """A row a group: its name, its number of images, all figures over its images alone, and the interval of `monitor`.
+
+    values: (N,) what the column says of each image, in the order of `resampled`'s weights.
+    """
     rows = []
     for value in sorted(set(values), key=natural_key):
         inside = np.array([v == value for v in values], np.float64)

@@ -82,7 +82,10 @@ class InstanceDetail:
 
 
 def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
-    """Areas at which bins of equally many of `areas` (N,) int64 begin, but for the first at 0; equal areas share a bin."""
+    """The areas, in pixels, at which bins begin that hold equally many of `areas` (N,) int64, but for the first, which begins at 0.
+
+    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones.
+    """
     ordered = np.sort(areas)
     begins = [-(-len(ordered) * k // num_bins) for k in range(1, num_bins)]
     return sorted({int(ordered[i]) for i in begins if i < len(ordered) and ordered[i] > ordered[0]})
@@ -96,7 +99,8 @@ def bin_sizes(
     low: pixels, where the bin begins; high: where the next one does, or None. num_truth, num_predicted: true instances and predictions
     whose own area lies in the bin. found: true ones that are matched. recall, precision: NaN without truth, and without predictions.
 
-    truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. edges: pixels, rising from above 0.
+    truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. ValueError where the edges, in
+    pixels, do not rise from above 0.
     """
     bounds = [0, *edges]
 

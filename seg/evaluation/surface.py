@@ -12,7 +12,10 @@ from seg.metrics.classmaps import comparable, contours, pixels_of_classes
 
 @dataclass(frozen=True, slots=True)
 class SurfaceDistances:
-    """Of one image's classes (K,): hd95 and assd, NaN where a class is not in both maps; undefined: such a class that is in the image."""
+    """Of one image's classes: hd95 and assd (K,) float64 in the unit of the spacing, NaN where a class is not in both maps.
+
+    undefined: (K,) bool, True for a class that is in the image, but has a surface in one map alone, or in neither.
+    """
 
     hd95: np.ndarray
     assd: np.ndarray
@@ -44,7 +47,10 @@ def surface_distances(
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2), by a tree, as surfaces have few pixels."""
+    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2).
+
+    A surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too.
+    """
     return KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
 

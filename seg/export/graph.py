@@ -87,7 +87,10 @@ class InstanceGraph(Graph):
 
 
 class BinnedMean(nn.Module):
-    """torch.nn.AdaptiveAvgPool2d to (B, C, *bins), by matrices: torch's exporter to ONNX would fix the bins of the example's size."""
+    """torch.nn.AdaptiveAvgPool2d, (B, C, H, W) -> (B, C, *bins), as products with a matrix of each side's bins.
+
+    torch's exporter to ONNX would take the bins of the example's size for those of every size.
+    """
 
     def __init__(self, bins: tuple[int, int]) -> None:
         super().__init__()

@@ -172,7 +172,11 @@ def _start_worker(_: int) -> None:
 
 
 def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: int) -> tuple[int, int]:
-    """How many processes load, and batches ahead of each; fewer, as a line says, where /dev/shm is too small. batch_bytes: the largest."""
+    """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch.
+
+    Where /dev/shm is too small for their batches there are fewer, and a line says so: torch would end with a bus error, or "unable
+    to allocate shared memory".
+    """
     wanted = auto_workers(placement, batch_bytes) if setting == "auto" else int(setting)
     count, ahead = fit_shared_memory(wanted, batch_bytes, placement.local_ranks)
     if count < wanted and placement.local_rank == 0:

@@ -41,7 +41,10 @@ class Moved:
 
 
 def draws(num_images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of weights (r, num_images) float64: `resamples` draws of num_images with replacement, the same for the same arguments."""
+    """`resamples` draws of num_images out of num_images with replacement: blocks of weights (r, num_images) float64.
+
+    The same for the same numbers and seed, so that two evaluations of the same images can be compared draw by draw.
+    """
     rng = np.random.default_rng(seed)
     rows = max(1, AT_ONCE // num_images)
     shares = np.full(num_images, 1 / num_images)
@@ -65,7 +68,10 @@ def intervals(resampled: Resampled, num_images: int, resamples: int, seed: int, 
 
 
 def limits_of(figures: Mapping[str, Moved], num_images: int, seed: int, level: float, differences: bool = False) -> dict[str, Limits]:
-    """The interval of each figure, on a scale of logits for shares and of logarithms for lengths, or of each difference as it is."""
+    """The interval of each figure, or of each difference of figures; NaN where fewer than 95 % of the draws are defined.
+
+    Distances are measured on the scale of logits for shares, of logarithms for lengths, as they are for differences.
+    """
     if not figures:
         return {}
     if not len(next(iter(figures.values())).without):

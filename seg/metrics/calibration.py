@@ -44,7 +44,11 @@ def _count(truth: np.ndarray, found: np.ndarray, confidence: np.ndarray, pixels:
 
 
 def count_scores(scores: np.ndarray, hits: np.ndarray, bins: int) -> np.ndarray:
-    """The same counts (B, 3) of predicted instances, by their scores (N,) in 0..1; hits (N,) bool: whether each matches a true one."""
+    """The same counts (B, 3) of predicted instances: those of each bin of the score, those of them that match a true one, and their scores'
+    sum in 1/65535.
+
+    scores: (N,) in 0..1. hits: (N,) bool.
+    """
     units = np.round(np.asarray(scores, np.float64) * CERTAIN).astype(np.int64)
     places = np.maximum(units * bins - 1, 0) // CERTAIN
     counted = [np.bincount(places, weights, bins) for weights in (None, hits, units)]

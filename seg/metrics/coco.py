@@ -134,7 +134,10 @@ def ranked_by_area(images: Sequence[ImageInstances], category: int, kind: str, m
 def scored_matches(
     images: Sequence[ImageInstances], categories: Sequence[int], max_detections: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Place of the image, score and hit (D,) of each prediction, as COCO matches masks at IoU 0.5, best first; without those in a crowd."""
+    """Of each predicted instance its image's place (D,) int64, its score (D,) float64, and whether it matches a true one (D,) bool.
+
+    As COCO matches masks at an IoU of 0.5, best scores first; without those that lie in a crowd.
+    """
     places, scores, hits = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, bool)]
     for category in categories:
         _, ranked = next(ranked_by_area(images, category, "mask", max_detections))  # of all areas

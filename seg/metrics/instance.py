@@ -152,7 +152,10 @@ class InstanceMetrics:
 
 
 def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInstances:
-    """What a batch and a prediction say of image `index`; true instances without a pixel are left out. ValueError: `check_prediction`."""
+    """What a batch and a prediction say of its image `index`; true instances without a pixel are left out.
+
+    Raises ValueError where the prediction contradicts itself or the image's size.
+    """
     image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()

@@ -135,7 +135,10 @@ class Matches:
 
     @property
     def sq(self) -> float:
-        """The mean IoU of the pairs (Kirillov et al. 2019); as in panopticapi 0 without a pair, NaN without truth and predictions."""
+        """Segmentation quality, the mean IoU of the pairs (Kirillov et al. 2019).
+
+        As in their panopticapi, 0 for a class without any pair that has truth or predictions; NaN for one that has neither.
+        """
         return 0.0 if self.tp == 0 and self.fp + self.fn else self.mean_iou
 
     @property
@@ -184,7 +187,10 @@ def tally(overlaps: Overlaps) -> Tally:
 
 
 def count(overlaps: Overlaps, eligible: np.ndarray) -> Matches:
-    """Counts of the best matching (see `assign`) of `eligible` (G, P) bool; a prediction that is mostly in a crowd is no false positive."""
+    """The counts of the best one-to-one matching (see `assign`) among the pairs that are `eligible` (G, P) bool.
+
+    A prediction without a partner is no false positive where more than half of it lies inside a crowd of its category.
+    """
     rows, columns = assign(eligible, overlaps.iou)
     alone = ~overlaps.in_crowd
     alone[columns] = False

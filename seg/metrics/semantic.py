@@ -46,7 +46,10 @@ def known_pairs(counts: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
-    """Add the pixels of uint8 class maps to counts (65536,) int64, or zeros, by 256 * truth + prediction; the host waits for nothing."""
+    """Add the pixels of each pair to counts (65536,) int64, by 256 * truth + prediction, on the maps' device; the host waits for nothing.
+
+    truth, predicted: class maps of one shape, uint8. counts: None: of nothing so far.
+    """
     if counts is None:
         counts = torch.zeros(256 * 256, dtype=torch.int64, device=predicted.device)
     pairs = truth.flatten().long() * 256 + predicted.flatten()
@@ -54,7 +57,10 @@ def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor
 
 
 def totals(matrix: np.ndarray) -> np.ndarray:
-    """A confusion matrix (..., K, K) -> (..., 3, K): right, true and predicted pixels of each class, which add up over images."""
+    """A confusion matrix (..., K, K) -> (..., 3, K): of each class the pixels that are right, that are true, and that are predicted.
+
+    All figures below are functions of these, which add up over images.
+    """
     return np.stack([np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)], axis=-2)
 
 

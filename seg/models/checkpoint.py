@@ -1,4 +1,7 @@
-"""The checkpoint that leaves training: weights and all that is needed to use them, as plain data that loads with `weights_only=True`."""
+"""The checkpoint that leaves training: weights, and all that is needed to use them without the files they came from.
+
+Plain data and tensors alone, so that it loads with `weights_only=True`.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,7 +30,11 @@ AGAIN = "obtain the file again, or train again"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """state_dict: of the SegmentationModel. config: as trained. epoch: from 1. figures: of validation. choice: of `postprocess`."""
+    """state_dict: of the SegmentationModel. config: resolved, as trained. data: facts of the data set it was trained on.
+
+    epoch: counted from 1. figures: on the validation split. postprocess: what predictions go through. choice: how these were
+    chosen.
+    """
 
     state_dict: dict[str, Tensor]
     config: Params

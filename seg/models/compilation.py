@@ -23,9 +23,12 @@ def compile_in_place(
 ) -> None:
     """Have torch.compile (TorchDynamo and TorchInductor) compile the network at its first call.
 
-    A second size of images compiles it once more, for sizes that vary. Training and evaluation, and other sets of frozen parameters, are
-    programs of their own; what fits none of as many as `torch._dynamo.config.recompile_limit` (8) runs uncompiled. key: the setting, which
-    messages name. say: is told, once, where the network cannot be compiled.
+    A second size of images compiles it once more, for sizes that vary (`dynamic=None` of torch.compile). Training and evaluation, with
+    and without gradients, and other sets of frozen parameters are programs of their own. When there are as many as
+    `torch._dynamo.config.recompile_limit` (8), those that there are go on, and what fits none of them runs uncompiled.
+
+    key: the setting, which messages name. say: is told, once, where the network cannot be compiled. backend: of
+    torch.compile.
     """
     for name in ("torch._dynamo", "torch._inductor", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they would say it too, in many lines

@@ -1,4 +1,7 @@
-"""torchvision's detectors of boxes over any encoder's feature pyramid, which has five levels, at the strides 4, 8, 16, 32, 64."""
+"""torchvision's detectors of boxes over any encoder's feature pyramid, which has five levels, at the strides 4, 8, 16, 32, 64.
+
+num_classes: with the background. anchor_sizes: pixels that the network sees, a list for each level; *_top_n: in training and in prediction.
+"""
 
 from functools import partial
 from typing import Any, Unpack

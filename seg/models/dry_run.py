@@ -73,7 +73,10 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
 
 
 def _forward(network: nn.Module, shape: tuple[int, ...]) -> tuple[Any, dict[str, Tensor]]:
-    """The output and the parameters that it depends on, on the meta device; where the network does not know that, for zeros, of a copy."""
+    """The output and the parameters that it depends on, on the meta device; where that fails, for zeros, of a copy.
+
+    Not every network knows that device.
+    """
     state: dict[str, Tensor] = {name: b.to("meta") for name, b in network.named_buffers()}
     state |= {name: p.detach().to("meta").requires_grad_(p.requires_grad) for name, p in network.named_parameters()}
     try:

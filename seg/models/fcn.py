@@ -38,7 +38,11 @@ class DenseConvolution(nn.Linear):
 
 
 class BilinearUpsampling(nn.ConvTranspose2d):
-    """A transposed convolution to (B, C, factor H, factor W) that starts as F.interpolate's bilinear one, to the edge. factor: even."""
+    """A transposed convolution (B, C, H, W) -> (B, C, factor H, factor W) that starts as bilinear interpolation.
+
+    factor: an even number. The border is repeated once around the map, so that the interpolation holds to the edge
+    (F.interpolate with mode="bilinear" gives the same).
+    """
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__(channels, channels, 2 * factor, factor, factor + factor // 2, bias=False)

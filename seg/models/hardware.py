@@ -19,7 +19,10 @@ def best_device() -> torch.device:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """Lightning's `accelerator`, or the best device there is; gpu:N: the CUDA GPU of this number, ConfigError where there is none."""
+    """The device that Lightning's `accelerator` means; the best there is where this machine lacks it.
+
+    gpu:N: the CUDA GPU of this number; ConfigError where there is none.
+    """
     if accelerator == "cpu":
         return torch.device("cpu")
     _, numbered, number = accelerator.partition(":")

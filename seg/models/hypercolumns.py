@@ -10,8 +10,9 @@ from seg.core.errors import ConfigError
 class Hypercolumns(nn.Module):
     """Images (B, in_channels, H, W), H and W multiples of the encoder's stride -> logits (B, classes, H, W).
 
-    A linear classifier of the concatenated features is a sum of one a stage, and upsampling is linear, too: each stage is classified on its
-    own grid, and only the logits are upsampled, which gives the same without the columns.
+    A linear classifier of the stages' features, upsampled bilinearly and concatenated, is a sum of linear classifiers, one a
+    stage. Both upsampling and classifying are linear, so each stage is classified first, on its own grid, and only the
+    logits are upsampled: the same result without the columns.
 
     stages: of the encoder, 1 (stride 2 for most) to encoder_depth. ConfigError for a stage that the encoder does not have.
     """

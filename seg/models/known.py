@@ -112,7 +112,10 @@ def check_uncalled(target: Target, allow: Sequence[str], key: str, known: Collec
 
 
 def check_aside(value: Any, key: str, allow: Sequence[str]) -> None:
-    """Raise ConfigError where what is never built in a file names what is no loss, nor one of a sum; nothing is imported or called."""
+    """Raise ConfigError where a part of a file that is never built names what no such part is: a call in the place of a value.
+
+    A loss is a call, and so are the losses of a sum. Nothing is imported, nothing is called.
+    """
     for place, target in nested(value, key):
         check_allowed(target.target, allow, place)
         name = target.target

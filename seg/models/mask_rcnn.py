@@ -1,4 +1,7 @@
-"""torchvision's Mask R-CNN (He et al. 2017), over an encoder's feature pyramid or with its own weights; its transform takes no part."""
+"""Mask R-CNN (He et al. 2017) as torchvision builds it: over an encoder's feature pyramid, or with torchvision's own weights.
+
+Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part.
+"""
 
 from typing import Literal, Unpack
 

@@ -19,7 +19,11 @@ from seg.models.declared import Text, declared
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure before and after a change, `what`. low, high: of after less before, NaN for too few images. taken: whether it was made."""
+    """A figure before and after a change, over the same images.
+
+    what: the change, in words. figure: which of the figures is compared. low, high: of the difference, after less before; NaN where the
+    images are too few for an interval. taken: whether the change was made.
+    """
 
     what: Text
     figure: Text
@@ -183,7 +187,10 @@ def _within(box: np.ndarray, inside: np.ndarray, left: int, top: int) -> np.ndar
 
 
 def fill_enclosed(classes: np.ndarray) -> None:
-    """Give a region of background (0) beside one class alone, off the border, to that class. classes: (H, W) uint8, changed in place."""
+    """Give each region of background (0) that pixels of one class alone surround, and that does not reach the border, to that class.
+
+    classes: (H, W) uint8, changed in place.
+    """
     count, regions = cv2.connectedComponents((classes == 0).view(np.uint8), connectivity=4)
     around = np.full(count, -1, np.int64)  # of each region the class beside it; 0: of several
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):

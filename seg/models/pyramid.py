@@ -23,7 +23,10 @@ LEVELS = ["0", "1", "2", "3"]  # of the pyramid that heads of regions look at
 
 
 class EncoderPyramid(nn.Module):
-    """Images (B, C, H, W), sides multiples of 32 -> "0" to "3" and "pool", at strides 4 to 64; ConfigError for an encoder without these."""
+    """Images (B, C, H, W), H and W multiples of 32 -> {"0", "1", "2", "3", "pool"}: (B, out_channels, ...) at strides 4 to 64.
+
+    ConfigError where the encoder does not give features at the strides 4, 8, 16, 32.
+    """
 
     def __init__(self, encoder_name: str, weights: str | None, in_channels: int, out_channels: int) -> None:
         super().__init__()

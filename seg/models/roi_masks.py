@@ -30,7 +30,10 @@ def mask_targets(instances: Tensor, ids: Tensor, boxes: Tensor, bins: int) -> Te
 
 
 def box_mask(probabilities: np.ndarray, box: np.ndarray, height: int, width: int) -> Rle | None:
-    """Where a box's mask (M, M) in 0..1, interpolated at pixels' centres, is 0.5 or more; None: nowhere. box: (4,) xyxy, half-open."""
+    """Where a box's mask (M, M) float, 0..1, interpolated bilinearly at each pixel's centre, is at least 0.5; None: nowhere.
+
+    box: (4,) xyxy half-open pixels of an image (height, width).
+    """
     x1, y1, x2, y2 = (float(v) for v in box)
     left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
     right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))

@@ -173,7 +173,10 @@ def first_convolution(network: nn.Module, channels: int) -> str | None:
 
 
 def take_channels(network: nn.Module, channels: int, pretrained: bool) -> None:
-    """Have a network for RGB images take others; `pretrained` weights are adapted. ValueError where no convolution takes three channels."""
+    """Have a network for RGB images take others; `pretrained` weights are adapted, others drawn anew.
+
+    ValueError where no convolution takes three channels.
+    """
     if first_convolution(network, RGB) is None:
         raise ValueError("has no convolution that takes three channels")
     patch_first_conv(network, channels, RGB, pretrained=pretrained)

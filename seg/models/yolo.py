@@ -43,8 +43,14 @@ class YoloHead(nn.Module):
 class Yolo(nn.Module):
     """Images -> boxes with classes, or with `targets` (boxes (N, 4) xyxy and labels (N,) from 1, of each image) a dict of losses.
 
-    strides: of 4, 8, 16, 32, 64, those whose cells say where objects are; ConfigError for another. score_thresh, nms_thresh,
-    detections_per_img: what is given: boxes from a score on, the best of those that overlap, so many. num_classes: with the background.
+    Args:
+        encoder_name, fpn_channels, in_channels, encoder_weights: As in `EncoderPyramid`.
+        strides: Of 4, 8, 16, 32, 64, those whose cells say where objects are.
+        score_thresh, nms_thresh, detections_per_img: What is given: boxes from a score on, the best of those that overlap, so many.
+        num_classes: With the background.
+
+    Raises:
+        ConfigError: A stride that the pyramid does not have.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""What a plan is made from: figures of the training split, the machine and the time; and what rules give: values with reasons."""
+"""What a plan is made from: figures of the training split, of the machine, and of the time there is. And what a rule gives: values of keys
+of the configuration, each with its reason in words.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

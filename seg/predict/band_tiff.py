@@ -130,7 +130,10 @@ class BandTiff:
 
 
 def stream_class_map(network: Tiled, image: Path, target: Path) -> Iterator[float]:
-    """Write a file's class map as a tiled TIFF with its georeference; yields the share that is done. DataError leaves nothing of it."""
+    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image; yields the share that is done.
+
+    Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
+    """
     with open_rows(image, reader_of(network.facts.channels, network.facts.data_range)) as rows:
         height, width, _ = rows.shape
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""What an exported file says of itself, as text by key: enough to use it without its checkpoint; docs/exports.md lists the keys."""
+"""What an exported file says of itself: enough to use it without the checkpoint that it was made from.
+
+Text values by key, as ONNX's metadata_props, torch.export's extra_files and OpenVINO's rt_info hold them; docs/exports.md lists them.
+"""
 
 import json
 from collections.abc import Mapping

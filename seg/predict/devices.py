@@ -20,7 +20,10 @@ Answer = TypeVar("Answer")
 
 
 def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
-    """`accelerator` for each of `count` devices (auto: all GPUs or one CPU; CPUs are processes); ConfigError where there are fewer."""
+    """What `accelerator` is for each of `count` devices; several CPUs are as many processes. ConfigError where there are not so many.
+
+    count: auto: all GPUs, or one CPU.
+    """
     device = device_of(accelerator or "auto")
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if count == 1 or (count == "auto" and there == 1):

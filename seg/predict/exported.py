@@ -1,4 +1,7 @@
-"""Networks of exported files, by onnxruntime, torch.export and OpenVINO, without a checkpoint; none is unpickled (`seg.predict.pt2`)."""
+"""Networks of exported files, by the libraries that run them: onnxruntime, torch.export and OpenVINO. No checkpoint is needed.
+
+Nothing in a file is unpickled: see `seg.predict.pt2`.
+"""
 
 import sys
 from abc import ABC, abstractmethod

@@ -1,4 +1,7 @@
-"""Several answers as one: mean logits or probabilities, weighted boxes fusion (Solovyev et al. 2021, https://arxiv.org/abs/1910.13302)."""
+"""Several answers to one image as one: means of logits or probabilities, and weighted boxes fusion of instances with masks.
+
+Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class Instance(NamedTuple):
 
 @dataclass(slots=True)
 class Cluster:
-    """Instances that are one object. boxes: their sum, times scores. votes (h, w) float64 from (left, top): scores of the holders."""
+    """Instances that are taken for one object. count: of its members. total: of their scores. boxes: their sum, times scores.
+
+    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it.
+    """
 
     count: int
     total: float

@@ -64,7 +64,10 @@ def reader_of(channels: int, data_range: Range) -> ImageReader:
 
 
 def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iterator[np.ndarray | DataError]:
-    """Pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. data_range: as the training had it."""
+    """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
+
+    data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them.
+    """
     reader = reader_of(channels, data_range)
     video: _Video | None = None
     for given in inputs:

@@ -113,7 +113,10 @@ SETS = {
 
 
 def views_of(names: Sequence[str]) -> list[View]:
-    """Views by their names, each once: of VIEWS and SETS, `scale_<factor>`, or several as `flips+scale_0.75`; ConfigError for others."""
+    """Views by their names, each once: those of VIEWS and SETS, `scale_<factor>`, and several joined by `+`.
+
+    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not, or none at all.
+    """
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):
@@ -128,7 +131,7 @@ class Views:
     """A network that sees each image in several views, and gives the mean of what it says of them.
 
     names: as `views_of` takes them. blend: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
-    the logarithm of the mean probability, as `mean_logits` says. iou_threshold: of the fusion of instances (see
+    the logarithm of the mean probability, as `RunningMean.logits` says. iou_threshold: of the fusion of instances (see
     `seg.predict.fusion.fuse`). batch_size: views of one size go through the network together up to this number of images, so
     memory does not grow with the number of views; a batch that is larger by itself goes through it view by view.
     """

@@ -177,7 +177,7 @@ def cvat(listing: Listing) -> Iterator[Guess]:
 
 
 def _facts(path: Path) -> tuple[list[tuple[str, str]], set[str]] | None:
-    """The names of the images with their subsets, and the labels of their shapes; None where it is no CVAT file."""
+    """The names of the images, the labels of their shapes, the subsets, and each name with its subset; None where it is no CVAT file."""
     names: list[tuple[str, str]] = []
     labels: set[str] = set()
     root = None

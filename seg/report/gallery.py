@@ -18,7 +18,10 @@ WHITE: Color = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What can be seen of an image. key: its style; name: on its button; word: in a sentence; colors: table of `Gallery.names` or None."""
+    """What can be seen of an image. key: its class in the style. name: on its button. word: what it is within a sentence.
+
+    colors: which table of `Gallery.names` tells what its colours mean, `classes` or `errors`; None: the image itself.
+    """
 
     key: str
     name: str
@@ -103,7 +106,10 @@ def bytes_of_an_entry(count: int) -> int:
 
 
 def filters_of(cards: Sequence[Card], classes: Sequence[ClassInfo], labels: Mapping[str, str]) -> list[Filter]:
-    """Filters with these labels by key, but for what every image passes; the most frequent word first, of `classes` in their order."""
+    """Filters with these labels by their keys, without those that every image passes; of words the most frequent comes first.
+
+    classes: the order of the words of `classes`.
+    """
     filters = []
     for key, label in labels.items():
         counts = Counter(word for card in cards for word in card.found_by[key])

@@ -19,7 +19,10 @@ GIB = 2**30
 
 
 class HostWaits:
-    """Seconds that steps waited for their batches, on the program's own clock. sums: before the first step, and after each."""
+    """Seconds that steps waited for their batch, on the program's own clock: right for a device that computes while it is asked to.
+
+    sums: before the first step, and after each.
+    """
 
     def __init__(self) -> None:
         self.sums = [0.0]

@@ -196,7 +196,10 @@ class Threads:
 
 
 def numbers_of(setting: int | str, ranks: int = 1) -> list[int]:
-    """What `runtime.threads` leaves to choose, ascending: its number, OMP_NUM_THREADS, or a rank's cores, one less, and halves of them."""
+    """What `runtime.threads` leaves to choose from, ascending. ranks: training processes that share this machine's cores.
+
+    auto: all cores, one less, and halves of them; or the number in OMP_NUM_THREADS, where it is set.
+    """
     if setting != "auto":
         return [int(setting)]
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

@@ -1,4 +1,7 @@
-"""What a configuration's sections are made of, and what is said of mistakes; each room declares its own, conf/ alone has defaults."""
+"""What the sections of a configuration are made of, and what is said of a mistake in one. Each room declares its own sections.
+
+No value has its default here: conf/ is the one place for those.
+"""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 

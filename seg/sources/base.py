@@ -95,7 +95,7 @@ class Regions(Named):
 
 @dataclass(kw_only=True, eq=False)
 class Drawn(Regions):
-    """Regions, of which some may be lines and points."""
+    """Regions, of which some may be lines and points. line_width, point_radius: pixels of lines, and around points."""
 
     line_width: float
     point_radius: float
@@ -110,8 +110,10 @@ Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of i
 
 @dataclass(kw_only=True, eq=False)
 class FilePerImage(Drawn):
-    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
-    are as `Place` has them."""
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
+
+    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
+    """
 
     images: str
     annotations: str

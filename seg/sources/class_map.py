@@ -21,9 +21,11 @@ OTHERS = {"refuse": None, "ignore": IGNORE, "drop": DROP}
 class ClassMap:
     """From raw labels to class indices.
 
-    A class takes the labels that its entry in data.classes lists under `labels`; without them its place in the list (where labels are
-    values), its name, or its colour. So classes are renamed, merged, reordered, and ids may have gaps. ConfigError where a label stands
-    twice, or is of another type than `kind`: int (values), str (names) or tuple (colours).
+    A class takes the labels that its entry in data.classes lists under `labels`; without them its place in the list (where
+    labels are values), its name, or its colour. So classes are renamed, merged, reordered, and ids may have gaps. ignore:
+    labels whose pixels count nowhere. drop: labels whose regions are as if they were not there. others: what becomes of
+    labels that are not listed at all: `refuse`, `ignore` or `drop`. ConfigError where a label stands twice, or is of another
+    type than `kind`: int (values), str (names) or tuple (colours).
     """
 
     def __init__(

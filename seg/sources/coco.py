@@ -18,7 +18,13 @@ FEW_CROWDS = 0.05  # share of a file's regions: COCO's own has 1 %
 
 @dataclass(kw_only=True, eq=False)
 class Coco(AnnotationFile):
-    """The labels of regions are the names of their categories. Crowds lie beneath an image's instances in the class map."""
+    """The labels of regions are the names of their categories. The other arguments are as for `AnnotationFile` and `Regions`.
+
+    crowds: what regions with iscrowd=1 are: "ignore", regions of uncounted things that count nowhere, as COCO has it; or "instances", one
+    object each, as CVAT writes its brush masks. boxes: whether regions of a box alone become rectangles, or are left out ("skip"); else
+    they are refused. holes: polygons inside others of the same annotation are holes; COCO adds them. Crowds lie beneath an image's
+    instances in the class map.
+    """
 
     holes: bool
     crowds: str = "ignore"

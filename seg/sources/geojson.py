@@ -27,8 +27,13 @@ LON_LAT = 4326
 
 @dataclass(kw_only=True, eq=False)
 class Geojson(FilePerImage):
-    """A .geojson or .json file an image, or a single file for all of them, of which each image has what lies on it. coordinates: "pixels"
-    are x to the right and y down."""
+    """A .geojson or .json file an image, or a single file for all of them, of which each image has what lies on it.
+
+    coordinates: "geo", of the coordinate system that image and file name; or "pixels", x to the right and y down. label: the property that
+    holds a feature's label, with dots between names within it, as classification.name; category: the label of all features instead; one
+    of the two is null. image_prefix, annotation_prefix: how the names of images, and those of their files, start before what they share.
+    The other arguments are as for `FilePerImage`.
+    """
 
     coordinates: str
     label: str | None

@@ -22,8 +22,11 @@ from seg.sources.regions import Region
 
 @dataclass(kw_only=True, eq=False)
 class LabelStudio(AnnotationFile, Drawn):
-    """A list of tasks, of which polygons, rectangles, ellipses, key points and brush masks are read; of several annotations of a task the
-    one that is marked as ground truth, or else the first that was not cancelled."""
+    """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
+
+    image_key: what a task's data call its image. Polygons, rectangles, ellipses, key points and brush masks are read; of several
+    annotations of a task the one that is marked as ground truth, or else the first that was not cancelled.
+    """
 
     image_key: str
 

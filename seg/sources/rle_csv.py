@@ -17,7 +17,13 @@ NOTHING = ("", "-1", "nan", "none", "-")
 
 @dataclass(kw_only=True, eq=False)
 class RleCsv(AnnotationFile):
-    """A CSV file with a row an object: the image's name (with or without suffix), its run lengths "start length start length ..."."""
+    """A CSV file with a row an object: the image's name (with or without suffix), its run lengths "start length start length ...".
+
+    image_column, rle_column: the columns of those; a row without run lengths says that nothing is there. category: the label of all
+    objects; class_column: or the column of each label; with both null the image's name ends with it, as in 0002cc93b.jpg_1. order: whether
+    runs go down the "columns", as usual, or along the "rows". first: the number of the first pixel, 1 or 0. The other arguments are as
+    for `AnnotationFile`.
+    """
 
     image_column: str
     rle_column: str

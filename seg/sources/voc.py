@@ -22,9 +22,11 @@ RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
 class Voc(RawData):
     """Images under `root`/`images`, label images of the same name under `root`/`masks` (classes) and `root`/`objects` (PNG).
 
-    An object has the class of most of its pixels, and what is void in either file becomes a crowd: it counts neither as instance nor as
-    background. Images without a class mask (they have boxes only) are left out. Where labels=color, as CVAT exports a "Segmentation mask",
-    black is no object.
+    labels: what a pixel is known by: "palette", its index, whatever the palette; or "color", its colour, as CVAT exports a "Segmentation
+    mask": then each object has a colour of its own, and black is none. task: "semantic" reads the classes alone; "instance" reads the
+    objects, each of the class that most of its pixels have, and what is void in either file becomes a crowd: it counts
+    neither as instance nor as background. Images without a class mask (they have boxes only) are left out. `{split}` in the
+    folders stands for train, val and test where the split is given by folders; VOC's own lists are for data.split.by=lists.
     """
 
     images: str

@@ -21,7 +21,11 @@ FAR = 1.0  # image sizes beyond the image from which a number must be of somethi
 class Yolo(Regions):
     """Images under `root`/`images`, text files of the same relative name under `root`/`annotations`; no file, or an empty one: no object.
 
-    names: YAML with `names`, a list or ids with names; or a text file with a name a line. Patterns are as `Place` has them.
+    names: the file below `root` with the names of the class ids (YAML with `names`, a list or ids with names; or a text file
+    with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
+    width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
+    train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for
+    `Regions`.
     """
 
     images: str

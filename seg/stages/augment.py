@@ -1,4 +1,7 @@
-"""`augment`: conf/augment -> policy.json, preview.png and augmented copies of the training split, with instances if the task has them."""
+"""`augment`: conf/augment -> policy.json, which training loads, preview.png, and augmented copies of the training split.
+
+Instances are read, shown and stored where the task trains on them.
+"""
 
 import hashlib
 import json

@@ -82,7 +82,10 @@ def counted(step: Callable[[float], float], cfg: Settings) -> Callable[[float], 
 
 
 def training_step(cfg: Settings, data: SegmentationData, device: torch.device) -> Callable[[float], float]:
-    """(rate) -> the loss of the next batch, after which the step is taken as in `train`'s first epoch; groups keep their share of it."""
+    """(rate) -> the loss of the next training batch, after which the step is taken; as `train` does in its first epoch, on one device.
+
+    Groups keep their share of the rate. Nothing of it outlives the function.
+    """
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True)
     fabric = Fabric(accelerator=device.type, devices=1, precision=choose_precision(cfg.trainer.precision, device))  # type: ignore[arg-type]
@@ -166,7 +169,10 @@ EARLY = 10  # steps at the start that are not judged: the running mean rests on 
 
 
 def suggestion(curve: Curve) -> int | None:
-    """The step, beyond the first EARLY and up to the lowest smoothed loss, where that falls fastest per factor in the rate, or None."""
+    """The step at whose rate the smoothed loss falls fastest, per factor in the rate; None where it falls nowhere.
+
+    Between the steps that are not judged and the lowest smoothed loss, beyond which it rises.
+    """
     smoothed, logs = np.array(curve.smoothed), np.log(curve.rates)
     end = int(smoothed[EARLY:].argmin()) + EARLY + 1 if len(smoothed) > EARLY else 0
     if end - EARLY < 3:

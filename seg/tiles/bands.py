@@ -18,7 +18,11 @@ AT_ONCE = 1 << 22  # values whose classes are decided at once
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Finished rows from `top` on: classes (h, W) uint8, confidence uint16 in 1/65535, blended values (K, h, W) float32 or None."""
+    """Finished rows of an image of width W, from row `top` on.
+
+    classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the class in 1/65535. values: (K, h, W) float32, what was
+    blended: logits or probabilities; None where it was not asked for.
+    """
 
     top: int
     classes: np.ndarray

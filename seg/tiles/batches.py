@@ -41,7 +41,10 @@ class ArrayRows:
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:
-    """All tiles, row by row, `batch_size` at most: places in the grid and images (B, C, h, w) uint8. padding: reflect or edge."""
+    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8.
+
+    padding: "reflect" or "edge", of what lies beyond the image's right and lower end.
+    """
     places: list[Place] = []
     tiles: list[np.ndarray] = []
     for row, window in enumerate(_windows(rows, grid, padding)):

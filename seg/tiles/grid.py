@@ -32,7 +32,11 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The tiles along a side of `length` pixels, padding included: `starts`, and weights (tile,) float32 that add up to 1 everywhere."""
+    """The tiles along one side of an image.
+
+    length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising. weights: (tile,) float32 of each tile,
+    which add up to 1 at every pixel.
+    """
 
     length: int
     tile: int

@@ -1,4 +1,7 @@
-"""Instances of overlapping tiles as those of the whole image, as run lengths: what tiles saw of one object becomes one mask."""
+"""Instances of overlapping tiles as those of the whole image: what tiles saw of one object becomes one mask.
+
+Masks are run lengths of the whole image throughout, so that an object costs what its outline does, however large it is.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,10 @@ NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on
 
 @dataclass(frozen=True, slots=True)
 class TileInstance:
-    """What one tile shows of an object. box: xyxy half-open pixels of the image. cut: it reaches an inner side, so there may be more."""
+    """What one tile shows of an object.
+
+    box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its tile, so that there may be more.
+    """
 
     place: Place
     category: int

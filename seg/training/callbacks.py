@@ -32,7 +32,10 @@ from seg.training.watch.study import reporters
 def callbacks_of(
     cfg: TrainingSettings, data: SegmentationData, folder: Path, history: History, limits: Limits, signals: StopSignals
 ) -> list[Callback]:
-    """As they act: means that others read, those that watch, those that keep what all know of a step. folder: the scratch folder."""
+    """First the means that others read, then those that watch, then those that keep what all know of a step.
+
+    folder: the scratch folder, which is named by the training's settings, data and code.
+    """
     key, last = f"val_{cfg.task.monitor}", folder / "last.ckpt"
     patience = cfg.trainer.patience
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
@@ -64,7 +67,11 @@ def callbacks_of(
 
 
 class StepThreads(Callback):
-    """Times the steps on a CPU, and logs each epoch's mean number of threads, the same in all ranks. setting: `runtime.threads`."""
+    """Times the steps of a training on the CPU, and logs the mean number of threads of each epoch's steps. Stands before all callbacks
+    that others read at an epoch's end.
+
+    setting: `runtime.threads`. All ranks have the same number at any time: each waits for the slowest.
+    """
 
     def __init__(self, setting: int | str) -> None:
         self.setting = setting

@@ -131,11 +131,17 @@ class SegmentationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
-            states: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(states, self.metrics.state().cpu())
-            self.metrics.load_states(states)
+            self.metrics.load_states(self._of_all_ranks(self.metrics.state().to(self.device)))
         for name, value in self.metrics.figures().items():
             self.log(f"val_{name}", torch.tensor(value, dtype=torch.float64).float())
+
+    def _of_all_ranks(self, state: Tensor) -> list[Tensor]:
+        """A tensor (n,) of each rank, in their order, though n differ; as numbers, since objects would be pickled."""
+        lengths = torch.as_tensor(self.all_gather(torch.tensor([len(state)], device=self.device))).flatten().tolist()
+        padded = torch.zeros(max(lengths), dtype=state.dtype, device=self.device)
+        padded[: len(state)] = state
+        gathered = torch.as_tensor(self.all_gather(padded))
+        return [row[:length] for row, length in zip(gathered, lengths, strict=True)]
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
@@ -200,7 +206,10 @@ def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
 
 
 def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
-    """Raise ConfigError where the network does not take its images; freeze what is unused. at_once: of a micro-batch; 0: a step's."""
+    """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on.
+
+    at_once: the most images of a micro-batch; 0: all of a step.
+    """
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))

@@ -19,7 +19,10 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class SubprocessLauncher(_SubprocessScriptLauncher):
-    """Lightning's launcher of a machine's ranks: override `launch` and `kill`; `procs` has the processes. Tried with lightning 2.6.6."""
+    """Lightning's launcher of the further ranks of a machine: `launch` and `kill` may be overridden, `procs` has the processes.
+
+    Tried with lightning 2.6.6.
+    """
 
     def start_ranks(self) -> None:
         """Start the further ranks. Tried with lightning 2.6.6."""

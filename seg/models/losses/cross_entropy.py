@@ -19,7 +19,10 @@ vectorised (on a CPU, 6 classes: 6 times the time)."""
 
 
 class CrossEntropy(ClassLoss):
-    """The weighted mean of the cross-entropy over the pixels that count; label_smoothing: as in torch (Szegedy et al. 2016)."""
+    """Pixelwise cross-entropy: the weighted mean over the pixels that are not ignored.
+
+    label_smoothing: share of each pixel's target that is spread over all classes (Szegedy et al. 2016), as in torch.
+    """
 
     def __init__(
         self, class_weights: ClassWeights, label_smoothing: Annotated[float, Field(ge=0, lt=1)], class_counts: ClassCounts
@@ -33,7 +36,11 @@ class CrossEntropy(ClassLoss):
 
 
 class Focal(ClassLoss):
-    """The weighted mean of each pixel's cross-entropy times (1 - p)^gamma, p being its class's probability (Lin et al. 2017, eq. 4)."""
+    """Focal loss of the softmax: each pixel's cross-entropy times (1 - p)^gamma, p being its class's probability.
+
+    Lin et al. 2017, "Focal loss for dense object detection", eq. 4, from two classes to many as in the multi-class
+    cross-entropy. The weighted mean over the pixels; gamma=0 is the cross-entropy.
+    """
 
     def __init__(self, gamma: Annotated[float, Field(ge=0)], class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(class_weights, class_counts)

@@ -51,7 +51,10 @@ def soft_counts(logits: Tensor, semantic: Tensor) -> SoftCounts:
 
 
 class Tversky(ClassLoss):
-    """1 - TP / (TP + alpha FP + beta FN), the weighted mean over the classes in the batch (Salehi et al. 2017)."""
+    """1 - TP / (TP + alpha FP + beta FN), the weighted mean over the classes in the batch (Salehi et al. 2017).
+
+    alpha: weight of false positives; beta: of false negatives.
+    """
 
     def __init__(self, alpha: Factor, beta: Above0, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(class_weights, class_counts)

@@ -81,7 +81,10 @@ def _check_keys(kind: Any, values: Mapping[str, object], at: str) -> None:
 
 
 def fetched(name: str) -> Path:
-    """The folder of a hub's name or a path; tensors and configuration alone are downloaded. ConfigError where it lacks one of these."""
+    """The folder of weights that a hub's name or a path means; ConfigError where it holds no config.json or no safetensors.
+
+    Only files of tensors and the configuration are downloaded.
+    """
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = Path(import_module("huggingface_hub").snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))

@@ -1,4 +1,7 @@
-"""The loss of mask classification (Cheng et al. 2022): an object is given to one query, which learns its class and, at points, its mask."""
+"""The loss of mask classification (Cheng et al. 2022): each object is given to one query, which learns its class and, at points, its mask.
+
+Labels are looked up in the id map at the points alone, so that there is never a mask for every object.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -55,10 +58,16 @@ class Truth:
 
 
 class MaskLoss(nn.Module):
-    """The cross-entropy of classes, and the masks' binary cross-entropy and Dice loss, with weights that count in the matching as well.
+    """The three terms, summed over the layers, with the weights that count in the matching as well.
 
-    no_object: how much a query without an object counts in the cross-entropy. points: of a mask, at which its loss is taken, never more
-    than its cells. oversample: times as many points are drawn, of which the share `uncertain` are the least certain; others lie anywhere.
+    Args:
+        classifier: The weight of the cross-entropy of classes.
+        mask: The weight of the masks' binary cross-entropy.
+        dice: The weight of their Dice loss.
+        no_object: How much a query without an object counts in the cross-entropy of classes.
+        points: At how many points of a mask its loss is taken, at most: never more than the network's masks have cells.
+        oversample: Times as many points are drawn, of which the least certain are kept.
+        uncertain: The share of the points that are such; the others lie anywhere.
     """
 
     def __init__(

@@ -22,7 +22,9 @@ QUARTERS = 4  # stages of a plain transformer, beside its stem
 class QueryNetwork(nn.Module):
     """Images (B, C, H, W) float32 -> Queries, of all layers in training, of the last one alone otherwise.
 
-    transformer: one of FAMILIES, whose tensors keep the library's names. remarks: what is told of the weights that it was loaded with.
+    Args:
+        transformer: One of FAMILIES. Its tensors keep the names that the library gives them.
+        remarks: What is told of the weights that it was loaded with.
     """
 
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
@@ -62,10 +64,13 @@ class QueryNetwork(nn.Module):
 
 
 def query_network(architecture: dict[str, object], num_classes: int, in_channels: int, pretrained: str | None = None) -> QueryNetwork:
-    """A network from its architecture, or with weights, which bring their own, and are adapted to the images' channels.
+    """A network from its architecture, or with weights, which bring their own.
 
-    architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name. num_classes: with "no object".
-    pretrained: a folder that save_pretrained wrote, or a hub's name.
+    Args:
+        architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name.
+        num_classes: The classes, and one for no object.
+        in_channels: Of the images. Weights for others are adapted.
+        pretrained: A folder that save_pretrained wrote, or a hub's name.
     """
     num_labels, modules = num_classes - 1, library()
     if pretrained is None:
@@ -102,7 +107,10 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
 
 
 def _centers(shapes: list[tuple[int, int]], ratios: Tensor, device: Any) -> Tensor:
-    """Mask2Former's reference points (B, cells, levels, 2): cells' centres. The library's own fix the size of an exported graph."""
+    """Mask2Former's reference points (B, cells, levels, 2), where nothing is padded: of each cell its centre, as shares of the image.
+
+    The library's own way makes an exported graph one for images of a single size.
+    """
     levels = []
     for height, width in shapes:
         y, x = ((torch.arange(side, dtype=ratios.dtype, device=device) + 0.5) / side for side in (height, width))

@@ -15,7 +15,10 @@ from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 
 
 class CocoWriter:
-    """coco.json: images, categories (ids are class indices) and each predicted instance with its score, x, y, width, height and RLE."""
+    """coco.json: images, categories and every predicted instance as an annotation with its score.
+
+    A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
+    """
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
         self.path, self.classes = path, classes
@@ -62,7 +65,10 @@ class CocoWriter:
 
 
 class PanopticWriter(CocoWriter):
-    """panoptic.json: segments of score `threshold` on, by their ids in panoptic/<name>.png, as COCO has it. things: class indices."""
+    """panoptic.json: of each image the segments whose ids the pixels of panoptic/<name>.png have, as COCO's panoptic format has it.
+
+    Segments that score less than `threshold` are left out. things: the class indices of things.
+    """
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], things: Collection[int], threshold: float) -> None:
         super().__init__(path, classes)

@@ -142,7 +142,7 @@ def geojson(prediction: Prediction, classes: Sequence[ClassInfo], tolerance: flo
     Its geometry is a Polygon, or a MultiPolygon where it has several parts; outer rings run counterclockwise and holes clockwise
     by their numbers, as if y pointed up. Coordinates are pixels, x to the right and y down. Properties: `id` (an object's place in the
     prediction, from 1), `class`, `score` (null where there is none), and for QuPath `objectType` and `classification` with name and colour.
-    tolerance, min_area: as `outlines_of` takes them.
+    tolerance, min_area: as `seg.predict.write.polygons.outlines_of` takes them.
     """
     features = []
     for outline in outlines_of(prediction, classes, tolerance, min_area):
@@ -170,7 +170,7 @@ def labelme_file(
 
     A shape for each ring; those of an object that has several, parts or holes, have one group_id. description: the score.
     image_path: relative to the file's folder, with slashes. height, width: the image's, in pixels. tolerance, min_area: as
-    `outlines_of` takes them.
+    `seg.predict.write.polygons.outlines_of` takes them.
     """
     shapes = []
     for outline in outlines_of(prediction, classes, tolerance, min_area):

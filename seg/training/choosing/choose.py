@@ -222,7 +222,7 @@ def _batches(cfg: TrainingSettings, device: torch.device) -> Iterator[Batch]:
 def _answer(
     model: SegmentationModel, images: Tensor, limits: Limits, device: torch.device
 ) -> tuple[list[Prediction], Tensor | None, tuple[int, int]]:
-    """See `Answer`. Of images larger than the model's window, the logits of a window in the middle."""
+    """See `seg.training.choosing.choose.Answer`. Of images larger than the model's window, the logits of a window in the middle."""
     limited, size = Limited(model, limits, device), (images.shape[-2], images.shape[-1])
     if not isinstance(model, SemanticModel):
         return predict(model, images, limits, device), None, (0, 0)

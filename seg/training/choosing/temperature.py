@@ -35,7 +35,10 @@ class Calibration:
 
 
 def sampled(logits: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to PIXELS of an image where `known` (H, W): logits (K, H, W), labels (H, W) uint8 -> (n, K) float64 and (n,) int64."""
+    """Up to PIXELS of an image's labelled pixels: logits (n, K) float64 and labels (n,) int64.
+
+    logits: (K, H, W). labels: (H, W) uint8. known: (H, W) bool, where the label counts.
+    """
     places = np.flatnonzero(known)
     if len(places) > PIXELS:
         places = np.sort(np.random.default_rng(seed).choice(places, PIXELS, replace=False))
@@ -102,7 +105,10 @@ def _fitted(
 
 
 def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
-    """Compare draw by draw; taken where the whole interval, of this level, is an improvement. larger: whether a larger figure is one."""
+    """Compare draw by draw. level: of the interval. The change is taken where the whole interval is an improvement.
+
+    larger: whether a larger figure is better.
+    """
 
     def of(figure: Figure) -> Moved:
         return moved(lambda weights: {name: figure(weights)}, num_images, RESAMPLES, SEED)[name]

@@ -140,7 +140,10 @@ class SampleCache:
 
 
 def create(num_samples: int, capacity: int) -> SampleCache:
-    """A cache that is gone with its last process: a temporary file, on Linux without a name, which is not of /dev/shm's memory."""
+    """A cache that is gone with the last process that has it open; on Linux, without a name, else in a temporary file.
+
+    Linux does not count this memory as /dev/shm's, which is small in containers.
+    """
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("seg-samples")
         path = f"/proc/{os.getpid()}/fd/{file}"
@@ -160,7 +163,11 @@ def open_shared(path: str) -> SampleCache:
 
 
 def room_for(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: int, with_instances: bool) -> int:
-    """The bytes of a cache of `rows`; 0: none, as with auto unless all fit into cache_gb and a quarter of the memory that is left."""
+    """The bytes that a cache of the samples of `rows` may have; 0: no cache.
+
+    auto is a cache where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
+    anew costs less than swapping.
+    """
     if settings.kind == "none":
         return 0
     least = least_size(len(rows))

@@ -220,7 +220,10 @@ def _deadline_after_signals(launcher: Launcher | None) -> Iterator[None]:
 
 
 class Ranks(Callback):
-    """What ranks owe each other while they train. training: names settings, data and code. resumes: whether a checkpoint was found."""
+    """What ranks owe each other while they train.
+
+    training: names settings, data and code; all ranks must have the same. resumes: whether a checkpoint to go on from was found.
+    """
 
     def __init__(self, training: str, resumes: bool) -> None:
         self.training, self.resumes = training, resumes

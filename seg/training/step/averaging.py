@@ -98,7 +98,11 @@ class Average(AveragingBase, ABC):
 
 
 class MovingAverage(Average):
-    """Each step, average = d * average + (1 - d) * weights. d: `decay`, at most (1 + n) / (10 + n) after n, as TensorFlow warms it up."""
+    """Exponential moving average, updated each step: average = d * average + (1 - d) * weights.
+
+    d is `decay`, but at most (1 + n) / (10 + n) after n updates, so that the first weights are soon forgotten (the warm-up of TensorFlow's
+    ExponentialMovingAverage).
+    """
 
     def __init__(self, decay: float, start: float) -> None:
         super().__init__(start)

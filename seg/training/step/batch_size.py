@@ -41,7 +41,11 @@ class Meter:
 
 
 def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: SegmentationData, most: int) -> int:
-    """The most images, up to `most`, that every device takes at once; all is as before then. ConfigError where the least do not fit."""
+    """The largest number of images, at most `most`, that every device of the training takes at once; says what was found.
+
+    Model, optimizer and random state are as before afterwards. ConfigError where one image, or as many as batch
+    normalisation needs, do not fit.
+    """
     device = trainer.strategy.root_device
     optimizer = trainer.optimizers[0]
     meter = meter_of(device, trainer.num_devices)

@@ -21,7 +21,10 @@ SMALLEST_BUCKET, BUCKETS = 2**20, 16
 
 
 class Exchange:
-    """What the ranks tell each other in a step; a rank alone makes the calls in vain. compressed: whether gradients travel as bf16."""
+    """What the ranks tell each other in a step. A rank alone makes the same calls, which then do nothing.
+
+    model: whose gradients and buffers are exchanged. compressed: whether gradients travel as bf16.
+    """
 
     def __init__(self, model: nn.Module, compressed: bool = False) -> None:
         self.agreement = Agreement()

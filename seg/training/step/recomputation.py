@@ -66,7 +66,10 @@ memory."""
 
 
 def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:
-    """Have blocks forget what they can compute again, and name them; ConfigError without any. images: (1, C, H, W), the network's input."""
+    """Have the network's blocks forget what they can compute again; returns their names. images: (1, C, H, W) as the network takes them.
+
+    ConfigError where it has no such blocks.
+    """
     chosen = find_blocks(network, images)
     if not chosen:
         raise ConfigError(

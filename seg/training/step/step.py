@@ -1,7 +1,13 @@
-"""An optimizer step of a training, which any number of ranks, the processes that train one model, take together.
+"""An optimizer step of a training, which any number of ranks take together. A rank is one of the processes that train one model.
 
-`Step.take` makes the gradients, has Lightning call the optimizer, which takes off the scale of 16-mixed and calls the module's hook, by
-which gradients are clipped, and steps the learning rate.
+`Step.take` does in every rank:
+
+1. remember what a forward pass changes beside gradients (`Snapshot`);
+2. for each micro-batch, of at most `limits.training` images: copy it to the device, forward under autocast, backward;
+3. average the gradients over the ranks, which begins during the last backward pass of 2 (`Exchange`);
+4. ask whether memory ran out in any rank; if so, all go back to the state of 1 and repeat 2 with half as many images at once;
+5. have Lightning call the optimizer: it takes off the scale of 16-mixed and calls the module's hook, which clips the gradients;
+6. step the learning rate.
 """
 
 from collections.abc import Callable
@@ -35,7 +41,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Step:
-    """The optimizer steps of a training. backward: (losses by name, share of the images) differentiates. compressed: gradients as bf16."""
+    """The optimizer steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates its share.
+
+    compressed: whether ranks exchange gradients as bf16.
+    """
 
     def __init__(
         self,

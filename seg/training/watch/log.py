@@ -30,7 +30,10 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunLog:
-    """One training's log. known: the service's own name of a run that a former process began. first_step: where it starts or goes on."""
+    """One training's log.
+
+    name: of the run. known: the service's own name of a run that goes on. first_step: at which the run starts or goes on.
+    """
 
     name: str
     known: str | None

@@ -22,7 +22,10 @@ GAP = 6
 
 
 class PredictionPictures(Callback):
-    """Every so many epochs, at the validation that follows: the same images, with truth and prediction, to the log. All devices predict."""
+    """Every so many epochs, at the validation that follows: image, truth and prediction side by side, to the log.
+
+    They are the same images each time, spread over the validation split. All devices predict, as some strategies need them all.
+    """
 
     def __init__(self, settings: Pictures, writer: Log, classes: Sequence[ClassInfo]) -> None:
         self.settings, self.writer, self.classes = settings, writer, classes
@@ -48,7 +51,10 @@ def spread(there: int, wanted: int) -> list[int]:
 
 
 def side_by_side(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], score_threshold: float) -> np.ndarray:
-    """Image, truth and prediction (H, W, 3) uint8: classes as colours, or outlines of instances that score `score_threshold` or more."""
+    """Image, truth and prediction (H, W, 3) uint8: classes as colours over the image, or the instances' outlines.
+
+    Of instances, those that score `score_threshold` or more.
+    """
     side = min(MOST, max(LEAST, *sample.size))
     if prediction.semantic is not None:
         maps = (sample.semantic, prediction.semantic)

@@ -1,4 +1,8 @@
-"""The study of a sweep, a file that processes on several machines append to (Optuna's JournalStorage), and what trainings report to it."""
+"""The study of a sweep: a file that several processes, on several machines, read and append to (Optuna's JournalStorage).
+
+The sweep opens it, and so does each training that it starts: that tells the study each validation's figure, and ends where the study's
+pruner gives it up.
+"""
 
 import logging
 import sys
