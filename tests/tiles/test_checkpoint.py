@@ -44,14 +44,14 @@ def test_fewer_images_at_once_give_the_same(network: CheckpointNetwork, short: S
     images = torch.randint(0, 256, (7, 3, 20, 30), dtype=torch.uint8)
     logits, predicted = network.logits(images), network.predict(images)
     short(2)
-    assert torch.equal(network.logits(images), logits)
+    torch.testing.assert_close(network.logits(images), logits, rtol=0, atol=2e-6)  # some CPUs add up in another order for another number
     line = "out of memory: {} images at once from now on, not {} (CUDA out of memory)\n"
     assert capsys.readouterr().out == line.format(3, 7) + line.format(1, 3)
     again = network.predict(images)
     assert capsys.readouterr().out == "", "it keeps what it found"
     for a, b in zip(predicted, again, strict=True):
         assert np.array_equal(a.semantic, b.semantic)  # type: ignore[arg-type]
-        assert np.array_equal(a.confidence, b.confidence)  # type: ignore[arg-type]
+        assert np.abs(a.confidence.astype(int) - b.confidence.astype(int)).max() <= 1  # type: ignore[union-attr]
 
 
 def test_a_single_image_that_does_not_fit_is_told_with_what_helps(network: CheckpointNetwork, short: Short) -> None:
