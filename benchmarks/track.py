@@ -4,7 +4,8 @@
     python benchmarks/track.py --model artifacts/train/best.ckpt --frames 1000
 
 Needs TrackEval (`pip install --no-deps trackeval`, by the authors of HOTA; it asks for another OpenCV). The objects are discs that bounce
-off the edges of 200 x 200 pixels, cross each other, and vanish behind a wall for some frames. A model of the drawn shapes finds discs.
+off the edges of 200 x 200 pixels, cross each other, and vanish behind a wall for some frames. A model of the drawn shapes finds discs, and
+would find the wall, which its video lacks.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
     for kind in ("true", "true, without looks", *(["of the model"] if given.model else [])):
         rows = []
         for seed in given.seeds if kind != "of the model" else given.seeds[:1]:
-            frames = moving(given.frames, given.objects, seed)
+            frames = moving(given.frames, given.objects, seed, wall=kind != "of the model")
             if kind == "of the model":
                 rows.append(figures(frames, *predicted(frames, given.model)))
                 continue

@@ -10,7 +10,8 @@ SIDE = 200
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """image: (H, W, 3) uint8. boxes: (N, 4) float xyxy of the objects that are seen. numbers: (N,) which ones, from 0. looks: (N, 4)."""
+    """image: (H, W, 3) uint8. boxes: (N, 4) float xyxy of the objects that are seen. numbers: (N,) which ones, from 0. looks: (N, 3), the
+    colour without the mean one."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -42,5 +43,5 @@ def moving(frames: int, objects: int, seed: int, wall: bool = True) -> list[Fram
             image[:, 90:110] = 120
             seen = (at[:, 0] < 90) | (at[:, 0] > 110)
         boxes = np.concatenate([at - radius[:, None], at + radius[:, None]], axis=1)[seen]
-        found.append(Frame(image.clip(0, 255).astype(np.uint8), boxes, np.flatnonzero(seen), colors[seen] / 255.0))
+        found.append(Frame(image.clip(0, 255).astype(np.uint8), boxes, np.flatnonzero(seen), colors[seen] / 255.0 - 0.6))
     return found

@@ -27,6 +27,7 @@ class Looks:
         if self.features is None:
             return None
         maps = self.features[0].float()
+        maps = maps - maps.mean(dim=(1, 2), keepdim=True)  # features are 0 or more, so that all would look alike
         height, width = maps.shape[1:]
         scale = np.array([width / size[1], height / size[0]] * 2)
         found = []
