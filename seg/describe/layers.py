@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from seg.models.tensor_file import tensors_in
@@ -96,10 +97,11 @@ def _owners(network: nn.Module) -> dict[Tensor, str]:
 
 @contextmanager
 def _slow_attention() -> Iterator[None]:
-    """Attention by operations that torch counts; the quick path of nn.MultiheadAttention is one that it does not."""
+    """Attention by products of matrices, which torch counts; quicker ways, of which some take over on some machines, are not counted."""
     quick = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(quick)
