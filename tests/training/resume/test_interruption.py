@@ -98,7 +98,7 @@ def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project
     (other.folder / "weights").mkdir()
     (other.folder / "weights/start.ckpt").write_bytes((unbroken.folder / "artifacts/train/best.ckpt").read_bytes())
     finetune = ["finetune=gradual", "finetune.frozen_stages=1", "finetune.lr_factor=0.5"]
-    within = "runtime.save_minutes=0.005"  # so that it goes on within an epoch
+    within = "runtime.save_minutes=0.001"  # so that it goes on within an epoch, also on a quick machine
     other.seg("configure", "model.weights=weights/start.ckpt", "model.normalization=checkpoint", within, *finetune)
     train = (str(other.python), "-m", "seg", "train", "-cn", "pipeline")
     other.run(*train)
@@ -110,7 +110,11 @@ def test_a_fine_tuning_killed_and_moved_equals_an_unbroken_one(unbroken: Project
     run = Running(other, *train)
     started.append(run)
     run.wait_for(f"epoch 4/{EPOCHS}")
-    time.sleep(0.2)
+    saved, seen, until = 0, 0.0, time.monotonic() + 30
+    while saved < 3 and time.monotonic() < until:  # the end of epoch 4, perhaps, and then steps of epoch 5
+        latest = max((path.stat().st_mtime for path in (other.folder / ".scratch/train").glob("*/last.ckpt")), default=0.0)
+        saved, seen = saved + (latest != seen), latest
+        time.sleep(0.005)
     run.kill_all()
     assert not any((other.folder / f).exists() for f in TRAINED)
     other.folder = other.folder.rename(other.folder.with_name("elsewhere"))
