@@ -53,7 +53,7 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
                     f"{given.place}: its outputs would have the same names, {given.name}.*, as those of {before.place}; predict them apart"
                 )
     if not found:
-        raise UsageError(f"predict: {', '.join(named)}: holds nothing but outputs, as it lies in {out}; write to another folder with --out")
+        raise UsageError(f"{', '.join(named)}: holds nothing but outputs, as it lies in {out}; write to another folder with --out")
     return list(found.values())
 
 
@@ -134,7 +134,7 @@ def _inputs(named: str) -> list[Input]:
             matched += _of_file(file, file.relative_to(base).with_suffix("").as_posix())
     if not matched:
         what = "matches no image" if glob.has_magic(named) else "there is no such file or folder"
-        raise UsageError(f"predict: {named}: {what}")
+        raise UsageError(f"{named}: {what}")
     return matched
 
 

@@ -125,7 +125,7 @@ def _settled(params: Params, path: Path) -> tuple[Params, list[str]]:
         task = params["task"]["name"]
         raise ConfigError(
             f"{network[0]}=auto: is not planned yet for task={task}; run `seg plan task={task}` and set paths.plan to its folder, or "
-            "name a network, such as model=unet"
+            "name one (`seg models` lists them)"
         )
     return with_examples(params), [key for key in left if key in SHOWN]
 

@@ -8,7 +8,9 @@ other one fits (ByteTrack, Zhang et al. 2022, https://arxiv.org/abs/2110.06864).
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.optimize import linear_sum_assignment
+from torchvision.ops import box_iou
 
 POSITION, VELOCITY = 1 / 20, 1 / 160
 """Of an object's size: how uncertain a detected box is, and how much its speed changes from frame to frame, as DeepSORT has them."""
@@ -149,8 +151,5 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 def iou_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(N, M) of boxes (N, 4) and (M, 4) xyxy."""
-    low, high = np.maximum(first[:, None, :2], second[None, :, :2]), np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inter = np.prod(np.clip(high - low, 0, None), axis=2)
-    area = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    found: np.ndarray = inter / np.maximum(area[0][:, None] + area[1][None] - inter, 1e-12)
+    found: np.ndarray = box_iou(torch.from_numpy(np.asarray(first, float)), torch.from_numpy(np.asarray(second, float))).numpy()
     return found
