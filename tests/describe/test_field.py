@@ -113,3 +113,9 @@ def test_the_effective_field_is_where_the_derivative_is() -> None:
     expected[3:6, 3:6] = [[0, 0.25, 0.0025], [0.5, 1, 0.5], [0, 0.25, 0]]
     assert field == pytest.approx(expected)
     assert effective_side(field) == pytest.approx(5**0.5)  # five pixels are above 4.55 percent of the largest
+
+
+def test_pooling_with_gaps_sees_as_far_as_its_last_pixel() -> None:
+    """Of 3 pixels with one left out between two; the maximum alone would depend on one of them."""
+    (found,) = receptive_fields(nn.Sequential(nn.Conv2d(3, 2, 1), nn.MaxPool2d(3, 1, 1, dilation=2)), 3, 1)
+    assert (found.size, found.start) == (5, 1.0)
