@@ -26,7 +26,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh Python whose environment has nothing of ours."""
     env = {k: v for k, v in os.environ.items() if k not in NAMES} | environment
-    return subprocess.run([sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.usefixtures("bare")
