@@ -232,6 +232,11 @@ class Draft:
                 self.params = with_value(self.params, choice.key, merged(self[choice.key], choice.value))
 
 
+def budget_of(draft: Draft) -> float:
+    """Minutes of one training: folds share those of the plan."""
+    return float(draft["plan.minutes"] / (draft["plan.folds"] or 1))
+
+
 Rule = Callable[[PlanFacts, Draft], Iterator[Decision]]
 """Pure: from the facts and the values that are set already to further values. It yields a choice for each key that it knows of, also for
 those that are not open."""

@@ -3,20 +3,23 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seg.plan.facts import Decision, Draft, PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts, budget_of
 from seg.settings.task import ANSWERS
 
 MANY = 8.0  # objects of the median image from which on they are many
 SMALL = 0.15  # share of the image's shorter side that the side of the median object has at most, where objects are small
 OVERLAPPING, BROKEN = 0.05, 0.1
 """Shares of the objects that may overlap another, or be in several parts: a pixel belongs to one object, and a part becomes an object."""
+SHORT = 30.0
+"""Minutes on a CPU, up to which Mask R-CNN from scratch has not learned its boxes: of `shapes`, in which 63 % of the objects overlap
+another, distances found more at equal minutes, of small objects and of large ones; docs/performance.md has the figures."""
 MASKS = "seg.models.masks."
 DISTANCE = "seg.models.distance.DistanceModel"
 
 
 def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """Many small objects that hardly overlap are found from the bottom up, by their distances (Bai and Urtasun 2017); few, large, or
-    overlapping ones by Mask R-CNN (He et al. 2017), which looks at each by itself."""
+    """Many small objects that hardly overlap are found from the bottom up, by their distances (Bai and Urtasun 2017), and in a few minutes
+    on a CPU others, too; else Mask R-CNN (He et al. 2017) finds few, large, or overlapping ones, since it looks at each by itself."""
     objects = facts.objects
     if not objects:
         yield Decision("model.adapter", None, "the task is about pixels, of which the network's outputs are the classes")
@@ -32,9 +35,13 @@ def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     apart, whole = objects.overlapping <= OVERLAPPING, objects.broken <= BROKEN
     found = f"an image has {objects.median:g} objects in the median, whose side is {share:.0%} of the image's"
     contact = f"{objects.touching:.0%} touch another and {objects.overlapping:.0%} overlap one"
+    distance: dict[str, Any] = {"_target_": DISTANCE, "peak": 0.15}
     if many and small and apart and whole:
-        distance: dict[str, Any] = {"_target_": DISTANCE, "peak": 0.15}
         yield Decision("model.adapter", distance, f"{found}; {contact}: each pixel's distance to its object's edge tells them apart")
+        return
+    if whole and facts.device == "cpu" and budget_of(draft) <= SHORT:
+        short = f"in {budget_of(draft):.3g} minutes on a CPU, each pixel's distance to its object's edge is learned sooner than Mask R-CNN"
+        yield Decision("model.adapter", distance, f"{found}; {contact}: {short}")
         return
     why = contact if not apart else f"{objects.broken:.0%} are in several parts" if not whole else contact
     yield Decision("model.adapter", None, f"{found}; {why}: Mask R-CNN, which looks at each object by itself")

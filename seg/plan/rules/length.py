@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from seg.plan.facts import Decision, Draft, PlanFacts
+from seg.plan.facts import Decision, Draft, PlanFacts, budget_of
 from seg.plan.rules.families import like
 
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
@@ -53,11 +53,6 @@ def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     chosen = min(usual, facts.images)
     few = f", but the training split has {facts.images}" if chosen < usual else ""
     yield Decision("trainer.batch_size", chosen, f"{usual} images a step are usual for this task on this kind of device{few}")
-
-
-def budget_of(draft: Draft) -> float:
-    """Minutes of one training: folds share those of the plan."""
-    return draft["plan.minutes"] / (draft["plan.folds"] or 1)
 
 
 def images_at_once(cost: Cost, images: int, free: float) -> int:

@@ -13,6 +13,7 @@ from seg.plan.rules.families import DISTANCE, adapter, family, like, monitor
 KEY = "model.adapter"
 SMALL = (8, 9, 10, 12, 15, 20, 22, 25)
 BOTTOM_UP = {"_target_": DISTANCE, "peak": 0.15}
+HOUR = {"plan__minutes": 60.0, "plan__folds": None}
 
 
 def given(median: float = 20, side: tuple[float, ...] = SMALL, **contact: float) -> Any:
@@ -37,7 +38,23 @@ def given(median: float = 20, side: tuple[float, ...] = SMALL, **contact: float)
     ids=str,
 )
 def test_many_small_objects_that_do_not_overlap_are_found_by_distances(changed: dict[str, Any], bottom_up: bool) -> None:
-    assert chosen(adapter, given(**changed), draft()) == {KEY: BOTTOM_UP if bottom_up else None}
+    assert chosen(adapter, given(**changed), draft(**HOUR)) == {KEY: BOTTOM_UP if bottom_up else None}
+
+
+@pytest.mark.parametrize(
+    ("changed", "minutes", "folds", "bottom_up"),
+    [
+        ({"median": 2, "side": (60, 70, 80, 90, 100, 110, 120, 130), "overlapping": 0.6}, 30, None, True),
+        ({"overlapping": 0.6}, 31, None, False),
+        ({"overlapping": 0.6}, 60, 2, True),  # minutes of each fold
+        ({"broken": 0.11}, 5, None, False),
+    ],
+    ids=str,
+)
+def test_a_cpu_has_no_time_for_mask_rcnn(changed: dict[str, Any], minutes: float, folds: int | None, bottom_up: bool) -> None:
+    one = draft(plan__minutes=minutes, plan__folds=folds)
+    assert chosen(adapter, given(**changed), one) == {KEY: BOTTOM_UP if bottom_up else None}
+    assert chosen(adapter, replace(given(overlapping=0.6), device="cuda"), one) == {KEY: None}
 
 
 def test_pixels_and_a_network_that_is_set_have_no_other() -> None:
@@ -48,8 +65,10 @@ def test_pixels_and_a_network_that_is_set_have_no_other() -> None:
 def test_reasons_name_what_decided() -> None:
     assert "20 objects in the median, whose side is 5%" in reason(adapter, KEY, given(touching=0.4), draft())
     assert "40% touch another and 0% overlap one: each pixel's distance" in reason(adapter, KEY, given(touching=0.4), draft())
-    assert "20% overlap one: Mask R-CNN" in reason(adapter, KEY, given(overlapping=0.2), draft())
-    assert "30% are in several parts: Mask R-CNN" in reason(adapter, KEY, given(broken=0.3), draft())
+    assert "20% overlap one: Mask R-CNN" in reason(adapter, KEY, given(overlapping=0.2), draft(**HOUR))
+    short = draft(plan__minutes=7.0, plan__folds=None)
+    assert "20% overlap one: in 7 minutes on a CPU, each pixel's distance" in reason(adapter, KEY, given(overlapping=0.2), short)
+    assert "30% are in several parts: Mask R-CNN" in reason(adapter, KEY, given(broken=0.3), draft(**HOUR))
 
 
 def test_boxes_are_found_by_a_detector_whatever_the_objects() -> None:
