@@ -16,15 +16,20 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
+import cv2
+import numpy as np
 import yaml
+
+from seg.data.sample import ClassInfo
+from seg.sources.shapes import KINDS, Shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """overrides: that name the data and the task. folder: below the folder of real data sets. tuned: of the experiment tuned by hand, with
-    its minutes of training, which the plan gets too; figures: that are shown."""
+    """overrides: that name the data and the task. folder: below the folder of real data sets, or `drawn`. tuned: of the experiment tuned by
+    hand, with its minutes of training, which the plan gets too; figures: that are shown."""
 
     overrides: tuple[str, ...]
     folder: str | None
@@ -36,6 +41,7 @@ class DataSet:
 # the split by kind of image, which the experiment has; `nuclei_at_random` has that of `data=dsb2018` itself
 INDEX = ("data.split.table={file:index.csv,id:image_id}", "data.split.stratify=kind")
 SHAPES, KIND = ("data=shapes", "task=instance"), ("mask_ap", "mask_ap50", "f1_50", "pq", "expected_calibration_error")
+FEW = ("data=id_maps", "data.source.images=images", "data.source.masks=masks", "task=instance")
 SETS = {
     "shapes": DataSet(("data=shapes",), None, ("experiment=shapes",), 2, ("miou",)),
     "shapes_instance": DataSet(("data=shapes", "task=instance"), None, ("experiment=shapes_instance",), 7, ("mask_ap", "mask_ap50")),
@@ -47,8 +53,25 @@ SETS = {
     "shapes_by_distance": DataSet((*SHAPES, "model=distance"), None, (), 5, KIND),
     "small_shapes_by_regions": DataSet((*SHAPES, "data.source.size=32", "model=mask_rcnn_small"), None, (), 5, KIND),
     "small_shapes_by_distance": DataSet((*SHAPES, "data.source.size=32", "model=distance"), None, (), 5, KIND),
+    "few_shapes_by_regions": DataSet((*FEW, "model=mask_rcnn_small"), "drawn", (), 5, KIND),
+    "few_shapes_by_distance": DataSet((*FEW, "model=distance"), "drawn", (), 5, KIND),
     "isbi": DataSet(("data=isbi2012",), "isbi2012_em", (), 15, ("miou",)),
 }
+
+
+def draw(folder: Path) -> Path:
+    """600 images of few large objects, as a folder of images and of id maps: the middles of scenes of 288 x 288, 128 pixels wide."""
+    if not folder.exists():
+        source = Shapes(600, 288, 7, [ClassInfo(name, (0, 0, 0)) for name in ("background", *KINDS)])
+        for place in ("images", "masks"):
+            (folder / place).mkdir(parents=True)
+        for item in source.items():
+            sample, middle = source.read(item).sample, np.s_[80:208, 80:208]
+            top = sample.instances.max(axis=2)[middle]
+            ids = np.unique(top, return_inverse=True)[1].reshape(top.shape) + int(top.all())
+            cv2.imwrite(str(folder / f"images/{item.image_id}.png"), sample.image[middle][..., ::-1])
+            cv2.imwrite(str(folder / f"masks/{item.image_id}.png"), ids.astype(np.uint16))
+    return folder
 
 
 def run(folder: Path, stage: str, *overrides: str) -> float:
@@ -97,7 +120,8 @@ def main() -> None:
     print("| data | settings | " + "figures (mean ± spread over seeds) | minutes | planned |\n|---|---|---|---|---|")
     for name in given.sets:
         one = SETS[name]
-        root = [f"data.root={(given.root / one.folder).resolve()}"] if one.folder else []
+        place = draw(given.out.resolve() / "drawn") if one.folder == "drawn" else given.root / (one.folder or "")
+        root = [f"data.root={place.resolve()}"] if one.folder else []
         folder = (given.out / name).resolve()
         if not (folder / "prepare/dataset.json").exists():
             run(folder, "prepare", *one.overrides, *root)
