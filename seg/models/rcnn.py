@@ -119,14 +119,9 @@ class RegionModel(SegmentationModel):
         if len(crowds):
             mask = torch.isin(instances, crowds).any(dim=2)
             integral = F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
-        return {
-            "boxes": boxes[kept] * factor,
-            "labels": batch.categories[index][kept].long() + self.first_label,
-            "ids": kept + 1,
-            "masks": instances,
-            "crowd": integral,
-            "factor": factor,
-        }
+        labels = batch.categories[index][kept].long() + self.first_label
+        truth = {"boxes": boxes[kept] * factor, "labels": labels, "ids": kept + 1, "masks": instances}
+        return truth | {"crowd": integral, "factor": factor}
 
     def _proposals(
         self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None

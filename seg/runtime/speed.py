@@ -16,6 +16,8 @@ from seg.core.environment import num_cores
 WARM_UP = 3  # steps of each epoch that the share leaves out: loading processes start, and libraries choose their algorithms
 
 GIB = 2**30
+ENOUGH = 10  # steps that a share is judged by
+BUSY = 0.7  # share of their time from which on loading processes compute rather than wait for a disk
 
 
 class HostWaits:
@@ -148,34 +150,19 @@ class Speed(Callback):
         return {"images_per_second": round(self.images_per_second, 3), "data_wait": round(self.data_wait, 4), "memory_gib": used}
 
 
-ENOUGH = 10  # steps that a share is judged by
-
-BUSY = 0.7  # share of their time from which on loading processes compute rather than wait for a disk
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """How images are loaded. workers: processes. busy: share of their time in which these compute, None where unknown."""
-
-    workers: int
-    cores: int
-    on_gpu: bool
-    busy: float | None = None
-
-
-def advice(loading: Loading) -> str:
-    """What to set, by what holds the loading up."""
-    cores, workers = loading.cores, loading.workers
+def advice(workers: int, cores: int, on_gpu: bool, busy: float | None = None) -> str:
+    """What to set, by what holds the loading up. workers: processes that load. busy: share of their time in which these compute, None where
+    unknown."""
     less = "a lighter augment, or smaller images (`prepare` keeps them as they are; model.scale shrinks them only after loading)"
-    if not workers and loading.on_gpu:
+    if not workers and on_gpu:
         return (
             f"images are loaded between the steps, while the device idles: set runtime.workers={max(1, cores - 1)}, or runtime.cache=memory"
         )
     if not workers:
         return f"images are loaded between the steps: keep them decoded (runtime.cache=memory), take {less}, or set runtime.workers=1"
-    if loading.busy is not None and loading.busy < BUSY:
+    if busy is not None and busy < BUSY:
         return (
-            f"the {workers} loading processes compute {loading.busy:.0%} of their time, so they wait for the disk: set "
+            f"the {workers} loading processes compute {busy:.0%} of their time, so they wait for the disk: set "
             "runtime.cache=memory, or move data/prepared to a faster disk"
         )
     if workers < cores - 1:
@@ -210,8 +197,8 @@ class Starvation(Callback):
         workers, (clock, seconds) = int(getattr(trainer.train_dataloader, "num_workers", 0)), _computed()
         spent = (clock - self.before[0]) * workers
         busy = min(1.0, (seconds - self.before[1]) / spent) if spent else None
-        loading = Loading(workers, num_cores(), trainer.strategy.root_device.type != "cpu", busy)
-        print(f"warning: steps waited for data {self.speed.data_wait:.0%} of their time; {advice(loading)}", flush=True)
+        way = advice(workers, num_cores(), trainer.strategy.root_device.type != "cpu", busy)
+        print(f"warning: steps waited for data {self.speed.data_wait:.0%} of their time; {way}", flush=True)
 
 
 def _computed() -> tuple[float, float]:
