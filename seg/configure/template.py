@@ -56,8 +56,7 @@ def tracks_code(project: Path) -> bool:
 
 def body(stage: dict[str, Any]) -> dict[str, Any]:
     """What a stage of dvc.yaml does: of one that is made for each entry of a list, what all of them do."""
-    inner: dict[str, Any] = stage.get("do", stage)
-    return inner
+    return stage.get("do", stage)
 
 
 def digests() -> dict[str, str]:

@@ -108,8 +108,7 @@ class RegionModel(SegmentationModel):
         """The logit of the class, of the box around the region."""
         heads, boxes = self.network.roi_heads, [subject.box] * len(x)
         logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(self.network.backbone(x), boxes, [size] * len(x))))
-        of_class: Tensor = logits[:, subject.category + self.first_label].float()
-        return of_class
+        return logits[:, subject.category + self.first_label].float()
 
     def target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         """The truth of image `index`, which the network sees at `size`."""

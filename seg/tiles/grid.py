@@ -111,11 +111,9 @@ class Rows(Protocol):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
-        ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows from `start` to before `stop`: (stop - start, W, C) uint8. One thread at a time may read."""
-        ...
 
 
 class ArrayRows:
