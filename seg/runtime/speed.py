@@ -3,7 +3,6 @@
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -83,21 +82,15 @@ class DeviceWaits(HostWaits):
         self.add(min(waited, end.elapsed_time(begin) / 1000))
 
 
-@dataclass
-class Epoch:
-    """What is counted in an epoch. ends: the clock at the end of each step, after that of the epoch's start. images: on this device."""
-
-    waits: HostWaits
-    ends: list[float] = field(default_factory=list)
-    images: int = 0
-
-
 class Speed(Callback):
-    """Measures the epoch that runs. Others read the properties: the bar at any time, the rest when the epoch has ended."""
+    """Measures the epoch that runs. Others read the properties: the bar at any time, the rest when the epoch has ended.
+
+    ends: the clock at the end of each step, after that of the epoch's start. images: of the epoch, on this device.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
-        self.epoch = Epoch(HostWaits())
+        self.waits, self.ends, self.images = HostWaits(), list[float](), 0
         self.world_size, self.device = 1, torch.device("cpu")
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -105,35 +98,36 @@ class Speed(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.world_size, self.device = trainer.world_size, trainer.strategy.root_device
-        self.epoch = Epoch(DeviceWaits() if self.device.type == "cuda" else HostWaits(), [self.clock()])
+        self.waits = DeviceWaits() if self.device.type == "cuda" else HostWaits()
+        self.ends, self.images = [self.clock()], 0
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.epoch.waits.arrived(self.clock() - self.epoch.ends[-1])
+        self.waits.arrived(self.clock() - self.ends[-1])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.epoch.waits.stepped()
-        self.epoch.ends.append(self.clock())
-        self.epoch.images += len(batch)
+        self.waits.stepped()
+        self.ends.append(self.clock())
+        self.images += len(batch)
 
     def synchronize(self) -> None:
         """Have the figures hold the whole epoch."""
-        self.epoch.waits.synchronize()
+        self.waits.synchronize()
 
     @property
     def counted(self) -> int:
         """Steps of the epoch that the share of waiting is taken of."""
-        return max(0, len(self.epoch.waits.sums) - 1 - WARM_UP)
+        return max(0, len(self.waits.sums) - 1 - WARM_UP)
 
     @property
     def images_per_second(self) -> float:
         """On all devices together, validation left out; 0 before the first step."""
-        spent = self.epoch.ends[-1] - self.epoch.ends[0] if self.epoch.ends else 0.0
-        return self.epoch.images * self.world_size / spent if spent else 0.0
+        spent = self.ends[-1] - self.ends[0] if self.ends else 0.0
+        return self.images * self.world_size / spent if spent else 0.0
 
     @property
     def data_wait(self) -> float:
         """Share of the time, 0..1, that steps waited for their batch; without the epoch's first steps where it has more."""
-        sums, ends, first = self.epoch.waits.sums, self.epoch.ends, WARM_UP if self.counted else 0
+        sums, ends, first = self.waits.sums, self.ends, WARM_UP if self.counted else 0
         last = min(len(sums), len(ends)) - 1
         spent = ends[last] - ends[first] if last > first else 0.0
         return min(1.0, (sums[last] - sums[first]) / spent) if spent else 0.0
