@@ -140,10 +140,25 @@ def density(pixels: np.ndarray, stored_width: int) -> np.ndarray:
     A cell's corners span a quadrangle in the stored image, whose area tells. Of a cell with a corner in a filled border
     the parts count that have none; without any it takes the mean of all cells, or 1 where no cell has any.
     """
-    height, width = pixels.shape
-    cells = np.empty((-(-height // CELL), -(-width // CELL)))
-    _density(pixels, stored_width, cells)
-    return cells
+    bottoms, rights = (np.minimum(np.arange(CELL, n + CELL, CELL), n - 1) for n in pixels.shape)
+    tops, lefts = np.maximum(bottoms - CELL, 0), np.maximum(rights - CELL, 0)
+    stored, drawn = _spans(pixels, stored_width, tops, lefts, bottoms, rights)
+    starts = [(np.minimum(tops + y, bottoms), np.minimum(lefts + x, rights)) for y in range(0, CELL, PART) for x in range(0, CELL, PART)]
+    parts = [_spans(pixels, stored_width, y, x, np.minimum(y + PART, bottoms), np.minimum(x + PART, rights)) for y, x in starts]
+    stored, drawn = np.where(drawn > 0, (stored, drawn), np.sum(parts, axis=0))
+    mean = np.abs(stored).sum() / drawn.sum() if drawn.any() else 1.0
+    return np.where(drawn > 0, np.abs(stored) / np.maximum(drawn, 1), mean)
+
+
+def _spans(
+    pixels: np.ndarray, stored_width: int, tops: np.ndarray, lefts: np.ndarray, bottoms: np.ndarray, rights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The area that each drawn rectangle spans in the stored image, negative where mirrored, and its own; 0, 0 with a filled corner."""
+    corners = [pixels[np.ix_(y, x)] for y, x in ((tops, lefts), (tops, rights), (bottoms, rights), (bottoms, lefts))]
+    (y1, x1), (y2, x2), (y3, x3), (y4, x4) = (np.divmod(corner.astype(np.int64) - 1, stored_width) for corner in corners)
+    inside = np.minimum.reduce(corners) > 0
+    spanned = ((x3 - x1) * (y4 - y2) - (y3 - y1) * (x4 - x2)) / 2  # half the diagonals' cross product
+    return np.where(inside, spanned, 0), np.where(inside, np.multiply.outer(bottoms - tops, rights - lefts), 0)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -176,48 +191,3 @@ def _seen(drawn: np.ndarray, cells: np.ndarray, areas: np.ndarray, stored: np.nd
                     instance, start = drawn[y, x, layer], x
             areas[instance] += width - start
             stored[instance] += before[width] - before[start]
-
-
-@numba.njit(nogil=True, cache=True)
-def _density(pixels: np.ndarray, stored_width: int, cells: np.ndarray) -> None:
-    height, width = pixels.shape
-    all_stored, all_drawn = 0.0, 0
-    for row in range(cells.shape[0]):
-        bottom = min((row + 1) * CELL, height - 1)
-        top = max(0, bottom - CELL)
-        for column in range(cells.shape[1]):
-            right = min((column + 1) * CELL, width - 1)
-            left = max(0, right - CELL)
-            stored, drawn = _span(pixels, stored_width, top, left, bottom, right)
-            if not drawn:
-                for y in range(top, bottom, PART):
-                    for x in range(left, right, PART):
-                        more = _span(pixels, stored_width, y, x, min(y + PART, bottom), min(x + PART, right))
-                        stored, drawn = stored + more[0], drawn + more[1]
-            cells[row, column] = abs(stored) / drawn if drawn else -1
-            all_stored, all_drawn = all_stored + abs(stored), all_drawn + drawn
-    mean = all_stored / all_drawn if all_drawn else 1.0
-    for row in range(cells.shape[0]):
-        for column in range(cells.shape[1]):
-            if cells[row, column] < 0:
-                cells[row, column] = mean
-
-
-@numba.njit(nogil=True, cache=True)
-def _span(pixels: np.ndarray, stored_width: int, top: int, left: int, bottom: int, right: int) -> tuple[float, int]:
-    """The area that a drawn rectangle spans in the stored image, negative where mirrored, and its own; 0, 0 with a filled corner."""
-    corners = (pixels[top, left], pixels[top, right], pixels[bottom, right], pixels[bottom, left])
-    if min(corners) == 0:
-        return 0.0, 0
-    y1, x1 = _place(corners[0], stored_width)
-    y2, x2 = _place(corners[1], stored_width)
-    y3, x3 = _place(corners[2], stored_width)
-    y4, x4 = _place(corners[3], stored_width)
-    return ((x3 - x1) * (y4 - y2) - (y3 - y1) * (x4 - x2)) / 2, (bottom - top) * (right - left)  # half the diagonals' cross product
-
-
-@numba.njit(nogil=True, cache=True)
-def _place(number: float, stored_width: int) -> tuple[np.int64, np.int64]:
-    """Row and column of the stored pixel."""
-    index, width = np.uint32(number) - np.uint32(1), np.uint32(stored_width)
-    return np.int64(index // width), np.int64(index % width)
