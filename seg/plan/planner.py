@@ -16,7 +16,6 @@ from seg.plan.facts import Decision, Draft, PlanFacts, gather_facts, look
 from seg.plan.rules import augmentation, families, learning, length, networks, view
 from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost
-from seg.plan.weights import find
 from seg.settings.section import Params
 from seg.settings.task import Task
 from seg.training.trainer import num_devices
@@ -168,7 +167,7 @@ def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision
         encoder = (draft["model.network"] or {}).get("encoder_name")
         weights, reason = None, "from scratch: the network names no encoder"
         if isinstance(encoder, str):
-            weights, reason = find(encoder, project, draft["plan.pretrained"])
+            weights, reason = networks.find(encoder, project, draft["plan.pretrained"])
         yield Decision("model.weights", weights, reason)
     weights = draft["model.weights"] or ""
     if weights.endswith(".ckpt"):
