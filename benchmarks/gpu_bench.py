@@ -172,7 +172,7 @@ def _train(
 def _over_gloo() -> None:
     """NCCL takes no two ranks on one GPU."""
     from seg.training import trainer
-    from seg.training.ranks.strategies import Replicated
+    from seg.training.trainer import Replicated
 
     trainer.make_strategy = lambda *_: Replicated(process_group_backend="gloo")  # type: ignore[assignment]
 

@@ -16,8 +16,7 @@ from training import drawn
 from seg.configure.template import template
 from seg.data.store import ClassCounts
 from seg.loading.batch import Batch
-from seg.models.compilation import compile_in_place
-from seg.models.hardware import autocast, choose_precision, hints, set_float32_matmul
+from seg.models.hardware import autocast, choose_precision, compile_in_place, hints, set_float32_matmul
 from seg.settings.targets import build
 from seg.training.module import make_model
 

@@ -30,12 +30,12 @@ from training import configured, drawn, plain_loop
 from seg.core.environment import keep_freed_memory, num_cores
 from seg.models.hardware import autocast, choose_precision
 from seg.predict.api import predictor_of, settings_of
+from seg.stages.train import write_outputs
 from seg.training.callbacks import callbacks_of
 from seg.training.choosing.choose import Chosen
 from seg.training.module import build_module, make_limits, make_model
 from seg.training.ranks.signals import StopSignals
 from seg.training.resume.history import History
-from seg.training.resume.outputs import write_outputs
 from seg.training.step.recomputation import accelerate
 from seg.training.trainer import build_trainer, quiet
 

@@ -66,9 +66,8 @@ def overhead(given: argparse.Namespace) -> None:
 
     from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
-    from seg.tiles.bands import predict_bands
-    from seg.tiles.batches import batches
-    from seg.tiles.grid import grid
+    from seg.tiles.grid import batches, grid
+    from seg.tiles.tiled import predict_bands
 
     network, tiling = make_network(given), make_tiling(given)
     path = write_noise(given)
@@ -151,7 +150,7 @@ def run_ours(given: argparse.Namespace) -> float:
 
     from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
-    from seg.tiles.bands import joined, predict_bands
+    from seg.tiles.tiled import joined, predict_bands
 
     network = warm(given)
     start = perf_counter()
@@ -195,8 +194,8 @@ def run_large(given: argparse.Namespace) -> float:
     from seg.predict.band_tiff import BandTiff
     from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
-    from seg.tiles.bands import predict_bands
     from seg.tiles.network import Facts
+    from seg.tiles.tiled import predict_bands
 
     class Tiny:
         facts = Facts("semantic", (), 3, 16, None)

@@ -199,7 +199,7 @@ def loop_of(case: Case, config: Any, data: Any, device: Any) -> tuple[Callable[[
     """A plain loop's step, and its model."""
     import torch
 
-    from seg.models.compilation import compile_in_place
+    from seg.models.hardware import compile_in_place
     from seg.training.module import make_model
 
     torch.manual_seed(config.seed)

@@ -28,12 +28,12 @@ from seg.training.loading.datamodule import SegmentationData
 from seg.training.module import SegmentationModule
 from seg.training.ranks.ranks import Ranks
 from seg.training.ranks.signals import StopSignals
-from seg.training.ranks.strategies import Replicated
+from seg.training.resume.checkpoints import SaveWithin
 from seg.training.resume.history import EpochMeans
-from seg.training.resume.within_epoch import SaveWithin
 from seg.training.step import batch_size, exchange
 from seg.training.step.exchange import Exchange, share_buffers
 from seg.training.step.limits import Limits
+from seg.training.trainer import Replicated
 
 SLOW, LAYERS = 0.03, 16
 

@@ -38,19 +38,12 @@ def ignore_cut(drawn: Drawn, min_visible: float, min_area: int) -> Drawn:
     if left.all() and not lost.any():
         return drawn
     numbers = np.concatenate([[0], np.cumsum(left) * left]).astype(np.int32)
-    semantic, instances = sample.semantic, np.empty_like(sample.instances)
-    _renumber(sample.instances.reshape(-1), numbers, instances.reshape(-1))
+    semantic, instances = sample.semantic, np.take(numbers, sample.instances)
     if lost.any():
         semantic = semantic.copy()
         _ignore(sample.instances.reshape(-1, instances.shape[2]), np.concatenate([[False], lost]), semantic.reshape(-1))
     kept = replace(sample, semantic=semantic, instances=instances, categories=sample.categories[left], crowd=(sample.crowd | lost)[left])
     return Drawn(kept, drawn.areas[left], drawn.visible[left])
-
-
-@numba.njit(nogil=True, cache=True)
-def _renumber(stored: np.ndarray, numbers: np.ndarray, instances: np.ndarray) -> None:
-    for i in range(len(stored)):
-        instances[i] = numbers[np.uint32(stored[i])]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -1,7 +1,7 @@
 """Augmentation policies: albumentations applied to a Sample, image and label maps together.
 
 The class map alone travels as a plane with class c stored as c + 1 and 255 (ignore) as 0; beside instances all label maps
-follow a pixel map (see `seg.augment.pixelmaps`). So a border that a transform fills with 0 is ignored and holds no instance,
+follow a pixel map (see `seg.augment.adapted`). So a border that a transform fills with 0 is ignored and holds no instance,
 whatever that transform calls its fill.
 """
 
@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from seg.augment.adapted import adapt
+from seg.augment.adapted import adapt, identity, look_up, seen
 from seg.augment.crop import Windows
 from seg.augment.instances import Drawn, ignore_cut, paste_some
-from seg.augment.pixelmaps import identity, look_up, seen
 from seg.augment.settings import Augment, CopyPaste, Crop, Instances
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError

@@ -62,8 +62,7 @@ def _with_new_keys(params: Params, choices: Mapping[str, str], conf: Path) -> Pa
 
 @lru_cache(maxsize=64)
 def _read(path: Path) -> Params:
-    found: Params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:

@@ -1,7 +1,6 @@
 """The whole configuration: every room's sections, checked together."""
 
 from operator import attrgetter
-from typing import Any
 
 from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
@@ -75,19 +74,16 @@ class Config(NetworkSettings):
     overrides: list[str]
 
 
-def validate(params: dict[str, Any]) -> Config:
-    """A composed, resolved configuration as a `Config`; ConfigError names the first key that is wrong."""
+def checked(params: Params) -> Config:
+    """The typed configuration, its targets inside the allowed modules; values that are yet to be planned are examples. ConfigError names
+    the first key that is wrong."""
+    params = with_examples(params)
     missing = [key for key, value in leaves(params).items() if value == "???"]
     if missing:
         obtain = params["data"].get("obtain") if missing[0] == "data.root" else None
         value = "<value>" if missing[0] != "data.root" else "<folder of the data set>" + (f" (to be had from {obtain})" if obtain else "")
         raise ConfigError(f"{missing[0]} has no value yet: set {missing[0]}={value}")
-    return Config.of(params)
-
-
-def checked(params: Params) -> Config:
-    """The typed configuration, its targets inside the allowed modules; values that are yet to be planned are examples."""
-    config = validate(with_examples(params))
+    config = Config.of(params)
     if config.task.name not in config.model.tasks:
         tasks = " or ".join(config.model.tasks)
         raise ConfigError(

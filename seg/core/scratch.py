@@ -20,6 +20,8 @@ VARIABLE = "SEG_SCRATCH"
 SETTINGS = "settings.json"
 WAIT = 6.0  # seconds to wait for the lock before a second training is refused
 DVC_COPIES = ".dvc/tmp/exps"  # DVC runs queued experiments in copies of the project below this folder
+NO_EFFECT = ("seg.cli", "seg.__main__", "seg.commands", "seg.configure", "seg.runtime")
+"""Modules and rooms that cannot change what a training makes: an edit of theirs throws no interrupted training away."""
 
 
 def scratch_root(project: Path) -> Path:
@@ -34,10 +36,6 @@ def origin(project: Path) -> Path:
     path = project.resolve()
     before, found, _ = path.as_posix().partition(f"/{DVC_COPIES}/")
     return Path(before) if found else path
-
-
-NO_EFFECT = ("seg.cli", "seg.__main__", "seg.commands", "seg.configure", "seg.runtime")
-"""Modules and rooms that cannot change what a training makes: an edit of theirs throws no interrupted training away."""
 
 
 def fingerprint(settings: dict[str, Any], inputs: list[str]) -> str:

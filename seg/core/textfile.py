@@ -14,6 +14,15 @@ import yaml
 
 from seg.core.errors import UnreadableError
 
+DEEPEST = 100
+"""Levels of lists and objects in each other that a file may have."""
+MOST = 1_000_000
+"""Values of a level in YAML, whose aliases make any number of a few lines."""
+TOO_DEEP = f"its lists lie in each other more than {DEEPEST} deep"
+PLAIN = frozenset({str, int, float, bool, type(None)})
+HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
 
 def read_file(path: Path) -> bytes:
     """The bytes of a file; DataError where it cannot be read, or is no file but a pipe or a device, which would be waited for."""
@@ -33,19 +42,6 @@ def read_text(path: Path) -> str:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableError(f"{path}: is no text in UTF-8 ({error.reason} at byte {error.start}); save it as one") from None
-
-
-DEEPEST = 100
-"""Levels of lists and objects in each other that a file may have."""
-
-MOST = 1_000_000
-"""Values of a level in YAML, whose aliases make any number of a few lines."""
-
-TOO_DEEP = f"its lists lie in each other more than {DEEPEST} deep"
-
-PLAIN = frozenset({str, int, float, bool, type(None)})
-HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
-ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 @contextmanager

@@ -1,25 +1,28 @@
-"""How far a network sees: which pixels of its input can change one value of its output, and which do.
+"""How far a network sees: which pixels of its input can change one value of its output, and which do; and the picture of it.
 
 The theoretical receptive field is the region of all pixels on which an output depends (the formulas of Araujo et al. 2019,
 https://doi.org/10.23915/distill.00021, give it for chains of convolutions). It is found here from its definition, for networks of any
 structure: in a copy whose weights are all positive and whose activations are the identity no two paths cancel, so the derivative of an
 output is not zero just where there is a path. The effective receptive field (Luo et al. 2016, https://arxiv.org/abs/1701.04128) is where
-the derivative of the network itself is large.
-"""
+the derivative of the network itself is large."""
 
 import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from seg.models.tensor_file import tensors_in
+from seg.pictures.sheets import save_figure
 
 PROBES = (512, 1024, 2048, 4096)
 """Lengths in pixels of the strips that are tried, one after another, until one is longer than the field."""
@@ -27,6 +30,14 @@ WIDTH = 64
 """Pixels across a strip, at least; some networks take no narrower one."""
 LARGE = 1 - 0.9545
 """Of the largest derivative; what is above belongs to the effective field, as in the paper."""
+IDENTITIES = {
+    *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish"),
+    *("hardswish", "hardtanh", "hardtanh_", "softplus", "threshold", "dropout", "dropout2d", "feature_dropout"),
+    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"),
+}
+"""Functions of torch that let through what they get, and mix no positions but for statistics."""
+MAX_POOLS = {"max_pool2d", "max_pool2d_with_indices"}
+POOLS = {"adaptive_avg_pool2d", "adaptive_max_pool2d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +55,19 @@ class ReceptiveField:
     pooled: bool
 
 
-def receptive_fields(network: nn.Module, channels: int, stride: int, across: int = WIDTH) -> list[ReceptiveField]:
+def receptive_fields(network: nn.Module, channels: int, stride: int) -> list[ReceptiveField]:
     """The theoretical receptive field of each output map (B, K, h, w) of a network, along the vertical axis.
 
     Args:
         network: Maps (B, C, H, W) float to maps, alone or in lists and dicts. It is left as it is.
         channels: C.
         stride: Sides of its input are multiples of it.
-        across: The least width of its input in pixels.
 
     Returns:
         A field for each output with four axes, in the network's order. Normalisation is taken for a fixed scale.
     """
     twin = _positive(copy.deepcopy(network).double().eval())
-    width = -(-across // stride) * stride
+    width = -(-WIDTH // stride) * stride
     fields: list[ReceptiveField] = []
     for length in PROBES:
         x = torch.rand(1, channels, -(-length // stride) * stride, width, dtype=torch.float64, requires_grad=True)
@@ -97,16 +107,6 @@ def _positive(network: nn.Module) -> nn.Module:
             parameter.fill_(len(parameter) / parameter.numel() if parameter.dim() > 1 else 1)
             parameter.requires_grad_(False)
     return network
-
-
-IDENTITIES = {
-    *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish"),
-    *("hardswish", "hardtanh", "hardtanh_", "softplus", "threshold", "dropout", "dropout2d", "feature_dropout"),
-    *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"),
-}
-"""Functions of torch that let through what they get, and mix no positions but for statistics."""
-MAX_POOLS = {"max_pool2d", "max_pool2d_with_indices"}
-POOLS = {"adaptive_avg_pool2d", "adaptive_max_pool2d"}
 
 
 class _Linear(TorchFunctionMode):
@@ -173,3 +173,37 @@ def effective_field(network: Callable[[Tensor], Any], inputs: Sequence[Tensor]) 
 def effective_side(field: np.ndarray) -> float:
     """The side in pixels of the square that is as large as the region of large derivatives."""
     return math.sqrt(int((field > LARGE).sum()))
+
+
+def save_field(path: Path, field: np.ndarray, theoretical: ReceptiveField, side: float) -> None:
+    """The effective field (h, w) as a map of colours, from its logarithm, with the theoretical field as a frame; and its middle row.
+
+    side: in pixels, of the effective field.
+    """
+    size, start = theoretical.size, theoretical.start or 0.0
+    height, width = field.shape
+    figure = Figure(figsize=(9.5, 4.6))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+    logarithm = np.log10(np.maximum(field, 1e-4))
+    extent = (-width / 2, width / 2, height / 2, -height / 2)
+    shown = left.imshow(logarithm, cmap="viridis", vmin=-4, vmax=0, extent=extent)
+    if size:
+        left.add_patch(Rectangle((start - size / 2, start - size / 2), size, size, fill=False, edgecolor="#d55e00", linewidth=1.5))
+    left.set_xlim(-width / 2, width / 2)
+    left.set_ylim(height / 2, -height / 2)
+    bar = figure.colorbar(shown, ax=left, shrink=0.8, ticks=[-4, -3, -2, -1, 0])
+    bar.ax.set_yticklabels(["< 0.0001", "0.001", "0.01", "0.1", "1"])
+    told = f"{size} pixels (frame)" if size else "the whole image"
+    left.set_title(f"what one output pixel sees: {told}\neffective: as large as a square of {side:.0f} pixels", fontsize=9)
+    left.set_xlabel("pixels of the network's input, from its middle")
+    row = field.max(axis=0)
+    right.semilogy(np.arange(width) - width / 2, np.maximum(row, 1e-6), color="#0072b2", linewidth=1)
+    if size and size < width:
+        for x in (start - size / 2, start + size / 2):
+            right.axvline(x, color="#d55e00", linewidth=1.5)
+    right.set_title("largest influence in each column of pixels", fontsize=9)
+    right.set_xlabel("pixels of the network's input, from its middle")
+    right.set_ylabel("size of the derivative, of its largest")
+    right.grid(alpha=0.3)
+    figure.tight_layout()
+    save_figure(figure, path)

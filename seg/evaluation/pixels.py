@@ -9,9 +9,8 @@ import numpy as np
 
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
-from seg.evaluation.boundary import boundary_figures, count_bands, count_contours
+from seg.evaluation.boundary import boundary_figures, count_bands, count_contours, rand_error, surface_distances
 from seg.evaluation.settings import BoundarySettings
-from seg.evaluation.surface import rand_error, surface_distances
 from seg.loading.batch import Batch
 from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 from seg.metrics.semantic import mean_of_known, ratio

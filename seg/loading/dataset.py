@@ -13,9 +13,8 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from seg.core.environment import own_cores
+from seg.core.environment import available_memory, own_cores, shared_memory_left
 from seg.core.errors import DataError
-from seg.core.machine import available_memory, shared_memory_left
 from seg.data.panoptic import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample

@@ -36,8 +36,7 @@ class ImageScore:
 def metrics_of(task: Task, allow: Sequence[str], info: DatasetInfo, **given: float) -> "Metrics":
     """Fresh figures of a task. given: arguments in place of those in its settings, where the figures take them."""
     known = {"class_names": [c.name for c in info.classes], "things": info.things}
-    metrics: Metrics = build(task.metrics, allow, "task.metrics", known | given)
-    return metrics
+    return build(task.metrics, allow, "task.metrics", known | given)
 
 
 class Metrics(Protocol):
@@ -56,11 +55,9 @@ class Metrics(Protocol):
         Raises:
             ValueError: A prediction has no output of this task, or an image was counted before.
         """
-        ...
 
     def state(self) -> Tensor:
         """Everything seen, as a tensor (n,) that can be sent to another rank. n may differ from rank to rank."""
-        ...
 
     def load_states(self, states: Sequence[Tensor]) -> None:
         """Replace the own state by the states of all ranks. The figures are then those of one process that saw all images.
@@ -68,11 +65,9 @@ class Metrics(Protocol):
         Args:
             states: What `state` gave on each rank, in the order of the ranks.
         """
-        ...
 
     def figures(self) -> dict[str, float]:
         """The headline figures over everything seen; NaN where undefined."""
-        ...
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
         """The headline figures of R resampled data sets.
@@ -87,15 +82,12 @@ class Metrics(Protocol):
         Raises:
             KeyError: This process has not seen an image.
         """
-        ...
 
     def per_class(self) -> dict[str, dict[str, float]]:
         """{class: its figures} over everything seen; NaN where undefined."""
-        ...
 
     def tables(self) -> dict[str, list[Mapping[str, Any]]]:
         """{file stem: rows} of the task's own tables, each of a row or more."""
-        ...
 
 
 @runtime_checkable
@@ -112,4 +104,3 @@ class ClassMapCounts(Protocol):
         Raises:
             ValueError: An image was counted before.
         """
-        ...

@@ -22,6 +22,7 @@ FEW = 30
 """Images below which an interval is itself a guess, and is marked as one."""
 
 LENGTHS = ("_px", "_um")  # what the names of figures end in that are lengths
+Function = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,6 @@ def few_images(num_images: int) -> str:
     """What there is to say of figures from so few images; nothing where there are enough."""
     counted = f"from {num_images} image{'s' * (num_images > 1)}"
     return f"{counted}: the figures are rough, and an interval is wide and itself uncertain" if num_images < FEW else ""
-
-
-Function = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,16 +73,9 @@ def reliability_rows(counts: np.ndarray, unit: str = "pixels") -> list[dict[str,
     unit), their accuracy and their mean confidence, NaN without a pixel."""
     bins = len(counts)
     accuracy, confidence = ratio(counts[:, 1], counts[:, 0]), ratio(counts[:, 2], CERTAIN * counts[:, 0])
-    return [
-        {
-            "low": m / bins,
-            "high": (m + 1) / bins,
-            unit: int(counts[m, 0]),
-            "accuracy": float(accuracy[m]),
-            "confidence": float(confidence[m]),
-        }
-        for m in range(bins)
-    ]
+    edges = [m / bins for m in range(bins + 1)]
+    rows = zip(edges[:-1], edges[1:], counts[:, 0].tolist(), accuracy.tolist(), confidence.tolist(), strict=True)
+    return [dict(zip(("low", "high", unit, "accuracy", "confidence"), row, strict=True)) for row in rows]
 
 
 def _gaps(counts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Class maps as the evaluation compares them: what is ignored, where regions meet, and ratios of counts."""
 
-import numba
 import numpy as np
+import torch
 
 from seg.data.sample import IGNORE
 
@@ -33,40 +33,17 @@ def contours(labels: np.ndarray, border: bool) -> np.ndarray:
     A region ends in its pixels that share a side with a pixel of another class and, with `border`, in those at the edge of the
     image. It does not end at ignored pixels (255), which have no contour themselves.
     """
-    found = np.full(labels.shape, IGNORE, np.uint8)
-    _trace(np.ascontiguousarray(labels), border, found)
-    return found
-
-
-@numba.njit(nogil=True, cache=True)
-def _trace(labels: np.ndarray, border: bool, found: np.ndarray) -> None:
-    height, width = labels.shape
-    for y in range(height):
-        for x in range(width):
-            own = labels[y, x]
-            if own == IGNORE:
-                continue
-            ends = border and (y == 0 or x == 0 or y == height - 1 or x == width - 1)
-            if y > 0:
-                ends |= labels[y - 1, x] != own and labels[y - 1, x] != IGNORE
-            if x > 0:
-                ends |= labels[y, x - 1] != own and labels[y, x - 1] != IGNORE
-            if y < height - 1:
-                ends |= labels[y + 1, x] != own and labels[y + 1, x] != IGNORE
-            if x < width - 1:
-                ends |= labels[y, x + 1] != own and labels[y, x + 1] != IGNORE
-            if ends:
-                found[y, x] = own
+    counted, ends = labels != IGNORE, np.zeros(labels.shape, bool)
+    for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differ = (labels[first] != labels[second]) & counted[first] & counted[second]
+        ends[first] |= differ
+        ends[second] |= differ
+    if border:
+        ends[[0, -1]] = ends[:, [0, -1]] = True
+    return np.where(ends, labels, np.uint8(IGNORE))
 
 
 def pixels_of_classes(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The pixels of each class (K,) int64 in a class map of any shape, uint8."""
-    counts = np.zeros(256, np.int64)
-    _count(np.ascontiguousarray(labels).ravel(), counts)
+    counts: np.ndarray = torch.bincount(torch.from_numpy(np.ascontiguousarray(labels)).flatten(), minlength=256).numpy()
     return counts[:num_classes]
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(labels: np.ndarray, counts: np.ndarray) -> None:
-    for label in labels:
-        counts[label] += 1

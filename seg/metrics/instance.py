@@ -112,31 +112,17 @@ class InstanceMetrics:
         """The counts of all classes together, at each IoU threshold."""
         total = sum(self.tallies.values(), start=Tally())
         return [
-            {
-                "iou_threshold": percent / 100,
-                "tp": at.tp,
-                "fp": at.fp,
-                "fn": at.fn,
-                "precision": at.precision,
-                "recall": at.recall,
-                "f1": at.f1,
-                "tp/(tp+fp+fn)": at.ratio,
-                "mean_matched_iou": at.mean_iou,
-            }
+            {"iou_threshold": percent / 100}
+            | {name: getattr(at, name) for name in ("tp", "fp", "fn", "precision", "recall", "f1")}
+            | {"tp/(tp+fp+fn)": at.ratio, "mean_matched_iou": at.mean_iou}
             for percent, at in zip(THRESHOLDS, total.at, strict=True)
         ]
 
     def _coco_rows(self) -> list[Mapping[str, Any]]:
         """COCO's figures over all classes, and what each of them averages."""
         return [
-            {
-                "kind": kind,
-                "figure": name,
-                "iou_thresholds": iou,
-                "area": area,
-                "max_detections": self.max_detections,
-                "value": float(mean_of_known(self._coco(kind)[name], 0)),
-            }
+            {"kind": kind, "figure": name, "iou_thresholds": iou, "area": area, "max_detections": self.max_detections}
+            | {"value": float(mean_of_known(self._coco(kind)[name], 0))}
             for kind in self.OF_CLASS
             for name, (_, iou, area) in FIGURES.items()
         ]
@@ -167,19 +153,13 @@ def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInsta
     seen = np.flatnonzero(areas)
     if prediction.boxed:
         masks = fill_boxes(boxes_of(ids, len(categories)), height, width)
-    return ImageInstances(
-        image_id,
-        (height, width),
-        categories[seen],
-        crowd[seen],
-        [masks[i]["counts"] for i in seen],
-        np.array(prediction.categories, np.int32),
-        np.array(prediction.scores, np.float32),
-        np.array(prediction.boxes, np.float32),
-        [m["counts"] for m in prediction.masks],
-        areas[seen] if prediction.boxed else None,
-        encode((ids.max(axis=2, keepdims=True, initial=0) == 0).astype(np.int32), 1)[0]["counts"] if prediction.segments else None,
-    )
+    truth = categories[seen], crowd[seen], [masks[i]["counts"] for i in seen]
+    predicted = np.array(prediction.categories, np.int32), np.array(prediction.scores, np.float32), np.array(prediction.boxes, np.float32)
+    predicted_counts = [m["counts"] for m in prediction.masks]
+    own_areas = areas[seen] if prediction.boxed else None
+    free = (ids.max(axis=2, keepdims=True, initial=0) == 0).astype(np.int32)
+    void = encode(free, 1)[0]["counts"] if prediction.segments else None
+    return ImageInstances(image_id, (height, width), *truth, *predicted, predicted_counts, own_areas, void)
 
 
 def check_prediction(image_id: str, size: tuple[int, int], prediction: Prediction) -> None:
@@ -264,19 +244,10 @@ def _detection_figures(at: Matches) -> dict[str, float]:
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:
     image_id, size, categories, crowd, counts, predicted_categories, scores, boxes, predicted_counts, areas, void = values
-    return ImageInstances(
-        image_id,
-        tuple(size),
-        np.array(categories, np.int32),
-        np.array(crowd, bool),
-        counts,
-        np.array(predicted_categories, np.int32),
-        np.array(scores, np.float32),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        predicted_counts,
-        None if areas is None else np.array(areas, float),
-        void,
-    )
+    truth = np.array(categories, np.int32), np.array(crowd, bool), counts
+    predicted = np.array(predicted_categories, np.int32), np.array(scores, np.float32), np.array(boxes, np.float32).reshape(-1, 4)
+    own_areas = None if areas is None else np.array(areas, float)
+    return ImageInstances(image_id, tuple(size), *truth, *predicted, predicted_counts, own_areas, void)
 
 
 def _tally_from_json(values: Sequence[Any]) -> Tally:

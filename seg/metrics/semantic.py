@@ -4,7 +4,6 @@ Rows are the truth, columns the prediction. Pixels whose truth is 255 are not co
 is NaN and excluded from means; one that is only predicted, or only true, counts with 0.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,17 +42,6 @@ def known_pairs(counts: np.ndarray, num_classes: int) -> np.ndarray:
     if counts[num_classes:IGNORE].any() or counts[:IGNORE, num_classes:].any():
         raise ValueError(f"a class index outside 0..{num_classes - 1} was met")
     return counts[:num_classes, :num_classes].copy()
-
-
-def add_pairs(truth: torch.Tensor, predicted: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
-    """Add the pixels of each pair to counts (65536,) int64, by 256 * truth + prediction, on the maps' device; the host waits for nothing.
-
-    truth, predicted: class maps of one shape, uint8. counts: None: of nothing so far.
-    """
-    if counts is None:
-        counts = torch.zeros(256 * 256, dtype=torch.int64, device=predicted.device)
-    pairs = truth.flatten().long() * 256 + predicted.flatten()
-    return counts.scatter_add_(0, pairs, torch.ones_like(pairs))
 
 
 def totals(matrix: np.ndarray) -> np.ndarray:
@@ -168,8 +156,10 @@ class SemanticMetrics:
         if class_maps.device.type == "cpu":
             self.matrix += confusion_matrix(batch.semantic.cpu().numpy(), class_maps.numpy(), len(self.class_names))
             return
-        truth = batch.semantic.to(class_maps.device, non_blocking=True)
-        self.pairs = add_pairs(truth, class_maps, self.pairs)
+        if self.pairs is None:
+            self.pairs = torch.zeros(256 * 256, dtype=torch.int64, device=class_maps.device)
+        pairs = batch.semantic.to(class_maps.device, non_blocking=True).flatten().long() * 256 + class_maps.flatten()
+        self.pairs.scatter_add_(0, pairs, torch.ones_like(pairs))  # the host waits for nothing
 
     def _collect(self) -> None:
         """Take what was counted on the device into the matrix."""
@@ -207,14 +197,9 @@ class SemanticMetrics:
 
 def confusion_rows(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     """A confusion matrix (K, K) as rows: the pixels of each pair, and their share of the true class's pixels."""
-    totals = matrix.sum(1)
+    shares = ratio(matrix, matrix.sum(1, keepdims=True))
     return [
-        {
-            "actual": names[i],
-            "predicted": names[j],
-            "pixels": int(matrix[i, j]),
-            "share": float(matrix[i, j] / totals[i]) if totals[i] else math.nan,
-        }
-        for i in range(len(names))
-        for j in range(len(names))
+        {"actual": actual, "predicted": predicted, "pixels": int(matrix[i, j]), "share": float(shares[i, j])}
+        for i, actual in enumerate(names)
+        for j, predicted in enumerate(names)
     ]

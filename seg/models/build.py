@@ -63,16 +63,8 @@ def assemble(
     cfg: NetworkSettings, data: DatasetInfo, network: nn.Module, loss: Any, mean: Sequence[float], std: Sequence[float]
 ) -> SegmentationModel:
     """The model of the task around a network. loss: None where the model is only used."""
-    given = {
-        "network": network,
-        "loss": loss,
-        "class_names": [c.name for c in data.classes],
-        "mean": mean,
-        "std": std,
-        "stride": cfg.model.stride,
-        "scale": cfg.model.scale,
-        "things": data.things,
-    }
+    given = {"network": network, "loss": loss, "class_names": [c.name for c in data.classes], "things": data.things}
+    given |= {"mean": mean, "std": std, "stride": cfg.model.stride, "scale": cfg.model.scale}
     key, target = adapter_of(cfg)
     model = build(target, cfg.targets.allow, key, given)
     if not isinstance(model, SegmentationModel):

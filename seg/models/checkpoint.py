@@ -109,8 +109,9 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     declared(DataRange, prepared.get("range"), f"{path}: its settings are damaged: data.range", AGAIN)
     info = DatasetInfo(**facts.model_dump(exclude={"classes", "settings"}), classes=classes_of(facts.classes), settings=prepared)
     training = declared(DeclaredTraining, content, f"{path}: is damaged", AGAIN)
-    post = Postprocess.of(content.get("postprocess"), f"{path}: its postprocessing is damaged", AGAIN)
-    choice = Choice.of(content.get("choice"), f"{path}: its choices are damaged", AGAIN)
+    # files of earlier versions have neither
+    post = declared(Postprocess, content.get("postprocess", {}), f"{path}: its postprocessing is damaged", AGAIN)
+    choice = declared(Choice, content.get("choice", {}), f"{path}: its choices are damaged", AGAIN)
     return LoadedCheckpoint(state, config, info, training.epoch, training.figures, post, choice, settings=settings, path=path)
 
 

@@ -15,6 +15,7 @@ Channels = Annotated[Whole, Field(ge=1, le=1024)]
 Side = Annotated[Whole, Field(ge=1, le=2**20)]
 Part = Annotated[Whole, Field(ge=0, le=255)]
 DataRange = Annotated[list[Finite], Field(min_length=2, max_length=2)] | Literal["image"] | None
+_T = TypeVar("_T")
 
 
 class DeclaredClass(BaseModel):
@@ -65,9 +66,6 @@ class DeclaredExport(BaseModel):
     data: Text
     data_digest: Text
     seg_version: Text
-
-
-_T = TypeVar("_T")
 
 
 @overload

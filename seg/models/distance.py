@@ -18,9 +18,9 @@ from seg.core.errors import ConfigError
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, Size, Subject, first_label
-from seg.models.dense import DenseModel
+from seg.models.base import Floats, Scale, Size, Subject, first_label
 from seg.models.losses.sum import DistanceLoss
+from seg.models.semantic import DenseModel
 
 FOREGROUND = 0.5  # the probability above which a pixel belongs to an object
 CORE = 0.75  # the share of an object's largest distance from which on a pixel is in its middle
@@ -43,8 +43,8 @@ class DistanceModel(DenseModel):
         network: nn.Module,
         loss: nn.Module | None,
         class_names: Sequence[str],
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Floats,
+        std: Floats,
         stride: int,
         scale: Scale,
         peak: float,

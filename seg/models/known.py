@@ -8,54 +8,25 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
+import yaml
 from torch import nn
 
 from seg.core.errors import ConfigError
 from seg.settings.section import Target
 from seg.settings.targets import check_allowed, locate, nested
 
-SMP = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UPerNet Segformer DPT"
-SEGMENTATION = "fcn_resnet50 fcn_resnet101 deeplabv3_resnet50 deeplabv3_resnet101 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
-OWN = (
-    "attention_unet.AttentionUNet blocks.BlockUNet fcn.FCN hypercolumns.Hypercolumns unet.UNet unet_plus_plus.UNetPlusPlus "
-    "mask_rcnn.mask_rcnn mask_rcnn.resnet50_fpn detectors.faster_rcnn detectors.retinanet detectors.fcos detectors.ssd yolo.Yolo "
-    "masks.networks.query_network"
+KNOWN: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("known.yaml").read_text(encoding="utf-8"))
+NETWORKS, MODELS, METRICS = (
+    frozenset(f"{package}.{name}" for package, names in KNOWN[kind].items() for name in names) for kind in ("networks", "models", "metrics")
 )
-LAYERS = "Conv2d ConvTranspose2d Linear Identity ReLU GELU SiLU Sigmoid BatchNorm2d GroupNorm LayerNorm MaxPool2d AvgPool2d Dropout"
-
-NETWORKS = frozenset(
-    f"{package}.{name}"
-    for package, names in {
-        "seg.models": OWN,
-        "segmentation_models_pytorch": SMP,
-        "torchvision.models.segmentation": SEGMENTATION,
-        "torchvision.models.detection": "maskrcnn_resnet50_fpn maskrcnn_resnet50_fpn_v2",
-        "torch.nn": LAYERS,
-    }.items()
-    for name in names.split()
-)
-TASK_MODELS = (
-    "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel panoptic.PanopticModel "
-    "masks.semantic.Model masks.instance.Model masks.panoptic.Model"
-)
-MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
-TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
-METRICS = frozenset({f"seg.metrics.{name}" for name in TASK_METRICS.split()})
 LIBRARIES = {"seg", "segmentation_models_pytorch", "torchvision", "timm", "torch", "albumentations", "lightning", "hydra", "omegaconf"}
 """Packages in which a user's word means one class or function, named in full: each holds functions that run what they get."""
 
 WEIGHTS = ("encoder_weights", "weights_backbone", "weights", "pretrained")
 """The arguments by which networks ask a hub for weights. A checkpoint brings its own."""
-
-FURTHER = {"drop_rate", "drop_path_rate", "img_size", "dynamic_img_size", "patch_size", "window_size", "num_register_tokens"} | {
-    *(f"rpn_{n}" for n in ("nms_thresh", "fg_iou_thresh", "bg_iou_thresh", "batch_size_per_image", "positive_fraction", "score_thresh")),
-    *(f"rpn_{when}_nms_top_n_{use}" for when in ("pre", "post") for use in ("train", "test")),
-    *(f"box_{n}" for n in ("score_thresh", "nms_thresh", "detections_per_img", "fg_iou_thresh", "bg_iou_thresh")),
-    *("box_batch_size_per_image", "box_positive_fraction", "min_size", "max_size"),
-}
-"""Numbers that a library hands on to an encoder or to Mask R-CNN. timm takes the path of a file in the same way."""
 
 MOST, DEEPEST, LONGEST = 100_000, 32, 10_000  # values, levels, characters
 WIDEST = 2**16  # the largest whole number that an argument of a network may be: of channels, of pixels, of an image's side
@@ -94,7 +65,7 @@ def check_file_target(target: Target, allow: Sequence[str], key: str, known: Col
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     for name, value in target.arguments.items():
         at = f"{key}.{name}"
-        if name not in named | FURTHER | {"name"} and not own:
+        if name not in named | {"name", *KNOWN["further_arguments"]} and not own:
             raise ConfigError(f"{at}: is no argument of {target.target} that a file may give")
         inner = list(nested(value, at))
         if inner and not (name in named and _takes_modules(parameters[name].annotation, own)):

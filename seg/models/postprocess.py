@@ -14,7 +14,11 @@ from scipy import ndimage
 
 from seg.data.rle import decode_crop, encode_crop
 from seg.data.sample import BACKGROUND, CERTAIN, MAX_CLASSES, Prediction
-from seg.models.declared import Text, declared
+from seg.models.declared import Text
+
+NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch by a corner are of one object
+Area = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Class = Annotated[int, Field(strict=True, ge=0, lt=MAX_CLASSES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,6 @@ class Choice:
     calibration: Compared | None = None
     errors: tuple[float, float] | None = None
 
-    @classmethod
-    def of(cls, content: Any, said: str, fix: str) -> "Choice":
-        """What `to_plain` gave, or nothing where a file of an earlier version has none; DataError as `declared`."""
-        return declared(cls, {} if content is None else content, said, fix)
-
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"tried": [asdict(row) for row in self.tried], "errors": list(self.errors) if self.errors else None}
 
@@ -62,11 +61,6 @@ class Choice:
 
 
 NO_CHOICE = Choice()
-
-
-NEIGHBOURS = np.ones((3, 3), bool)  # pixels that touch by a corner are of one object
-Area = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
-Class = Annotated[int, Field(strict=True, ge=0, lt=MAX_CLASSES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +80,6 @@ class Postprocess:
     least_area: Area = 0
     fill_holes: bool = False
     largest: Annotated[tuple[Class, ...], Field(max_length=MAX_CLASSES)] = ()
-
-    @classmethod
-    def of(cls, content: Any, said: str, fix: str) -> "Postprocess":
-        """What `to_plain` gave, or nothing where a file of an earlier version has none; DataError as `declared`."""
-        return declared(cls, {} if content is None else content, said, fix)
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"largest": list(self.largest)}

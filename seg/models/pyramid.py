@@ -20,6 +20,8 @@ STRIDES = (4, 8, 16, 32)
 NUM_STAGES = 5
 BOX_POOL = 7  # bins along a side that a box head sees (Girshick 2015)
 LEVELS = ["0", "1", "2", "3"]  # of the pyramid that heads of regions look at
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class EncoderPyramid(nn.Module):
@@ -96,10 +98,6 @@ class PyramidRegionSettings(PyramidSettings, RegionSettings):
     box_fg_iou_thresh: float
     box_bg_iou_thresh: float
     box_positive_fraction: float
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def keys_named(call: Callable[P, T]) -> Callable[P, T]:

@@ -108,8 +108,7 @@ class RegionModel(SegmentationModel):
         """The logit of the class, of the box around the region."""
         heads, boxes = self.network.roi_heads, [subject.box] * len(x)
         logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(self.network.backbone(x), boxes, [size] * len(x))))
-        of_class: Tensor = logits[:, subject.category + self.first_label].float()
-        return of_class
+        return logits[:, subject.category + self.first_label].float()
 
     def target(self, batch: Batch, index: int, size: tuple[int, int]) -> Target:
         """The truth of image `index`, which the network sees at `size`."""
@@ -119,14 +118,9 @@ class RegionModel(SegmentationModel):
         if len(crowds):
             mask = torch.isin(instances, crowds).any(dim=2)
             integral = F.pad(mask.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
-        return {
-            "boxes": boxes[kept] * factor,
-            "labels": batch.categories[index][kept].long() + self.first_label,
-            "ids": kept + 1,
-            "masks": instances,
-            "crowd": integral,
-            "factor": factor,
-        }
+        labels = batch.categories[index][kept].long() + self.first_label
+        truth = {"boxes": boxes[kept] * factor, "labels": labels, "ids": kept + 1, "masks": instances}
+        return truth | {"crowd": integral, "factor": factor}
 
     def _proposals(
         self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None

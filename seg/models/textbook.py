@@ -15,6 +15,7 @@ from seg.core.errors import plural
 
 Stages = list[tuple[nn.Module, int]]
 """What leads to each stride, from 2 on, and the channels that it gives; 0 channels: the network skips this stride."""
+SHUFFLE_STEM = 24
 
 
 class TextbookEncoder(nn.Module, EncoderMixin):
@@ -147,9 +148,6 @@ class ShuffleUnit(nn.Module):
         made = self.expand(nn.functional.channel_shuffle(self.reduce(x), self.groups))
         joined = torch.cat([nn.functional.avg_pool2d(x, 3, 2, 1), made], dim=1) if self.stride == 2 else x + made
         return nn.functional.relu(joined)
-
-
-SHUFFLE_STEM = 24
 
 
 def shufflenet_v1() -> Stages:

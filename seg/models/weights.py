@@ -17,6 +17,7 @@ from seg.models.tensor_file import read_tensors
 DEEPEST = 5  # modules around a network, or around its encoder, at most
 TIMM = "model."  # in segmentation_models_pytorch, timm's network lies so named in the encoder
 LISTED = 6  # names in a line of a summary, at most
+RGB = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,6 @@ def _tensors(content: Any) -> dict[str, Tensor]:
                 content = content[key]
         return {str(n): t for n, t in content.items() if isinstance(t, Tensor)}
     return {}
-
-
-RGB = 3
 
 
 def first_convolution(network: nn.Module, channels: int) -> str | None:

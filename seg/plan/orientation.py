@@ -100,5 +100,4 @@ def _mean_object(sample: Sample, gray: np.ndarray) -> list[np.ndarray]:
 
 
 def _pooled(plane: np.ndarray) -> np.ndarray:
-    pooled: np.ndarray = cv2.resize(np.ascontiguousarray(plane), (GRID, GRID), interpolation=cv2.INTER_AREA)
-    return pooled
+    return cv2.resize(np.ascontiguousarray(plane), (GRID, GRID), interpolation=cv2.INTER_AREA)

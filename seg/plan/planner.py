@@ -6,18 +6,16 @@ from pathlib import Path
 
 import torch
 
-from seg.core.environment import num_cores
+from seg.core.environment import available_memory, busy_share, num_cores
 from seg.core.errors import DataError
-from seg.core.machine import available_memory, busy_share
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo
 from seg.models.hardware import best_device, device_of, has_fast_bf16
 from seg.plan.costs import measure
 from seg.plan.facts import Decision, Draft, PlanFacts, gather_facts, look
-from seg.plan.rules import augmentation, families, learning, length, networks, objects, view
+from seg.plan.rules import augmentation, families, learning, length, networks, view
 from seg.plan.rules.families import like
 from seg.plan.rules.length import Cost
-from seg.plan.weights import find
 from seg.settings.section import Params
 from seg.settings.task import Task
 from seg.training.trainer import num_devices
@@ -67,7 +65,7 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     cost = Costs(facts, draft, info, seen.samples, device, say)
     draft.take(cost.network())
     draft.take(_weights(draft, facts, project))
-    for rule in (objects.anchors, objects.counts):
+    for rule in (networks.anchors, networks.counts):
         draft.take(rule(facts, draft))
     draft.take(cost.precision())
     draft.take(cost.memory())
@@ -99,7 +97,7 @@ class Costs:
         for candidate in offered[1:]:
             trial = Draft(self.draft.params, self.draft.open)
             trial.take(networks.network(self.facts, trial, candidate, ""))
-            for rule in (objects.anchors, objects.counts):
+            for rule in (networks.anchors, networks.counts):
                 trial.take(rule(self.facts, trial))
             step = self._cost(_closed(trial.params), self._usual(), candidate.name).step
             count = length.steps(budget, Cost(step, 0, 0), least=1)
@@ -169,7 +167,7 @@ def _weights(draft: Draft, facts: PlanFacts, project: Path) -> Iterator[Decision
         encoder = (draft["model.network"] or {}).get("encoder_name")
         weights, reason = None, "from scratch: the network names no encoder"
         if isinstance(encoder, str):
-            weights, reason = find(encoder, project, draft["plan.pretrained"])
+            weights, reason = networks.find(encoder, project, draft["plan.pretrained"])
         yield Decision("model.weights", weights, reason)
     weights = draft["model.weights"] or ""
     if weights.endswith(".ckpt"):

@@ -14,8 +14,7 @@ from seg.data.imagefile import is_tiff
 from seg.data.tiff import ORIENTATION
 from seg.predict.file_rows import open_rows
 from seg.predict.inputs import reader_of
-from seg.tiles.bands import predict_bands
-from seg.tiles.tiled import Tiled
+from seg.tiles.tiled import Tiled, predict_bands
 
 TILE = 256  # pixels, of the files that are written
 BIG = (1 << 32) - (1 << 25)  # bytes of pixels from which on offsets of 32 bits may not do

@@ -97,7 +97,7 @@ class Description:
         found = declared(DeclaredExport, content, said, AGAIN)
         if MADE_OF_IT[found.gives] != ANSWERS[found.task] or (found.gives == "maps") != (found.peak is not None):
             raise DataError(f"{said}: is of the task {found.task}, but gives {found.gives}; {AGAIN}")
-        post = Postprocess.of(content.get("postprocess"), f"{said}: postprocess", AGAIN)
+        post = declared(Postprocess, content.get("postprocess", {}), f"{said}: postprocess", AGAIN)
         classes = tuple(classes_of(found.classes))
         return cls(
             facts=Facts(found.task, classes, found.channels, found.stride, found.data_range, found.window, postprocess=post),

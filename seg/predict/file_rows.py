@@ -15,7 +15,7 @@ from seg.data.imagefile import to_channels
 from seg.data.tiff import JPEG, ORIENTATION, as_decoded, channels_last, is_left_to_opencv, one_line_errors, only_series, refuse_cut
 from seg.raw.intensity import to_8_bit
 from seg.sources.images import ImageReader
-from seg.tiles.batches import ArrayRows, Rows
+from seg.tiles.grid import ArrayRows, Rows
 
 
 @contextmanager

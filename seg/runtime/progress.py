@@ -1,8 +1,8 @@
-"""Progress on the console: a bar with the time left in a terminal, plain lines elsewhere."""
+"""What the console shows: a bar with the time left in a terminal, plain lines elsewhere; and tables."""
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
+WIDE = 300  # columns where the output is no terminal, so that no row is broken
 
 
 def style_of(progress: str) -> str:
@@ -61,3 +62,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def show(columns: Sequence[str], rows: Sequence[tuple[str, ...]], numbers: Sequence[str] = ()) -> None:
+    """An aligned table; as wide as it has to be where no terminal shows it. numbers: the columns that are set to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

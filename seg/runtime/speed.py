@@ -3,7 +3,6 @@
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,6 +15,8 @@ from seg.core.environment import num_cores
 WARM_UP = 3  # steps of each epoch that the share leaves out: loading processes start, and libraries choose their algorithms
 
 GIB = 2**30
+ENOUGH = 10  # steps that a share is judged by
+BUSY = 0.7  # share of their time from which on loading processes compute rather than wait for a disk
 
 
 class HostWaits:
@@ -81,21 +82,15 @@ class DeviceWaits(HostWaits):
         self.add(min(waited, end.elapsed_time(begin) / 1000))
 
 
-@dataclass
-class Epoch:
-    """What is counted in an epoch. ends: the clock at the end of each step, after that of the epoch's start. images: on this device."""
-
-    waits: HostWaits
-    ends: list[float] = field(default_factory=list)
-    images: int = 0
-
-
 class Speed(Callback):
-    """Measures the epoch that runs. Others read the properties: the bar at any time, the rest when the epoch has ended."""
+    """Measures the epoch that runs. Others read the properties: the bar at any time, the rest when the epoch has ended.
+
+    ends: the clock at the end of each step, after that of the epoch's start. images: of the epoch, on this device.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
-        self.epoch = Epoch(HostWaits())
+        self.waits, self.ends, self.images = HostWaits(), list[float](), 0
         self.world_size, self.device = 1, torch.device("cpu")
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -103,35 +98,36 @@ class Speed(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.world_size, self.device = trainer.world_size, trainer.strategy.root_device
-        self.epoch = Epoch(DeviceWaits() if self.device.type == "cuda" else HostWaits(), [self.clock()])
+        self.waits = DeviceWaits() if self.device.type == "cuda" else HostWaits()
+        self.ends, self.images = [self.clock()], 0
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self.epoch.waits.arrived(self.clock() - self.epoch.ends[-1])
+        self.waits.arrived(self.clock() - self.ends[-1])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.epoch.waits.stepped()
-        self.epoch.ends.append(self.clock())
-        self.epoch.images += len(batch)
+        self.waits.stepped()
+        self.ends.append(self.clock())
+        self.images += len(batch)
 
     def synchronize(self) -> None:
         """Have the figures hold the whole epoch."""
-        self.epoch.waits.synchronize()
+        self.waits.synchronize()
 
     @property
     def counted(self) -> int:
         """Steps of the epoch that the share of waiting is taken of."""
-        return max(0, len(self.epoch.waits.sums) - 1 - WARM_UP)
+        return max(0, len(self.waits.sums) - 1 - WARM_UP)
 
     @property
     def images_per_second(self) -> float:
         """On all devices together, validation left out; 0 before the first step."""
-        spent = self.epoch.ends[-1] - self.epoch.ends[0] if self.epoch.ends else 0.0
-        return self.epoch.images * self.world_size / spent if spent else 0.0
+        spent = self.ends[-1] - self.ends[0] if self.ends else 0.0
+        return self.images * self.world_size / spent if spent else 0.0
 
     @property
     def data_wait(self) -> float:
         """Share of the time, 0..1, that steps waited for their batch; without the epoch's first steps where it has more."""
-        sums, ends, first = self.epoch.waits.sums, self.epoch.ends, WARM_UP if self.counted else 0
+        sums, ends, first = self.waits.sums, self.ends, WARM_UP if self.counted else 0
         last = min(len(sums), len(ends)) - 1
         spent = ends[last] - ends[first] if last > first else 0.0
         return min(1.0, (sums[last] - sums[first]) / spent) if spent else 0.0
@@ -148,34 +144,19 @@ class Speed(Callback):
         return {"images_per_second": round(self.images_per_second, 3), "data_wait": round(self.data_wait, 4), "memory_gib": used}
 
 
-ENOUGH = 10  # steps that a share is judged by
-
-BUSY = 0.7  # share of their time from which on loading processes compute rather than wait for a disk
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """How images are loaded. workers: processes. busy: share of their time in which these compute, None where unknown."""
-
-    workers: int
-    cores: int
-    on_gpu: bool
-    busy: float | None = None
-
-
-def advice(loading: Loading) -> str:
-    """What to set, by what holds the loading up."""
-    cores, workers = loading.cores, loading.workers
+def advice(workers: int, cores: int, on_gpu: bool, busy: float | None = None) -> str:
+    """What to set, by what holds the loading up. workers: processes that load. busy: share of their time in which these compute, None where
+    unknown."""
     less = "a lighter augment, or smaller images (`prepare` keeps them as they are; model.scale shrinks them only after loading)"
-    if not workers and loading.on_gpu:
+    if not workers and on_gpu:
         return (
             f"images are loaded between the steps, while the device idles: set runtime.workers={max(1, cores - 1)}, or runtime.cache=memory"
         )
     if not workers:
         return f"images are loaded between the steps: keep them decoded (runtime.cache=memory), take {less}, or set runtime.workers=1"
-    if loading.busy is not None and loading.busy < BUSY:
+    if busy is not None and busy < BUSY:
         return (
-            f"the {workers} loading processes compute {loading.busy:.0%} of their time, so they wait for the disk: set "
+            f"the {workers} loading processes compute {busy:.0%} of their time, so they wait for the disk: set "
             "runtime.cache=memory, or move data/prepared to a faster disk"
         )
     if workers < cores - 1:
@@ -210,8 +191,8 @@ class Starvation(Callback):
         workers, (clock, seconds) = int(getattr(trainer.train_dataloader, "num_workers", 0)), _computed()
         spent = (clock - self.before[0]) * workers
         busy = min(1.0, (seconds - self.before[1]) / spent) if spent else None
-        loading = Loading(workers, num_cores(), trainer.strategy.root_device.type != "cpu", busy)
-        print(f"warning: steps waited for data {self.speed.data_wait:.0%} of their time; {advice(loading)}", flush=True)
+        way = advice(workers, num_cores(), trainer.strategy.root_device.type != "cpu", busy)
+        print(f"warning: steps waited for data {self.speed.data_wait:.0%} of their time; {way}", flush=True)
 
 
 def _computed() -> tuple[float, float]:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from seg.core.environment import num_cores, own_cores
+from seg.core.errors import plural
 
 WARM_UP, TIMED = 1, 3  # steps after a change of the number that count for nothing, then those that it is judged by
 
@@ -36,6 +37,7 @@ REST, COST = 10.0, 0.01
 SLACK = 0.3  # of a core: what all the small programs of a quiet machine take together
 
 Timed = tuple[float, float]
+tell = partial(print, flush=True)
 
 
 class Neighbours:
@@ -118,7 +120,7 @@ class Threads:
         """All its life."""
         if self.rate is None:
             if self.number < self.numbers[-1]:
-                self.say(f"{_count(self.number)}, as other programs use cores; more are tried when these are free")
+                self.say(f"{plural(self.number, 'thread')}, as other programs use cores; more are tried when these are free")
             yield from self._step()
             rate = yield from self._measure(self.number)
             yield from self._climb(rate, (-1, 1))
@@ -167,7 +169,7 @@ class Threads:
         self.rate, self.elapsed, self.wait = best, 0.0, max(REST, loss / COST)
         if at != before:
             cause = "the cores are free again" if at > before else "another program uses the cores" if self.free() + SLACK < before else ""
-            took = f"{_count(before)} -> {at}: a {self.step} takes {best * self.work:.2g} s where {rate * self.work:.2g} s before"
+            took = f"{plural(before, 'thread')} -> {at}: a {self.step} takes {best * self.work:.2g} s where {rate * self.work:.2g} s before"
             self.say("; ".join(filter(None, (took, cause))))
 
     def _watch(self) -> Generator[None, Timed, tuple[float, Sequence[int]]]:
@@ -216,15 +218,7 @@ def _of_torch() -> int:
     return torch.get_num_threads()
 
 
-def tell(line: str) -> None:
-    print(line, flush=True)
-
-
 def threads_of(setting: int | str, step: str = "batch", say: Callable[[str], None] = tell) -> Threads:
     """Of a process that computes alone."""
     numbers = numbers_of(setting)
     return Threads(numbers, Neighbours().free if len(numbers) > 1 else num_cores, step, say)
-
-
-def _count(number: int) -> str:
-    return f"{number} thread{'s' * (number > 1)}"

@@ -17,6 +17,7 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|gpu|gpu:[0-9]+)$")]
 SplitName = Literal["train", "val", "test"]
 
 Params = dict[str, Any]  # a composed and resolved configuration, as plain dicts, lists and values
+forbid_others = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Section(BaseModel):
@@ -72,9 +73,6 @@ class Sections(BaseModel):
     def dump(self) -> Params:
         """The whole configuration that these sections were composed with, as plain values."""
         return self._composed | self.model_dump(mode="json", by_alias=True)
-
-
-forbid_others = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def explain(error: ValidationError, model: Any, key: str = "") -> str:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from seg.configure.code import SECTION, digests, tracks_code
 from seg.configure.compose import CHOICES, compose, literal
 from seg.configure.config import Config, check_signatures, checked
 from seg.configure.read import yaml_said
+from seg.configure.template import SECTION, digests, tracks_code
 from seg.core.environment import conf_folder
 from seg.core.errors import ConfigError, UsageError
 from seg.core.outputs import write_whole

@@ -19,10 +19,8 @@ from seg.catalogue.options import facts
 from seg.core.errors import ConfigError
 from seg.core.outputs import write_whole
 from seg.data.store import DatasetInfo, read_info
-from seg.describe.field import ReceptiveField, effective_field, effective_side, receptive_fields
-from seg.describe.layers import Layer, layers_of
-from seg.describe.memory import Memory, measured, noise, of_prediction, of_training, two_steps
-from seg.describe.picture import save_field
+from seg.describe.costs import Layer, Memory, layers_of, measured, noise, of_prediction, of_training, two_steps
+from seg.describe.field import ReceptiveField, effective_field, effective_side, receptive_fields, save_field
 from seg.describe.remarks import remarks
 from seg.describe.settings import Describe
 from seg.models.base import SegmentationModel, Size
@@ -30,8 +28,8 @@ from seg.models.build import build_model
 from seg.models.dry_run import freeze_unused
 from seg.models.hardware import device_of
 from seg.models.settings import NetworkSettings
+from seg.runtime.progress import show
 from seg.runtime.settings import Paths
-from seg.runtime.table import show
 from seg.settings.planned import FILE, open_keys, params_of, read_plan, value_at, with_examples
 from seg.settings.section import NamedTarget, Params, Sections
 from seg.settings.targets import build

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seg.configure.code import own_version
 from seg.configure.read import read_group
+from seg.configure.template import own_version
 from seg.core.errors import ConfigError, DataError, DiskFullError
 from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images
 from seg.export.settings import Export, ExportSettings

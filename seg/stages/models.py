@@ -5,7 +5,7 @@ from pathlib import Path
 
 from seg.catalogue.encoders import find
 from seg.core.environment import conf_folder
-from seg.runtime.table import show
+from seg.runtime.progress import show
 
 
 @dataclass(frozen=True, slots=True)

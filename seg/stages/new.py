@@ -8,8 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from seg.configure.code import for_projects
-from seg.configure.template import FILES, template
+from seg.configure.template import FILES, for_projects, template
 from seg.core.errors import InputError, UsageError
 from seg.stages import configure
 

@@ -21,7 +21,7 @@ from seg.predict.inputs import Input, images_of, inputs_of, too_large
 from seg.predict.settings import PredictSettings
 from seg.predict.write.writers import CocoRows, Predicted, Writers
 from seg.runtime.progress import meter
-from seg.tiles.batches import read_ahead
+from seg.tiles.grid import read_ahead
 from seg.tiles.tiled import Tiled
 
 AHEAD = 4  # images that are read before they are predicted, and as many that wait to be written

@@ -10,30 +10,29 @@ import torch
 
 from seg.augment.policy import load_policy
 from seg.core.environment import in_first_process, keep_freed_memory
-from seg.core.errors import ConfigError, DataError, did_you_mean
-from seg.core.outputs import write_whole
+from seg.core.errors import ConfigError, DataError, did_you_mean, plural
+from seg.core.outputs import replaced_files, write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
 from seg.data.store import read_info
 from seg.models.build import with_architecture
+from seg.models.checkpoint import Checkpoint, save
 from seg.models.finetune import check_finetune
 from seg.models.hardware import choose_precision, device_of, hints
 from seg.settings.inputs import digest_of, local_weights
 from seg.training.callbacks import callbacks_of
-from seg.training.choosing.choose import chooser
+from seg.training.choosing.choose import Choose, Chosen, chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
 from seg.training.module import build_module, check_network, make_limits, make_metrics, make_model
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal
-from seg.training.ranks.strategies import Sharded
+from seg.training.resume.checkpoints import ResumePoint, resume_point_of
 from seg.training.resume.history import History
-from seg.training.resume.outputs import write_outputs
-from seg.training.resume.within_epoch import ResumePoint, resume_point_of
-from seg.training.settings import SECTIONS, TrainingSettings
+from seg.training.settings import SECTIONS, TrainingSettings, kept_settings
 from seg.training.step.limits import check_batch_sizes, check_strategy, described_lr, images_per_device, lr_factor
 from seg.training.step.recomputation import accelerate, check_acceleration
-from seg.training.trainer import build_trainer, quiet
+from seg.training.trainer import Sharded, build_trainer, quiet
 from seg.training.watch.log import check_installed
 from seg.training.watch.study import end_if_pruned
 
@@ -118,6 +117,24 @@ def fit(cfg: TrainingSettings, data: SegmentationData, out: Path, scratch: Scrat
         trainer.strategy.barrier()
     key = f"val_{cfg.task.monitor}"
     return max(row[key] for row in history.rows if key in row)
+
+
+def write_outputs(cfg: TrainingSettings, data: SegmentationData, folder: Path, out: Path, history: History, choose: Choose) -> None:
+    """best.ckpt, last.ckpt and history.csv: all, or, with DiskFullError, none."""
+    config, found = kept_settings(cfg), dict[int, Chosen]()
+    with replaced_files(out) as partial:
+        for name in ("best", "last"):
+            content = torch.load(folder / f"{name}.ckpt", map_location="cpu", weights_only=True)
+            state = {k.removeprefix("model."): v for k, v in content["state_dict"].items()}
+            epoch = int(content["epoch"]) + 1
+            if epoch not in found:
+                found[epoch] = choose(state)
+                for line in (choice := found[epoch].choice).lines():
+                    print(f"{name}.ckpt, chosen on {plural(choice.images, 'validation image')}: {line}")
+            figures = {k: v for row in history.rows if row["epoch"] == epoch for k, v in row.items() if k.startswith("val_")}
+            its = found[epoch]
+            save(partial / f"{name}.ckpt", Checkpoint(state, config, data.info, epoch, figures, its.postprocess, its.choice))
+        history.write(partial / "history.csv")
 
 
 def write_verdict(cfg: TrainingSettings, data: SegmentationData, out: Path, history: History) -> None:

@@ -11,8 +11,7 @@ from torch import Tensor
 from seg.core.errors import ConfigError
 from seg.data.sample import Prediction
 from seg.models.checkpoint import LoadedCheckpoint, restore
-from seg.models.compilation import compile_in_place
-from seg.models.hardware import autocast, choose_precision, device_of, in_parts, set_float32_matmul
+from seg.models.hardware import autocast, choose_precision, compile_in_place, device_of, in_parts, set_float32_matmul
 from seg.models.postprocess import calibrated
 from seg.models.semantic import SemanticModel, predictions_of
 from seg.runtime.threads import threads_of

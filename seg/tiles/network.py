@@ -65,8 +65,6 @@ class Network(Protocol):
 
     def logits(self, images: Tensor) -> Tensor:
         """Of a semantic network: (B, K, H, W) float32, on its own device."""
-        ...
 
     def predict(self, images: Tensor) -> list[Prediction]:
         """One Prediction an image, of the same size."""
-        ...

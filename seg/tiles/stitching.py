@@ -13,8 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from seg.data.rle import Rle, encode_crop, moved
 from seg.data.sample import Prediction
-from seg.tiles.batches import Place, Rows, batches, read_ahead
-from seg.tiles.grid import Grid, Side, Tiling, grid
+from seg.tiles.grid import Grid, Place, Rows, Side, Tiling, batches, grid, read_ahead
 from seg.tiles.network import Network
 
 CONTAINED = 0.75  # of a cut view's pixels in a whole one, from which on they are of one object

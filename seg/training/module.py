@@ -19,7 +19,6 @@ from seg.models.dry_run import check_sizes, freeze_unused
 from seg.models.finetune import Group, Plan, make_plan
 from seg.settings.targets import build
 from seg.training.loading.datamodule import SegmentationData
-from seg.training.ranks.strategies import clip_by_norm
 from seg.training.resume.history import RunningMeans
 from seg.training.settings import SCHEDULER_ARGUMENTS, TrainingSettings
 from seg.training.step.batch_size import find_batch_size
@@ -27,6 +26,7 @@ from seg.training.step.exchange import share_buffers
 from seg.training.step.limits import Limited, Limits, predict
 from seg.training.step.recomputation import chosen_fused
 from seg.training.step.step import Step, named_losses, to_device
+from seg.training.trainer import clip_by_norm
 
 
 class SegmentationModule(pl.LightningModule):

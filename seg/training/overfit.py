@@ -62,15 +62,9 @@ def verdict(rows: list[dict[str, float]], monitor: str, enough: float, images: i
     if not share < 1:
         said = f"{images} images, {len(rows)} epochs: the loss did not fall ({first:.4g} -> {last:.4g})"
     said += f", and {monitor} on these images is {reached:.3f}; "
-    return {
-        "images": images,
-        "epochs": len(rows),
-        "first_loss": first,
-        "last_loss": last,
-        monitor: reached,
-        "learned": learned,
-        "said": said + ("this network, loss and data can learn" if learned else f"warning: less than {enough:g}: {_causes(share)}"),
-    }
+    said += "this network, loss and data can learn" if learned else f"warning: less than {enough:g}: {_causes(share)}"
+    found: dict[str, Any] = {"images": images, "epochs": len(rows), "first_loss": first, "last_loss": last}
+    return found | {monitor: reached, "learned": learned, "said": said}
 
 
 def _causes(share: float) -> str:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from seg.models.settings import NetworkSettings
 from seg.runtime.settings import Paths, Runtime
-from seg.settings.section import Count, Named, NamedTarget, Positive, Section, Share
+from seg.settings.section import Count, Named, NamedTarget, Params, Positive, Section, Share
 
 
 class Ema(Section):
@@ -90,3 +90,12 @@ SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trai
 OPTIMIZER_ARGUMENTS = ("params",)
 SCHEDULER_ARGUMENTS = ("optimizer", "total_steps", "T_max", "total_iters", "max_lr")
 """What the program passes to each `_target_`, where its signature has it."""
+NO_EFFECT = ("runtime", "logger", "lr_finder", "describe", "sweep")
+"""Sections that cannot change what training makes, and no other command reads from a checkpoint."""
+
+
+def kept_settings(cfg: TrainingSettings) -> Params:
+    """What a checkpoint holds of the configuration: all but where the data lay, and what cannot change the model."""
+    config = cfg.dump() | {"overrides": []}
+    config["data"] = config["data"] | {"root": None}
+    return {name: value for name, value in config.items() if name not in NO_EFFECT}

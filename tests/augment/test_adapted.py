@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from seg.augment import adapted as quick_transforms
-from seg.augment.adapted import speed_up
-from seg.augment.pixelmaps import identity
+from seg.augment.adapted import identity, speed_up
 
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP)
 TRANSFORMS: dict[str, Any] = {

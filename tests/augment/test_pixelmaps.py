@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.augment.pixelmaps import CELL, density, identity, look_up, seen
+from seg.augment.adapted import CELL, density, identity, look_up, seen
 
 
 def warp(pixels: np.ndarray, matrix: list[list[float]], size: tuple[int, int]) -> np.ndarray:

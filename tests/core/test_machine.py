@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from seg.core import environment, machine
+from seg.core import environment
 
 GIB = 2**30
 
@@ -18,8 +18,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, membership: str, fil
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
     (tmp_path / "of_process").write_text(membership)
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "_OF_PROCESS", tmp_path / "of_process")
+    monkeypatch.setattr(environment, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(environment, "_OF_PROCESS", tmp_path / "of_process")
 
 
 V1, V2 = ("memory.limit_in_bytes", "memory.usage_in_bytes"), ("memory.max", "memory.current")
@@ -47,7 +47,7 @@ def test_a_container_that_uses_1_5_of_2_gb_has_half_a_gb_left(
         counted = "inactive_file" if names is V2 else "total_inactive_file"
         files[f"{folder}/memory.stat"] = f"anon 400\n{counted} {int(idle * GIB)}"
     groups(tmp_path, monkeypatch, membership, files)
-    assert machine.available_memory() == (0.5 + (idle or 0)) * GIB
+    assert environment.available_memory() == (0.5 + (idle or 0)) * GIB
 
 
 NO_LIMIT = {"memory/memory.limit_in_bytes": (1 << 63) - 4096, "memory/memory.usage_in_bytes": 1}
@@ -57,16 +57,16 @@ NO_LIMIT = {"memory/memory.limit_in_bytes": (1 << 63) - 4096, "memory/memory.usa
 def test_without_a_limit_the_system_says_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, object]) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 20 * GIB}))
     groups(tmp_path, monkeypatch, "0::/\n", files)
-    assert machine.available_memory() == 20 * GIB
-    assert machine.processor_quota() is None
+    assert environment.available_memory() == 20 * GIB
+    assert environment.processor_quota() is None
 
 
 def test_processors_are_granted_by_the_tightest_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups(tmp_path, monkeypatch, "0::/a/b\n", {"a/b/cpu.max": "250000 100000", "a/cpu.max": "max 100000"})
-    assert machine.processor_quota() == 2.5
+    assert environment.processor_quota() == 2.5
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     assert environment.num_cores() == 2
     groups(tmp_path, monkeypatch, "4:cpu,cpuacct:/x\n", {"cpu/x/cpu.cfs_quota_us": 150000, "cpu/x/cpu.cfs_period_us": 100000})
-    assert machine.processor_quota() == 1.5
+    assert environment.processor_quota() == 1.5
     groups(tmp_path, monkeypatch, "4:cpu,cpuacct:/x\n", {"cpu/x/cpu.cfs_quota_us": -1})
-    assert machine.processor_quota() is None
+    assert environment.processor_quota() is None

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seg.describe.layers import layers_of
+from seg.describe.costs import layers_of
 
 
 def counted(network: nn.Module, *shape: int) -> list[tuple[str, int, int, int]]:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from seg.describe.memory import LiveBytes, noise, predicted
+from seg.describe.costs import LiveBytes, noise, predicted
 
 
 def test_what_is_alive_is_counted() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
+from seg.evaluation.detail import InstanceDetail
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, judge
-from seg.evaluation.instances import InstanceDetail
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import InstanceMetrics, instances_of
 
@@ -42,7 +42,7 @@ def two_images() -> list[Scene]:
 
 
 def test_tables_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg.evaluation.instances.quantile_edges", lambda *_: [10, 50])
+    monkeypatch.setattr("seg.evaluation.detail.quantile_edges", lambda *_: [10, 50])
     tables = gathered(two_images()).tables()
     errors = {row["class"]: {k: n for k, n in row.items() if k != "class" and n} for row in tables["errors"]}
     assert errors == {

@@ -5,10 +5,9 @@ import pytest
 from outlines import IGNORE, regions
 
 from seg.data.sample import Prediction
-from seg.evaluation.boundary import boundary_figures, count_bands, count_contours
+from seg.evaluation.boundary import boundary_figures, count_bands, count_contours, surface_distances
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import BoundarySettings
-from seg.evaluation.surface import surface_distances
 from seg.metrics.calibration import count_confidence, expected_calibration_error, maximum_calibration_error, reliability_rows
 
 NAMES = list("abcdef")

@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import label
 
 from seg.data.sample import Prediction
+from seg.evaluation.boundary import rand_error
 from seg.evaluation.pixels import PixelMetrics
-from seg.evaluation.surface import rand_error
 
 
 def by_pairs(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seg.evaluation.instances import bin_sizes, quantile_edges
+from seg.evaluation.detail import bin_sizes, quantile_edges
 
 
 def test_bins_of_equally_many() -> None:

@@ -7,7 +7,7 @@ from outlines import IGNORE, distance_to, edge, masks, regions
 from scipy.spatial.distance import directed_hausdorff
 from torchmetrics.functional.segmentation.utils import mask_edges, surface_distance
 
-from seg.evaluation.surface import surface_distances
+from seg.evaluation.boundary import surface_distances
 
 CASES = [(2, 0, 0.0), (3, 1, 0.3), (6, 2, 0.0), (6, 3, 0.2), (12, 4, 0.6)]
 

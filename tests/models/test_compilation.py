@@ -16,7 +16,7 @@ from untrained import CONVOLUTION, untrained
 
 import seg
 from seg.core.errors import ConfigError
-from seg.models.compilation import compile_in_place
+from seg.models.hardware import compile_in_place
 
 pytestmark = pytest.mark.slow
 

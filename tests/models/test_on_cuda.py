@@ -16,12 +16,12 @@ from seg.loading.batch import Batch
 from seg.metrics.semantic import SemanticMetrics
 from seg.models.build import build_model
 from seg.models.instance import InstanceModel
-from seg.models.losses.boundary import distances_on_device, signed_distances
+from seg.models.losses.regions import distances_on_device, signed_distances
 from seg.models.panoptic import PanopticModel
 from seg.models.rcnn import _in_crowd, _on_object
 from seg.models.roi_masks import mask_targets
-from seg.tiles.bands import _Ring
 from seg.tiles.grid import Tiling, grid
+from seg.tiles.tiled import _Ring
 from seg.training.step.limits import Limited, Limits
 from seg.training.step.step import named_losses
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 from seg.core.errors import DataError
 from seg.data.rle import decode_crop
 from seg.data.sample import CERTAIN, Prediction
+from seg.models.declared import declared
 from seg.models.postprocess import NOTHING, Postprocess, calibrated, fill_enclosed, softened
 
 
@@ -120,11 +121,11 @@ def test_log_odds_are_divided() -> None:
 
 def test_what_a_file_says_is_checked() -> None:
     post = Postprocess(1.5, 0.4, 20, True, (1, 2))
-    assert Postprocess.of(post.to_plain(), "file", "again") == post
-    assert Postprocess.of(None, "file", "again") == NOTHING
+    assert declared(Postprocess, post.to_plain(), "file", "again") == post
+    assert declared(Postprocess, {}, "file", "again") == NOTHING
     for wrong in ({"temperature": 0.0}, {"temperature": float("nan")}, {"least_area": -1}, {"largest": [300]}, [1], "x"):
         with pytest.raises(DataError, match=r"^file"):
-            Postprocess.of(wrong, "file", "again")
+            declared(Postprocess, wrong, "file", "again")
 
 
 def test_each_part_is_described() -> None:

@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import EntryNotFoundError
 
-from seg.plan.weights import SECONDS, find, hub_file
+from seg.plan.rules.networks import SECONDS, find, hub_file
 
 REPOSITORY = "smp-hub/resnet18.imagenet"
 

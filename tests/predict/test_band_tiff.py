@@ -12,9 +12,8 @@ from seg.core.errors import DataError
 from seg.predict.band_tiff import BandTiff, georeference
 from seg.predict.file_rows import open_rows
 from seg.sources.images import ImageReader
-from seg.tiles.bands import joined, predict_bands
-from seg.tiles.batches import ArrayRows
-from seg.tiles.grid import Tiling
+from seg.tiles.grid import ArrayRows, Tiling
+from seg.tiles.tiled import joined, predict_bands
 
 CLASSES = np.random.default_rng(0).integers(0, 9, (300, 515)).astype(np.uint8)
 

@@ -11,7 +11,7 @@ from tiny import encoded, picture
 from seg.core.errors import DataError
 from seg.predict.file_rows import DecodedRows, PageRows, open_rows
 from seg.sources.images import ImageReader
-from seg.tiles.batches import ArrayRows, Rows
+from seg.tiles.grid import ArrayRows, Rows
 
 RGB, RGB_READER = picture(0, (101, 77)), ImageReader(3)
 DEEP = np.random.default_rng(0).integers(0, 4096, (50, 60, 5)).astype(np.uint16)

@@ -16,7 +16,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 from stub_networks import Layers
 from seg.predict.band_tiff import BandTiff
-from seg.tiles.bands import predict_bands
+from seg.tiles.tiled import predict_bands
 from seg.predict.file_rows import open_rows
 from seg.tiles.grid import Tiling
 from seg.sources.images import ImageReader

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from outlines import IGNORE, band, distance_to, edge, masks
 
-from seg.evaluation.boundary import count_bands, count_contours
-from seg.evaluation.surface import surface_distances
+from seg.evaluation.boundary import count_bands, count_contours, surface_distances
 
 ROOT = Path(__file__).parents[2]
 CAMVID = ROOT.parent / "shared" / "data" / "camvid"

@@ -11,8 +11,7 @@ from stub_networks import Truth, shown
 
 from seg.core.textfile import natural_key
 from seg.data.imagefile import decode_index, read_bytes
-from seg.tiles.batches import ArrayRows
-from seg.tiles.grid import Tiling
+from seg.tiles.grid import ArrayRows, Tiling
 from seg.tiles.stitching import predict_instances
 
 NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "dsb2018_nuclei"

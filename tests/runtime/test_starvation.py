@@ -7,22 +7,22 @@ import pytest
 import torch
 
 from seg.runtime import speed
-from seg.runtime.speed import Loading, Starvation, advice
+from seg.runtime.speed import Starvation, advice
 
 
 @pytest.mark.parametrize(
     ("loading", "said"),
     [
-        (Loading(0, 8, True), "while the device idles: set runtime.workers=7, or runtime.cache=memory"),
-        (Loading(0, 8, False), "keep them decoded (runtime.cache=memory)"),
-        (Loading(4, 16, True, 0.95), "there are 16 cores: set runtime.workers=15"),
-        (Loading(7, 8, True, 0.95), "keep all of 8 cores busy: set runtime.cache=memory, store augmented copies (augment.copies)"),
-        (Loading(7, 8, True, 0.2), "compute 20% of their time, so they wait for the disk: set runtime.cache=memory"),
-        (Loading(7, 8, True, None), "keep all of 8 cores busy"),
+        ((0, 8, True), "while the device idles: set runtime.workers=7, or runtime.cache=memory"),
+        ((0, 8, False), "keep them decoded (runtime.cache=memory)"),
+        ((4, 16, True, 0.95), "there are 16 cores: set runtime.workers=15"),
+        ((7, 8, True, 0.95), "keep all of 8 cores busy: set runtime.cache=memory, store augmented copies (augment.copies)"),
+        ((7, 8, True, 0.2), "compute 20% of their time, so they wait for the disk: set runtime.cache=memory"),
+        ((7, 8, True, None), "keep all of 8 cores busy"),
     ],
 )
-def test_the_advice_fits_what_holds_the_loading_up(loading: Loading, said: str) -> None:
-    assert said in advice(loading)
+def test_the_advice_fits_what_holds_the_loading_up(loading: tuple[Any, ...], said: str) -> None:
+    assert said in advice(*loading)
 
 
 class Measured:

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from seg.core.errors import ConfigError
-from seg.settings.argument_types import UNKNOWN, check_type, types_of
 from seg.settings.section import Target
-from seg.settings.targets import build, check_arguments
+from seg.settings.targets import UNKNOWN, build, check_arguments, check_type, types_of
 
 ALLOW = ["torch.nn", "torch.optim", "segmentation_models_pytorch", "albumentations", "stranger"]
 UNET, SGD, ADAM = "segmentation_models_pytorch.Unet", "torch.optim.SGD", "torch.optim.AdamW"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seg.configure import code
+from seg.configure import template
 from seg.core.errors import InputError
 from seg.stages import configure, new
 
@@ -24,7 +24,7 @@ def test_a_project_holds_settings_and_no_code(tmp_path: Path, capsys: pytest.Cap
     folder = tmp_path / "cells"
     names = {".dvc", ".dvcignore", ".git", ".gitignore", "README.md", "conf", "data", "dvc.yaml", "params.yaml"}
     assert {p.name for p in folder.iterdir()} == names
-    assert yaml.safe_load((folder / "params.yaml").read_text())["code"] == code.digests()
+    assert yaml.safe_load((folder / "params.yaml").read_text())["code"] == template.digests()
     assert (folder / "data/raw").is_symlink()
     assert "cells: a new project; now: cd" in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} == {"cells"}
@@ -58,7 +58,7 @@ def test_another_version_of_the_package_names_the_stages_that_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(tmp_path / "cells")
-    present = code.digests()
+    present = template.digests()
     monkeypatch.setattr(configure, "digests", lambda: present | {"version": "9.9", "train": "0" * 16})
     capsys.readouterr()
     configure.run(tmp_path / "cells", configure.Arguments())

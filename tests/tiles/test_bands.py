@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError, DataError
 from seg.models.semantic import predictions_of
-from seg.tiles.bands import Band, joined, predict_bands
-from seg.tiles.batches import ArrayRows
-from seg.tiles.grid import Tiling
+from seg.tiles.grid import ArrayRows, Tiling
+from seg.tiles.tiled import Band, joined, predict_bands
 
 TILING = Tiling((64, 96), 0.25, 0.125, 0, "edge")
 SIZES = [(301, 437), (64, 96), (65, 500), (20, 33), (300, 40), (1, 1)]

@@ -5,8 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from seg.tiles.batches import ArrayRows, batches, read_ahead
-from seg.tiles.grid import Tiling, grid
+from seg.tiles.grid import ArrayRows, Tiling, batches, grid, read_ahead
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge"])

@@ -8,8 +8,7 @@ from stub_networks import Truth, shown
 
 from seg.data.rle import encode_crop
 from seg.data.sample import Prediction
-from seg.tiles.batches import ArrayRows
-from seg.tiles.grid import Tiling, grid
+from seg.tiles.grid import ArrayRows, Tiling, grid
 from seg.tiles.stitching import predict_instances, stitch, views_of
 
 TILINGS = [

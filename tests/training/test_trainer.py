@@ -10,9 +10,8 @@ from lightning.pytorch.strategies import FSDPStrategy
 from seg.cli import several_processes
 from seg.core.errors import ConfigError
 from seg.training.ranks.ranks import Launcher
-from seg.training.ranks.strategies import Replicated, Sharded
 from seg.training.step.limits import described_lr, lr_factor
-from seg.training.trainer import build_trainer, make_strategy, syncs_batchnorm
+from seg.training.trainer import Replicated, Sharded, build_trainer, make_strategy, syncs_batchnorm
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -1,6 +1,9 @@
-"""Networks that a plan may choose, from small to large, and what goes with them."""
+"""Networks that a plan may choose, from small to large, and what goes with them: what Mask R-CNN expects of objects, their sizes, their
+shapes, and how many there are; and where pretrained weights of an encoder can be had: a file of the project, or a hub that answers within
+seconds."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,17 @@ from typing import Any
 import yaml
 
 from seg.plan.facts import Decision, Draft, PlanFacts
-from seg.plan.rules.families import family
+from seg.plan.rules.families import family, like
+from seg.plan.rules.view import seen_share
+from seg.settings.inputs import WEIGHT_SUFFIXES
+
+LEVELS = 5  # of the feature pyramid, with an anchor size each (Lin et al. 2017)
+COCO = 100  # detections an image in COCO's protocol
+ROOM = 3  # times the largest count that is found an image may have: a new image may hold more, as 313 nuclei where training has 151
+NAMES = ("p5", "p25", "p50", "p75", "p95")
+FOLDER = "weights"
+SECONDS = 5.0
+FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +87,101 @@ def network(facts: PlanFacts, draft: Draft, candidate: Candidate, reason: str) -
     yield Decision("model.network", candidate.network, reason)
     yield Decision("model.name", candidate.key, "named after its encoder")
     yield Decision("model.stride", candidate.stride, f"{candidate.name} halves its features {candidate.stride.bit_length() - 1} times")
+
+
+def anchors(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """Anchor sizes from the sides of objects as the network sees them, and ratios from their boxes: both from the data, as in Redmon and
+    Farhadi 2017."""
+    objects = facts.objects
+    if not objects or not objects.count or like(facts, draft) != "instance":
+        return
+    sides = [objects.side[name] * seen_share(facts, draft) for name in NAMES]
+    sizes: list[list[int]] = []
+    for side in sides:
+        size = max(4, round(side / 0.9))  # of a box: an object fills most of its own
+        sizes.append([max(size, sizes[-1][0] + 2 if sizes else size)])
+    shown = ", ".join(f"{side:.0f}" for side in sides)
+    reason = f"the sides of objects are {shown} pixels that the network sees (5th, 25th, 50th, 75th, 95th percentile)"
+    yield Decision("model.network.anchor_sizes", sizes, reason)
+    low, high = min(0.8, max(0.2, objects.ratio["p10"])), max(1.25, min(5.0, objects.ratio["p90"]))
+    ratios = [round(low, 2), 1.0, round(high, 2)]
+    yield Decision(
+        "model.network.aspect_ratios",
+        ratios,
+        f"height over width of the boxes is {objects.ratio['p10']:.2f} to {objects.ratio['p90']:.2f} (10th to 90th percentile)",
+    )
+
+
+def counts(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
+    """How many detections and proposals an image may have, from its largest count."""
+    if not facts.objects:
+        return
+    most = max(COCO, -(-facts.objects.most * ROOM // 50) * 50)
+    reason = f"an image of the training split holds up to {facts.objects.most} objects, and a new image may hold more"
+    yield Decision("task.metrics.max_detections", most, reason)
+    if like(facts, draft) != "instance":
+        return
+    yield Decision("model.network.box_detections_per_img", most, reason)
+    many = most > COCO
+    yield Decision("model.network.rpn_pre_nms_top_n", [1000, max(2000, most)] if many else [500, 300], reason)
+    yield Decision("model.network.rpn_post_nms_top_n", [500, max(1000, most)] if many else [300, 150], reason)
+
+
+def find(encoder: str, project: Path, hub: bool) -> tuple[str | None, str]:
+    """Weights for an encoder by its name in `model.network.encoder_name`.
+
+    A file of the project, weights/<encoder>.pt or another suffix, comes before a hub. hub: whether one may be asked. Only the head of one
+    file is asked for: the training downloads it.
+    """
+    for suffix in WEIGHT_SUFFIXES:
+        path = Path(FOLDER) / f"{encoder}{suffix}"
+        if (project / path).is_file():
+            return path.as_posix(), f"{path} holds weights of this encoder"
+    if not hub:
+        return None, "from scratch: plan.pretrained=false"
+    source = hub_file(encoder)
+    if source is None:
+        return None, f"from scratch: no hub has weights of {encoder} under the name imagenet"
+    repository, revision, files = source
+    failed = _refusal(repository, revision, files)
+    if failed is None:
+        return "imagenet", f"huggingface.co/{repository} has weights that were trained on ImageNet"
+    return None, f"from scratch: huggingface.co/{repository} {failed}"
+
+
+def hub_file(encoder: str) -> tuple[str, str | None, tuple[str, ...]] | None:
+    """Where ImageNet weights of an encoder of smp or (with the prefix tu-) of timm lie: the hub's repository, its revision (None: the
+    newest), and the names that their file may have."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if encoder.startswith("tu-"):
+        try:
+            config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        except RuntimeError:  # it has no weights of the name behind the dot
+            return None
+        repository = getattr(config, "hf_hub_id", None)
+        return (repository, None, FILES) if repository else None
+    settings: Mapping[str, Any] = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {}).get("imagenet", {})
+    return (settings["repo_id"], settings.get("revision"), FILES[:1]) if "repo_id" in settings else None
+
+
+def _refusal(repository: str, revision: str | None, files: tuple[str, ...]) -> str | None:
+    """Why none of the files can be had; None where one can."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if any(isinstance(try_to_load_from_cache(repository, name, revision=revision), str) for name in files):
+        return None
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return "is not asked, as HF_HUB_OFFLINE is set"
+    reason = "does not answer"
+    for name in files:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=SECONDS)
+        except Exception as error:  # of the client, of its HTTP library, of the network: each in a way of its own
+            reason = f"cannot be reached ({type(error).__name__})"
+            if type(error).__name__ not in ("EntryNotFoundError", "RemoteEntryNotFoundError"):
+                break
+        else:
+            return None
+    return reason

@@ -37,6 +37,7 @@ SMALLEST, SHARES = 0.02, (0.1, 0.25, 0.5, 1.0)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)  # of scores, beside the 0.5 that counts without a choice
 Answer = Callable[[Tensor], tuple[list[Prediction], Tensor | None, tuple[int, int]]]
 """Images (B, C, H, W) uint8 -> their predictions; of class maps also logits (B, K, h, w), and the (top, left) of their first pixel."""
+Seen = Sequence[tuple[Batch, Sequence[Prediction]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,6 @@ def choose(
     if calibration is None:
         return Chosen(post, Choice(images, tuple(tried)))
     return Chosen(post, Choice(images, tuple(tried), calibration.likelihood, calibration.errors))
-
-
-Seen = Sequence[tuple[Batch, Sequence[Prediction]]]
 
 
 def candidates(seen: Seen, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -167,7 +165,7 @@ def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, 
     while changes:
         after = [trial.of(replace(post, **change)) for change in changes]
         rows = [
-            compared(_words(change, trial.class_names), trial.figure, before, figure, trial.num_images, level)
+            compared(Postprocess(**change).described(trial.class_names)[0], trial.figure, before, figure, trial.num_images, level)
             for change, figure in zip(changes, after, strict=True)
         ]
         helping = [place for place, row in enumerate(rows) if row.taken]
@@ -178,10 +176,6 @@ def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, 
         post, before = replace(post, **changes[best]), after[best]
         changes = [change for place, change in enumerate(changes) if place in helping and change.keys() != changes[best].keys()]
     return post, tried
-
-
-def _words(change: dict[str, Any], class_names: Sequence[str]) -> str:
-    return Postprocess(**change).described(class_names)[0]
 
 
 def chooser(

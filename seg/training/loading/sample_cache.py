@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch.distributed
 
-from seg.core.machine import available_memory
+from seg.core.environment import available_memory
 from seg.data.sample import Sample
 from seg.data.store import ManifestEntry
 from seg.loading.dataset import RankPlacement

@@ -14,8 +14,8 @@ import psutil
 import torch
 from torch import Tensor
 
+from seg.core.environment import available_memory
 from seg.core.errors import ConfigError
-from seg.core.machine import available_memory
 from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel

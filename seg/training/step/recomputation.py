@@ -12,9 +12,8 @@ from seg.core.environment import in_first_process
 from seg.core.errors import ConfigError
 from seg.core.private_torch import apply_activation_checkpointing, changes_in_place, checkpoint_wrapper
 from seg.models.base import SegmentationModel
-from seg.models.compilation import compile_in_place
 from seg.models.dry_run import modes_kept
-from seg.models.hardware import set_float32_matmul
+from seg.models.hardware import compile_in_place, set_float32_matmul
 from seg.models.tensor_file import tensors_in
 from seg.settings.section import NamedTarget
 from seg.training.loading.datamodule import SegmentationData
@@ -22,6 +21,9 @@ from seg.training.settings import Trainer
 
 FUSED = {"cuda": ("SGD", "Adam", "AdamW"), "cpu": ("Adam", "AdamW")}
 """Optimizers of torch that one kernel a device steps faster; on a CPU SGD's takes as long as without."""
+SHARE = 0.125
+"""Of the network's activations: what a block may hold while it runs again. Smaller ones would keep more inputs, larger ones run in more
+memory."""
 
 
 def check_acceleration(settings: Trainer, device: torch.device) -> None:
@@ -58,11 +60,6 @@ def chosen_fused(optimizer: NamedTarget, precision: str, device: torch.device) -
     known = optimizer.target.startswith("torch.optim.") and optimizer.target.rpartition(".")[2] in FUSED.get(device.type, ())
     arguments: dict[str, Any] = {**optimizer.arguments, "fused": True if known and precision != "16-mixed" else None}
     return NamedTarget.model_validate({"_target_": optimizer.target, "name": optimizer.name, **arguments})
-
-
-SHARE = 0.125
-"""Of the network's activations: what a block may hold while it runs again. Smaller ones would keep more inputs, larger ones run in more
-memory."""
 
 
 def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:

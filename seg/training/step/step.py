@@ -27,6 +27,9 @@ from seg.models.hardware import is_out_of_memory, recover, summary
 from seg.training.step.exchange import Exchange
 from seg.training.step.limits import ADVICE, Limits
 
+Backward = Callable[[dict[str, Tensor], float], None]
+"""(a micro-batch's losses by name, its share of the images) differentiates its share."""
+
 
 def named_losses(model: SegmentationModel, batch: Batch) -> dict[str, Tensor]:
     """{"loss": the sum of the model's terms}, and each as "<name>_term" where there are several."""
@@ -41,19 +44,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Step:
-    """The optimizer steps of a training. backward: (a micro-batch's losses by name, its share of the images) differentiates its share.
-
-    compressed: whether ranks exchange gradients as bf16.
-    """
+    """The optimizer steps of a training. compressed: whether ranks exchange gradients as bf16."""
 
     def __init__(
-        self,
-        trainer: pl.Trainer,
-        model: SegmentationModel,
-        limits: Limits,
-        device: torch.device,
-        backward: Callable[[dict[str, Tensor], float], None],
-        compressed: bool = False,
+        self, trainer: pl.Trainer, model: SegmentationModel, limits: Limits, device: torch.device, backward: Backward, compressed: bool
     ) -> None:
         self.trainer, self.model, self.limits, self.device, self.backward = trainer, model, limits, device, backward
         self.exchange, self.before = Exchange(model, compressed), Snapshot(model, device)

@@ -29,6 +29,8 @@ from seg.training.resume.history import rates_of
 
 TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
 Rates = dict[str, float]
+FEW = 10  # losses that a median needs
+WEIGHTS = "weights.ckpt"
 
 
 class Guard(Callback):
@@ -155,12 +157,6 @@ class LossWatch:
         if len(self.recent) < min(self.settings.window, FEW):
             return 0.0
         return max(median(self.recent), median(self.first))
-
-
-FEW = 10  # losses that a median needs
-
-
-WEIGHTS = "weights.ckpt"
 
 
 def save_bad_batch(

@@ -26,6 +26,7 @@ from seg.training.resume.history import History
 from seg.training.settings import TrainingSettings
 
 Settings = dict[str, Any]
+STEP = "trainer/global_step"  # under which Lightning's logger for W&B logs the step
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,6 @@ def _wandb(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     experiment.define_metric(STEP)
     experiment.define_metric("*", step_metric=STEP, step_sync=True)
     return WandbLogger(experiment=experiment)
-
-
-STEP = "trainer/global_step"  # under which Lightning's logger for W&B logs the step
 
 
 def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:

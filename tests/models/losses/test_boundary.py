@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seg.data.store import ClassCounts
 from seg.models.losses import Boundary
-from seg.models.losses.boundary import signed_distances
+from seg.models.losses.regions import signed_distances
 
 
 def nearest(at: np.ndarray, region: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seg.metrics.semantic import confusion_matrix, iou, totals
 from seg.models.losses import LovaszSoftmax
-from seg.models.losses.overlap import jaccard_slopes
+from seg.models.losses.regions import jaccard_slopes
 
 
 def differences(truth: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seg.data.store import ClassCounts
 from seg.models.losses import Dice, FocalTversky, GeneralisedDice, Jaccard, Tversky
-from seg.models.losses.overlap import soft_counts
+from seg.models.losses.regions import soft_counts
 
 WEIGHTS = {"none": None, "median": [0.5, 1.0, 3.0, 0.0], "list": [0.5, 2.0, 0.0, 1.0]}
 

@@ -7,7 +7,6 @@ import pytest
 from planned_facts import chosen, draft, facts, objects, reason, spread
 
 from seg.plan.rules import learning, length, networks, view
-from seg.plan.rules import objects as object_rules
 from seg.plan.rules.families import DISTANCE, adapter, family, like, monitor
 
 KEY = "model.adapter"
@@ -79,7 +78,7 @@ def test_boxes_are_found_by_a_detector_whatever_the_objects() -> None:
     (network,) = networks.candidates(boxes, draft())
     assert (network.key, network.network["_target_"]) == ("faster_rcnn_resnet18", "seg.models.detectors.faster_rcnn")
     assert "mask_head_channels" not in network.network
-    assert "model.network.anchor_sizes" in chosen(object_rules.anchors, boxes, draft(model__scale=1.0))
+    assert "model.network.anchor_sizes" in chosen(networks.anchors, boxes, draft(model__scale=1.0))
 
 
 def test_segments_are_found_by_mask_rcnn_with_a_branch_for_stuff() -> None:
@@ -102,8 +101,8 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     assert chosen(monitor, facts(), draft()) == {}
     assert chosen(length.batch, known, one)["trainer.batch_size"] == 8
     assert {c.key for c in networks.candidates(known, one)} == {"distance_resnet10t", "distance_resnet18"}
-    assert list(chosen(object_rules.counts, known, one)) == ["task.metrics.max_detections"]
-    assert chosen(object_rules.anchors, known, draft(model__scale=1.0, model__adapter=BOTTOM_UP)) == {}
+    assert list(chosen(networks.counts, known, one)) == ["task.metrics.max_detections"]
+    assert chosen(networks.anchors, known, draft(model__scale=1.0, model__adapter=BOTTOM_UP)) == {}
     large = replace(known, height=spread(700), width=spread(700))
     assert chosen(view.crop, large, draft(model__scale=1.0, model__adapter=BOTTOM_UP))["augment.crop"]["size"] == [256, 256]
     kinds = {kind for kind, _ in networks.CANDIDATES}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from planned_facts import chosen, draft, facts, objects, reason, spread
 
-from seg.plan.rules.objects import anchors, counts
+from seg.plan.rules.networks import anchors, counts
 
 SIZES, RATIOS = "model.network.anchor_sizes", "model.network.aspect_ratios"
 

@@ -16,7 +16,6 @@ from seg.core.environment import conf_folder
 from seg.data.sample import Sample
 from seg.plan.facts import Draft, PlanFacts
 from seg.plan.rules import augmentation, families, learning, length, networks, view
-from seg.plan.rules import objects as of_objects
 from seg.plan.rules.length import Cost
 from seg.settings.planned import OF_NETWORK, open_keys
 from seg.settings.section import Params
@@ -69,7 +68,7 @@ def plan(known: PlanFacts, params: Params, rng: np.random.Generator) -> Draft:
         draft.take(rule(known, draft))
     offered = networks.candidates(known, draft)
     draft.take(networks.network(known, draft, offered[int(rng.integers(len(offered)))], "drawn"))
-    for rule in (of_objects.anchors, of_objects.counts, learning.optimizer, learning.schedule):
+    for rule in (networks.anchors, networks.counts, learning.optimizer, learning.schedule):
         draft.take(rule(known, draft))
     cost = Cost(*np.exp(rng.uniform(-7, 4, 3)).tolist())
     draft.take(length.length(known, draft, cost))

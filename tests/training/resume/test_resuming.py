@@ -23,7 +23,7 @@ from seg.prepare.run import prepare
 from seg.sources.shapes import Shapes
 from seg.stages import augment
 from seg.training.module import step_seed
-from seg.training.resume.within_epoch import ResumePoint
+from seg.training.resume.checkpoints import ResumePoint
 
 STEPS, EPOCHS = 4, 3
 NETWORK = {"_target_": "seg.models.unet.UNet", "depth": 1, "width": 2, "padding": "same", "batch_norm": True, "dropout": 0.5}

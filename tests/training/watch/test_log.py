@@ -18,7 +18,7 @@ from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch
 from seg.models.semantic import SemanticModel
 from seg.stages.train import run
-from seg.training.watch.pictures import GAP, side_by_side, spread
+from seg.training.callbacks import GAP, side_by_side, spread
 
 WATCHED = ["logger.every=1", "logger.pictures.every=1", "logger.pictures.images=2", "optimizer.weight_decay=0.125"]
 
