@@ -19,8 +19,8 @@ from seg.data.sample import Prediction
 from seg.data.store import DatasetInfo, read_entries, read_info
 from seg.export.settings import ExportCheck
 from seg.models.base import SegmentationModel
+from seg.models.dense import DenseModel
 from seg.models.distance import DistanceModel
-from seg.models.semantic import DenseModel
 from seg.predict.exported import ExportedNetwork
 
 

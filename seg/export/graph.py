@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.models.base import SegmentationModel, scaled_size
+from seg.models.dense import DenseModel
 from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.models.semantic import DenseModel
 
 
 class Graph(nn.Module):

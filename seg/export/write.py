@@ -17,10 +17,10 @@ from seg.core.outputs import disk_full, write_whole
 from seg.core.private_torch import forget_example, onnx_sides, onnx_slice
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
+from seg.models.dense import DenseModel
 from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.models.semantic import DenseModel
 from seg.predict.description import OUTPUTS, Description
 from seg.predict.exported import library
 from seg.predict.pt2 import EXTRA

@@ -19,8 +19,8 @@ from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Floats, Scale, Size, Subject, first_label
+from seg.models.dense import DenseModel
 from seg.models.losses.sum import DistanceLoss
-from seg.models.semantic import DenseModel
 
 FOREGROUND = 0.5  # the probability above which a pixel belongs to an object
 CORE = 0.75  # the share of an object's largest distance from which on a pixel is in its middle
