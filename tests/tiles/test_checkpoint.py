@@ -11,8 +11,8 @@ from torch import Tensor
 from untrained import CONVOLUTION, untrained
 
 from seg.core.errors import ConfigError
+from seg.models.dense import DenseModel
 from seg.models.hardware import device_of, hints
-from seg.models.semantic import DenseModel
 from seg.tiles.checkpoint import CheckpointNetwork
 
 Short = Callable[[int], None]

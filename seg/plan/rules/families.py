@@ -40,10 +40,8 @@ def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("model.adapter", distance, f"{found}; {contact}: each pixel's distance to its object's edge tells them apart")
         return
     if whole and facts.device == "cpu" and budget_of(draft) <= SHORT:
-        short = (
-            f"{budget_of(draft):.3g} minutes on a CPU suffice to learn each pixel's distance to its object's edge, and not for Mask R-CNN"
-        )
-        yield Decision("model.adapter", distance, f"{found}; {contact}: {short}")
+        enough = "suffice to learn each pixel's distance to its object's edge, and not for Mask R-CNN"
+        yield Decision("model.adapter", distance, f"{found}; {contact}: {budget_of(draft):.3g} minutes on a CPU {enough}")
         return
     why = contact if not apart else f"{objects.broken:.0%} are in several parts" if not whole else contact
     yield Decision("model.adapter", None, f"{found}; {why}: Mask R-CNN, which looks at each object by itself")

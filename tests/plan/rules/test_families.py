@@ -66,7 +66,9 @@ def test_reasons_name_what_decided() -> None:
     assert "40% touch another and 0% overlap one: each pixel's distance" in reason(adapter, KEY, given(touching=0.4), draft())
     assert "20% overlap one: Mask R-CNN" in reason(adapter, KEY, given(overlapping=0.2), draft(**HOUR))
     short = draft(plan__minutes=7.0, plan__folds=None)
-    assert "20% overlap one: 7 minutes on a CPU suffice to learn each pixel's distance" in reason(adapter, KEY, given(overlapping=0.2), short)
+    assert "20% overlap one: 7 minutes on a CPU suffice to learn each pixel's distance" in reason(
+        adapter, KEY, given(overlapping=0.2), short
+    )
     assert "30% are in several parts: Mask R-CNN" in reason(adapter, KEY, given(broken=0.3), draft(**HOUR))
 
 
