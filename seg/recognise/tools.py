@@ -175,10 +175,8 @@ def rle_csv(listing: Listing) -> Iterator[Guess]:
         if runs is None:
             continue
         others = [column for column in rows[0] if column != runs]
-        column, home = next(
-            ((c, h) for c in others if (h := home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True))),
-            (None, None),
-        )
+        homes = ((c, home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True)) for c in others)
+        column, home = next(((c, h) for c, h in homes if h), (None, None))
         other = next((c for c in others if c != column and re.search(r"class|label|categ|species|_type$", c, re.I)), None)
         labels = sorted({row[other] for row in rows if row[other]}) if other else ["object"]
         category = None if other else "object"

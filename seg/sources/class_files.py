@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from seg.sources.pairing import Layout, Part, folder_below, image_item, images_o
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
 
-@dataclass(kw_only=True, eq=False)
 class ClassFiles(Named):
     """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is.
 
@@ -78,10 +77,8 @@ class ClassFiles(Named):
         name = {IGNORE: "data.source.ignore"} | {number: c.name for number, c in enumerate(self.classes)}
         rivals = Counter(semantic[both].tolist()).most_common()
         told = ", ".join(f"{count} by {name[rival]}" for rival, count in rivals)
-        return (
-            f"{int(both.sum())} pixels that it has as {name[index]} are claimed by other classes too ({told}); correct the masks, or let "
-            "the later class of data.classes win with data.source.overlap=last"
-        )
+        claims = f"{int(both.sum())} pixels that it has as {name[index]} are claimed by other classes too ({told})"
+        return f"{claims}; correct the masks, or let the later class of data.classes win with data.source.overlap=last"
 
     def _part(self, part: Part) -> list[Item]:
         layout = self.layout

@@ -1,7 +1,6 @@
 """`label_studio`: Label Studio's own JSON export, and a folder of images (https://labelstud.io/guide/task_format)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from seg.sources.part_rle import ellipse, runs_of
 from seg.sources.regions import Region
 
 
-@dataclass(kw_only=True, eq=False)
 class LabelStudio(AnnotationFile, Drawn):
     """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
 
@@ -45,9 +43,8 @@ class LabelStudio(AnnotationFile, Drawn):
         where = f"{path}, task {task.get('id', number)}"
         given = task["data"].get(self.image_key)
         if not isinstance(given, str) or not given:
-            raise AnnotationError(
-                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key"
-            )
+            fix = "set data.source.image_key"
+            raise AnnotationError(f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); {fix}")
         _, local, below = given.partition("?d=")  # as in /data/local-files/?d=shots/a.png; others are /data/upload/1/ab12cd34-a.png
         name = unquote(below if local else urlparse(given).path).lstrip("/")
         given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)

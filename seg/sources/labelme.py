@@ -50,7 +50,6 @@ def read_labelme(path: Path) -> LabelmeFile:
     return LabelmeFile(str(name or "").replace("\\", "/"), encoded, size if known else None, content["shapes"])  # type: ignore[arg-type]
 
 
-@dataclass(kw_only=True, eq=False)
 class Labelme(Drawn):
     """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
 
@@ -99,10 +98,8 @@ class Labelme(Drawn):
                 raise DataError(f"{files[name]}: is of the image {image}, and so is {files[other]}; remove one of the two")
             pairs[name] = image
         if len(lost) == len(files):
-            raise DataError(
-                f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images",
-                kind="label-without-image",
-            )
+            advice = "set data.source.images, or add the images"
+            raise DataError(f"{folder}: none of its {len(files)} JSON files has an image; {advice}", kind="label-without-image")
         what, fix = "JSON files have no image and are left out", f"add the image to {images}, or set data.source.images"
         self.findings += of_several("label-without-image", folder, [files[name].name for name in lost], what, fix)
         missing = sorted(set(found.values()) - set(pairs.values()))
@@ -161,9 +158,8 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind not in ("rectangle", "rotation", "circle", "mask"):
         raise AnnotationError(f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")
     if len(points) != 2 or kind == "rotation":
-        raise AnnotationError(
-            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it"
-        )
+        fix = "redraw or remove it"
+        raise AnnotationError(f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; {fix}")
     (x1, y1), (x2, y2) = points
     if kind == "rectangle":
         return [rectangle(x1, y1, x2, y2)]

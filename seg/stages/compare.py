@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seg.compare.comparison import Comparison, extremes, paired, scores_by_image, sentence, signed
-from seg.compare.images import StoredRuns, compared_images
+from seg.compare.gallery import StoredRuns
 from seg.compare.page import write_comparison
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
@@ -96,19 +96,15 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
         if one != two:
             raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
     if a.digest != b.digest:
-        raise DataError(
-            f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
-            f"({b.digest[:12]}); evaluate both on one"
-        )
+        what = f"evaluated on {a.data} ({a.digest[:12]}), and on {b.data} ({b.digest[:12]})"
+        raise DataError(f"{first.name} and {other.name}: cannot be compared: {what}; evaluate both on one")
 
 
 def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> None:
     """Raise DataError where the prepared data are not those that the runs were evaluated on."""
     if info.digest != first.run.digest:
-        raise DataError(
-            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]}); "
-            "name that data set's folder with --data, or bring it back with `dvc checkout`"
-        )
+        what = f"is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]})"
+        raise DataError(f"{prepared}: {what}; name that data set's folder with --data, or bring it back with `dvc checkout`")
 
 
 def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
@@ -144,7 +140,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         per_class=[own.per_class() for own in metrics],
         score_name=next(iter(scores[0].values())).by,
         images=images,
-        gallery=compared_images(stored_runs, shown),
+        gallery=stored_runs.in_turn(shown),
     )
 
 

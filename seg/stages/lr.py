@@ -58,10 +58,8 @@ def run(cfg: Settings, out: Path) -> float:
     if curve.rates:
         write_curve(out, curve, best)
     if best is None:
-        raise InputError(
-            f"the loss falls at no rate from {cfg.lr_finder.start:g} to {cfg.lr_finder.end:g}; set lr_finder.start lower or "
-            "lr_finder.steps higher, or look for a mistake in labels and loss: seg train trainer=overfit"
-        )
+        fix = "set lr_finder.start lower or lr_finder.steps higher, or look for a mistake in labels and loss: seg train trainer=overfit"
+        raise InputError(f"the loss falls at no rate from {cfg.lr_finder.start:g} to {cfg.lr_finder.end:g}; {fix}")
     rate = float(f"{curve.rates[best]:.2g}")
     print(f"the loss falls fastest at, and it is suggested: optimizer.lr={rate:g}")
     print(f"see {out / 'lr.png'}; the loss is lowest at {curve.rates[curve.smoothed.index(min(curve.smoothed))]:.2g}, which is too high")

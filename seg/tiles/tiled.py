@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.data.panoptic import merged
+from seg.data.labelmaps import merged
 from seg.data.sample import Prediction
 from seg.tiles.bands import joined, predict_bands
 from seg.tiles.batches import ArrayRows, Rows

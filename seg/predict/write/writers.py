@@ -74,10 +74,8 @@ class Writers:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
         if STREAMED in outputs and (not (settings.tile or facts.window) or list(outputs) != [STREAMED]):
-            raise ConfigError(
-                f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; ask for it alone, "
-                "predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
-            )
+            fix = "ask for it alone, predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
+            raise ConfigError(f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; {fix}")
         if not outputs:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)

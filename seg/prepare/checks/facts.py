@@ -22,7 +22,6 @@ MANY = 60  # classes in an image from which on their areas are not counted
 
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
 
-
 Box = tuple[int, int, int, int]
 
 
