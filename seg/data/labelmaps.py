@@ -54,8 +54,7 @@ def encode(instances: np.ndarray, count: int) -> list[Rle]:
     rles = []
     for number, (x1, y1, x2, y2) in enumerate(boxes_of(instances, count).tolist(), start=1):
         in_layer = (instances[y1 : y1 + 1, x1:x2] == number).any(axis=(0, 1))  # the box's first row has some of its pixels
-        crop = mask_of(instances[y1:y2, x1:x2, in_layer], number)
-        rles.append(encode_crop(crop, x1, y1, height, width))
+        rles.append(encode_crop(mask_of(instances[y1:y2, x1:x2, in_layer], number), x1, y1, height, width))
     return rles
 
 

@@ -67,8 +67,7 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
     features = [feature for content in known.values() for feature in content["features"] if isinstance(feature, dict)]
     folder = common_folder({f.parent for f in known})
     guess = Guess("geojson", "instance", [f"{len(known)} files are GeoJSON, with {len(features)} features"])
-    stems = [f.stem for f in known]
-    images, prefixes = _images_of(listing, stems, folder)
+    images, prefixes = _images_of(listing, [f.stem for f in known], folder)
     alone = len(known) == 1
     guess.source = {"images": images, "annotations": next(iter(known)).as_posix() if alone else folder.as_posix()} | prefixes
     label, labels = _label_of(features)

@@ -37,8 +37,7 @@ class Coco(AnnotationFile):
         self.named = {*(self.named or ()), *content.categories.values()}
         boxed: list[Annotation] = []
         for key, (name, size) in content.pictures.items():
-            regions = self._regions(path, content.annotations[key], content, boxed)
-            yield AnnotatedImage(name, size, regions)
+            yield AnnotatedImage(name, size, self._regions(path, content.annotations[key], content, boxed))
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             what = f"{len(boxed)} annotations are boxes alone, such as annotation {boxed[0].annotation_id}, and {kept}"

@@ -53,8 +53,7 @@ class Folders(Masks):
             refuse_other_size(path, drawn.shape, image_path, raw.pixels.shape[:2])
             semantic = drawn if semantic is None else _united(semantic, drawn, path)
         assert semantic is not None
-        sample = Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape))
-        return raw.record(sample, findings)
+        return raw.record(Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape)), findings)
 
 
 def _united(semantic: np.ndarray, drawn: np.ndarray, path: Path) -> np.ndarray:

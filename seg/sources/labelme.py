@@ -141,8 +141,7 @@ def _region(shape: Any, number: int, path: Path, line_width: float, point_radius
     group = shape.get("group_id")
     if group is not None and not isinstance(group, int | str):
         raise AnnotationError(f"{where}: has group_id={group!r}, expected a number or null")
-    parts = _parts(shape, where, line_width, point_radius)
-    return Region(f"shape {number}", shape["label"], parts, group=group)
+    return Region(f"shape {number}", shape["label"], _parts(shape, where, line_width, point_radius), group=group)
 
 
 def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> list[Shape]:

@@ -127,12 +127,6 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
     return Item(name, part.split, (file, *files), tuple(called), labels)
 
 
-def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
-    """Add what is left out to the findings: images without a mask, and masks without an image, of two folders."""
-    findings += of_several("label-without-image", labels, [path.name for path in unused], "masks have no image and are left out")
-    leave_out(findings, images, missing, True, "mask")
-
-
 def leave_out(
     findings: list[Finding], images: Path, missing: Sequence[Path], skip: bool, label: str, lacks: str = "", fix: str = ""
 ) -> None:
@@ -203,7 +197,9 @@ def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
         missing = []
     taken = {*masks.values(), *found.values(), *(path for paths in further.values() for path in paths)}
-    note_left_out(findings, images, [found[name] for name in missing], labels, [p for p in drawn.values() if p not in taken])
+    unused = [path.name for path in drawn.values() if path not in taken]
+    findings += of_several("label-without-image", labels, unused, "masks have no image and are left out")
+    leave_out(findings, images, [found[name] for name in missing], True, "mask")
     if further:
         note_further(findings, labels, further, layout.join)
     files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}

@@ -78,8 +78,7 @@ def run(project: Path, given: Arguments) -> None:
             runs.append(find_run(name, project, folder))
         for other in runs[1:]:
             _refuse_others(runs[0], other)
-        info = read_info(prepared)
-        _refuse_other_data(runs[0], prepared, info)
+        _refuse_other_data(runs[0], prepared, read_info(prepared))
         with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
@@ -124,8 +123,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
             said = [kept.read(entries[image_id]) for image_id in batch.image_ids]
             found |= {score.image_id: score for score in own.update(batch, said)}
     images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
-    thresholds = [own.score_threshold for own in settings]
-    stored_runs = StoredRuns(names, predictions, thresholds, dataset, len(first.classes))
+    stored_runs = StoredRuns(names, predictions, [own.score_threshold for own in settings], dataset, len(first.classes))
     shown = [(image, other) for other in range(1, len(runs)) for part in extremes(images, other, most) for image in part]
     return Comparison(
         runs=names,

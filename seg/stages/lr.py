@@ -49,8 +49,7 @@ def run(cfg: Settings, out: Path) -> float:
     device = device_of(cfg.trainer.accelerator)
     if data.workers == "auto":
         data.workers = auto_workers(RankPlacement(on_gpu=device.type == "cuda"))
-    step = training_step(cfg, data, device)
-    curve = range_test(counted(step, cfg), cfg.lr_finder)
+    curve = range_test(counted(training_step(cfg, data, device), cfg), cfg.lr_finder)
     if len(curve.rates) < cfg.lr_finder.steps:
         print(f"ended at lr {curve.rates[-1]:.3g}, where the loss exploded" if curve.rates else "the first loss was not finite")
     best = suggestion(curve)

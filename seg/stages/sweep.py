@@ -60,8 +60,7 @@ def digests(cfg: Config) -> dict[str, str]:
     """Of what trials train on; InputError where it is missing."""
     training = TrainingSettings.of(cfg.dump())
     data = load_data(training)
-    summary = read_augmented(training, data)
-    return {"data": data.info.digest, "augmentation": summary["digest"]}
+    return {"data": data.info.digest, "augmentation": read_augmented(training, data)["digest"]}
 
 
 @dataclass(slots=True)

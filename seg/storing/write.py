@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -166,9 +167,7 @@ def count_images(members: Sequence[StoredRecord], num_classes: int, gathered: Ga
     """The counts of a split, as dataset.json has them. gathered: what its images amount to, where that is known."""
     gathered = gathered or _gathered(members)
     pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
-    sizes: dict[str, int] = {}
-    for height, width in gathered.sizes:
-        sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
+    sizes = Counter(f"{height}x{width}" for height, width in gathered.sizes)
     return {
         "num_images": len(members),
         "num_instances": sum(s.entry.num_instances for s in members),
