@@ -124,10 +124,11 @@ class FilePerImage(Drawn):
     skip_unlabelled: bool
 
     SUFFIXES: ClassVar[tuple[str, ...]] = (".json",)
+    EXAMPLE: ClassVar[str] = "{split}/images"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.parts = parts_of(self.split, "{split}/images", images=self.images, annotations=self.annotations)
+        self.parts = parts_of(self.split, self.EXAMPLE, images=self.images, annotations=self.annotations)
 
     def image_key(self, name: str) -> str | None:
         """What pairs an image, by its relative name without suffix, with its file; None where it is no image of the data set."""

@@ -1,6 +1,7 @@
 """`label_studio`: Label Studio's own JSON export, and a folder of images (https://labelstud.io/guide/task_format)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,7 @@ def _shape(result: Any, where: str, line_width: float, point_radius: float) -> t
 
 def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_width: float, point_radius: float) -> Shape:
     """An outline in pixels; positions are in percent of the image's sides, of which sx and sy are a hundredth."""
-
-    def number(key: str) -> float:
-        return number_of(value, key, where)
-
+    number = partial(number_of, value, where=where)
     if "points" in value:
         flat = [v for x, y in points_of(value["points"], where) for v in (x * sx, y * sy)]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}

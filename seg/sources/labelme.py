@@ -13,11 +13,11 @@ from seg.core.textfile import composed, is_file, natural_key
 from seg.data.decoders import declared_size
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_index
 from seg.raw.record import Finding, Item, Record, of_several
-from seg.sources.base import Drawn
+from seg.sources.base import FilePerImage
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
 from seg.sources.listing import by_stem, is_picture
-from seg.sources.pairing import Part, folder_below, leave_out, parts_of
+from seg.sources.pairing import Part, folder_below, leave_out
 from seg.sources.part_rle import Part as Shape
 from seg.sources.part_rle import ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region, record_of
@@ -50,21 +50,16 @@ def read_labelme(path: Path) -> LabelmeFile:
     return LabelmeFile(str(name or "").replace("\\", "/"), encoded, size if known else None, content["shapes"])  # type: ignore[arg-type]
 
 
-class Labelme(Drawn):
+class Labelme(FilePerImage):
     """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
 
     A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one
     label and group_id are one object; holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`.
     """
 
-    images: str
-    annotations: str
-    skip_unlabelled: bool
     holes: bool
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.parts = parts_of(self.split, "{split}", images=self.images, annotations=self.annotations)
+    EXAMPLE = "{split}"
 
     def read(self, item: Item) -> Record:
         image, path = item.files[0], Path(item.files[1])

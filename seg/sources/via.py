@@ -1,6 +1,7 @@
 """`via`: a JSON file of the VGG Image Annotator 1 or 2, and a folder of images (https://www.robots.ox.ac.uk/~vgg/software/via)."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from math import degrees
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,7 @@ def _entries(path: Path) -> dict[str, Any]:
 
 
 def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> Shape:
-    kind = shape.get("name")
-
-    def value(key: str) -> float:
-        return number_of(shape, key, where)
-
+    kind, value = shape.get("name"), partial(number_of, shape, where=where)
     if kind in ("polygon", "polyline"):
         xs, ys = numbers_of(shape, "all_points_x", where), numbers_of(shape, "all_points_y", where)
         if len(xs) != len(ys):
