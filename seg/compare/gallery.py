@@ -205,9 +205,9 @@ class StoredRuns:
             MADE_UP_BY_FIRST: [(first.predicted_counts[i], first.predicted_categories[i]) for i in found[MADE_UP_BY_FIRST]],
             MADE_UP_BY_OTHER: [(second.predicted_counts[i], second.predicted_categories[i]) for i in found[MADE_UP_BY_OTHER]],
         }
-        verdicts = [verdict for verdict, members in parts.items() for _ in members]
-        counts, categories = zip(*(one for members in parts.values() for one in members), strict=True) if verdicts else ((), ())
-        apart = Outlines(_drawn(first, counts), np.array(categories, np.int32), np.zeros(len(verdicts), bool), verdicts)
+        every = [(verdict, *one) for verdict, members in parts.items() for one in members]
+        ids, categories = _drawn(first, [counts for _, counts, _ in every]), np.array([c for _, _, c in every], np.int32)
+        apart = Outlines(ids, categories, np.zeros(len(every), bool), [verdict for verdict, _, _ in every])
         truth = Outlines(_drawn(first, first.counts), first.categories, first.crowd, [""] * len(first.crowd))
         said = [_said(image, threshold) for image, threshold in zip(images, self.thresholds, strict=True)]
         words = words_of(self.names[0], self.names[other], outlined=True)
