@@ -93,8 +93,9 @@ def _tiles(bands: Iterator[np.ndarray], height: int, width: int, dtype: np.dtype
         raise ValueError(f"{rows} of {height} rows were written")
 
 
-def stream_class_map(network: Tiled, image: Path, target: Path, show: Callable[[float], None]) -> None:
-    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image. show: is told the share that is done.
+def stream_class_map(network: Tiled, image: Path, target: Path, show: Callable[[float], None], done: int) -> None:
+    """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image. show: is told how many images are done, of
+    which there were `done` before, and the share of this one.
 
     Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
     """
@@ -104,7 +105,7 @@ def stream_class_map(network: Tiled, image: Path, target: Path, show: Callable[[
         def bands() -> Iterator[np.ndarray]:
             for band in predict_bands(network.network, rows, network.tiling, network.batch_size, network.blend):
                 yield band.classes
-                show((band.top + len(band.classes)) / height)
+                show(done + (band.top + len(band.classes)) / height)
 
         target.parent.mkdir(parents=True, exist_ok=True)
         write_bands(target, height, width, np.uint8, georeference(image), bands())

@@ -144,7 +144,7 @@ def _stream(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pro
             try:
                 if given.frame is not None:
                     raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
-                stream_class_map(network, given.path, writers.paths(given.name)[0], lambda share, done=done: show(done + share))
+                stream_class_map(network, given.path, writers.paths(given.name)[0], show, done)
             except DataError as error:
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 bad += 1
