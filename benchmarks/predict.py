@@ -191,7 +191,7 @@ def run_large(given: argparse.Namespace) -> float:
     import numpy as np
     import torch
 
-    from seg.predict.band_tiff import BandTiff
+    from seg.predict.band_tiff import write_bands
     from seg.predict.file_rows import open_rows
     from seg.sources.images import ImageReader
     from seg.tiles.network import Facts
@@ -207,10 +207,9 @@ def run_large(given: argparse.Namespace) -> float:
 
     start = perf_counter()
     size = given.size
-    out = BandTiff(given.folder / "classes.tif", size, size, np.uint8, [])
-    with open_rows(given.folder / "image.tif", ImageReader(3)) as rows, out:
-        for band in predict_bands(Tiny(), rows, make_tiling(given), given.batch, "logits"):  # type: ignore[arg-type]
-            out.write(band.classes)
+    with open_rows(given.folder / "image.tif", ImageReader(3)) as rows:
+        bands = predict_bands(Tiny(), rows, make_tiling(given), given.batch, "logits")  # type: ignore[arg-type]
+        write_bands(given.folder / "classes.tif", size, size, np.uint8, [], (band.classes for band in bands))
     return start
 
 

@@ -13,9 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.commands.help import help_of, overview
 from seg.commands.parser import Parsed, parse, values_of
-from seg.commands.table import COMMANDS, Command
+from seg.commands.table import COMMANDS, Command, help_of, overview
 from seg.core.environment import conf_folder, in_first_process, prepare_command, prepare_environment, processes_started
 from seg.core.errors import ConfigError, InputError, UsageError, did_you_mean
 from seg.core.outputs import used_up
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 
     from seg.training.settings import Trainer
 
-
-UNPLANNED = ("plan", "prepare", "doctor", "describe")
-"""Commands that may run before there is a plan."""
+UNPLANNED = ("plan", "prepare", "doctor", "describe")  # commands that may run before there is a plan
 
 
 def main() -> None:
@@ -115,9 +112,8 @@ def run_stage(command: Command, parsed: Parsed) -> None:
     overrides = parsed.words
     root = parsed.options.get("config_name", "config")
     if not (conf / f"{root}.yaml").is_file() and not {"config_path", "config_dir"} & parsed.options.keys():
-        raise UsageError(
-            f"-cn {root}: there is no conf/{root}.yaml; {did_you_mean(root, [p.stem for p in conf.glob('*.yaml')], 'there are')}"
-        )
+        fix = did_you_mean(root, [p.stem for p in conf.glob("*.yaml")], "there are")
+        raise UsageError(f"-cn {root}: there is no conf/{root}.yaml; {fix}")
     pipeline = root == "pipeline"
     if pipeline and not Path("params.yaml").exists():
         fail("there is no params.yaml, which -cn pipeline reads; run `seg configure` first")
@@ -196,10 +192,8 @@ def _run(command: str, config: "DictConfig") -> float | None:
 def refuse_sweep_of_several(command: str, sweep: bool, trainer: "Trainer") -> None:
     """Raise ConfigError for a sweep of trainings that are several processes each."""
     if command == "train" and sweep and several_processes(trainer):
-        raise ConfigError(
-            "-m with several devices: each further process would start the whole sweep again; set trainer.devices=1, "
-            "or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
-        )
+        fix = "set trainer.devices=1, or queue the runs instead: dvc exp run --queue -S ..., then dvc queue start"
+        raise ConfigError(f"-m with several devices: each further process would start the whole sweep again; {fix}")
 
 
 def several_processes(trainer: "Trainer") -> bool:

@@ -6,10 +6,6 @@ import numpy as np
 from evaluations import SIZE, class_map, classes_of, discs, photo
 
 from seg.compare.comparison import (
-    FOUND_BY_FIRST,
-    FOUND_BY_OTHER,
-    MADE_UP_BY_FIRST,
-    MADE_UP_BY_OTHER,
     ComparedImage,
     Comparison,
     Difference,
@@ -17,7 +13,7 @@ from seg.compare.comparison import (
     Interval,
     Paired,
 )
-from seg.compare.disagreement import compare_maps
+from seg.compare.gallery import FOUND_BY_FIRST, FOUND_BY_OTHER, MADE_UP_BY_FIRST, MADE_UP_BY_OTHER, compare_maps
 from seg.data.sample import ClassInfo
 from seg.report.page_data import Outlines
 

@@ -96,12 +96,11 @@ def read(path: Path) -> dict[str, Description]:
     """The descriptions in a file, by name; none where there is no file."""
     if not path.is_file():
         return {}
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:])
-    found = (
-        Description(row["name"], int(row["parameters"] or 0) or None, tuple(map(int, row["strides"].split())), row["remark"])
-        for row in rows
-    )
-    return {one.name: one for one in found}
+    found = {}
+    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:]):
+        strides = tuple(map(int, row["strides"].split()))
+        found[row["name"]] = Description(row["name"], int(row["parameters"] or 0) or None, strides, row["remark"])
+    return found
 
 
 def write(path: Path, descriptions: Iterable[Description]) -> None:

@@ -20,8 +20,7 @@ from seg.sources.settings import Data
 
 def models_of(conf: Path) -> list[tuple[str, str, str, str]]:
     """Each model's name, task, number of parameters and source; those of task=semantic first."""
-    rows = [row_of(path) for path in sorted((conf / "model").glob("*.yaml"))]
-    return sorted(rows, key=lambda row: (row[1] != "semantic", *row[1::-1]))
+    return sorted(map(row_of, sorted((conf / "model").glob("*.yaml"))), key=lambda row: (row[1] != "semantic", *row[1::-1]))
 
 
 def losses_of(conf: Path) -> list[tuple[str, str, str]]:

@@ -145,10 +145,8 @@ def _unknown(command: Command, word: str, following: Sequence[str]) -> UsageErro
     names = [one for option in (HELP, *command.options) if option.text for one in option.names]
     near = nearest(bare, [one.lstrip("-") for one in names])
     if name == "-S" and command.overrides:
-        return wrong(
-            command,
-            f"unknown option -S: it belongs to `dvc exp run`; here overrides stand alone: {following[0] if following else 'KEY=VALUE'}",
-        )
+        alone = following[0] if following else "KEY=VALUE"
+        return wrong(command, f"unknown option -S: it belongs to `dvc exp run`; here overrides stand alone: {alone}")
     hints = [f"did you mean '{next(one for one in names if one.lstrip('-') == near)}'?"] if near else []
     if command.overrides:
         hints.append(f"{'S' if near else 's'}ettings are written without dashes, as in {bare}={value or 'VALUE'}")

@@ -121,17 +121,12 @@ def extremes(images: Sequence[ImageScores], other: int, most: int) -> tuple[list
     return gains[:most], losses[:most]
 
 
-FOUND_BY_FIRST, FOUND_BY_OTHER = "found by first", "found by other"
-MADE_UP_BY_FIRST, MADE_UP_BY_OTHER = "made up by first", "made up by other"
-"""The verdicts on instances over which two runs disagree."""
-
-
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
     """An image on which a run differs from the first.
 
     other: the place of that run. image: (H, W, C) uint8. truth, and predicted by each run: all (H, W) uint8 class maps, 255 = ignore,
-    or all `Outlines`. apart: where the two runs disagree, as `seg.compare.disagreement.compare_maps` has it, or the `Outlines` of
+    or all `Outlines`. apart: where the two runs disagree, as `seg.compare.gallery.compare_maps` has it, or the `Outlines` of
     the instances over which they do. kinds: of disagreements, in words, with a count or a share of the image.
     """
 

@@ -60,10 +60,8 @@ def _fetch(named: str, project: Path, folder: Path) -> None:
         files.get(f"{there}/{PREDICTIONS}", str(folder / PREDICTIONS), recursive=True)
     except Exception as error:  # of DVC's own kinds, or of whatever library reaches the remote storage
         reason = " ".join(str(error).split())[:300]
-        raise DataError(
-            f"{named}: its {kept} is not in DVC's cache ({reason}); fetch it with `dvc fetch` or `dvc exp pull`, or make it "
-            f"again: dvc exp apply {name}, dvc repro"
-        ) from None
+        fix = f"fetch it with `dvc fetch` or `dvc exp pull`, or make it again: dvc exp apply {name}, dvc repro"
+        raise DataError(f"{named}: its {kept} is not in DVC's cache ({reason}); {fix}") from None
 
 
 def _resolved(name: str, project: Path) -> tuple[str, Path]:
@@ -85,9 +83,8 @@ def _resolved(name: str, project: Path) -> tuple[str, Path]:
         except RevError as error:
             if "ambiguous" in str(error):
                 raise DataError(f"{name}: several experiments have this name; give the revision that `dvc exp show` prints") from None
-            raise DataError(
-                f"{name}: no folder with {RECORD}, no revision and no experiment{beside}; {did_you_mean(name, _names(repo), 'there are')}"
-            ) from None
+            fix = did_you_mean(name, _names(repo), "there are")
+            raise DataError(f"{name}: no folder with {RECORD}, no revision and no experiment{beside}; {fix}") from None
 
 
 def _names(repo: "Repo") -> set[str]:

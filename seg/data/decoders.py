@@ -50,10 +50,8 @@ def refuse_large(height: int, width: int, path: Path) -> None:
     """DataError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
     most = int(os.environ.get("SEG_MAX_PIXELS", "").strip() or MOST_PIXELS)
     if height * width > most:
-        raise PixelError(
-            f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; cut it into tiles, or, if it is meant, "
-            f"set the environment variable SEG_MAX_PIXELS={height * width}"
-        )
+        fix = f"cut it into tiles, or, if it is meant, set the environment variable SEG_MAX_PIXELS={height * width}"
+        raise PixelError(f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; {fix}")
 
 
 OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits

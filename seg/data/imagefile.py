@@ -104,9 +104,8 @@ def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
     if values.dtype.kind == "f":
         whole = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)
         if (odd := (whole != np.rint(whole)) | (np.abs(whole) > MAX_WHOLE)).any():
-            raise PixelError(
-                f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; save the label maps with 8 or 16 bit"
-            )
+            advice = "save the label maps with 8 or 16 bit"
+            raise PixelError(f"{path}: has {values.dtype} pixels, expected whole numbers, not {values[odd][0]:g}; {advice}")
         values = whole.astype(np.int32)
     return values // decoded.step if decoded.step > 1 else values
 

@@ -2,16 +2,19 @@
 
 A layered id map is (H, W, L) int32: 0 = none, ids 1..N, each id in exactly one layer. Of instances that overlap, the
 one with the higher id lies on top. RLE is COCO's (https://github.com/cocodataset/cocoapi).
+
+Panoptic segments (Kirillov et al. 2019) are things, one by one, and stuff, a region for each class. A pixel is of one segment, or of none.
+A segment is an instance like any other: in `with_stuff` and `merged` alone stuff becomes one, and no two share a pixel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numba
 import numpy as np
 
-from seg.data.rle import Rle, encode_crop, paint, run_lengths
-from seg.data.sample import IGNORE, Prediction
+from seg.data.rle import Rle, decode_crop, encode_crop, paint, run_lengths
+from seg.data.sample import IGNORE, Prediction, Sample
 
 
 def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -51,8 +54,7 @@ def encode(instances: np.ndarray, count: int) -> list[Rle]:
     rles = []
     for number, (x1, y1, x2, y2) in enumerate(boxes_of(instances, count).tolist(), start=1):
         in_layer = (instances[y1 : y1 + 1, x1:x2] == number).any(axis=(0, 1))  # the box's first row has some of its pixels
-        crop = mask_of(instances[y1:y2, x1:x2, in_layer], number)
-        rles.append(encode_crop(crop, x1, y1, height, width))
+        rles.append(encode_crop(mask_of(instances[y1:y2, x1:x2, in_layer], number), x1, y1, height, width))
     return rles
 
 
@@ -133,3 +135,54 @@ def add_up(pixels: np.ndarray, areas: np.ndarray) -> None:
                 areas[instance] += i - start
                 instance, start = pixels[i, layer], i
         areas[instance] += num_pixels - start
+
+
+# A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination).
+VISIBLE = 0.5
+
+
+def with_stuff(sample: Sample, things: Collection[int]) -> Sample:
+    """The sample with segments for instances: what is seen of each thing, then the region of each class that is not among `things`. The
+    class map says what is seen: pixels of an instance that are of another class there belong to none. A crowd stays one."""
+    top = sample.instances.max(axis=2, initial=0)
+    classes, crowd = np.append(IGNORE, sample.categories), np.append(True, sample.crowd)
+    top = np.where((classes[top] == sample.semantic) | crowd[top], top, 0).astype(np.int32)
+    stuff = [int(c) for c in np.unique(sample.semantic[top == 0]) if c != IGNORE and c not in things]
+    for number, index in enumerate(stuff, start=len(sample.categories) + 1):
+        top[(top == 0) & (sample.semantic == index)] = number
+    return replace(
+        sample,
+        instances=top[:, :, None],
+        categories=np.append(sample.categories, stuff).astype(np.int32),
+        crowd=np.append(sample.crowd, np.zeros(len(stuff), bool)),
+    )
+
+
+def merged(prediction: Prediction, things: Collection[int]) -> Prediction:
+    """The prediction as segments, best first: no two share a pixel, and stuff of one class is one. Things come first, each with the pixels
+    that better ones leave it; then stuff, with those that are left."""
+    if not prediction.masks:
+        return replace(prediction, segments=True)
+    height, width = prediction.masks[0]["size"]
+    ids = np.zeros((height, width, 1), np.int32)
+    categories = prediction.categories.tolist()
+    numbers: dict[int, int] = {}  # of each class of stuff
+    for place in sorted(range(len(categories)), key=lambda i: categories[i] not in things):
+        inside, left, top = decode_crop(prediction.masks[place])
+        there = ids[top : top + inside.shape[0], left : left + inside.shape[1], 0]
+        free = inside & (there == 0)
+        if categories[place] not in things:
+            there[free] = numbers.setdefault(categories[place], place + 1)
+        elif np.count_nonzero(free) > (1 - VISIBLE) * np.count_nonzero(inside):
+            there[free] = place + 1
+    boxes = boxes_of(ids, len(categories))
+    kept = np.flatnonzero(boxes[:, 2])
+    kept = kept[np.argsort(-np.asarray(prediction.scores)[kept], kind="stable")]
+    masks = encode(ids, len(categories))
+    return Prediction(
+        scores=np.asarray(prediction.scores)[kept],
+        categories=np.asarray(prediction.categories)[kept],
+        boxes=boxes[kept].astype(np.float32),
+        masks=[masks[i] for i in kept],
+        segments=True,
+    )

@@ -77,9 +77,8 @@ def validate(sample: Sample, num_classes: int) -> None:
     if sample.image.ndim != 3 or sample.image.dtype != np.uint8:
         raise DataError(f"{name}: image must be (H, W, C) uint8, got {sample.image.shape} {sample.image.dtype}")
     if sample.semantic.shape != (height, width) or sample.semantic.dtype != np.uint8:
-        raise DataError(
-            f"{name}: label map must be {(height, width)} uint8 like its image, got {sample.semantic.shape} {sample.semantic.dtype}"
-        )
+        got = f"{sample.semantic.shape} {sample.semantic.dtype}"
+        raise DataError(f"{name}: label map must be {(height, width)} uint8 like its image, got {got}")
     if (sample.semantic + np.uint8(1)).max(initial=0) > num_classes:  # 255, which is ignored, wraps to 0
         unknown = sample.semantic[(sample.semantic >= num_classes) & (sample.semantic != IGNORE)].min()
         raise DataError(f"{name}: class index {unknown} is not in the class list (0..{num_classes - 1}, 255 = ignore)")
@@ -108,7 +107,7 @@ class Prediction:
         boxes: (N, 4) float32 xyxy, half-open, in pixels.
         masks: N masks as compressed COCO RLE: `{"size": [H, W], "counts": bytes}`.
         boxed: Whether the masks are the boxes, filled, as of a model that knows no more. Then the truth is compared by its boxes, too.
-        segments: Whether the instances are segments, as `seg.data.panoptic` makes them.
+        segments: Whether the instances are segments, as `seg.data.labelmaps` makes them.
     """
 
     semantic: np.ndarray | None = None

@@ -132,8 +132,7 @@ def read_info(folder: Path) -> DatasetInfo:
     if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
         raise DataError(f"{path}: is of another version than {SCHEMA_VERSION}; run `seg prepare` again")
     try:
-        classes = [ClassInfo(c["name"], tuple(c["color"])) for c in content.pop("classes")]
-        return DatasetInfo(classes=classes, **content)
+        return DatasetInfo(classes=[ClassInfo(c["name"], tuple(c["color"])) for c in content.pop("classes")], **content)
     except (KeyError, TypeError):
         raise DataError(f"{path}: is damaged; run `seg prepare` again") from None
 

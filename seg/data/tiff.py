@@ -105,9 +105,8 @@ def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: P
     others = [i for i, axis in enumerate(axes) if axis not in "YX" and pixels.shape[i] > 1]
     if len(others) > 1:
         there = " and ".join(f"{pixels.shape[i]} along {axes[i]}" for i in others)
-        raise PixelError(
-            f"{path}: has the axes {axes}, {there}, expected one beside height and width; save each image as a file of its own"
-        )
+        fix = "save each image as a file of its own"
+        raise PixelError(f"{path}: has the axes {axes}, {there}, expected one beside height and width; {fix}")
     order = [axes.index("Y"), axes.index("X"), *others]
     rest = [i for i in range(pixels.ndim) if i not in order]
     pixels = pixels.transpose([*order, *rest])

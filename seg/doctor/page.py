@@ -35,12 +35,15 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Album:
-    """Where the pictures come from: the items as in `seg.prepare.run.Examination`, and the source that reads them."""
+class DoctorPage:
+    """What the page shows. Its pictures come from the items, as in `seg.prepare.run.Examination`, and the source that reads them."""
 
     items: Mapping[tuple[str | None, str], Item]
     source: Source
     classes: Sequence[ClassInfo]
+    name: str
+    root: Path | None
+    diagnosis: Diagnosis
 
     def of(self, finding: Finding) -> list[Shown]:
         """The pictures of a finding; none where it is of no image, or the image cannot be read."""
@@ -109,15 +112,6 @@ def _marked(picture: np.ndarray, box: tuple[int, int, int, int], scale: float) -
     for width, color in ((7, (0, 0, 0)), (3, (255, 255, 255))):
         cv2.rectangle(marked, (x1 - 5, y1 - 5), (x2 + 4, y2 + 4), color, width)
     return marked
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorPage(Album):
-    """What the page shows."""
-
-    name: str
-    root: Path | None
-    diagnosis: Diagnosis
 
 
 def write_doctor(path: Path, page: DoctorPage) -> None:

@@ -166,9 +166,8 @@ def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:  # the first of them is a page of advice
             cause = cause.__cause__
-        raise ConfigError(
-            f"the network cannot be written as ONNX ({_one_line(cause)}); set format=torch_export, or another model"
-        ) from None
+        fix = "set format=torch_export, or another model"
+        raise ConfigError(f"the network cannot be written as ONNX ({_one_line(cause)}); {fix}") from None
     assert made is not None
     return made.model_proto
 

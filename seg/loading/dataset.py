@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seg.core.environment import available_memory, own_cores, shared_memory_left
 from seg.core.errors import DataError
-from seg.data.panoptic import with_stuff
+from seg.data.labelmaps import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
@@ -50,7 +50,7 @@ class RankPlacement:
 
 
 class SampleDataset(Dataset[Sample]):
-    """The images of one or more splits' folders as they are stored; indexed by a Key. things: as `seg.data.panoptic.with_stuff` takes
+    """The images of one or more splits' folders as they are stored; indexed by a Key. things: as `seg.data.labelmaps.with_stuff` takes
     them, where instances are to be segments."""
 
     def __init__(self, folders: Sequence[Path], channels: int, with_instances: bool, things: Collection[int] | None = None) -> None:

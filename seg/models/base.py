@@ -51,7 +51,7 @@ class SegmentationModel(nn.Module, ABC):
     mean: Tensor
     std: Tensor
     things: Sequence[int] | None = None
-    """The classes whose segments are things, where it predicts segments, as `seg.data.panoptic` makes them."""
+    """The classes whose segments are things, where it predicts segments, as `seg.data.labelmaps` makes them."""
     window: int | None = None
     """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 

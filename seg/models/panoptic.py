@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seg.data.labelmaps import boxes_of, encode
-from seg.data.panoptic import merged
+from seg.data.labelmaps import boxes_of, encode, merged
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Scale, Size

@@ -12,7 +12,6 @@ IGNORED_GRAY = 160
 INSTANCE_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 """Colours that the colour-blind, too, tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color)."""
 
-
 STRETCH = (0.5, 99.5)  # percentiles of a channel that become black and white, where channels are no colours
 
 

@@ -26,9 +26,8 @@ def save_preview(path: Path, rows: Sequence[Sequence[Sample]], classes: Sequence
         axis.set_axis_off()
     for line, row in enumerate(rows):
         for column, sample in enumerate(row):
-            axes[line, column].imshow(
-                outlined_at(sample, STORED_SIDE) if with_instances else overlay(sample.image, sample.semantic, classes)
-            )
+            picture = outlined_at(sample, STORED_SIDE) if with_instances else overlay(sample.image, sample.semantic, classes)
+            axes[line, column].imshow(picture)
             if line == 0:
                 axes[line, column].set_title("as stored" if column == 0 else f"draw {column}", fontsize=9)
         first = axes[line, 0]

@@ -55,10 +55,9 @@ def shared_out(
         try:
             yield from pool.map(_answer, tasks)
         except BrokenProcessPool:
-            raise DataError(
-                "predict.devices: a process that predicts was killed (by the system, if memory ran out), and all others were ended; what "
-                "is written is whole, and the same command with --skip goes on"
-            ) from None
+            what = "a process that predicts was killed (by the system, if memory ran out), and all others were ended"
+            fix = "what is written is whole, and the same command with --skip goes on"
+            raise DataError(f"predict.devices: {what}; {fix}") from None
         finally:
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()

@@ -30,7 +30,6 @@ from seg.predict.pt2 import load_program
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
 
-
 TELEMETRY = "openvino_telemetry"  # OpenVINO's package that looks up a host, and writes an identifier into the user's home
 
 
@@ -130,19 +129,16 @@ class ExportedNetwork(ABC):
             raise
         except Exception as error:  # each library has classes of its own
             size, reason = "x".join(map(str, images.shape)), " ".join(str(error).split())[:300]
-            raise DataError(
-                f"{self.path}: cannot be run on images of shape {size} ({reason}); use the checkpoint, or another format"
-            ) from None
+            fix = "use the checkpoint, or another format"
+            raise DataError(f"{self.path}: cannot be run on images of shape {size} ({reason}); {fix}") from None
 
     def _fitted(self, images: Tensor) -> Tensor:
         height, width = size = (images.shape[-2], images.shape[-1])
         if (channels := images.shape[1]) != self.facts.channels:
             raise DataError(f"{self.path}: takes images of {self.facts.channels} channels, got {channels}")
         if (only := self.description.size) is not None and size != only:
-            raise DataError(
-                f"{self.path}: takes images of {only[0]}x{only[1]} pixels alone, got {height}x{width}; export the checkpoint again "
-                f"with size={height}x{width}, or without size"
-            )
+            fix = f"export the checkpoint again with size={height}x{width}, or without size"
+            raise DataError(f"{self.path}: takes images of {only[0]}x{only[1]} pixels alone, got {height}x{width}; {fix}")
         least = self.description.minimum
         rows, columns = (torch.arange(max(n, m)).clamp(max=n - 1) for n, m in zip(size, least, strict=True))
         return images if height >= least[0] and width >= least[1] else images[:, :, rows[:, None], columns]

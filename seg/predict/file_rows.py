@@ -159,8 +159,7 @@ def tiff_rows(file: BinaryIO, path: Path, reader: ImageReader, stack: ExitStack)
         height, width = series.shape[axis], series.shape[axes.index("X")]
         stored: FileRows | PageRows
         if series.dataoffset is not None:
-            order = page.parent.byteorder
-            stored = FileRows(file, path, series.dataoffset, series.dtype.newbyteorder(order), series.shape, axis)
+            stored = FileRows(file, path, series.dataoffset, series.dtype.newbyteorder(page.parent.byteorder), series.shape, axis)
         elif "Y" in page.axes and all(p is not None for p in series.pages):
             stored = PageRows(series, axis)
         else:

@@ -182,14 +182,11 @@ def refuse_others(first: Facts, first_file: str, other: Facts, file: str) -> Non
     if other.task != first.task:
         raise ConfigError(f"{file}: its task is {other.task}, but that of {first_file} is {first.task}; an ensemble has one task")
     if other.channels != first.channels:
-        raise ConfigError(
-            f"{file}: takes images of {other.channels} channels, but {first_file} of {first.channels}; an ensemble sees the same images"
-        )
+        fix = "an ensemble sees the same images"
+        raise ConfigError(f"{file}: takes images of {other.channels} channels, but {first_file} of {first.channels}; {fix}")
     if other.data_range != first.data_range:
-        raise ConfigError(
-            f"{file}: was trained with data.range={other.data_range}, but {first_file} with {first.data_range}; an ensemble sees the same "
-            "images"
-        )
+        fix = "an ensemble sees the same images"
+        raise ConfigError(f"{file}: was trained with data.range={other.data_range}, but {first_file} with {first.data_range}; {fix}")
     ours, theirs = ([c.name for c in facts.classes] for facts in (first, other))
     if ours != theirs:
         index = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)

@@ -49,9 +49,8 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
                 continue
             before = found.setdefault(given.name, given)
             if before.place != given.place:
-                raise DataError(
-                    f"{given.place}: its outputs would have the same names, {given.name}.*, as those of {before.place}; predict them apart"
-                )
+                fix = "predict them apart"
+                raise DataError(f"{given.place}: its outputs would have the same names, {given.name}.*, as those of {before.place}; {fix}")
     if not found:
         raise UsageError(f"{', '.join(named)}: holds nothing but outputs, as it lies in {out}; write to another folder with --out")
     return list(found.values())
@@ -119,10 +118,8 @@ def _inputs(named: str) -> list[Input]:
         if not found:
             model = next(iter(sorted(path.glob("*.ckpt"))), None)
             hint = f"; if the model is meant, name its file, such as {model}" if model else ""
-            raise DataError(
-                f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)}){hint}",
-                kind="missing-file",
-            )
+            what = f"holds no images ({', '.join(IMAGE_SUFFIXES)}) and no videos ({', '.join(VIDEO_SUFFIXES)})"
+            raise DataError(f"{path}: {what}{hint}", kind="missing-file")
         return found
     if path.is_file():
         return _of_file(path, path.stem)

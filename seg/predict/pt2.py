@@ -36,16 +36,14 @@ STORED = re.compile(r"(weight|tensor)_\d+\Z")  # the record of a tensor, as a ta
 _ALLOWED = yaml.safe_load(Path(__file__).with_name("pt2.yaml").read_text(encoding="utf-8"))
 OPERATORS = {f"{module}.{name}" for module, names in _ALLOWED["operators"].items() for name in names}
 VALUES = {f"as_{kind}" for kind in _ALLOWED["values"]}
-PRIVATE, TEXTS, CALLS = (set(_ALLOWED[part]) for part in ("private", "texts", "calls"))
-"""What pt2.yaml says."""
+PRIVATE, TEXTS, CALLS = (set(_ALLOWED[part]) for part in ("private", "texts", "calls"))  # what pt2.yaml says
 
 ATEN = re.compile(r"torch\.ops\.aten\.([A-Za-z_]\w*)\.([A-Za-z_]\w*)\Z")
 NAME = re.compile(r"[\w.]{0,500}\Z", re.ASCII)
 TEXT = re.compile(r"[\w.,:+ ><=-]{0,500}\Z", re.ASCII)
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}\Z", re.ASCII)
 FREE = {"as_string", "torch_version"}
-UNREAD = {"guards_code", "metadata", "stack_trace"}
-"""Keys whose text is not used."""
+UNREAD = {"guards_code", "metadata", "stack_trace"}  # keys whose text is not used
 LARGEST = 2**63
 DEEPEST, LONGEST = 60, 20_000  # levels and characters of an expression
 
@@ -192,9 +190,7 @@ def _is_expression(node: ast.AST, depth: int) -> bool:
         return False
     name, given = node.func.id, node.args
     if name == "Symbol":
-        flags = all(
-            keyword.arg and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bool) for keyword in node.keywords
-        )
+        flags = all(k.arg and isinstance(k.value, ast.Constant) and isinstance(k.value.value, bool) for k in node.keywords)
         return flags and len(given) == 1 and isinstance(given[0], ast.Constant) and bool(SYMBOL.match(str(given[0].value)))
     if node.keywords or not all(_is_expression(argument, depth - 1) for argument in given):
         return False

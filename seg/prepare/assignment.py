@@ -60,15 +60,11 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         items = [item for item in items if item.image_id in listed]
     if not items:
         why = "".join(f"; {finding}" for finding in [*source.findings, *findings][:1])
-        raise DataError(
-            f"data.source: no image with labels is left{why}; correct the folders and suffixes of data.source, or data.split.lists",
-            kind="empty-split",
-        )
+        fix = "correct the folders and suffixes of data.source, or data.split.lists"
+        raise DataError(f"data.source: no image with labels is left{why}; {fix}", kind="empty-split")
     if split.table is not None and root is not None:
-        rows = _rows(items, split.table, root)
-        items = [
-            replace(item, columns={c: v for c, v in row.items() if c != split.table.id}) for item, row in zip(items, rows, strict=True)
-        ]
+        pairs, own = zip(items, _rows(items, split.table, root), strict=True), split.table.id
+        items = [replace(item, columns={c: v for c, v in row.items() if c != own}) for item, row in pairs]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     if missing := _missing(split):
         splits.check_missing(missing, split.ratios, f"data.split.{split.by}")
@@ -112,9 +108,8 @@ def _refuse_twins(items: Sequence[Item], places: Sequence[str]) -> None:
     """DataError where folds would bring two images of one name into one split."""
     counts = Counter(item.image_id for item, place in zip(items, places, strict=True) if place != "test")
     if twins := [image_id for image_id, count in counts.items() if count > 1]:
-        raise DataError(
-            f"data.fold: train and val both have an image {twins[0]}, and folds mix the two; rename one of them", kind="name-collision"
-        )
+        what = f"train and val both have an image {twins[0]}, and folds mix the two"
+        raise DataError(f"data.fold: {what}; rename one of them", kind="name-collision")
 
 
 def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]:
@@ -126,10 +121,8 @@ def _groups(items: Sequence[Item], split: Split, root: Path | None) -> list[str]
 def _column(items: Sequence[Item], split: Split, root: Path | None, column: str, key: str) -> list[str]:
     """What a column of the table holds for each image. key: the setting that names it."""
     if split.table is None or root is None:
-        raise ConfigError(
-            f"{key}={column}: names a column, but there is no table; "
-            "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
-        )
+        fix = "set data.split.table={file: index.csv, id: image_id}, below data.root, or another value for it"
+        raise ConfigError(f"{key}={column}: names a column, but there is no table; {fix}")
     return [row[column] for row in _rows(items, split.table, root, column)]
 
 

@@ -194,8 +194,7 @@ def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Fin
         if errors := [finding for finding in record.findings if finding.severity == "error"]:
             return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
         stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known)
-        facts = facts_of(record.sample, stored)
-        return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts
+        return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts_of(record.sample, stored)
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]
 

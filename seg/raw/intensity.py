@@ -31,14 +31,9 @@ def to_8_bit(
     measured = pixels if void is None or void.all() else pixels[~void]
     low, high = _ends(measured)
     if wanted is None and pixels.dtype != np.uint8:
-        raise PixelError(
-            f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; "
-            + (
-                remedy
-                or f"set data.range={_guess(pixels, low, high)} (the values that become 0 and 255 in all images) or data.range=image (each "
-                "image's own range)"
-            )
-        )
+        both = f"data.range={_guess(pixels, low, high)} (the values that become 0 and 255 in all images) or data.range=image"
+        fix = remedy or f"set {both} (each image's own range)"
+        raise PixelError(f"{path}: has {pixels.dtype} pixels from {low:g} to {high:g}, expected 8 bit; {fix}")
     if wanted is not None:
         if void is not None and void.any():
             what = f"{void.mean():.1%} of its values are {nodata:g}, which its tag GDAL_NODATA calls no measurement; they become 0"

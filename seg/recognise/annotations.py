@@ -39,8 +39,7 @@ def panoptic(listing: Listing, contents: Contents) -> Iterator[Guess]:
         things = [c for c in content["categories"] if c.get("isthing")]
         task = "panoptic" if 0 < len(things) < len(content["categories"]) else "instance"
         guess = Guess("coco_panoptic", task, [f"{first} is a COCO panoptic file: {_counted(content)}, {len(things)} of them of things"])
-        pngs = [str(a.get("file_name")) for a in content["annotations"]]
-        masks = _home_of_pngs(listing, pngs, first)
+        masks = _home_of_pngs(listing, [str(a.get("file_name")) for a in content["annotations"]], first)
         images = home_of(listing, [str(i.get("file_name")) for i in content["images"]], first, avoid=masks)
         place(guess, listing, split, files, images=images, masks=masks)
         if not _are_those_of(content["categories"], 133):
@@ -87,8 +86,7 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
         regions = [r for e in entries for r in (e["regions"].values() if isinstance(e["regions"], dict) else e["regions"])]
         named = " and ".join(file.as_posix() for file in files)
         guess = Guess("via", "instance", [f"{named}: of the VGG Image Annotator, {len(entries)} images, {len(regions)} regions"])
-        images = home_of(listing, [str(entry["filename"]) for entry in known[first]], first)
-        place(guess, listing, split, files, images=images)
+        place(guess, listing, split, files, images=home_of(listing, [str(entry["filename"]) for entry in known[first]], first))
         _set_attribute(guess, regions)
         yield guess
 

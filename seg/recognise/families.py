@@ -11,7 +11,7 @@ from seg.recognise.listing import Listing
 from seg.recognise.looks import Look, look
 from seg.recognise.patterns import Places, alike, places_of
 from seg.recognise.relations import Pair, Relation, relations, stem_of
-from seg.sources.unpaired import without_number
+from seg.sources.listing import without_number
 
 LOOKED_AT = 6  # pairs of a relation, evenly chosen
 COVERED = 0.5  # share of the files of a smaller relation, from which a larger one holds them
@@ -159,11 +159,8 @@ def _continues(family: Family, other: Family) -> bool:
     words = [(one.place[side], two.place[side]) for side in (0, 1)]
     ends = [(one.image[1], two.image[1]), (one.label[1], two.label[1])]
     folders = {pair.image.parent for pair in family.pairs} & {pair.image.parent for pair in other.pairs}
-    return (
-        not folders
-        and all(_alike(a, b) for a, b in words)
-        and all(a == b or (a[:1] == b[:1] != "" and not a[:1].isalnum()) for a, b in ends)
-    )
+    alike_ends = all(a == b or (a[:1] == b[:1] != "" and not a[:1].isalnum()) for a, b in ends)
+    return not folders and alike_ends and all(_alike(a, b) for a, b in words)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -67,8 +67,7 @@ def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
         if size > PIXELS:
             break
         try:
-            data = read_bytes(path)
-            found = decode(data, path, None)
+            found = decode(read_bytes(path), path, None)
         except DataError:
             continue
         bare = found.pixels.shape[2] - found.alpha

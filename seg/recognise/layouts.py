@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from seg.recognise.guess import NAME_FILES, Guess, Seen, instance_classes, lies_in, void_of
 from seg.recognise.listing import Listing, Split, by_folders, completing, is_division
-from seg.sources.unpaired import without_number
+from seg.sources.listing import without_number
 
 NOT_ALL_CITIES = "the classes of Cityscapes are taken for granted, and its folders for the split, as not all its cities are there"
 ROOM = PurePosixPath("JPEGImages")

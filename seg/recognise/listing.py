@@ -146,8 +146,7 @@ def with_split(place: str, listing: Listing, split: Split) -> str | None:
     found, pattern = split_of(place)
     if not split or found is None:
         return place
-    there = all(PurePosixPath(pattern.replace("{split}", name)) in listing.folders for name in words_of(split))
-    return pattern if there else None
+    return pattern if all(PurePosixPath(pattern.replace("{split}", name)) in listing.folders for name in words_of(split)) else None
 
 
 def words_of(split: Split) -> list[str]:

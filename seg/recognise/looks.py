@@ -178,12 +178,11 @@ def _counted(kind: Kind, codes: np.ndarray, most: int | None = None) -> dict[Lab
 
 
 def _extent(above: np.ndarray) -> tuple[tuple[float, float], float]:
-    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
-    if not len(rows):
+    _, _, width, height = cv2.boundingRect(above.astype(np.uint8))
+    if not width:
         return (0.0, 0.0), 0.0
-    reach = ((rows[-1] - rows[0] + 1) / above.shape[0], (columns[-1] - columns[0] + 1) / above.shape[1])
     _, _, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8), connectivity=8)
-    return (float(reach[0]), float(reach[1])), float(stats[1:, cv2.CC_STAT_AREA].max() / above.sum())
+    return (height / above.shape[0], width / above.shape[1]), float(stats[1:, cv2.CC_STAT_AREA].max() / above.sum())
 
 
 def _single(codes: np.ndarray) -> float:

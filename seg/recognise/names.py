@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from seg.core.errors import DataError
 from seg.core.textfile import read_text
@@ -28,11 +27,8 @@ class Names:
 
 def names_for(listing: Listing, labels: Collection[Label]) -> Names | None:
     """The names of a file that names all of these values or colours; of several the one nearest to the top."""
-    for names in sorted(_all(listing), key=lambda found: len(found.file.parts)):
-        known: dict[Any, str] = {**names.values, **names.colors}
-        if labels and all(label in known for label in labels):
-            return names
-    return None
+    nearest = sorted(_all(listing), key=lambda found: len(found.file.parts)) if labels else []
+    return next((names for names in nearest if all(label in names.values or label in names.colors for label in labels)), None)
 
 
 def _all(listing: Listing) -> Iterator[Names]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from seg.recognise.listing import SPLIT_WORDS, is_division, split_of
 
@@ -51,10 +52,7 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
 
 def alike(sequences: Sequence[Sequence[str]]) -> int:
     """How many of their first elements all have in common."""
-    count = 0
-    while all(count < len(one) and one[count] == sequences[0][count] for one in sequences):
-        count += 1
-    return count
+    return sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*sequences, strict=False)))
 
 
 def _named(path: str) -> str:

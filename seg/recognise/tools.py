@@ -67,8 +67,7 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
     features = [feature for content in known.values() for feature in content["features"] if isinstance(feature, dict)]
     folder = common_folder({f.parent for f in known})
     guess = Guess("geojson", "instance", [f"{len(known)} files are GeoJSON, with {len(features)} features"])
-    stems = [f.stem for f in known]
-    images, prefixes = _images_of(listing, stems, folder)
+    images, prefixes = _images_of(listing, [f.stem for f in known], folder)
     alone = len(known) == 1
     guess.source = {"images": images, "annotations": next(iter(known)).as_posix() if alone else folder.as_posix()} | prefixes
     label, labels = _label_of(features)
@@ -175,10 +174,8 @@ def rle_csv(listing: Listing) -> Iterator[Guess]:
         if runs is None:
             continue
         others = [column for column in rows[0] if column != runs]
-        column, home = next(
-            ((c, h) for c in others if (h := home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True))),
-            (None, None),
-        )
+        homes = ((c, home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True)) for c in others)
+        column, home = next(((c, h) for c, h in homes if h), (None, None))
         other = next((c for c in others if c != column and re.search(r"class|label|categ|species|_type$", c, re.I)), None)
         labels = sorted({row[other] for row in rows if row[other]}) if other else ["object"]
         category = None if other else "object"

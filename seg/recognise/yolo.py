@@ -36,8 +36,7 @@ def guesses(listing: Listing) -> Iterator[Guess]:
     start = PurePosixPath(places.masks.partition("{")[0])
     above = (start, *start.parents)  # the file of the classes' names is the nearest one above the text files
     file = next((f for place in above for f in listing.files if f.parent == place and f.name in NAMES), None)
-    stated = _stated(listing, file)
-    places, split, doubts = _divided(listing, places, below, stated, file)
+    places, split, doubts = _divided(listing, places, below, _stated(listing, file), file)
     guess = Guess("yolo", "instance", [f"{len(texts)} text files in {places.masks}/ hold YOLO's lines"], split=split, doubts=doubts)
     guess.source = {"images": places.images, "annotations": places.masks}
     guess.hold(texts, places.masks, "YOLO's text files")

@@ -27,7 +27,6 @@ class AnnotatedImage:
     split: str | None = None
 
 
-@dataclass(kw_only=True, eq=False)
 class AnnotationFile(Regions):
     """The file `root`/`annotations` and the images that it names, below `root`/`images`. An image that does not lie where its name says is
     the only one of this last name there."""
@@ -104,24 +103,15 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
         places.append(PurePosixPath(place or "").as_posix())
     if missing:
         first = f"{folder / min(missing)}{and_more(missing, 'images')}"
-        raise DataError(
-            f"{path}: there is no image {first}, nor a single one of this last name; add it, set data.source.images, or "
-            "correct its file_name",
-            kind="label-without-image",
-        )
+        fix = "add it, set data.source.images, or correct its file_name"
+        raise DataError(f"{path}: there is no image {first}, nor a single one of this last name; {fix}", kind="label-without-image")
     what = "images do not lie where it says and are found by their last name"
     findings += of_several("other-image-name", path, apart, what, "see that it is the right one")
-    _refuse_twice(path, names, places)
-    return places
-
-
-def _refuse_twice(path: Path, names: Sequence[str], places: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for name, place in zip(names, places, strict=True):
         stem = composed(PurePosixPath(place).with_suffix("").as_posix())
         if stem in seen:
-            raise DataError(
-                f"{path}: {name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files",
-                kind="name-collision",
-            )
+            said = f"{name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files"
+            raise DataError(f"{path}: {said}", kind="name-collision")
         seen[stem] = name
+    return places

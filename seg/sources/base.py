@@ -1,9 +1,9 @@
 """What the classes of sources share: the arguments that the program passes, and what common keys of data.source mean."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import ClassInfo
@@ -12,17 +12,17 @@ from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
 from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
-from seg.sources.part_rle import refuse_no_width
 from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
 
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 @dataclass(kw_only=True, eq=False)
 class RawData:
     """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data.
 
     In a folder's or file's name `{split}` stands for the split's own where the split is given by folders; folders of images and of labels
-    may be one. findings: what `items` leaves out, or finds odd.
+    may be one. findings: what `items` leaves out, or finds odd. Each class of these is a dataclass, too.
     """
 
     root: str
@@ -33,6 +33,9 @@ class RawData:
     with_instances: bool = field(default=True, init=False)
     parts: tuple[Part, ...] = field(default=(), init=False)
 
+    def __init_subclass__(cls) -> None:
+        dataclass(kw_only=True, eq=False)(cls)
+
     def items(self) -> list[Item]:
         """The images of all parts of the layout."""
         return unique([item for part in self.parts for item in self._part(part)])
@@ -41,26 +44,27 @@ class RawData:
         raise NotImplementedError
 
 
-@dataclass(kw_only=True, eq=False)
 class Named(RawData):
-    """A source whose labels are names."""
+    """A source whose labels are names. named: the categories that files name, where these list them."""
 
     ignore: list[str]
     drop: list[str]
     others: str
+    named: set[str] | None = field(default=None, init=False)
 
-    def refuse_unnamed(self, named: Collection[str]) -> None:
-        """ConfigError where `ignore` or `drop` list a category that is not among those that files name."""
+    def items(self) -> list[Item]:
+        """The images of all parts. ConfigError where `ignore` or `drop` list a category that is not among those that files name."""
+        items = super().items()
         for key, labels in (("ignore", self.ignore), ("drop", self.drop)):
-            if unknown := [label for label in labels if label not in named]:
-                hint = did_you_mean(unknown[0], named, "categories")
+            if self.named is not None and (unknown := [label for label in labels if label not in self.named]):
+                hint = did_you_mean(unknown[0], self.named, "categories")
                 raise ConfigError(f"data.source.{key}: there is no category '{unknown[0]}'; {hint}")
+        return items
 
     def named_classes(self) -> ClassMap:
         return ClassMap(self.classes, str, self.ignore, self.drop, self.others)
 
 
-@dataclass(kw_only=True, eq=False)
 class Masks(RawData):
     """Images under `root`/`images`, label images of the same relative name under `root`/`masks`, but for the two suffixes."""
 
@@ -82,7 +86,6 @@ class Masks(RawData):
         raise NotImplementedError
 
 
-@dataclass(kw_only=True, eq=False)
 class Regions(Named):
     """Regions with labels, of which a class has those that its entry in data.classes lists, or its name."""
 
@@ -93,7 +96,6 @@ class Regions(Named):
         self.faults = Faults(self.rules.skip, self.findings)
 
 
-@dataclass(kw_only=True, eq=False)
 class Drawn(Regions):
     """Regions, of which some may be lines and points. line_width, point_radius: pixels of lines, and around points."""
 
@@ -102,13 +104,15 @@ class Drawn(Regions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_no_width(line_width=self.line_width, point_radius=self.point_radius)
+        for key, value in (("line_width", self.line_width), ("point_radius", self.point_radius)):
+            if not 0 < value < 1e4:
+                fix = "to leave such shapes out, drop their labels"
+                raise ConfigError(f"data.source.{key}={value}: expected a number of pixels above 0; {fix}")
 
 
 Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
 
 
-@dataclass(kw_only=True, eq=False)
 class FilePerImage(Drawn):
     """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
 
@@ -120,10 +124,11 @@ class FilePerImage(Drawn):
     skip_unlabelled: bool
 
     SUFFIXES: ClassVar[tuple[str, ...]] = (".json",)
+    EXAMPLE: ClassVar[str] = "{split}/images"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.parts = parts_of(self.split, "{split}/images", images=self.images, annotations=self.annotations)
+        self.parts = parts_of(self.split, self.EXAMPLE, images=self.images, annotations=self.annotations)
 
     def image_key(self, name: str) -> str | None:
         """What pairs an image, by its relative name without suffix, with its file; None where it is no image of the data set."""
@@ -158,11 +163,9 @@ class FilePerImage(Drawn):
         whole = {f"{name}{path.suffix}": name for name, path in found.items()}
         pairs = matched(found, images, {**files, **{whole[key]: path for key, path in files.items() if key in whole}})
         if not pairs:
-            raise DataError(
-                f"{folder}: none of its {len(files)} files ({', '.join(self.SUFFIXES)}) has the name of an image in {images}, such as "
-                f"{next(iter(found.values())).name}; set data.source.annotations",
-                kind="image-without-label",
-            )
+            what = f"none of its {len(files)} files ({', '.join(self.SUFFIXES)}) has the name of an image in {images}"
+            fix = f"such as {next(iter(found.values())).name}; set data.source.annotations"
+            raise DataError(f"{folder}: {what}, {fix}", kind="image-without-label")
         missing = [path for name, path in found.items() if name not in pairs]
         lacks, fix = f"file of its name in {folder}", "add one (without regions, if the image holds no object)"
         leave_out(self.findings, images, missing, self.skip_unlabelled, "file of their name", lacks, fix)

@@ -1,6 +1,5 @@
 """`cityscapes_instances`: images, and maps of class ids and of instances in one (Cordts et al. 2016; its instanceIds files)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from seg.sources.pairing import refuse_other_size
 FACTOR = 1000  # a value from here on is class id * 1000 + number of the instance; one below is a class id
 
 
-@dataclass(kw_only=True, eq=False)
 class CityscapesInstances(Masks):
     """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`.
 

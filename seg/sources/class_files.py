@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,16 @@ import numpy as np
 from seg.core.errors import ConfigError, DataError
 from seg.data.imagefile import IMAGE_SUFFIXES
 from seg.data.sample import IGNORE, Sample, no_instances
-from seg.raw.record import Finding, Item, Record
+from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Named
 from seg.sources.class_map import DROP, background_of, check_choice
 from seg.sources.listing import by_stem
 from seg.sources.masks import binary_mask
-from seg.sources.pairing import Layout, Part, folder_below, image_item, images_of, leave_out, note_left_out, parts_of, refuse_other_size
+from seg.sources.pairing import Layout, Part, folder_below, image_item, images_of, leave_out, parts_of, refuse_other_size
 
 EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}"
 
 
-@dataclass(kw_only=True, eq=False)
 class ClassFiles(Named):
     """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is.
 
@@ -78,10 +77,8 @@ class ClassFiles(Named):
         name = {IGNORE: "data.source.ignore"} | {number: c.name for number, c in enumerate(self.classes)}
         rivals = Counter(semantic[both].tolist()).most_common()
         told = ", ".join(f"{count} by {name[rival]}" for rival, count in rivals)
-        return (
-            f"{int(both.sum())} pixels that it has as {name[index]} are claimed by other classes too ({told}); correct the masks, or let "
-            "the later class of data.classes win with data.source.overlap=last"
-        )
+        claims = f"{int(both.sum())} pixels that it has as {name[index]} are claimed by other classes too ({told})"
+        return f"{claims}; correct the masks, or let the later class of data.classes win with data.source.overlap=last"
 
     def _part(self, part: Part) -> list[Item]:
         layout = self.layout
@@ -96,7 +93,7 @@ class ClassFiles(Named):
                 continue
             parsed = self._parsed(name, images)
             if parsed is None:
-                unused.append(path)
+                unused.append(path.name)
                 continue
             image, label = parsed
             index = self.class_map.get(label)
@@ -110,7 +107,7 @@ class ClassFiles(Named):
         place = self.pattern.replace("{image}", next((name for name, files in labels.items() if not files), ""))
         fix = "add one (all black, if it holds no class), set data.source.masks"
         leave_out(self.findings, folder, missing, layout.skip_unlabelled, "mask", f"mask {masks / place}.*", fix)
-        note_left_out(self.findings, folder, (), masks, unused)
+        self.findings += of_several("label-without-image", masks, unused, "masks have no image and are left out")
         self._note_absent(masks, [{index for index, _ in files} for files in labels.values() if files])
         return [
             image_item(name, part, folder, images[name], [path for _, path in files], json.dumps([index for index, _ in files]))

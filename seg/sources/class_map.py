@@ -16,6 +16,7 @@ SHOWN = 12  # labels that an error lists
 KINDS = {int: "a value, such as 7", str: "a name, such as car", tuple: "a colour, such as [128, 0, 0]"}
 FIX = "add it to a class in data.classes (labels: [...]), to data.source.ignore, or set data.source.others=ignore"
 OTHERS = {"refuse": None, "ignore": IGNORE, "drop": DROP}
+Labels = Iterable[Label | list[int]]
 
 
 class ClassMap:
@@ -28,14 +29,7 @@ class ClassMap:
     type than `kind`: int (values), str (names) or tuple (colours).
     """
 
-    def __init__(
-        self,
-        classes: Sequence[ClassInfo],
-        kind: type,
-        ignore: Iterable[Label | list[int]],
-        drop: Iterable[Label | list[int]] = (),
-        others: str = "refuse",
-    ) -> None:
+    def __init__(self, classes: Sequence[ClassInfo], kind: type, ignore: Labels, drop: Labels = (), others: str = "refuse") -> None:
         check_choice("data.source.others", others, tuple(OTHERS))
         self.classes, self.kind, self.others = list(classes), kind, OTHERS[others]
         self.lookup: dict[Label, int] = {}

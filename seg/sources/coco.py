@@ -1,12 +1,11 @@
 """`coco`: a COCO "instances" file and a folder of images (https://cocodataset.org/#format-data); LVIS is of this form, too."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from seg.core.errors import AnnotationError
-from seg.raw.record import Finding, Item
+from seg.raw.record import Finding
 from seg.sources.annotation_file import AnnotatedImage, AnnotationFile
 from seg.sources.class_map import check_choice
 from seg.sources.coco_file import Annotation, CocoFile, parts_of_segmentation, read_coco
@@ -16,7 +15,6 @@ from seg.sources.regions import Region
 FEW_CROWDS = 0.05  # share of a file's regions: COCO's own has 1 %
 
 
-@dataclass(kw_only=True, eq=False)
 class Coco(AnnotationFile):
     """The labels of regions are the names of their categories. The other arguments are as for `AnnotationFile` and `Regions`.
 
@@ -33,20 +31,13 @@ class Coco(AnnotationFile):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("data.source.crowds", self.crowds, ("ignore", "instances"))
-        self.named: set[str] = set()
-
-    def items(self) -> list[Item]:
-        items = super().items()
-        self.refuse_unnamed(self.named)
-        return items
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         content = read_coco(path, self.faults)
-        self.named.update(content.categories.values())
+        self.named = {*(self.named or ()), *content.categories.values()}
         boxed: list[Annotation] = []
         for key, (name, size) in content.pictures.items():
-            regions = self._regions(path, content.annotations[key], content, boxed)
-            yield AnnotatedImage(name, size, regions)
+            yield AnnotatedImage(name, size, self._regions(path, content.annotations[key], content, boxed))
         if boxed:
             kept = "become rectangles" if self.boxes is True else "are left out"
             what = f"{len(boxed)} annotations are boxes alone, such as annotation {boxed[0].annotation_id}, and {kept}"
@@ -61,11 +52,9 @@ class Coco(AnnotationFile):
             with self.faults.entry():
                 if not annotation.segmentation:
                     if annotation.box is None or self.boxes is False:
-                        raise AnnotationError(
-                            f"{where}: has no 'segmentation', and a box alone is no mask; add polygons or RLE, make a rectangle of it with "
-                            "data.source.boxes=true, or leave such annotations out with data.source.boxes=skip; task=detection learns "
-                            "boxes alone"
-                        )
+                        fix = "add polygons or RLE, make a rectangle of it with data.source.boxes=true, or leave such annotations out with"
+                        more = "data.source.boxes=skip; task=detection learns boxes alone"
+                        raise AnnotationError(f"{where}: has no 'segmentation', and a box alone is no mask; {fix} {more}")
                     boxed.append(annotation)
                     if self.boxes == "skip":
                         continue
@@ -79,9 +68,7 @@ class Coco(AnnotationFile):
         if len(crowds) <= FEW_CROWDS * len(annotations):
             return
         share = "all" if len(crowds) == len(annotations) else f"{len(crowds)} of the"
-        what = (
-            f"{share} {len(annotations)} annotations have iscrowd=1, such as annotation {crowds[0].annotation_id}, and are ignored: "
-            "neither learned nor counted"
-        )
+        have = f"{share} {len(annotations)} annotations have iscrowd=1, such as annotation {crowds[0].annotation_id}"
+        what = f"{have}, and are ignored: neither learned nor counted"
         fix = "CVAT writes iscrowd=1 for each object that was drawn with the brush: then set data.source.crowds=instances"
         self.findings.append(Finding("many-crowds", str(path), what, fix))

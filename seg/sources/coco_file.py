@@ -16,7 +16,6 @@ from seg.sources.regions import Faults
 Entry = Mapping[str, object]
 Key = int | str  # COCO's ids are numbers; some programs write text
 
-
 Picture = tuple[str, tuple[int, int] | None]  # an image's name, relative to the folder of images, and (height, width), where there are both
 
 
@@ -71,13 +70,11 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
             image_id = _known(_key(entry, "image_id", where), pictures)
             category_id = _known(_key(entry, "category_id", where), categories)
             if image_id not in pictures:
-                raise AnnotationError(
-                    f"{where}: belongs to the image {image_id!r}, which is not in 'images'; add the image, or remove the annotation"
-                )
+                fix = "add the image, or remove the annotation"
+                raise AnnotationError(f"{where}: belongs to the image {image_id!r}, which is not in 'images'; {fix}")
             if category_id not in categories:
-                raise AnnotationError(
-                    f"{where}: is of the category {category_id!r}, which is not in 'categories'; add it, or correct the id"
-                )
+                fix = "add it, or correct the id"
+                raise AnnotationError(f"{where}: is of the category {category_id!r}, which is not in 'categories'; {fix}")
             crowd = entry.get("iscrowd") or 0
             if crowd not in (0, 1, "0", "1"):
                 raise AnnotationError(f"{where}: has iscrowd={crowd!r}, expected 0 or 1")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -70,7 +69,6 @@ class PanopticFile(Entry):
     categories: list[Category]
 
 
-@dataclass(kw_only=True, eq=False)
 class CocoPanoptic(Named):
     """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
 
@@ -87,12 +85,6 @@ class CocoPanoptic(Named):
         self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)
         self.segments = SegmentClasses(self.classes)
         self.class_map = self.named_classes()
-        self.named: set[str] = set()
-
-    def items(self) -> list[Item]:
-        items = super().items()
-        self.refuse_unnamed(self.named)
-        return items
 
     def read(self, item: Item) -> Record:
         path, map_path, annotations = (Path(f) for f in item.files)
@@ -108,7 +100,7 @@ class CocoPanoptic(Named):
     def _part(self, part: Part) -> list[Item]:
         path = file_below(Path(self.root), self.annotations, part, "data.source.annotations")
         content = read_panoptic(path)
-        self.named.update(category.name for category in content.categories)
+        self.named = {*(self.named or ()), *(category.name for category in content.categories)}
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         masks = folder_below(Path(self.root), self.masks, part, "data.source.masks")
         known = self._categories(path, content)
@@ -121,19 +113,15 @@ class CocoPanoptic(Named):
             raise DataError(f"{path}: names no images; set data.source.annotations")
         if missing := [p.file_name for p in pictures if p.id not in labels]:
             if not self.skip_unlabelled:
-                raise DataError(
-                    f"{path}: has no annotation of the image {missing[0]}{and_more(missing, 'images')}; add it, "
-                    "or leave such images out with data.source.skip_unlabelled=true",
-                    kind="image-without-label",
-                )
+                fix = "add it, or leave such images out with data.source.skip_unlabelled=true"
+                what = f"has no annotation of the image {missing[0]}{and_more(missing, 'images')}"
+                raise DataError(f"{path}: {what}; {fix}", kind="image-without-label")
             self.findings += of_several("image-without-label", path, missing, "images have no annotation and are left out")
         files = [(images / p.file_name, masks / labels[p.id][0], labels[p.id][1]) for p in pictures if p.id in labels]
         for kind, key, paths in (("image", "images", [f[0] for f in files]), ("mask", "masks", [f[1] for f in files])):
             if lost := [str(file) for file in paths if not is_file(file)]:
-                raise DataError(
-                    f"{path}: there is no {kind} {lost[0]}{and_more(lost, f'{kind}s')}; add it, or set data.source.{key}",
-                    kind="label-without-image",
-                )
+                fix = f"add it, or set data.source.{key}"
+                raise DataError(f"{path}: there is no {kind} {lost[0]}{and_more(lost, f'{kind}s')}; {fix}", kind="label-without-image")
         items = []
         for file, mask, text in files:
             name = PurePosixPath(file.relative_to(images)).with_suffix("").as_posix()
@@ -153,17 +141,12 @@ class CocoPanoptic(Named):
         there = set(present.tolist()) - {0}
         if unlisted := sorted(there - known.keys()):
             pixels = int((places == int(np.searchsorted(present, unlisted[0]))).sum())
-            raise DataError(
-                f"{path}: has the id {unlisted[0]} in {pixels} pixels{and_more(unlisted, 'ids')}, which segments_info in {annotations} "
-                "does not list; add the segment there, or use the PNG that belongs to the file",
-                kind="unknown-value",
-            )
+            what = f"has the id {unlisted[0]} in {pixels} pixels{and_more(unlisted, 'ids')}"
+            fix = "add the segment there, or use the PNG that belongs to the file"
+            raise DataError(f"{path}: {what}, which segments_info in {annotations} does not list; {fix}", kind="unknown-value")
         if unseen := sorted(known.keys() - there):
-            raise DataError(
-                f"{path}: has no pixel of the id {unseen[0]}{and_more(unseen, 'ids')}, which segments_info in {annotations} lists; "
-                "remove the segment there, or use the PNG that belongs to the file",
-                kind="unknown-value",
-            )
+            what = f"has no pixel of the id {unseen[0]}{and_more(unseen, 'ids')}, which segments_info in {annotations} lists"
+            raise DataError(f"{path}: {what}; remove the segment there, or use the PNG that belongs to the file", kind="unknown-value")
 
 
 def read_panoptic(path: Path) -> PanopticFile:
@@ -190,10 +173,8 @@ def read_panoptic(path: Path) -> PanopticFile:
             raise AnnotationError(f"{where}: this image is not in 'images'; add it there, or remove the annotation")
         _refuse_twice(path, f"segments_info of the image {annotation.image_id}", "the id", (s.id for s in annotation.segments_info))
         if lost := next((s for s in annotation.segments_info if s.category_id not in categories), None):
-            raise AnnotationError(
-                f"{where}: the segment {lost.id} is of the category {lost.category_id!r}, which is not in 'categories'; "
-                "add it, or correct the id"
-            )
+            what = f"the segment {lost.id} is of the category {lost.category_id!r}, which is not in 'categories'"
+            raise AnnotationError(f"{where}: {what}; add it, or correct the id")
     return content
 
 

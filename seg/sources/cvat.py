@@ -1,7 +1,6 @@
 """`cvat`: an XML file "CVAT for images 1.1" and a folder of images (https://docs.cvat.ai/docs/manual/advanced/xml_format)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ FORMAT = "'CVAT for images 1.1'"
 SHAPES = ("polygon", "box", "ellipse", "polyline", "points", "mask")
 
 
-@dataclass(kw_only=True, eq=False)
 class Cvat(AnnotationFile, Drawn):
     """The arguments are as for `AnnotationFile` and `Drawn`.
 
@@ -83,10 +81,8 @@ def _images(path: Path) -> list[Any]:
     if root.tag != "annotations":
         raise AnnotationError(f"{path}: starts with <{root.tag}>, expected <annotations>; export the task as {FORMAT}")
     if tracks := root.findall("track"):
-        raise AnnotationError(
-            f"{path}: holds {len(tracks)} tracks, shapes that move and may be outside of a frame; export the task as {FORMAT}, "
-            "which has the shapes of each frame, with its images"
-        )
+        fix = f"export the task as {FORMAT}, which has the shapes of each frame, with its images"
+        raise AnnotationError(f"{path}: holds {len(tracks)} tracks, shapes that move and may be outside of a frame; {fix}")
     return list(root.findall("image"))
 
 
@@ -102,9 +98,8 @@ def _parts(shape: Any, where: str, line_width: float, point_radius: float) -> li
         place = {key: _whole(shape, key, where) for key in ("left", "top", "width", "height")}
         runs = [_number(run, "rle", where) for run in shape.get("rle", "").split(",")]
         if any(isnan(run) or run < 0 or run % 1 for run in runs) or sum(runs) != place["width"] * place["height"]:
-            raise AnnotationError(
-                f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; export it again, or redraw it"
-            )
+            fix = "export it again, or redraw it"
+            raise AnnotationError(f"{where}: its rle does not fill {place['width']}x{place['height']} pixels; {fix}")
         return [{**place, "runs": [int(run) for run in runs]}]
     pairs = [pair.split(",") for pair in shape.get("points", "").split(";") if pair.strip()]
     if any(len(pair) != 2 for pair in pairs):

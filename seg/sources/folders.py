@@ -1,6 +1,6 @@
 """`folders`: a folder of images and a folder of masks, paired by name. CamVid, Cityscapes and many other data sets come so."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from seg.sources.masks import READINGS, PixelClasses
 from seg.sources.pairing import refuse_other_size
 
 
-@dataclass(kw_only=True, eq=False)
 class Folders(Masks):
     """Masks of gray values or of colours, which palette PNGs have as well, each by its own palette. Of masks that are joined a pixel has
     the class of the one in which it is not of the first class. Only where there is a threshold JPEG is read."""
@@ -33,10 +32,8 @@ class Folders(Masks):
         check_choice("data.source.labels", self.labels, READINGS)
         check_choice("data.source.others", self.others, ("refuse", "ignore"))
         if self.threshold is not None and (self.labels != "index" or not 0 < self.threshold <= 255):
-            raise ConfigError(
-                f"data.source.threshold={self.threshold}: expected a gray value from 1 to 255, with data.source.labels=index; null reads "
-                "values as they are"
-            )
+            expected = "a gray value from 1 to 255, with data.source.labels=index; null reads values as they are"
+            raise ConfigError(f"data.source.threshold={self.threshold}: expected {expected}")
         if self.transparent is not None and not (len(self.transparent) == 3 and all(0 <= value <= 255 for value in self.transparent)):
             raise ConfigError(f"data.source.transparent={self.transparent}: expected a colour, as [0, 0, 0], or null")
         self.layout = replace(self.layout, join=self.join)
@@ -56,8 +53,7 @@ class Folders(Masks):
             refuse_other_size(path, drawn.shape, image_path, raw.pixels.shape[:2])
             semantic = drawn if semantic is None else _united(semantic, drawn, path)
         assert semantic is not None
-        sample = Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape))
-        return raw.record(sample, findings)
+        return raw.record(Sample(item.image_id, raw.pixels, semantic, *no_instances(*semantic.shape)), findings)
 
 
 def _united(semantic: np.ndarray, drawn: np.ndarray, path: Path) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`geojson`: GeoTIFF images, and polygons of GeoJSON over them (SpaceNet, QGIS), or in pixels (QuPath). RFC 7946."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ GEOGRAPHIC, PROJECTED, RASTER_TYPE = 2048, 3072, 1025  # keys in the last of tho
 LON_LAT = 4326
 
 
-@dataclass(kw_only=True, eq=False)
 class Geojson(FilePerImage):
     """A .geojson or .json file an image, or a single file for all of them, of which each image has what lies on it.
 
@@ -87,10 +85,8 @@ class Geojson(FilePerImage):
             value = value.get(name) if isinstance(value, dict) else None
         if value is None or isinstance(value, dict | list) or not str(value).strip():
             there = ", ".join(map(str, feature.get("properties") or {})) or "none"
-            raise AnnotationError(
-                f"{where}: has no property '{self.label}' (properties: {there}); set data.source.label, or give all one label with "
-                "data.source.category (and label=null)"
-            )
+            fix = "set data.source.label, or give all one label with data.source.category (and label=null)"
+            raise AnnotationError(f"{where}: has no property '{self.label}' (properties: {there}); {fix}")
         return str(value).strip()
 
 
@@ -139,9 +135,8 @@ def _parts(feature: Mapping[str, Any], where: str, move: Any, line_width: float,
         else:
             raise ValueError
     except (ValueError, TypeError, IndexError):
-        raise AnnotationError(
-            f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, expected those of a polygon, line or point; redraw it"
-        ) from None
+        expected = "expected those of a polygon, line or point; redraw it"
+        raise AnnotationError(f"{where}: has a geometry {kind} of the coordinates {str(given)[:40]}, {expected}") from None
 
 
 def _array(points: Sequence[Sequence[float]]) -> np.ndarray:
@@ -164,10 +159,8 @@ def _to_pixels(path: Path, content: Mapping[str, Any], image: Path) -> Any:
     matrix, image_system = _placed(image)
     system = _system_of(content)
     if image_system is not None and system is not None and system != image_system:
-        raise AnnotationError(
-            f"{path}: has coordinates of EPSG:{system}, but its image {image} has EPSG:{image_system}; bring them to one system: "
-            f"ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}"
-        )
+        fix = f"bring them to one system: ogr2ogr -t_srs EPSG:{image_system} out.geojson {path.name}"
+        raise AnnotationError(f"{path}: has coordinates of EPSG:{system}, but its image {image} has EPSG:{image_system}; {fix}")
     inverse = np.linalg.inv(matrix)
     return lambda points: points @ inverse[:2, :2].T + inverse[:2, 2]
 
@@ -205,10 +198,8 @@ def _placed(image: Path) -> tuple[np.ndarray, int | None]:
         column, row, _, x, y, _ = tie[:6]
         found = np.array([[scale[0], 0, x - column * scale[0]], [0, -scale[1], y + row * scale[1]], [0, 0, 1]], np.float64)
     else:
-        raise AnnotationError(
-            f"{image}: is no GeoTIFF that says where it lies, so coordinates have no place on it; set data.source.coordinates=pixels where "
-            "they are pixels, or use the image with its georeference"
-        )
+        fix = "set data.source.coordinates=pixels where they are pixels, or use the image with its georeference"
+        raise AnnotationError(f"{image}: is no GeoTIFF that says where it lies, so coordinates have no place on it; {fix}")
     entries = np.array(keys if keys is not None else [0] * 4, np.int64).reshape(-1, 4)[1:]
     named = {int(key): int(value) for key, place, _, value in entries if place == 0}
     if named.get(RASTER_TYPE) == 2:  # coordinates are of the middle of a pixel

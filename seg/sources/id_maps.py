@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ OTHER_IDS = "set data.source.ids=rgb where an id is R + 256 G + 65536 B of a col
 COLUMNS = ("image", "id", "class")
 
 
-@dataclass(kw_only=True, eq=False)
 class IdMaps(Masks, Named):
     """Id maps, whose ids may have gaps. categories: a row an instance, or a table a split with `{split}` in its name."""
 

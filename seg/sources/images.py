@@ -55,11 +55,8 @@ class RawImage:
                 turned = " (the file's EXIF orientation, which is applied on reading, may turn it)"
                 seen = "; if it was annotated as it is seen and the program mixed up its sides, as Label Studio does in COCO"
                 mend = f"{seen}, multiply x by {w}/{width}, y by {h}/{height} and swap width and height"
-            raise DataError(
-                f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; "
-                f"use the image that was annotated, or correct width, height and annotations{mend}",
-                kind="size-mismatch",
-            )
+            fix = f"use the image that was annotated, or correct width, height and annotations{mend}"
+            raise DataError(f"{path}: is {w}x{h} pixels{turned}, but {annotations} has it as {width}x{height}; {fix}", kind="size-mismatch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """`dsb2018`: a black and white mask file an instance, as the Data Science Bowl 2018 has its nuclei."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from seg.sources.pairing import Part, folder_below, image_item, parts_of, refuse
 PATTERN = "data.source.category_pattern"
 
 
-@dataclass(kw_only=True, eq=False)
 class InstanceFiles(Named):
     """Images, and for each a folder of mask files: black, and one other value where the instance is.
 
@@ -62,10 +60,8 @@ class InstanceFiles(Named):
             elif index != DROP:
                 kept.append((mask, index))
         if files and len(empty) == len(files):
-            raise DataError(
-                f"{masks}: all {len(files)} masks are empty; remove them where the image holds no instance, or remove the image",
-                kind="empty-instance",
-            )
+            fix = "remove them where the image holds no instance, or remove the image"
+            raise DataError(f"{masks}: all {len(files)} masks are empty; {fix}", kind="empty-instance")
         kept.sort(key=lambda entry: entry[1] != IGNORE)  # what is ignored lies beneath
         categories = np.array([index for _, index in kept], np.int32)
         crowd = categories == IGNORE
@@ -89,10 +85,8 @@ class InstanceFiles(Named):
             masks = Path(self.root) / self.masks.replace("{split}", part.folder).replace("{image}", name)
             if not masks.is_dir():
                 what = path.parent.parent if "{image}" in self.images else path
-                raise DataError(
-                    f"{masks}: there is no such folder; add it (empty, if the image holds no instance), or remove {what}",
-                    kind="missing-file",
-                )
+                fix = f"add it (empty, if the image holds no instance), or remove {what}"
+                raise DataError(f"{masks}: there is no such folder; {fix}", kind="missing-file")
             items.append(image_item(name, part, folder, path, [str(masks)]))
         return items
 

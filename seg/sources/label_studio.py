@@ -1,7 +1,7 @@
 """`label_studio`: Label Studio's own JSON export, and a folder of images (https://labelstud.io/guide/task_format)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from seg.sources.part_rle import ellipse, runs_of
 from seg.sources.regions import Region
 
 
-@dataclass(kw_only=True, eq=False)
 class LabelStudio(AnnotationFile, Drawn):
     """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
 
@@ -45,9 +44,8 @@ class LabelStudio(AnnotationFile, Drawn):
         where = f"{path}, task {task.get('id', number)}"
         given = task["data"].get(self.image_key)
         if not isinstance(given, str) or not given:
-            raise AnnotationError(
-                f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); set data.source.image_key"
-            )
+            fix = "set data.source.image_key"
+            raise AnnotationError(f"{where}: its data have no '{self.image_key}' ({', '.join(map(str, task['data']))}); {fix}")
         _, local, below = given.partition("?d=")  # as in /data/local-files/?d=shots/a.png; others are /data/upload/1/ab12cd34-a.png
         name = unquote(below if local else urlparse(given).path).lstrip("/")
         given_by = _list(task.get("annotations", task.get("completions")), "annotations", where)
@@ -92,10 +90,7 @@ def _shape(result: Any, where: str, line_width: float, point_radius: float) -> t
 
 def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_width: float, point_radius: float) -> Shape:
     """An outline in pixels; positions are in percent of the image's sides, of which sx and sy are a hundredth."""
-
-    def number(key: str) -> float:
-        return number_of(value, key, where)
-
+    number = partial(number_of, value, where=where)
     if "points" in value:
         flat = [v for x, y in points_of(value["points"], where) for v in (x * sx, y * sy)]
         return flat if value.get("closed", True) else {"line": flat, "width": line_width}

@@ -13,11 +13,11 @@ from seg.core.textfile import composed, is_file, natural_key
 from seg.data.decoders import declared_size
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_index
 from seg.raw.record import Finding, Item, Record, of_several
-from seg.sources.base import Drawn
+from seg.sources.base import FilePerImage
 from seg.sources.content import points_of, read_json
 from seg.sources.images import RawImage
 from seg.sources.listing import by_stem, is_picture
-from seg.sources.pairing import Part, folder_below, leave_out, parts_of
+from seg.sources.pairing import Part, folder_below, leave_out
 from seg.sources.part_rle import Part as Shape
 from seg.sources.part_rle import ellipse, rectangle, runs_of
 from seg.sources.regions import Faults, Region, record_of
@@ -50,22 +50,16 @@ def read_labelme(path: Path) -> LabelmeFile:
     return LabelmeFile(str(name or "").replace("\\", "/"), encoded, size if known else None, content["shapes"])  # type: ignore[arg-type]
 
 
-@dataclass(kw_only=True, eq=False)
-class Labelme(Drawn):
+class Labelme(FilePerImage):
     """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
 
     A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one
     label and group_id are one object; holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`.
     """
 
-    images: str
-    annotations: str
-    skip_unlabelled: bool
     holes: bool
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.parts = parts_of(self.split, "{split}", images=self.images, annotations=self.annotations)
+    EXAMPLE = "{split}"
 
     def read(self, item: Item) -> Record:
         image, path = item.files[0], Path(item.files[1])
@@ -99,10 +93,8 @@ class Labelme(Drawn):
                 raise DataError(f"{files[name]}: is of the image {image}, and so is {files[other]}; remove one of the two")
             pairs[name] = image
         if len(lost) == len(files):
-            raise DataError(
-                f"{folder}: none of its {len(files)} JSON files has an image; set data.source.images, or add the images",
-                kind="label-without-image",
-            )
+            advice = "set data.source.images, or add the images"
+            raise DataError(f"{folder}: none of its {len(files)} JSON files has an image; {advice}", kind="label-without-image")
         what, fix = "JSON files have no image and are left out", f"add the image to {images}, or set data.source.images"
         self.findings += of_several("label-without-image", folder, [files[name].name for name in lost], what, fix)
         missing = sorted(set(found.values()) - set(pairs.values()))
@@ -144,8 +136,7 @@ def _region(shape: Any, number: int, path: Path, line_width: float, point_radius
     group = shape.get("group_id")
     if group is not None and not isinstance(group, int | str):
         raise AnnotationError(f"{where}: has group_id={group!r}, expected a number or null")
-    parts = _parts(shape, where, line_width, point_radius)
-    return Region(f"shape {number}", shape["label"], parts, group=group)
+    return Region(f"shape {number}", shape["label"], _parts(shape, where, line_width, point_radius), group=group)
 
 
 def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> list[Shape]:
@@ -161,9 +152,8 @@ def _parts(shape: Mapping[str, Any], where: str, line_width: float, point_radius
     if kind not in ("rectangle", "rotation", "circle", "mask"):
         raise AnnotationError(f"{where}: has the shape_type {kind!r}, expected {SHAPES}; redraw it as one of them, or remove it")
     if len(points) != 2 or kind == "rotation":
-        raise AnnotationError(
-            f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; redraw or remove it"
-        )
+        fix = "redraw or remove it"
+        raise AnnotationError(f"{where}: is a {kind} of {len(points)} points, expected {4 if kind == 'rotation' else 2}; {fix}")
     (x1, y1), (x2, y2) = points
     if kind == "rectangle":
         return [rectangle(x1, y1, x2, y2)]

@@ -26,10 +26,9 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
     """The bytes of a mask file; DataError where it has several pages, or its kind changes labels (JPEG, lossy WebP), unless `lossy`."""
     data = read_bytes(path)
     if not lossy and (kind := lossy_kind(data)):
-        raise PixelError(
-            f"{path}: is a {kind} file, which does not keep labels as they were; export the mask again as PNG, from before it was "
-            "compressed (saving this file as PNG does not bring them back), or if it is black and white, set data.source.threshold=128"
-        )
+        again = "export the mask again as PNG, from before it was compressed (saving this file as PNG does not bring them back)"
+        fix = f"{again}, or if it is black and white, set data.source.threshold=128"
+        raise PixelError(f"{path}: is a {kind} file, which does not keep labels as they were; {fix}")
     if is_tiff(data) and (pages := _num_pages(data, path)) != 1:
         raise PixelError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image")
     return data
@@ -58,11 +57,9 @@ def binary_mask(path: Path, threshold: int | None = None) -> np.ndarray:
     if inside.size and (inside != inside[0]).any():
         found = [int(v) for v in np.unique(values)]
         listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
-        raise DataError(
-            f"{path}: has the values {listed}, expected 0 and one other; save it without smoothing, set data.source.threshold=128, or read "
-            "files of many instances with data=id_maps, of many classes with data=folders",
-            kind="unknown-value",
-        )
+        fix = "save it without smoothing, set data.source.threshold=128, or read files of many instances with data=id_maps"
+        what = f"has the values {listed}, expected 0 and one other; {fix}, of many classes with data=folders"
+        raise DataError(f"{path}: {what}", kind="unknown-value")
     return mask
 
 
@@ -145,10 +142,9 @@ class PixelClasses:
         bare = np.ascontiguousarray(decoded.pixels[..., :-1])
         if clear.any():
             if self.transparent is None:
-                raise PixelError(
-                    f"{path}: {clear.mean():.1%} of its pixels are transparent, though they have colours, too; say what they are: "
-                    "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them"
-                )
+                fix = "data.source.transparent=[0,0,0] reads them as black, and any colour that data.source.ignore lists ignores them"
+                what = f"{clear.mean():.1%} of its pixels are transparent, though they have colours, too"
+                raise PixelError(f"{path}: {what}; say what they are: {fix}")
             if self.labels == "color" and bare.shape[2] == 1:
                 bare = np.repeat(bare, 3, axis=2)
             bare[clear] = self.transparent[: bare.shape[2]]

@@ -9,10 +9,9 @@ from typing import Literal
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, enumerated
 from seg.core.textfile import composed, natural_key
 from seg.raw.record import Finding, Item, finding_of, of_several
-from seg.sources.listing import Names, Place, no_images
+from seg.sources.listing import FURTHER, Names, Place, further_masks, no_images, note_further, other_suffix, without_number
 from seg.sources.settings import Split
 from seg.sources.splits import SPLITS
-from seg.sources.unpaired import FURTHER, further_masks, note_further, other_suffix, without_number
 
 SHOWN = 12  # names of what a folder holds that an error lists
 
@@ -89,9 +88,8 @@ def unique(items: list[Item]) -> list[Item]:
     for item in items:
         before = seen.setdefault((item.split, item.image_id), item)
         if before is not item:
-            raise DataError(
-                f"{item.files[0]}: has the same name, '{item.image_id}', as {before.files[0]}; rename one of them", kind="name-collision"
-            )
+            what = f"has the same name, '{item.image_id}', as {before.files[0]}"
+            raise DataError(f"{item.files[0]}: {what}; rename one of them", kind="name-collision")
     return items
 
 
@@ -129,12 +127,6 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
     return Item(name, part.split, (file, *files), tuple(called), labels)
 
 
-def note_left_out(findings: list[Finding], images: Path, missing: Sequence[Path], labels: Path, unused: Sequence[Path]) -> None:
-    """Add what is left out to the findings: images without a mask, and masks without an image, of two folders."""
-    findings += of_several("label-without-image", labels, [path.name for path in unused], "masks have no image and are left out")
-    leave_out(findings, images, missing, True, "mask")
-
-
 def leave_out(
     findings: list[Finding], images: Path, missing: Sequence[Path], skip: bool, label: str, lacks: str = "", fix: str = ""
 ) -> None:
@@ -150,10 +142,8 @@ def refuse_other_size(mask_path: Path, mask: Sequence[int], image_path: Path, im
     if tuple(mask) != tuple(image):
         (h, w), (mh, mw) = image, mask
         turned = "; an image's EXIF orientation is applied on reading, so the mask may need turning" if (h, w) == (mw, mh) else ""
-        raise DataError(
-            f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; give both the same size{turned}",
-            kind="size-mismatch",
-        )
+        fix = f"give both the same size{turned}"
+        raise DataError(f"{mask_path}: is {mw}x{mh} pixels, but its image {image_path} is {w}x{h}; {fix}", kind="size-mismatch")
 
 
 def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dict[str, Path]:
@@ -193,9 +183,8 @@ def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[
     labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()
     masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):
-        raise DataError(
-            f"{found[same]}: is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix", kind="bad-data"
-        )
+        both = "is taken for an image and for its own mask; set data.source.masks, or data.source.mask_suffix"
+        raise DataError(f"{found[same]}: {both}", kind="bad-data")
     further = further_masks(found, stems, layout.mask_suffix, set(masks.values()) | set(found.values()))
     missing = [name for name in found if name not in masks]
     if missing and not layout.skip_unlabelled:
@@ -208,7 +197,9 @@ def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[
         findings += [finding_of(error, image_id=name, split=part.split) for error, name in zip(errors, missing, strict=True)]
         missing = []
     taken = {*masks.values(), *found.values(), *(path for paths in further.values() for path in paths)}
-    note_left_out(findings, images, [found[name] for name in missing], labels, [p for p in drawn.values() if p not in taken])
+    unused = [path.name for path in drawn.values() if path not in taken]
+    findings += of_several("label-without-image", labels, unused, "masks have no image and are left out")
+    leave_out(findings, images, [found[name] for name in missing], True, "mask")
     if further:
         note_further(findings, labels, further, layout.join)
     files = {name: [str(path), *(str(p) for p in further.get(name, ()) if layout.join)] for name, path in masks.items()}

@@ -21,7 +21,6 @@ import numpy as np
 import shapely
 from pycocotools import mask as coco_mask
 
-from seg.core.errors import ConfigError
 from seg.data.rle import Rle, encode_crop, run_lengths, turns
 
 Part = list[float] | dict[str, Any]
@@ -71,15 +70,6 @@ def _band(points: list[tuple[float, float]], width: float) -> list[list[float]]:
     drawn = shapely.LineString(points).buffer(width / 2, quad_segs=16, cap_style="flat", join_style="round")
     rings = [ring for polygon in shapely.get_parts(drawn) for ring in (polygon.exterior, *polygon.interiors)]
     return [shapely.get_coordinates(ring).ravel().tolist() for ring in rings if not ring.is_empty]
-
-
-def refuse_no_width(**settings: float) -> None:
-    """ConfigError where a line or point would be drawn without any width."""
-    for key, value in settings.items():
-        if not 0 < value < 1e4:
-            raise ConfigError(
-                f"data.source.{key}={value}: expected a number of pixels above 0; to leave such shapes out, drop their labels"
-            )
 
 
 def _turned(dx: float, dy: float, cx: float, cy: float, angle: float) -> tuple[float, float]:
@@ -235,9 +225,8 @@ def _of_starts(part: dict[str, Any], height: int, width: int) -> Rle:
     starts, lengths = (np.array(part[key], np.int64) for key in ("starts", "lengths"))
     ends = starts + lengths
     if (starts < 0).any() or (lengths < 0).any() or (ends > height * width).any():
-        raise ValueError(
-            f"its runs reach from {starts.min()} to {ends.max()}, but the image has {height} x {width} = {height * width} pixels"
-        )
+        reach = f"its runs reach from {starts.min()} to {ends.max()}"
+        raise ValueError(f"{reach}, but the image has {height} x {width} = {height * width} pixels")
     steps = np.zeros(height * width + 1, np.int32)
     np.add.at(steps, starts, 1)
     np.add.at(steps, ends, -1)

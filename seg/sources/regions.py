@@ -171,8 +171,7 @@ def _drawn(
     seen: dict[tuple[str, bool, bytes], str] = {}
 
     def tell(region: Region, kind: str, what: str, fix: str = "", severity: Severity = "warning") -> None:
-        box = box_of(region.parts, height, width)
-        findings.append(Finding(kind, f"{file}, {region.where}", what, fix, severity, box=box))
+        findings.append(Finding(kind, f"{file}, {region.where}", what, fix, severity, box=box_of(region.parts, height, width)))
 
     for order, members in _joined(regions):
         region = _merged(members)

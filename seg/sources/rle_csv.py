@@ -1,7 +1,6 @@
 """`rle_csv`: a table with the run lengths of each object, as competitions on Kaggle have it, and a folder of images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from seg.core.errors import AnnotationError, ConfigError
@@ -15,7 +14,6 @@ from seg.sources.regions import Region
 NOTHING = ("", "-1", "nan", "none", "-")
 
 
-@dataclass(kw_only=True, eq=False)
 class RleCsv(AnnotationFile):
     """A CSV file with a row an object: the image's name (with or without suffix), its run lengths "start length start length ...".
 
@@ -40,9 +38,8 @@ class RleCsv(AnnotationFile):
         if self.first not in (0, 1):
             raise ConfigError(f"data.source.first={self.first}: expected 1, or 0 where pixels are counted from 0")
         if self.category is not None and self.class_column is not None:
-            raise ConfigError(
-                f"data.source.category={self.category} and data.source.class_column={self.class_column}: one of the two must be null"
-            )
+            both = f"data.source.category={self.category} and data.source.class_column={self.class_column}"
+            raise ConfigError(f"{both}: one of the two must be null")
 
     def images_of(self, path: Path, part: Part) -> Iterable[AnnotatedImage]:
         rows = read_rows(path, (self.image_column,), [c for c in (self.rle_column, self.class_column) if c is not None])
@@ -64,16 +61,14 @@ class RleCsv(AnnotationFile):
             return name, row[self.class_column]
         image, found, label = name.rpartition("_")
         if not found or not label:
-            raise AnnotationError(
-                f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; set data.source.category or .class_column"
-            )
+            fix = "set data.source.category or .class_column"
+            raise AnnotationError(f"{where}: '{name}' does not end with a label, as 0002cc93b.jpg_1 does; {fix}")
         return image, label
 
     def _shape(self, text: str, where: str) -> Shape:
         words = text.split()
         if len(words) % 2 or not all(word.isdecimal() for word in words):
-            raise AnnotationError(
-                f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; correct or remove it"
-            )
+            fix = "correct or remove it"
+            raise AnnotationError(f"{where}: has the run lengths '{text[:40]}', expected pairs of whole numbers 'start length ...'; {fix}")
         numbers = [int(word) for word in words]
         return {"starts": [start - self.first for start in numbers[::2]], "lengths": numbers[1::2], "order": self.order}

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from seg.core.errors import ConfigError
-from seg.data.labelmaps import layers_from_masks, semantic_from_instances
-from seg.data.sample import ClassInfo, Sample
+from seg.data.labelmaps import layers_from_masks
+from seg.data.sample import ClassInfo
 from seg.raw.record import Finding, Item, Record
+from seg.sources.class_map import instance_sample
 
 KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
 RADII = ((8.0, 11.0), (12.5, 16.5), (18.0, 25.0))  # pixels in a scene of 128 x 128: small, medium, large
@@ -61,11 +62,9 @@ class Shapes:
             categories.append(self.categories[kind])
         scene *= _light(rng, self.size)[..., None]
         scene += rng.standard_normal(scene.shape, np.float32) * np.float32(rng.uniform(3, 8))
-        ids = layers_from_masks(masks, self.size, self.size)
-        classes, crowd = np.array(categories, np.int32), np.zeros(len(categories), bool)
-        semantic = semantic_from_instances(ids, classes, crowd, self.background)
+        ids, none = layers_from_masks(masks, self.size, self.size), np.zeros(len(categories))
         image = np.clip(np.rint(scene), 0, 255).astype(np.uint8)
-        return Record(Sample(item.image_id, image, semantic, ids, classes, crowd))
+        return Record(instance_sample(item.image_id, image, ids, np.array(categories), none, self.background))
 
     def _place(self, rng: np.random.Generator, kind: str, masks: list[np.ndarray], visible: list[int]) -> np.ndarray | None:
         """A mask of the kind at a place where every object stays recognisable, or None after ten tries."""

@@ -93,10 +93,8 @@ def presence_of(values: Sequence[str], column: str) -> np.ndarray:
     """(images, values) bool: which of the different values each image has; ConfigError where there are too many to stratify by."""
     different = sorted(set(values))
     if len(different) > 1 and len(different) * len(SPLITS) > len(values):
-        raise ConfigError(
-            f"data.split.stratify={column}: the column has {len(different)} different values for {len(values)} images, "
-            "fewer than an image a split; name a column of a few kinds"
-        )
+        have = f"the column has {len(different)} different values for {len(values)} images"
+        raise ConfigError(f"data.split.stratify={column}: {have}, fewer than an image a split; name a column of a few kinds")
     return np.array(values)[:, None] == np.array(different)[None, :]
 
 
@@ -152,10 +150,8 @@ def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str
     names, inverse = np.unique(np.array(groups, object).astype(str), return_inverse=True)
     parts = list(shares)
     if len(names) < len(parts):
-        raise DataError(
-            f"data.split: {len(names)} groups of images cannot fill {len(parts)} {noun}; add images, or change data.split.group",
-            kind="few-groups",
-        )
+        fix = "add images, or change data.split.group"
+        raise DataError(f"data.split: {len(names)} groups of images cannot fill {len(parts)} {noun}; {fix}", kind="few-groups")
     columns = [np.ones(len(inverse)), *(() if presence is None else presence.T.astype(float))]
     # (groups, 1 + classes): the images of each group, and those that hold each class
     amounts = np.stack([np.bincount(inverse, weights=column, minlength=len(names)) for column in columns], axis=1)
@@ -216,11 +212,9 @@ def check_missing(missing: Sequence[str], ratios: Mapping[str, float] | None, ke
     if "train" in missing or ratios is None or any(ratios.get(name) for name in own):
         shares = dict.fromkeys(SPLITS, 0.0) | {"train": 0.7, "val": 0.15, "test": 0.15} | dict.fromkeys(own, 0.0)
         shares["train"] = round(1 - shares["val"] - shares["test"], 2)
-        raise ConfigError(
-            f"{key}: names nothing for {' and '.join(missing)}; name it, or say by data.split.ratios how the images of train are "
-            f"divided, as {{{', '.join(f'{name}: {share:g}' for name, share in shares.items())}}}: the shares sum to 1, and a split with "
-            "images of its own has 0"
-        )
+        example = ", ".join(f"{name}: {share:g}" for name, share in shares.items())
+        fix = f"name it, or say by data.split.ratios how the images of train are divided, as {{{example}}}: the shares sum to 1"
+        raise ConfigError(f"{key}: names nothing for {' and '.join(missing)}; {fix}, and a split with images of its own has 0")
     check_ratios(ratios)
 
 

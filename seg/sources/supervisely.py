@@ -3,7 +3,6 @@
 import base64
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +19,6 @@ SHAPES = "bitmap, polygon, rectangle, line, point"
 LARGEST = 1 << 28  # bytes that a bitmap may unpack to
 
 
-@dataclass(kw_only=True, eq=False)
 class Supervisely(FilePerImage):
     """Images lie in folders called img, their files of the same name, with .json behind its suffix, in folders called ann beside those.
 

@@ -1,7 +1,7 @@
 """`via`: a JSON file of the VGG Image Annotator 1 or 2, and a folder of images (https://www.robots.ox.ac.uk/~vgg/software/via)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from math import degrees
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from seg.sources.regions import Region
 SHAPES = "polygon, polyline, rect, circle, ellipse or point"
 
 
-@dataclass(kw_only=True, eq=False)
 class Via(AnnotationFile, Drawn):
     """A project or exported annotations. The arguments are as for `AnnotationFile` and `Drawn`.
 
@@ -40,9 +39,8 @@ class Via(AnnotationFile, Drawn):
 
     def _image(self, path: Path, key: str, entry: Any) -> AnnotatedImage:
         if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or not isinstance(entry.get("regions"), list | dict):
-            raise AnnotationError(
-                f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; export it again"
-            )
+            fix = "export it again"
+            raise AnnotationError(f"{path}, entry '{key}': has no filename and regions, expected an image as VIA 1 or 2 writes it; {fix}")
         name, given = entry["filename"], entry["regions"]
         numbered = given.items() if isinstance(given, dict) else enumerate(given)
         return AnnotatedImage(name, None, self.faults.each(numbered, lambda n, region: self._region(path, f"{name}, region {n}", region)))
@@ -64,9 +62,8 @@ class Via(AnnotationFile, Drawn):
         if isinstance(value, dict):  # a checkbox: {option: whether it is ticked}
             ticked = [option for option, on in value.items() if on]
             if len(ticked) > 1:
-                raise AnnotationError(
-                    f"{where}: its attribute '{name}' has {len(ticked)} values ({', '.join(ticked[:5])}), expected one; {fix}"
-                )
+                several = f"its attribute '{name}' has {len(ticked)} values ({', '.join(ticked[:5])})"
+                raise AnnotationError(f"{where}: {several}, expected one; {fix}")
             value = ticked[0] if ticked else ""
         if value is None or not str(value).strip():
             raise AnnotationError(f"{where}: its attribute '{name}' is empty; {fix}")
@@ -81,18 +78,13 @@ def _entries(path: Path) -> dict[str, Any]:
     elif isinstance(content, dict) and {"project", "metadata"} <= content.keys():
         raise AnnotationError(f"{path}: is of VIA 3, which has no format for image masks; export the project as COCO, or use VIA 2")
     if not isinstance(content, dict) or not all(isinstance(entry, dict) and "filename" in entry for entry in content.values()):
-        raise AnnotationError(
-            f"{path}: is no VIA file, expected a project or 'Export Annotations (as JSON)' of VIA 1 or 2; export it again"
-        )
+        fix = "export it again"
+        raise AnnotationError(f"{path}: is no VIA file, expected a project or 'Export Annotations (as JSON)' of VIA 1 or 2; {fix}")
     return content
 
 
 def _part(shape: Mapping[str, Any], where: str, line_width: float, point_radius: float) -> Shape:
-    kind = shape.get("name")
-
-    def value(key: str) -> float:
-        return number_of(shape, key, where)
-
+    kind, value = shape.get("name"), partial(number_of, shape, where=where)
     if kind in ("polygon", "polyline"):
         xs, ys = numbers_of(shape, "all_points_x", where), numbers_of(shape, "all_points_y", where)
         if len(xs) != len(ys):

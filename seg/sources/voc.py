@@ -1,6 +1,5 @@
 """`voc`: Pascal VOC's segmentation: JPEGImages, SegmentationClass and SegmentationObject (http://host.robots.ox.ac.uk/pascal/VOC)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ VOID = 255  # of SegmentationObject: borders, and what is too hard to tell
 RED = VOID + (1 << 24)  # the number of the colour whose own is VOID
 
 
-@dataclass(kw_only=True, eq=False)
 class Voc(RawData):
     """Images under `root`/`images`, label images of the same name under `root`/`masks` (classes) and `root`/`objects` (PNG).
 

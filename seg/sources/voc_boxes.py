@@ -1,6 +1,5 @@
 """`voc_boxes`: images, and an XML file of boxes for each, as Pascal VOC has its detection (http://host.robots.ox.ac.uk/pascal/VOC)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,6 @@ from seg.sources.regions import Faults, Region
 FORMAT = "Pascal VOC"
 
 
-@dataclass(kw_only=True, eq=False)
 class VocBoxes(FilePerImage):
     """The other arguments are as for `FilePerImage`.
 
@@ -32,10 +30,8 @@ class VocBoxes(FilePerImage):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.boxes:
-            raise ConfigError(
-                "data.source.boxes=false: these files hold boxes alone, which are no masks; set task=detection, or make rectangles of them "
-                "with data.source.boxes=true"
-            )
+            fix = "set task=detection, or make rectangles of them with data.source.boxes=true"
+            raise ConfigError(f"data.source.boxes=false: these files hold boxes alone, which are no masks; {fix}")
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:
         root = read_xml(path, FORMAT)

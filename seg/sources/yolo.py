@@ -1,7 +1,6 @@
 """`yolo`: images and text files of polygons, as YOLO segmentation has them: a line an object, `class x1 y1 x2 y2 ...` in 0..1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,6 @@ from seg.sources.regions import Faults, Region, record_of
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 
 
-@dataclass(kw_only=True, eq=False)
 class Yolo(Regions):
     """Images under `root`/`images`, text files of the same relative name under `root`/`annotations`; no file, or an empty one: no object.
 
@@ -83,15 +81,13 @@ class Yolo(Regions):
         if index not in self.by_id:
             raise AnnotationError(f"{where}: the class {words[0]} has no name in {self.names_path}; add it there, or correct the line")
         if far := [v for v in values if not -FAR <= v <= 1 + FAR and v == v]:
-            raise AnnotationError(
-                f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; are they pixels? export it again"
-            )
+            fix = "are they pixels? export it again"
+            raise AnnotationError(f"{where}: has the coordinate {far[0]:g}, expected 0..1, shares of width and height; {fix}")
         if len(values) == 4:
             if self.boxes is False:
-                raise AnnotationError(
-                    f"{where}: is a box alone, which is no mask; export polygons, make rectangles of boxes with data.source.boxes=true, or "
-                    "leave them out with data.source.boxes=skip; task=detection learns boxes alone"
-                )
+                make = "export polygons, make rectangles of boxes with data.source.boxes=true"
+                fix = f"{make}, or leave them out with data.source.boxes=skip; task=detection learns boxes alone"
+                raise AnnotationError(f"{where}: is a box alone, which is no mask; {fix}")
             boxed.append(number)
             if self.boxes == "skip":
                 return None
@@ -131,7 +127,6 @@ def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
     found = dict(names.items() if isinstance(names, dict) else enumerate(names))
     for key, value in found.items():
         if type(key) is not int or not isinstance(value, int | str) or isinstance(value, bool):
-            raise AnnotationError(
-                f"{path}: names has {key!r}: {str(value)[:60]}, expected a whole number and text; put quotes around the name"
-            )
+            fix = "put quotes around the name"
+            raise AnnotationError(f"{path}: names has {key!r}: {str(value)[:60]}, expected a whole number and text; {fix}")
     return {key: str(value) for key, value in found.items()}, str(path)

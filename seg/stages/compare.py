@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seg.compare.comparison import Comparison, extremes, paired, scores_by_image, sentence, signed
-from seg.compare.images import StoredRuns, compared_images
+from seg.compare.gallery import StoredRuns
 from seg.compare.page import write_comparison
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
@@ -78,8 +78,7 @@ def run(project: Path, given: Arguments) -> None:
             runs.append(find_run(name, project, folder))
         for other in runs[1:]:
             _refuse_others(runs[0], other)
-        info = read_info(prepared)
-        _refuse_other_data(runs[0], prepared, info)
+        _refuse_other_data(runs[0], prepared, read_info(prepared))
         with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
@@ -96,19 +95,15 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
         if one != two:
             raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
     if a.digest != b.digest:
-        raise DataError(
-            f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
-            f"({b.digest[:12]}); evaluate both on one"
-        )
+        what = f"evaluated on {a.data} ({a.digest[:12]}), and on {b.data} ({b.digest[:12]})"
+        raise DataError(f"{first.name} and {other.name}: cannot be compared: {what}; evaluate both on one")
 
 
 def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> None:
     """Raise DataError where the prepared data are not those that the runs were evaluated on."""
     if info.digest != first.run.digest:
-        raise DataError(
-            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]}); "
-            "name that data set's folder with --data, or bring it back with `dvc checkout`"
-        )
+        what = f"is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]})"
+        raise DataError(f"{prepared}: {what}; name that data set's folder with --data, or bring it back with `dvc checkout`")
 
 
 def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
@@ -128,8 +123,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
             said = [kept.read(entries[image_id]) for image_id in batch.image_ids]
             found |= {score.image_id: score for score in own.update(batch, said)}
     images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
-    thresholds = [own.score_threshold for own in settings]
-    stored_runs = StoredRuns(names, predictions, thresholds, dataset, len(first.classes))
+    stored_runs = StoredRuns(names, predictions, [own.score_threshold for own in settings], dataset, len(first.classes))
     shown = [(image, other) for other in range(1, len(runs)) for part in extremes(images, other, most) for image in part]
     return Comparison(
         runs=names,
@@ -144,7 +138,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         per_class=[own.per_class() for own in metrics],
         score_name=next(iter(scores[0].values())).by,
         images=images,
-        gallery=compared_images(stored_runs, shown),
+        gallery=stored_runs.in_turn(shown),
     )
 
 

@@ -26,8 +26,7 @@ from seg.settings.section import Params, leaves
 
 PARAMS = Path("params.yaml")
 OVERRIDES = "overrides"
-FOLLOWS = "folds"
-"""A section that follows from plan.folds, so that no override of it is recorded."""
+FOLLOWS = "folds"  # a section that follows from plan.folds, so that no override of it is recorded
 OF_FOLDS = ("divide", "fold", "folds")  # stages that there are with plan.folds alone
 RESTORE = "go back (git checkout HEAD -- params.yaml), or delete the file to start from conf/"
 HEADER = "# Composed from conf/ by `seg configure`: edit conf/, or the list `overrides` below, then `dvc repro`. check="
@@ -45,10 +44,8 @@ class Arguments:
 def run(project: Path, given: Arguments) -> None:
     """Bring params.yaml and data/raw up to date."""
     if given.clear and given.overrides:
-        raise UsageError(
-            f"configure: --clear forgets the recorded overrides, and {given.overrides[0]} is one to record; leave --clear out, as "
-            "overrides replace those that were recorded before"
-        )
+        fix = "leave --clear out, as overrides replace those that were recorded before"
+        raise UsageError(f"configure: --clear forgets the recorded overrides, and {given.overrides[0]} is one to record; {fix}")
     overrides = list(given.overrides) if given.overrides or given.clear else None
     conf, path = conf_folder(project), project / PARAMS
     old = read(path) if path.exists() else None
@@ -77,9 +74,8 @@ def run(project: Path, given: Arguments) -> None:
             print(f"params.yaml: {line}")
         write(path, new)
     if "DVC_STAGE" in os.environ and old is not None and old.get(FOLLOWS) != new[FOLLOWS]:
-        raise ConfigError(
-            f"plan.folds={new['plan']['folds']}: is recorded now, but DVC had read before which stages there are; run `dvc repro` once more"
-        )
+        fix = "run `dvc repro` once more"
+        raise ConfigError(f"plan.folds={new['plan']['folds']}: is recorded now, but DVC had read before which stages there are; {fix}")
     print("configured" + (f" with {' '.join(new[OVERRIDES])}" if new[OVERRIDES] else " with the defaults of conf/"))
 
 
@@ -88,10 +84,9 @@ def read(path: Path) -> Params:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:
         if any(line.startswith("<<<<<<< ") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()):
-            raise ConfigError(
-                f"{path}: holds both sides of a merge; take one with `git checkout --ours {path.name}` (or --theirs), then `seg configure "
-                f"OVERRIDES` with what shall hold, and `git add {path.name}`"
-            ) from None
+            take = f"take one with `git checkout --ours {path.name}` (or --theirs)"
+            fix = f"{take}, then `seg configure OVERRIDES` with what shall hold, and `git add {path.name}`"
+            raise ConfigError(f"{path}: holds both sides of a merge; {fix}") from None
         raise ConfigError(f"{yaml_said(error, [path])}; {RESTORE}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values; {RESTORE}")
@@ -112,9 +107,8 @@ def refuse_edited(path: Path, params: Params) -> None:
     """Raise ConfigError where params.yaml is not as `configure` wrote it."""
     line = path.read_text(encoding="utf-8").partition("\n")[0]
     if not line.startswith(HEADER):
-        raise ConfigError(
-            f"{path.name} was not written by `seg configure`: an experiment that failed leaves it so. Repeat the experiment, or {RESTORE}"
-        )
+        what = "an experiment that failed leaves it so. Repeat the experiment"
+        raise ConfigError(f"{path.name} was not written by `seg configure`: {what}, or {RESTORE}")
     if line != HEADER + checksum(params):
         raise ConfigError(
             f"{path.name} was edited by hand, where the edit would be lost. Put the change into conf/, or into the list `overrides` "
@@ -131,10 +125,8 @@ def refuse_paths(overrides: list[str]) -> None:
 def refuse_own_output(project: Path, config: Config, weights: Path | None) -> None:
     """Raise ConfigError for weights that the pipeline's own training writes: DVC removes them before it trains."""
     if weights and weights.resolve().is_relative_to((project / config.paths.train).resolve()):
-        raise ConfigError(
-            f"model.weights={config.model.weights}: is what `train` writes, and DVC removes it before it trains; copy it, to "
-            f"weights/{weights.name} say, and set model.weights=weights/{weights.name}"
-        )
+        fix = f"copy it, to weights/{weights.name} say, and set model.weights=weights/{weights.name}"
+        raise ConfigError(f"model.weights={config.model.weights}: is what `train` writes, and DVC removes it before it trains; {fix}")
 
 
 def say_upgrade(old: Params | None, new: Params) -> None:

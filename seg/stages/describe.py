@@ -3,8 +3,6 @@
 Nothing is trained: the network is built from scratch, and works on noise.
 """
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +26,7 @@ from seg.models.build import build_model
 from seg.models.dry_run import freeze_unused
 from seg.models.hardware import device_of
 from seg.models.settings import NetworkSettings
+from seg.report.tables import write_rows
 from seg.runtime.progress import show
 from seg.runtime.settings import Paths
 from seg.settings.planned import FILE, open_keys, params_of, read_plan, value_at, with_examples
@@ -37,15 +36,12 @@ from seg.sources.settings import Data
 from seg.training.settings import Trainer
 from seg.training.step.recomputation import chosen_fused
 
-UNKNOWN_SIZE = (512, 512)
-"""Of images, where neither describe.size nor prepared data say more."""
+UNKNOWN_SIZE = (512, 512)  # of images, where neither describe.size nor prepared data say more
 COUNTS = ("parameters", "multiply-adds", "activations")
 DEPTH = 4  # names of a part in the printed table
 SHOWN = ("model.scale", "model.stride", "trainer.batch_size")  # open values of which a figure depends
-THINGS = 20
-"""Instances in each image of noise."""
-NOISE = 8
-"""Images of noise over which the effective receptive field is averaged."""
+THINGS = 20  # instances in each image of noise
+NOISE = 8  # images of noise over which the effective receptive field is averaged
 
 
 class Settings(Sections):
@@ -97,7 +93,10 @@ def run(given: Settings, out: Path) -> None:
     for line in said:
         print(line)
     save_field(out / "receptive_field.png", influence, finest, side)
-    write_whole(out / "layers.csv", _csv(layers))
+    columns = ("name", "kind", "parameters", "multiply_adds", "activations")
+    rows = [{column: getattr(layer, column) for column in columns} for layer in layers]
+    shapes = [{"outputs": " ".join("x".join(map(str, shape)) for shape in layer.outputs)} for layer in layers]
+    write_rows(out / "layers.csv", [row | shape for row, shape in zip(rows, shapes, strict=True)])
     content: dict[str, Any] = {
         "model": cfg.model.name,
         "size": size,
@@ -121,10 +120,8 @@ def _settled(params: Params, path: Path) -> tuple[Params, list[str]]:
     left = open_keys(params)
     if network := [key for key in left if key.startswith("model.network")]:
         task = params["task"]["name"]
-        raise ConfigError(
-            f"{network[0]}=auto: is not planned yet for task={task}; run `seg plan task={task}` and set paths.plan to its folder, or "
-            "name one (`seg models` lists them)"
-        )
+        fix = f"run `seg plan task={task}` and set paths.plan to its folder, or name one (`seg models` lists them)"
+        raise ConfigError(f"{network[0]}=auto: is not planned yet for task={task}; {fix}")
     return with_examples(params), [key for key in left if key in SHOWN]
 
 
@@ -186,9 +183,8 @@ def _field_in_words(field: ReceptiveField) -> str:
 
 
 def _in_words(memory: Memory) -> str:
-    told = (
-        "cannot be predicted, as its work depends on what it sees" if memory.predicted is None else f"{_amount(memory.predicted)} predicted"
-    )
+    unknown = "cannot be predicted, as its work depends on what it sees"
+    told = unknown if memory.predicted is None else f"{_amount(memory.predicted)} predicted"
     return told + (", and it does not fit here" if memory.measured is None else f", {_amount(memory.measured)} measured")
 
 
@@ -198,13 +194,3 @@ def _amount(count: float) -> str:
 
 def _by(size: Size) -> str:
     return f"{size[0]} x {size[1]}"
-
-
-def _csv(layers: Sequence[Layer]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "kind", "parameters", "multiply_adds", "activations", "outputs"))
-    for layer in layers:
-        shapes = " ".join("x".join(map(str, shape)) for shape in layer.outputs)
-        writer.writerow((layer.name, layer.kind, layer.parameters, layer.multiply_adds, layer.activations, shapes))
-    return text.getvalue()

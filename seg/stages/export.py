@@ -63,10 +63,8 @@ def run(project: Path, given: Arguments) -> Exported:
     network = gives_of(model)
     if network is None:
         kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ConfigError(
-            f"{path}: is of the task {checkpoint.settings.task.name}, whose model {kind} is of a kind of its own; exported "
-            f"files hold models of the kinds {', '.join(kind.__name__ for kind in GIVES)} alone; use the checkpoint"
-        )
+        fix = f"exported files hold models of the kinds {', '.join(kind.__name__ for kind in GIVES)} alone; use the checkpoint"
+        raise ConfigError(f"{path}: is of the task {checkpoint.settings.task.name}, whose model {kind} is of a kind of its own; {fix}")
     gives: Gives = "classes" if settings.argmax else network
     _refuse(settings, checkpoint.settings.task.name, network)
     needed = NEEDS[settings.format]
@@ -140,10 +138,8 @@ def _endings(out: Path) -> tuple[str, ...]:
 
 def _refuse(settings: Export, task: str, gives: Gives) -> None:
     if settings.format == "torch_export" and gives in ("instances", "boxes"):
-        raise ConfigError(
-            "format=torch_export: cannot hold a network of instances, as torch.export does not take code in which the number of boxes "
-            "decides what is done; set format=onnx or format=openvino"
-        )
+        why = "torch.export does not take code in which the number of boxes decides what is done"
+        raise ConfigError(f"format=torch_export: cannot hold a network of instances, as {why}; set format=onnx or format=openvino")
     if settings.argmax and gives != "scores":
         raise ConfigError(f"argmax=true: is for classes of pixels, but the checkpoint's task is {task}; leave it out")
 

@@ -49,10 +49,8 @@ def run(cfg: Settings, out: Path) -> float:
         network = Ensemble(networks_of(checkpoints, cfg), [str(c.path) for c in checkpoints], cfg.predict.merge, cfg.predict.fusion_iou)
         data = prepared_for(checkpoints[0], Path(cfg.paths.prepare), cfg)
         evaluate.evaluate([Part(checkpoints, network, data, "test")], cfg, together, "test", info, None)
-        both = json.loads((out / "metrics.json").read_text(encoding="utf-8")) | {
-            "test": json.loads((together / "metrics.json").read_text(encoding="utf-8"))["test"]
-        }
-        write_whole(out / "metrics.json", json.dumps(both, indent=2) + "\n")
+        own, joint = (json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (out, together))
+        write_whole(out / "metrics.json", json.dumps(own | {"test": joint["test"]}, indent=2) + "\n")
     return figures[checkpoints[0].settings.task.monitor]
 
 

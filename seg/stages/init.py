@@ -47,9 +47,8 @@ def run(project: Path, given: Arguments) -> None:
     if path.exists() and not given.force:
         raise ConfigError(f"{path}: is there already; give another name, as in --name my_{name}, or replace it with --force")
     listing = list_folder(given.folder)
-    print(
-        f"looking at {given.folder}: {len(listing.files)} files, {len(listing.pictures)} of them images, in {len(listing.folders)} folders"
-    )
+    there = f"{len(listing.files)} files, {len(listing.pictures)} of them images, in {len(listing.folders)} folders"
+    print(f"looking at {given.folder}: {there}")
     wanted = Wanted(given.images, given.labels, given.format)
     builder = _Builder(conf, name, _root(project, given.folder))
     guesses, trials = trials_of(
@@ -92,9 +91,8 @@ def _none(folder: Path, why: str, wanted: Wanted, guesses: list[Guess]) -> Input
         return DataError(f"{folder}: does not look like {wanted.option}; {did_you_mean(wanted.option, options, 'it may be')}")
     if guesses:
         places = list(dict.fromkeys(seen.place for guess in guesses for seen in guess.seen))
-        return DataError(
-            f"{folder}: nothing there fits --images {wanted.images} --labels {wanted.labels}; labels seen: {', '.join(places)}"
-        )
+        fix = f"labels seen: {', '.join(places)}"
+        return DataError(f"{folder}: nothing there fits --images {wanted.images} --labels {wanted.labels}; {fix}")
     return DataError(f"{folder}: {why}")
 
 

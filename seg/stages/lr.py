@@ -49,8 +49,7 @@ def run(cfg: Settings, out: Path) -> float:
     device = device_of(cfg.trainer.accelerator)
     if data.workers == "auto":
         data.workers = auto_workers(RankPlacement(on_gpu=device.type == "cuda"))
-    step = training_step(cfg, data, device)
-    curve = range_test(counted(step, cfg), cfg.lr_finder)
+    curve = range_test(counted(training_step(cfg, data, device), cfg), cfg.lr_finder)
     if len(curve.rates) < cfg.lr_finder.steps:
         print(f"ended at lr {curve.rates[-1]:.3g}, where the loss exploded" if curve.rates else "the first loss was not finite")
     best = suggestion(curve)
@@ -58,10 +57,8 @@ def run(cfg: Settings, out: Path) -> float:
     if curve.rates:
         write_curve(out, curve, best)
     if best is None:
-        raise InputError(
-            f"the loss falls at no rate from {cfg.lr_finder.start:g} to {cfg.lr_finder.end:g}; set lr_finder.start lower or "
-            "lr_finder.steps higher, or look for a mistake in labels and loss: seg train trainer=overfit"
-        )
+        fix = "set lr_finder.start lower or lr_finder.steps higher, or look for a mistake in labels and loss: seg train trainer=overfit"
+        raise InputError(f"the loss falls at no rate from {cfg.lr_finder.start:g} to {cfg.lr_finder.end:g}; {fix}")
     rate = float(f"{curve.rates[best]:.2g}")
     print(f"the loss falls fastest at, and it is suggested: optimizer.lr={rate:g}")
     print(f"see {out / 'lr.png'}; the loss is lowest at {curve.rates[curve.smoothed.index(min(curve.smoothed))]:.2g}, which is too high")

@@ -72,9 +72,8 @@ def _refuse_links(inputs: Sequence[Input], writers: Writers) -> None:
             if path.parent not in folders:
                 folders[path.parent] = path.parent.resolve()
             if (place := folders[path.parent] / path.name) in taken or (path.is_symlink() and path.resolve() in taken):
-                raise DataError(
-                    f"{path}: is {place}, one of the images to predict, which it would replace; write to another folder with --out"
-                )
+                fix = "write to another folder with --out"
+                raise DataError(f"{path}: is {place}, one of the images to predict, which it would replace; {fix}")
 
 
 def _not_there(inputs: Sequence[Input], writers: Writers, force: bool, skip: bool) -> list[Input]:
@@ -89,9 +88,8 @@ def _not_there(inputs: Sequence[Input], writers: Writers, force: bool, skip: boo
     if done:
         first = next(iter(done.values()))[0]
         more = f" (and outputs of {len(done) - 1} more images)" if len(done) > 1 else ""
-        raise DataError(
-            f"{first}: is there already{more}; predict to another folder with --out, replace with --force, or leave out with --skip"
-        )
+        fix = "predict to another folder with --out, replace with --force, or leave out with --skip"
+        raise DataError(f"{first}: is there already{more}; {fix}")
     return list(inputs)
 
 
@@ -146,8 +144,7 @@ def _stream(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pro
             try:
                 if given.frame is not None:
                     raise DataError(f"{given.place}: frames of a video are written as other outputs, such as predict.outputs=[classes]")
-                for share in stream_class_map(network, given.path, writers.paths(given.name)[0]):
-                    show(done + share)
+                stream_class_map(network, given.path, writers.paths(given.name)[0], show, done)
             except DataError as error:
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 bad += 1

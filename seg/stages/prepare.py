@@ -42,8 +42,7 @@ def source_of(cfg: Settings) -> tuple[Source, list[ClassInfo], Path | None]:
         for c in cfg.data.classes
     ]
     given = dict(zip(SOURCE_ARGUMENTS, (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True))
-    source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
-    return FewImages(source, Assignment.of(cfg.data)), classes, root
+    return FewImages(build(cfg.data.source, cfg.targets.allow, "data.source", given), Assignment.of(cfg.data)), classes, root
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

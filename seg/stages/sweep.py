@@ -15,9 +15,8 @@ from seg.core.errors import ConfigError, plural
 from seg.runtime.progress import duration
 from seg.settings.planned import FILE, filled, refuse_open
 from seg.stages.train import load_data, read_augmented
-from seg.sweep.experiment import experiment_path, is_ours, write_experiment
 from seg.sweep.processes import OUTPUT, Training, share, start, stop, visible_gpus
-from seg.sweep.results import importances, save_plot, table, write_trials
+from seg.sweep.results import experiment_path, importances, is_ours, save_plot, table, write_experiment, write_trials
 from seg.sweep.space import check_overrides, check_space, read_space
 from seg.sweep.trials import Trial, Trials
 from seg.training.settings import SECTIONS, TrainingSettings
@@ -46,10 +45,8 @@ def run(project: Path, given: Arguments) -> None:
     check_overrides(overrides, space)
     option = experiment_path(conf, cfg.sweep.study)
     if not is_ours(option):
-        raise ConfigError(
-            f"conf/experiment/{option.name}: is there, not as a sweep has written it, and would be replaced; give the sweep another "
-            f"name, as in sweep.study={cfg.sweep.study}_2, or move the file"
-        )
+        fix = f"give the sweep another name, as in sweep.study={cfg.sweep.study}_2, or move the file"
+        raise ConfigError(f"conf/experiment/{option.name}: is there, not as a sweep has written it, and would be replaced; {fix}")
     check_space(conf, space, overrides)
     refuse_open(params, tuple(TrainingSettings.model_fields), plan)
     facts = {"settings": {section: params[section] for section in SECTIONS}} | digests(cfg)
@@ -63,8 +60,7 @@ def digests(cfg: Config) -> dict[str, str]:
     """Of what trials train on; InputError where it is missing."""
     training = TrainingSettings.of(cfg.dump())
     data = load_data(training)
-    summary = read_augmented(training, data)
-    return {"data": data.info.digest, "augmentation": summary["digest"]}
+    return {"data": data.info.digest, "augmentation": read_augmented(training, data)["digest"]}
 
 
 @dataclass(slots=True)

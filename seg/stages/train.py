@@ -45,20 +45,16 @@ def run(cfg: TrainingSettings, out: Path) -> float:
     quiet()
     keep_freed_memory()
     if cfg.trainer.max_epochs < cfg.trainer.validate_every:
-        raise ConfigError(
-            f"trainer.validate_every={cfg.trainer.validate_every}: expected at most trainer.max_epochs={cfg.trainer.max_epochs}, "
-            "or no epoch is validated and no best checkpoint is kept"
-        )
+        most = f"at most trainer.max_epochs={cfg.trainer.max_epochs}, or no epoch is validated and no best checkpoint is kept"
+        raise ConfigError(f"trainer.validate_every={cfg.trainer.validate_every}: expected {most}")
     check_batch_sizes(cfg.trainer)
     check_acceleration(cfg.trainer, device_of(cfg.trainer.accelerator))
     check_finetune(cfg.finetune, cfg.model.weights, cfg.trainer.max_epochs)
     refuse_pipeline(cfg, out)
     check_installed(cfg.logger.name)
     data, cfg = load_data(cfg), with_architecture(cfg)
-    if cfg.task.monitor not in make_metrics(cfg, data).figures():
-        raise ConfigError(
-            f"task.monitor={cfg.task.monitor}: {did_you_mean(cfg.task.monitor, make_metrics(cfg, data).figures(), 'figures')}"
-        )
+    if cfg.task.monitor not in (figures := make_metrics(cfg, data).figures()):
+        raise ConfigError(f"task.monitor={cfg.task.monitor}: {did_you_mean(cfg.task.monitor, figures, 'figures')}")
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
     weights = local_weights(Path.cwd(), cfg.model.weights)
     inputs = [data.info.digest, read_augmented(cfg, data)["digest"], digest_of(weights) if weights else ""]

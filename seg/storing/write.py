@@ -4,7 +4,8 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,11 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
     if not with_instances:
         return
     ids = numbers_of(s.entry for s in stored)
-    images: Iterator[dict[str, Any]] = (
-        {"id": ids[s.entry.image_id], "file_name": s.entry.file, "height": s.entry.height, "width": s.entry.width} for s in stored
-    )
+    entries = [s.entry for s in stored]
     annotations = ({"image_id": ids[s.entry.image_id], **a} for s in stored for a in s.annotations)
     categories = ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND)
     parts: dict[str, Iterable[Mapping[str, Any]]] = {
-        "images": images,
+        "images": ({"id": ids[e.image_id], "file_name": e.file, "height": e.height, "width": e.width} for e in entries),
         "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
         "categories": categories,
     }
@@ -168,9 +167,7 @@ def count_images(members: Sequence[StoredRecord], num_classes: int, gathered: Ga
     """The counts of a split, as dataset.json has them. gathered: what its images amount to, where that is known."""
     gathered = gathered or _gathered(members)
     pixels = gathered.counts.class_pixels if gathered.counts else np.zeros(256, np.int64)
-    sizes: dict[str, int] = {}
-    for height, width in gathered.sizes:
-        sizes[f"{height}x{width}"] = sizes.get(f"{height}x{width}", 0) + 1
+    sizes = Counter(f"{height}x{width}" for height, width in gathered.sizes)
     return {
         "num_images": len(members),
         "num_instances": sum(s.entry.num_instances for s in members),

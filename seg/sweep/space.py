@@ -165,9 +165,8 @@ def check_space(conf: Path, space: Sequence[Dimension], fixed: Sequence[str]) ->
     """Raise ConfigError for a key or value that no training takes: every choice and both ends of every range are composed once or more."""
     for dimension in space:
         if dimension.key.lstrip("+").partition(".")[0] not in SWEPT:
-            raise ConfigError(
-                f"sweep.space.{dimension.key}: trials differ in what a training reads; expected a key or group of {', '.join(SWEPT)}"
-            )
+            fix = f"expected a key or group of {', '.join(SWEPT)}"
+            raise ConfigError(f"sweep.space.{dimension.key}: trials differ in what a training reads; {fix}")
     for row in rows(conf, space):
         check_signatures(checked(compose(conf, [*fixed, *row])[0]))
 

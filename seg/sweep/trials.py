@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     import optuna
 
 HISTORY = "history.csv"
-FACTS = "settings"
-"""The study's attribute that says of which settings and data it is."""
+FACTS = "settings"  # the study's attribute that says of which settings and data it is
 
 
 @dataclass(slots=True)
@@ -63,10 +62,8 @@ class Trials:
                 study.set_user_attr(EPOCHS, most_epochs(space, max_epochs))
                 study.set_user_attr(FACTS, now)
         if begun is not None and begun != now:
-            raise ConfigError(
-                f"sweep.study={folder.name}: {folder} was begun with other settings ({_difference(begun, now)}); give this sweep a name of "
-                f"its own, as in sweep.study={folder.name}_2, or remove that folder"
-            )
+            fix = f"give this sweep a name of its own, as in sweep.study={folder.name}_2, or remove that folder"
+            raise ConfigError(f"sweep.study={folder.name}: {folder} was begun with other settings ({_difference(begun, now)}); {fix}")
         self.study = open_study(folder, sweep.pruner)
 
     def take(self) -> Trial | None:

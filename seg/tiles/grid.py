@@ -6,7 +6,7 @@ column's, so they are normalised along each side by itself: weighted logits add 
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -166,7 +166,7 @@ def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
         yield window
 
 
-def read_ahead(items: Iterator[Item], ahead: int = 2) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item], ahead: int = 2) -> Generator[Item, None, None]:
     """The same items, made in another thread while the ones before are used. ahead: so many before they are asked for."""
     end = object()
     with ThreadPoolExecutor(1) as pool:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg.data.panoptic import merged
+from seg.data.labelmaps import merged
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.semantic import most_probable
 from seg.tiles.grid import ArrayRows, Grid, Rows, Tiling, batches, grid, read_ahead

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seg.commands.help import help_of, usage
 from seg.commands.parser import parse, values_of
-from seg.commands.table import COMMANDS, HELP, HYDRA
+from seg.commands.table import COMMANDS, HELP, HYDRA, help_of, usage
 
 ROOT = Path(__file__).parents[2]
 LEAST = {"new": ["cells"], "init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}

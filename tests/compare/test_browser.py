@@ -8,7 +8,7 @@ from comparisons import NAMES, instance_comparison, semantic_comparison
 from report.test_evaluation_browser import PHONE, WIDE, _no_errors, browser, check_fits, every, one, press, pytestmark, show
 
 from seg.compare.comparison import Comparison
-from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
+from seg.compare.gallery import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
 from seg.compare.page import write_comparison
 
 __all__ = ["_no_errors", "browser", "pytestmark"]  # fixtures and marks that this file shares

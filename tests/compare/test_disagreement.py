@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from random_instances import Scene, batch_of, box, random_scenes
 
-from seg.compare.disagreement import ALIKE, BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT, compare_instances, compare_maps
+from seg.compare.gallery import ALIKE, BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT, compare_instances, compare_maps
 from seg.evaluation.errors import judge
 from seg.metrics.coco import ImageInstances
 from seg.metrics.instance import instances_of

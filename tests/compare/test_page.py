@@ -12,18 +12,19 @@ from evaluations import SIZE
 from parsed import HOSTILE, Page, check_sound
 from report.test_evaluation_page import decoded
 
-from seg.compare.comparison import (
+from seg.compare.comparison import Comparison, Difference, sentence, signed
+from seg.compare.gallery import (
+    BOTH_WRONG,
+    FIRST_RIGHT,
     FOUND_BY_FIRST,
     FOUND_BY_OTHER,
+    INSTANCES,
     MADE_UP_BY_FIRST,
     MADE_UP_BY_OTHER,
-    Comparison,
-    Difference,
-    sentence,
-    signed,
+    OTHER_RIGHT,
+    PIXELS,
+    compared_layers,
 )
-from seg.compare.disagreement import BOTH_WRONG, FIRST_RIGHT, OTHER_RIGHT
-from seg.compare.gallery import INSTANCES, PIXELS, compared_layers
 from seg.compare.page import write_comparison
 from seg.report.charts import TITLED, scatter_chart
 from seg.report.layers import DARK, FIRST, laid_over

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from seg.data.labelmaps import boxes_of, encode, layers_from_masks
-from seg.data.panoptic import merged, with_stuff
+from seg.data.labelmaps import boxes_of, encode, layers_from_masks, merged, with_stuff
 from seg.data.rle import decode_crop
 from seg.data.sample import IGNORE, Prediction, Sample
 

@@ -10,12 +10,17 @@ import pytest
 from parsed import Page, check_sound
 from tiny import CLASSES, Blobs, folders, labels, picture, split, write, write_folders
 
-from seg.doctor.page import LISTED, MOST_PICTURES, SIDE, SPREAD, Album, DoctorPage, write_doctor
+from seg.doctor.page import LISTED, MOST_PICTURES, SIDE, SPREAD, DoctorPage, write_doctor
 from seg.pictures.draw import resized
 from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis
 from seg.prepare.run import examine
 from seg.raw.record import Finding, Source
+
+
+def shown_of(items: dict, source: Source) -> DoctorPage:  # type: ignore[type-arg]
+    """The pictures of a page without findings."""
+    return DoctorPage(items, source, CLASSES, "", None, Diagnosis([], {}))
 
 
 def page_of(source: Source, out: Path, extra: list[Finding]) -> tuple[Page, Diagnosis]:
@@ -84,23 +89,23 @@ def test_a_page_without_findings_says_so(tmp_path: Path) -> None:
 def test_images_are_shown_with_their_labels_whatever_was_found(source: Source) -> None:
     few = Blobs(3, (40, 60))
     items = {("train", item.image_id): item for item in few.items()}
-    album = Album(items, few, CLASSES)
+    album = shown_of(items, few)
     shown = album.spread(6)
     assert [s.text for s in shown] == [item.image_id for item in few.items()]
     _, labelled = album.of(Finding("empty-label", "x", "y", "", "warning", shown[1].text, None, "train"))
     assert np.array_equal(shown[1].picture, labelled.picture)
     assert [s.text for s in album.spread(2)] == [shown[0].text, shown[2].text]
     examination = examine(source, CLASSES, Assignment(split(), None), None, 0, "none", None)
-    every = Album(examination.items, source, CLASSES).spread(100)
+    every = shown_of(examination.items, source).spread(100)
     readable = {f"scene{n}" for n in range(12)} - {"scene3", "scene5"}
     assert sorted(s.text for s in every) == sorted(readable), "each once, and not the two that cannot be read"
-    assert Album({}, source, CLASSES).spread(6) == []
+    assert shown_of({}, source).spread(6) == []
 
 
 def test_a_finding_is_shown_with_its_place_and_the_other_image() -> None:
     source = Blobs(3, (40, 60))
     items = {("train", item.image_id): item for item in source.items()}
-    album = Album(items, source, CLASSES)
+    album = shown_of(items, source)
     finding = Finding("far-pieces", "x", "y", "", "warning", "blobs0", (10, 8, 16, 14), "train")
     whole, close = album.of(finding)
     assert whole.picture.shape == (round(SIDE * 40 / 60), SIDE, 3)

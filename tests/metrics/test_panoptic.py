@@ -7,8 +7,7 @@ import pytest
 import torch
 from torchmetrics.detection import PanopticQuality
 
-from seg.data.labelmaps import boxes_of, encode
-from seg.data.panoptic import with_stuff
+from seg.data.labelmaps import boxes_of, encode, with_stuff
 from seg.data.sample import IGNORE, Prediction, Sample
 from seg.loading.batch import collate
 from seg.metrics.panoptic import PanopticMetrics

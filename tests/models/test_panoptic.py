@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
-from seg.data.panoptic import with_stuff
+from seg.data.labelmaps import with_stuff
 from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch, collate
 from seg.models.build import build_model

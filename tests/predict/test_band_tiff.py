@@ -1,5 +1,6 @@
 """Class maps as TIFF: read back by tifffile, georeferenced as rasterio (GDAL) sees it, and never half-written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from stub_networks import Layers, whole
 from torch import nn
 
 from seg.core.errors import DataError
-from seg.predict.band_tiff import BandTiff, georeference
+from seg.predict.band_tiff import georeference, write_bands
 from seg.predict.file_rows import open_rows
 from seg.sources.images import ImageReader
 from seg.tiles.grid import ArrayRows, Tiling
@@ -19,9 +20,8 @@ CLASSES = np.random.default_rng(0).integers(0, 9, (300, 515)).astype(np.uint8)
 
 
 def written(path: Path, rows: np.ndarray, step: int, **options: object) -> np.ndarray:
-    with BandTiff(path, *rows.shape, rows.dtype.type, **({"tags": []} | options)) as out:  # type: ignore[arg-type]
-        for top in range(0, len(rows), step):
-            out.write(rows[top : top + step])
+    bands = (rows[top : top + step] for top in range(0, len(rows), step))
+    write_bands(path, *rows.shape, rows.dtype.type, bands=bands, **({"tags": []} | options))  # type: ignore[arg-type]
     return tifffile.imread(path)
 
 
@@ -52,15 +52,21 @@ def test_large_images_become_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert file.is_bigtiff
 
 
+def failing() -> Iterator[np.ndarray]:
+    """Rows of a network that fails after the first."""
+    yield CLASSES[:100]
+    raise ZeroDivisionError
+
+
 def test_nothing_is_left_of_what_went_wrong(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    with pytest.raises(ZeroDivisionError), BandTiff(path, 300, 515, np.uint8, []) as out:  # noqa: PT012
-        out.write(CLASSES[:100])
-        raise ZeroDivisionError
-    with pytest.raises(ValueError, match="100 of 300 rows"), BandTiff(path, 300, 515, np.uint8, []) as out:
-        out.write(CLASSES[:100])
-    with pytest.raises(ValueError, match="expected rows"), BandTiff(path, 300, 515, np.uint8, []) as out:
-        out.write(CLASSES[:100].astype(np.int64))
+    with pytest.raises(ZeroDivisionError):
+        write_bands(path, 300, 515, np.uint8, [], failing())
+    with pytest.raises(ValueError, match="100 of 300 rows"):
+        write_bands(path, 300, 515, np.uint8, [], iter([CLASSES[:100]]))
+    for wrong in ([CLASSES[:100].astype(np.int64)], [CLASSES[:, 1:]], [CLASSES[:290], CLASSES[:11]], [CLASSES, CLASSES[:1]]):
+        with pytest.raises(ValueError, match=r"expected rows|more rows were given than the 300"):
+            write_bands(path, 300, 515, np.uint8, [], iter(wrong))
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match=r"no/a\.tif: cannot be written \(No such file"):
         written(tmp_path / "no/a.tif", CLASSES, 1)
@@ -69,9 +75,8 @@ def test_nothing_is_left_of_what_went_wrong(tmp_path: Path) -> None:
 def test_a_file_that_is_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"before")
-    with pytest.raises(ZeroDivisionError), BandTiff(path, 300, 515, np.uint8, []) as out:  # noqa: PT012
-        out.write(CLASSES[:100])
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_bands(path, 300, 515, np.uint8, [], failing())
     assert path.read_bytes() == b"before"
     assert np.array_equal(written(path, CLASSES, 100), CLASSES)
 
@@ -111,12 +116,9 @@ def test_a_geotiffs_class_map_lies_where_it_does(crs: str, transform: tuple, opt
         file.write(np.moveaxis(image, 2, 0))
     network = Layers(whole(nn.Conv2d(3, 5, 1)))
     tiling = Tiling((64, 64), 0.25, 0.125, 0, "edge")
-    with (
-        open_rows(tmp_path / "image.tif", ImageReader(3)) as rows,
-        BandTiff(tmp_path / "a.tif", 150, 200, np.uint8, georeference(tmp_path / "image.tif")) as out,
-    ):
-        for band in predict_bands(network, rows, tiling, 4, "logits"):
-            out.write(band.classes)
+    with open_rows(tmp_path / "image.tif", ImageReader(3)) as rows:
+        bands = (band.classes for band in predict_bands(network, rows, tiling, 4, "logits"))
+        write_bands(tmp_path / "a.tif", 150, 200, np.uint8, georeference(tmp_path / "image.tif"), bands)
     wanted = joined(predict_bands(network, ArrayRows(image), tiling, 4, "logits"), 150, 200).semantic
     with rasterio.open(tmp_path / "a.tif") as ours, rasterio.open(tmp_path / "image.tif") as theirs:
         assert ours.crs == theirs.crs

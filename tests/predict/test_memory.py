@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from stub_networks import Layers
-from seg.predict.band_tiff import BandTiff
+from seg.predict.band_tiff import write_bands
 from seg.tiles.tiled import predict_bands
 from seg.predict.file_rows import open_rows
 from seg.tiles.grid import Tiling
@@ -23,9 +23,9 @@ from seg.sources.images import ImageReader
 
 path = Path(sys.argv[1])
 network = Layers(torch.nn.Conv2d(3, 16, 1), 16)
-with open_rows(path, ImageReader(3)) as rows, BandTiff(path.with_name("classes.tif"), *rows.shape[:2], np.uint8, []) as out:
-    for band in predict_bands(network, rows, Tiling((256, 256), 0.25, 0.125, 0, "reflect"), 4, "logits"):
-        out.write(band.classes)
+with open_rows(path, ImageReader(3)) as rows:
+    bands = predict_bands(network, rows, Tiling((256, 256), 0.25, 0.125, 0, "reflect"), 4, "logits")
+    write_bands(path.with_name("classes.tif"), *rows.shape[:2], np.uint8, [], (band.classes for band in bands))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
 WIDTH, CLASSES = 2048, 16

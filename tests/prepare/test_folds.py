@@ -10,7 +10,7 @@ from tiny import split
 
 from seg.core.errors import ConfigError, DataError
 from seg.data.store import ManifestEntry
-from seg.prepare.folds import folds_of
+from seg.stages.divide import folds_of
 
 
 def entries(names: list[str], pixels: list[str] | None = None, kinds: list[str] | None = None) -> list[ManifestEntry]:

@@ -7,7 +7,7 @@ import pytest
 from tiny import masks_of, picture, read_back, split, write
 
 from seg.core.errors import ConfigError, DataError
-from seg.data.panoptic import with_stuff
+from seg.data.labelmaps import with_stuff
 from seg.data.sample import ClassInfo
 from seg.data.store import read_info
 from seg.sources.cityscapes import CityscapesInstances

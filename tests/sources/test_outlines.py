@@ -5,8 +5,11 @@ import pytest
 
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import decode
+from seg.data.sample import ClassInfo
 from seg.sources import part_rle
-from seg.sources.part_rle import Part, bands, ellipse, rectangle, refuse_no_width, rle_of
+from seg.sources.base import Drawn
+from seg.sources.images import ImageReader
+from seg.sources.part_rle import Part, bands, ellipse, rectangle, rle_of
 
 
 def area(*parts: Part, holes: bool = False) -> int:
@@ -55,9 +58,11 @@ def test_a_line_around_something_leaves_it_free() -> None:
 
 
 def test_widths_must_be_above_zero() -> None:
-    refuse_no_width(line_width=1, point_radius=0.5)
+    shared = {"root": "", "classes": [ClassInfo("car", (0, 0, 0))], "reader": ImageReader(3), "split": None}
+    named = {"ignore": [], "drop": [], "others": "refuse"}
+    Drawn(**shared, **named, line_width=1, point_radius=0.5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"^data.source.point_radius=0: expected a number of pixels above 0; to leave such shapes out, "):
-        refuse_no_width(line_width=1, point_radius=0)
+        Drawn(**shared, **named, line_width=1, point_radius=0)  # type: ignore[arg-type]
 
 
 def test_a_long_line_is_the_line_whatever_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

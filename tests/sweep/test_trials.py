@@ -16,8 +16,8 @@ from seg.core.errors import ConfigError
 from seg.stages import sweep as stage
 from seg.stages.sweep import Sweep
 from seg.sweep import processes
-from seg.sweep.experiment import is_ours, write_experiment
 from seg.sweep.processes import share
+from seg.sweep.results import is_ours, write_experiment
 from seg.sweep.space import read_space
 from seg.sweep.trials import Trial, Trials
 from seg.training.watch.study import JOURNAL, PRUNED

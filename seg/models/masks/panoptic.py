@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seg.data.panoptic import merged
+from seg.data.labelmaps import merged
 from seg.data.sample import Prediction
 from seg.models.base import Scale
 from seg.models.masks import instance

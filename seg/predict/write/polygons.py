@@ -87,8 +87,7 @@ def _instances(prediction: Prediction, tolerance: float, min_area: int) -> Itera
         if np.count_nonzero(crop) < max(1, min_area):
             continue
         polygons, pixels = trace(crop)
-        inside = polygons[crop[pixels[:, 0], pixels[:, 1]]]
-        simpler = _simplified(inside, tolerance, *crop.shape)
+        simpler = _simplified(polygons[crop[pixels[:, 0], pixels[:, 1]]], tolerance, *crop.shape)
         yield Outline(index + 1, categories[index], scores[index], tuple(translate(polygon, left, top) for polygon in simpler))
 
 

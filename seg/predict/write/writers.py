@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.outputs import write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
-from seg.data.sample import ClassInfo, Prediction
+from seg.data.sample import Prediction
 from seg.models.postprocess import has_background
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
@@ -41,21 +41,12 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFile:
-    """Where one of an image's files is written, and how."""
-
-    path: Path
-    classes: Sequence[ClassInfo]
-    settings: Predict
-
-
-@dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of file for each image. of: the answers that have it. encode: what is written, of a prediction without low scores."""
+    """A kind of file for each image. of: the answers that have it. encode: what a path gets, of a prediction without low scores."""
 
     suffix: str
     of: tuple[Answer, ...]
-    encode: Callable[[Predicted, OutputFile], bytes]
+    encode: Callable[[Predicted, Path, "Writers"], bytes]
     probabilities: bool = False
 
 
@@ -74,10 +65,8 @@ class Writers:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
         if STREAMED in outputs and (not (settings.tile or facts.window) or list(outputs) != [STREAMED]):
-            raise ConfigError(
-                f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; ask for it alone, "
-                "predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
-            )
+            fix = "ask for it alone, predict.outputs=[tiff], and set predict.tile, such as predict.tile=512"
+            raise ConfigError(f"predict.outputs={list(outputs)}: {STREAMED} is made without holding the image in memory; {fix}")
         if not outputs:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)
@@ -112,7 +101,7 @@ class Writers:
         """Write an image's files, those that were there replaced."""
         kept = replace(predicted, prediction=above(predicted.prediction, self.threshold))
         for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
-            write_whole(path, kind.encode(kept, OutputFile(path, self.facts.classes, self.settings)), sync=False)
+            write_whole(path, kind.encode(kept, path, self), sync=False)
         self.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
     def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
@@ -134,11 +123,11 @@ def id_map(prediction: Prediction, height: int, width: int) -> np.ndarray:
     return found
 
 
-def _classes(predicted: Predicted, target: OutputFile) -> bytes:
+def _classes(predicted: Predicted, _: Path, writers: Writers) -> bytes:
     assert predicted.prediction.semantic is not None
     picture = Image.fromarray(predicted.prediction.semantic).convert("P")
     palette = np.full((256, 3), 160, np.uint8)
-    palette[: len(target.classes)] = [c.color for c in target.classes]
+    palette[: len(writers.facts.classes)] = [c.color for c in writers.facts.classes]
     picture.putpalette(palette.tobytes())
     return _png(picture)
 
@@ -149,18 +138,18 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _confidence(predicted: Predicted, _: OutputFile) -> bytes:
+def _confidence(predicted: Predicted, _: Path, __: Writers) -> bytes:
     return _png(Image.fromarray(predicted.prediction.confidence))  # type: ignore[arg-type]
 
 
-def _probabilities(predicted: Predicted, _: OutputFile) -> bytes:
+def _probabilities(predicted: Predicted, _: Path, __: Writers) -> bytes:
     file = BytesIO()
     np.save(file, predicted.probabilities, allow_pickle=False)  # type: ignore[arg-type]
     return file.getvalue()
 
 
-def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
-    image, prediction, classes = predicted.image, predicted.prediction, target.classes
+def _overlay(predicted: Predicted, _: Path, writers: Writers) -> bytes:
+    image, prediction, classes = predicted.image, predicted.prediction, writers.facts.classes
     if prediction.semantic is not None:
         return encode_png(overlay(image, prediction.semantic, classes))
     colors = [classes[k].color for k in prediction.categories]
@@ -172,35 +161,35 @@ def _overlay(predicted: Predicted, target: OutputFile) -> bytes:
     return encode_png(np.asarray(picture))
 
 
-def _ids(predicted: Predicted, _: OutputFile) -> bytes:
+def _ids(predicted: Predicted, _: Path, __: Writers) -> bytes:
     if (count := len(predicted.prediction.scores)) > 65535:
         raise DataError(f"{predicted.source.name}: has {count} instances, more than a 16-bit PNG tells apart; take coco")
     return _png(Image.fromarray(id_map(predicted.prediction, *predicted.image.shape[:2]).astype(np.uint16)))
 
 
-def _panoptic(predicted: Predicted, _: OutputFile) -> bytes:
+def _panoptic(predicted: Predicted, _: Path, __: Writers) -> bytes:
     """Segment i as the colour of i + 1, red first, which is COCO's; black: of none."""
     ids = id_map(predicted.prediction, *predicted.image.shape[:2])
     return encode_png(np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=2).astype(np.uint8))
 
 
-def _labelme(predicted: Predicted, target: OutputFile) -> bytes:
-    source, polygons = predicted.source, target.settings.polygons
-    beside = Path(f"{target.path.stem}.png")  # of a video's frame, which has no file yet
-    image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), target.path.parent.absolute()))
+def _labelme(predicted: Predicted, path: Path, writers: Writers) -> bytes:
+    source, polygons = predicted.source, writers.settings.polygons
+    beside = Path(f"{path.stem}.png")  # of a video's frame, which has no file yet
+    image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), path.parent.absolute()))
     (height, width), kept = predicted.image.shape[:2], predicted.prediction
-    return _json(labelme_file(image.as_posix(), height, width, kept, target.classes, polygons.tolerance, polygons.min_area))
+    return _json(labelme_file(image.as_posix(), height, width, kept, writers.facts.classes, polygons.tolerance, polygons.min_area))
 
 
-def _geojson(predicted: Predicted, target: OutputFile) -> bytes:
-    polygons = target.settings.polygons
-    return _json(geojson(predicted.prediction, target.classes, polygons.tolerance, polygons.min_area))
+def _geojson(predicted: Predicted, _: Path, writers: Writers) -> bytes:
+    polygons = writers.settings.polygons
+    return _json(geojson(predicted.prediction, writers.facts.classes, polygons.tolerance, polygons.min_area))
 
 
-def _yolo(predicted: Predicted, target: OutputFile) -> bytes:
+def _yolo(predicted: Predicted, _: Path, writers: Writers) -> bytes:
     """A line an object: its class, counted without `background`, centre, width and height as shares of the image, and its score."""
     kept, (height, width) = predicted.prediction, predicted.image.shape[:2]
-    first = int(has_background([c.name for c in target.classes]))
+    first = int(has_background([c.name for c in writers.facts.classes]))
     shares = kept.boxes.reshape(-1, 2, 2).astype(np.float64) / [width, height]
     values = np.concatenate([shares.mean(axis=1), shares[:, 1] - shares[:, 0], kept.scores[:, None]], axis=1)
     lines = [" ".join([str(k - first), *(f"{v:.6g}" for v in row)]) for k, row in zip(kept.categories.tolist(), values, strict=True)]

@@ -146,11 +146,9 @@ def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
     if rare:
         least = min(rare, key=lambda k: pixels[k])
         shows = max(images, key=lambda image: image.facts.class_pixels[least])
-        what = (
-            f"{_listed([classes[k].name for k in rare], 'has', 'have')} less than a hundredth of the training pixels of "
-            f"{classes[int(pixels.argmax())].name}; {classes[least].name} has {pixels[least] / pixels.sum():.2g} of all, most in "
-            f"{shows.stored.entry.image_id}"
-        )
+        few, share = _listed([classes[k].name for k in rare], "has", "have"), pixels[least] / pixels.sum()
+        rarest = f"{classes[least].name} has {share:.2g} of all, most in {shows.stored.entry.image_id}"
+        what = f"{few} less than a hundredth of the training pixels of {classes[int(pixels.argmax())].name}; {rarest}"
         fix = "try loss.class_weights=median, or a loss of overlap such as ce_dice"
         yield replace(shows.finding("class-imbalance", what, fix), file="data.classes")
 

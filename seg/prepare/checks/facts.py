@@ -22,7 +22,6 @@ MANY = 60  # classes in an image from which on their areas are not counted
 
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
 
-
 Box = tuple[int, int, int, int]
 
 
@@ -100,8 +99,7 @@ def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
     areas = np.array([a["area"] for a in annotations], np.int64)
     boxes = np.array([a["bbox"] for a in annotations], np.int32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    rles = [a["segmentation"] for a in annotations]
-    apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, rles)
+    apart, overlaps = _apart(sample, areas, boxes), _overlaps(sample, [a["segmentation"] for a in annotations])
     pixels = stored.counts.class_pixels
     given = (sample.categories, sample.crowd, areas, boxes, tuple(apart), tuple(overlaps))
     values = min(3, int(np.count_nonzero(stored.counts.histogram.sum(axis=0))))

@@ -206,10 +206,8 @@ def blobs_of_ignored(images: Sequence[Examined]) -> Iterator[Finding]:
     pixels = np.sum([image.facts.class_pixels for image in images], axis=0)
     blobs, ignored, total = sum(image.facts.blobs for image in images), int(pixels[IGNORE]), int(pixels.sum())
     if blobs > BLOBS[0] * total and blobs > BLOBS[1] * ignored:
-        what = (
-            f"ignores areas within one class, as {len(found)} of {len(images)} images do ({blobs / total:.1%} of pixels): is this a class, "
-            "not a border or a gap?"
-        )
+        several = f"as {len(found)} of {len(images)} images do ({blobs / total:.1%} of pixels)"
+        what = f"ignores areas within one class, {several}: is this a class, not a border or a gap?"
         largest = max(found, key=lambda image: image.facts.blobs)
         yield largest.finding("ignored-blobs", what, "take the value out of data.source.ignore, and list it under `labels` of a class")
 
@@ -223,10 +221,8 @@ def ids_as_classes(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> 
     single = sum(image.facts.pieces == image.facts.present for image in several)
     in_turn = sum(_is_in_turn(image) for image in shown)
     if single == len(several) and in_turn == len(shown) and len({image.facts.present for image in shown}) > 1:
-        what = (
-            f"the classes of each of {len(shown)} images are the first ones of the list, each a single area: are these numbers of objects, "
-            "not classes?"
-        )
+        first = f"the classes of each of {len(shown)} images are the first ones of the list, each a single area"
+        what = f"{first}: are these numbers of objects, not classes?"
         yield Finding("ids-as-classes", "data.classes", what, "if so, read them as instances with data=id_maps and task=instance")
 
 

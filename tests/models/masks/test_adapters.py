@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from seg.core.errors import ConfigError
-from seg.data.panoptic import with_stuff
+from seg.data.labelmaps import with_stuff
 from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.masks import instance, panoptic, semantic
