@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from project import Project, Running
@@ -32,3 +33,21 @@ def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.Te
     assert project.repro() == []
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert shown["artifacts/out_of_fold/metrics.json"]["data"]["out_of_fold"]["num_images"] == 40
+    assert project.repro("review") == ["review@3"]
+    folder = project.folder / "artifacts/review"
+    suspects = json.loads((folder / "review.json").read_text())["suspects"]
+    assert len((folder / "images.csv").read_text().splitlines()) == 41
+    assert {s["mark"] for s in suspects} == {None}
+    assert project.repro("review") == [], "an unchanged review reruns nothing"
+    first = suspects[0]
+    row = next(r for r in json.loads(_rows(folder)) if (r["image_id"], r["kind"]) == (first["image_id"], first["kind"]))
+    (project.folder / "data/marks/mine.json").write_text(json.dumps({"marks": [row | {"mark": "right"}]}))
+    assert project.repro("review") == ["review@3"], "a new mark reruns it"
+    again = json.loads((folder / "review.json").read_text())["suspects"]
+    assert [s["mark"] for s in again].count("right") == 1
+    assert row["counts"] not in _rows(folder), "what is marked right is not asked again"
+
+
+def _rows(folder: Path) -> str:
+    """What the page's script reads."""
+    return (folder / "review.html").read_text().split('<script type="application/json" id="rows">')[1].split("</script>")[0]

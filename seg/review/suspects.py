@@ -130,7 +130,7 @@ def of_instances(image: ImageInstances, threshold: float, found: Found) -> None:
             close = _touching(image, verdict.index)
             found.suspects.append(_of(image, "made up", 1 - max(close, default=0.0), [verdict.index], []))
     for verdict in predicted:
-        if verdict.kind == "background":
+        if verdict.kind == "background" and not _labelled(image, verdict.index):
             found.suspects.append(_of(image, "missed", verdict.score, [], [verdict.index]))
         elif verdict.partner is None or verdict.partner in several:
             continue
@@ -186,6 +186,12 @@ def _usual(ious: Sequence[float]) -> tuple[float, float]:
     """The median, and the median deviation from it, but a hundredth at least."""
     middle = float(np.median(ious))
     return middle, max(0.01, float(np.median(np.abs(np.array(ious) - middle))))
+
+
+def _labelled(image: ImageInstances, index: int) -> bool:
+    """Whether half of a prediction or more lies in labelled objects, of which it is a piece."""
+    shares = measure_overlaps([image.rle(counts) for counts in image.counts], [], [image.rle(image.predicted_counts[index])])
+    return bool(2 * shares.intersections.sum() >= shares.areas[0])
 
 
 def _touching(image: ImageInstances, index: int) -> list[float]:
