@@ -1,48 +1,23 @@
 """The page of an evaluation in Chromium: what toggles, filters, sorts and enlarges does so, and nothing is logged as an error."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import MARKS, PHONE, WIDE, chromium, show
 from evaluations import instance_evaluation, semantic_evaluation
 
 from seg.report.evaluation_page import write_evaluation
 from seg.report.page_data import Evaluation
 
-selenium = pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"),
-]
-FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-WIDE, PHONE = (1200, 900), (390, 800)
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, "window-size=1200,900"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.binary_location = shutil.which("chromium")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def show(browser: Any, page: Path, size: tuple[int, int] = WIDE, script: bool = True, dark: bool = False) -> Any:
-    width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
-    browser.get(page.as_uri())
-    return browser
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture(autouse=True)
