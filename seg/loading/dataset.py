@@ -3,9 +3,11 @@
 How many processes load, how much ahead and in how much memory, can change no result.
 """
 
+import json
 import resource
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from seg.core.environment import own_cores
 from seg.core.errors import DataError
 from seg.core.machine import available_memory, shared_memory_left
+from seg.data.imagefile import read_bytes
 from seg.data.panoptic import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
@@ -81,6 +84,16 @@ class SampleDataset(Dataset[Sample]):
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
         return read_sample(folder, entry, self.channels, annotations)
+
+    def label_digests(self) -> dict[str, str]:
+        """{image_id: a digest of its pixels and its labels, 16 hexadecimal digits}, whatever else the data set holds."""
+        found = {}
+        for folder, entry in self.rows:
+            regions = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
+            kept = [[region[key] for key in ("category_id", "iscrowd", "segmentation")] for region in regions]
+            labels = read_bytes(folder / entry.stored_in / "semantic" / f"{entry.image_id}.png")
+            found[entry.image_id] = sha256(f"{entry.sha256} {json.dumps(kept)} ".encode() + labels).hexdigest()[:16]
+        return found
 
     def sizes(self) -> list[Size]:
         """(height, width) of each image."""

@@ -44,8 +44,11 @@ class Rules:
     """What becomes of labels and shapes by a source's settings.
 
     A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
-    where they have no class. holes: whether polygons inside others of the same object are holes.
+    where they have no class. holes: whether polygons inside others of the same object are holes. hint: what else may be done about an
+    invalid region than to correct it.
     """
+
+    hint = OR_SKIP
 
     def __init__(
         self, classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
@@ -75,7 +78,9 @@ class Rules:
 
 
 class Faults:
-    """What becomes of an invalid entry of a file: it is raised, or left out with a finding."""
+    """What becomes of an invalid entry of a file: it is raised, or left out with a finding. hint: as `Rules` has it."""
+
+    hint = OR_SKIP
 
     def __init__(self, skip: bool, findings: list[Finding]) -> None:
         self.skip, self.findings = skip, findings
@@ -89,7 +94,7 @@ class Faults:
             if not self.skip:
                 if "data.source." in str(error):
                     raise
-                raise DataError(f"{error}{OR_SKIP}", kind=error.kind) from None
+                raise DataError(f"{error}{self.hint}", kind=error.kind) from None
             self.findings.append(_left_out(finding_of(error)))
 
     def each(self, entries: Iterable[tuple[Any, Any]], read: Callable[[Any, Any], Region | None]) -> list[Region]:
@@ -148,7 +153,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
     for number, f in enumerate(findings):
         if f.severity == "error":
-            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{OR_SKIP}".removeprefix(", or "))
+            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{rules.hint}".removeprefix(", or "))
     return raw.record(sample, findings)
 
 

@@ -1,6 +1,7 @@
 """The section `data`: where raw data lies, how it is read and split."""
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -17,6 +18,17 @@ def _is_range(value: object) -> object:
 
 # values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit
 Range = Annotated[list[float] | Literal["image"] | None, BeforeValidator(_is_range)]
+
+CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`
+
+
+def _is_below(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and re.fullmatch(rf"{CORRECTIONS}(/[^./\\][^/\\]*)*", value)):
+        raise ValueError(f"{CORRECTIONS}, a folder in it, or null")
+    return value
+
+
+Corrections = Annotated[str | None, BeforeValidator(_is_below)]
 
 Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 
@@ -56,13 +68,14 @@ class Data(Named):
     source: Target
     channels: Positive
     range: Range
+    corrections: Corrections
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
 
     def plain(self) -> dict[str, Any]:
-        """What decides the prepared data, as JSON reads it back."""
-        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain"})))
+        """What decides the prepared data, but for corrected labels, as JSON reads it back."""
+        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections"})))
         return found
 
 

@@ -15,12 +15,12 @@ from seg.compare.page import write_comparison
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
 from seg.core.environment import conf_folder
-from seg.core.errors import DataError, UsageError
+from seg.core.errors import DataError, UsageError, plural
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
-from seg.loading.dataset import PreparedData
+from seg.loading.dataset import PreparedData, RankPlacement
 from seg.metrics.base import ImageScore, metrics_of
 from seg.metrics.bootstrap import few_images
 from seg.report.tables import aligned, write_rows
@@ -79,7 +79,7 @@ def run(project: Path, given: Arguments) -> None:
         for other in runs[1:]:
             _refuse_others(runs[0], other)
         info = read_info(prepared)
-        _refuse_other_data(runs[0], prepared, info)
+        _refuse_other_data(runs, prepared, info)
         with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
@@ -95,20 +95,35 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
     for what, one, two in (("task", a.task, b.task), ("classes", ", ".join(a.classes), ", ".join(b.classes)), ("split", a.split, b.split)):
         if one != two:
             raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
-    if a.digest != b.digest:
+    if a.digest != b.digest and not (a.labels.keys() == b.labels.keys() and a.labels.items() & b.labels.items()):
         raise DataError(
             f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
-            f"({b.digest[:12]}); evaluate both on one"
+            f"({b.digest[:12]}), whose images or all of whose labels are others; evaluate both on one"
         )
 
 
-def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> None:
-    """Raise DataError where the prepared data are not those that the runs were evaluated on."""
-    if info.digest != first.run.digest:
+def _refuse_other_data(runs: Sequence[FoundRun], prepared: Path, info: DatasetInfo) -> None:
+    """Raise DataError where the prepared data are not those that one of the runs was evaluated on."""
+    if info.digest not in [found.run.digest for found in runs]:
+        first = runs[0].run
         raise DataError(
-            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]}); "
+            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.data} ({first.digest[:12]}); "
             "name that data set's folder with --data, or bring it back with `dvc checkout`"
         )
+
+
+def _changed(runs: Sequence[FoundRun]) -> tuple[set[str], str]:
+    """The images whose labels are not the same in all runs, which no two runs can be compared on; and what to say of them."""
+    first = runs[0].run
+    changed = {image_id for found in runs[1:] for image_id, _ in first.labels.items() ^ found.run.labels.items() if found.run.labels}
+    if len({found.run.digest for found in runs}) == 1:
+        return set(), ""
+    if len(changed) == len(first.labels):
+        named = " and ".join(found.name for found in runs)
+        raise DataError(f"{named}: cannot be compared: the labels of each image were changed between them")
+    verb = "is" if len(changed) == 1 else "are"
+    left = f"{plural(len(changed), 'image')} whose labels changed {verb} left out" if changed else f"no label of {first.split} changed"
+    return changed, f"the data were changed between the runs: {left}"
 
 
 def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
@@ -117,9 +132,10 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     task, runtime = settings[0].task, params["runtime"]
     allow = params["targets"]["allow"]  # those of a run's own list are not trusted
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances, stuff=task.stuff)
-    dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
-    entries = {entry.image_id: entry for _, entry in dataset.rows}
-    listed = list(entries.values())
+    dataset, (changed, said) = data.split_dataset(first.split), _changed(runs)
+    listed = [entry for _, entry in dataset.rows]
+    dataset.rows = [(folder, entry) for folder, entry in dataset.rows if entry.image_id not in changed]
+    entries, loader = {entry.image_id: entry for _, entry in dataset.rows}, data.stored(dataset, RankPlacement())
     predictions: list[StoredPredictions] = [read_predictions(found.folder / PREDICTIONS, listed, task.answer) for found in runs]
     metrics = [metrics_of(own.task, allow, data.info, score_threshold=own.score_threshold) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
@@ -145,6 +161,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         score_name=next(iter(scores[0].values())).by,
         images=images,
         gallery=compared_images(stored_runs, shown),
+        said=said,
     )
 
 
@@ -185,8 +202,8 @@ def _print(comparison: Comparison) -> None:
     print(*aligned(rows), sep="\n")
     for run, differences in zip(comparison.runs[1:], paired_.differences, strict=True):
         print(sentence(run, first, figure, differences[figure]))
-    if warned := few_images(len(comparison.images)):
-        print(warned)
+    for said in filter(None, (comparison.said, few_images(len(comparison.images)))):
+        print(said)
 
 
 def _span(low: str, high: str) -> str:
