@@ -66,8 +66,6 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         )
     if split.table is not None and root is not None:
         rows = _rows(items, split.table, root)
-        if both := items[0].columns.keys() & rows[0].keys():
-            raise DataError(f"{root / split.table.file}: `prepare` writes a column {min(both)} of its own; rename that of the table")
         items = [
             replace(item, columns={c: v for c, v in row.items() if c != split.table.id} | dict(item.columns))
             for item, row in zip(items, rows, strict=True)
@@ -152,7 +150,7 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], as
     groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
     presence = None if plan.presence is None else plan.presence[list(sound)]
     if split.stratify is True:
-        presence = np.array([s.present(num_classes) for s in stored])
+        presence = np.array([np.isin(np.arange(num_classes), s.dealt_by) for s in stored])
     if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
         assert split.ratios is not None
         dealt = splits.by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)

@@ -67,7 +67,7 @@ class FewImages:
 
 def largest(source: Source) -> int:
     """Pixels of an image of the source, above which training reads tiles. What is cut already may as well be cut further."""
-    return 4 * TILE**2 if getattr(source, "pieces", None) else LARGE
+    return 4 * TILE**2 if isinstance(source, FewImages) and source.pieces else LARGE
 
 
 def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | None], most: int) -> list[StoredRecord]:

@@ -98,8 +98,7 @@ class Record:
         suffix: The suffix of the file that `encoded` comes from.
         findings: Everything that `Source.read` left out or found odd.
         spacing: Height and width of a pixel in micrometres, where known.
-        classes_before: The class indices of the class map before its labels were corrected: by these the image is dealt to a split, so that
-            corrections move no image from one to another. None: nothing was corrected.
+        classes_before: Of an image whose labels are corrected the class indices that its class map had before: these decide its split.
     """
 
     sample: Sample
@@ -107,7 +106,7 @@ class Record:
     suffix: str = ".png"
     findings: tuple[Finding, ...] = ()
     spacing: tuple[float, float] | None = None
-    classes_before: tuple[int, ...] | None = None
+    classes_before: tuple[int, ...] = ()
 
 
 class Source(Protocol):

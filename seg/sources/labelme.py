@@ -137,8 +137,7 @@ def _item(name: str, part: str | None, image: Path | None, path: Path, images: P
 
 
 def region_of(shape: Any, number: int, path: Path, line_width: float, point_radius: float) -> Region:
-    """The region of a shape. line_width, point_radius: as for `Labelme`. AnnotationError where a shape is malformed, or of a type that
-    LabelMe and X-AnyLabeling do not have."""
+    """Of a shape; AnnotationError where it is malformed, or of a type that LabelMe and X-AnyLabeling do not have. The last two: pixels."""
     where = f"{path}, shape {number}"
     if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
         raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")

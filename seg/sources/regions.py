@@ -44,11 +44,9 @@ class Rules:
     """What becomes of labels and shapes by a source's settings.
 
     A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
-    where they have no class. holes: whether polygons inside others of the same object are holes. hint: what else may be done about an
-    invalid region than to correct it.
+    where they have no class. holes: whether polygons inside others of the same object are holes. hint: what else may be done about invalid
+    regions. painted: regions make up a class map, and each has its class, `background` and ignored ones too.
     """
-
-    hint = OR_SKIP
 
     def __init__(
         self, classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
@@ -58,7 +56,7 @@ class Rules:
         self.ignored = {c.name for c in classes if not c.labels and c.name in instances}.intersection(ignore)
         self.class_map = ClassMap(classes, str, [label for label in ignore if label not in self.ignored], drop, others)
         self.first, self.background = min(instances.values()), background_of(classes)
-        self.holes, self.skip = holes, invalid == "skip"
+        self.holes, self.skip, self.hint, self.painted = holes, invalid == "skip", OR_SKIP, False
 
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
@@ -70,6 +68,8 @@ class Rules:
     def target(self, region: Region) -> tuple[int, bool] | None:
         """A region's class index, and whether it counts as a crowd; None where it makes no instance."""
         index = self.class_map.get(region.label)
+        if self.painted and index is not None and index != DROP:
+            return index, False
         if region.label in self.ignored or index == IGNORE:
             return self.first if index is None or index == IGNORE else index, True
         if index is None or index == DROP or index == self.background:
@@ -78,12 +78,10 @@ class Rules:
 
 
 class Faults:
-    """What becomes of an invalid entry of a file: it is raised, or left out with a finding. hint: as `Rules` has it."""
-
-    hint = OR_SKIP
+    """What becomes of an invalid entry of a file: it is raised, or left out with a finding."""
 
     def __init__(self, skip: bool, findings: list[Finding]) -> None:
-        self.skip, self.findings = skip, findings
+        self.skip, self.findings, self.hint = skip, findings, OR_SKIP
 
     @contextmanager
     def entry(self) -> Iterator[None]:

@@ -1,7 +1,6 @@
 """The section `data`: where raw data lies, how it is read and split."""
 
 import json
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -18,17 +17,6 @@ def _is_range(value: object) -> object:
 
 # values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit
 Range = Annotated[list[float] | Literal["image"] | None, BeforeValidator(_is_range)]
-
-CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`
-
-
-def _is_below(value: object) -> object:
-    if value is not None and not (isinstance(value, str) and re.fullmatch(rf"{CORRECTIONS}(/[^./\\][^/\\]*)*", value)):
-        raise ValueError(f"{CORRECTIONS}, a folder in it, or null")
-    return value
-
-
-Corrections = Annotated[str | None, BeforeValidator(_is_below)]
 
 Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 
@@ -68,7 +56,7 @@ class Data(Named):
     source: Target
     channels: Positive
     range: Range
-    corrections: Corrections
+    corrections: str | None
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
@@ -79,4 +67,5 @@ class Data(Named):
         return found
 
 
+CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`
 SOURCE_ARGUMENTS = ("root", "classes", "reader", "split")  # what the program passes to a source

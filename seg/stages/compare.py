@@ -79,7 +79,7 @@ def run(project: Path, given: Arguments) -> None:
         for other in runs[1:]:
             _refuse_others(runs[0], other)
         info = read_info(prepared)
-        _refuse_other_data(runs, prepared, info)
+        _refuse_other_data(next((found for found in runs if found.run.digest == info.digest), runs[0]), prepared, info)
         with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
@@ -95,34 +95,31 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
     for what, one, two in (("task", a.task, b.task), ("classes", ", ".join(a.classes), ", ".join(b.classes)), ("split", a.split, b.split)):
         if one != two:
             raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
-    if a.digest != b.digest and not (a.labels.keys() == b.labels.keys() and a.labels.items() & b.labels.items()):
+    if a.digest != b.digest and (a.labels.keys() != b.labels.keys() or not a.labels):
         raise DataError(
             f"{first.name} and {other.name}: cannot be compared: evaluated on {a.data} ({a.digest[:12]}), and on {b.data} "
-            f"({b.digest[:12]}), whose images or all of whose labels are others; evaluate both on one"
+            f"({b.digest[:12]}); evaluate both on one"
         )
 
 
-def _refuse_other_data(runs: Sequence[FoundRun], prepared: Path, info: DatasetInfo) -> None:
-    """Raise DataError where the prepared data are not those that one of the runs was evaluated on."""
-    if info.digest not in [found.run.digest for found in runs]:
-        first = runs[0].run
+def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> None:
+    """Raise DataError where the prepared data are not those that the runs were evaluated on."""
+    if info.digest != first.run.digest:
         raise DataError(
-            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.data} ({first.digest[:12]}); "
+            f"{prepared}: is {info.name} ({info.digest[:12]}), but the runs were evaluated on {first.run.data} ({first.run.digest[:12]}); "
             "name that data set's folder with --data, or bring it back with `dvc checkout`"
         )
 
 
 def _changed(runs: Sequence[FoundRun]) -> tuple[set[str], str]:
-    """The images whose labels are not the same in all runs, which no two runs can be compared on; and what to say of them."""
-    first = runs[0].run
-    changed = {image_id for found in runs[1:] for image_id, _ in first.labels.items() ^ found.run.labels.items() if found.run.labels}
+    """The images whose labels are not the same in all runs, by which these cannot be compared; and what to say of them."""
     if len({found.run.digest for found in runs}) == 1:
         return set(), ""
-    if len(changed) == len(first.labels):
-        named = " and ".join(found.name for found in runs)
-        raise DataError(f"{named}: cannot be compared: the labels of each image were changed between them")
-    verb = "is" if len(changed) == 1 else "are"
-    left = f"{plural(len(changed), 'image')} whose labels changed {verb} left out" if changed else f"no label of {first.split} changed"
+    labels = [found.run.labels.items() for found in runs if found.run.labels]
+    changed = {image_id for own in labels for image_id, _ in own ^ labels[0]}
+    if len(changed) == len(labels[0]):
+        raise DataError(f"{runs[0].name} cannot be compared with the others: the labels of each image were changed between them")
+    left = f"{plural(len(changed), 'image')} whose labels changed {'is' if len(changed) == 1 else 'are'} left out"
     return changed, f"the data were changed between the runs: {left}"
 
 

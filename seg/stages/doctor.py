@@ -8,11 +8,11 @@ from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
 from seg.raw.record import counted, finding_of
-from seg.stages.prepare import Settings, corrected_source, print_corrected, print_findings
+from seg.stages.prepare import Settings, print_findings, source_of
 
 
 def run(cfg: Settings, out: Path) -> None:
-    source, classes, root = corrected_source(cfg)
+    source, classes, root = source_of(cfg, corrected=True)
     try:
         examination = examine(source, classes, Assignment.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
     except DataError as error:  # of the layout as a whole
@@ -23,7 +23,6 @@ def run(cfg: Settings, out: Path) -> None:
     page = out / "doctor.html"
     write_doctor(page, DoctorPage(examination.items, source, classes, cfg.data.name, root, diagnosis))
     print_findings(diagnosis.findings)
-    print_corrected(source)
     print(f"see {page}")
     if diagnosis.errors:
         raise DataError(f"{plural(len(diagnosis.errors), 'error')} ({counted(diagnosis.errors)}): see {page}")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.core.errors import plural
+from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Color
 from seg.prepare.assignment import Assignment
-from seg.prepare.corrections import Corrected, corrected
+from seg.prepare.corrections import SUFFIXES, Corrected
 from seg.prepare.pieces import FewImages
 from seg.prepare.run import SEE_ALL, prepare
 from seg.raw.record import Finding, Source
@@ -15,7 +15,9 @@ from seg.settings.inputs import find_root
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
 from seg.sources.images import ImageReader
-from seg.sources.settings import SOURCE_ARGUMENTS, Data
+from seg.sources.listing import files_below
+from seg.sources.pairing import folder_below
+from seg.sources.settings import CORRECTIONS, SOURCE_ARGUMENTS, Data
 
 
 class Settings(Sections):
@@ -25,26 +27,20 @@ class Settings(Sections):
 
 
 def run(cfg: Settings, out: Path) -> None:
-    source, classes, root = corrected_source(cfg)
+    source, classes, root = source_of(cfg, corrected=True)
     runtime = cfg.runtime
     division, made_with = Assignment.of(cfg.data), cfg.data.plain()
     info, findings = prepare(source, cfg.data.name, classes, division, root, out, runtime.workers, runtime.progress, made_with)
     print_findings(findings)
     if findings:
         print(SEE_ALL)
-    print_corrected(source)
     for name, counts in info.splits.items():
         print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
 
 
-def corrected_source(cfg: Settings) -> tuple[FewImages | Corrected, list[ClassInfo], Path | None]:
-    """As `source_of`, with the labels of data.corrections over those of the raw data."""
-    source, classes, root = source_of(cfg)
-    return corrected(source, classes, cfg.data.split, cfg.data.corrections), classes, root
-
-
-def source_of(cfg: Settings) -> tuple[FewImages, list[ClassInfo], Path | None]:
-    """The source of raw data that data.source names, its images cut where they are too few, its classes, and the folder that holds it."""
+def source_of(cfg: Settings, corrected: bool = False) -> tuple[Source, list[ClassInfo], Path | None]:
+    """The source of raw data that data.source names, its images cut where they are too few, its classes, and the folder that holds it.
+    corrected: whether the labels of data.corrections lie over those of the raw data."""
     root = find_root(Path.cwd(), cfg.data.root, cfg.data.obtain)
     classes = [
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
@@ -52,13 +48,13 @@ def source_of(cfg: Settings) -> tuple[FewImages, list[ClassInfo], Path | None]:
     ]
     given = dict(zip(SOURCE_ARGUMENTS, (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True))
     source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
-    return FewImages(source, Assignment.of(cfg.data)), classes, root
-
-
-def print_corrected(source: Source) -> None:
-    """How many images have corrected labels, where there are some."""
-    if isinstance(source, Corrected):
-        print(f"{plural(len(source.labels), 'image')} with corrected labels, from {source.folder}")
+    division, folder = Assignment.of(cfg.data), cfg.data.corrections or ""
+    if folder and not Path(folder).is_relative_to(CORRECTIONS):
+        raise ConfigError(f"data.corrections={folder}: expected {CORRECTIONS}, which dvc.yaml names, a folder in it, or null")
+    corrected = corrected and bool(folder) and (folder != CORRECTIONS or Path(folder).is_dir())
+    if corrected and files_below(folder_below(Path(), folder, None, "data.corrections"), SUFFIXES):
+        return Corrected(source, division, classes, Path(folder)), classes, root
+    return FewImages(source, division), classes, root
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
