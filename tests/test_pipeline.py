@@ -94,6 +94,14 @@ def test_an_edit_reruns_what_depends_on_it(
     assert project.repro() == expected
 
 
+def test_a_corrected_file_reruns_prepare_and_what_follows(project: Project) -> None:
+    corrected = project.folder / "data/corrections/scene0.json"
+    corrected.write_text("{}")
+    assert project.repro() == STAGES[1:]
+    assert project.repro() == []
+    corrected.unlink()
+
+
 def test_another_machine_runs_nothing(project: Project, tmp_path: Path) -> None:
     """A clone, without the cache, the kept plans and the outputs of the first: a repro that may miss files would run no stage."""
     project.run("git", "clone", "-q", ".", str(tmp_path / "clone"))

@@ -146,7 +146,7 @@ class Comparison:
     runs: their names, the first being that with which the others are compared. monitor: the figure that the training watched. level,
     resamples: of the intervals. epochs: of each run's checkpoint. settings: those that differ, by dotted keys, with each run's value.
     per_class: of each run, {class: its figures}, NaN where undefined. score_name: of the images' scores. gallery: asked for one entry
-    after another, once each.
+    after another, once each. said: which images are left out, and why.
     """
 
     runs: Sequence[str]
@@ -162,6 +162,7 @@ class Comparison:
     score_name: str
     images: Sequence[ImageScores]
     gallery: Sequence[ComparedImage] | InTurn[ComparedImage] = ()
+    said: str = ""
 
     @property
     def title(self) -> str:

@@ -21,7 +21,8 @@ class Run:
 
     split: which of its splits. epoch: of the checkpoint. settings: the resolved configuration of the training, with the sections of
     the evaluation that was made. planned: why the plan chose the settings that it chose, by their dotted keys. choice: how the model's
-    postprocessing was chosen.
+    postprocessing was chosen. labels: a digest of each image's pixels and labels, by image_id, by which evaluations are compared that were
+    made before and after labels were corrected.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Run:
     settings: dict[str, Any]
     planned: dict[str, str] = field(default_factory=dict)
     choice: Choice = NO_CHOICE
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def write_run(path: Path, run: Run) -> None:

@@ -6,6 +6,7 @@ How many processes load, how much ahead and in how much memory, can change no re
 import resource
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seg.core.environment import available_memory, own_cores, shared_memory_left
 from seg.core.errors import DataError
+from seg.data.imagefile import read_bytes
 from seg.data.labelmaps import with_stuff
 from seg.data.sample import Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
@@ -80,6 +82,16 @@ class SampleDataset(Dataset[Sample]):
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
         return read_sample(folder, entry, self.channels, annotations)
+
+    def label_digests(self) -> dict[str, str]:
+        """{image_id: a digest of its pixels and its labels, 16 hexadecimal digits}, whatever else the data set holds."""
+        found = {}
+        for folder, entry in self.rows:
+            regions = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
+            known = [(r["category_id"], r["iscrowd"], r["segmentation"]["counts"]) for r in regions]
+            semantic = read_bytes(folder / entry.stored_in / f"semantic/{entry.image_id}.png")
+            found[entry.image_id] = sha256(f"{entry.sha256} {known} ".encode() + semantic).hexdigest()[:16]
+        return found
 
     def sizes(self) -> list[Size]:
         """(height, width) of each image."""

@@ -64,7 +64,7 @@ def planned(source: Source, assignment: Assignment, root: Path | None) -> Plan:
         raise DataError(f"data.source: no image with labels is left{why}; {fix}", kind="empty-split")
     if split.table is not None and root is not None:
         pairs, own = zip(items, _rows(items, split.table, root), strict=True), split.table.id
-        items = [replace(item, columns={c: v for c, v in row.items() if c != own}) for item, row in pairs]
+        items = [replace(item, columns={c: v for c, v in row.items() if c != own} | dict(item.columns)) for item, row in pairs]
     places = [item.split or (listed or {}).get(item.image_id) or UNSPLIT for item in items]
     if missing := _missing(split):
         splits.check_missing(missing, split.ratios, f"data.split.{split.by}")
@@ -142,7 +142,7 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], as
     groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
     presence = None if plan.presence is None else plan.presence[list(sound)]
     if split.stratify is True:
-        presence = np.array([s.counts.class_pixels[:num_classes] > 0 for s in stored])
+        presence = np.array([np.isin(np.arange(num_classes), s.dealt_by) for s in stored])
     if unsplit := [index for index, place in enumerate(places) if place == UNSPLIT]:
         assert split.ratios is not None
         dealt = splits.by_ratios([groups[i] for i in unsplit], None if presence is None else presence[unsplit], split.ratios, split.seed)

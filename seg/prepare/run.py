@@ -157,7 +157,7 @@ class SpooledRecord(StoredRecord):
 
     def __init__(self, stored: StoredRecord, spool: Spool) -> None:
         counts = stored.counts
-        light = {name: getattr(stored, name) for name in ("entry", "labels_sha256", "thumbnail", "findings", "spacing")}
+        light = {name: getattr(stored, name) for name in ("entry", "labels_sha256", "thumbnail", "findings", "spacing", "dealt_by")}
         rows = np.concatenate([counts.class_pixels[None], counts.histogram, counts.foreground])
         regions = spool.add(json.dumps(stored.annotations).encode()) if stored.annotations else None
         kept = {"_rows": spool.add(rows.astype(np.uint32).tobytes()), "_annotations": regions}  # an image has fewer pixels than 2**32

@@ -76,7 +76,7 @@ class Item:
         files: Paths or numbers that `Source.read` needs.
         names: The names that a list of a split, or a table, may use for the image.
         labels: The labels of the image as text, where one file holds the labels of all images. That file is then read once.
-        columns: The row of the image in data.split.table. Sources leave it empty.
+        columns: The row of the image in data.split.table, and whether its labels are corrected. Sources leave it empty.
     """
 
     image_id: str
@@ -98,6 +98,7 @@ class Record:
         suffix: The suffix of the file that `encoded` comes from.
         findings: Everything that `Source.read` left out or found odd.
         spacing: Height and width of a pixel in micrometres, where known.
+        classes_before: Of an image whose labels are corrected the class indices that its class map had before: these decide its split.
     """
 
     sample: Sample
@@ -105,6 +106,7 @@ class Record:
     suffix: str = ".png"
     findings: tuple[Finding, ...] = ()
     spacing: tuple[float, float] | None = None
+    classes_before: tuple[int, ...] = ()
 
 
 class Source(Protocol):

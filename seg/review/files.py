@@ -13,19 +13,16 @@ from seg.core.outputs import write_whole
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import encode
 from seg.data.rle import Rle
-from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Prediction, Sample
+from seg.data.sample import BACKGROUND, IGNORE, IGNORED, SUGGESTION, ClassInfo, Prediction, Sample
 from seg.pictures.draw import rgb
 from seg.predict.write.coco import CocoWriter
 from seg.predict.write.polygons import labelme_file
 from seg.review.suspects import Suspect
 
-SUGGESTION = "suggestion: "  # before the class of a suggestion, which is left out where the file comes back
-IGNORED = "ignore"
-
 
 def write_files(out: Path, reviewed: Iterable[tuple[Sample, Sequence[Suspect]]], classes: Sequence[ClassInfo], objects: bool) -> None:
     """Write labelme/<image_id>.json, the images beside them, and coco.json. objects: whether the labels are instances."""
-    known = [*classes, *(ClassInfo(f"{SUGGESTION}{c.name}", c.color) for c in classes), ClassInfo(IGNORED, (160, 160, 160))]
+    known = [*classes, *(ClassInfo(f"{SUGGESTION} {c.name}", c.color) for c in classes), ClassInfo(IGNORED, (160, 160, 160))]
     with closing(CocoWriter(out / "coco.json", known)) as coco:
         for sample, suspects in reviewed:
             both, (height, width) = layers_of(sample, suspects, classes, objects), sample.size

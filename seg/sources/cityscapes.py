@@ -29,6 +29,7 @@ class CityscapesInstances(Masks):
         super().__post_init__()
         self.segments = SegmentClasses(self.classes)
         self.counted = {category_index(name, self.segments.categories, "things") for name in self.things}
+        self.stuff = {index for index in self.segments.categories.values() if index not in self.counted}
         self.class_map = ClassMap(self.classes, int, self.ignore, (), self.others)
 
     def read_mask(self, path: Path) -> np.ndarray:

@@ -85,6 +85,7 @@ class CocoPanoptic(Named):
         self.parts = parts_of(self.split, "panoptic_{split}.json", annotations=self.annotations)
         self.segments = SegmentClasses(self.classes)
         self.class_map = self.named_classes()
+        self.stuff = set[int]()
 
     def read(self, item: Item) -> Record:
         path, map_path, annotations = (Path(f) for f in item.files)
@@ -134,6 +135,7 @@ class CocoPanoptic(Named):
         found = {c.id: (self.class_map.get(c.name), bool(c.isthing)) for c in content.categories}
         if lost := sorted(c.name for c in content.categories if c.id in used and found[c.id][0] is None):
             raise self.class_map.unknown(path, lost, "name of the category")
+        self.stuff |= {index for index, thing in found.values() if index is not None and not thing}
         return {key: (index, thing) for key, (index, thing) in found.items() if index is not None}
 
     def _refuse_other_ids(self, path: Path, annotations: Path, present: np.ndarray, places: np.ndarray, known: dict[int, Segment]) -> None:

@@ -66,7 +66,7 @@ class Labelme(FilePerImage):
         content = read_labelme(path)
         found: list[Finding] = []
         shapes, sizes = enumerate(content.shapes), (self.line_width, self.point_radius)
-        regions = Faults(self.rules.skip, found).each(shapes, lambda number, shape: _region(shape, number, path, *sizes))
+        regions = Faults(self.rules.skip, found).each(shapes, lambda number, shape: region_of(shape, number, path, *sizes))
         raw = self.reader.read(Path(image)) if image else self._held(path, content)
         if content.size:
             raw.refuse_other_size(Path(image or path), content.size, str(path))
@@ -128,8 +128,8 @@ def _item(name: str, part: str | None, image: Path | None, path: Path, images: P
     return Item(name, part, (str(image or ""), str(path)), tuple(sorted(names)))
 
 
-def _region(shape: Any, number: int, path: Path, line_width: float, point_radius: float) -> Region:
-    """AnnotationError where a shape is malformed, or of a type that LabelMe and X-AnyLabeling do not have."""
+def region_of(shape: Any, number: int, path: Path, line_width: float, point_radius: float) -> Region:
+    """Of a shape; AnnotationError where it is malformed, or of a type that LabelMe and X-AnyLabeling do not have. The last two: pixels."""
     where = f"{path}, shape {number}"
     if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not shape["label"]:
         raise DataError(f"{where}: has no label; give it one in LabelMe, or remove it", kind="image-without-label")

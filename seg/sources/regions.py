@@ -44,7 +44,8 @@ class Rules:
     """What becomes of labels and shapes by a source's settings.
 
     A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
-    where they have no class. holes: whether polygons inside others of the same object are holes.
+    where they have no class. holes: whether polygons inside others of the same object are holes. hint: what else may be done about invalid
+    regions. painted: regions make up a class map, and each has its class, `background` and ignored ones too.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Rules:
         self.ignored = {c.name for c in classes if not c.labels and c.name in instances}.intersection(ignore)
         self.class_map = ClassMap(classes, str, [label for label in ignore if label not in self.ignored], drop, others)
         self.first, self.background = min(instances.values()), background_of(classes)
-        self.holes, self.skip = holes, invalid == "skip"
+        self.holes, self.skip, self.hint, self.painted = holes, invalid == "skip", OR_SKIP, False
 
     def refuse_unknown(self, counts: Mapping[str, int], path: object) -> None:
         """DataError where labels, given with their numbers of regions, are of no class and not to be left out either."""
@@ -67,6 +68,8 @@ class Rules:
     def target(self, region: Region) -> tuple[int, bool] | None:
         """A region's class index, and whether it counts as a crowd; None where it makes no instance."""
         index = self.class_map.get(region.label)
+        if self.painted and index is not None and index != DROP:
+            return index, False
         if region.label in self.ignored or index == IGNORE:
             return self.first if index is None or index == IGNORE else index, True
         if index is None or index == DROP or index == self.background:
@@ -78,7 +81,7 @@ class Faults:
     """What becomes of an invalid entry of a file: it is raised, or left out with a finding."""
 
     def __init__(self, skip: bool, findings: list[Finding]) -> None:
-        self.skip, self.findings = skip, findings
+        self.skip, self.findings, self.hint = skip, findings, OR_SKIP
 
     @contextmanager
     def entry(self) -> Iterator[None]:
@@ -89,7 +92,7 @@ class Faults:
             if not self.skip:
                 if "data.source." in str(error):
                     raise
-                raise DataError(f"{error}{OR_SKIP}", kind=error.kind) from None
+                raise DataError(f"{error}{self.hint}", kind=error.kind) from None
             self.findings.append(_left_out(finding_of(error)))
 
     def each(self, entries: Iterable[tuple[Any, Any]], read: Callable[[Any, Any], Region | None]) -> list[Region]:
@@ -148,7 +151,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     sample = instance_sample(image_id, raw.pixels, instances, categories, crowd, rules.background)
     for number, f in enumerate(findings):
         if f.severity == "error":
-            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{OR_SKIP}".removeprefix(", or "))
+            findings[number] = _left_out(f) if rules.skip else replace(f, fix=f"{f.fix}{rules.hint}".removeprefix(", or "))
     return raw.record(sample, findings)
 
 

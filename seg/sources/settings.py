@@ -56,14 +56,16 @@ class Data(Named):
     source: Target
     channels: Positive
     range: Range
+    corrections: str | None
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
 
     def plain(self) -> dict[str, Any]:
-        """What decides the prepared data, as JSON reads it back."""
-        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain"})))
+        """What decides the prepared data, but for corrected labels, as JSON reads it back."""
+        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections"})))
         return found
 
 
+CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`
 SOURCE_ARGUMENTS = ("root", "classes", "reader", "split")  # what the program passes to a source

@@ -15,12 +15,12 @@ from seg.compare.page import write_comparison
 from seg.compare.runs import PREDICTIONS, RECORD, FoundRun, find_run
 from seg.configure.compose import compose
 from seg.core.environment import conf_folder
-from seg.core.errors import DataError, UsageError
+from seg.core.errors import DataError, UsageError, plural
 from seg.core.outputs import replaced_folder
 from seg.data.store import DatasetInfo, read_info
 from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
-from seg.loading.dataset import PreparedData
+from seg.loading.dataset import PreparedData, RankPlacement
 from seg.metrics.base import ImageScore, metrics_of
 from seg.metrics.bootstrap import few_images
 from seg.report.tables import aligned, write_rows
@@ -78,7 +78,8 @@ def run(project: Path, given: Arguments) -> None:
             runs.append(find_run(name, project, folder))
         for other in runs[1:]:
             _refuse_others(runs[0], other)
-        _refuse_other_data(runs[0], prepared, read_info(prepared))
+        info = read_info(prepared)
+        _refuse_other_data(next((found for found in runs if found.run.digest == info.digest), runs[0]), prepared, info)
         with replaced_folder(given.out, OWN) as partial:
             comparison = _compare(runs, prepared, params, given.images)
             write_comparison(partial / "compare.html", comparison)
@@ -94,7 +95,7 @@ def _refuse_others(first: FoundRun, other: FoundRun) -> None:
     for what, one, two in (("task", a.task, b.task), ("classes", ", ".join(a.classes), ", ".join(b.classes)), ("split", a.split, b.split)):
         if one != two:
             raise DataError(f"{first.name} and {other.name}: cannot be compared: {what} {one}, and {what} {two}")
-    if a.digest != b.digest:
+    if a.digest != b.digest and (a.labels.keys() != b.labels.keys() or not a.labels):
         what = f"evaluated on {a.data} ({a.digest[:12]}), and on {b.data} ({b.digest[:12]})"
         raise DataError(f"{first.name} and {other.name}: cannot be compared: {what}; evaluate both on one")
 
@@ -106,15 +107,28 @@ def _refuse_other_data(first: FoundRun, prepared: Path, info: DatasetInfo) -> No
         raise DataError(f"{prepared}: {what}; name that data set's folder with --data, or bring it back with `dvc checkout`")
 
 
+def _changed(runs: Sequence[FoundRun]) -> tuple[set[str], str]:
+    """The images whose labels are not the same in all runs, by which these cannot be compared; and what to say of them."""
+    if len({found.run.digest for found in runs}) == 1:
+        return set(), ""
+    labels = [found.run.labels.items() for found in runs if found.run.labels]
+    changed = {image_id for own in labels for image_id, _ in own ^ labels[0]}
+    if len(changed) == len(labels[0]):
+        raise DataError(f"{runs[0].name} cannot be compared with the others: the labels of each image were changed between them")
+    left = f"{plural(len(changed), 'image')} whose labels changed {'is' if len(changed) == 1 else 'are'} left out"
+    return changed, f"the data were changed between the runs: {left}"
+
+
 def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any], most: int) -> Comparison:
     """Score the stored predictions of each run, and find how they differ."""
     settings, first = [Settings.of(found) for found in runs], runs[0].run
     task, runtime = settings[0].task, params["runtime"]
     allow = params["targets"]["allow"]  # those of a run's own list are not trusted
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances, stuff=task.stuff)
-    dataset, loader = data.split_dataset(first.split), data.split_dataloader(first.split)
-    entries = {entry.image_id: entry for _, entry in dataset.rows}
-    listed = list(entries.values())
+    dataset, (changed, said) = data.split_dataset(first.split), _changed(runs)
+    listed = [entry for _, entry in dataset.rows]
+    dataset.rows = [(folder, entry) for folder, entry in dataset.rows if entry.image_id not in changed]
+    entries, loader = {entry.image_id: entry for _, entry in dataset.rows}, data.stored(dataset, RankPlacement())
     predictions: list[StoredPredictions] = [read_predictions(found.folder / PREDICTIONS, listed, task.answer) for found in runs]
     metrics = [metrics_of(own.task, allow, data.info, score_threshold=own.score_threshold) for own in settings]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
@@ -139,6 +153,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         score_name=next(iter(scores[0].values())).by,
         images=images,
         gallery=stored_runs.in_turn(shown),
+        said=said,
     )
 
 
@@ -179,8 +194,8 @@ def _print(comparison: Comparison) -> None:
     print(*aligned(rows), sep="\n")
     for run, differences in zip(comparison.runs[1:], paired_.differences, strict=True):
         print(sentence(run, first, figure, differences[figure]))
-    if warned := few_images(len(comparison.images)):
-        print(warned)
+    for said in filter(None, (comparison.said, few_images(len(comparison.images)))):
+        print(said)
 
 
 def _span(low: str, high: str) -> str:

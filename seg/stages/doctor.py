@@ -12,7 +12,7 @@ from seg.stages.prepare import Settings, print_findings, source_of
 
 
 def run(cfg: Settings, out: Path) -> None:
-    source, classes, root = source_of(cfg)
+    source, classes, root = source_of(cfg, corrected=True)
     try:
         examination = examine(source, classes, Assignment.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
     except DataError as error:  # of the layout as a whole

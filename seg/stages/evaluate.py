@@ -124,7 +124,7 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     chosen = choose(scores, settings.num_overlays)
     save_overlays(out / "overlays", found, network_of, dataset, info.classes, chosen, threshold)
     used = [checkpoint for part in parts for checkpoint in part.checkpoints]
-    record = run_of(used, settings, info, split)
+    record = replace(run_of(used, settings, info, split), labels=dataset.label_digests())
     write_run(out / "evaluation.json", record)
     evaluated = Evaluated(record, info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
     page = page_of(evaluated, history, Path(cfg.paths.augment) / "preview.png")

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from seg.core.errors import ConfigError
 from seg.data.sample import ClassInfo, Color
 from seg.prepare.assignment import Assignment
+from seg.prepare.corrections import SUFFIXES, Corrected
 from seg.prepare.pieces import FewImages
 from seg.prepare.run import SEE_ALL, prepare
 from seg.raw.record import Finding, Source
@@ -13,7 +15,9 @@ from seg.settings.inputs import find_root
 from seg.settings.section import Sections, Targets
 from seg.settings.targets import build
 from seg.sources.images import ImageReader
-from seg.sources.settings import SOURCE_ARGUMENTS, Data
+from seg.sources.listing import files_below
+from seg.sources.pairing import folder_below
+from seg.sources.settings import CORRECTIONS, SOURCE_ARGUMENTS, Data
 
 
 class Settings(Sections):
@@ -23,7 +27,7 @@ class Settings(Sections):
 
 
 def run(cfg: Settings, out: Path) -> None:
-    source, classes, root = source_of(cfg)
+    source, classes, root = source_of(cfg, corrected=True)
     runtime = cfg.runtime
     division, made_with = Assignment.of(cfg.data), cfg.data.plain()
     info, findings = prepare(source, cfg.data.name, classes, division, root, out, runtime.workers, runtime.progress, made_with)
@@ -34,15 +38,23 @@ def run(cfg: Settings, out: Path) -> None:
         print(f"{name}: {counts['num_images']} images, {counts['num_instances']} instances")
 
 
-def source_of(cfg: Settings) -> tuple[Source, list[ClassInfo], Path | None]:
-    """The source of raw data that data.source names, its images cut where they are too few, its classes, and the folder that holds it."""
+def source_of(cfg: Settings, corrected: bool = False) -> tuple[Source, list[ClassInfo], Path | None]:
+    """The source of raw data that data.source names, its images cut where they are too few, its classes, and the folder that holds it.
+    corrected: whether the labels of data.corrections lie over those of the raw data."""
     root = find_root(Path.cwd(), cfg.data.root, cfg.data.obtain)
     classes = [
         ClassInfo(c.name, _color(c.color), tuple(_color(label) if isinstance(label, list) else label for label in c.labels))
         for c in cfg.data.classes
     ]
     given = dict(zip(SOURCE_ARGUMENTS, (str(root), classes, ImageReader(cfg.data.channels, cfg.data.range), cfg.data.split), strict=True))
-    return FewImages(build(cfg.data.source, cfg.targets.allow, "data.source", given), Assignment.of(cfg.data)), classes, root
+    source = build(cfg.data.source, cfg.targets.allow, "data.source", given)
+    division, folder = Assignment.of(cfg.data), cfg.data.corrections or ""
+    if folder and not Path(folder).is_relative_to(CORRECTIONS):
+        raise ConfigError(f"data.corrections={folder}: expected {CORRECTIONS}, which dvc.yaml names, a folder in it, or null")
+    corrected = corrected and bool(folder) and (folder != CORRECTIONS or Path(folder).is_dir())
+    if corrected and files_below(folder_below(Path(), folder, None, "data.corrections"), SUFFIXES):
+        return Corrected(source, division, classes, Path(folder)), classes, root
+    return FewImages(source, division), classes, root
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

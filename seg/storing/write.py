@@ -27,7 +27,7 @@ class StoredRecord:
     """What writing one record found out: its entry, and the counts that statistics are made of.
 
     annotations: as in COCO, without ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's.
-    spacing: height and width of a pixel in micrometres, where known.
+    spacing: height and width of a pixel in micrometres, where known. dealt_by: the class indices that decide the image's split.
     """
 
     entry: ManifestEntry
@@ -37,6 +37,7 @@ class StoredRecord:
     thumbnail: np.ndarray
     findings: tuple[Finding, ...]
     spacing: tuple[float, float] | None = None
+    dealt_by: tuple[int, ...] = ()
 
     def stored_in(self, place: str) -> "StoredRecord":
         """The same, of a manifest whose images lie elsewhere."""
@@ -65,7 +66,9 @@ def measure_record(record: Record, num_classes: int, background: int | None = No
     small = thumbnail(sample.image)
     entry = entry or _entry_of(record, number, small)
     annotations = _annotations(sample) if number else []
-    return StoredRecord(entry, count(sample, background), annotations, labels.hexdigest(), small, record.findings, record.spacing)
+    counts, more = count(sample, background), (record.findings, record.spacing)
+    dealt_by = record.classes_before or tuple(np.flatnonzero(counts.class_pixels).tolist())
+    return StoredRecord(entry, counts, annotations, labels.hexdigest(), small, *more, dealt_by)
 
 
 def _entry_of(record: Record, number: int, small: np.ndarray) -> ManifestEntry:

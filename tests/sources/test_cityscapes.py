@@ -1,5 +1,6 @@
 """Cityscapes' layout, made small: the 19 classes from label ids, instances from instance ids, and the splits by city."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
         made.read(made.items()[0])
     with pytest.raises(ConfigError, match=r"^data.source.things=cra: no class of data.classes has this name; did you mean 'car'\?"):
         source(tmp_path, things=["cra"])
+
+
+def test_corrected_regions_of_stuff_are_no_objects(cityscapes: Path, tmp_path: Path, make_config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/corrections").mkdir(parents=True)
+    boxes = {"road": [[0, 0], [8, 3]], "car": [[1, 1], [3, 2]], "sky": [[0, 0], [8, 1]]}
+    shapes = [{"label": label, "points": points, "shape_type": "rectangle"} for label, points in boxes.items()]
+    Path("data/corrections/ulm_000000_000019.json").write_text(json.dumps({"shapes": shapes}))
+    prepare.run(make_config("data=cityscapes_panoptic", "task=panoptic", f"data.root={cityscapes}"), tmp_path / "out")
+    sample = read_back(tmp_path / "out")["ulm_000000_000019"]
+    assert sample.semantic.tolist() == [[10] * 8, [0, 13, 13, 0, 0, 0, 0, 0], [0] * 8]
+    assert sample.categories.tolist() == [13]
+    assert np.argwhere(masks_of(sample)[0]).tolist() == [[1, 1], [1, 2]]

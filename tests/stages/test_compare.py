@@ -2,17 +2,23 @@
 
 import csv
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from compared import blurred, moved, write_evaluation
+from compared import blurred, moved, samples_of, write_evaluation
 from conftest import MakeConfig
 from parsed import Page
+from sklearn.metrics import jaccard_score
 from tiny import Blobs, prepare_tiny, tree
 
 from seg import cli
-from seg.data.store import read_info
+from seg.data.store import read_entries, read_info
+from seg.loading.dataset import PreparedData
+from seg.prepare.pieces import cut
+from seg.raw.record import Item, Record, Source
 
 ROOT = Path(__file__).parents[2]
 K = 6
@@ -177,6 +183,56 @@ def test_runs_of_other_things_are_refused(
     assert said in compare("old", "other", code=1)
     assert said.replace("old and other", "other and old").partition(":")[0] in compare("other", "old", code=1)
     assert not Path("artifacts").exists()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A source, of which some images have other labels."""
+
+    source: Source
+    corrected: Sequence[str]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.source, name)
+
+    def read(self, item: Item) -> Record:
+        record = self.source.read(item)
+        if item.image_id not in self.corrected:
+            return record
+        sample = record.sample
+        turned = replace(sample, semantic=np.roll(sample.semantic, 9, 1), instances=np.roll(sample.instances, 9, 1))
+        return replace(record, sample=cut(turned, np.s_[:, :], item.image_id))
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_images_whose_labels_were_corrected_are_left_out(
+    tmp_path: Path, project: Path, compare: Compare, make_config: MakeConfig, task: str
+) -> None:
+    """And by the others the figures are those that counting pixels gives; whichever of the two data sets is still there."""
+    config, seeds = make_config(f"task={task}", "evaluate.bootstrap.resamples=20"), ("before", "after", "train", "every")
+    guesses = {name: blurred(0.3, seed, 4) if task == "semantic" else moved(0.3, seed) for seed, name in enumerate(seeds)}
+    prepare_tiny(Blobs(20), tmp_path / "before")
+    ids = {split: [e.image_id for e in read_entries(tmp_path / "before" / split)] for split in ("train", "test")}
+    for name, changed in (("after", ids["test"][1:3]), ("train", ids["train"]), ("every", ids["test"])):
+        prepare_tiny(Corrected(Blobs(20), changed), tmp_path / name)  # type: ignore[arg-type]
+    for name, guess in guesses.items():
+        digests = PreparedData(tmp_path / name, 1, 0, task == "instance").split_dataset("test").label_digests()
+        write_evaluation(project / name, tmp_path / name, config, guess, labels=digests)
+    for kept, place in (("before", "a"), ("after", "b")):
+        printed = compare("before", "after", "--data", str(tmp_path / kept), "--out", place)
+        assert "the data were changed between the runs: 2 images whose labels changed are left out\n" in printed
+    assert Path("a/differences.csv").read_bytes() == Path("b/differences.csv").read_bytes()
+    assert sorted(row["image_id"] for row in rows_of(Path("b/per_image.csv"))) == sorted(set(ids["test"]) - set(ids["test"][1:3]))
+    assert "2 images whose labels changed are left out." in Page(Path("b/compare.html")).text
+    if task == "semantic":
+        others = [sample for sample in samples_of(tmp_path / "after") if sample.image_id not in ids["test"][1:3]]
+        pairs = [(s.semantic[s.semantic != 255], guesses["after"](s).semantic[s.semantic != 255]) for s in others]  # type: ignore[index]
+        truth, said = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        measured = float(rows_of(Path("b/differences.csv"))[0]["value"])
+        assert measured == pytest.approx(jaccard_score(truth, said, average="macro"), abs=1e-6)
+    assert "between the runs: 0 images whose labels changed are left out\n" in compare("before", "train", "--data", str(tmp_path / "train"))
+    assert "before cannot be compared with the others: the" in compare("before", "every", "--data", str(tmp_path / "every"), code=1)
+    assert "but the runs were evaluated on" in compare("before", "after", "--data", str(tmp_path / "train"), code=1)
 
 
 def test_data_that_were_not_evaluated_are_refused(project: Path, tmp_path: Path, compare: Compare) -> None:
