@@ -39,14 +39,14 @@ def test_instances_come_back_as_they_were(tmp_path: Path) -> None:
             holed = mask & (rng.random(mask.shape) < 0.9)
             if holed.any():
                 given.setdefault((category % 2 + 1, holed.tobytes()), holed)
-        written = Scene("a", (40, 40))
+        written = Scene("a", (80, 80))
         for (category, _), mask in given.items():
-            full = np.zeros((40, 40), bool)
+            full = np.zeros((80, 80), bool)
             full[: mask.shape[0], : mask.shape[1]] = mask
             written.predict(full, category, float(rng.random()))
-        scenes.append(written.predict(np.ones((40, 40), bool), 2, 0.01))
+        scenes.append(written.predict(np.ones((80, 80), bool), 2, 0.01))
     assert sum(len(scene.predicted) for scene in scenes) > 20
-    for scene, sample in zip(scenes, read_again(tmp_path, [scene.prediction for scene in scenes], (40, 40)), strict=True):
+    for scene, sample in zip(scenes, read_again(tmp_path, [scene.prediction for scene in scenes], (80, 80)), strict=True):
         assert sample.categories.tolist() == scene.predicted_categories[::-1], "the best lies on top"
         assert all(np.array_equal(a, b) for a, b in zip(masks_of(sample), scene.predicted[::-1], strict=True))
 
