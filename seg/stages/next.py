@@ -19,14 +19,14 @@ from torch import Tensor
 from seg.active.choosing import Choice, choose, of_instances, of_pixels
 from seg.configure.read import read_group
 from seg.core.errors import DataError, UsageError, plural
-from seg.core.outputs import is_memory_error, replaced_folder, used_up, write_whole
+from seg.core.outputs import replaced_folder, used_up, write_whole
 from seg.data.imagefile import decode_image
 from seg.data.store import read_entries, read_info
 from seg.models.checkpoint import load
 from seg.pictures.draw import resized
 from seg.predict.api import predictor_of
 from seg.predict.fusion import refuse_others
-from seg.predict.inputs import Input, images_of, inputs_of, too_large
+from seg.predict.inputs import Input, images_of, inputs_of
 from seg.predict.looks import encoder_maps
 from seg.predict.settings import PredictSettings
 from seg.predict.views import views_of
@@ -123,14 +123,10 @@ class Meter:
         pixels = read_ahead(images_of(inputs, self.facts.channels, None if labelled else self.facts.data_range))
         what = f"{'labelled ' if labelled else ''}images measured"
         for one, image in zip(track(inputs, len(inputs), what, self.progress), pixels, strict=True):
-            try:
-                if isinstance(image, DataError):
-                    raise image
+            if isinstance(image, DataError):
+                print(f"error: {image}", file=sys.stderr, flush=True)
+            else:
                 yield one, self._measured(image, labelled)
-            except Exception as error:
-                if not isinstance(error, DataError) and not is_memory_error(error):
-                    raise
-                print(f"error: {error if isinstance(error, DataError) else too_large(one)}", file=sys.stderr, flush=True)
 
     def _measured(self, image: np.ndarray, labelled: bool) -> Measured:
         name = hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
