@@ -54,7 +54,7 @@ def test_a_table_a_page_and_labels(tmp_path: Path, scans: Path, capsys: pytest.C
     assert not {"1.png", "6.png"} <= set(found)
     assert not {"2.png", "7.png"} <= set(found)
     assert rows(out)[0]["distance"] == ""
-    assert "chosen first of all" in rows(out)[0]["why"]
+    assert "and chosen first of all" in rows(out)[0]["why"]
     scores = [float(row["score"]) for row in rows(out)[1:]]
     assert scores == sorted(scores, reverse=True)
     page = (out / "next.html").read_text()
