@@ -166,9 +166,8 @@ def _row(rank: int, one: Input, uncertainty: np.ndarray, choice: Choice) -> dict
     """Of next.csv."""
     own, distance = float(uncertainty[choice.index]), choice.distance if np.isfinite(choice.distance) else None
     why = f"more uncertain than {percent((uncertainty < own).sum() / max(1, len(uncertainty) - 1), 0)} of the others"
-    why += (
-        f", farther from labelled and chosen images than {percent(choice.farther, 0)}" if distance is not None else ", chosen first of all"
-    )
+    far = f", and farther from labelled and chosen images than {percent(choice.farther, 0)} of them"
+    why += ", and chosen first of all" if distance is None else far
     numbers = {"score": choice.score, "uncertainty": own, "distance": distance}
     return {"rank": rank, "image": one.place, **numbers, "why": why.replace("\N{NO-BREAK SPACE}", " ")}
 
