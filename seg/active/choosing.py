@@ -53,9 +53,9 @@ def _apart(first: Prediction, second: Prediction) -> float:
 
 
 class Choice(NamedTuple):
-    """index: the image's place. distance: from the nearest image before; inf where there was none. farther: than so many of the others."""
+    """place: of the image among all. distance: from the nearest image before; inf where there was none. farther: than so many of the others."""
 
-    index: int
+    place: int
     score: float
     distance: float
     farther: float

@@ -79,8 +79,8 @@ def run(project: Path, given: Arguments) -> None:
         uncertainty, features, small = (np.array(column) for column in zip(*(measured for _, measured in found), strict=True))
         known, seen = [m[1] for one, m in labelled if one.name.startswith("train/")], [m[2] for _, m in labelled]
         chosen = choose(features, uncertainty, small, given.count, given.coverage / 100, np.array(known), seen)
-        rows = [_row(rank, found[c.index][0], uncertainty, c) for rank, c in enumerate(chosen, start=1)]
-        _write(given, cfg, [found[c.index][0] for c in chosen], rows, len(found), len(known))
+        rows = [_row(rank, found[c.place][0], uncertainty, c) for rank, c in enumerate(chosen, start=1)]
+        _write(given, cfg, [found[c.place][0] for c in chosen], rows, len(found), len(known))
     print(f"{len(chosen)} of {plural(len(found), 'image')} chosen; see {given.out / 'next.html'}")
     if len(chosen) < min(given.count, len(found)):
         print(f"each of the others is nearly the same as one of these{' or as a labelled one' if seen else ''}")
@@ -164,7 +164,7 @@ class Meter:
 
 def _row(rank: int, one: Input, uncertainty: np.ndarray, choice: Choice) -> dict[str, Any]:
     """Of next.csv."""
-    own, distance = float(uncertainty[choice.index]), choice.distance if np.isfinite(choice.distance) else None
+    own, distance = float(uncertainty[choice.place]), choice.distance if np.isfinite(choice.distance) else None
     why = f"more uncertain than {percent((uncertainty < own).sum() / max(1, len(uncertainty) - 1), 0)} of the others"
     far = f", and farther from labelled and chosen images than {percent(choice.farther, 0)} of them"
     why += ", and chosen first of all" if distance is None else far

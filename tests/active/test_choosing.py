@@ -55,7 +55,7 @@ def test_the_choice_is_that_of_brute_force(coverage: float, labelled: int) -> No
         for i in set(range(60)) - set(chosen):
             scores[i] = rank[i] ** (1 - coverage) * (1 if start == math.inf else (distances[i] / start) ** coverage)
         best = max(scores, key=lambda i: (scores[i], -i))
-        assert (one.index, one.score, one.distance) == (best, pytest.approx(scores[best]), pytest.approx(distances[best]))
+        assert (one.place, one.score, one.distance) == (best, pytest.approx(scores[best]), pytest.approx(distances[best]))
         assert one.farther == pytest.approx(np.mean([distances[i] < distances[best] for i in scores if i != best]))
         chosen.append(best)
         centres.append(features[best])
@@ -69,6 +69,6 @@ def test_of_what_nearly_is_the_same_one_is_chosen_and_none_that_is_labelled() ->
     small[2] = small[0] // 2 + 60
     small[3], small[4], small[5] = 200, 201, 40
     features, uncertainty = rng.normal(size=(10, 3)), np.linspace(1, 0, 10)
-    found = [one.index for one in choose(features, uncertainty, small, 10, 0.0, NONE, [small[7]])]
+    found = [one.place for one in choose(features, uncertainty, small, 10, 0.0, NONE, [small[7]])]
     assert found == [0, 3, 5, 6, 8, 9]
-    assert [one.index for one in choose(features, uncertainty, small, 3, 0.0, NONE, [])] == [0, 3, 5]
+    assert [one.place for one in choose(features, uncertainty, small, 3, 0.0, NONE, [])] == [0, 3, 5]
