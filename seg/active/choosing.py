@@ -53,7 +53,7 @@ def _apart(first: Prediction, second: Prediction) -> float:
 
 
 class Choice(NamedTuple):
-    """place: of the image among all. distance: from the nearest image before; inf where there was none. farther: than so many of the others."""
+    """place: of the image among all. distance: from the nearest one before, or inf. farther: than this share of the others."""
 
     place: int
     score: float
