@@ -29,6 +29,11 @@ class Input:
     frame: int | None = None
 
     @property
+    def file_name(self) -> str:
+        """The name with a suffix: its file's; of a video's frame, which has no file yet, `.png`."""
+        return f"{self.name}{self.path.suffix if self.frame is None else '.png'}"
+
+    @property
     def place(self) -> str:
         """How messages name it."""
         return str(self.path) if self.frame is None else f"{self.path}, frame {self.frame}"

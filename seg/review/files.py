@@ -15,21 +15,24 @@ from seg.data.labelmaps import encode
 from seg.data.rle import Rle
 from seg.data.sample import BACKGROUND, IGNORE, IGNORED, SUGGESTION, ClassInfo, Prediction, Sample
 from seg.pictures.draw import rgb
+from seg.predict.inputs import Input
 from seg.predict.write.coco import CocoWriter
+from seg.predict.write.cvat import CvatWriter
 from seg.predict.write.polygons import labelme_file
 from seg.review.suspects import Suspect
 
 
 def write_files(out: Path, reviewed: Iterable[tuple[Sample, Sequence[Suspect]]], classes: Sequence[ClassInfo], objects: bool) -> None:
-    """Write labelme/<image_id>.json, the images beside them, and coco.json. objects: whether the labels are instances."""
+    """Write labelme/<image_id>.json, the images beside them, coco.json and cvat.xml. objects: whether the labels are instances."""
     known = [*classes, *(ClassInfo(f"{SUGGESTION} {c.name}", c.color) for c in classes), ClassInfo(IGNORED, (160, 160, 160))]
-    with closing(CocoWriter(out / "coco.json", known)) as coco:
+    with closing(CocoWriter(out / "coco.json", known)) as coco, closing(CvatWriter(out / "cvat.xml", known, 0, 0.0)) as cvat:
         for sample, suspects in reviewed:
             both, (height, width) = layers_of(sample, suspects, classes, objects), sample.size
             content = labelme_file(f"{Path(sample.image_id).name}.png", height, width, both, known, 0.0, 0)
             write_whole(out / "labelme" / f"{sample.image_id}.json", json.dumps(content) + "\n", sync=False)
             write_whole(out / "labelme" / f"{sample.image_id}.png", encode_png(rgb(sample.image)), sync=False)
-            coco.add(sample.image_id, height, width, both)
+            for each in (coco, cvat):
+                each.add(Input(sample.image_id, Path(f"{sample.image_id}.png")), height, width, both)
 
 
 def layers_of(sample: Sample, suspects: Sequence[Suspect], classes: Sequence[ClassInfo], objects: bool) -> Prediction:

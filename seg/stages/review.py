@@ -55,7 +55,7 @@ def run(cfg: Settings, out: Path) -> None:
     open_ones = [s for s in ranked if s.mark != "right" and s.score >= cfg.review.least_score]
     listed, known_right = open_ones[: cfg.review.listed], sum(s.mark == "right" for s in ranked)
     names = [c.name for c in info.classes]
-    with replaced_folder(out, ("review.html", "review.json", "images.csv", "labelme", "coco.json")) as partial:
+    with replaced_folder(out, ("review.html", "review.json", "images.csv", "labelme", "coco.json", "cvat.xml")) as partial:
         rows = [_row(s, names) for s in ranked]
         write_whole(partial / "review.json", json.dumps({"suspects": rows}, indent=1) + "\n")
         _write_images(partial / "images.csv", ranked, found, list(places))
@@ -69,7 +69,7 @@ def run(cfg: Settings, out: Path) -> None:
         cards = sorted(_cards(of_image, places, network_of, info.classes, objects), key=lambda card: card.suspect.rank)
         write_review(partial / "review.html", f"Labels of {info.name} to look at", cards, info.classes, f"{told}.")
     print(told)
-    print(f"see {out / 'review.html'}; {plural(len(of_image), 'image')} to correct in {out / 'labelme'} and {out / 'coco.json'}")
+    print(f"see {out / 'review.html'}; {plural(len(of_image), 'image')} to correct in {out / 'labelme'}, coco.json and cvat.xml")
 
 
 def _predicted(network: Network, images: torch.Tensor) -> list[Prediction]:

@@ -86,13 +86,13 @@ def test_instances_are_files_that_agree(instance: Path, prepared: Path, tmp_path
     model = seg.load(instance, score_threshold=0.2)
     assert model.task == "instance"
     for image in coco["images"]:
-        (file,) = (prepared / "test/images").glob(f"{image['file_name']}.*")
+        (file,) = (prepared / "test/images").glob(image["file_name"])
         said = model.predict(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB))
         own = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
         assert len(own) == len(said.scores) > 0
         np.testing.assert_allclose([a["score"] for a in own], said.scores, atol=1e-4)
         kept = Prediction(masks=[a["segmentation"] for a in own if a["score"] >= 0.2])
-        ids = cv2.imread(str(out / f"ids/{image['file_name']}.png"), cv2.IMREAD_UNCHANGED)
+        ids = cv2.imread(str(out / f"ids/{Path(image['file_name']).stem}.png"), cv2.IMREAD_UNCHANGED)
         assert ids.dtype == np.uint16 or not kept.masks
         np.testing.assert_array_equal(ids, id_map(kept, image["height"], image["width"]))
 

@@ -9,32 +9,34 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from skimage.measure import label, regionprops
 
 from seg.core.outputs import JsonList, whole_file
-from seg.data.sample import BACKGROUND, ClassInfo, Prediction
+from seg.data.rle import encode_crop
+from seg.data.sample import BACKGROUND, CERTAIN, ClassInfo, Prediction
+from seg.predict.inputs import Input
 
 
 class CocoWriter:
-    """coco.json: images, categories and every predicted instance as an annotation with its score.
+    """coco.json: images, categories and every predicted instance, or region of a class map, as an annotation with its score.
 
-    A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE.
+    A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE. min_area: see
+    `objects_of`.
     """
 
-    def __init__(self, path: Path, classes: Sequence[ClassInfo]) -> None:
-        self.path, self.classes = path, classes
+    def __init__(self, path: Path, classes: Sequence[ClassInfo], min_area: int = 1) -> None:
+        self.path, self.classes, self.min_area = path, classes, min_area
         self.images: list[Mapping[str, Any]] = []
         self.open = ExitStack()  # the file, from the first image on
 
-    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
+    def add(self, source: Input, height: int, width: int, prediction: Prediction) -> None:
         if not self.images:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = self.open.enter_context(whole_file(self.path))
-            self.file.write(b'{"annotations": ')
-            self.annotations = JsonList(self.file)
-        self.images.append({"id": len(self.images) + 1, "file_name": name, "height": height, "width": width})
+            self._begin()
+        self.images.append({"id": len(self.images) + 1, "file_name": source.file_name, "height": height, "width": width})
         try:
-            for annotation in self._annotations(prediction):
-                self.annotations.append(annotation)
+            self._write(objects_of(prediction, self.classes, self.min_area))
         except OSError as error:
             self.open.__exit__(type(error), error, error.__traceback__)  # removes the file, and says where there is no room
             raise
@@ -42,8 +44,19 @@ class CocoWriter:
     def close(self) -> None:
         with self.open:
             if self.images:
-                self.annotations.close()
-                self.file.write(f',\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(self._categories())}}}\n'.encode())
+                self._end()
+
+    def _begin(self) -> None:
+        self.file.write(b'{"annotations": ')
+        self.annotations = JsonList(self.file)
+
+    def _write(self, prediction: Prediction) -> None:
+        for annotation in self._annotations(prediction):
+            self.annotations.append(annotation)
+
+    def _end(self) -> None:
+        self.annotations.close()
+        self.file.write(f',\n"images": {json.dumps(self.images)},\n"categories": {json.dumps(self._categories())}}}\n'.encode())
 
     def _categories(self) -> list[dict[str, Any]]:
         return [{"id": index, "name": c.name} for index, c in enumerate(self.classes) if c.name != BACKGROUND]
@@ -78,7 +91,7 @@ class PanopticWriter(CocoWriter):
         return [{"id": i, "name": c.name, "isthing": int(i in self.things), "color": list(c.color)} for i, c in enumerate(self.classes)]
 
     def _annotations(self, prediction: Prediction) -> list[dict[str, Any]]:
-        kept, name = above(prediction, self.threshold), self.images[-1]["file_name"]
+        kept, name = above(prediction, self.threshold), self.images[-1]["file_name"].rpartition(".")[0]
         rows = zip(kept.categories.tolist(), kept.scores.tolist(), kept.boxes.astype(int).tolist(), kept.masks, strict=True)
         segments = [
             {
@@ -98,13 +111,31 @@ class CocoRows:
     """What another process is to write into the files of all images: the arguments of `CocoWriter.add`, in order."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, int, int, Prediction]] = []
+        self.rows: list[tuple[Input, int, int, Prediction]] = []
 
-    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
-        self.rows.append((name, height, width, prediction))
+    def add(self, source: Input, height: int, width: int, prediction: Prediction) -> None:
+        self.rows.append((source, height, width, prediction))
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def objects_of(prediction: Prediction, classes: Sequence[ClassInfo], min_area: int) -> Prediction:
+    """A class map's regions as instances, each with the mean confidence of its pixels; what has instances as it is.
+
+    Regions are those of `seg.predict.write.polygons.outlines_of`, of `min_area` pixels or more; their order is that of their first pixels.
+    """
+    if prediction.semantic is None:
+        return prediction
+    semantic, sure = prediction.semantic.astype(np.int64), prediction.confidence
+    numbers = label(semantic, background=0 if classes[0].name == BACKGROUND else -1, connectivity=1)
+    regions = [(r, *r.bbox) for r in regionprops(numbers, sure) if r.area >= min_area]
+    return Prediction(
+        scores=np.array([1 if sure is None else r.intensity_mean / CERTAIN for r, *_ in regions], np.float32),
+        categories=np.array([semantic[tuple(r.coords[0])] for r, *_ in regions], np.int32),
+        boxes=np.array([[left, top, right, bottom] for _, top, left, bottom, right in regions], np.float32).reshape(-1, 4),
+        masks=[encode_crop(r.image, left, top, *semantic.shape) for r, top, left, _, _ in regions],
+    )
 
 
 def above(prediction: Prediction, score_threshold: float) -> Prediction:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import shapely
 from shapely.affinity import translate
 from shapely.geometry.polygon import orient
+from skimage.measure import label
 
 from seg.core.errors import ConfigError
 from seg.data.rle import decode_crop
@@ -100,7 +100,11 @@ def _regions(
     wanted = (categories < len(classes)) & (shapely.area(polygons) >= min_area)
     if classes[0].name == BACKGROUND:
         wanted &= categories > 0
-    scores = _mean_confidence(labels, confidence, pixels, categories) if confidence is not None else None
+    scores = None
+    if confidence is not None:
+        numbers = label(labels.astype(np.int64), background=-1, connectivity=1)
+        areas, sums = (np.bincount(numbers.ravel(), weights) for weights in (None, confidence.ravel()))
+        scores = (sums / np.maximum(areas, 1) / CERTAIN)[numbers[pixels[:, 0], pixels[:, 1]]]
     simpler = _simplified(polygons, tolerance, *labels.shape)
     enclosed = shapely.area(shapely.polygons(shapely.get_exterior_ring(polygons)))
     order = np.lexsort((np.arange(len(polygons)), -enclosed))
@@ -121,18 +125,6 @@ def _simplified(polygons: np.ndarray, tolerance: float, height: int, width: int)
 def rings_of(polygon: shapely.Polygon) -> list[shapely.LinearRing]:
     """The outer ring, then the holes."""
     return [polygon.exterior, *polygon.interiors]
-
-
-def _mean_confidence(labels: np.ndarray, confidence: np.ndarray, pixels: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """The mean (N,) float64, 0..1, of the region that each of the pixels (N, 2) lies in; categories: (N,) their classes."""
-    means = np.zeros(len(pixels))
-    for category in np.unique(categories):
-        count, numbers = cv2.connectedComponents((labels == category).astype(np.uint8), connectivity=4)
-        areas, sums = (np.bincount(numbers.ravel(), weights, count) for weights in (None, confidence.ravel()))
-        of_class = categories == category
-        mine = numbers[pixels[of_class, 0], pixels[of_class, 1]]
-        means[of_class] = sums[mine] / areas[mine] / CERTAIN
-    return means
 
 
 def geojson(prediction: Prediction, classes: Sequence[ClassInfo], tolerance: float, min_area: int) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
 from seg.predict.write.coco import CocoRows, CocoWriter, PanopticWriter, above
+from seg.predict.write.cvat import CvatWriter
 from seg.predict.write.polygons import geojson, labelme_file
 from seg.report.panels import outlined
 from seg.settings.task import Answer
 from seg.tiles.network import Facts
 
 STREAMED = "tiff"  # the output that is made without holding an image in memory
-COCO, PANOPTIC = "coco.json", "panoptic.json"
+COCO, PANOPTIC, CVAT = "coco.json", "panoptic.json", "cvat.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ class Kind:
 class Writers:
     """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.band_tiff`, alone.
 
-    Of settings, `outputs` are names among KINDS and `coco`; ConfigError for others, and for what the task does not have. Instances
+    Of settings, `outputs` are names among KINDS, `coco` and `cvat`; ConfigError for others, and for what the task does not have. Instances
     below `score_threshold` are left out of all but `coco`.
     """
 
     def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
         outputs = settings.outputs
         known = [name for name, kind in KINDS.items() if facts.answer in kind.of]
-        known.append(STREAMED if facts.answer == "classes" else "coco")
+        known += ["coco", "cvat", *([STREAMED] if facts.answer == "classes" else [])]
         for name in outputs:
             if name not in known:
                 raise ConfigError(f"predict.outputs: {name}: {did_you_mean(name, known, f'outputs of task={facts.task}')}")
@@ -71,9 +72,13 @@ class Writers:
             raise ConfigError(f"predict.outputs=[]: nothing would be written; choose among {', '.join(known)}")
         self.out, self.facts, self.settings, self.threshold = out, facts, settings, facts.threshold(settings.score_threshold)
         self.kinds = {name: KINDS[name] for name in dict.fromkeys(outputs) if name in KINDS}
-        self.together: list[CocoWriter | CocoRows] = [CocoWriter(out / COCO, facts.classes)] if "coco" in outputs else []
+        least, self.together = settings.polygons.min_area, list[CocoWriter | CocoRows]()
+        if "coco" in outputs:
+            self.together.append(CocoWriter(out / COCO, facts.classes, least))
         if "panoptic" in outputs:
             self.together.append(PanopticWriter(out / PANOPTIC, facts.classes, facts.things, self.threshold))
+        if "cvat" in outputs:
+            self.together.append(CvatWriter(out / CVAT, facts.classes, least, 0 if facts.answer == "classes" else self.threshold))
 
     @property
     def streamed(self) -> bool:
@@ -95,19 +100,19 @@ class Writers:
         return [*(["classes"] if self.streamed else self.kinds), *(path.name for path in self.shared())]
 
     def shared(self) -> list[Path]:
-        return [self.out / name for name in (COCO, PANOPTIC) if Path(name).stem in self.settings.outputs]
+        return [self.out / name for name in (COCO, PANOPTIC, CVAT) if Path(name).stem in self.settings.outputs]
 
     def write(self, predicted: Predicted) -> None:
         """Write an image's files, those that were there replaced."""
         kept = replace(predicted, prediction=above(predicted.prediction, self.threshold))
         for path, kind in zip(self.paths(predicted.source.name), self.kinds.values(), strict=True):
             write_whole(path, kind.encode(kept, path, self), sync=False)
-        self.add(predicted.source.name, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
+        self.add(predicted.source, predicted.image.shape[0], predicted.image.shape[1], predicted.prediction)
 
-    def add(self, name: str, height: int, width: int, prediction: Prediction) -> None:
+    def add(self, source: Input, height: int, width: int, prediction: Prediction) -> None:
         """Write an image into the files of all images together."""
         for each in self.together:
-            each.add(name, height, width, prediction)
+            each.add(source, height, width, prediction)
 
     def close(self) -> None:
         for each in self.together:
@@ -175,8 +180,8 @@ def _panoptic(predicted: Predicted, _: Path, __: Writers) -> bytes:
 
 def _labelme(predicted: Predicted, path: Path, writers: Writers) -> bytes:
     source, polygons = predicted.source, writers.settings.polygons
-    beside = Path(f"{path.stem}.png")  # of a video's frame, which has no file yet
-    image = beside if source.frame is not None else Path(os.path.relpath(source.path.absolute(), path.parent.absolute()))
+    here = Path(source.file_name).name  # of a video, whose frames have no files
+    image = Path(here if source.frame is not None else os.path.relpath(source.path.absolute(), path.parent.absolute()))
     (height, width), kept = predicted.image.shape[:2], predicted.prediction
     return _json(labelme_file(image.as_posix(), height, width, kept, writers.facts.classes, polygons.tolerance, polygons.min_area))
 
