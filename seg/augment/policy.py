@@ -138,10 +138,8 @@ def check_policy(policy: Policy, samples: Sequence[Sample], draws: int, seed: in
                 raise ConfigError(f"augment.transforms: fails on the image {sample.image_id} ({size}): {reason}") from None
             channels, wanted = drawn.image.shape[2], sample.image.shape[2]
             if drawn.image.dtype != np.uint8 or channels != wanted:
-                raise ConfigError(
-                    f"augment.transforms: made a {drawn.image.dtype} image of {channels} channels from {sample.image_id}, expected uint8 "
-                    f"with {wanted}; leave Normalize and ToTensorV2 out (normalisation belongs to the model)"
-                )
+                what = f"augment.transforms: made a {drawn.image.dtype} image of {channels} channels from {sample.image_id}, expected uint8"
+                raise ConfigError(f"{what} with {wanted}; leave Normalize and ToTensorV2 out (normalisation belongs to the model)")
             if drawn.image.shape[:2] != drawn.semantic.shape:
                 raise ConfigError(f"augment.transforms: image and labels of {sample.image_id} came out in different sizes")
 
@@ -154,10 +152,8 @@ def _refuse_channels(policy: Policy, sample: Sample) -> None:
         for transform in _walk(outer):
             if isinstance(transform, A.BasicTransform) and _fails(transform, sample.image) and not _fails(transform, of_rgb):
                 name = type(transform).__name__
-                raise ConfigError(
-                    f"augment.transforms[{number}]: {name} takes no image of {channels} channel{'s' * (channels > 1)}, as the data has; "
-                    f"leave it out, or set augment=light or another option without {name}"
-                )
+                what = f"augment.transforms[{number}]: {name} takes no image of {channels} channel{'s' * (channels > 1)}, as the data has"
+                raise ConfigError(f"{what}; leave it out, or set augment=light or another option without {name}")
 
 
 def _fails(transform: Any, image: np.ndarray) -> bool:

@@ -74,10 +74,8 @@ def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list
     parsed = _parse(overrides, groups)
     for override in parsed:
         if override.is_sweep_override() and not sweep:
-            raise ConfigError(
-                f"{override.input_line}: gives several values, where one is expected; to run once for each, write seg train -m "
-                f"{override.input_line}; a value with a comma is written in quotes or brackets"
-            )
+            problem = f"{override.input_line}: gives several values, where one is expected; to run once for each, write seg train -m"
+            raise ConfigError(f"{problem} {override.input_line}; a value with a comma is written in quotes or brackets")
         key = override.get_key_element()
         if key in groups and not override.is_delete():
             for option in _values(override):

@@ -108,10 +108,8 @@ class Scratch:
                 if time.monotonic() < patience:  # a killed training's loaders hold the lock until they notice
                     time.sleep(0.5)
                     continue
-                raise InputError(
-                    f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name}); "
-                    "wait for it, or stop it"
-                ) from None
+                problem = f"{self.folder}: a training with the same settings is still running (it holds {self.lock_path.name})"
+                raise InputError(f"{problem}; wait for it, or stop it") from None
             if self.lock_path.exists() and os.path.samestat(os.fstat(lock.fileno()), self.lock_path.stat()):
                 self._lock = lock
                 os.register_at_fork(after_in_child=lock.close)  # loaders would hold it for seconds after a training is killed

@@ -79,10 +79,8 @@ class _Maps:
         path = self.folder / f"{entry.image_id}.png"
         semantic = decode_index(_bytes(path), path, "evaluate again")
         if semantic.shape != (entry.height, entry.width) or semantic.dtype != np.uint8:
-            raise DataError(
-                f"{path}: is {semantic.shape[1]}x{semantic.shape[0]} {semantic.dtype}, expected {entry.width}x{entry.height} uint8 like "
-                "the image; evaluate again"
-            )
+            what = f"{path}: is {semantic.shape[1]}x{semantic.shape[0]} {semantic.dtype}, expected {entry.width}x{entry.height} uint8 like"
+            raise DataError(f"{what} the image; evaluate again")
         return Prediction(semantic)
 
 
@@ -161,10 +159,8 @@ class _StoredInstances(_StoredBoxes):
         for mask in masks:
             if mask.size != [entry.height, entry.width]:
                 height, width = mask.size
-                raise DataError(
-                    f"{self.path}: has a mask of {width}x{height} in {entry.image_id}, expected {entry.width}x{entry.height} like the "
-                    "image; evaluate again"
-                )
+                what = f"{self.path}: has a mask of {width}x{height} in {entry.image_id}, expected {entry.width}x{entry.height} like the"
+                raise DataError(f"{what} image; evaluate again")
         kept = [{"size": mask.size, "counts": mask.counts} for mask in masks]
         return replace(super().read(entry), masks=kept, boxed=False, segments=self.segments)
 

@@ -177,10 +177,8 @@ def check_prediction(image_id: str, size: tuple[int, int], prediction: Predictio
     for number, mask in enumerate(prediction.masks):
         if list(mask["size"]) != list(size) or not isinstance(mask["counts"], str):
             kind = type(mask["counts"]).__name__
-            raise ValueError(
-                f"{image_id}: predicted mask {number} must be RLE of size {list(size)} with counts as str,"
-                f" got {list(mask['size'])} with {kind}"
-            )
+            problem = f"{image_id}: predicted mask {number} must be RLE of size {list(size)} with counts as str"
+            raise ValueError(f"{problem}, got {list(mask['size'])} with {kind}")
 
 
 def present_in(image: ImageInstances) -> set[int]:

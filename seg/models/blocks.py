@@ -140,10 +140,8 @@ class Involution(nn.Module):
         super().__init__()
         self.side, self.groups = side, max(1, channels // group)
         if channels % self.groups:
-            raise ConfigError(
-                f"model.network.decoder_channels: involution makes {self.groups} groups of {channels} channels, and "
-                f"{channels} is no multiple; take multiples of {group}"
-            )
+            what = f"model.network.decoder_channels: involution makes {self.groups} groups of {channels} channels, and"
+            raise ConfigError(f"{what} {channels} is no multiple; take multiples of {group}")
         middle = max(1, channels // reduction)
         self.reduce = nn.Sequential(nn.Conv2d(channels, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(inplace=True))
         self.span = nn.Conv2d(middle, side**2 * self.groups, 1)

@@ -105,10 +105,8 @@ def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> n
         try:
             take_channels(network, data.channels, pretrained=hub is not None)
         except ValueError as error:
-            raise ConfigError(
-                f"{key}._target_={target.target}: {error}, nor an argument {' or '.join(CHANNELS)}, but data.channels={data.channels}; "
-                "wrap it in a function that takes one"
-            ) from None
+            what = f"{key}._target_={target.target}: {error}, nor an argument {' or '.join(CHANNELS)}, but data.channels={data.channels}"
+            raise ConfigError(f"{what}; wrap it in a function that takes one") from None
     return network
 
 
@@ -172,10 +170,8 @@ def _asked(hub: str, answer: Callable[[], T]) -> T:
         raise error if f"model.weights={hub}" in str(error) else ConfigError(f"{error} (with model.weights={hub})") from None
     except Exception as error:  # each hub's client fails in ways of its own
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train "
-            "from scratch, or model.weights=<local file> with the same encoder's state dict"
-        ) from None
+        what = f"model.weights={hub}: could not be downloaded ({type(error).__name__}: {reason}); offline, set model.weights=null to train"
+        raise ConfigError(f"{what} from scratch, or model.weights=<local file> with the same encoder's state dict") from None
     finally:
         client.setLevel(level)
 
@@ -190,10 +186,8 @@ def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | 
     elif file and file.mean and file.std:
         mean, std = file.mean, file.std
     else:
-        raise ConfigError(
-            "model.normalization=checkpoint: needs model.weights=<a checkpoint that `train` wrote>, "
-            f"got {cfg.model.weights}; set model.normalization=dataset, or imagenet"
-        )
+        what = "model.normalization=checkpoint: needs model.weights=<a checkpoint that `train` wrote>"
+        raise ConfigError(f"{what}, got {cfg.model.weights}; set model.normalization=dataset, or imagenet")
     if data.channels == 1:
         return [sum(mean) / len(mean)], [sum(std) / len(std)]
     if len(mean) != data.channels:

@@ -133,10 +133,8 @@ def check_encoder(name: str, weights: str | None) -> None:
 def _check_timm(name: str, weights: str | None) -> None:
     model, _, tag = name[3:].partition(".")
     if not timm.is_model(model):
-        raise ConfigError(
-            f"{KEY}={name}: timm has no such model{_similar(name, [f'tu-{n}' for n in timm.list_models()])}; "
-            f"`seg models --encoders 'tu-{model[:4]}*'` lists some"
-        )
+        what = f"{KEY}={name}: timm has no such model{_similar(name, [f'tu-{n}' for n in timm.list_models()])}"
+        raise ConfigError(f"{what}; `seg models --encoders 'tu-{model[:4]}*'` lists some")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tagged = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}*") if full.partition(".")[0] == model]
@@ -145,10 +143,8 @@ def _check_timm(name: str, weights: str | None) -> None:
     if weights is not None and not tagged:
         raise ConfigError(f"model.weights={weights}: timm has no weights for {model}; set model.weights=null, or to a local file")
     if weights not in (None, "imagenet"):
-        raise ConfigError(
-            f"model.weights={weights}: {name} has no such weights (it has: imagenet); set that, a local file or null; "
-            f"which of timm's weights they are, the encoder's name says, as in tu-{model}.{tagged[0]}"
-        )
+        what = f"model.weights={weights}: {name} has no such weights (it has: imagenet); set that, a local file or null"
+        raise ConfigError(f"{what}; which of timm's weights they are, the encoder's name says, as in tu-{model}.{tagged[0]}")
 
 
 def _similar(name: str, names: list[str]) -> str:

@@ -86,15 +86,11 @@ class FCN(nn.Module):
         super().__init__()
         wanted = {32: 0, 16: 1, 8: 2}[prediction_stride]
         if len(skip_scales) != wanted:
-            raise ConfigError(
-                f"model.network.skip_scales={skip_scales}: expected {wanted} numbers with prediction_stride={prediction_stride}, "
-                "of pool4 and pool3; [] for stride 32, [1.0] for 16, [1.0, 1.0] for 8"
-            )
+            problem = f"model.network.skip_scales={skip_scales}: expected {wanted} numbers with prediction_stride={prediction_stride}"
+            raise ConfigError(f"{problem}, of pool4 and pool3; [] for stride 32, [1.0] for 16, [1.0, 1.0] for 8")
         if weights is not None and (width != 1 or fc_channels != PAPER_FC_CHANNELS):
-            raise ConfigError(
-                f"model.weights={weights}: are of a whole VGG-16; set model.network.width=1.0 and "
-                f"model.network.fc_channels={PAPER_FC_CHANNELS}, or model.weights=null"
-            )
+            what = f"model.weights={weights}: are of a whole VGG-16; set model.network.width=1.0 and"
+            raise ConfigError(f"{what} model.network.fc_channels={PAPER_FC_CHANNELS}, or model.weights=null")
         pretrained = None if weights is None else _of_hub(weights, batch_norm)
         blocks = [b if isinstance(b, str) else max(1, round(width * b)) for b in BLOCKS]
         *_, pool3, pool4, pool5 = [before for before, b in pairwise(blocks) if b == "M" and isinstance(before, int)]

@@ -77,10 +77,8 @@ def thaws(settings: Finetune) -> bool:
 def check_finetune(settings: Finetune, weights: str | None, max_epochs: int) -> None:
     """Raise ConfigError for what cannot work, as far as the settings tell."""
     if freezes(settings) and weights is None:
-        raise ConfigError(
-            f"finetune={settings.name}: would freeze an encoder of random weights; set model.weights=<a hub's name or a local file>, "
-            "or finetune=none"
-        )
+        problem = f"finetune={settings.name}: would freeze an encoder of random weights; set model.weights=<a hub's name or a local file>"
+        raise ConfigError(f"{problem}, or finetune=none")
     if settings.freeze_epochs >= max_epochs:
         raise ConfigError(
             f"finetune.freeze_epochs={settings.freeze_epochs}: expected less than trainer.max_epochs={max_epochs}, or the encoder never "

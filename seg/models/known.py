@@ -108,10 +108,8 @@ def check_name(name: str, allow: Sequence[str], key: str, known: Collection[str]
     if name in known or name in allow or any(name.startswith(f"{word}.") for word in words):
         return
     module = name if name.partition(".")[0] in LIBRARIES else name.rpartition(".")[0]
-    raise ConfigError(
-        f"{key}._target_={name}: a file builds only the networks that seg knows by name, and this is none of them; "
-        f"if you trust the file, append {module} to targets.allow in your conf/config.yaml"
-    )
+    problem = f"{key}._target_={name}: a file builds only the networks that seg knows by name, and this is none of them"
+    raise ConfigError(f"{problem}; if you trust the file, append {module} to targets.allow in your conf/config.yaml")
 
 
 def _found(name: str, allow: Sequence[str], key: str, known: Collection[str], base: type) -> Callable[..., Any]:

@@ -57,10 +57,8 @@ class RegionModel(SegmentationModel):
         if not isinstance(loss, TermWeights | None):
             raise ConfigError(f"loss: Mask R-CNN brings its own losses; set loss={self.LOSS}, which holds their weights")
         if (self.LOSS == "panoptic") != hasattr(network, "semantic"):
-            raise ConfigError(
-                "model.network.semantic_channels: expected a number such as 64 for task=panoptic, whose network classifies each pixel, "
-                "too, and 0 for task=instance"
-            )
+            what = "model.network.semantic_channels: expected a number such as 64 for task=panoptic, whose network classifies each pixel"
+            raise ConfigError(f"{what}, too, and 0 for task=instance")
         if loss and bool(loss.weights["semantic"]) != hasattr(network, "semantic"):
             raise ConfigError(f"loss.semantic={loss.weights['semantic']}: does not fit the network; set loss={self.LOSS}")
         self.network, self.loss = network, loss

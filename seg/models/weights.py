@@ -98,10 +98,8 @@ def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded
         if len(fitting) > len(best):
             best, named = fitting, found
     if not best:
-        raise ConfigError(
-            f"model.weights={file.path}: no tensor of it fits the network by name and shape; is it for another model? "
-            f"({_example(file.tensors)} there, {_example(own)} here)"
-        )
+        problem = f"model.weights={file.path}: no tensor of it fits the network by name and shape; is it for another model?"
+        raise ConfigError(f"{problem} ({_example(file.tensors)} there, {_example(own)} here)")
     given = {n: file.tensors[f] for n, f in best.items()}
     changed = {n: (t.shape[1], own[n].shape[1]) for n, t in given.items() if t.shape != own[n].shape}
     network.load_state_dict({n: adapted(t, channels) if n in changed else t for n, t in given.items()}, strict=False)

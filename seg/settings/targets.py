@@ -89,10 +89,8 @@ def _plain(kind: Any) -> Any:
 def check_allowed(name: str, allow: Sequence[str], key: str) -> None:
     """Raise ConfigError where `name` does not lie under one of the modules `allow`."""
     if not _lies_under(name, allow):
-        raise ConfigError(
-            f"{key}._target_={name}: is not in an allowed module ({', '.join(allow)}); "
-            "to allow its module, append it to targets.allow in conf/config.yaml"
-        )
+        what = f"{key}._target_={name}: is not in an allowed module ({', '.join(allow)})"
+        raise ConfigError(f"{what}; to allow its module, append it to targets.allow in conf/config.yaml")
 
 
 def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
@@ -109,10 +107,8 @@ def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
             continue
         break
     if found is None:
-        raise ConfigError(
-            f"{key}._target_={name}: there is no module {parts[0]}; pip install it, or correct the name; "
-            "if it lies in this folder, run python -m seg in place of seg"
-        )
+        what = f"{key}._target_={name}: there is no module {parts[0]}; pip install it, or correct the name"
+        raise ConfigError(f"{what}; if it lies in this folder, run python -m seg in place of seg")
     for position in range(cut, len(parts)):
         if not hasattr(found, parts[position]):
             public = [n for n in dir(found) if not n.startswith("_")]

@@ -69,10 +69,8 @@ class CheckpointNetwork:
 
     def logits(self, images: Tensor) -> Tensor:
         if not isinstance(self.model, SemanticModel):
-            raise ConfigError(
-                f"the task {self._task}: its model, {type(self.model).__name__}, gives no scores of every class, which probabilities, "
-                "views, tiles and several models need; leave these out"
-            )
+            what = f"the task {self._task}: its model, {type(self.model).__name__}, gives no scores of every class, which probabilities"
+            raise ConfigError(f"{what}, views, tiles and several models need; leave these out")
         with torch.inference_mode(), self._autocast():
             parts = list(self._parts(images, self.model.full_logits))
             logits = parts[0] if len(parts) == 1 else torch.cat(parts)

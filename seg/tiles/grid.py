@@ -80,10 +80,8 @@ def _side(tiling: Tiling, axis: int, length: int, stride: int) -> Side:
         raise ArgumentError(f"tile: expected a multiple of the network's stride {stride}, two or more, got {tile}; set {nearest}")
     step = (tile - math.ceil(round(tile * tiling.overlap, 6))) // stride * stride or stride
     if step > tile - 2 * tiling.margin:
-        raise ArgumentError(
-            f"margin: with tiles of {tile} pixels, {step} apart, expected at most {(tile - step) // 2}, got {tiling.margin}; "
-            "set a larger overlap"
-        )
+        what = f"margin: with tiles of {tile} pixels, {step} apart, expected at most {(tile - step) // 2}, got {tiling.margin}"
+        raise ArgumentError(f"{what}; set a larger overlap")
     padded = max(tile, math.ceil(length / stride) * stride)
     count = math.ceil((padded - tile) / step) + 1
     starts = tuple(i * (padded - tile) // (stride * max(1, count - 1)) * stride for i in range(count))

@@ -46,10 +46,8 @@ class FewImages(SegmentationData):
 def refuse_pipeline(cfg: TrainingSettings, out: Path) -> None:
     """Raise ConfigError where the pipeline would take what a few images taught for a trained model."""
     if cfg.trainer.overfit and out.resolve() == Path(cfg.paths.train).resolve():
-        raise ConfigError(
-            f"trainer={cfg.trainer.name}: learns a few images by heart and leaves no model, so it is no stage of the pipeline; run "
-            "`seg train trainer=overfit` by hand, and give the pipeline another trainer"
-        )
+        problem = f"trainer={cfg.trainer.name}: learns a few images by heart and leaves no model, so it is no stage of the pipeline; run"
+        raise ConfigError(f"{problem} `seg train trainer=overfit` by hand, and give the pipeline another trainer")
 
 
 def verdict(rows: list[dict[str, float]], monitor: str, enough: float, images: int) -> dict[str, Any]:

@@ -200,10 +200,8 @@ def syncs_batchnorm(cfg: TrainingSettings, device: torch.device) -> bool:
 def check_thaws(cfg: TrainingSettings) -> None:
     """Raise ConfigError where parts of the network learn from a later epoch on, and the strategy cannot have that."""
     if thaws(cfg.finetune) and cfg.trainer.strategy == "fsdp":
-        raise ConfigError(
-            f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy=fsdp cannot; set "
-            "trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0"
-        )
+        problem = f"finetune={cfg.finetune.name}: parts of the network learn from a later epoch on, which trainer.strategy=fsdp cannot; set"
+        raise ConfigError(f"{problem} trainer.strategy=ddp, or finetune.freeze_epochs=0 and finetune.unfreeze_every=0")
 
 
 def quiet() -> None:

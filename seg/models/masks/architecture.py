@@ -89,10 +89,8 @@ def fetched(name: str) -> Path:
     if not folder.is_dir():
         folder = Path(import_module("huggingface_hub").snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
     if not (folder / CONFIG).is_file() or not any(folder.glob(WEIGHTS)):
-        raise ConfigError(
-            f"model.weights={name}: expected {CONFIG} and {WEIGHTS}, as save_pretrained of transformers writes them; "
-            "weights of other kinds are not read, since they may run code"
-        )
+        what = f"model.weights={name}: expected {CONFIG} and {WEIGHTS}, as save_pretrained of transformers writes them"
+        raise ConfigError(f"{what}; weights of other kinds are not read, since they may run code")
     return folder
 
 

@@ -82,10 +82,8 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
     folder = fetched(pretrained)
     own = architecture_of(folder, pretrained)
     if own["model_type"] != architecture.get("model_type"):
-        raise ConfigError(
-            f"model.weights={pretrained}: are of {own['model_type']}, but model.network.architecture.model_type="
-            f"{architecture.get('model_type')}; set it to {own['model_type']}, or give other weights"
-        )
+        what = f"model.weights={pretrained}: are of {own['model_type']}, but model.network.architecture.model_type="
+        raise ConfigError(f"{what}{architecture.get('model_type')}; set it to {own['model_type']}, or give other weights")
     place = own.get("backbone_config", own)
     channels = int(str(place.get("num_channels", 3))) if isinstance(place, Mapping) else 3
     config = configuration(own, num_labels, channels)

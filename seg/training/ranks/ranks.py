@@ -237,10 +237,8 @@ class Ranks(Callback):
                 f"rank {trainer.global_rank}: its settings, data, code or version of torch are not those of rank 0; start all with the same"
             )
         if resumes != self.resumes:
-            raise ConfigError(
-                f"rank {trainer.global_rank}: does not see the checkpoint that rank 0 goes on from; let all nodes share the project's "
-                "folder, or the one that SEG_SCRATCH names"
-            )
+            what = f"rank {trainer.global_rank}: does not see the checkpoint that rank 0 goes on from; let all nodes share the project's"
+            raise ConfigError(f"{what} folder, or the one that SEG_SCRATCH names")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # Lightning's handler, set by now, would have the ranks meet, of which some may be gone

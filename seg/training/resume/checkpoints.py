@@ -76,10 +76,8 @@ class ResumePoint:
     def check(self, folder: Path, ranks: int) -> None:
         """Raise ConfigError where the epoch was begun on another number of devices, which share its images out differently."""
         if self.ranks not in (None, ranks):
-            raise ConfigError(
-                f"trainer.devices: {folder} holds a training that was interrupted within an epoch on {self.ranks} devices, and now there "
-                f"are {ranks}; go on with {self.ranks}, or remove the folder to train afresh"
-            )
+            what = f"trainer.devices: {folder} holds a training that was interrupted within an epoch on {self.ranks} devices, and now there"
+            raise ConfigError(f"{what} are {ranks}; go on with {self.ranks}, or remove the folder to train afresh")
 
 
 def resume_point_of(path: Path) -> ResumePoint:

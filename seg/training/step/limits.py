@@ -32,20 +32,16 @@ def images_per_device(trainer: Trainer, world_size: int) -> int:
     share, rest = divmod(trainer.effective_batch_size, world_size)
     if rest or not share:
         near = [n for n in (share * world_size, (share + 1) * world_size) if n]
-        raise ConfigError(
-            f"trainer.effective_batch_size={trainer.effective_batch_size}: {world_size} devices cannot share so many images equally; "
-            f"expected a multiple of the number of devices, such as {' or '.join(map(str, near))}"
-        )
+        problem = f"trainer.effective_batch_size={trainer.effective_batch_size}: {world_size} devices cannot share so many images equally"
+        raise ConfigError(f"{problem}; expected a multiple of the number of devices, such as {' or '.join(map(str, near))}")
     return share
 
 
 def check_batch_sizes(trainer: Trainer) -> None:
     """Raise ConfigError where the machine's memory would decide what a step is made of."""
     if trainer.batch_size == "auto" and trainer.effective_batch_size is None:
-        raise ConfigError(
-            "trainer.batch_size=auto: the images of an optimizer step, and the result with them, would depend on the machine's memory; "
-            "set trainer.effective_batch_size to the number of images that a step is made of, over all devices"
-        )
+        problem = "trainer.batch_size=auto: the images of an optimizer step, and the result with them, would depend on the machine's memory"
+        raise ConfigError(f"{problem}; set trainer.effective_batch_size to the number of images that a step is made of, over all devices")
 
 
 def check_strategy(trainer: pl.Trainer, settings: Trainer) -> None:

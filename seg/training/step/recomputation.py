@@ -36,10 +36,8 @@ def check_acceleration(settings: Trainer, device: torch.device) -> None:
             "of them to false (a compiled network keeps fewer activations by itself)"
         )
     if settings.average != "none" and settings.strategy.startswith(("fsdp", "deepspeed")):
-        raise ConfigError(
-            f"trainer.average={settings.average}: needs the whole network in each rank, which trainer.strategy={settings.strategy} "
-            "does not have; set trainer.strategy=ddp, or trainer.average=none"
-        )
+        problem = f"trainer.average={settings.average}: needs the whole network in each rank, which trainer.strategy={settings.strategy}"
+        raise ConfigError(f"{problem} does not have; set trainer.strategy=ddp, or trainer.average=none")
 
 
 def accelerate(settings: Trainer, model: SegmentationModel, data: SegmentationData, device: torch.device) -> None:
@@ -69,10 +67,8 @@ def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:
     """
     chosen = find_blocks(network, images)
     if not chosen:
-        raise ConfigError(
-            f"trainer.activation_checkpointing=true: {type(network).__name__} has no blocks that could run again; "
-            "set trainer.activation_checkpointing=false"
-        )
+        problem = f"trainer.activation_checkpointing=true: {type(network).__name__} has no blocks that could run again"
+        raise ConfigError(f"{problem}; set trainer.activation_checkpointing=false")
     blocks = {id(network.get_submodule(name)) for name in chosen}
     apply_activation_checkpointing(
         network,

@@ -102,10 +102,8 @@ class Guard(Callback):
         last = self.folder / "last.ckpt"
         kept = f"; {last} is the last checkpoint before it" if last.exists() else ""
         rate = ", ".join(f"{name} {value:.3g}" for name, value in rates.items())
-        raise InputError(
-            f"epoch {epoch}, step {step}/{trainer.num_training_batches}: the loss {reason} ({shown}; {rate}); {TRY}, which {folder} "
-            f"holds{kept}"
-        )
+        problem = f"epoch {epoch}, step {step}/{trainer.num_training_batches}: the loss {reason} ({shown}; {rate}); {TRY}, which {folder}"
+        raise InputError(f"{problem} holds{kept}")
 
     def _save(self, trainer: pl.Trainer, pl_module: Any, folder: Path, place: int, facts: dict[str, Any]) -> None:
         """The batch is drawn again: what is drawn depends on seed, epoch and image alone."""
