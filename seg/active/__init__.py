@@ -1,1 +1,0 @@
-"""Which of many unlabelled images are most worth labelling."""
