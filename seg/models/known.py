@@ -38,7 +38,7 @@ NETWORKS = frozenset(
 )
 TASK_MODELS = (
     "semantic.SemanticModel instance.InstanceModel distance.DistanceModel detection.DetectionModel panoptic.PanopticModel "
-    "masks.semantic.Model masks.instance.Model masks.panoptic.Model"
+    "masks.semantic.Model masks.instance.Model masks.panoptic.Model prototypes.PrototypeModel"
 )
 MODELS = frozenset({f"seg.models.{name}" for name in TASK_MODELS.split()})
 TASK_METRICS = "semantic.SemanticMetrics instance.InstanceMetrics detection.DetectionMetrics panoptic.PanopticMetrics"
