@@ -24,7 +24,10 @@ from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.tiles.checkpoint import facts_of
 
 GIVES: dict[type, Gives] = {
-    **{SemanticModel: "scores", DistanceModel: "maps", InstanceModel: "instances", PrototypeModel: "instances"},
+    SemanticModel: "scores",
+    DistanceModel: "maps",
+    InstanceModel: "instances",
+    PrototypeModel: "instances",
     DetectionModel: "boxes",
 }
 """What the file of each kind of model gives."""

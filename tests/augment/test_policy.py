@@ -20,7 +20,7 @@ from seg.data.labelmaps import layers_from_masks, semantic_from_instances
 from seg.data.sample import Sample, no_instances, validate
 from seg.settings.section import Target
 
-ALLOW = ["albumentations"]
+ALLOW = ["albumentations", "seg"]
 POLICIES = sorted(path.stem for path in (ROOT / "conf/augment").glob("*.yaml") if path.stem != "auto")
 
 

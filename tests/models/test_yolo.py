@@ -141,7 +141,7 @@ def test_a_mask_is_a_sum_of_prototypes_within_its_box_and_its_loss_a_mean_over_i
         chances[cell, line, column] = chance
         loss -= (truth * log(chance) + (1 - truth) * log(1 - chance)) / 25
     target = {"boxes": torch.tensor([box]), "masks": ids, "ids": torch.tensor([2]), "factor": torch.ones(4)}
-    found = network._mask_sum(maps, share[None], [target], 0, torch.tensor([0, 1]), torch.tensor([0, 0]))
+    found = network._mask_sum(maps[None], share[None], [target], 0, torch.tensor([0, 1]), torch.tensor([0, 0]))
     assert found.item() == pytest.approx(loss, rel=1e-5)
     crops = network._cropped(maps, torch.tensor([box]))[0]
     torch.testing.assert_close(torch.einsum("np,pyx->nyx", share, crops).sigmoid(), chances)
