@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
+from pycocotools.mask import iou
 from pydantic import Field
 
 from seg.core.environment import prepare_environment
@@ -13,6 +14,7 @@ from seg.data.labelmaps import measure
 prepare_environment()  # albumentations looks for newer versions when it is imported
 
 import albumentations as A  # noqa: E402
+from albumentations.augmentations.geometric.functional import resize  # noqa: E402
 from albumentations.core.transforms_interface import BaseTransformInitSchema  # noqa: E402
 
 TRIALS = 50  # of crops, until another overlap is drawn (SSD's own program)
@@ -79,7 +81,7 @@ class OverlapCrop(A.DualTransform):
                 corners = (left, top, left + w, top + h)
                 inside = ((middles > corners[:2]) & (middles < corners[2:])).all(axis=1)
                 fits = self.ratio[0] <= w / h <= self.ratio[1] and inside.any()
-                if fits and overlap(boxes[inside], corners).max() >= self.overlaps[choice]:
+                if fits and iou(_sided(boxes[inside]), _sided(np.array([corners])), [False]).max() >= self.overlaps[choice]:
                     return corners, inside
         return (0, 0, width, height), np.ones(len(boxes), bool)
 
@@ -90,19 +92,13 @@ class OverlapCrop(A.DualTransform):
         return _scaled(mask, corners, cv2.INTER_NEAREST_EXACT)
 
 
-def overlap(boxes: np.ndarray, corners: Corners) -> np.ndarray:
-    """The IoU (N,) of boxes (N, 4) with one box, all xyxy."""
-    sides = np.minimum(boxes[:, 2:], corners[2:]) - np.maximum(boxes[:, :2], corners[:2])
-    shared = sides.clip(min=0).prod(axis=1)
-    return np.asarray(shared / ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + np.subtract(corners[2:], corners[:2]).prod() - shared))
+def _sided(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) xyxy -> x, y, width, height, as pycocotools takes them."""
+    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
 
 
 def _scaled(pixels: np.ndarray, corners: Corners, interpolation: int) -> np.ndarray:
-    """The part of an image or a plane, at the size of all of it; channels that OpenCV does not take at once, one by one."""
+    """The part of an image or a plane, at the size of all of it."""
     left, top, right, bottom = corners
-    size, part = pixels.shape[1::-1], np.ascontiguousarray(pixels[top:bottom, left:right])
-    if (right - left, bottom - top) == size:
-        return pixels
-    if pixels.ndim == 3 and pixels.shape[2] > 4:
-        return np.dstack([cv2.resize(part[..., channel], size, interpolation=interpolation) for channel in range(pixels.shape[2])])
-    return cv2.resize(part, size, interpolation=interpolation).reshape(pixels.shape)
+    part = pixels[top:bottom, left:right]
+    return pixels if part.shape == pixels.shape else resize(part, pixels.shape[:2], interpolation).reshape(pixels.shape)

@@ -17,6 +17,7 @@ from seg.data.labelmaps import fill_boxes
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Floats, Scale, SegmentationModel, box_factor, first_label
+from seg.models.roi_masks import prediction_of
 
 TERMS = {
     "loss_classifier": "classifier",
@@ -104,20 +105,23 @@ class DetectionModel(SegmentationModel):
         x, sizes = self.network_input(images)
         height, width = images.shape[-2:]
         factor = box_factor((height, width), sizes[0], x.device)
-        return [
-            prediction_of_boxes(boxes / factor, scores, labels - self.first_label, height, width)
-            for boxes, scores, labels in self.detections(x, sizes)
-        ]
+        found = []
+        for boxes, scores, labels, *masks in self.detections(x, sizes):
+            said = (boxes / factor, scores, labels - self.first_label)
+            found.append(prediction_of(*said, masks[0][:, 0], height, width) if masks else prediction_of_boxes(*said, height, width))
+        return found
 
     def detections(self, x: Tensor, sizes: list[tuple[int, int]]) -> list[tuple[Tensor, ...]]:
         """Input of the network and sizes before padding -> of each image, best first: boxes (N, 4) float32 xyxy in its pixels, scores
-        (N,) float32, labels (N,) int64 from 1.
+        (N,) float32, labels (N,) int64 from 1, and of a network with prototypes the probability of each of M x M points of a box to be of
+        the object, (N, 1, M, M) float32.
         """
         found = []
         for one in self.network(Given(x, sizes)):
             boxes, labels = one["boxes"], one["labels"]
             kept = (labels > 0) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-            found.append((boxes[kept], one["scores"][kept], labels[kept]))
+            masks = [one["masks"][kept][:, None]] if "masks" in one else []
+            found.append((boxes[kept], one["scores"][kept], labels[kept], *masks))
         return found
 
 

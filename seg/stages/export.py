@@ -23,13 +23,8 @@ from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.tiles.checkpoint import facts_of
 
-GIVES: dict[type, Gives] = {
-    SemanticModel: "scores",
-    DistanceModel: "maps",
-    InstanceModel: "instances",
-    PrototypeModel: "instances",
-    DetectionModel: "boxes",
-}
+GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", PrototypeModel: "instances", DistanceModel: "maps"}
+GIVES |= {DetectionModel: "boxes"}  # of which PrototypeModel is a kind
 """What the file of each kind of model gives."""
 
 
