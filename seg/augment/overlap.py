@@ -15,10 +15,10 @@ prepare_environment()  # albumentations looks for newer versions when it is impo
 
 import albumentations as A  # noqa: E402
 from albumentations.augmentations.geometric.functional import resize  # noqa: E402
-from albumentations.core.transforms_interface import BaseTransformInitSchema  # noqa: E402
 
 TRIALS = 50  # of crops, until another overlap is drawn (SSD's own program)
 Share = Annotated[float, Field(ge=0, le=1)]
+Side, Ratio, Shares = Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0)], Annotated[list[Share], Field(min_length=1)]
 Corners = tuple[int, int, int, int]
 
 
@@ -43,18 +43,7 @@ class OverlapCrop(A.DualTransform):
         p: The probability that it is applied.
     """
 
-    class InitSchema(BaseTransformInitSchema):
-        overlaps: Annotated[list[Share], Field(min_length=1)]
-        scale: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)]
-        ratio: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
-
-    def __init__(
-        self,
-        overlaps: list[float] = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],  # noqa: B006 - albumentations writes down what it gets
-        scale: list[float] = [0.3, 1.0],  # noqa: B006
-        ratio: list[float] = [0.5, 2.0],  # noqa: B006
-        p: float = 1.0,
-    ) -> None:
+    def __init__(self, overlaps: Shares, scale: tuple[Side, Side], ratio: tuple[Ratio, Ratio], p: Share = 1.0) -> None:
         super().__init__(p=p)
         self.overlaps, self.scale, self.ratio = overlaps, scale, ratio
 

@@ -72,8 +72,7 @@ class Policy:
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
         plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
-        held = Stored(sample.instances if has_layers and count else None)
-        result = self.compose(image=sample.image, mask=plane, stored=held)
+        result = self.compose(image=sample.image, mask=plane, stored=(held := Stored(sample.instances if has_layers and count else None)))
         image, pixels = np.ascontiguousarray(np.atleast_3d(result["image"])), result["mask"]
         if not has_layers:
             labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)

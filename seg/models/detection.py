@@ -39,8 +39,8 @@ class DetectionLoss(nn.Module):
         self, classifier: float, box: float, objectness: float, centerness: float = 1.0, rpn_box: float = 1.0, mask: float = 1.0
     ) -> None:
         super().__init__()
-        self.weights = {"classifier": classifier, "box": box, "centerness": centerness, "objectness": objectness, "rpn_box": rpn_box}
-        self.weights["mask"] = mask
+        given = (classifier, box, centerness, objectness, rpn_box, mask)
+        self.weights = dict(zip(("classifier", "box", "centerness", "objectness", "rpn_box", "mask"), given, strict=True))
         if min(self.weights.values()) < 0:
             raise ConfigError(f"loss: expected weights of 0 or more, got {self.weights}")
 

@@ -20,6 +20,7 @@ BOX, CLASS, FAR = 5.0, 1.0, 1e5
 """Weight of the boxes' loss; of classes and overlap (3) in the choice of cells, and of cells away from an object's middle (YOLOX)."""
 OVERLAP, RADIUS, CANDIDATES = 3.0, 2.5, 10
 FINE = 2  # pixels of a prototype's cell
+Targets, MaskSum = Sequence[dict[str, Tensor]], Callable[[int, Tensor, Tensor], Tensor]
 
 
 class YoloHead(nn.Module):
@@ -86,7 +87,7 @@ class Yolo(nn.Module):
         self.head, self.parts = YoloHead(fpn_channels, num_classes - 1, prototypes), [4, 1, num_classes - 1, prototypes]
         self.maps, self.mask_bins = _prototypes(fpn_channels, prototypes) if prototypes else None, mask_bins
 
-    def forward(self, images: Any, targets: Sequence[dict[str, Tensor]] | None = None) -> Any:
+    def forward(self, images: Any, targets: Targets | None = None) -> Any:
         boxes, (objects, kinds, shares), places, maps = self._said(images.tensors)
         if targets is not None:
             masks = None if maps is None else partial(self._mask_sum, maps, shares, targets)
@@ -131,9 +132,7 @@ class Yolo(nn.Module):
         """Prototypes (P, h, w) of an image at the points of boxes (N, 4): (N, P, bins, bins)."""
         return roi_align(maps[None], [boxes], self.mask_bins, 1 / FINE, sampling_ratio=1, aligned=True)
 
-    def _mask_sum(
-        self, maps: Tensor, shares: Tensor, targets: Sequence[dict[str, Tensor]], image: int, chosen: Tensor, owner: Tensor
-    ) -> Tensor:
+    def _mask_sum(self, maps: Tensor, shares: Tensor, targets: Targets, image: int, chosen: Tensor, owner: Tensor) -> Tensor:
         """The cross-entropy of the masks of cells, each a mean over its object's box, summed."""
         target = targets[image]
         truth = mask_targets(target["masks"], target["ids"], target["boxes"] / target["factor"], self.mask_bins)
@@ -153,13 +152,7 @@ def cells(features: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, T
 
 
 def losses(
-    boxes: Tensor,
-    objects: Tensor,
-    kinds: Tensor,
-    middles: Tensor,
-    sides: Tensor,
-    targets: Sequence[dict[str, Tensor]],
-    masks: Callable[[int, Tensor, Tensor], Tensor] | None = None,
+    boxes: Tensor, objects: Tensor, kinds: Tensor, middles: Tensor, sides: Tensor, targets: Targets, masks: MaskSum | None = None
 ) -> dict[str, Tensor]:
     """Sums over the cells that have an object, by their number: of boxes 5 (1 - GIoU), of classes cross-entropy with the overlap as its
     target; and cross-entropy of all cells, whether there is an object. boxes: (B, cells, 4); objects: (B, cells); kinds: (B, cells, K).

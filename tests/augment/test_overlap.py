@@ -17,7 +17,8 @@ from seg.data.sample import Sample
 
 HEIGHT, WIDTH = 60, 90
 BOXES = [(3, 4, 30, 40), (20, 10, 70, 50), (60, 35, 88, 58), (80, 2, 84, 6)]  # x1, y1, x2, y2; the second overlaps the first and third
-CROP = {"_target_": "seg.augment.overlap.OverlapCrop"}
+LEAST = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9]
+CROP = {"_target_": "seg.augment.overlap.OverlapCrop", "overlaps": LEAST, "scale": [0.3, 1.0], "ratio": [0.5, 2.0]}
 
 
 def scene() -> Sample:
