@@ -121,7 +121,8 @@ def spread(model: Any, images: Any) -> None:
     """Scale the weights of what scores boxes, so that the scores are neither nearly equal nor all 0 or 1."""
     import torch
 
-    for layer in (part for name, part in model.network.named_modules() if name.endswith(("cls_logits", "cls_score"))):
+    scoring = ("cls_logits", "cls_score", "head.object", "head.kind")
+    for layer in (part for name, part in model.network.named_modules() if name.endswith(scoring)):
         seen: list[torch.Tensor] = []
         hook = layer.register_forward_hook(lambda _module, _given, scores, seen=seen: seen.append(scores.flatten()))
         model.predict(images)

@@ -62,7 +62,7 @@ class OverlapCrop(A.DualTransform):
 
     def _drawn(self, boxes: np.ndarray, height: int, width: int) -> tuple[Corners, np.ndarray]:
         """A part (left, top, right, bottom), and whether it holds the middle of each of the boxes (N, 4) xyxy."""
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        middles, sided = (boxes[:, :2] + boxes[:, 2:]) / 2, np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
         while (choice := self.py_random.randrange(len(self.overlaps) + 1)) < len(self.overlaps):
             for _ in range(TRIALS):
                 w, h = (max(1, int(side * self.py_random.uniform(*self.scale))) for side in (width, height))
@@ -70,7 +70,7 @@ class OverlapCrop(A.DualTransform):
                 corners = (left, top, left + w, top + h)
                 inside = ((middles > corners[:2]) & (middles < corners[2:])).all(axis=1)
                 fits = self.ratio[0] <= w / h <= self.ratio[1] and inside.any()
-                if fits and iou(_sided(boxes[inside]), _sided(np.array([corners])), [False]).max() >= self.overlaps[choice]:
+                if fits and iou(sided[inside], np.array([[left, top, w, h]], np.float64), [False]).max() >= self.overlaps[choice]:
                     return corners, inside
         return (0, 0, width, height), np.ones(len(boxes), bool)
 
@@ -79,11 +79,6 @@ class OverlapCrop(A.DualTransform):
 
     def apply_to_mask(self, mask: np.ndarray, corners: Corners, **params: Any) -> np.ndarray:
         return _scaled(mask, corners, cv2.INTER_NEAREST_EXACT)
-
-
-def _sided(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) xyxy -> x, y, width, height, as pycocotools takes them."""
-    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
 
 
 def _scaled(pixels: np.ndarray, corners: Corners, interpolation: int) -> np.ndarray:

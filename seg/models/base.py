@@ -52,8 +52,7 @@ class SegmentationModel(nn.Module, ABC):
     std: Tensor
     things: Sequence[int] | None = None
     """The classes whose segments are things, where it predicts segments, as `seg.data.panoptic` makes them."""
-    thing_score = 0.5
-    """The score below which things are left out before segments are made."""
+    thing_score = 0.5  # below it things are left out before segments are made
     window: int | None = None
     """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 

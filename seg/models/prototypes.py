@@ -18,6 +18,5 @@ class PrototypeModel(DetectionModel):
 
     def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
         """The log-probability of the class, of the cell whose box overlaps the region's most."""
-        network: Any = self.network
-        found: Tensor = network.evidence(x, subject.box, subject.category + self.first_label)
-        return found
+        said: Tensor = self.network.evidence(x, subject.box, subject.category + self.first_label)  # type: ignore[operator]
+        return said

@@ -164,6 +164,11 @@ def _tensors(content: Any) -> dict[str, Tensor]:
     return {}
 
 
+def licence_of(network: nn.Module) -> str | None:
+    """That of the weights of a network or an encoder of timm; None where none is told."""
+    return next((own["license"] for part in network.modules() if (own := getattr(part, "pretrained_cfg", None) or {}).get("license")), None)
+
+
 RGB = 3
 
 
