@@ -5,11 +5,14 @@ from math import exp, log
 
 import pytest
 import torch
+from conftest import MakeConfig, MakeInfo
 from torch import Tensor
 from torchvision.ops import box_iou
 
 from seg.core.errors import ConfigError
+from seg.models.build import build_model
 from seg.models.detection import Given
+from seg.models.dry_run import check_sizes
 from seg.models.yolo import BOX, FINE, PRIOR, Yolo, YoloHead, assign, cells, losses
 
 SMALL = ("tu-test_resnet", 16)
@@ -145,3 +148,23 @@ def test_a_mask_is_a_sum_of_prototypes_within_its_box_and_its_loss_a_mean_over_i
     assert found.item() == pytest.approx(loss, rel=1e-5)
     crops = network._cropped(maps, torch.tensor([box]))[0]
     torch.testing.assert_close(torch.einsum("np,pyx->nyx", share, crops).sigmoid(), chances)
+
+
+def test_evidence_is_the_log_probability_of_the_cell_whose_box_overlaps_most() -> None:
+    torch.manual_seed(0)
+    network, box = Yolo(*SMALL, [8], 0.3, 0.5, 10, 3, 3, prototypes=3).eval(), torch.tensor([[8.0, 16.0, 40.0, 40.0]])
+    x = torch.randn(2, 3, 64, 64, requires_grad=True)
+    given = network.evidence(x, box, 2)
+    boxes, (objects, kinds, _), _, _ = network._said(x)
+    for found, own, seen, kind in zip(given, boxes, objects, kinds, strict=True):
+        best = max(range(len(own)), key=lambda cell: iou(own[cell].detach(), box[0]))
+        assert found.item() == pytest.approx(log(sigmoid(seen[best, 0].detach())) + log(sigmoid(kind[best, 1].detach())), rel=1e-4)
+    given.sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_instances_need_prototypes(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    config = make_config("task=instance", "model=yolo_seg", "model.network.prototypes=0", f"model.network.encoder_name={SMALL[0]}")
+    with pytest.raises(ConfigError, match=r"expected seg.models.yolo.Yolo with prototypes=16"):
+        check_sizes(build_model(config, make_info(background=True)), 3, 2, [(64, 64)], [(64, 64)])
