@@ -1,15 +1,15 @@
 """Crops by their overlap with an object, as SSD is trained with (Liu et al. 2016, section 2.2); boxes are those of the drawn id map."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from pycocotools.mask import iou
-from pydantic import Field
 
 from seg.core.environment import prepare_environment
 from seg.data.labelmaps import measure
+from seg.settings.section import Share
 
 prepare_environment()  # albumentations looks for newer versions when it is imported
 
@@ -17,8 +17,6 @@ import albumentations as A  # noqa: E402
 from albumentations.augmentations.geometric.functional import resize  # noqa: E402
 
 TRIALS = 50  # of crops, until another overlap is drawn (SSD's own program)
-Share = Annotated[float, Field(ge=0, le=1)]
-Side, Ratio, Shares = Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0)], Annotated[list[Share], Field(min_length=1)]
 Corners = tuple[int, int, int, int]
 
 
@@ -43,7 +41,7 @@ class OverlapCrop(A.DualTransform):
         p: The probability that it is applied.
     """
 
-    def __init__(self, overlaps: Shares, scale: tuple[Side, Side], ratio: tuple[Ratio, Ratio], p: Share = 1.0) -> None:
+    def __init__(self, overlaps: list[Share], scale: tuple[Share, Share], ratio: tuple[float, float], p: Share = 1.0) -> None:
         super().__init__(p=p)
         self.overlaps, self.scale, self.ratio = overlaps, scale, ratio
 

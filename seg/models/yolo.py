@@ -20,7 +20,8 @@ BOX, CLASS, FAR = 5.0, 1.0, 1e5
 """Weight of the boxes' loss; of classes and overlap (3) in the choice of cells, and of cells away from an object's middle (YOLOX)."""
 OVERLAP, RADIUS, CANDIDATES = 3.0, 2.5, 10
 FINE = 2  # pixels of a prototype's cell
-Targets, MaskSum = Sequence[dict[str, Tensor]], Callable[[int, Tensor, Tensor], Tensor]
+Targets = Sequence[dict[str, Tensor]]
+MaskSum = Callable[[int, Tensor, Tensor], Tensor]
 
 
 class YoloHead(nn.Module):

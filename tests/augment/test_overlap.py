@@ -97,7 +97,7 @@ def test_images_without_objects_and_of_more_channels_are_taken() -> None:
     np.testing.assert_array_equal(policy(bare, 1).image, bare.image)
 
 
-@pytest.mark.parametrize("wrong", [{"overlaps": []}, {"overlaps": [1.5]}, {"scale": [0.3]}, {"ratio": [0, 1]}], ids=str)
+@pytest.mark.parametrize("wrong", [{"overlaps": [1.5]}, {"scale": [0.3]}, {"ratio": [1]}], ids=str)
 def test_arguments_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"augment.transforms\[0\].*{next(iter(wrong))}"):
         compile_policy(augment(CROP | wrong), ["seg"])
