@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,7 @@ def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, 
 
 
 def _words(change: dict[str, Any], class_names: Sequence[str]) -> str:
-    return Postprocess(**change).described(class_names)[0]
+    return shorten(Postprocess(**change).described(class_names)[0], 300, placeholder=" ...")  # of many classes
 
 
 def chooser(

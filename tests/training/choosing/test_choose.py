@@ -13,7 +13,7 @@ from seg.loading.batch import Batch, collate
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.panoptic import PanopticMetrics
 from seg.metrics.semantic import SemanticMetrics
-from seg.models.postprocess import NOTHING
+from seg.models.postprocess import NOTHING, Choice
 from seg.training.choosing.choose import Answer, Chosen, choose
 
 NAMES = ["background", "disc", "bar"]
@@ -171,3 +171,12 @@ def test_the_threshold_of_things_gives_the_stuff_beneath_them_back(
         assert low <= post.score_threshold <= high or post.temperature != 1
         row = next(row for row in found.choice.tried if row.taken)
         assert row.after == pytest.approx(1.0), "the ground is whole again"
+
+
+def test_a_change_of_many_classes_is_told_in_a_few_words() -> None:
+    """A checkpoint holds the words, and takes 1000 characters at most."""
+    names = ["background", *(f"class number {n}" for n in range(200))]
+    truth = scene(np.random.default_rng(8))
+    said = chosen([truth, truth], [truth, truth], names).choice
+    assert 250 < max(len(row.what) for row in said.tried) <= 300
+    assert Choice.of(said.to_plain(), "x", "y").tried == said.tried
