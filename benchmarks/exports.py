@@ -88,7 +88,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
     overrides = [f"task={task}", f"model={name}", *(SMALLER if instances and not name.endswith("_small") else [])]
     config = checked(compose(ROOT / "conf", overrides)[0])
     torch.manual_seed(0)
-    data = facts(config)
+    data = facts(config.data)
     model = assemble(config, data, build_network(config, data, None), None, data.mean, data.std).eval()
     with torch.no_grad():
         if instances:
@@ -97,7 +97,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
             parameter.add_(0.01 * torch.randn_like(parameter))
     known = Facts(task, tuple(data.classes), data.channels, model.stride, None)
     gives = gives_of(model)
-    exporter = Exporter(model, Description(known, gives, None, (1, 1), name, data.name, "", None, ""))
+    exporter = Exporter(model, Description(known, gives, None, (1, 1), name, data.name, "", "", getattr(model, "peak", None)))
     for form in formats:
         with tempfile.TemporaryDirectory() as folder:
             path, note, nothing = Path(folder) / f"model{SUFFIXES[form]}", "", float("nan")
@@ -121,7 +121,8 @@ def spread(model: Any, images: Any) -> None:
     """Scale the weights of what scores boxes, so that the scores are neither nearly equal nor all 0 or 1."""
     import torch
 
-    for layer in (part for name, part in model.network.named_modules() if name.endswith(("cls_logits", "cls_score"))):
+    scoring = ("cls_logits", "cls_score", "head.object", "head.kind")
+    for layer in (part for name, part in model.network.named_modules() if name.endswith(scoring)):
         seen: list[torch.Tensor] = []
         hook = layer.register_forward_hook(lambda _module, _given, scores, seen=seen: seen.append(scores.flatten()))
         model.predict(images)
@@ -160,8 +161,8 @@ def report(out: Path, rows: list[Row]) -> None:
     lines = [
         "# Models as exported files",
         "",
-        f"`python benchmarks/exports.py`, with {libraries}; every model with the settings of its file in `conf/model`, Mask R-CNN at "
-        "`model.scale=[128,256]`. [How to export](how-to/export.md) explains the formats.",
+        f"`python benchmarks/exports.py`, with {libraries}; every model with the settings of its file in `conf/model`, Mask R-CNN and "
+        "yolo_seg at `model.scale=[128,256]`. [How to export](how-to/export.md) explains the formats.",
         "",
         "A cell holds the largest difference from PyTorch (of logits, as a share of their range; of instances, of the scores), in float32 "
         "on a CPU, and the size of the file. **Sides**: the heights and widths that the files take, in pixels.",

@@ -42,6 +42,8 @@ VGG = [
     "optimizer.lr=1e-3",
 ]
 BLOCKS = tuple(f"unet_blocks block={b}" for b in ["none", "se", "scse", "nonlocal", "deformable", "involution", "separable", "atrous"])
+OBJECTS = "## Models of objects\n"
+"""What follows in docs/models.md is written by hand, from trainings by the commands that it names, and is kept."""
 LARGE = ("fcn", "deeplabv3_resnet50")  # torchvision's, on a ResNet-50 at an eighth of the resolution: hours on few cores
 SETTINGS = {
     **dict.fromkeys(("segformer", "dpt"), TRANSFORMER),
@@ -153,7 +155,7 @@ def describe(overrides: list[str]) -> None:
     from seg.models.dry_run import freeze_unused
 
     config = checked(compose(ROOT / "conf", overrides)[0])
-    model = build_model(config, facts(config), pretrained=False).eval()
+    model = build_model(config, facts(config.data), pretrained=False).eval()
     freeze_unused(model, config.data.channels, (SIDE, SIDE))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.logits(torch.zeros(1, config.data.channels, SIDE, SIDE, dtype=torch.uint8))
@@ -258,6 +260,7 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
             f"| {name} | {row.encoder or 'its own'} | {row.miou:.3f} | {row.parameters / 1e6:.2f} | {row.multiply_adds / 1e9:.2f} "
             f"| {row.seconds_epoch:.1f} | {row.peak_mib:.0f} |"
         )
+    by_hand = [OBJECTS + part for part in out.read_text().partition(OBJECTS)[2:] if part] if out.exists() else []
     lines += [
         "",
         "**Parameters** counts the parameters that learn, without the stages of an encoder that the decoder does not use. "
@@ -265,6 +268,7 @@ def report(out: Path, rows: list[Row], images: int, size: int, epochs: int) -> N
         "to the next, including validation. **Memory** is the peak of the training process above that of a process that has imported "
         "the same libraries.",
         "",
+        *by_hand,
     ]
     out.write_text("\n".join(lines))
 

@@ -236,7 +236,7 @@ def make_network(given: argparse.Namespace, plain: bool = False):  # type: ignor
     torch.manual_seed(0)
     params, _ = compose(ROOT / "conf", ["model=unet_small", *["trainer.channels_last=false"][:plain]])
     config = checked(params)
-    data = facts(config)
+    data = facts(config.data)
     model = build_model(config, data, pretrained=False)
     return CheckpointNetwork(
         LoadedCheckpoint(model.state_dict(), params, data, 0, {}, config), "cpu", "32-true" if plain else given.precision

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from moving import Frame, moving
 
 import seg
-from seg.predict.looks import looks_of
+from seg.track.looks import looks_of
 from seg.track.tracker import Rules, Tracker, iou_of
 
 

@@ -40,8 +40,8 @@ def pinned(overrides: list[str]) -> list[str]:
     values = {"task=instance": INSTANCE, "task=detection": DETECTION, "task=panoptic": PANOPTIC}.get(task, SEMANTIC)
     if any(override in (f"model={name}" for name in MASKS) for override in overrides):
         values = values | {"loss": "masks"}
-    if "model=distance" in overrides:
-        values = values | {"loss": "distance"}
+    for model, loss in (("distance", "distance"), ("yolo_seg", "prototypes")):
+        values = values | {"loss": loss} if f"model={model}" in overrides else values
     return [
         f"{key}={value}" for key, value in values.items() if key not in named and not (key == "optimizer.lr" and "optimizer" in named)
     ] + overrides

@@ -198,8 +198,10 @@ def augment(
     most: int | None = None,
     crop: dict[str, Any] | None = None,
 ) -> Augment:
-    """The section `augment`: transforms of albumentations, always applied unless they say otherwise, and by default no rule."""
-    named = [{"p": 1.0} | t | {"_target_": f"albumentations.{t['_target_']}"} for t in transforms]
+    """The section `augment`: transforms of albumentations, or our own by full name, always applied unless they say otherwise, and by
+    default no rule."""
+    names = (t["_target_"] for t in transforms)
+    named = [{"p": 1.0} | t | {"_target_": n if "." in n else f"albumentations.{n}"} for t, n in zip(transforms, names, strict=True)]
     rules = {"instances": {"min_visible": min_visible, "min_area": min_area}, "copy_paste": {"p": p, "max_instances": most}}
     shown = {"preview": {"images": 1, "draws": 1}, "transforms": named, "crop": crop}
     return Augment.model_validate({"name": "by hand", "copies": 0} | shown | rules)

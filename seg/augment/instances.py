@@ -20,7 +20,7 @@ class Drawn:
     """A sample that augmentation drew, before anything is taken from its list of instances.
 
     sample: some of its instances may have no pixel. areas: (N,) int64 of its instances, in pixels. visible: (N,) float64,
-    which share of each stored instance is seen, whatever it was enlarged or reduced to.
+    which share of each stored instance is seen, whatever it was enlarged or reduced to; below 0 of one that a crop left out.
     """
 
     sample: Sample

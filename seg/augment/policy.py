@@ -16,6 +16,7 @@ import numpy as np
 from seg.augment.adapted import adapt, identity, look_up, seen
 from seg.augment.crop import Windows
 from seg.augment.instances import Drawn, ignore_cut, paste_some
+from seg.augment.overlap import Stored
 from seg.augment.settings import Augment, CopyPaste, Crop, Instances
 from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
@@ -70,7 +71,7 @@ class Policy:
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         count, has_layers = len(sample.categories), sample.instances.shape[2] > 0
         plane = identity(*sample.size) if has_layers else sample.semantic + np.uint8(1)  # 255 wraps to 0
-        result = self.compose(image=sample.image, mask=plane)
+        result = self.compose(image=sample.image, mask=plane, stored=(held := Stored(sample.instances if has_layers and count else None)))
         image, pixels = np.ascontiguousarray(np.atleast_3d(result["image"])), result["mask"]
         if not has_layers:
             labels = pixels - np.uint8(1), np.zeros((*pixels.shape, 0), np.int32)
@@ -80,7 +81,9 @@ class Policy:
             return Drawn(_labelled(sample, image, sample.semantic, sample.instances), areas, np.ones(count))
         semantic, instances = look_up(pixels, sample.semantic, sample.instances)
         drawn_areas, stored = seen(pixels, instances, sample.size[1], count)
-        return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, stored / np.maximum(areas, 1))
+        visible = stored / np.maximum(areas, 1)
+        visible[[number - 1 for number in held.gone]] = -1.0  # less than any share that an instance must have
+        return Drawn(_labelled(sample, image, semantic, instances), drawn_areas, visible)
 
     def _cut_ignored(self, drawn: Drawn) -> Drawn:
         return ignore_cut(drawn, self.instances.min_visible, self.instances.min_area)

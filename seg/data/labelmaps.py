@@ -158,9 +158,10 @@ def with_stuff(sample: Sample, things: Collection[int]) -> Sample:
     )
 
 
-def merged(prediction: Prediction, things: Collection[int]) -> Prediction:
+def merged(prediction: Prediction, things: Collection[int], least: float = 0.0, least_stuff: float = 0.0) -> Prediction:
     """The prediction as segments, best first: no two share a pixel, and stuff of one class is one. Things come first, each with the pixels
-    that better ones leave it; then stuff, with those that are left."""
+    that better ones leave it; then stuff, with those that are left. Things that score below `least`, and stuff below `least_stuff`, are
+    left out before."""
     if not prediction.masks:
         return replace(prediction, segments=True)
     height, width = prediction.masks[0]["size"]
@@ -168,6 +169,8 @@ def merged(prediction: Prediction, things: Collection[int]) -> Prediction:
     categories = prediction.categories.tolist()
     numbers: dict[int, int] = {}  # of each class of stuff
     for place in sorted(range(len(categories)), key=lambda i: categories[i] not in things):
+        if prediction.scores[place] < (least if categories[place] in things else least_stuff):
+            continue
         inside, left, top = decode_crop(prediction.masks[place])
         there = ids[top : top + inside.shape[0], left : left + inside.shape[1], 0]
         free = inside & (there == 0)
@@ -186,3 +189,9 @@ def merged(prediction: Prediction, things: Collection[int]) -> Prediction:
         masks=[masks[i] for i in kept],
         segments=True,
     )
+
+
+def together(first: Prediction, second: Prediction) -> Prediction:
+    """The segments of both, which `merged` makes segments of again: a pixel may be of two."""
+    scores, categories, boxes = (np.concatenate([getattr(p, name) for p in (first, second)]) for name in ("scores", "categories", "boxes"))
+    return Prediction(scores=scores, categories=categories, boxes=boxes, masks=[*first.masks, *second.masks], segments=True)

@@ -52,6 +52,7 @@ class SegmentationModel(nn.Module, ABC):
     std: Tensor
     things: Sequence[int] | None = None
     """The classes whose segments are things, where it predicts segments, as `seg.data.labelmaps` makes them."""
+    thing_score = 0.5  # below it things are left out before segments are made
     window: int | None = None
     """The side in stored pixels of the tiles in which larger images are predicted, from `model.window`. None: they are seen whole."""
 
@@ -121,7 +122,9 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             ConfigError: The model has no such number.
         """
-        raise ConfigError(f"{type(self).__name__}: cannot be explained; models of pixels, of distances, of masks and Mask R-CNN can")
+        raise ConfigError(
+            f"{type(self).__name__}: cannot be explained; models of pixels, of distances, of masks, of prototypes and Mask R-CNN can"
+        )
 
     @property
     @abstractmethod

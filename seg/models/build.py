@@ -17,7 +17,7 @@ from seg.models.finetune import find_encoder, freezes
 from seg.models.known import WEIGHTS
 from seg.models.masks.architecture import architecture_of, fetched
 from seg.models.settings import CHANNELS, CLASSES, NetworkSettings
-from seg.models.weights import RGB, Loaded, WeightsFile, load_weights, read_weights, take_channels
+from seg.models.weights import RGB, Loaded, WeightsFile, licence_of, load_weights, read_weights, take_channels
 from seg.settings.inputs import local_weights
 from seg.settings.section import Target
 from seg.settings.targets import build, locate
@@ -49,6 +49,8 @@ def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True
     network = build_network(cfg, data, cfg.model.weights if pretrained and not file else None)
     for line in getattr(network, "remarks", []):
         say(line)
+    if pretrained and cfg.model.weights and not file and (licence := licence_of(network)):
+        say(f"weights: {cfg.model.weights}; their licence, as timm tells it: {licence}")
     if file:
         loaded = load_weights(network, file, data.channels)
         _refuse_frozen_gaps(cfg, network, loaded)

@@ -147,6 +147,7 @@ def restore(checkpoint: LoadedCheckpoint) -> SegmentationModel:
         model = _model(checkpoint)
         _refuse_misfits(path, model.state_dict(), state)
         model.load_state_dict(state)
+        model.thing_score = checkpoint.postprocess.uncalibrated_threshold(model.thing_score)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except (RuntimeError, MemoryError) as error:

@@ -17,6 +17,7 @@ from seg.data.labelmaps import fill_boxes
 from seg.data.sample import Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Floats, Scale, SegmentationModel, box_factor, first_label
+from seg.models.roi_masks import prediction_of
 
 TERMS = {
     "loss_classifier": "classifier",
@@ -26,16 +27,20 @@ TERMS = {
     "bbox_ctrness": "centerness",
     "loss_objectness": "objectness",
     "loss_rpn_box_reg": "rpn_box",
+    "loss_mask": "mask",
 }
 """What torchvision's detectors call their losses."""
 
 
 class DetectionLoss(nn.Module):
-    """The weight of each loss that a detector has (the papers: all 1)."""
+    """The weight of each loss that a detector has (the papers: all 1, but for the masks of prototypes)."""
 
-    def __init__(self, classifier: float, box: float, centerness: float, objectness: float, rpn_box: float) -> None:
+    def __init__(
+        self, classifier: float, box: float, objectness: float, centerness: float = 1.0, rpn_box: float = 1.0, mask: float = 1.0
+    ) -> None:
         super().__init__()
-        self.weights = {"classifier": classifier, "box": box, "centerness": centerness, "objectness": objectness, "rpn_box": rpn_box}
+        given = (classifier, box, centerness, objectness, rpn_box, mask)
+        self.weights = dict(zip(("classifier", "box", "centerness", "objectness", "rpn_box", "mask"), given, strict=True))
         if min(self.weights.values()) < 0:
             raise ConfigError(f"loss: expected weights of 0 or more, got {self.weights}")
 
@@ -88,9 +93,10 @@ class DetectionModel(SegmentationModel):
         """What lies in a crowd alone is not shown, so that it is neither learned as an object nor as background."""
         x, sizes = self.network_input(without_crowds(batch, self.mean).images, batch.sizes)
         targets = []
-        for boxes, categories, kept, stored, seen in zip(batch.boxes, batch.categories, batch.objects, batch.sizes, sizes, strict=True):
-            labels = categories[kept].long() + self.first_label
-            targets.append({"boxes": boxes[kept] * box_factor(stored, seen, boxes.device), "labels": labels})
+        each = zip(batch.boxes, batch.categories, batch.objects, batch.instances, batch.sizes, sizes, strict=True)
+        for boxes, categories, kept, ids, stored, seen in each:
+            labels, factor = categories[kept].long() + self.first_label, box_factor(stored, seen, boxes.device)
+            targets.append({"boxes": boxes[kept] * factor, "labels": labels, "ids": kept + 1, "masks": ids, "factor": factor})
         assert self.loss is not None, "a model that is only used has no loss"
         return self.loss(self.network(Given(x, sizes), targets))
 
@@ -99,20 +105,23 @@ class DetectionModel(SegmentationModel):
         x, sizes = self.network_input(images)
         height, width = images.shape[-2:]
         factor = box_factor((height, width), sizes[0], x.device)
-        return [
-            prediction_of_boxes(boxes / factor, scores, labels - self.first_label, height, width)
-            for boxes, scores, labels in self.detections(x, sizes)
-        ]
+        found = []
+        for boxes, scores, labels, *masks in self.detections(x, sizes):
+            said = (boxes / factor, scores, labels - self.first_label)
+            found.append(prediction_of(*said, masks[0][:, 0], height, width) if masks else prediction_of_boxes(*said, height, width))
+        return found
 
-    def detections(self, x: Tensor, sizes: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def detections(self, x: Tensor, sizes: list[tuple[int, int]]) -> list[tuple[Tensor, ...]]:
         """Input of the network and sizes before padding -> of each image, best first: boxes (N, 4) float32 xyxy in its pixels, scores
-        (N,) float32, labels (N,) int64 from 1.
+        (N,) float32, labels (N,) int64 from 1, and of a network with prototypes the probability of each of M x M points of a box to be of
+        the object, (N, 1, M, M) float32.
         """
         found = []
         for one in self.network(Given(x, sizes)):
             boxes, labels = one["boxes"], one["labels"]
             kept = (labels > 0) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-            found.append((boxes[kept], one["scores"][kept], labels[kept]))
+            masks = [one["masks"][kept][:, None]] if "masks" in one else []
+            found.append((boxes[kept], one["scores"][kept], labels[kept], *masks))
         return found
 
 

@@ -78,15 +78,15 @@ class PanopticModel(RegionModel):
         ids = np.zeros((*seen.shape, 1), np.int32)
         for number, index in enumerate(stuff, start=1):
             ids[seen == index] = number
-        kept = np.flatnonzero(things.scores >= self.thing_score)
         return merged(
             Prediction(
-                scores=np.append(things.scores[kept], [sure[seen == c].mean() for c in stuff]).astype(np.float32),
-                categories=np.append(things.categories[kept], stuff).astype(np.int32),
-                boxes=np.concatenate([things.boxes[kept], boxes_of(ids, len(stuff))]).astype(np.float32),
-                masks=[things.masks[i] for i in kept] + encode(ids, len(stuff)),
+                scores=np.append(things.scores, [sure[seen == c].mean() for c in stuff]).astype(np.float32),
+                categories=np.append(things.categories, stuff).astype(np.int32),
+                boxes=np.concatenate([things.boxes, boxes_of(ids, len(stuff))]).astype(np.float32),
+                masks=[*things.masks, *encode(ids, len(stuff))],
             ),
             self.things,
+            self.thing_score,
         )
 
 

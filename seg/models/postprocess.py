@@ -84,6 +84,11 @@ class Postprocess:
     def to_plain(self) -> dict[str, Any]:
         return asdict(self) | {"largest": list(self.largest)}
 
+    def uncalibrated_threshold(self, otherwise: float) -> float:
+        """The score threshold for scores before the temperature, or `otherwise` where none was chosen."""
+        chosen = self.score_threshold
+        return otherwise if chosen is None else float(softened(np.array([chosen]), 1 / self.temperature)[0])
+
     @property
     def changes_objects(self) -> bool:
         return bool(self.least_area or self.fill_holes or self.largest)

@@ -4,7 +4,7 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, ParamSpec, TypedDict, TypeVar, get_args, get_type_hints
+from typing import Any, NotRequired, ParamSpec, TypedDict, TypeVar, get_args, get_type_hints
 
 import torch
 from segmentation_models_pytorch.encoders import get_encoder
@@ -15,6 +15,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from seg.core.errors import ConfigError
+from seg.models.bifpn import BiFpn
 
 STRIDES = (4, 8, 16, 32)
 NUM_STAGES = 5
@@ -27,10 +28,11 @@ T = TypeVar("T")
 class EncoderPyramid(nn.Module):
     """Images (B, C, H, W), H and W multiples of 32 -> {"0", "1", "2", "3", "pool"}: (B, out_channels, ...) at strides 4 to 64.
 
+    bifpn_layers: Times that all levels tell each other what they see (`seg.models.bifpn`).
     ConfigError where the encoder does not give features at the strides 4, 8, 16, 32.
     """
 
-    def __init__(self, encoder_name: str, weights: str | None, in_channels: int, out_channels: int) -> None:
+    def __init__(self, encoder_name: str, weights: str | None, in_channels: int, out_channels: int, bifpn_layers: int = 0) -> None:
         super().__init__()
         name = f"model.network.encoder_name={encoder_name}"
         missing = ConfigError(f"{name}: gives no features at the strides 4, 8, 16 and 32; choose another encoder")
@@ -47,10 +49,12 @@ class EncoderPyramid(nn.Module):
         if -1 in self.levels or not all(channels):
             raise missing
         self.pyramid = FeaturePyramidNetwork(channels, out_channels, extra_blocks=LastLevelMaxPool())
+        self.fusion = nn.Sequential(*(BiFpn(out_channels, len(STRIDES) + 1) for _ in range(bifpn_layers)))
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         features = self.encoder(images)
-        return self.pyramid(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
+        found = self.pyramid(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
+        return OrderedDict(zip(found, self.fusion([*found.values()]), strict=True))
 
     def _sides(self, in_channels: int) -> list[int]:
         """The features' heights for an image of 64 x 64 pixels; of equal ones the last counts, which is the deepest."""
@@ -67,6 +71,7 @@ class PyramidSettings(TypedDict):
     fpn_channels: int
     in_channels: int
     num_classes: int
+    bifpn_layers: NotRequired[int]
 
 
 class RegionSettings(TypedDict):
@@ -104,14 +109,17 @@ def keys_named(call: Callable[P, T]) -> Callable[P, T]:
     """Have `inspect.signature` list the keys of a function's `**settings`, by which a configuration is checked."""
     signature = inspect.signature(call)
     *named, settings = signature.parameters.values()
-    keys = get_type_hints(get_args(settings.annotation)[0]).items()
-    further = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in keys]
+    keys = get_args(settings.annotation)[0]
+    default = {name: 0 if name in keys.__optional_keys__ else inspect.Parameter.empty for name in keys.__annotations__}
+    kinds = get_type_hints(keys).items()
+    further = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default[name]) for name, kind in kinds]
     call.__signature__ = signature.replace(parameters=[*named, *further])  # type: ignore[attr-defined]
     return call
 
 
 def pyramid_of(settings: PyramidSettings, encoder_weights: str | None) -> EncoderPyramid:
-    return EncoderPyramid(settings["encoder_name"], encoder_weights, settings["in_channels"], settings["fpn_channels"])
+    layers = settings.get("bifpn_layers", 0)
+    return EncoderPyramid(settings["encoder_name"], encoder_weights, settings["in_channels"], settings["fpn_channels"], layers)
 
 
 def region_parts(settings: PyramidRegionSettings, encoder_weights: str | None) -> dict[str, Any]:

@@ -163,6 +163,11 @@ def _tensors(content: Any) -> dict[str, Tensor]:
     return {}
 
 
+def licence_of(network: nn.Module) -> str | None:
+    """That of the weights of a network or an encoder of timm; None where none is told."""
+    return next((own["license"] for part in network.modules() if (own := getattr(part, "pretrained_cfg", None) or {}).get("license")), None)
+
+
 def first_convolution(network: nn.Module, channels: int) -> str | None:
     """The name of the first convolution that takes images of so many channels."""
     return next((n for n, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.in_channels == channels), None)

@@ -1,34 +1,41 @@
 """YOLO without anchors (Redmon et al. 2016; Ge et al. 2021, YOLOX), over any encoder's feature pyramid, with torchvision's interface."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import log
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
+from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss, roi_align
 
 from seg.core.errors import ConfigError
 from seg.models.pyramid import EncoderPyramid
+from seg.models.roi_masks import mask_targets
 
 STRIDES = (4, 8, 16, 32, 64)
 PRIOR = 0.01  # of an object in a cell, at the start
 BOX, CLASS, FAR = 5.0, 1.0, 1e5
 """Weight of the boxes' loss; of classes and overlap (3) in the choice of cells, and of cells away from an object's middle (YOLOX)."""
 OVERLAP, RADIUS, CANDIDATES = 3.0, 2.5, 10
+FINE = 2  # pixels of a prototype's cell
+Targets = Sequence[dict[str, Tensor]]
+MaskSum = Callable[[int, Tensor, Tensor], Tensor]
 
 
 class YoloHead(nn.Module):
-    """Features (B, C, h, w) of each stride -> (B, cells, 4 + 1 + K): middle and size of a box, whether there is one, logits of classes.
+    """Features (B, C, h, w) of each stride -> (B, cells, 4 + 1 + K + P): middle and size of a box, whether there is one, logits of classes,
+    and how much of each prototype its mask has.
 
     Boxes and classes have convolutions of their own, shared by the strides (YOLOX's decoupled head).
     """
 
-    def __init__(self, channels: int, num_classes: int) -> None:
+    def __init__(self, channels: int, num_classes: int, prototypes: int = 0) -> None:
         super().__init__()
         self.boxes, self.classes = _tower(channels), _tower(channels)
         self.box, self.object, self.kind = (nn.Conv2d(channels, number, 1) for number in (4, 1, num_classes))
+        self.mask = nn.Conv2d(channels, prototypes, 1) if prototypes else None
         for layer in (self.object, self.kind):
             nn.init.constant_(layer.bias, -log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
 
@@ -36,18 +43,23 @@ class YoloHead(nn.Module):
         found = []
         for level in features:
             place, kind = self.boxes(level), self.classes(level)
-            found.append(torch.cat([self.box(place), self.object(place), self.kind(kind)], dim=1).flatten(2).transpose(1, 2))
+            parts = [self.box(place), self.object(place), self.kind(kind)] + ([self.mask(place).tanh()] if self.mask else [])
+            found.append(torch.cat(parts, dim=1).flatten(2).transpose(1, 2))
         return torch.cat(found, dim=1)
 
 
 class Yolo(nn.Module):
     """Images -> boxes with classes, or with `targets` (boxes (N, 4) xyxy and labels (N,) from 1, of each image) a dict of losses.
 
+    With prototypes a box has a mask, too (YOLACT, Bolya et al. 2019): a sum of maps that all boxes of an image share, cropped to the box.
+
     Args:
         encoder_name, fpn_channels, in_channels, encoder_weights: As in `EncoderPyramid`.
         strides: Of 4, 8, 16, 32, 64, those whose cells say where objects are.
         score_thresh, nms_thresh, detections_per_img: What is given: boxes from a score on, the best of those that overlap, so many.
         num_classes: With the background.
+        prototypes: How many maps masks are summed of; 0: boxes alone.
+        mask_bins: Points along a box's side at which its mask is learned and given.
 
     Raises:
         ConfigError: A stride that the pyramid does not have.
@@ -64,6 +76,8 @@ class Yolo(nn.Module):
         in_channels: int,
         num_classes: int,
         encoder_weights: str | None = None,
+        prototypes: int = 0,
+        mask_bins: int = 28,
     ) -> None:
         super().__init__()
         if not strides or not set(strides) <= set(STRIDES):
@@ -71,28 +85,60 @@ class Yolo(nn.Module):
         self.strides, self.score_thresh, self.nms_thresh, self.most = sorted(strides), score_thresh, nms_thresh, detections_per_img
         self.transform: nn.Module = nn.Identity()  # takes no part, see `seg.models.detection`
         self.backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
-        self.head = YoloHead(fpn_channels, num_classes - 1)
+        self.head, self.parts = YoloHead(fpn_channels, num_classes - 1, prototypes), [4, 1, num_classes - 1, prototypes]
+        self.maps, self.mask_bins = _prototypes(fpn_channels, prototypes) if prototypes else None, mask_bins
 
-    def forward(self, images: Any, targets: Sequence[dict[str, Tensor]] | None = None) -> Any:
-        pyramid = list(self.backbone(images.tensors).values())
-        features = [pyramid[STRIDES.index(stride)] for stride in self.strides]
-        given = self.head(features)
-        middles, sides = cells(features, self.strides)
-        centers, sizes = middles + given[..., :2] * sides[:, None], given[..., 2:4].clamp(max=8).exp() * sides[:, None]
-        boxes = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1)
+    def forward(self, images: Any, targets: Targets | None = None) -> Any:
+        boxes, (objects, kinds, shares), places, maps = self._said(images.tensors)
         if targets is not None:
-            return losses(boxes, given[..., 4], given[..., 5:], middles, sides, targets)
-        chances = given[..., 4:5].sigmoid() * given[..., 5:].sigmoid()
-        return [self._best(*one) for one in zip(boxes, chances, images.image_sizes, strict=True)]
+            masks = None if maps is None else partial(self._mask_sum, maps, shares, targets)
+            return losses(boxes, objects[..., 0], kinds, *places, targets, masks)
+        chances, found = objects.sigmoid() * kinds.sigmoid(), []
+        for i, size in enumerate(images.image_sizes):
+            best, kept = self._best(boxes[i], chances[i], size)
+            if maps is not None:
+                logits = torch.einsum("np,npyx->nyx", shares[i, kept], self._cropped(maps[i], best["boxes"]))
+                best["masks"] = logits.float().sigmoid()
+            found.append(best)
+        return found
 
-    def _best(self, boxes: Tensor, chances: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def evidence(self, x: Tensor, box: Tensor, label: int) -> Tensor:
+        """The log-probability (B,) that the cell whose box overlaps a box (1, 4) most has an object of the label, from 1."""
+        boxes, (objects, kinds, _), _, _ = self._said(x)
+        cell = torch.stack([box_iou(own, box)[:, 0].argmax() for own in boxes.detach()])
+        of_class = F.logsigmoid(objects[..., 0]) + F.logsigmoid(kinds[..., label - 1])
+        return of_class.gather(1, cell[:, None])[:, 0]
+
+    def _said(self, x: Tensor) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor], Tensor | None]:
+        """Boxes (B, cells, 4) xyxy; objects, kinds and shares of prototypes (B, cells, ...); `cells`; prototypes (B, P, h, w)."""
+        pyramid = list(self.backbone(x).values())
+        features = [pyramid[STRIDES.index(stride)] for stride in self.strides]
+        place, *said = self.head(features).split(self.parts, dim=-1)
+        middles, sides = cells(features, self.strides)
+        centers, sizes = middles + place[..., :2] * sides[:, None], place[..., 2:].clamp(max=8).exp() * sides[:, None]
+        maps = None if self.maps is None else self.maps(pyramid[0]).float()
+        return torch.cat([centers - sizes / 2, centers + sizes / 2], dim=-1), said, (middles, sides), maps
+
+    def _best(self, boxes: Tensor, chances: Tensor, size: tuple[int, int]) -> tuple[dict[str, Tensor], Tensor]:
+        """What is given of an image, best first, and the cells that said it."""
         scores, kinds = chances.max(dim=1)
-        sure = scores > self.score_thresh
-        boxes, scores, kinds = boxes[sure], scores[sure], kinds[sure]
-        limit = boxes.new_tensor([size[1], size[0]] * 2)
-        boxes = torch.minimum(boxes.clamp(min=0), limit)
-        kept = batched_nms(boxes, scores, kinds, self.nms_thresh)[: self.most]
-        return {"boxes": boxes[kept], "scores": scores[kept], "labels": kinds[kept] + 1}
+        sure = (scores > self.score_thresh).nonzero()[:, 0]
+        height, width = (torch.as_tensor(side, dtype=boxes.dtype, device=boxes.device) for side in size)
+        inside = torch.minimum(boxes[sure].clamp(min=0), torch.stack([width, height, width, height]))
+        kept = batched_nms(inside, scores[sure], kinds[sure], self.nms_thresh)[: self.most]
+        chosen = sure[kept]
+        return {"boxes": inside[kept], "scores": scores[chosen], "labels": kinds[chosen] + 1}, chosen
+
+    def _cropped(self, maps: Tensor, boxes: Tensor) -> Tensor:
+        """Prototypes (P, h, w) of an image at the points of boxes (N, 4): (N, P, bins, bins)."""
+        return roi_align(maps[None], [boxes], self.mask_bins, 1 / FINE, sampling_ratio=1, aligned=True)
+
+    def _mask_sum(self, maps: Tensor, shares: Tensor, targets: Targets, image: int, chosen: Tensor, owner: Tensor) -> Tensor:
+        """The cross-entropy of the masks of cells, each a mean over its object's box, summed."""
+        target = targets[image]
+        truth = mask_targets(target["masks"], target["ids"], target["boxes"] / target["factor"], self.mask_bins)
+        logits = torch.einsum("np,npyx->nyx", shares[image, chosen], self._cropped(maps[image], target["boxes"])[owner])
+        return F.binary_cross_entropy_with_logits(logits.float(), truth[owner], reduction="sum") / self.mask_bins**2
 
 
 def cells(features: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -107,12 +153,13 @@ def cells(features: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, T
 
 
 def losses(
-    boxes: Tensor, objects: Tensor, kinds: Tensor, middles: Tensor, sides: Tensor, targets: Sequence[dict[str, Tensor]]
+    boxes: Tensor, objects: Tensor, kinds: Tensor, middles: Tensor, sides: Tensor, targets: Targets, masks: MaskSum | None = None
 ) -> dict[str, Tensor]:
     """Sums over the cells that have an object, by their number: of boxes 5 (1 - GIoU), of classes cross-entropy with the overlap as its
     target; and cross-entropy of all cells, whether there is an object. boxes: (B, cells, 4); objects: (B, cells); kinds: (B, cells, K).
+    masks: an image, its cells and their objects -> a further sum.
     """
-    box, kind, count = boxes.new_zeros(()), boxes.new_zeros(()), 0
+    box, kind, mask, count = boxes.new_zeros(()), boxes.new_zeros(()), boxes.new_zeros(()), 0
     wanted = torch.zeros_like(objects)
     for i, target in enumerate(targets):
         if not len(target["boxes"]):
@@ -123,11 +170,11 @@ def losses(
         box = box + generalized_box_iou_loss(boxes[i, chosen], target["boxes"][owner], reduction="sum")
         hot = F.one_hot(target["labels"][owner] - 1, kinds.shape[-1]) * overlap[:, None]
         kind = kind + F.binary_cross_entropy_with_logits(kinds[i, chosen], hot.to(kinds.dtype), reduction="sum")
+        mask = mask + masks(i, chosen, owner) if masks else mask
         count += len(chosen)
     seen = F.binary_cross_entropy_with_logits(objects, wanted, reduction="sum")
-    return {
-        name: term / max(1, count) for name, term in (("classification", kind), ("bbox_regression", BOX * box), ("loss_objectness", seen))
-    }
+    terms = {"classification": kind, "bbox_regression": BOX * box, "loss_objectness": seen} | ({"loss_mask": mask} if masks else {})
+    return {name: term / max(1, count) for name, term in terms.items()}
 
 
 def assign(
@@ -161,3 +208,9 @@ def _tower(channels: int) -> nn.Sequential:
     for _ in range(2):
         layers += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.SiLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def _prototypes(channels: int, number: int) -> nn.Sequential:
+    """Features (B, C, h, w) of the stride 4 -> (B, number, 2 h, 2 w), 0 or more."""
+    scaled = [nn.Upsample(scale_factor=4 // FINE, mode="bilinear"), *_tower(channels)[:3]]
+    return nn.Sequential(*_tower(channels), *scaled, nn.Conv2d(channels, number, 1), nn.ReLU())

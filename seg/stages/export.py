@@ -17,12 +17,14 @@ from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.models.postprocess import NOTHING
+from seg.models.prototypes import PrototypeModel
 from seg.models.semantic import SemanticModel
 from seg.predict.description import Description, Gives
 from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.tiles.checkpoint import facts_of
 
-GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", DistanceModel: "maps", DetectionModel: "boxes"}
+GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", PrototypeModel: "instances", DistanceModel: "maps"}
+GIVES |= {DetectionModel: "boxes"}  # of which PrototypeModel is a kind
 """What the file of each kind of model gives."""
 
 

@@ -46,9 +46,12 @@ class Facts:
         return ANSWERS[self.task]
 
     def threshold(self, given: float | None) -> float:
-        """The score from which on instances are shown: as given, else as it was chosen, else SCORE."""
+        """The score from which on instances are shown: as given, else as it was chosen, else SCORE. Of segments SCORE at most, since a
+        higher one was chosen for things, which the model leaves out before it makes segments.
+        """
         chosen = self.postprocess.score_threshold
-        return given if given is not None else SCORE if chosen is None else chosen
+        most = SCORE if self.answer == "segments" else 1.0
+        return given if given is not None else SCORE if chosen is None else min(most, chosen)
 
     def finished(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Whole images' predictions after the operations on objects."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seg.data.labelmaps import boxes_of, encode, layers_from_masks, merged, with_stuff
+from seg.data.labelmaps import boxes_of, encode, layers_from_masks, merged, together, with_stuff
 from seg.data.rle import decode_crop
 from seg.data.sample import IGNORE, Prediction, Sample
 
@@ -110,3 +110,21 @@ def test_segments_agree_with_loops_over_pixels(seed: int) -> None:
         assert np.array_equal(shown == number, expected == place)
         assert said.categories[number - 1] == found[place][1]
     assert len(said.scores) == len(order)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_threshold_leaves_is_had_from_all_things_and_from_stuff_alone(seed: int) -> None:
+    rng, found = np.random.default_rng(seed), []
+    for score in np.sort(rng.random(9))[::-1]:
+        y, x, h, w = rng.integers(0, 8), rng.integers(0, 10), rng.integers(1, 9), rng.integers(1, 9)
+        mask = np.zeros((12, 16), bool)
+        mask[y : y + h, x : x + w] = True
+        found.append((mask, int(rng.integers(0, 4)), float(score)))
+    given = prediction(12, 16, *found)
+    both = together(merged(given, {2, 3}), merged(given, {2, 3}, 2.0))
+    for least in (0.0, 0.2, 0.5, 0.8, 1.0):
+        wanted, said = merged(given, {2, 3}, least), merged(both, {2, 3}, least)
+        assert said.masks == wanted.masks
+        assert np.array_equal(said.categories, wanted.categories)
+        assert np.array_equal(said.scores, wanted.scores)
+        assert not [s for s, c in zip(said.scores, said.categories, strict=True) if c in (2, 3) and s < least]

@@ -66,9 +66,10 @@ def test_bins_have_the_means_of_torchs_adaptive_pooling(size: tuple[int, int]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx", "openvino"])
-def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
-    loaded = untrained(tmp_path / "best.ckpt", "task=instance", "model.scale=[96,144]")
+@pytest.mark.parametrize(("name", "form"), [("mask_rcnn_small", "onnx"), ("mask_rcnn_small", "openvino"), ("yolo_seg", "onnx")])
+def test_boxes_with_masks_give_the_same_instances(tmp_path: Path, name: str, form: str) -> None:
+    sure = ["model.network.score_thresh=0.001"] if name == "yolo_seg" else []
+    loaded = untrained(tmp_path / "best.ckpt", "task=instance", f"model={name}", "model.scale=[96,144]", *sure)
     made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
     assert isinstance(made.found, Instances)
     assert made.found.instances > 50
@@ -85,7 +86,7 @@ def test_mask_rcnn_gives_the_same_instances(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["faster_rcnn_small", "retinanet_small", "fcos_small"])
+@pytest.mark.parametrize("name", ["faster_rcnn_small", "retinanet_small", "fcos_small", "yolo_small"])
 def test_detectors_give_the_same_boxes(tmp_path: Path, name: str) -> None:
     threshold = "box_score_thresh=0.001" if name.startswith("faster") else "score_thresh=0.001"
     loaded = untrained(tmp_path / "best.ckpt", "task=detection", f"model={name}", f"model.network.{threshold}")

@@ -55,7 +55,10 @@ SMALLER = {
     "mask_rcnn": ["model.network.encoder_name=resnet18", "model.network.fpn_channels=32", *FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn": [*FEW_BOXES, "model.scale=[64,96]"],
     "maskrcnn_resnet50_fpn_v2": [*FEW_BOXES, "model.scale=[64,96]"],
-    **{name: [*SMALL_ENCODER, *ANY_SCORE] for name in ("retinanet_small", "ssd_small", "ssdlite_small", "yolo_small")},
+    **{
+        name: [*SMALL_ENCODER, *ANY_SCORE]
+        for name in ("retinanet_small", "ssd_small", "ssdlite_small", "yolo_small", "yolo_seg", "efficientdet_small")
+    },
     "fcos_small": ANY_SCORE,
     ":panoptic": ["+model.adapter.segment_score=0.0"],
     "panoptic_fpn_small": ["task.model.thing_score=0.0"],

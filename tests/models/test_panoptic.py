@@ -1,19 +1,25 @@
 """Panoptic FPN behind the seam: its losses against those of Mask R-CNN and against loops over images, and segments without overlap."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig, MakeInfo
 from pycocotools import mask as coco_mask
 from torch.nn import functional as F
+from untrained import untrained
 
 from seg.core.errors import ConfigError
 from seg.data.labelmaps import with_stuff
 from seg.data.sample import Prediction, Sample
 from seg.loading.batch import Batch, collate
 from seg.models.build import build_model
+from seg.models.checkpoint import restore
 from seg.models.instance import InstanceModel
 from seg.models.panoptic import PanopticModel
+from seg.models.postprocess import Postprocess
 
 SMALL = ("model.network.encoder_name=tu-mobilenetv3_small_050", "model.network.semantic_channels=32")
 
@@ -122,3 +128,10 @@ def _mask(start: int, stop: int) -> dict[str, object]:
 def test_settings_that_do_not_fit_are_refused(overrides: tuple[str, ...], said: str, make_config: MakeConfig, make_info: MakeInfo) -> None:
     with pytest.raises(ConfigError, match=said):
         build_model(make_config(*overrides, SMALL[0]), make_info(background=True))
+
+
+def test_a_chosen_threshold_is_that_of_things_before_segments_are_made(tmp_path: Path) -> None:
+    loaded = untrained(tmp_path / "best.ckpt", "task=panoptic", "model=panoptic_fpn_small", *SMALL)
+    assert restore(loaded).thing_score == 0.5
+    chosen = replace(loaded, postprocess=Postprocess(temperature=2.0, score_threshold=0.3))
+    assert restore(chosen).thing_score == pytest.approx(0.09 / (0.09 + 0.49))

@@ -10,6 +10,7 @@ from seg.data.rle import decode_crop
 from seg.data.sample import CERTAIN, Prediction
 from seg.models.declared import declared
 from seg.models.postprocess import NOTHING, Postprocess, calibrated, fill_enclosed, softened
+from seg.tiles.network import Facts
 
 
 def class_map(*rows: str) -> Prediction:
@@ -133,3 +134,12 @@ def test_each_part_is_described() -> None:
     assert [line.split()[0] for line in said] == ["objects", "holes", "only", "instances"]
     assert "cell" in said[2]
     assert NOTHING.described(["background"]) == []
+
+
+def test_a_threshold_of_calibrated_scores_is_told_for_those_of_the_network() -> None:
+    post = Postprocess(temperature=2.0, score_threshold=0.3)
+    assert post.uncalibrated_threshold(0.5) == pytest.approx(0.09 / (0.09 + 0.49))  # the odds are squared
+    assert NOTHING.uncalibrated_threshold(0.5) == 0.5
+    assert Facts("panoptic", (), 3, 32, None, postprocess=Postprocess(score_threshold=0.8)).threshold(None) == 0.5
+    assert Facts("instance", (), 3, 32, None, postprocess=Postprocess(score_threshold=0.8)).threshold(None) == 0.8
+    assert Facts("panoptic", (), 3, 32, None, postprocess=post).threshold(None) == 0.3

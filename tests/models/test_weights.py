@@ -296,3 +296,15 @@ def test_a_file_that_leaves_the_encoder_untrained_is_not_frozen(tmp_path: Path, 
         ConfigError, match=r"part\.pth: lacks 6 tensors of the encoder \(encoder\.layer4\.1\.conv1\.weight.*finetune=freeze"
     ):
         build_model(make_config(*SMALL, f"model.weights={tmp_path / 'part.pth'}", "finetune=freeze"), make_info())
+
+
+def test_the_licence_of_a_hubs_weights_is_told(monkeypatch: pytest.MonkeyPatch, make_config: MakeConfig, make_info: MakeInfo) -> None:
+    """timm's own word of them; the tensors that it would download are drawn."""
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: None)
+    for encoder, licence in (("tu-convnextv2_atto", "cc-by-nc-4.0"), ("tu-resnet10t", "apache-2.0")):
+        told: list[str] = []
+        name = f"model.network.encoder_name={encoder}"
+        build_model(make_config("model=fpn", name, "model.weights=imagenet"), make_info(), say=told.append)
+        assert told == [f"weights: imagenet; their licence, as timm tells it: {licence}"]
+    build_model(make_config("model=fpn", name), make_info(), say=told.append)
+    assert len(told) == 1, "from scratch there are none"

@@ -1,15 +1,19 @@
 """YOLO's cells, assignment and losses against slow definitions."""
 
+from itertools import product
 from math import exp, log
 
 import pytest
 import torch
+from conftest import MakeConfig, MakeInfo
 from torch import Tensor
 from torchvision.ops import box_iou
 
 from seg.core.errors import ConfigError
+from seg.models.build import build_model
 from seg.models.detection import Given
-from seg.models.yolo import BOX, PRIOR, Yolo, YoloHead, assign, cells, losses
+from seg.models.dry_run import check_sizes
+from seg.models.yolo import BOX, FINE, PRIOR, Yolo, YoloHead, assign, cells, losses
 
 SMALL = ("tu-test_resnet", 16)
 
@@ -113,3 +117,54 @@ def test_the_head_is_shared_and_strides_are_known() -> None:
     assert head([torch.zeros(2, 8, 4, 4), torch.zeros(2, 8, 2, 2)]).shape == (2, 20, 8)
     with pytest.raises(ConfigError, match=r"model.network.strides=\[8, 12\]: expected some of 4, 8, 16, 32, 64"):
         Yolo(*SMALL, [8, 12], 0.3, 0.5, 10, 3, 3)
+
+
+def test_a_mask_is_a_sum_of_prototypes_within_its_box_and_its_loss_a_mean_over_it() -> None:
+    """Point by point: prototypes between their cells' middles, an id map at the quarters of each part of the box."""
+    torch.manual_seed(0)
+    network = Yolo(*SMALL, [8], 0.3, 0.5, 10, 3, 3, prototypes=3, mask_bins=5).eval()
+    maps, share, box = torch.rand(3, 12, 16), torch.tensor([[0.5, -0.7, 0.2], [-0.1, 0.3, 0.9]]), [5.0, 3.0, 23.0, 17.0]
+    ids = torch.zeros(24, 32, 1, dtype=torch.int16)
+    ids[4:11, 8:20] = 2
+
+    def at(row: Tensor, x: float, y: float) -> float:
+        column, line = x / FINE - 0.5, y / FINE - 0.5
+        left, top = int(column), int(line)
+        a, b = column - left, line - top
+        summed = (row[:, None, None] * maps).sum(0)
+        upper, lower = (float(summed[t, left] * (1 - a) + summed[t, left + 1] * a) for t in (top, top + 1))
+        return upper * (1 - b) + lower * b
+
+    loss, chances = 0.0, torch.zeros(2, 5, 5)
+    for cell, line, column in product(range(2), range(5), range(5)):
+        xs = [box[0] + (column + step) / 5 * (box[2] - box[0]) for step in (0.25, 0.5, 0.75)]
+        ys = [box[1] + (line + step) / 5 * (box[3] - box[1]) for step in (0.25, 0.5, 0.75)]
+        truth = sum(int(ids[int(y), int(x), 0]) == 2 for x in xs[::2] for y in ys[::2]) / 4
+        chance = 1 / (1 + exp(-at(share[cell], xs[1], ys[1])))
+        chances[cell, line, column] = chance
+        loss -= (truth * log(chance) + (1 - truth) * log(1 - chance)) / 25
+    target = {"boxes": torch.tensor([box]), "masks": ids, "ids": torch.tensor([2]), "factor": torch.ones(4)}
+    found = network._mask_sum(maps[None], share[None], [target], 0, torch.tensor([0, 1]), torch.tensor([0, 0]))
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    crops = network._cropped(maps, torch.tensor([box]))[0]
+    torch.testing.assert_close(torch.einsum("np,pyx->nyx", share, crops).sigmoid(), chances)
+
+
+def test_evidence_is_the_log_probability_of_the_cell_whose_box_overlaps_most() -> None:
+    torch.manual_seed(0)
+    network, box = Yolo(*SMALL, [8], 0.3, 0.5, 10, 3, 3, prototypes=3).eval(), torch.tensor([[8.0, 16.0, 40.0, 40.0]])
+    x = torch.randn(2, 3, 64, 64, requires_grad=True)
+    given = network.evidence(x, box, 2)
+    boxes, (objects, kinds, _), _, _ = network._said(x)
+    for found, own, seen, kind in zip(given, boxes, objects, kinds, strict=True):
+        best = max(range(len(own)), key=lambda cell: iou(own[cell].detach(), box[0]))
+        assert found.item() == pytest.approx(log(sigmoid(seen[best, 0].detach())) + log(sigmoid(kind[best, 1].detach())), rel=1e-4)
+    given.sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_instances_need_prototypes(make_config: MakeConfig, make_info: MakeInfo) -> None:
+    config = make_config("task=instance", "model=yolo_seg", "model.network.prototypes=0", f"model.network.encoder_name={SMALL[0]}")
+    with pytest.raises(ConfigError, match=r"expected seg.models.yolo.Yolo with prototypes=16"):
+        check_sizes(build_model(config, make_info(background=True)), 3, 2, [(64, 64)], [(64, 64)])

@@ -1,10 +1,8 @@
 """Mask classification for segments: each query that is sure of a class is a thing, or a part of the stuff of a class."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +13,8 @@ from seg.models.masks import instance
 
 
 class Model(instance.Model):
-    """things: the class indices that have instances; segment_score: queries of a lower score are left out."""
+    """things: the class indices that have instances; segment_score: queries of a lower score are left out, unless a training chose another
+    for things."""
 
     things: list[int]
 
@@ -33,7 +32,7 @@ class Model(instance.Model):
     ) -> None:
         super().__init__(network, loss, class_names, mean, std, stride, scale)
         self.things = list(things)
-        self.segment_score = segment_score
+        self.segment_score = self.thing_score = segment_score
         self.first, self.num_classes = 0, len(class_names)  # a background is stuff like any other
 
     @classmethod
@@ -42,9 +41,4 @@ class Model(instance.Model):
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:
-        return [merged(self._sure(found), self.things) for found in super().predict(images)]
-
-    def _sure(self, found: Prediction) -> Prediction:
-        kept = np.flatnonzero(found.scores >= self.segment_score)
-        masks = [found.masks[i] for i in kept]
-        return replace(found, scores=found.scores[kept], categories=found.categories[kept], boxes=found.boxes[kept], masks=masks)
+        return [merged(found, self.things, self.thing_score, self.segment_score) for found in super().predict(images)]

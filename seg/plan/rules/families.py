@@ -15,6 +15,7 @@ SHORT = 30.0
 another, distances found more at equal minutes, of small objects and of large ones; docs/performance.md has the figures."""
 MASKS = "seg.models.masks."
 DISTANCE = "seg.models.distance.DistanceModel"
+PROTOTYPES = "seg.models.prototypes.PrototypeModel"
 
 
 def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
@@ -64,10 +65,12 @@ def like(facts: PlanFacts, draft: Draft) -> str:
     """The family whose sizes, steps and rates are this one's, too: detectors of boxes and panoptic networks do what Mask R-CNN does, or
     nearly; networks of distances and mask classification see images as those of classes do."""
     own = family(facts, draft)
-    return {"detection": "instance", "panoptic": "instance", "distance": "semantic", "masks": "semantic"}.get(own, own)
+    alike = {"distance": "semantic", "masks": "semantic"} | dict.fromkeys(("detection", "panoptic", "prototypes"), "instance")
+    return alike.get(own, own)
 
 
 def family(facts: PlanFacts, draft: Draft) -> str:
-    """semantic, instance (Mask R-CNN), detection, panoptic, distance, or masks (mask classification)."""
+    """semantic, instance (Mask R-CNN), detection, panoptic, distance, prototypes (YOLACT), or masks (mask classification)."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None
-    return "distance" if target == DISTANCE else "masks" if str(target).startswith(MASKS) else facts.task
+    named = {DISTANCE: "distance", PROTOTYPES: "prototypes"}
+    return "masks" if str(target).startswith(MASKS) else named.get(str(target), facts.task)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from seg.core.environment import in_first_process
+from seg.data.labelmaps import merged, together
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, RankPlacement
@@ -56,11 +58,12 @@ def choose(
     class_names: Sequence[str],
     monitor: str,
     start: float,
+    things: Sequence[int] | None = None,
 ) -> Chosen:
     """Predict the images once, and try each change on these predictions.
 
     make_metrics: fresh figures with a score threshold. monitor: the figure of class maps; of instances it is pq, which thresholds change.
-    start: the score threshold without a choice.
+    start: the score threshold without a choice. things: of segments, as `seg.models.base` has them; thresholds are theirs.
     """
     seen: list[tuple[Batch, Sequence[Prediction]]] = []
     samples: list[tuple[np.ndarray, np.ndarray]] = []
@@ -87,7 +90,7 @@ def choose(
     else:
         calibration = of_pixels(samples)
     temperature = calibration.temperature if calibration else 1.0
-    trial = _Trial(seen, make_metrics, class_names, monitor, start, temperature)
+    trial = _Trial(seen, make_metrics, class_names, monitor, start, temperature, things)
     post, tried = _greedy(trial, candidates(seen, class_names))
     if calibration is None:
         return Chosen(post, Choice(images, tuple(tried)))
@@ -135,6 +138,7 @@ class _Trial:
     monitor: str
     start: float
     temperature: float
+    things: Sequence[int] | None
 
     @property
     def figure(self) -> str:
@@ -145,10 +149,13 @@ class _Trial:
         return sum(len(batch) for batch, _ in self.seen)
 
     def of(self, post: Postprocess) -> Figure:
-        metrics = self.make_metrics(self.start if post.score_threshold is None else post.score_threshold)
+        threshold = self.start if post.score_threshold is None else post.score_threshold
+        metrics = self.make_metrics(threshold if self.things is None else min(self.start, threshold))
         background = has_background(self.class_names)
         for batch, predictions in self.seen:
-            metrics.update(batch, [post.applied(calibrated(p, self.temperature), background) for p in predictions])
+            found = [calibrated(p, self.temperature) for p in predictions]
+            found = found if self.things is None else [merged(p, self.things, threshold) for p in found]
+            metrics.update(batch, [post.applied(p, background) for p in found])
         ids = [image_id for batch, _ in self.seen for image_id in batch.image_ids]
         if isinstance(metrics, InstanceMetrics):
             tallies = [metrics.image_tallies[image_id] for image_id in ids]
@@ -164,10 +171,8 @@ def _greedy(trial: _Trial, changes: list[dict[str, Any]]) -> tuple[Postprocess, 
     before, level = trial.of(post), 1 - (1 - LEVEL) / len(changes)
     while changes:
         after = [trial.of(replace(post, **change)) for change in changes]
-        rows = [
-            compared(Postprocess(**change).described(trial.class_names)[0], trial.figure, before, figure, trial.num_images, level)
-            for change, figure in zip(changes, after, strict=True)
-        ]
+        told = [shorten(Postprocess(**c).described(trial.class_names)[0], 300, placeholder=" ...") for c in changes]  # of many classes
+        rows = [compared(t, trial.figure, before, figure, trial.num_images, level) for t, figure in zip(told, after, strict=True)]
         helping = [place for place, row in enumerate(rows) if row.taken]
         best = max(helping, key=lambda place: rows[place].after, default=None)
         tried += [replace(row, taken=place == best) for place, row in enumerate(rows)]
@@ -200,6 +205,7 @@ def chooser(
                 [c.name for c in data.info.classes],
                 cfg.task.monitor,
                 SCORE,
+                model.things,
             )
 
     return of
@@ -218,6 +224,12 @@ def _answer(
 ) -> tuple[list[Prediction], Tensor | None, tuple[int, int]]:
     """See `seg.training.choosing.choose.Answer`. Of images larger than the model's window, the logits of a window in the middle."""
     limited, size = Limited(model, limits, device), (images.shape[-2], images.shape[-1])
+    if model.things is not None:
+        kept, found = model.thing_score, []
+        for model.thing_score in (0.0, 2.0):  # things of any score, and the stuff beneath: `merged` makes of both what a threshold leaves
+            found.append(predict(model, images, limits, device))
+        model.thing_score = kept
+        return [together(*pair) for pair in zip(*found, strict=True)], None, (0, 0)
     if not isinstance(model, SemanticModel):
         return predict(model, images, limits, device), None, (0, 0)
     height, width = model.seen_at_once(size)

@@ -13,7 +13,7 @@ from seg.core.errors import ConfigError
 from seg.models.build import build_model, with_architecture
 from seg.models.finetune import make_plan
 from seg.models.known import check_file_target
-from seg.models.masks.architecture import architecture_of, configuration
+from seg.models.masks.architecture import LICENCES, architecture_of, configuration
 from seg.models.masks.networks import QueryNetwork, query_network
 from seg.models.settings import Finetune
 from seg.settings.section import Target
@@ -64,7 +64,7 @@ def test_weights_of_transformers_give_its_outputs_and_ours_load_there(kind: str,
     for found, name in ((given["classes"][-1], "class_queries_logits"), (given["masks"][-1], "masks_queries_logits")):
         assert (found - wanted[name]).abs().max() == 0 == (back[name] - wanted[name]).abs().max()
     assert "weights: " in ours.remarks[0]
-    assert "licence: " in ours.remarks[1]
+    assert f"licence: {LICENCES[KINDS[kind]['model_type']]}" in ours.remarks[1]
     assert ("no commercial use" in ours.remarks[1]) == (theirs.config.model_type == "mask2former")
 
 
@@ -90,6 +90,7 @@ def test_weights_for_other_classes_and_channels_are_adapted(tmp_path: Path, make
         told: list[str] = []
         model = build_model(config, make_info(classes=5, channels=1), say=told.append)
         assert "class_predictor" in told[0]
+        assert "licence: EoMT's own (tue-mps/*_eomt_*): MIT, over DINOv2 (Apache-2.0); of other weights: their authors'" in told[1]
         assert "of another shape, so initialised anew" in told[0]
         assert model.predict(torch.zeros(1, 1, 40, 48, dtype=torch.uint8))[0].semantic is not None
         settled = with_architecture(config)

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
+from conftest import ROOT
 from planned_facts import chosen, draft, facts, objects, reason, spread
 
 from seg.plan.rules import learning, length, networks, view
@@ -120,3 +122,11 @@ def test_mask_classification_has_a_loss_and_an_optimizer_of_its_own() -> None:
         assert chosen(learning.loss, kind, one)["loss"]["name"] == "masks"
         found = chosen(learning.optimizer, kind, one)
         assert (found["optimizer"]["name"], found["optimizer.lr"]) == ("adamw", 1e-3)
+
+
+def test_boxes_with_masks_of_prototypes_have_a_loss_of_their_own_and_are_else_as_mask_rcnn() -> None:
+    one = draft(model__adapter={"_target_": "seg.models.prototypes.PrototypeModel"})
+    assert (family(facts(), one), like(facts(), one)) == ("prototypes", "instance")
+    planned, file = chosen(learning.loss, facts(), one)["loss"], yaml.safe_load((ROOT / "conf/loss/prototypes.yaml").read_text())
+    assert planned == file
+    assert planned["mask"] == 6.125

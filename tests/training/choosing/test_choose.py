@@ -11,8 +11,9 @@ from torch import Tensor
 from seg.data.sample import Prediction, Sample, no_instances
 from seg.loading.batch import Batch, collate
 from seg.metrics.instance import InstanceMetrics
+from seg.metrics.panoptic import PanopticMetrics
 from seg.metrics.semantic import SemanticMetrics
-from seg.models.postprocess import NOTHING
+from seg.models.postprocess import NOTHING, Choice
 from seg.training.choosing.choose import Answer, Chosen, choose
 
 NAMES = ["background", "disc", "bar"]
@@ -141,3 +142,41 @@ def test_the_score_threshold_rises_above_false_instances(false: float | None, wa
         batches, lambda _: ([next(turn)], None, (0, 0)), lambda threshold: InstanceMetrics(names, threshold, 100), names, "pq", 0.5
     ).postprocess
     assert (post.score_threshold is not None and post.score_threshold > 0.5) == wanted
+
+
+@pytest.mark.parametrize(("true", "false", "low", "high"), [(0.95, 0.55, 0.6, 0.9), (0.35, 0.15, 0.2, 0.3), (0.95, None, None, None)])
+def test_the_threshold_of_things_gives_the_stuff_beneath_them_back(
+    true: float, false: float | None, low: float | None, high: float | None
+) -> None:
+    rng, batches, predictions = np.random.default_rng(7), list[Batch](), list[Prediction]()
+    for number in range(14):
+        one, ground = Scene(f"{number:02}", (60, 60)), np.ones((60, 60), bool)
+        for top in (0, 20, 40):
+            mask = box(60, 60, top, 5, top + 12, 17)
+            one.add(mask).predict(mask, score=true)
+            ground &= ~mask
+        for top in (0, 20, 40) if false else ():
+            if rng.random() < 0.7:
+                one.predict(box(60, 60, top, 35, top + 12, 47), score=false)
+        batch, found = batch_of([one.add(ground, 0).predict(np.ones((60, 60), bool), 0, 0.9)])
+        batches.append(batch)
+        predictions += found
+    turn, names = iter(predictions), ["ground", "cell"]
+    found = choose(
+        batches, lambda _: ([next(turn)], None, (0, 0)), lambda least: PanopticMetrics(names, least, 100, [1]), names, "pq", 0.5, [1]
+    )
+    post = found.postprocess
+    assert (post.score_threshold is None) == (low is None)
+    if low is not None and high is not None and post.score_threshold is not None:
+        assert low <= post.score_threshold <= high or post.temperature != 1
+        row = next(row for row in found.choice.tried if row.taken)
+        assert row.after == pytest.approx(1.0), "the ground is whole again"
+
+
+def test_a_change_of_many_classes_is_told_in_a_few_words() -> None:
+    """A checkpoint holds the words, and takes 1000 characters at most."""
+    names = ["background", *(f"class number {n}" for n in range(200))]
+    truth = scene(np.random.default_rng(8))
+    said = chosen([truth, truth], [truth, truth], names).choice
+    assert 250 < max(len(row.what) for row in said.tried) <= 300
+    assert Choice.of(said.to_plain(), "x", "y").tried == said.tried
