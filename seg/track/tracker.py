@@ -125,9 +125,8 @@ class Tracker:
         same = np.array([track.category for track in tracks])[:, None] == categories[chosen][None]
         cosine = np.zeros(same.shape)
         if looks is not None:
-            known = [row for row, track in enumerate(tracks) if track.look is not None]
-            for row in known:
-                cosine[row] = looks[chosen] @ tracks[row].look
+            for row, track in enumerate(tracks):
+                cosine[row] = 0 if track.look is None else looks[chosen] @ track.look
         if near:
             iou = iou_of(there, boxes[chosen])
             value, allowed = iou + 0.5 * cosine, same & (iou >= self.rules.least_iou)
