@@ -9,14 +9,12 @@ from skimage.measure import label
 from seg.data.sample import IGNORE, Prediction, Sample
 from seg.evaluation.errors import judge
 from seg.explain.methods import maps_of, question
-from seg.explain.page import WORDS, answer, heat
+from seg.explain.page import WORDS, drawn
 from seg.explain.subject import Explained, in_window, mask_of
 from seg.loading.batch import collate
 from seg.metrics.instance import instances_of
 from seg.models.base import SegmentationModel
 from seg.report.page_data import Misled
-
-METHODS = ("integrated gradients", "occlusion")  # those that find what decides (benchmarks/explain.py)
 
 
 def largest_mistake(sample: Sample, given: Prediction, names: Sequence[str], score_threshold: float) -> tuple[Explained, str] | None:
@@ -51,7 +49,7 @@ def misled(model: SegmentationModel, sample: Sample, explained: Explained, text:
     """What the page shows of a mistake and its sentence; of an image larger than the model's window, the window about the mistake."""
     image, explained = in_window(sample.image, explained, model.seen_at_once(sample.size))
     images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(model.mean.device)
-    maps = maps_of(question(model, images, explained), (image.shape[0], image.shape[1]), METHODS)
+    maps = maps_of(question(model, images, explained), (image.shape[0], image.shape[1]), ("integrated gradients", "occlusion"))
     asked = names[explained.category] + ("" if explained.instead is None else f" rather than {names[explained.instead]}")
-    pictures = [(name, WORDS["methods"][name], heat(image, values, explained.region)) for name, values in maps.items()]
-    return Misled(sample.image_id, text, asked, answer(image, explained.region), pictures)
+    pictures = [(name, WORDS["methods"][name], drawn(image, explained.region, values)) for name, values in maps.items()]
+    return Misled(sample.image_id, text, asked, drawn(image, explained.region), pictures)

@@ -36,33 +36,24 @@ class Explanation:
 
 def write_explanations(path: Path, model: str, explanations: Sequence[Explanation]) -> None:
     """Write the page, whole or not at all."""
-    shown, said = [], WORDS["methods"]
+    shown = []
     for one in explanations:
         image, region = one.image, one.explained.region
-        rows = [
-            (m, said.get(m, said["attention"]), heat(image, found, region), heat(image, one.random[m], region), one.inside[m], one.alike[m])
-            for m, found in one.maps.items()
-        ]
-        shown.append((one, answer(image, region), rows))
-    write_page(path, "explain/explain.html.j2", title=f"{model}: which pixels its answers rest on", skip="images", shown=shown)
+        rows = [(method, drawn(image, region, found), drawn(image, region, one.random[method])) for method, found in one.maps.items()]
+        shown.append((one, drawn(image, region), rows))
+    title = f"{model}: which pixels its answers rest on"
+    write_page(path, "explain/explain.html.j2", title=title, skip="images", shown=shown, said=WORDS["methods"])
 
 
 WORDS: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 
 
-def answer(image: np.ndarray, region: np.ndarray) -> bytes:
-    """A JPEG file of the image (H, W, C) uint8 with the outline of a region (H, W) bool."""
-    return jpeg(_outlined(resized(image, SIDE), region))
-
-
-def heat(image: np.ndarray, values: np.ndarray, region: np.ndarray) -> bytes:
-    """A JPEG file of the map over the image, with the outline of a region; the highest hundredth of the map's values has one colour, so
-    that single pixels do not hide the rest."""
-    top = max(float(np.quantile(values, 0.99)), 1e-12)
-    return jpeg(_outlined(resized(heat_map(image, np.minimum(values / top, 1)), SIDE), region))
-
-
-def _outlined(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    shown = cv2.resize(region.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    picture = np.where(borders(shown, 5)[..., None], np.uint8(0), picture)
-    return np.where(borders(shown)[..., None], np.uint8(255), picture)
+def drawn(image: np.ndarray, region: np.ndarray, values: np.ndarray | None = None) -> bytes:
+    """A JPEG file of an image (H, W, C) uint8, perhaps under a map (H, W), with the outline of a region (H, W) bool; the highest hundredth
+    of the map's values has one colour, so that single pixels do not hide the rest."""
+    if values is not None:
+        image = heat_map(image, np.minimum(values / max(float(np.quantile(values, 0.99)), 1e-12), 1))
+    picture = resized(image, SIDE)
+    inside = cv2.resize(region.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    picture = np.where(borders(inside, 5)[..., None], np.uint8(0), picture)  # so that the line is seen on white, too
+    return jpeg(np.where(borders(inside)[..., None], np.uint8(255), picture))

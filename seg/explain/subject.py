@@ -12,6 +12,8 @@ from seg.core.errors import ConfigError, UsageError, did_you_mean
 from seg.data.rle import Rle
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
 
+Pair = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -92,9 +94,7 @@ def mask_of(rle: Rle) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
 
 
-def in_window(
-    image: np.ndarray, explained: Explained, window: tuple[int, int], at: tuple[int, int] | None = None
-) -> tuple[np.ndarray, Explained]:
+def in_window(image: np.ndarray, explained: Explained, window: Pair, at: Pair | None = None) -> tuple[np.ndarray, Explained]:
     """The part of an image (H, W, C), of at most the size `window` (height, width), about a pixel (x, y); without one, about that pixel of
     the region which lies nearest to its middle."""
     pixels = np.argwhere(explained.region)

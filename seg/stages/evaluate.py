@@ -193,9 +193,9 @@ def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
 def check_explained(parts: Sequence[Part]) -> None:
     """Raise ConfigError where mistakes cannot be explained."""
     check_captum("evaluate.explained")
-    for network in [part.network for part in parts if isinstance(part.network, CheckpointNetwork)]:
-        if type(network.model).evidence is SegmentationModel.evidence:
-            raise ConfigError(f"evaluate.explained: {type(network.model).__name__} gives no evidence that could be explained; set it to 0")
+    for model in [part.network.model for part in parts if isinstance(part.network, CheckpointNetwork)]:
+        if type(model).evidence is SegmentationModel.evidence:
+            raise ConfigError(f"evaluate.explained: {type(model).__name__} gives no evidence that could be explained; set it to 0")
 
 
 def mistakes_of(evaluated: Evaluated, network_of: Mapping[str, Network]) -> list[Misled]:
