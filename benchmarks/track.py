@@ -2,10 +2,12 @@
 
     python benchmarks/track.py
     python benchmarks/track.py --model artifacts/train/best.ckpt --frames 1000
+    python benchmarks/track.py --others
 
 Needs TrackEval (`pip install --no-deps trackeval`, by the authors of HOTA; it asks for another OpenCV). The objects are discs that bounce
 off the edges of 200 x 200 pixels, cross each other, and vanish behind a wall for some frames. A model of the drawn shapes finds discs, and
-would find the wall, which its video lacks.
+would find the wall, which its video lacks. --others follows the true boxes with trackers of Roboflow's package trackers, too (Apache-2.0;
+`pip install --no-deps trackers supervision pydeprecate`), which know no looks.
 """
 
 import argparse
@@ -16,33 +18,13 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import trackeval
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from moving import Frame, moving
+from moving import Frame, figures, moving
 
 import seg
 from seg.track.looks import looks_of
-from seg.track.tracker import Rules, Tracker, iou_of
-
-
-def figures(frames: Sequence[Frame], boxes: Sequence[np.ndarray], numbers: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """HOTA, MOTA and IDF1 of boxes with their objects' numbers, 0 for none."""
-    kept = [n > 0 for n in numbers]
-    ids = {number: index for index, number in enumerate(sorted({int(n) for found in numbers for n in found if n}))}
-    data = {
-        "gt_ids": [frame.numbers for frame in frames],
-        "tracker_ids": [np.array([ids[int(n)] for n in found[k]], int) for found, k in zip(numbers, kept, strict=True)],
-        "similarity_scores": [iou_of(frame.boxes, own[k]) for frame, own, k in zip(frames, boxes, kept, strict=True)],
-        "num_gt_dets": sum(len(frame.boxes) for frame in frames),
-        "num_tracker_dets": sum(int(k.sum()) for k in kept),
-        "num_gt_ids": 1 + max(int(frame.numbers.max(initial=0)) for frame in frames),
-        "num_tracker_ids": len(ids),
-        "num_timesteps": len(frames),
-    }
-    hota = float(np.mean(trackeval.metrics.HOTA().eval_sequence(data)["HOTA"]))
-    mota = float(trackeval.metrics.CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)["MOTA"])
-    return hota, mota, float(trackeval.metrics.Identity({"PRINT_CONFIG": False}).eval_sequence(data)["IDF1"])
+from seg.track.tracker import Rules, Tracker
 
 
 def main() -> None:
@@ -52,16 +34,22 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--lost", type=int, default=Rules().lost, help="frames after which an object that is not seen is given up")
+    parser.add_argument("--others", action="store_true", help="compare the trackers of the package trackers")
     given = parser.parse_args()
     print("| boxes | HOTA | MOTA | IDF1 |\n|---|---:|---:|---:|")
-    for kind in ("true", "true, without looks", *(["of the model"] if given.model else [])):
+    kinds = ["true", "true, without looks", *(OTHERS if given.others else []), *(["of the model"] if given.model else [])]
+    for kind in kinds:
         rows = []
         for seed in given.seeds if kind != "of the model" else given.seeds[:1]:
             frames = moving(given.frames, given.objects, seed, wall=kind != "of the model")
             if kind == "of the model":
-                rows.append(figures(frames, *predicted(frames, given.model)))
+                rows.append(figures(frames, *predicted(frames, given.model, given.lost)))
                 continue
-            tracker = Tracker(Rules())
+            if kind in OTHERS:
+                rows.append(figures(frames, [frame.boxes for frame in frames], by_others(frames, OTHERS[kind], given.lost)))
+                continue
+            tracker = Tracker(Rules(lost=given.lost))
             looks = [None if "without" in kind else frame.looks for frame in frames]
             numbers = [
                 tracker.update(f.boxes, np.full(len(f.boxes), 0.9), np.zeros(len(f.boxes), int), look)
@@ -71,11 +59,39 @@ def main() -> None:
         print(f"| {kind} | {' | '.join(f'{mean(column):.3f}' for column in zip(*rows, strict=True))} |", flush=True)
 
 
-def predicted(frames: Sequence[Frame], path: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+OTHERS = {
+    "true, ByteTrack of trackers": "ByteTrackTracker",
+    "true, OC-SORT of trackers": "OCSORTTracker",
+    "true, BoT-SORT of trackers": "BoTSORTTracker",
+}
+
+
+def by_others(frames: Sequence[Frame], name: str, lost: int) -> list[np.ndarray]:
+    """The numbers of each frame's true boxes by a tracker of another package, which is told to number an object from its first frame on."""
+    import supervision
+    import trackers
+
+    tracker = getattr(trackers, name)(
+        lost_track_buffer=lost, minimum_consecutive_frames=1, **({"enable_cmc": False} if "BoT" in name else {})
+    )
+    found = []
+    for frame in frames:
+        count = len(frame.boxes)
+        seen = supervision.Detections(
+            frame.boxes.astype(np.float32), confidence=np.full(count, 0.9), class_id=np.zeros(count, int), data={"row": np.arange(count)}
+        )
+        given, numbers = tracker.update(seen), np.zeros(count, int)
+        if len(given):
+            numbers[given.data["row"]] = given.tracker_id + 1
+        found.append(numbers)
+    return found
+
+
+def predicted(frames: Sequence[Frame], path: Path, lost: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Boxes and numbers of each frame by a model; says how the memory of the process grew between a tenth of the frames and all."""
     predictor = seg.load(path, batch_size=1)
     threshold = predictor.network.facts.threshold(None)
-    tracker, boxes, numbers, early = Tracker(Rules(sure=threshold, unsure=min(0.1, threshold))), [], [], 0
+    tracker, boxes, numbers, early = Tracker(Rules(sure=threshold, unsure=min(0.1, threshold), lost=lost)), [], [], 0
     with looks_of(predictor.network) as looks:
         for index, frame in enumerate(frames):
             found = predictor.predict(frame.image)

@@ -29,6 +29,7 @@ class Evaluate(Named):
     checkpoint: Literal["best", "last"]
     batch_size: Positive
     num_overlays: Count
+    explained: Count
     score_threshold: Share | None
     bootstrap: Bootstrap
     groups: list[str]

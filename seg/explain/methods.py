@@ -4,15 +4,14 @@ All take the same function: how strongly the network is for the answer (`seg.mod
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, Occlusion, Saliency
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from seg.explain.subject import Explained
@@ -27,16 +26,19 @@ AT_ONCE = 8  # images that the network sees at once
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """x: the input of the network (1, C, h, w). size: of the image in it without padding. subject: what is asked about."""
+    """x: the input of the network (1, C, h, w). size: of the image in it without padding. subject: what is asked about. rival: another
+    answer; then it is asked what speaks for the subject rather than for it."""
 
     model: SegmentationModel
     x: Tensor
     size: Size
     subject: Subject
+    rival: Subject | None = None
 
     def evidence(self, x: Tensor) -> Tensor:
-        """(B,) for inputs (B, C, h, w)."""
-        return self.model.evidence(x, self.size, self.subject)
+        """(B,) for inputs (B, C, h, w); with a rival, how far that of the subject lies above that of the rival."""
+        own = self.model.evidence(x, self.size, self.subject)
+        return own if self.rival is None else own - self.model.evidence(x, self.size, self.rival)
 
 
 def question(model: SegmentationModel, images: Tensor, explained: Explained) -> Question:
@@ -44,7 +46,9 @@ def question(model: SegmentationModel, images: Tensor, explained: Explained) -> 
     x, (size, *_) = model.network_input(images)
     region = torch.from_numpy(explained.region.astype(np.float32))[None, None].to(x.device)
     seen = F.interpolate(region, size, mode="area")[0, 0]
-    return Question(model, x, size, Subject(explained.category, (seen >= min(0.5, float(seen.max()))).float()))
+    seen = (seen >= min(0.5, float(seen.max()))).float()
+    rival = None if explained.instead is None else Subject(explained.instead, seen)
+    return Question(model, x, size, Subject(explained.category, seen), rival)
 
 
 def gradients(asked: Question) -> Tensor:
@@ -103,34 +107,17 @@ METHODS: Mapping[str, Callable[[Question], Tensor | None]] = {
 """By the names that the page shows."""
 
 
-def maps_of(asked: Question, size: Size) -> dict[str, np.ndarray]:
-    """{method: (H, W) float32, 0 or more} at a size, without the methods that the network has nothing for."""
+def maps_of(asked: Question, size: Size, names: Iterable[str] = tuple(METHODS)) -> dict[str, np.ndarray]:
+    """{method: (H, W) float32, 0 or more} at a size, without the methods that the network has nothing for. names: of METHODS. The model's
+    weights get no derivatives from then on: these cost memory and are not asked for."""
+    asked.model.requires_grad_(False)
     found = {}
-    with weights_fixed(asked.model):
-        for name, method in METHODS.items():
-            if (values := method(asked)) is not None:
-                whole = (
-                    values
-                    if values.shape == asked.x.shape[2:]
-                    else F.interpolate(values[None, None], asked.x.shape[2:], mode="bilinear")[0, 0]
-                )
-                inside = whole[None, None, : asked.size[0], : asked.size[1]].float()
-                sized = inside if asked.size == size else F.interpolate(inside, size, mode="bilinear")
-                found[name] = sized[0, 0].detach().cpu().numpy()
+    for name in names:
+        if (values := METHODS[name](asked)) is not None:
+            whole = F.interpolate(values.detach()[None, None].float(), asked.x.shape[2:], mode="bilinear")
+            inside = F.interpolate(whole[..., : asked.size[0], : asked.size[1]], size, mode="bilinear")
+            found[name] = inside[0, 0].cpu().numpy()
     return found
-
-
-@contextmanager
-def weights_fixed(model: nn.Module) -> Iterator[None]:
-    """Without derivatives by the weights, which cost memory and are not asked for."""
-    learned = [p for p in model.parameters() if p.requires_grad]
-    for parameter in learned:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learned:
-            parameter.requires_grad_(True)
 
 
 def randomised(model: SegmentationModel) -> SegmentationModel:

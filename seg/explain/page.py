@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+import yaml
 
 from seg.explain.methods import share_inside
 from seg.explain.subject import Explained
@@ -36,35 +38,22 @@ def write_explanations(path: Path, model: str, explanations: Sequence[Explanatio
     """Write the page, whole or not at all."""
     shown = []
     for one in explanations:
-        answer = _outlined(resized(one.image, SIDE), one.explained.region)
-        rows = [
-            (name, NOTES.get(name, GATE), jpeg(_shown(one, values)), jpeg(_shown(one, one.random[name])), one.inside[name], one.alike[name])
-            for name, values in one.maps.items()
-        ]
-        shown.append((one, jpeg(answer), rows))
-    write_page(path, "explain/explain.html.j2", title=f"{model}: which pixels its answers rest on", skip="images", shown=shown)
+        image, region = one.image, one.explained.region
+        rows = [(method, drawn(image, region, found), drawn(image, region, one.random[method])) for method, found in one.maps.items()]
+        shown.append((one, drawn(image, region), rows))
+    title = f"{model}: which pixels its answers rest on"
+    write_page(path, "explain/explain.html.j2", title=title, skip="images", shown=shown, said=WORDS["methods"])
 
 
-NOTES = {
-    "gradients": "which pixels change the answer if they change a little",
-    "integrated gradients": "how much each pixel adds, on the way from an image of the mean colour to this one",
-    "Grad-CAM": "where the coarsest features of the encoder speak for the answer",
-    "occlusion": "how much the answer loses where a window hides the image",
-}
-"""What each method shows, in words."""
-GATE = "what this gate of the network lets pass, whatever the answer"
+WORDS: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 
 
-def _shown(one: Explanation, values: np.ndarray) -> np.ndarray:
-    """The map over the image; the highest hundredth of its values has one colour, so that single pixels do not hide the rest."""
-    top = max(float(np.quantile(values, 0.99)), 1e-12)
-    picture = heat_map(one.image, np.minimum(values / top, 1))
-    return _outlined(resized(picture, SIDE), one.explained.region)
-
-
-def _outlined(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    rows, columns = (np.arange(side) * old // side for side, old in zip(picture.shape[:2], region.shape, strict=True))
-    edge = borders(region[rows[:, None], columns].astype(np.uint8))
-    picture = picture.copy()
-    picture[edge] = (255, 255, 255)
-    return picture
+def drawn(image: np.ndarray, region: np.ndarray, values: np.ndarray | None = None) -> bytes:
+    """A JPEG file of an image (H, W, C) uint8, perhaps under a map (H, W), with the outline of a region (H, W) bool; the highest hundredth
+    of the map's values has one colour, so that single pixels do not hide the rest."""
+    if values is not None:
+        image = heat_map(image, np.minimum(values / max(float(np.quantile(values, 0.99)), 1e-12), 1))
+    picture = resized(image, SIDE)
+    inside = cv2.resize(region.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    picture = np.where(borders(inside, 5)[..., None], np.uint8(0), picture)  # so that the line is seen on white, too
+    return jpeg(np.where(borders(inside)[..., None], np.uint8(255), picture))

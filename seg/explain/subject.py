@@ -1,23 +1,35 @@
 """What is explained: a part of a model's answer for an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
+from pycocotools import mask as coco_mask
 from skimage.measure import label
 
-from seg.core.errors import UsageError, did_you_mean
-from seg.data.rle import decode_crop
+from seg.core.errors import ConfigError, UsageError, did_you_mean
+from seg.data.rle import Rle
 from seg.data.sample import BACKGROUND, ClassInfo, Prediction
+
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """category: class index. region: (H, W) bool in the image's pixels. score: of an instance; None for pixels of a class map."""
+    """category: class index. region: (H, W) bool in the image's pixels. score: of an instance; None for pixels of a class map.
+    instead: the index of another class; then it is asked why the answer is `category` rather than that one."""
 
     category: int
     region: np.ndarray
     score: float | None = None
+    instead: int | None = None
+
+
+def check_captum(asker: str) -> None:
+    """Raise ConfigError where the package captum, which holds the methods, is missing. asker: what needs it."""
+    if not find_spec("captum"):
+        raise ConfigError(f"{asker}: needs the package captum; pip install -e '.[explain]'")
 
 
 def chosen(given: Prediction, classes: Sequence[ClassInfo], name: str | None, at: tuple[int, int] | None) -> Explained:
@@ -71,10 +83,22 @@ def _of_instances(given: Prediction, category: int | None, at: tuple[int, int] |
     for index in np.argsort(-given.scores, kind="stable"):
         if category not in (None, int(given.categories[index])):
             continue
-        crop, left, top = decode_crop(given.masks[index])
-        height, width = given.masks[index]["size"]
-        mask = np.zeros((height, width), bool)
-        mask[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-        if mask.any() and (at is None or (at[1] < height and at[0] < width and mask[at[1], at[0]])):
+        mask = mask_of(given.masks[index])
+        if mask.any() and (at is None or (at[1] < mask.shape[0] and at[0] < mask.shape[1] and mask[at[1], at[0]])):
             return Explained(int(given.categories[index]), mask, float(given.scores[index]))
     return None
+
+
+def mask_of(rle: Rle) -> np.ndarray:
+    """(H, W) bool."""
+    return coco_mask.decode(rle).astype(bool)
+
+
+def in_window(image: np.ndarray, explained: Explained, window: Pair, at: Pair | None = None) -> tuple[np.ndarray, Explained]:
+    """The part of an image (H, W, C), of at most the size `window` (height, width), about a pixel (x, y); without one, about that pixel of
+    the region which lies nearest to its middle."""
+    pixels = np.argwhere(explained.region)
+    near = pixels[np.square(pixels - pixels.mean(axis=0)).sum(axis=1).argmin()].tolist() if at is None else (at[1], at[0])
+    top, left = (min(max(0, m - w // 2), max(0, s - w)) for m, w, s in zip(near, window, image.shape[:2], strict=True))
+    cut = np.s_[top : top + window[0], left : left + window[1]]
+    return image[cut], replace(explained, region=explained.region[cut])

@@ -1,9 +1,10 @@
 """The seam between the tasks: what every model takes and gives, with normalisation, scaling and padding done once for all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from seg.core.errors import ConfigError
 from seg.data.sample import BACKGROUND, Prediction
 from seg.loading.batch import Batch
+from seg.models.attention import encoder_maps
 
 Floats = Sequence[float]
 Scale = float | Sequence[int]
@@ -97,8 +99,9 @@ class SegmentationModel(nn.Module, ABC):
             One prediction for each image, of the same height and width.
         """
 
+    @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Maps that show where the network looks.
+        """Maps that show where the network looks: what the method `attention_maps` of `body` gives, or the attention of its encoder.
 
         Args:
             images: (B, C, H, W) uint8 as stored.
@@ -106,7 +109,10 @@ class SegmentationModel(nn.Module, ABC):
         Returns:
             {name: (B, H, W) float in 0..1}; empty for a network without such maps.
         """
-        return {}
+        maps_of: Callable[[Tensor], dict[str, Tensor]] = getattr(self.body, "attention_maps", partial(encoder_maps, self.body))
+        x, ((height, width), *_) = self.network_input(images)
+        seen = {name: a[..., :height, :width].float() for name, a in maps_of(x).items()}
+        return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
 
     def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
         """How strongly the network is for an answer, as a number that can be differentiated: the more, the surer.

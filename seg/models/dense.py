@@ -1,9 +1,8 @@
 """Any torch network that maps (B, C, H, W) to maps of the same image, behind the seam: what semantic models and `distance` share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,15 +63,6 @@ class DenseModel(SegmentationModel):
                 )
 
     channels_are = "one a class"  # what the outputs of a pixel are, in words
-
-    @torch.inference_mode()
-    def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
-        attention_maps: Callable[[Tensor], dict[str, Tensor]] | None = getattr(self.network, "attention_maps", None)
-        if attention_maps is None:
-            return {}
-        x, ((height, width), *_) = self.network_input(images)
-        seen = {name: a[..., :height, :width].float() for name, a in attention_maps(x).items()}
-        return {name: F.interpolate(a, images.shape[-2:], mode="bilinear")[:, 0] for name, a in seen.items()}
 
 
 def _lie_on(*ratios: float) -> bool:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from seg.data.labelmaps import boxes_of, encode, merged
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
-from seg.models.base import Scale, Size
+from seg.models.base import Scale, Size, Subject
 from seg.models.rcnn import RegionModel, Target
 
 
@@ -61,6 +61,14 @@ class PanopticModel(RegionModel):
             total = total + F.cross_entropy(_whole(one, seen, (height, width)), wanted[None], ignore_index=IGNORE, reduction="sum")
             count = count + known.sum()
         return total / count.clamp(min=1)
+
+    def evidence(self, x: Tensor, size: Size, subject: Subject) -> Tensor:
+        """Of a thing as of `RegionModel`; of stuff the mean logit of the class over the region."""
+        if subject.category in self.things:
+            return super().evidence(x, size, subject)
+        logits = self.network.semantic(self.network.backbone(x))[:, subject.category + self.first_label, None]
+        full = F.interpolate(logits, scale_factor=4.0, mode="bilinear")[:, 0, : size[0], : size[1]]
+        return subject.mean(full.float())
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> list[Prediction]:

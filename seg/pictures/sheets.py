@@ -69,7 +69,7 @@ def semantic_panels(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray,
 
 
 def attention_panels(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Panel]:
-    """Over the image, what each gate of the network lets pass: maps (H, W) by name, each with its own range of colours."""
+    """Over the image, where the network looks: maps (H, W) by name, each with its own range of colours."""
     return [
         Panel(f"attention at {name}: {values.min():.2f} (dark) to {values.max():.2f} (bright)", heat_map(image, values))
         for name, values in maps.items()

@@ -40,6 +40,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
         "confusions": ("Confusions", evaluation.confusion is not None),
         "images": ("Images", scores),
         "gallery": ("Gallery", gallery),
+        "mistakes": ("What misled the model", evaluation.mistakes),
         "calibration": ("Calibration", evaluation.calibration),
         "tables": ("More figures", any(table.rows for table in evaluation.tables)),
         "augmentation": ("Augmentation", evaluation.preview),

@@ -81,6 +81,18 @@ class GalleryEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Misled:
+    """A mistake, and what misled the model. text: the mistake. asked: the answer whose reasons the maps show. image: a JPEG file, with the
+    mistake outlined. maps: the name of each method, what it shows, and a JPEG file."""
+
+    image_id: str
+    text: str
+    asked: str
+    image: bytes
+    maps: Sequence[tuple[str, str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class FigureTable:
     """Rows with the keys of the first as columns. text: what the table says; percent signs and units are its columns' affair."""
 
@@ -99,7 +111,7 @@ class Evaluation:
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
     scores. calibration: rows of `seg.metrics.calibration.reliability_rows`; calibration_unit: what they count; calibration_error: the
     expected one, 0 to 1. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
-    (`seg.report.data_set.Splits`).
+    (`seg.report.data_set.Splits`). mistakes: of the worst images, what misled the model.
     """
 
     title: str
@@ -124,3 +136,4 @@ class Evaluation:
     calibration_error: float = math.nan
     preview: bytes | None = None
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    mistakes: Sequence[Misled] = ()

@@ -9,23 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg.core.errors import DataError, plural
+from seg.core.errors import ConfigError, DataError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
 from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
 from seg.evaluation.settings import Evaluate
+from seg.explain.subject import check_captum
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, metrics_of
 from seg.metrics.bootstrap import few_images
+from seg.models.base import SegmentationModel
 from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
 from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
 from seg.models.postprocess import NO_CHOICE
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.evaluation_page import write_evaluation
+from seg.report.page_data import Misled
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.panels import instance_panels
 from seg.report.tables import write_metrics, write_rows
@@ -83,6 +86,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     checkpoint, threshold = parts[0].checkpoints[0], parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
     settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
     trained, answer = checkpoint.settings, checkpoint.settings.task.answer
+    if settings.explained:
+        check_explained(parts)
     folders = [part.data.prepared / part.split for part in parts]
     dataset = SampleDataset(folders, info.channels, trained.task.instances, parts[0].data.things)
     entries, network_of = list[ManifestEntry](), dict[str, Network]()
@@ -129,7 +134,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     evaluated = Evaluated(record, info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
     page = page_of(evaluated, history, Path(cfg.paths.augment) / "preview.png")
     together = f", {len(used)} models together" if len(used) > len(parts) else ""
-    write_evaluation(out / "report.html", replace(page, title=page.title + together))
+    mistakes = mistakes_of(evaluated, network_of) if settings.explained else ()
+    write_evaluation(out / "report.html", replace(page, title=page.title + together, mistakes=mistakes))
     print_figures(split, tables["figures"])
     if warned := few_images(len(scores)):
         print(f"{split}: {warned}")
@@ -182,6 +188,30 @@ def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
         )
     if (channels := checkpoint.data.channels) != data.info.channels:
         raise DataError(f"{data.prepared}: has {data.info.channels} channels, but the checkpoint was trained on {channels}; train again")
+
+
+def check_explained(parts: Sequence[Part]) -> None:
+    """Raise ConfigError where mistakes cannot be explained."""
+    check_captum("evaluate.explained")
+    for model in [part.network.model for part in parts if isinstance(part.network, CheckpointNetwork)]:
+        if type(model).evidence is SegmentationModel.evidence:
+            raise ConfigError(f"evaluate.explained: {type(model).__name__} gives no evidence that could be explained; set it to 0")
+
+
+def mistakes_of(evaluated: Evaluated, network_of: Mapping[str, Network]) -> list[Misled]:
+    """What misled the model in the worst images that have a mistake, `evaluate.explained` at most. Of images that several models predict
+    together there is none."""
+    from seg.explain.mistakes import largest_mistake, misled
+
+    dataset, names = evaluated.dataset, [c.name for c in evaluated.info.classes]
+    index_of, found = {entry.image_id: index for index, (_, entry) in enumerate(dataset.rows)}, list[Misled]()
+    for score in (s for kind, s in choose(evaluated.scores, len(evaluated.scores)) if kind == "worst"):
+        network, place = network_of[score.image_id], index_of[score.image_id]
+        if len(found) < evaluated.settings.explained and isinstance(network, CheckpointNetwork):
+            sample, predicted = dataset.read(place), evaluated.predictions.read(dataset.rows[place][1])
+            if mistake := largest_mistake(sample, predicted, names, evaluated.threshold):
+                found.append(misled(network.model, sample, *mistake, names))
+    return found
 
 
 def save_overlays(

@@ -1,21 +1,19 @@
 """`explain`: a checkpoint and images -> which pixels its answers rest on: a page, a picture of each map, and figures."""
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from seg.core.errors import ConfigError, DataError, UsageError, plural
+from seg.core.errors import DataError, UsageError, plural
 from seg.core.outputs import write_whole
 from seg.data.imagefile import encode_png
-from seg.explain.subject import Explained, chosen
+from seg.explain.subject import check_captum, chosen, in_window
 from seg.models.base import SegmentationModel
 from seg.models.checkpoint import load, restore
 from seg.predict.api import Predictor, predictor_of, settings_of
@@ -41,8 +39,7 @@ class Arguments:
 
 def run(project: Path, given: Arguments) -> None:
     """Explain an answer for each image. Raises DataError at the end where an image could not be read."""
-    if not find_spec("captum"):
-        raise ConfigError("seg explain: needs the package captum; pip install -e '.[explain]'")
+    check_captum("seg explain")
     if given.model.suffix != ".ckpt":
         raise UsageError(f"explain: {given.model}: name a checkpoint of training; an exported file gives no derivatives")
     from seg.explain.page import Explanation, write_explanations
@@ -67,7 +64,7 @@ def run(project: Path, given: Arguments) -> None:
             "class": found.class_name,
             "score": found.explained.score,
             "pixels": int(found.explained.region.sum()),
-            "methods": {m: {"share_inside": _finite(found.inside[m]), "likeness_to_random": found.alike[m]} for m in found.maps},
+            "methods": {m: {"share_inside": i if i == i else None, "likeness_to_random": found.alike[m]} for m, i in found.inside.items()},
         }
         for found in explanations
     }
@@ -99,23 +96,12 @@ def _explained(
         explained = chosen(predictor.predict(image), predictor.classes, given.name, given.at)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
+    image, explained = in_window(image, explained, model.seen_at_once((image.shape[0], image.shape[1])), given.at)
     size = (image.shape[0], image.shape[1])
-    if (window := model.seen_at_once(size)) != size:
-        middle = [int(v) for v in np.argwhere(explained.region).mean(axis=0)] if given.at is None else [given.at[1], given.at[0]]
-        top, left = (min(max(0, m - w // 2), max(0, s - w)) for m, w, s in zip(middle, window, size, strict=True))
-        cut = np.s_[top : top + window[0], left : left + window[1]]
-        image, explained = image[cut], Explained(explained.category, explained.region[cut], explained.score)
-        size = (image.shape[0], image.shape[1])
     images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(model.mean.device)
     maps = maps_of(question(model, images, explained), size)
     random = maps_of(question(twin, images, explained), size)
-    for gate, values in model.attention_maps(images).items():
-        maps[f"attention at {gate}"] = values[0].cpu().numpy()
-    for gate, values in twin.attention_maps(images).items():
-        random[f"attention at {gate}"] = values[0].cpu().numpy()
+    for network, found in ((model, maps), (twin, random)):
+        found |= {f"attention at {place}": values[0].cpu().numpy() for place, values in network.attention_maps(images).items()}
     alike = {method: likeness(values, random[method]) for method, values in maps.items()}
     return Explanation(name, image, predictor.classes[explained.category].name, explained, maps, random, alike)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

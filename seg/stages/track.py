@@ -32,7 +32,7 @@ class Arguments:
     inputs: Sequence[str]
     overrides: Sequence[str] = ()
     out: Path = Path("tracked")
-    lost: int = 30
+    lost: int = 120
     plain: bool = False
 
 

@@ -12,8 +12,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
-POSITION, VELOCITY = 1 / 20, 1 / 160
-"""Of an object's size: how uncertain a detected box is, and how much its speed changes from frame to frame, as DeepSORT has them."""
+POSITION, VELOCITY = 1 / 20, 1 / 80
+"""Of an object's size: how uncertain a detected box is, as in DeepSORT, and how much its speed changes in a frame, twice as in DeepSORT."""
 FAR = 4.0  # sizes of itself a frame that an object which was lost may have moved
 MEMORY = 0.9  # weight of the past in how an object looks
 
@@ -22,12 +22,13 @@ MEMORY = 0.9  # weight of the past in how an object looks
 class Rules:
     """sure: the score from which a detection may start an object. unsure: from which it may go on with one. least_iou: of a detection with
     where its object should be. lost: frames after which an object that was not seen is given up. seen: frames in which an object must
-    have been seen before it counts. alike: the least cosine of two looks of one object that was lost."""
+    have been seen before it counts. alike: the least cosine of two looks of one object that is recognised by them alone; one that was not
+    seen in the frame before is not recognised elsewhere by a cosine below 0."""
 
     sure: float = 0.5
     unsure: float = 0.1
-    least_iou: float = 0.2
-    lost: int = 30
+    least_iou: float = 0.1
+    lost: int = 120
     seen: int = 2
     alike: float = 0.7
 
@@ -96,7 +97,7 @@ class Tracker:
         free = list(self.tracks)
         for chosen, near in ((sure, True), (unsure, True), (sure, False)):
             chosen = chosen[found[chosen] == 0]
-            wanted = free if near else [track for track in free if track.missed and track.look is not None and units is not None]
+            wanted = free if near else [track for track in free if track.look is not None and units is not None]
             for track, index in self._paired(wanted, chosen, boxes, categories, units, near):
                 track.update(boxes[index], None if units is None else units[index])
                 found[index] = track.number
@@ -125,16 +126,16 @@ class Tracker:
         same = np.array([track.category for track in tracks])[:, None] == categories[chosen][None]
         cosine = np.zeros(same.shape)
         if looks is not None:
-            known = [row for row, track in enumerate(tracks) if track.look is not None]
-            for row in known:
-                cosine[row] = looks[chosen] @ tracks[row].look
+            for row, track in enumerate(tracks):
+                cosine[row] = 0 if track.look is None else looks[chosen] @ track.look
         if near:
             iou = iou_of(there, boxes[chosen])
-            value, allowed = iou + 0.5 * cosine, same & (iou >= self.rules.least_iou)
+            hidden = np.array([track.missed > 0 for track in tracks])[:, None]  # another one may come out where it went
+            value, allowed = iou + 0.5 * cosine, same & (iou >= self.rules.least_iou) & ~(hidden & (cosine < 0))
         else:
             middle = (there[:, :2] + there[:, 2:]) / 2
             distance = np.linalg.norm(middle[:, None] - (boxes[chosen, :2] + boxes[chosen, 2:])[None] / 2, axis=2)
-            reach = [FAR * track.missed * max(track.state[2], track.state[3], 1.0) for track in tracks]
+            reach = [FAR * (track.missed + 1) * max(track.state[2], track.state[3], 1.0) for track in tracks]
             value, allowed = cosine, same & (cosine >= self.rules.alike) & (distance <= np.array(reach)[:, None])
         rows, columns = linear_sum_assignment(np.where(allowed, value, -1.0), maximize=True)
         return [(tracks[row], int(chosen[column])) for row, column in zip(rows, columns, strict=True) if allowed[row, column]]

@@ -192,6 +192,38 @@ def test_the_page_shows_what_was_found(prepared: Path, tmp_path: Path, make_conf
     assert len(page.all("svg")) >= 3
 
 
+@pytest.mark.parametrize(
+    "overrides", [("model.window=48",), ("task=instance", *FEW_OBJECTS), ("task=panoptic", "task.model.thing_score=0.0", *FEW_OBJECTS)]
+)
+def test_the_page_shows_what_misled_the_model(prepared: Path, tmp_path: Path, make_config: MakeConfig, overrides: tuple[str, ...]) -> None:
+    few = ("evaluate.num_overlays=0", "evaluate.bootstrap.resamples=0", "evaluate.score_threshold=0.01", "evaluate.explained=2")
+    config = untrained(prepared, tmp_path, make_config, *overrides, *few)
+    run(config, tmp_path / "out")
+    page = Page(tmp_path / "out/report.html")
+    check_sound(page)
+    pictures = [tag.attributes["alt"] for tag in page.all("img") if tag.section == "mistakes"]
+    assert len(pictures) == 2 * 3
+    shown = [alt.removesuffix(" with the mistake outlined") for alt in pictures[::3]]
+    assert shown == [row[0] for row in page.rows("images") if row[0] in shown], "the worst first"
+    assert pictures[1].startswith("integrated gradients: what speaks for ")
+    assert pictures[2].startswith("occlusion: what speaks for ")
+    assert sum(f" {words} " in page.text for words in ("taken for", "found as")) == 1
+    run(config, tmp_path / "again")
+    assert (tmp_path / "again/report.html").read_bytes() == (tmp_path / "out/report.html").read_bytes()
+
+
+def test_what_cannot_be_explained_is_said_before_the_evaluation(
+    prepared: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = untrained(prepared, tmp_path, make_config, "task=detection", "model=retinanet_small", "evaluate.explained=1")
+    with pytest.raises(ConfigError, match=r"^evaluate.explained: DetectionModel gives no evidence that could be explained; set .*=0$"):
+        run(boxes, tmp_path / "out")
+    monkeypatch.setattr("seg.explain.subject.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"^evaluate.explained: needs the package captum; pip install -e '\.\[explain\]'$"):
+        run(untrained(prepared, tmp_path, make_config, "evaluate.explained=1"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_overlays_show_the_gates_of_an_attention_unet(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
     overrides = ["model=attention_unet", *SMALLER["attention_unet"], "evaluate.num_overlays=1"]
     run(untrained(prepared, tmp_path, make_config, *overrides), tmp_path / "out")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from moving import Frame, moving
+from moving import Frame, figures, moving
 
-from seg.track.tracker import Rules, Tracker, iou_of
+from seg.track.tracker import Rules, Tracker
 
 
 def followed(frames: Sequence[Frame], tracker: Tracker, looks: bool = True, jitter: float = 0.0) -> list[np.ndarray]:
@@ -23,20 +23,8 @@ def followed(frames: Sequence[Frame], tracker: Tracker, looks: bool = True, jitt
 
 
 def hota(frames: Sequence[Frame], found: Sequence[np.ndarray]) -> float:
-    """Of tracks whose boxes are the true ones, by the code of the metric's authors (Luiten et al. 2021)."""
-    trackeval = pytest.importorskip("trackeval", reason="pip install --no-deps trackeval (it asks for another OpenCV)")
-    ids = {number: index for index, number in enumerate(sorted({int(n) for numbers in found for n in numbers if n}))}
-    kept = [numbers > 0 for numbers in found]
-    data = {
-        "gt_ids": [frame.numbers for frame in frames],
-        "tracker_ids": [np.array([ids[int(n)] for n in numbers[k]], int) for numbers, k in zip(found, kept, strict=True)],
-        "similarity_scores": [iou_of(frame.boxes, frame.boxes[k]) for frame, k in zip(frames, kept, strict=True)],
-        "num_gt_dets": sum(len(frame.boxes) for frame in frames),
-        "num_tracker_dets": sum(int(k.sum()) for k in kept),
-        "num_gt_ids": 1 + max(int(frame.numbers.max(initial=0)) for frame in frames),
-        "num_tracker_ids": len(ids),
-    }
-    return float(np.mean(trackeval.metrics.HOTA().eval_sequence(data)["HOTA"]))
+    """Of tracks whose boxes are the true ones."""
+    return figures(frames, [frame.boxes for frame in frames], found)[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -49,6 +37,13 @@ def test_true_boxes_are_followed(seed: int) -> None:
 def test_boxes_that_are_off_by_a_pixel_are_followed_too() -> None:
     frames = moving(200, 8, 5)
     assert hota(frames, followed(frames, Tracker(Rules()), jitter=1.0)) >= 0.9
+
+
+@pytest.mark.slow
+def test_a_long_video_is_followed() -> None:
+    """A thousand frames, in which objects are hidden for up to a hundred."""
+    frames = moving(1000, 8, 0)
+    assert hota(frames, followed(frames, Tracker(Rules()))) >= 0.95
 
 
 def test_without_looks_objects_that_vanish_come_back_as_others() -> None:
@@ -86,6 +81,45 @@ def test_a_class_is_kept() -> None:
     tracker = Tracker(Rules())
     assert step(tracker, (0, 0, 10, 10), kinds=[1]) == [1]
     assert step(tracker, (0, 0, 10, 10), kinds=[2]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        # of 9 found boxes of 10, the first object's 5 are always 1; the other's are twice 2 and twice 3, each 2 of its 5
+        (0, ((0.9 * (5 + 4 * 2 / 5) / 9) ** 0.5, 1 - (1 + 1) / 10, 2 * (5 + 2) / (10 + 9))),
+        (1, ((0.9 * (5 + 4 * 4 / 5) / 9) ** 0.5, 1 - 1 / 10, 2 * 9 / (10 + 9))),  # the other keeps its number
+    ],
+)
+def test_figures_by_hand(lost: int, expected: tuple[float, float, float]) -> None:
+    """Two objects that rest for five frames. One is missed in the third, and with lost=0 it is another one from then on."""
+    tracker, two = Tracker(Rules(lost=lost)), np.array([[0.0, 0, 20, 20], [50, 50, 70, 70]])
+    frames = [Frame(np.zeros((1, 1, 3), np.uint8), two, np.arange(2), np.zeros((2, 3)))] * 5
+    boxes = [two, two, two[:1], two, two]
+    numbers = [tracker.update(b, np.full(len(b), 0.9), np.zeros(len(b), int), None) for b in boxes]
+    assert [n.tolist() for n in numbers] == [[1, 2], [1, 2], [1], [1, 3 - lost], [1, 3 - lost]]
+    assert figures(frames, boxes, numbers) == pytest.approx(expected)
+
+
+def test_one_that_turns_is_known_by_its_look() -> None:
+    """It comes from the left by 15 pixels a frame, and goes back at once: where it should be is another place."""
+    for look, number in (([1.0, 0], 1), ([0.0, 1], 2)):
+        tracker = Tracker(Rules())
+        for x in (0, 15, 30, 45):
+            tracker.update(np.array([[x, 0, x + 10.0, 10]]), np.array([0.9]), np.zeros(1, int), np.array([[1.0, 0]]))
+        assert tracker.update(np.array([[30.0, 0, 40, 10]]), np.array([0.9]), np.zeros(1, int), np.array([look])).tolist() == [number]
+
+
+@pytest.mark.parametrize(("look", "number"), [([0.8, 0.6], 1), ([-0.8, 0.6], 2)])
+def test_one_that_was_hidden_is_not_taken_for_another(look: list[float], number: int) -> None:
+    """Three frames later something comes out where it should be."""
+    tracker = Tracker(Rules())
+    for x in (0, 5, 10):
+        tracker.update(np.array([[x, 0, x + 20.0, 20]]), np.array([0.9]), np.zeros(1, int), np.array([[1.0, 0]]))
+    for _ in range(3):
+        tracker.update(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros((0, 2)))
+    found = tracker.update(np.array([[30.0, 0, 50, 20]]), np.array([0.9]), np.zeros(1, int), np.array([look]))
+    assert found.tolist() == [number]
 
 
 def test_what_is_lost_for_long_is_given_up() -> None:

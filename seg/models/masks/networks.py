@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
+from seg.models.attention import query_maps
 from seg.models.masks.architecture import FAMILIES, LICENCES, WEIGHTS, architecture_of, configuration, fetched, library
 from seg.models.weights import Loaded, take_channels
 
@@ -44,6 +45,12 @@ class QueryNetwork(nn.Module):
         given = kind(pixel_values=x, output_auxiliary_logits=self.training)
         layers = [*(given.auxiliary_logits or []), given]
         return {kind: [layer[f"{name}_queries_logits"] for layer in layers] for kind, name in (("classes", "class"), ("masks", "masks"))}
+
+    def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """{name: (B, 1, H, W) float in 0..1}, the largest 1: where the queries look in images (B, C, H, W) float32, each as sure as it is
+        that it has an object. Of Mask2Former in the last layer that looks at each stride; of EoMT in the last block, and in all blocks.
+        """
+        return query_maps(self, x)
 
     def encoder_within(self) -> tuple[str, nn.Module]:
         """As `seg.models.finetune.find_encoder`: the backbone, or all blocks where the encoder is the whole network."""
