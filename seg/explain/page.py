@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 
 from seg.explain.methods import share_inside
 from seg.explain.subject import Explained
-from seg.pictures.draw import borders, heat_map, resized
+from seg.pictures.draw import heat_map, lined, resized
 from seg.report.rendering import jpeg, write_page
 
 SIDE = 360  # pixels of a picture's longer side
@@ -53,7 +52,4 @@ def drawn(image: np.ndarray, region: np.ndarray, values: np.ndarray | None = Non
     of the map's values has one colour, so that single pixels do not hide the rest."""
     if values is not None:
         image = heat_map(image, np.minimum(values / max(float(np.quantile(values, 0.99)), 1e-12), 1))
-    picture = resized(image, SIDE)
-    inside = cv2.resize(region.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    picture = np.where(borders(inside, 5)[..., None], np.uint8(0), picture)  # so that the line is seen on white, too
-    return jpeg(np.where(borders(inside)[..., None], np.uint8(255), picture))
+    return jpeg(lined(resized(image, SIDE), region))

@@ -85,6 +85,13 @@ def borders(labels: np.ndarray, size: int = 3) -> np.ndarray:
     return cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
 
 
+def lined(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """A picture (h, w, 3) with a white line along a region (H, W) bool of its image, dark around, so that it is seen on white, too."""
+    inside = cv2.resize(region.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    picture = np.where(borders(inside, 5)[..., None], np.uint8(0), picture)
+    return np.where(borders(inside)[..., None], np.uint8(255), picture)
+
+
 def heat_map(image: np.ndarray, values: np.ndarray, strength: float = 0.65) -> np.ndarray:
     """The image in gray under a map (H, W) of numbers, from the lowest in dark violet to the highest in yellow (viridis)."""
     gray = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)

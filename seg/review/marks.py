@@ -7,7 +7,7 @@ outline is no new question.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pycocotools import mask as coco_mask
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from seg.core.errors import DataError
 from seg.core.textfile import json_of
 from seg.data.rle import Rle
+from seg.data.sample import ClassInfo
 from seg.review.suspects import KINDS, Suspect
 
 SAME = 0.5  # the IoU from which on a suspicion is the one that was marked
@@ -67,6 +68,13 @@ def masks_of(suspect: Suspect) -> Rle:
     merged = coco_mask.merge([*suspect.labelled, *suspect.suggested])
     counts = merged["counts"]
     return {"size": list(merged["size"]), "counts": counts.decode() if isinstance(counts, bytes) else counts}
+
+
+def row_of(suspect: Suspect, sha256: str, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+    """A `Mark` of a suspect but for what is said of it. sha256: of its image's pixels."""
+    label, likely = (None if index is None else classes[index].name for index in (suspect.label, suspect.likely))
+    own = {"image": sha256, "image_id": suspect.image_id, "kind": suspect.kind, "label": label, "likely": likely}
+    return own | masks_of(suspect)
 
 
 def _rle(mark: Mark) -> Rle:

@@ -19,7 +19,7 @@ from seg.loading.dataset import PreparedData
 from seg.metrics.instance import instances_of
 from seg.models.hardware import device_of
 from seg.review.files import write_files
-from seg.review.marks import mark_of, masks_of, read_marks
+from seg.review.marks import mark_of, read_marks, row_of
 from seg.review.page import Card, card_of, write_review
 from seg.review.settings import Review
 from seg.review.suspects import Found, Suspect, label_quality, of_class_map, of_instances, weighed
@@ -54,9 +54,8 @@ def run(cfg: Settings, out: Path) -> None:
         ranked = [replace(s, mark=mark_of(s, places[s.image_id][2].sha256, marks)) for s in ranked]
     open_ones = [s for s in ranked if s.mark != "right" and s.score >= cfg.review.least_score]
     listed, known_right = open_ones[: cfg.review.listed], sum(s.mark == "right" for s in ranked)
-    names = [c.name for c in info.classes]
     with replaced_folder(out, ("review.html", "review.json", "images.csv", "labelme", "coco.json", "cvat.xml")) as partial:
-        rows = [_row(s, names) for s in ranked]
+        rows = [_row(s, places[s.image_id][2].sha256, info.classes) for s in ranked]
         write_whole(partial / "review.json", json.dumps({"suspects": rows}, indent=1) + "\n")
         _write_images(partial / "images.csv", ranked, found, list(places))
         of_image: dict[str, list[Suspect]] = {}
@@ -118,21 +117,11 @@ def _cards(
             yield card_of(suspect, sample, prediction, places[name][2].sha256, classes, objects)
 
 
-def _row(suspect: Suspect, names: list[str]) -> dict[str, object]:
-    x, y, width, height = (int(v) for v in coco_mask.toBbox(masks_of(suspect)))
-    label, likely = (None if index is None else names[index] for index in (suspect.label, suspect.likely))
-    return {
-        "image_id": suspect.image_id,
-        "kind": suspect.kind,
-        "score": suspect.score,
-        "label": label,
-        "likely": likely,
-        "box": [x, y, x + width, y + height],
-        "labelled": [mask["counts"] for mask in suspect.labelled],
-        "suggested": [mask["counts"] for mask in suspect.suggested],
-        "size": suspect.labelled[0]["size"] if suspect.labelled else suspect.suggested[0]["size"],
-        "mark": suspect.mark,
-    }
+def _row(suspect: Suspect, sha256: str, classes: list[ClassInfo]) -> dict[str, object]:
+    own = row_of(suspect, sha256, classes)
+    x, y, width, height = (int(v) for v in coco_mask.toBbox({"size": own["size"], "counts": own.pop("counts")}))
+    masks = {side: [mask["counts"] for mask in getattr(suspect, side)] for side in ("labelled", "suggested")}
+    return own | masks | {"score": suspect.score, "box": [x, y, x + width, y + height], "mark": suspect.mark}
 
 
 def _write_images(path: Path, ranked: list[Suspect], found: Found, names: list[str]) -> None:
