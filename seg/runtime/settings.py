@@ -56,6 +56,4 @@ class Paths(Section):
     divide: str
     fold: str
     folds: str
-    review: str
-    marks: str
     plan: str

@@ -10,7 +10,7 @@ from conftest import ROOT
 from seg.configure import template
 from seg.configure.template import PACKAGE
 
-FOLDS = {"divide", "fold", "folds", "review"}
+FOLDS = {"divide", "fold", "folds"}
 STAGES = {"configure", "prepare", "plan", "augment", "train", "evaluate"} | FOLDS
 
 
@@ -32,11 +32,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("predict/inputs.py", set()),
         ("compare/page.py", set()),
         ("training/module.py", {"train", "fold"}),
-        ("report/templates/evaluation.html.j2", {"evaluate", "folds", "review"}),
+        ("report/templates/evaluation.html.j2", {"evaluate", "folds"}),
         ("augment/policy.py", {"augment", "train", "fold"}),
         ("sources/coco.py", {"prepare"}),
-        ("models/unet.py", {"train", "evaluate", "fold", "folds", "review"}),
-        ("stages/evaluate.py", {"evaluate", "folds", "review"}),
+        ("models/unet.py", {"train", "evaluate", "fold", "folds"}),
+        ("stages/evaluate.py", {"evaluate", "folds"}),
         ("export/settings.py", {"configure"}),
         ("core/errors.py", STAGES - {"plan"}),
         ("plan/rules/view.py", {"plan"}),

@@ -1,1 +1,0 @@
-"""Labels that a model doubts which did not learn from them."""
