@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from moving import Frame, figures, moving
 
 import seg
-from seg.track.looks import looks_of
+from seg.predict.looks import looks_of
 from seg.track.tracker import Rules, Tracker
 
 

@@ -15,10 +15,10 @@ from seg.core.errors import ConfigError, DataError, UsageError, plural
 from seg.core.outputs import whole_file, write_whole
 from seg.predict.api import Predictor, predictor_of, settings_of
 from seg.predict.inputs import Input, images_of, inputs_of
+from seg.predict.looks import looks_of
 from seg.predict.write.coco import above
 from seg.runtime.progress import track as progress
 from seg.track.files import CocoVideo, Film, mot_lines
-from seg.track.looks import looks_of
 from seg.track.tracker import Rules, Tracker
 
 RATE = 25.0  # frames a second of a video that is made of images

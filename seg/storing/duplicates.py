@@ -84,6 +84,14 @@ def near_pairs(
     return _confirmed(kept, near[1], far[1], flat), _confirmed(kept, near[0], far[0], flat)
 
 
+def nearly_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two thumbnails (48, 48) uint8 show nearly the same, by the rules of `near_pairs`; flat ones, if they are as gray."""
+    if min(one.std(), other.std()) < FLAT:
+        return bool(max(one.std(), other.std()) < FLAT and abs(one.mean() - other.mean()) < FLAT)
+    apart = (perceptual_hash(one) ^ perceptual_hash(other)).bit_count()
+    return apart <= MAX_DISTANCE and bool(np.corrcoef(one.ravel(), other.ravel())[0, 1] >= MIN_CORRELATION)
+
+
 def _confirmed(kept: np.ndarray, near: np.ndarray, far: np.ndarray, flat: np.ndarray) -> list[Pair]:
     """Of each image the candidate whose thumbnail is most like its own, where it is like enough."""
     found: dict[tuple[int, int], Pair] = {}

@@ -1,6 +1,6 @@
-"""How objects look: features of the model's own encoder, which it computes anyway."""
+"""How objects and images look: features of the model's own encoder, which it computes anyway."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,22 +39,30 @@ class Looks:
 
 
 @contextmanager
+def encoder_maps(network: Any, keep: Callable[[Tensor, list[Tensor]], None]) -> Iterator[None]:
+    """Around predictions: `keep` gets what each pass of a checkpoint's encoder takes (B, C, h, w) and the maps (B, F, h', w') that it
+    gives; of what is no single checkpoint, or has no encoder or none that gives maps, nothing."""
+    found = find_encoder(network.model.get_submodule("network")) if isinstance(network, CheckpointNetwork) else None
+
+    def hook(_: Any, given: Any, output: Any) -> None:
+        if maps := [t for t in tensors_in(output) if t.dim() == 4]:
+            keep(given[0], maps)
+
+    handle = found[1].register_forward_hook(hook) if found else None
+    try:
+        yield
+    finally:
+        if handle:
+            handle.remove()
+
+
+@contextmanager
 def looks_of(network: Any) -> Iterator[Looks]:
     """What remembers how objects look while a network predicts one image at a time; without features where it is no single checkpoint."""
     looks = Looks()
-    found = find_encoder(network.model.get_submodule("network")) if isinstance(network, CheckpointNetwork) else None
-    if found is None:
-        yield looks
-        return
 
-    def keep(_: Any, given: Any, output: Any) -> None:
-        maps = [t for t in tensors_in(output) if t.dim() == 4]
-        if maps:
-            image = given[0]
-            looks.features = F.normalize(min(maps, key=lambda t: abs(image.shape[2] / t.shape[2] - STRIDE))[:1], dim=1)
+    def keep(images: Tensor, maps: list[Tensor]) -> None:
+        looks.features = F.normalize(min(maps, key=lambda t: abs(images.shape[2] / t.shape[2] - STRIDE))[:1], dim=1)
 
-    hook = found[1].register_forward_hook(keep)
-    try:
+    with encoder_maps(network, keep):
         yield looks
-    finally:
-        hook.remove()

@@ -1,0 +1,1 @@
+"""Which of many unlabelled images are most worth labelling."""
