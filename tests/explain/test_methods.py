@@ -86,6 +86,7 @@ def test_grad_cam_by_hand() -> None:
         ("model=unet_small",),
         ("task=instance", "model=distance", "loss=distance"),
         ("task=instance", "model=mask_rcnn_small"),
+        ("task=instance", "model=yolo_seg"),
         ("task=semantic", "model=eomt_small", "loss=masks"),
         ("task=instance", "model=mask2former_small", "loss=masks"),
     ],
