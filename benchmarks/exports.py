@@ -161,7 +161,8 @@ def report(out: Path, rows: list[Row]) -> None:
     lines = [
         "# Models as exported files",
         "",
-        f"`python benchmarks/exports.py`, with {libraries}; every model with the settings of its file in `conf/model`, Mask R-CNN and yolo_seg at "
+        f"`python benchmarks/exports.py`, with {libraries}; every model with the settings of its file in `conf/model`, Mask R-CNN and "
+        "yolo_seg at "
         "`model.scale=[128,256]`. [How to export](how-to/export.md) explains the formats.",
         "",
         "A cell holds the largest difference from PyTorch (of logits, as a share of their range; of instances, of the scores), in float32 "
