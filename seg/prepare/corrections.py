@@ -25,7 +25,7 @@ from seg.sources.pairing import Part
 from seg.sources.regions import Rules, record_of
 
 SUFFIXES = (".json", ".xml")
-WIDTHS = {"line_width": 10, "point_radius": 5}  # pixels of lines, and around points
+WIDTHS: dict[str, Any] = {"line_width": 10, "point_radius": 5}  # pixels of lines, and around points
 
 
 class Corrected(FewImages):
@@ -107,7 +107,7 @@ def _named(path: Path, names: Sequence[str], known: dict[str, list[Item]]) -> It
         parts = composed(name.replace("\\", "/")).split("/")
         for tail in ("/".join(parts[start:]) for start in range(len(parts))):
             stem = tail[: -len(Path(tail).suffix)] if tail.lower().endswith(IMAGE_SUFFIXES) else tail
-            if len(found := known.get(tail) or known.get(stem) or ()) == 1:
+            if len(found := known.get(tail) or known.get(stem) or []) == 1:
                 return found[0]
             if found:
                 raise DataError(f"{path}: {name} is the name of {len(found)} images; call it {found[0].split}/{stem}, by its split")

@@ -134,8 +134,8 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     scores: list[dict[str, ImageScore]] = [{} for _ in runs]
     for batch in track(loader, len(loader), f"batches of {first.split} compared", runtime["progress"]):
         for own, kept, found in zip(metrics, predictions, scores, strict=True):
-            said = [kept.read(entries[image_id]) for image_id in batch.image_ids]
-            found |= {score.image_id: score for score in own.update(batch, said)}
+            answers = [kept.read(entries[image_id]) for image_id in batch.image_ids]
+            found |= {score.image_id: score for score in own.update(batch, answers)}
     images, bootstrap, names = scores_by_image(scores), settings[0].bootstrap, [found.name for found in runs]
     stored_runs = StoredRuns(names, predictions, [own.score_threshold for own in settings], dataset, len(first.classes))
     shown = [(image, other) for other in range(1, len(runs)) for part in extremes(images, other, most) for image in part]

@@ -86,6 +86,7 @@ def test_grad_cam_by_hand() -> None:
         ("model=unet_small",),
         ("task=instance", "model=distance", "loss=distance"),
         ("task=instance", "model=mask_rcnn_small"),
+        ("task=instance", "model=yolo_seg"),
         ("task=semantic", "model=eomt_small", "loss=masks"),
         ("task=instance", "model=mask2former_small", "loss=masks"),
     ],
@@ -112,7 +113,7 @@ def test_a_model_without_evidence_says_so(tmp_path: Path) -> None:
     from seg.core.errors import ConfigError
 
     model = restore(untrained(tmp_path / "m.ckpt", "task=detection", "model=retinanet_small"))
-    with pytest.raises(ConfigError, match="cannot be explained; models of pixels, of distances, of masks and Mask R-CNN can"):
+    with pytest.raises(ConfigError, match="models of pixels, of distances, of masks, of prototypes and Mask R-CNN can"):
         model.evidence(torch.zeros(1, 3, 64, 64), (64, 64), Subject(1, torch.ones(64, 64)))
 
 
