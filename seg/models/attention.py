@@ -60,8 +60,7 @@ def rolled_out(kept: Sequence[Tensor]) -> Tensor:
 def encoder_maps(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """As a network's `attention_maps`: how much attention each place gets from all others in the last block of a Mix Transformer
     (SegFormer's encoder, of segmentation_models_pytorch); empty for networks without one."""
-    parts: list[Any] = [part.attn_drop for part in network.modules() if hasattr(part, "sr_ratio")][-1:]
-    with caught(parts) as kept:
+    with caught(parts := [part.get_submodule("attn_drop") for part in network.modules() if hasattr(part, "sr_ratio")][-1:]) as kept:
         _ = parts and network(x)
     return dict(_placed(weights.mean(dim=1), x) for weights in kept)
 

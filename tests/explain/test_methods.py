@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from untrained import untrained
 
 from seg.explain.methods import METHODS, Question, likeness, maps_of, question, randomised, share_inside
 from seg.explain.subject import Explained
 from seg.models.base import Subject
 from seg.models.checkpoint import restore
+from seg.models.panoptic import PanopticModel
+from seg.models.rcnn import RegionModel
 from seg.models.semantic import SemanticModel
 
 
@@ -89,6 +92,7 @@ def test_grad_cam_by_hand() -> None:
         ("task=instance", "model=yolo_seg"),
         ("task=semantic", "model=eomt_small", "loss=masks"),
         ("task=instance", "model=mask2former_small", "loss=masks"),
+        ("task=panoptic", "model=panoptic_fpn_small"),
     ],
     ids=lambda overrides: overrides[-1] if len(overrides) == 1 else overrides[1],
 )
@@ -107,6 +111,25 @@ def test_every_kind_of_model_has_evidence(overrides: tuple[str, ...], tmp_path: 
     assert derivative[0].abs().sum() > 0
     assert not derivative[1].any()
     assert model.evidence(x[1:], size, subject).tolist() == [pytest.approx(float(both[1].detach()), rel=1e-4, abs=1e-5)]
+
+
+@torch.no_grad()
+def test_evidence_of_stuff_is_the_mean_logit_of_its_branch(tmp_path: Path) -> None:
+    """And that of a thing the logit of its box, as of Mask R-CNN."""
+    model = restore(untrained(tmp_path / "m.ckpt", "task=panoptic", "model=panoptic_fpn_small")).eval()
+    assert isinstance(model, PanopticModel)
+    images = torch.randint(0, 256, (2, 3, 60, 52), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x, (size, *_) = model.network_input(images)
+    region = torch.zeros(size)
+    region[10:30, 20:40] = 1
+    model.things = [1]
+    thing = model.evidence(x, size, Subject(1, region))
+    assert torch.equal(thing, RegionModel.evidence(model, x, size, Subject(1, region)))
+    model.things = []
+    full = F.interpolate(model.network.semantic(model.network.backbone(x)), x.shape[2:], mode="bilinear")
+    expected = full[:, 1 + model.first_label, 10:30, 20:40].mean(dim=(1, 2))
+    torch.testing.assert_close(model.evidence(x, size, Subject(1, region)), expected)
+    assert not torch.allclose(thing, expected)
 
 
 def test_a_model_without_evidence_says_so(tmp_path: Path) -> None:
