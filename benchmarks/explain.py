@@ -1,6 +1,7 @@
 """Whether each method of `seg explain` finds what decides an answer, on drawn scenes in which that is known.
 
     python benchmarks/explain.py --steps 300
+    python benchmarks/explain.py --steps 300 --more --models 'one object decides all: unet_small'
 
 Each scene has noise, gray squares that mean nothing, and one disc, which is red or green. For `one object decides all` the whole image is
 of one of two classes, by the colour of the disc alone, wherever it lies; a U-Net learns it. The other models learn to find the disc as an
@@ -10,24 +11,30 @@ the disc has, and in brackets the same of the network with random weights.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import cv2
 import numpy as np
 import torch
+from captum.attr import InputXGradient, NoiseTunnel, Saliency
+from torch import Tensor
+from torch.nn import functional as F
 
 from seg.configure.compose import compose
 from seg.configure.config import checked
 from seg.core.environment import conf_folder
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo
-from seg.explain.methods import maps_of, question, randomised, share_inside
+from seg.explain.methods import METHODS, Question, maps_of, question, randomised, share_inside
 from seg.explain.subject import Explained
 from seg.loading.batch import Batch, collate
 from seg.models.base import SegmentationModel
 from seg.models.build import build_model
+from seg.models.finetune import find_encoder
+from seg.models.tensor_file import tensors_in
 from seg.settings.planned import with_examples
 
 CLASSES = [ClassInfo("background", (0, 0, 0)), ClassInfo("red", (200, 40, 40)), ClassInfo("green", (40, 200, 40))]
@@ -79,14 +86,55 @@ def scenes(whole: bool, steps: int) -> Iterator[Batch]:
         yield collate([scene(rng, whole)[0] for _ in range(8)])
 
 
+def times_input(asked: Question) -> Tensor:
+    """Gradient times input (Shrikumar et al. 2017, https://arxiv.org/abs/1704.02685); what speaks against the answer counts as 0."""
+    found: Tensor = InputXGradient(asked.evidence).attribute(asked.x.clone().requires_grad_(True))
+    return found[0].sum(dim=0).clamp(min=0).detach()
+
+
+def smoothed(asked: Question, kind: str) -> Tensor:
+    """SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825) of 16 images with noise of 0.3 standard deviations of the data."""
+    torch.manual_seed(0)
+    tunnel, x = NoiseTunnel(Saliency(asked.evidence)), asked.x.clone().requires_grad_(True)
+    found: Tensor = tunnel.attribute(x, nt_type=kind, nt_samples=16, nt_samples_batch_size=4, stdevs=0.3, abs=False)
+    return found[0].abs().amax(dim=0).detach()
+
+
+def cam(asked: Question, stride: int, elementwise: bool) -> Tensor | None:
+    """Grad-CAM of the encoder's features at a stride; elementwise: HiResCAM (Draelos and Carin 2020, https://arxiv.org/abs/2011.08891)."""
+    found = find_encoder(asked.model.get_submodule("network"))
+    kept: list[Tensor] = []
+    module = found[1] if found else asked.model.body
+    with module.register_forward_hook(lambda _, __, output: kept.extend(t for t in tensors_in(output) if t.dim() == 4)):
+        evidence = asked.evidence(asked.x.clone().requires_grad_(True))
+    features = [t for t in kept if round(asked.x.shape[2] / t.shape[2]) == stride]
+    if not features:
+        return None
+    (derivative,) = torch.autograd.grad(evidence.sum(), features[0])
+    weights = derivative if elementwise else derivative.mean(dim=(2, 3), keepdim=True)
+    values = (weights * features[0]).sum(dim=1, keepdim=True).clamp(min=0)
+    return F.interpolate(values, asked.x.shape[2:], mode="bilinear")[0, 0].detach()
+
+
+MORE: dict[str, Callable[[Question], Tensor | None]] = {
+    "gradient x input": times_input,
+    "SmoothGrad": partial(smoothed, kind="smoothgrad"),
+    "SmoothGrad, squared": partial(smoothed, kind="smoothgrad_sq"),
+    **{f"Grad-CAM at stride {s}": partial(cam, stride=s, elementwise=False) for s in (8, 4, 2)},
+    **{f"HiResCAM at stride {s}": partial(cam, stride=s, elementwise=True) for s in (16, 8, 4, 2)},
+}
+"""Methods that were tried, and that `seg explain` does not have."""
+
+
 def main() -> None:
     """Train each model, explain new scenes, and print a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--more", action="store_true", help="methods that `seg explain` does not have, too")
     given = parser.parse_args()
-    names = ("gradients", "integrated gradients", "Grad-CAM", "occlusion")
+    names = [*METHODS, *(MORE if given.more else [])]
     print(f"| model | {' | '.join(names)} | the disc's share of the image | seconds of training |\n|---|{'---:|' * (len(names) + 2)}")
     for name in given.models:
         whole, started = name.startswith("one object"), time.perf_counter()
@@ -101,7 +149,10 @@ def main() -> None:
             explained = Explained(int(sample.categories[0]), np.ones_like(disc) if whole else disc)
             sizes.append(float(disc.mean()))
             for found, network in ((shares, model), (random, twin)):
-                for method, values in maps_of(question(network, images, explained), (SIDE, SIDE)).items():
+                asked = question(network, images, explained)
+                maps = maps_of(asked, (SIDE, SIDE))
+                more = {name: method(asked) for name, method in MORE.items()} if given.more else {}
+                for method, values in (maps | {n: v[:SIDE, :SIDE].numpy() for n, v in more.items() if v is not None}).items():
                     found.setdefault(method, []).append(float(np.nan_to_num(share_inside(values, disc))))
         cells = [f"{mean(shares[m]):.2f} ({mean(random[m]):.2f})" if m in shares else "no map" for m in names]
         print(f"| {name} | {' | '.join(cells)} | {mean(sizes):.2f} | {took:.0f} |", flush=True)

@@ -216,7 +216,7 @@ def test_what_cannot_be_explained_is_said_before_the_evaluation(
     prepared: Path, tmp_path: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes = untrained(prepared, tmp_path, make_config, "task=detection", "model=retinanet_small", "evaluate.explained=1")
-    with pytest.raises(ConfigError, match=r"^evaluate.explained: DetectionModel gives no evidence that could be explained; set .*=0$"):
+    with pytest.raises(ConfigError, match=r"^evaluate.explained: DetectionModel gives no evidence that could be explained; set it to 0$"):
         run(boxes, tmp_path / "out")
     monkeypatch.setattr("seg.explain.subject.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"^evaluate.explained: needs the package captum; pip install -e '\.\[explain\]'$"):

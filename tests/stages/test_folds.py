@@ -39,7 +39,7 @@ def test_each_image_is_scored_by_the_model_of_its_fold(prepared: Path, tmp_path:
         counts.append(confusion(tmp_path / f"alone{fold}") if task == "semantic" else 0)
         with_postprocess(place / "best.ckpt", alone, Postprocess(3.0, 0.01, 200))  # chosen on these images, so it counts nowhere below
     paths = [f"paths.{name}={folder}" for name, folder in (("prepare", source), ("divide", views), ("fold", models))]
-    config, out = make_config(*own, *paths, "runtime.progress=none"), tmp_path / "out"
+    config, out = make_config(*own, *paths, "runtime.progress=none", f"evaluate.explained={int(task == 'semantic')}"), tmp_path / "out"
     folds.run(config, out)
     found = rows_of(out / "per_image.csv")
     assert [row["image_id"] for row in found] == sorted(rows), "all images but those of test, which the data set names"
@@ -54,6 +54,8 @@ def test_each_image_is_scored_by_the_model_of_its_fold(prepared: Path, tmp_path:
     assert read_run(out / "evaluation.json").split == "out_of_fold"
     assert f"{len(rows)} images, each predicted by the model of its fold" in (out / "report.html").read_text()
     assert ", 3 models together" in (out / "ensemble/report.html").read_text()
+    explained = ['id="mistakes"' in (folder / "report.html").read_text() for folder in (out, out / "ensemble")]
+    assert explained == [task == "semantic", False], "of an image that several models predict there is no one network to ask"
     (models / "3/2/best.ckpt").replace(models / "3/3/best.ckpt")
     with pytest.raises(DataError, match=r"3/2/best.ckpt: fold 2 of 3 has no model; train it with `dvc repro fold@2`$"):
         folds.run(config, out)
