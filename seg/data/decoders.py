@@ -141,10 +141,15 @@ def decode_gif(data: bytes, path: Path) -> Decoded:
     """A GIF of one frame: (H, W, 3) RGB, or (H, W, 4) where it has transparent pixels."""
     try:
         with Image.open(BytesIO(data)) as image:
+            refuse_large(image.height, image.width, path)
             if (frames := getattr(image, "n_frames", 1)) > 1:
                 raise PixelError(f"{path}: has {frames} frames, expected one; save each as a PNG of its own, with its labels")
             alpha = "transparency" in image.info
             return Decoded(np.array(image.convert("RGBA" if alpha else "RGB")), color=True, alpha=alpha)
+    except PixelError:
+        raise
+    except Image.DecompressionBombError:
+        raise PixelError(f"{path}: has more pixels than are read at once; cut it into tiles") from None
     except (OSError, ValueError, SyntaxError, EOFError):
         raise cut_off(path) from None
 

@@ -406,6 +406,12 @@ def test_a_declared_size_is_looked_at_before_memory_is_taken(monkeypatch: pytest
     assert decode_image(small, 3, Path("x")).shape == (8, 8, 3)
 
 
+def test_a_gif_that_declares_too_many_pixels_is_a_line() -> None:
+    data = b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02"
+    with pytest.raises(DataError, match=r"^folder/photo.xyz: has more pixels than are read at once; cut it into tiles"):
+        decode_image(data, 3, FILE)
+
+
 def test_pillow_s_own_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """An orthophoto of 20,000 x 20,000 is over it, and under ours."""
     files = {kind: saved(Image.fromarray(picture(1)).quantize(8), kind) for kind in ("TIFF", "BMP", "PNG")}
