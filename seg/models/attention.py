@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+USUAL = "sdpa"  # the attention that transformers computes by default
+
 
 @contextmanager
 def caught(parts: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
@@ -27,7 +29,7 @@ def caught(parts: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
 
 def query_maps(network: Any, x: Tensor) -> dict[str, Tensor]:
     """As `attention_maps` of a `seg.models.masks.networks.QueryNetwork`, which it is for."""
-    transformer, usual = network.transformer, network.transformer.config._attn_implementation
+    transformer = network.transformer
     crossing = [part.cross_attn for part in transformer.modules() if hasattr(part, "cross_attn")]
     try:
         if not crossing:
@@ -36,7 +38,7 @@ def query_maps(network: Any, x: Tensor) -> dict[str, Tensor]:
             sure = 1 - network(x)["classes"][-1].float().softmax(dim=-1)[..., -1:]
     finally:
         if not crossing:
-            transformer.set_attn_implementation(usual)
+            transformer.set_attn_implementation(USUAL)
     if crossing:
         return dict(_placed((sure * weights).sum(dim=1), x) for weights in kept)  # of several layers the last
     first = sure.shape[1] + transformer.embeddings.num_prefix_tokens

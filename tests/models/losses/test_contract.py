@@ -9,7 +9,7 @@ from labelled_logits import IGNORE, LOSSES, logits_and_labels, value_and_gradien
 from seg.loading.batch import Batch
 from seg.models.build import build_model
 
-OTHERS = {"mask_rcnn", "detection", "panoptic", "masks", "distance", "camvid"}  # of other models, or other classes
+OTHERS = {"mask_rcnn", "detection", "panoptic", "prototypes", "masks", "distance", "camvid"}  # of other models, or other classes
 OPTIONS = sorted({p.stem for p in (ROOT / "conf/loss").glob("*.yaml")} - OTHERS)
 
 

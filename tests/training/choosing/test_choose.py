@@ -13,6 +13,7 @@ from seg.loading.batch import Batch, collate
 from seg.metrics.instance import InstanceMetrics
 from seg.metrics.panoptic import PanopticMetrics
 from seg.metrics.semantic import SemanticMetrics
+from seg.models.declared import declared
 from seg.models.postprocess import NOTHING, Choice
 from seg.training.choosing.choose import Answer, Chosen, choose
 
@@ -179,4 +180,4 @@ def test_a_change_of_many_classes_is_told_in_a_few_words() -> None:
     truth = scene(np.random.default_rng(8))
     said = chosen([truth, truth], [truth, truth], names).choice
     assert 250 < max(len(row.what) for row in said.tried) <= 300
-    assert Choice.of(said.to_plain(), "x", "y").tried == said.tried
+    assert declared(Choice, said.to_plain(), "x", "y").tried == said.tried
