@@ -125,7 +125,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
     task, runtime = settings[0].task, params["runtime"]
     allow = params["targets"]["allow"]  # those of a run's own list are not trusted
     data = PreparedData(prepared, settings[0].batch_size, runtime["workers"], task.instances, stuff=task.stuff)
-    dataset, (changed, said) = data.split_dataset(first.split), _changed(runs)
+    dataset, (changed, left_out) = data.split_dataset(first.split), _changed(runs)
     listed = [entry for _, entry in dataset.rows]
     dataset.rows = [(folder, entry) for folder, entry in dataset.rows if entry.image_id not in changed]
     entries, loader = {entry.image_id: entry for _, entry in dataset.rows}, data.stored(dataset, RankPlacement())
@@ -153,7 +153,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         score_name=next(iter(scores[0].values())).by,
         images=images,
         gallery=stored_runs.in_turn(shown),
-        said=said,
+        said=left_out,
     )
 
 
