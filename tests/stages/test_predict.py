@@ -237,7 +237,7 @@ def test_a_bad_image_is_told_and_the_rest_goes_on(
     ("words", "error", "message"),
     [
         (["predict.outputs=[clases]"], ConfigError, "predict.outputs: clases: did you mean 'classes'"),
-        (["predict.outputs=[ids]"], ConfigError, "predict.outputs: ids: .*outputs of task=semantic: classes, confidence"),
+        (["predict.outputs=[ids]"], ConfigError, "predict.outputs: ids: .*outputs of task=semantic: classes, coco, confidence"),
         (["predict.outputs=[]"], ConfigError, "nothing would be written"),
         (["predict.outptus=[classes]"], ConfigError, "unknown key predict.outptus: did you mean 'predict.outputs'"),
         (["--oout=x"], UsageError, "unknown option --oout: did you mean '--out'"),
