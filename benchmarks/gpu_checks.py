@@ -31,7 +31,7 @@ SMALL = ("model.network.encoder_depth=3", "model.network.decoder_channels=[32,16
 OURS = {"semantic": {}, "instance": {"seg rcnn.py": 3}}
 """Waits of a step with two images that are known: which boxes hold an object, of each image, and which lie in a crowd."""
 
-OTHERS = ("auto", "camvid", "detection", "distance", "mask_rcnn", "masks", "panoptic")
+OTHERS = ("auto", "camvid", "detection", "distance", "mask_rcnn", "masks", "panoptic", "prototypes")
 """Losses of other models, or of classes of their own."""
 
 
