@@ -20,9 +20,9 @@ from statistics import mean, pstdev
 from typing import Any
 
 from plan import SETS, run, trained
-from seg.prepare.folds import measured, write_view
 
 from seg.data.store import read_info
+from seg.stages.divide import measured, write_view
 from seg.stages.next import Arguments
 from seg.stages.next import run as choose
 from seg.storing.write import StoredRecord
