@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-FORMATS = ("onnx", "torch_export", "openvino")
+FORMATS = ("onnx", "openvino")
 SMALLER = ["model.scale=[128,256]"]  # of Mask R-CNN, whose own scale makes a processor wait
 SPREAD = 2.0  # standard deviation of a trained Mask R-CNN's scores before sigmoid and softmax, roughly
 
@@ -102,8 +102,6 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             path, note, nothing = Path(folder) / f"model{SUFFIXES[form]}", "", float("nan")
             try:
-                if instances and form == "torch_export":
-                    raise InputError("torch.export does not take code in which the number of boxes decides what is done")
                 exporter.write(path, form)
                 batches = [as_batch(drawn(data, 0), None)]
                 batches += random_images(data.channels, model.stride, exporter.description.minimum, None, 0)
@@ -167,8 +165,8 @@ def report(out: Path, rows: list[Row]) -> None:
         "A cell holds the largest difference from PyTorch (of logits, as a share of their range; of instances, of the scores), in float32 "
         "on a CPU, and the size of the file. **Sides**: the heights and widths that the files take, in pixels.",
         "",
-        "| model | sides | onnx | torch_export | openvino |",
-        "|---|---|---|---|---|",
+        "| model | sides | onnx | openvino |",
+        "|---|---|---|---|",
     ]
     for (_, name), cells in sorted(by_model.items()):
         made = [row for row in cells.values() if not row.note]

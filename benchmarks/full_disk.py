@@ -41,7 +41,7 @@ SETTINGS += [
 SETTINGS += ["loss=ce", "optimizer=sgd", "scheduler=onecycle", "augment=light", "augment.crop=null", "model.window=null"]
 SETTINGS += ["trainer.epoch_steps=null", "evaluate.batch_size=8"]
 SETTINGS += ["evaluate.bootstrap.resamples=20", "runtime.workers=0", "runtime.progress=none", "runtime.save_minutes=0.001"]
-FILES = {"export-torch_export": "best.pt2", "export-onnx": "best.onnx", "export-openvino": "best.xml"}
+FILES = {"export-onnx": "best.onnx", "export-openvino": "best.xml"}
 STAGES = ("prepare", "augment", "train", "evaluate", *FILES, "predict")
 OUT = {"prepare": "data/prepared", "augment": "data/augmented", "train": "artifacts/train", "evaluate": "artifacts/evaluate"}
 ROOM = 2**30  # bytes: more than any command needs

@@ -55,7 +55,7 @@ STEPS = [
     Step("training", "gpu_trainings", 60, "bf16, 16-mixed with clipping, SIGTERM and resuming, reloading on the CPU"),
     Step("memory", "gpu_trainings", 40, "short memory: train, evaluate, predict, automatic batch size"),
     Step("compile", "gpu_checks", 60, "torch.compile in training and prediction, at two sizes"),
-    Step("export", "gpu_trainings", 40, ".pt2 and ONNX against the checkpoint"),
+    Step("export", "gpu_trainings", 40, "ONNX against the checkpoint"),
     Step("tiles", "gpu_trainings", 50, "an image of 8192 x 8192 in tiles"),
     Step("ranks", "gpu_trainings", 120, "two ranks: batch norms, compilation, automatic batch size, one is killed, resuming"),
     Step("unet", "gpu_speed", 60, "U-Net on ResNet-34 at 512 x 512 against a plain float32 loop: 3 times as fast"),

@@ -13,7 +13,7 @@ def load(*paths: str | Path, **settings: Any) -> "Predictor":
     """Load the model in a file that `train` or `export` has written, or the models in several files as an ensemble.
 
     Args:
-        paths: One or more model files: `.ckpt` of `train`, or `.onnx`, `.pt2`, `.xml` of `export`.
+        paths: One or more model files: `.ckpt` of `train`, or `.onnx`, `.xml` of `export`.
         settings: Keys of conf/predict, such as `score_threshold=0.3` or `views=["flips"]`. docs/reference.md lists them.
 
     Returns:

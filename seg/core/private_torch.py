@@ -91,23 +91,6 @@ def cause_in_compiler(error: BaseException) -> BaseException | None:
     return getattr(error, "inner_exception", None)
 
 
-def forget_example(program: torch.export.ExportedProgram) -> None:
-    """Leave the example images out of the file of an exported program."""
-    program._example_inputs = None
-
-
-def forget_guards(program: torch.export.ExportedProgram) -> None:
-    """Drop the Python source of conditions on sizes, which a file of an exported program brings."""
-    program._guards_code = []
-
-
-def argument_kinds(operator: object) -> dict[str, str] | None:
-    """{name: type} of an operator's arguments, as its schema has them; None for anything but an operator."""
-    if not isinstance(operator, torch._ops.OpOverload):
-        return None
-    return {argument.name: str(argument.type) for argument in operator._schema.arguments}
-
-
 def onnx_sides(g: Any, size: Any) -> Any:
     """The argument `size` of an interpolation as one value of an ONNX graph, where the tracing exporter gives a list."""
     from torch.onnx import symbolic_helper

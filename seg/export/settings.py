@@ -19,7 +19,7 @@ class ExportCheck(Section):
 
 
 class Export(Named):
-    format: Literal["onnx", "torch_export", "openvino"]
+    format: Literal["onnx", "openvino"]
     out: str | None
     argmax: bool
     size: str | None

@@ -1,7 +1,6 @@
-"""A model's graph, captured as a program of torch.export or an ONNX model, and written with its description as one of the formats."""
+"""A model's graph, captured as an ONNX model, and written with its description as one of the formats."""
 
 import io
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -14,7 +13,7 @@ import torch
 
 from seg.core.errors import ConfigError
 from seg.core.outputs import disk_full, write_whole
-from seg.core.private_torch import forget_example, onnx_sides, onnx_slice
+from seg.core.private_torch import onnx_sides, onnx_slice
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
 from seg.models.dense import DenseModel
@@ -23,9 +22,8 @@ from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.predict.description import OUTPUTS, Description
 from seg.predict.exported import library
-from seg.predict.pt2 import EXTRA
 
-NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": (), "openvino": ("onnx", "onnxscript", "openvino")}
+NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 """The optional packages that each format takes, to be written and to be checked; an OpenVINO model is made of an ONNX model."""
 
 OPSET = 18  # of ONNX: the first whose Resize has an antialias, and the oldest that torch's exporter writes
@@ -50,7 +48,7 @@ class Exporter:
 
     def write(self, path: Path, form: str) -> None:
         """Write one file, or with OpenVINO the .xml and beside it the .bin."""
-        {"onnx": self._write_onnx, "torch_export": self._write_program, "openvino": self._write_openvino}[form](path)
+        {"onnx": self._write_onnx, "openvino": self._write_openvino}[form](path)
 
     @cached_property
     def _captured(self) -> tuple[torch.export.ExportedProgram, tuple[int, int]]:
@@ -68,12 +66,6 @@ class Exporter:
             proto = onnx_of_program(self._captured[0], own.gives)
         tidy(proto)
         return proto
-
-    def _write_program(self, path: Path) -> None:
-        whole = io.BytesIO()  # without a name, which would be written into the archive; on a full disk torch's writer would end the process
-        with quiet():
-            torch.export.save(self._captured[0], whole, extra_files={EXTRA: json.dumps(self.description.to_text())})
-        write_whole(path, whole.getvalue())
 
     def _write_onnx(self, path: Path) -> None:
         import onnx
@@ -149,10 +141,6 @@ def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -
         if limits is not None and limits.upper < LARGEST:
             raise _not_captured(size, ValueError(f"sides up to {limits.upper} alone"))
         least.append(1 if limits is None or limits.lower <= 2 else int(limits.lower))
-    for node in program.graph.nodes:  # where the code lies on this machine
-        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
-            node.meta.pop(key, None)
-    forget_example(program)
     return program, size or (least[0], least[1])
 
 
@@ -166,8 +154,7 @@ def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:  # the first of them is a page of advice
             cause = cause.__cause__
-        fix = "set format=torch_export, or another model"
-        raise ConfigError(f"the network cannot be written as ONNX ({_one_line(cause)}); {fix}") from None
+        raise ConfigError(f"the network cannot be written as ONNX ({_one_line(cause)}); use the checkpoint, or another model") from None
     assert made is not None
     return made.model_proto
 

@@ -156,7 +156,7 @@ def tiled(network: Network, settings: Predict, size: int, key: str) -> Tiled:
 
 
 def _network(path: Path, cfg: PredictSettings, threads: int | str | None) -> Network:
-    if path.suffix in SUFFIXES.values():
+    if path.suffix in (*SUFFIXES.values(), ".pt2"):  # which a stranger may have from torch.export, and open_exported refuses
         if cfg.predict.compile:
             raise ConfigError(f"{path}: is an exported file; predict.compile=true is for checkpoints, set it to false")
         return open_exported(path, cfg.predict.accelerator or "auto")

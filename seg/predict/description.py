@@ -1,6 +1,6 @@
 """What an exported file says of itself: enough to use it without the checkpoint that it was made from.
 
-Text values by key, as ONNX's metadata_props, torch.export's extra_files and OpenVINO's rt_info hold them; docs/exports.md lists them.
+Text values by key, as ONNX's metadata_props and OpenVINO's rt_info hold them; docs/exports.md lists them.
 """
 
 import json

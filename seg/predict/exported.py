@@ -1,7 +1,4 @@
-"""Networks of exported files, by the libraries that run them: onnxruntime, torch.export and OpenVINO. No checkpoint is needed.
-
-Nothing in a file is unpickled: see `seg.predict.pt2`.
-"""
+"""Networks of exported files, by the libraries that run them: onnxruntime and OpenVINO. No checkpoint is needed."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -20,14 +17,12 @@ from seg.data.sample import Prediction
 from seg.models.base import first_label
 from seg.models.detection import prediction_of_boxes
 from seg.models.distance import prediction_of_logits
-from seg.models.hardware import device_of
 from seg.models.postprocess import calibrated
 from seg.models.roi_masks import prediction_of
 from seg.models.semantic import predictions_of
 from seg.predict.description import OUTPUTS, Description
-from seg.predict.pt2 import load_program
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "openvino": ".xml"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 """How a file of each format ends. OpenVINO keeps the weights in a second file, which ends in .bin."""
 
 TELEMETRY = "openvino_telemetry"  # OpenVINO's package that looks up a host, and writes an identifier into the user's home
@@ -61,11 +56,12 @@ def _without(name: str) -> Iterator[None]:
 def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":
     """The network of a file that `seg export` wrote, known by its suffix. DataError where it is none, ConfigError for a missing package.
 
-    accelerator: as in the configuration's trainer; onnxruntime and torch.export take a CUDA GPU where they can, OpenVINO the CPU.
+    accelerator: as in the configuration's trainer; onnxruntime takes a CUDA GPU where it can, OpenVINO the CPU.
     """
-    kinds: dict[str, Callable[[Path, str], ExportedNetwork]] = {".onnx": OnnxNetwork, ".pt2": ProgramNetwork, ".xml": OpenvinoNetwork}
+    kinds: dict[str, Callable[[Path, str], ExportedNetwork]] = {".onnx": OnnxNetwork, ".xml": OpenvinoNetwork}
     if path.suffix not in kinds:
-        raise DataError(f"{path}: is no exported file; expected a name that ends in {', '.join(kinds)}")
+        fix = f"expected a name that ends in {' or '.join(kinds)}: export the checkpoint with format=onnx or format=openvino"
+        raise DataError(f"{path}: is no file of a format that is read here; {fix}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; make it with `seg export CHECKPOINT`")
     return kinds[path.suffix](path, accelerator)
@@ -163,25 +159,6 @@ class OnnxNetwork(ExportedNetwork):
     def outputs(self, images: Tensor) -> Sequence[Tensor]:
         names = OUTPUTS[self.description.gives]
         return [torch.from_numpy(array) for array in self.session.run(names, {"images": images.cpu().contiguous().numpy()})]
-
-
-class ProgramNetwork(ExportedNetwork):
-    """A program of torch.export, on the device that the accelerator means."""
-
-    def __init__(self, path: Path, accelerator: str) -> None:
-        self.device = device_of(accelerator)
-        program, text = load_program(path)
-        super().__init__(path, Description.of_text(text, path))
-        if self.device.type != "cpu":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, self.device)
-        self.module = program.module(check_guards=False)  # an image of one cell breaks a guard, and nothing else: exporting tries one
-
-    def outputs(self, images: Tensor) -> Sequence[Tensor]:
-        with torch.inference_mode():
-            given = self.module(images.to(self.device))
-        return given if isinstance(given, tuple) else [given]
 
 
 class OpenvinoNetwork(ExportedNetwork):

@@ -139,9 +139,6 @@ def _endings(out: Path) -> tuple[str, ...]:
 
 
 def _refuse(settings: Export, task: str, gives: Gives) -> None:
-    if settings.format == "torch_export" and gives in ("instances", "boxes"):
-        why = "torch.export does not take code in which the number of boxes decides what is done"
-        raise ConfigError(f"format=torch_export: cannot hold a network of instances, as {why}; set format=onnx or format=openvino")
     if settings.argmax and gives != "scores":
         raise ConfigError(f"argmax=true: is for classes of pixels, but the checkpoint's task is {task}; leave it out")
 

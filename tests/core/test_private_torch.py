@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from conftest import ROOT
-from torch import nn
 
 from seg.core import private_torch as private
 
@@ -45,30 +44,6 @@ def test_bf16_is_what_the_system_says_of_the_processor() -> None:
     assert private.has_bf16_instructions() == bool({"avx512_bf16", "amx_tile"} & set(flags))
     assert hasattr(torch.cpu, "_is_avx512_bf16_supported")
     assert hasattr(torch.cpu, "_is_amx_tile_supported")
-
-
-def test_an_exported_program_forgets_its_example(tmp_path: Path) -> None:
-    program = torch.export.export(nn.Linear(2, 2), (torch.full((1, 2), 7.0),))
-    assert program.example_inputs is not None
-    private.forget_example(program)
-    assert program.example_inputs is None
-    torch.export.save(program, tmp_path / "program.pt2")
-    assert torch.export.load(tmp_path / "program.pt2").module()(torch.ones(1, 2)).shape == (1, 2)
-
-
-def test_an_exported_program_forgets_its_guards(tmp_path: Path) -> None:
-    program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
-    assert hasattr(program, "_guards_code")
-    private.forget_guards(program)
-    assert program._guards_code == []
-
-
-def test_the_arguments_of_an_operator_are_known_by_kind() -> None:
-    kinds = private.argument_kinds(torch.ops.aten.from_file.default)
-    assert kinds is not None
-    assert (kinds["filename"], kinds["size"]) == ("str", "Optional[int]")
-    assert private.argument_kinds(torch.ops.aten.from_file) is None
-    assert private.argument_kinds(print) is None
 
 
 def uses(path: Path) -> list[str]:

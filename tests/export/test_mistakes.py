@@ -1,13 +1,10 @@
-"""A mistake gives one line, and leaves nothing behind; a file that would have to be unpickled is not read."""
+"""A mistake gives one line, and leaves nothing behind; a file of torch.export is not read."""
 
-import json
-import pickle
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from typed import typed
 from untrained import CONVOLUTION, ROOT, untrained
@@ -17,12 +14,11 @@ from seg.export.graph import SemanticGraph
 from seg.export.write import Exporter, capture, onnx_of_program
 from seg.models.checkpoint import load
 from seg.models.semantic import SemanticModel
-from seg.predict.exported import ProgramNetwork, open_exported
-from seg.predict.pt2 import load_program
+from seg.predict.exported import OnnxNetwork, open_exported
 from seg.stages import export
 from seg.tiles.checkpoint import CheckpointNetwork
 
-PT2 = ["format=torch_export", "paths.prepare=none"]
+DRAWN = ["paths.prepare=none"]
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +29,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, checkpoint: bytes) -> Path:
-    """The checkpoint as torch.export writes it. Tests only read it."""
-    path = tmp_path_factory.mktemp("program") / "best.ckpt"
+def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: bytes) -> Path:
+    """The checkpoint as an ONNX file. Tests only read it."""
+    path = tmp_path_factory.mktemp("exported") / "best.ckpt"
     path.write_bytes(checkpoint)
-    return Path(typed("export", ROOT, [str(path), *PT2]).path)
+    return Path(typed("export", ROOT, [str(path), *DRAWN]).path)
 
 
 @pytest.fixture
@@ -57,13 +53,13 @@ def folder(tmp_path: Path, checkpoint: bytes) -> Path:
             "export: unknown option --format: settings are written without dashes, as in format=VALUE",
         ),
         (["best.ckpt", "formt=onnx"], ConfigError, "unknown key export.formt: did you mean 'export.format'?"),
-        (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx', 'torch_export' or 'openvino'"),
+        (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx' or 'openvino'"),
         (["best.ckpt", "check.tolerance=two"], ConfigError, "export.check.tolerance='two': expected number"),
         (["best.ckpt", "size=360"], ConfigError, "size=360: expected HEIGHTxWIDTH in pixels, as in size=360x480"),
         (["best.ckpt", "out=best.pt"], ConfigError, "out=best.pt: a file of format=onnx ends in .onnx; set out=best.onnx"),
         (["lost.ckpt"], DataError, "lost.ckpt: cannot be read (No such file or directory)"),
-        (["best.ckpt", "images=nowhere", *PT2], DataError, "images=nowhere: is no folder"),
-        (["best.ckpt", "images=.", *PT2], DataError, "images=.: holds no image; expected files that end in .jpg"),
+        (["best.ckpt", "images=nowhere", *DRAWN], DataError, "images=nowhere: is no folder"),
+        (["best.ckpt", "images=.", *DRAWN], DataError, "images=.: holds no image; expected files that end in .jpg"),
     ],
 )
 def test_a_mistake_is_said_in_one_line(
@@ -89,14 +85,10 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         typed("export", ROOT, [str(folder / "best.ckpt"), f"format={form}"])
 
 
-def test_instances_are_refused_before_any_work_where_they_cannot_be_exported(tmp_path: Path) -> None:
+def test_classes_of_pixels_are_refused_before_any_work_where_there_are_instances(tmp_path: Path) -> None:
     untrained(tmp_path / "best.ckpt", "task=instance")
-    for argument, answer in (
-        ("format=torch_export", "set format=onnx or format=openvino"),
-        ("argmax=true", "task is instance; leave it out"),
-    ):
-        with pytest.raises(ConfigError, match=answer):
-            typed("export", ROOT, [str(tmp_path / "best.ckpt"), argument, "images=nowhere"])
+    with pytest.raises(ConfigError, match="task is instance; leave it out"):
+        typed("export", ROOT, [str(tmp_path / "best.ckpt"), "argmax=true", "images=nowhere"])
 
 
 OWN = """
@@ -116,7 +108,7 @@ def test_a_task_of_ones_own_is_exported_where_its_model_is_known(folder: Path, m
     content = torch.load(folder / "best.ckpt", weights_only=True)
     content["config"]["task"]["name"] = "roads"
     torch.save(content, folder / "roads.ckpt")
-    written = typed("export", ROOT, [str(folder / "roads.ckpt"), *PT2])
+    written = typed("export", ROOT, [str(folder / "roads.ckpt"), *DRAWN])
     assert (
         open_exported(written.path).facts.task
         == CheckpointNetwork(load(folder / "roads.ckpt", ["seg", "torch.nn"])).facts.task
@@ -129,7 +121,7 @@ def test_a_task_of_ones_own_is_exported_where_its_model_is_known(folder: Path, m
     before = sorted(folder.iterdir())
     allowed = "targets.allow=[seg,torch.nn,segmentation_models_pytorch,ownkit]"
     with pytest.raises(ConfigError, match=r"own\.ckpt: is of the task roads, whose model ownkit\.Own is of a kind of its own"):
-        typed("export", ROOT, [str(folder / "own.ckpt"), *PT2, allowed])
+        typed("export", ROOT, [str(folder / "own.ckpt"), *DRAWN, allowed])
     network = CheckpointNetwork(load(folder / "own.ckpt", ["seg", "torch.nn", "ownkit"]))
     with pytest.raises(ConfigError, match="the task roads: its model, Own, gives no scores of every class"):
         network.logits(torch.zeros(1, 3, 8, 8))
@@ -144,15 +136,15 @@ def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_s
             super().write(path, form)
             bias[0] -= 0.05
 
-    (folder / "best.pt2").write_bytes(b"before")
+    (folder / "best.onnx").write_bytes(b"before")
     monkeypatch.setattr(export, "Exporter", Wrong)
     with pytest.raises(
-        DataError, match=r"best\.pt2: not written, since it does not do what .*best\.ckpt does: a difference of .* of the logits'"
+        DataError, match=r"best\.onnx: not written, since it does not do what .*best\.ckpt does: a difference of .* of the logits'"
     ):
-        typed("export", ROOT, [str(folder / "best.ckpt"), *PT2])
-    assert {path.name: path.read_bytes() for path in folder.glob("*.pt2")} == {"best.pt2": b"before"}
-    typed("export", ROOT, [str(folder / "best.ckpt"), *PT2, "check.tolerance=0.5", "check.differing=1.0"])
-    assert len((folder / "best.pt2").read_bytes()) > 1000
+        typed("export", ROOT, [str(folder / "best.ckpt"), *DRAWN])
+    assert {path.name: path.read_bytes() for path in folder.glob("*.onnx")} == {"best.onnx": b"before"}
+    typed("export", ROOT, [str(folder / "best.ckpt"), *DRAWN, "check.tolerance=0.5", "check.differing=1.0"])
+    assert len((folder / "best.onnx").read_bytes()) > 1000
 
 
 def test_a_network_of_one_size_is_exported_for_that_size_alone() -> None:
@@ -168,7 +160,7 @@ def test_a_network_of_one_size_is_exported_for_that_size_alone() -> None:
         capture(graph, 3, (40, 40))
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".xml"])
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
 def test_a_damaged_file_and_one_of_others_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     with pytest.raises(DataError, match="there is no such file; make it with `seg export CHECKPOINT`"):
@@ -176,19 +168,21 @@ def test_a_damaged_file_and_one_of_others_are_refused(tmp_path: Path, suffix: st
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match="cannot be loaded"):
         open_exported(path)
-    with pytest.raises(DataError, match=r"is no exported file; expected a name that ends in \.onnx, \.pt2, \.xml"):
+    with pytest.raises(DataError, match=r"is no file of a format that is read here; expected a name that ends in \.onnx or \.xml"):
         open_exported(tmp_path / "best.ckpt")
 
 
-def test_a_program_that_seg_did_not_export_is_refused(tmp_path: Path) -> None:
-    torch.export.save(torch.export.export(nn.ReLU(), (torch.zeros(1),)), tmp_path / "relu.pt2")
-    with pytest.raises(DataError, match=r"relu\.pt2: is not a file that `seg export` of this version wrote"):
-        open_exported(tmp_path / "relu.pt2")
+def test_a_program_of_torch_export_is_refused_and_other_formats_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("was read")
 
-
-class Trap:
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return Path.touch, (Path("trapped"),)  # type: ignore[return-value]
+    monkeypatch.setattr(torch, "load", read)
+    monkeypatch.setattr(torch.export, "load", read)
+    (tmp_path / "x.pt2").write_bytes(b"what a stranger wrote")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"x\.pt2: is no file of a format .*: export the checkpoint with format=onnx or format=openvino$"):
+        typed("predict", ROOT, [str(tmp_path / "x.pt2"), str(tmp_path / "a.png"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_disk_that_is_full_is_told_where_openvino_does_not_say_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,45 +198,13 @@ def test_a_disk_that_is_full_is_told_where_openvino_does_not_say_so(folder: Path
     assert [path.name for path in folder.iterdir()] == ["best.ckpt"]
 
 
-def test_nothing_in_a_program_is_unpickled(folder: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    load_program(program)
-
-    def changed(record: str, content: bytes | None = None, key: str | None = None) -> Path:
-        path = folder / f"{record.replace('/', '_')}.pt2"
-        with zipfile.ZipFile(program) as before, zipfile.ZipFile(path, "w") as after:
-            for name in before.namelist():
-                data = before.read(name)
-                if name.endswith(record) and key:
-                    config = json.loads(data)
-                    config["config"][key] = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
-                    data = json.dumps(config).encode()
-                after.writestr(name, content if name.endswith(record) and content else data)
-            if not any(name.endswith(record) for name in before.namelist()):
-                after.writestr(f"archive/{record}", content or b"")
-        return path
-
-    trap = pickle.dumps(Trap())
-    torch.save(Trap(), folder / "trap.pt")
-    for path, answer in (
-        (changed("model_constants_config.json", key="trap"), "trap is pickled, and nothing is unpickled here"),
-        (changed("sample_inputs/model.pt", (folder / "trap.pt").read_bytes()), "its sample inputs are pickled"),
-        (changed("data/constants/opaque_obj_0", trap), "holds data/constants/opaque_obj_0, which `seg export` does not write"),
-        (changed("data/weights/model.pt", trap), "holds data/weights/model.pt"),
-        (changed("data/aotinductor/model/a.so", b"code"), "holds data/aotinductor/model/a.so"),
-    ):
-        with pytest.raises(DataError, match=answer):
-            load_program(path)
-    assert not (folder / "trapped").exists()
-
-
-def test_what_a_library_says_of_images_it_cannot_run_is_one_line(program: Path) -> None:
-    class Failing(ProgramNetwork):
+def test_what_a_library_says_of_images_it_cannot_run_is_one_line(exported: Path) -> None:
+    class Failing(OnnxNetwork):
         def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
             raise RuntimeError("shapes\ndo not fit")
 
-    network = Failing(program, "cpu")
-    with pytest.raises(DataError, match=r"best\.pt2: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
+    network = Failing(exported, "cpu")
+    with pytest.raises(DataError, match=r"best\.onnx: cannot be run on images of shape 1x3x8x9 \(shapes do not fit\); use the checkpoint"):
         network.predict(torch.zeros(1, 3, 8, 9, dtype=torch.uint8))
 
 
@@ -252,6 +214,6 @@ def test_an_operation_that_onnx_lacks_is_named() -> None:
             return torch.linalg.eigvals(images.float()[:, :, :3, :3]).real
 
     program = torch.export.export(Lacking(), (torch.zeros(2, 3, 8, 8, dtype=torch.uint8),))
-    with pytest.raises(ConfigError, match=r"cannot be written as ONNX \(\w+: .*linalg_eig.*\); set format=torch_export") as error:
+    with pytest.raises(ConfigError, match=r"as ONNX \(\w+: .*linalg_eig.*\); use the checkpoint, or another model") as error:
         onnx_of_program(program, "scores")
     assert "\n" not in str(error.value)

@@ -34,14 +34,14 @@ DRAWN = ["paths.prepare=none", "check.images=1"]
         ),
         pytest.param(
             ["model=segformer", "model.network.decoder_segmentation_channels=32"],
-            "torch_export",
-            id="segformer-torch_export",
+            "openvino",
+            id="segformer-openvino",
             marks=pytest.mark.slow,
         ),
         pytest.param(["model=pspnet", TINY], "onnx", id="pspnet-onnx", marks=pytest.mark.slow),
         *(
             pytest.param([f"model={name}"], form, id=f"{name}-{form}", marks=pytest.mark.slow)
-            for name, form in (("eomt_small", "onnx"), ("mask2former_small", "torch_export"))
+            for name, form in (("eomt_small", "onnx"), ("mask2former_small", "openvino"))
         ),
     ],
 )
@@ -103,10 +103,10 @@ def test_detectors_give_the_same_boxes(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["torch_export", "onnx"])
+@pytest.mark.parametrize("form", ["openvino", "onnx"])
 def test_maps_of_distances_give_the_same_objects(tmp_path: Path, form: str) -> None:
     settings = ["task=instance", "model=distance", "model.scale=0.5", "model.adapter.peak=0.05"]
-    given = {"network": CONVOLUTION} if form == "torch_export" else {}  # of deeper ones torch takes long to load the file
+    given = {"network": CONVOLUTION} if form == "openvino" else {}
     loaded = untrained(tmp_path / "best.ckpt", *settings, *([] if given else SHALLOW), **given)
     made = typed("export", ROOT, [str(tmp_path / "best.ckpt"), f"format={form}", *DRAWN])
     assert made.description.gives == "maps"
