@@ -16,7 +16,7 @@ from seg.settings.section import Count, Named, NamedTarget, Params, Section, Tar
 from seg.settings.targets import check_allowed, check_arguments, nested
 from seg.sources.settings import SOURCE_ARGUMENTS, Data
 from seg.sweep.settings import Sweep
-from seg.training.settings import OPTIMIZER_ARGUMENTS, SCHEDULER_ARGUMENTS, Logger, LrFinder, Trainer
+from seg.training.settings import OPTIMIZER_ARGUMENTS, SCHEDULER_ARGUMENTS, Logger, Trainer
 
 AT_RUN_TIME = {
     "data.source": SOURCE_ARGUMENTS,
@@ -66,7 +66,6 @@ class Config(NetworkSettings):
     sweep: Sweep
     experiment: Named
     logger: Logger
-    lr_finder: LrFinder
     describe: Describe
     paths: Paths
     runtime: Runtime

@@ -70,12 +70,12 @@ def _causes(share: float) -> str:
     labels = "labels that do not fit their images (data/augmented/preview.png, `seg doctor`)"
     if not share < 0.9:
         return (
-            f"nothing was learned. Likely causes: optimizer.lr far too high or too low (`seg lr`); {labels}; a frozen network (finetune); "
-            "a loss whose class_weights leave the classes out"
+            f"nothing was learned. Likely causes: optimizer.lr far too high or too low (auto: the plan chooses it); {labels}; a frozen "
+            "network (finetune); a loss whose class_weights leave the classes out"
         )
     if share > 0.3:
         return (
-            "it learns, but not by heart. Likely causes: too few epochs (trainer.max_epochs) or a low optimizer.lr (`seg lr`); strong "
+            "it learns, but not by heart. Likely causes: too few epochs (trainer.max_epochs) or a low optimizer.lr; strong "
             f"weight_decay or dropout; a frozen encoder (finetune); {labels}"
         )
     return (

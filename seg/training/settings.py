@@ -66,14 +66,6 @@ class Logger(Named):
     settings: dict[str, Any]
 
 
-class LrFinder(Section):
-    start: Annotated[float, Field(gt=0)]
-    end: Annotated[float, Field(gt=0)]
-    steps: Annotated[int, Field(ge=20)]
-    smoothing: Annotated[float, Field(ge=0, lt=1)]
-    stop: Annotated[float, Field(gt=1)]
-
-
 class TrainingSettings(NetworkSettings):
     MADE = ("data", "augment")
     optimizer: NamedTarget
@@ -90,7 +82,7 @@ SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trai
 OPTIMIZER_ARGUMENTS = ("params",)
 SCHEDULER_ARGUMENTS = ("optimizer", "total_steps", "T_max", "total_iters", "max_lr")
 """What the program passes to each `_target_`, where its signature has it."""
-NO_EFFECT = ("runtime", "logger", "lr_finder", "describe", "sweep")
+NO_EFFECT = ("runtime", "logger", "describe", "sweep")
 """Sections that cannot change what training makes, and no other command reads from a checkpoint."""
 
 

@@ -12,8 +12,8 @@ from seg.plan.rules.length import step_images
 
 RARE = 0.05  # share of the labelled pixels below which a class is rare
 REFERENCE = {"semantic": (0.2, 8), "instance": (0.03, 4)}
-"""Learning rate of SGD with Nesterov momentum from scratch, and the images a step for which it was found: `seg lr` on `shapes`, CamVid and
-nuclei. It grows with the images a step (Goyal et al. 2017)."""
+"""Learning rate of SGD with Nesterov momentum from scratch, and the images a step for which it was found, by the range test (Smith 2017) on
+`shapes`, CamVid and nuclei. It grows with the images a step (Goyal et al. 2017)."""
 PRETRAINED = 0.25  # of that, where the encoder starts from pretrained weights
 WARM_UP = 0.15
 

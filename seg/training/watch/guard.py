@@ -27,7 +27,7 @@ from seg.runtime.settings import Divergence
 from seg.settings.section import Params
 from seg.training.resume.history import rates_of
 
-TRY = "try a lower optimizer.lr (`seg lr` suggests one), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
+TRY = "try a lower optimizer.lr (auto: the plan chooses it), trainer.precision=32-true, a trainer.gradient_clip; look at the batch's labels"
 Rates = dict[str, float]
 FEW = 10  # losses that a median needs
 WEIGHTS = "weights.ckpt"
