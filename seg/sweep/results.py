@@ -2,16 +2,13 @@
 option of conf/experiment: the groups' options and the keys in which it differs from conf/."""
 
 import hashlib
-import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from seg.configure.compose import compose
 from seg.core.errors import ConfigError
@@ -19,7 +16,6 @@ from seg.core.outputs import write_whole
 from seg.pictures.sheets import save_figure
 from seg.report.tables import aligned, write_rows
 from seg.runtime.progress import duration
-from seg.sweep.space import Choice, Dimension
 from seg.sweep.trials import Trials
 
 if TYPE_CHECKING:
@@ -79,61 +75,18 @@ def importances(trials: Trials) -> dict[str, float]:
     return get_param_importances(trials.study, evaluator=PedAnovaImportanceEvaluator())
 
 
-COLUMNS = 3  # panels side by side
-BLUE, RED = "#0072b2", "#d55e00"  # Okabe and Ito 2008
-
-
 def save_plot(path: Path, trials: Trials) -> None:
-    """Write the picture of the trials that are done; nothing without one."""
-    done = [trial for trial in trials.all() if trial.state.name == "COMPLETE"]
-    if not done:
+    """Write the picture of the trials that are done, their values over each key's (optuna.visualization); nothing without one."""
+    if trials.best() is None:
         return
-    count = 1 + len(trials.space)
-    columns, rows = min(COLUMNS, count), -(-count // COLUMNS)
-    figure = Figure(figsize=(3.6 * columns, 3.0 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axis in axes.flat[count:]:
-        axis.set_axis_off()
-    _history(axes.flat[0], done)
-    for axis, dimension in zip(axes.flat[1:count], trials.space, strict=True):
-        _over(axis, dimension, done)
-    for row in axes:
-        row[0].set_ylabel(trials.monitor)
-    figure.suptitle(f"{trials.folder.name}: {len(done)} trials; the best in orange", fontsize=11)
-    save_figure(figure, path)
+    from matplotlib import pyplot
+    from optuna.visualization.matplotlib import plot_slice
 
-
-def _history(axis: Axes, done: "list[optuna.trial.FrozenTrial]") -> None:
-    """Each value in the order of the trials, and the best so far."""
-    numbers, values = [t.number for t in done], np.array([t.value for t in done])
-    axis.plot(numbers, np.maximum.accumulate(values), color="0.6", linewidth=1, zorder=0)
-    _dots(axis, np.array(numbers, float), values)
-    axis.set_xlabel("trial")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _over(axis: Axes, dimension: Dimension, done: "list[optuna.trial.FrozenTrial]") -> None:
-    """Values over a key's; choices side by side, each a little apart from those of the same choice."""
-    values = np.array([t.value for t in done])
-    drawn = [t.params[dimension.key] for t in done]
-    if isinstance(dimension, Choice):
-        apart = np.linspace(-0.15, 0.15, len(done)) if len(done) > 1 else np.zeros(1)
-        _dots(axis, np.array([dimension.texts.index(text) for text in drawn]) + apart, values)
-        axis.set_xticks(range(len(dimension.texts)), list(dimension.texts), fontsize=8, rotation=0 if len(dimension.texts) < 4 else 30)
-        axis.set_xlim(-0.5, len(dimension.texts) - 0.5)
-    else:
-        _dots(axis, np.array(drawn, float), values)
-        if dimension.log:
-            axis.set_xscale("log")
-    axis.set_xlabel(dimension.key)
-
-
-def _dots(axis: Axes, xs: np.ndarray, ys: np.ndarray) -> None:
-    best = int(np.argmax(ys))
-    assert math.isfinite(ys[best])
-    axis.scatter(xs, ys, s=18, color=BLUE, alpha=0.7, linewidths=0)
-    axis.scatter(xs[best], ys[best], s=40, color=RED, zorder=3)
-    axis.grid(linewidth=0.4, alpha=0.6)
+    with pyplot.rc_context(), warnings.catch_warnings(action="ignore"):  # it sets a style, and warns that it is experimental
+        axes: Any = plot_slice(trials.study, target_name=trials.monitor)  # or an array of them
+        figure = np.atleast_1d(axes)[0].figure
+        save_figure(figure, path)
+        pyplot.close(figure)
 
 
 MARK = "# Written by seg sweep, which replaces it as long as it is as written. check="
