@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from seg.models.base import SegmentationModel, scaled_size
 from seg.models.dense import DenseModel
-from seg.models.detection import DetectionModel
+from seg.models.detector import DetectorModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 
@@ -76,7 +76,7 @@ class DistanceGraph(SemanticGraph):
 class InstanceGraph(Graph):
     """One image (1, C, H, W) uint8 -> its instances or boxes, as `seg.predict.description.Description` has them."""
 
-    model: InstanceModel | DetectionModel
+    model: InstanceModel | DetectorModel
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x, height, width = self.seen(images)

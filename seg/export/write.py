@@ -17,7 +17,7 @@ from seg.core.private_torch import onnx_sides, onnx_slice
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
 from seg.models.base import SegmentationModel
 from seg.models.dense import DenseModel
-from seg.models.detection import DetectionModel
+from seg.models.detector import DetectorModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 from seg.predict.description import OUTPUTS, Description
@@ -60,7 +60,7 @@ class Exporter:
     @cached_property
     def _proto(self) -> Any:
         own = self._description
-        if isinstance(self.model, InstanceModel | DetectionModel):
+        if isinstance(self.model, InstanceModel | DetectorModel):
             proto = onnx_of_instances(InstanceGraph(self.model), own.facts.channels, own.size, own.gives)
         else:
             proto = onnx_of_program(self._captured[0], own.gives)

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from seg.core.errors import ConfigError
 from seg.models.base import Size, Subject
-from seg.models.detection import DetectionModel
+from seg.models.detector import DetectorModel
 
 
-class PrototypeModel(DetectionModel):
+class PrototypeModel(DetectorModel):
     """A `seg.models.yolo.Yolo` with prototypes. Masks are learned and given at points of their boxes, so that none is ever H x W."""
 
     def check_body(self, given: Any, size: Size) -> None:

@@ -83,7 +83,7 @@ class Yolo(nn.Module):
         if not strides or not set(strides) <= set(STRIDES):
             raise ConfigError(f"model.network.strides={strides}: expected some of {', '.join(map(str, STRIDES))}")
         self.strides, self.score_thresh, self.nms_thresh, self.most = sorted(strides), score_thresh, nms_thresh, detections_per_img
-        self.transform: nn.Module = nn.Identity()  # takes no part, see `seg.models.detection`
+        self.transform: nn.Module = nn.Identity()  # takes no part, see `seg.models.detector`
         self.backbone = EncoderPyramid(encoder_name, encoder_weights, in_channels, fpn_channels)
         self.head, self.parts = YoloHead(fpn_channels, num_classes - 1, prototypes), [4, 1, num_classes - 1, prototypes]
         self.maps, self.mask_bins = _prototypes(fpn_channels, prototypes) if prototypes else None, mask_bins

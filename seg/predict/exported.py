@@ -15,7 +15,7 @@ from torch import Tensor
 from seg.core.errors import ConfigError, DataError
 from seg.data.sample import Prediction
 from seg.models.base import first_label
-from seg.models.detection import prediction_of_boxes
+from seg.models.detector import prediction_of_boxes
 from seg.models.distance import prediction_of_logits
 from seg.models.postprocess import calibrated
 from seg.models.roi_masks import prediction_of

@@ -24,7 +24,7 @@ from seg.predict.exported import SUFFIXES, library, open_exported
 from seg.tiles.checkpoint import facts_of
 
 GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", PrototypeModel: "instances", DistanceModel: "maps"}
-GIVES |= {DetectionModel: "boxes"}  # of which PrototypeModel is a kind
+GIVES |= {DetectionModel: "boxes"}
 """What the file of each kind of model gives."""
 
 

@@ -11,7 +11,8 @@ from seg.core.errors import ConfigError
 from seg.data.sample import Sample
 from seg.loading.batch import Batch, collate
 from seg.models.build import build_model
-from seg.models.detection import AsGiven, DetectionLoss, DetectionModel, without_crowds
+from seg.models.detection import DetectionModel
+from seg.models.detector import AsGiven, DetectionLoss, without_crowds
 
 ONES = {"classifier": 1.0, "box": 1.0, "centerness": 1.0, "objectness": 1.0, "rpn_box": 1.0}
 

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 
 from seg.core.errors import ConfigError
 from seg.models.build import build_model
-from seg.models.detection import Given
+from seg.models.detector import Given
 from seg.models.dry_run import check_sizes
 from seg.models.yolo import BOX, FINE, PRIOR, Yolo, YoloHead, assign, cells, losses
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from seg.data.labelmaps import merged
 from seg.data.sample import Prediction
 from seg.models.base import Scale
-from seg.models.masks import instance
+from seg.models.masks.objects import ObjectModel
 
 
-class Model(instance.Model):
+class Model(ObjectModel):
     """things: the class indices that have instances; segment_score: queries of a lower score are left out, unless a training chose another
     for things."""
 
