@@ -45,9 +45,7 @@ def run(cfg: Settings, out: Path) -> float:
 def parts_of(cfg: Settings) -> tuple[DatasetInfo, list[LoadedCheckpoint], list[Part]]:
     """The data set, the models of all folds, and of each fold the part that its model did not learn from. ConfigError without folds."""
     if cfg.plan.folds is None:
-        raise ConfigError(
-            "plan.folds=null: there are no folds whose models did not learn from their images; set plan.folds=5, say, and run `dvc repro folds`"
-        )
+        raise ConfigError("plan.folds=null: there are no folds; set plan.folds=5, say, and train their models with `dvc repro folds`")
     info, checkpoints = read_info(Path(cfg.paths.prepare)), models_of(cfg, cfg.plan.folds)
     views = [prepared_for(c, Path(cfg.paths.divide) / str(fold), cfg) for fold, c in enumerate(checkpoints, 1)]
     for checkpoint, view in zip(checkpoints, views, strict=True):
