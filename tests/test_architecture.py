@@ -28,7 +28,7 @@ FLOORS = (
     {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
-    {"active", "describe", "explain", "export", "sweep", "track"},
+    {"active", "describe", "explain", "export", "review", "sweep", "track"},
     {"stages", "commands"},
     {"cli"},
     {"__main__"},
@@ -38,7 +38,7 @@ FLOORS = (
 TIMED = {"plan": {"augment", "core", "evaluation", "loading", "models", "tiles", "training"}}
 """Rooms whose code a stage runs only to see how long it takes."""
 
-PLUGINS = {"prepare": {"sources"}} | {stage: {"models", "metrics"} for stage in ("train", "fold", "evaluate", "folds")}
+PLUGINS = {"prepare": {"sources"}} | {stage: {"models", "metrics"} for stage in ("train", "fold", "evaluate", "folds", "review")}
 """Rooms whose modules a stage reaches by `_target_`, which no import shows."""
 
 

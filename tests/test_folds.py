@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from project import Project, Running
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.slow
 def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.TempPathFactory) -> None:
     project = Project.ran(tmp_path_factory, tmp_path_factory.mktemp("folds"))
     project.edit("conf/config.yaml", "folds: null", "folds: 3")
+    project.edit("conf/config.yaml", "least_score: 0.2", "least_score: 0.0")
     refused = project.dvc("repro", ok=False)
     assert "plan.folds=3: is recorded now, but DVC had read before which stages there are; run `dvc repro` once more" in refused.stderr
     run = Running(project, sys.executable, "-m", "dvc", "repro")
@@ -29,6 +31,23 @@ def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.Te
     assert not (project.folder / "artifacts/folds/3/3/best.ckpt").exists()
     assert project.repro("folds") == ["fold@3", "folds@3"]
     assert project.bytes_of(*kept) == before
-    assert project.repro() == []
+    assert project.repro() == ["review@3"]
     shown = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert shown["artifacts/out_of_fold/metrics.json"]["data"]["out_of_fold"]["num_images"] == 40
+    folder = project.folder / "artifacts/review"
+    suspects = json.loads((folder / "review.json").read_text())["suspects"]
+    assert len((folder / "images.csv").read_text().splitlines()) == 41
+    assert {s["mark"] for s in suspects} == {None}
+    assert project.repro() == [], "an unchanged review reruns nothing"
+    first = suspects[0]
+    row = next(r for r in json.loads(_rows(folder)) if (r["image_id"], r["kind"]) == (first["image_id"], first["kind"]))
+    (project.folder / "data/marks/mine.json").write_text(json.dumps({"marks": [row | {"mark": "right"}]}))
+    assert project.repro("review") == ["review@3"], "a new mark reruns it"
+    again = json.loads((folder / "review.json").read_text())["suspects"]
+    assert [s["mark"] for s in again].count("right") == 1
+    assert row["counts"] not in _rows(folder), "what is marked right is not asked again"
+
+
+def _rows(folder: Path) -> str:
+    """What the page's script reads."""
+    return (folder / "review.html").read_text().split('<script type="application/json" id="rows">')[1].split("</script>")[0]

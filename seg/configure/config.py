@@ -10,6 +10,7 @@ from seg.export.settings import Export
 from seg.models.settings import LOSS_ARGUMENTS, METRICS_ARGUMENTS, MODEL_ARGUMENTS, NETWORK_ARGUMENTS, NetworkSettings
 from seg.plan.settings import PlanSettings
 from seg.predict.settings import Predict
+from seg.review.settings import Review
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.planned import with_examples
 from seg.settings.section import Count, Named, NamedTarget, Params, Section, Target, forbid_others, leaves
@@ -67,6 +68,7 @@ class Config(NetworkSettings):
     experiment: Named
     logger: Logger
     describe: Describe
+    review: Review
     paths: Paths
     runtime: Runtime
     seed: Count

@@ -16,7 +16,17 @@ PACKAGE = Path(__file__).parents[1]
 COPIES = PACKAGE / "configure" / "files"
 """Where setup.py puts the files of a wheel. A checkout has none: its own are the originals."""
 
-FILES = ("conf", "data/corrections/README.md", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
+FILES = (
+    "conf",
+    "dvc.yaml",
+    "data/corrections/README.md",
+    "data/marks/README.md",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvc/plots",
+)
 """What a project has from the start, as paths below the checkout; setup.py copies the same into a wheel."""
 SECTION = "code"  # of params.yaml; dvc.yaml of such a project names code.<stage> among each stage's params
 

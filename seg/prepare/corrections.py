@@ -10,7 +10,7 @@ import numpy as np
 from seg.core.errors import AnnotationError, DataError, did_you_mean, nearest
 from seg.core.textfile import composed
 from seg.data.imagefile import IMAGE_SUFFIXES
-from seg.data.sample import ClassInfo
+from seg.data.sample import IGNORED, SUGGESTION, ClassInfo
 from seg.prepare.assignment import Assignment
 from seg.prepare.pieces import FewImages, cut
 from seg.raw.record import Finding, Item, Record, Source
@@ -24,7 +24,6 @@ from seg.sources.listing import files_below
 from seg.sources.pairing import Part
 from seg.sources.regions import Rules, record_of
 
-SUGGESTION, IGNORED = "suggestion:", "ignore"  # how labels start that do not count, and the label of what counts nowhere
 SUFFIXES = (".json", ".xml")
 WIDTHS: dict[str, Any] = {"line_width": 10, "point_radius": 5}  # pixels of lines, and around points
 

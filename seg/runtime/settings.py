@@ -55,4 +55,6 @@ class Paths(Section):
     divide: str
     fold: str
     folds: str
+    review: str
+    marks: str
     plan: str

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError
 from seg.core.outputs import write_whole
-from seg.data.store import read_info
+from seg.data.store import DatasetInfo, read_info
 from seg.loading.dataset import OUT_OF_FOLD
 from seg.models.checkpoint import LoadedCheckpoint, load
 from seg.models.postprocess import NOTHING
@@ -27,19 +27,7 @@ class Settings(evaluate.Settings):
 
 def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that the trainings monitor, out of fold."""
-    if cfg.plan.folds is None:
-        raise ConfigError("plan.folds=null: there are no folds to evaluate; set plan.folds=5, say, and run `dvc repro folds`")
-    info, checkpoints = read_info(Path(cfg.paths.prepare)), models_of(cfg, cfg.plan.folds)
-    views = [prepared_for(c, Path(cfg.paths.divide) / str(fold), cfg) for fold, c in enumerate(checkpoints, 1)]
-    for checkpoint, view in zip(checkpoints, views, strict=True):
-        if checkpoint.data.digest != view.info.digest:
-            raise DataError(f"{checkpoint.path}: was trained on other images than {view.prepared} has now; run `dvc repro folds`")
-    # what a training chose on the images that are scored here would make the figures too good
-    bare = [replace(checkpoint, postprocess=NOTHING) for checkpoint in checkpoints]
-    parts = [
-        Part([checkpoint], network, view, "val", {"fold": str(fold)})
-        for fold, (checkpoint, network, view) in enumerate(zip(checkpoints, networks_of(bare, cfg), views, strict=True), 1)
-    ]
+    info, checkpoints, parts = parts_of(cfg)
     by_fold = cfg.model_copy(update={"evaluate": cfg.evaluate.model_copy(update={"groups": [*cfg.evaluate.groups, "fold"]})})
     figures = evaluate.evaluate(parts, by_fold, out, OUT_OF_FOLD, info, None)
     together = out / "ensemble"
@@ -52,6 +40,24 @@ def run(cfg: Settings, out: Path) -> float:
         own, joint = (json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (out, together))
         write_whole(out / "metrics.json", json.dumps(own | {"test": joint["test"]}, indent=2) + "\n")
     return figures[checkpoints[0].settings.task.monitor]
+
+
+def parts_of(cfg: Settings) -> tuple[DatasetInfo, list[LoadedCheckpoint], list[Part]]:
+    """The data set, the models of all folds, and of each fold the part that its model did not learn from. ConfigError without folds."""
+    if cfg.plan.folds is None:
+        raise ConfigError("plan.folds=null: there are no folds; set plan.folds=5, say, and train their models with `dvc repro folds`")
+    info, checkpoints = read_info(Path(cfg.paths.prepare)), models_of(cfg, cfg.plan.folds)
+    views = [prepared_for(c, Path(cfg.paths.divide) / str(fold), cfg) for fold, c in enumerate(checkpoints, 1)]
+    for checkpoint, view in zip(checkpoints, views, strict=True):
+        if checkpoint.data.digest != view.info.digest:
+            raise DataError(f"{checkpoint.path}: was trained on other images than {view.prepared} has now; run `dvc repro folds`")
+    # what a training chose on the images that are scored here would make the figures too good
+    bare = [replace(checkpoint, postprocess=NOTHING) for checkpoint in checkpoints]
+    parts = [
+        Part([checkpoint], network, view, "val", {"fold": str(fold)})
+        for fold, (checkpoint, network, view) in enumerate(zip(checkpoints, networks_of(bare, cfg), views, strict=True), 1)
+    ]
+    return info, checkpoints, parts
 
 
 def networks_of(checkpoints: Sequence[LoadedCheckpoint], cfg: Settings) -> list[CheckpointNetwork]:

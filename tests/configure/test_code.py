@@ -10,7 +10,7 @@ from conftest import ROOT
 from seg.configure import template
 from seg.configure.template import PACKAGE
 
-FOLDS = {"divide", "fold", "folds"}
+FOLDS = {"divide", "fold", "folds", "review"}
 STAGES = {"configure", "prepare", "plan", "augment", "train", "evaluate"} | FOLDS
 
 
@@ -29,14 +29,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("runtime/console.py", set()),
         ("cli.py", set()),
-        ("predict/inputs.py", set()),
+        ("predict/inputs.py", {"review"}),
         ("compare/page.py", set()),
         ("training/module.py", {"train", "fold"}),
-        ("report/templates/evaluation.html.j2", {"evaluate", "folds"}),
+        ("report/templates/evaluation.html.j2", {"evaluate", "folds", "review"}),
         ("augment/policy.py", {"augment", "train", "fold"}),
         ("sources/coco.py", {"prepare"}),
-        ("models/unet.py", {"train", "evaluate", "fold", "folds"}),
-        ("stages/evaluate.py", {"evaluate", "folds"}),
+        ("models/unet.py", {"train", "evaluate", "fold", "folds", "review"}),
+        ("stages/evaluate.py", {"evaluate", "folds", "review"}),
         ("export/settings.py", {"configure"}),
         ("core/errors.py", STAGES - {"plan"}),
         ("plan/rules/view.py", {"plan"}),

@@ -65,5 +65,5 @@ def test_each_image_is_scored_by_the_model_of_its_fold(prepared: Path, tmp_path:
 
 
 def test_there_must_be_folds(make_config: MakeConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^plan.folds=null: there are no folds to evaluate; set plan.folds=5, say"):
+    with pytest.raises(ConfigError, match=r"^plan.folds=null: there are no folds; set plan.folds=5, say"):
         folds.run(make_config(), tmp_path)

@@ -1,0 +1,1 @@
+"""Labels that a model doubts which did not learn from them."""
