@@ -18,11 +18,14 @@ from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData
 from seg.metrics.instance import instances_of
 from seg.models.hardware import device_of
+from seg.review.expected import Asked, ranked
 from seg.review.files import write_files
 from seg.review.marks import mark_of, read_marks, row_of
+from seg.review.objects import asked_of_instances
 from seg.review.page import Card, card_of, write_review
+from seg.review.regions import asked_of_class_map, label_quality
 from seg.review.settings import Review
-from seg.review.suspects import Found, Suspect, label_quality, of_class_map, of_instances, weighed
+from seg.review.suspects import Suspect
 from seg.runtime.progress import track
 from seg.stages import folds
 from seg.stages.evaluate import Part, batches_of
@@ -37,27 +40,26 @@ def run(cfg: Settings, out: Path) -> None:
     info, checkpoints, parts = folds.parts_of(cfg)
     trained = checkpoints[0].settings
     objects, marks = trained.task.answer != "classes", read_marks(Path(cfg.paths.marks))
-    threshold = parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
-    found, network_of = Found(), dict[str, Network]()
+    asked, quality, network_of = list[Asked](), dict[str, float](), dict[str, Network]()
     on_gpu = device_of(cfg.runtime.device or trained.trainer.accelerator).type == "cuda"
     batches = batches_of(parts, cfg.evaluate.batch_size, on_gpu)
     for batch, network in track(*batches, "batches reviewed", cfg.runtime.progress):
         network_of |= dict.fromkeys(batch.image_ids, network)
         if objects:
             for index, prediction in enumerate(_predicted(network, batch.images)):
-                of_instances(instances_of(batch, index, prediction), threshold, found)
+                asked += asked_of_instances(instances_of(batch, index, prediction))
         else:
-            _review_classes(batch, network, info.classes, cfg.review.least_pixels, found)
+            asked += _asked_of_classes(batch, network, info.classes, cfg.review.least_pixels, quality)
     places = _places(parts)
-    ranked = weighed(found)
+    suspects = ranked(asked)
     if marks:
-        ranked = [replace(s, mark=mark_of(s, places[s.image_id][2].sha256, marks)) for s in ranked]
-    open_ones = [s for s in ranked if s.mark != "right" and s.score >= cfg.review.least_score]
-    listed, known_right = open_ones[: cfg.review.listed], sum(s.mark == "right" for s in ranked)
+        suspects = [replace(s, mark=mark_of(s, places[s.image_id][2].sha256, marks)) for s in suspects]
+    open_ones = [s for s in suspects if s.mark != "right" and s.score >= cfg.review.least_score]
+    listed, known_right = open_ones[: cfg.review.listed], sum(s.mark == "right" for s in suspects)
     with replaced_folder(out, ("review.html", "review.json", "images.csv", "labelme", "coco.json", "cvat.xml")) as partial:
-        rows = [_row(s, places[s.image_id][2].sha256, info.classes) for s in ranked]
+        rows = [_row(s, places[s.image_id][2].sha256, info.classes) for s in suspects]
         write_whole(partial / "review.json", json.dumps({"suspects": rows}, indent=1) + "\n")
-        _write_images(partial / "images.csv", ranked, found, list(places))
+        _write_images(partial / "images.csv", suspects, quality, list(places))
         of_image: dict[str, list[Suspect]] = {}
         for suspect in listed:
             of_image.setdefault(suspect.image_id, []).append(suspect)
@@ -75,14 +77,17 @@ def _predicted(network: Network, images: torch.Tensor) -> list[Prediction]:
     return network.facts.finished(network.predict(images))
 
 
-def _review_classes(batch: Batch, network: Network, classes: list[ClassInfo], least_pixels: int, found: Found) -> None:
+def _asked_of_classes(
+    batch: Batch, network: Network, classes: list[ClassInfo], least_pixels: int, quality: dict[str, float]
+) -> Iterator[Asked]:
+    """Of each image its regions; its label quality is put into `quality`."""
     background = 0 if classes[0].name == BACKGROUND else None
     for index, logits in enumerate(network.logits(batch.images)):
         height, width = batch.sizes[index]
         probabilities = logits[:, :height, :width].float().softmax(dim=0).cpu().numpy()
         labels, name = batch.semantic[index, :height, :width].numpy(), batch.image_ids[index]
-        found.quality[name] = label_quality(labels, probabilities)
-        found.suspects += of_class_map(name, labels, probabilities, background, least_pixels)
+        quality[name] = label_quality(labels, probabilities)
+        yield from asked_of_class_map(name, labels, probabilities, background, least_pixels)
 
 
 Places = dict[str, tuple[PreparedData, int, ManifestEntry]]
@@ -124,11 +129,11 @@ def _row(suspect: Suspect, sha256: str, classes: list[ClassInfo]) -> dict[str, o
     return own | masks | {"score": suspect.score, "box": [x, y, x + width, y + height], "mark": suspect.mark}
 
 
-def _write_images(path: Path, ranked: list[Suspect], found: Found, names: list[str]) -> None:
+def _write_images(path: Path, suspects: list[Suspect], quality: dict[str, float], names: list[str]) -> None:
     """A row an image, the most suspect first: by the soft minimum of its pixels where there is one, else by its most suspect label."""
-    counts, worst = Counter(s.image_id for s in ranked), {s.image_id: s.score for s in reversed(ranked)}
-    quality = {name: found.quality.get(name, 1 - worst.get(name, 0.0)) for name in names}
+    counts, worst = Counter(s.image_id for s in suspects), {s.image_id: s.score for s in reversed(suspects)}
+    qualities = {name: quality.get(name, 1 - worst.get(name, 0.0)) for name in names}
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image_id", "label_quality", "suspects"])
-        writer.writerows([name, f"{value:.6f}", counts[name]] for name, value in sorted(quality.items(), key=lambda q: (q[1], q[0])))
+        writer.writerows([name, f"{value:.6f}", counts[name]] for name, value in sorted(qualities.items(), key=lambda q: (q[1], q[0])))
