@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from seg.training.settings import Trainer
 
-UNPLANNED = ("plan", "prepare", "doctor", "describe")  # commands that may run before there is a plan
+UNPLANNED = ("plan", "prepare", "doctor")  # commands that may run before there is a plan
 
 
 def main() -> None:

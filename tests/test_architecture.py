@@ -28,7 +28,7 @@ FLOORS = (
     {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
-    {"active", "describe", "explain", "export", "review", "sweep", "track"},
+    {"active", "explain", "export", "review", "sweep", "track"},
     {"stages", "commands"},
     {"cli"},
     {"__main__"},

@@ -42,7 +42,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
         (
             ["trian"],
             2,
-            "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, describe, "
+            "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, "
             "divide, doctor, evaluate, explain, export, folds, init, models, new, next, plan, predict, prepare, review, sweep, track, "
             "train)",
         ),

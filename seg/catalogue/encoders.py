@@ -17,7 +17,7 @@ from seg.core.errors import ConfigError, nearest
 
 FILE = Path(__file__).with_name("encoders.csv")
 LIBRARIES = ("timm", "segmentation-models-pytorch", "torchvision")
-UNKNOWN = "not in the table of encoders; `seg describe` tells what a model with it costs"
+UNKNOWN = "not in the table of encoders"
 
 
 @dataclass(frozen=True, slots=True)

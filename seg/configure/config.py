@@ -4,7 +4,6 @@ from operator import attrgetter
 
 from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
-from seg.describe.settings import Describe
 from seg.evaluation.settings import Evaluate
 from seg.export.settings import Export
 from seg.models.settings import LOSS_ARGUMENTS, METRICS_ARGUMENTS, MODEL_ARGUMENTS, NETWORK_ARGUMENTS, NetworkSettings
@@ -67,7 +66,6 @@ class Config(NetworkSettings):
     sweep: Sweep
     experiment: Named
     logger: Logger
-    describe: Describe
     review: Review
     paths: Paths
     runtime: Runtime

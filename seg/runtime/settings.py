@@ -50,7 +50,6 @@ class Paths(Section):
     doctor: str
     augment: str
     train: str
-    describe: str
     evaluate: str
     divide: str
     fold: str

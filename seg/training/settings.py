@@ -82,7 +82,7 @@ SECTIONS = ("task", "model", "finetune", "loss", "optimizer", "scheduler", "trai
 OPTIMIZER_ARGUMENTS = ("params",)
 SCHEDULER_ARGUMENTS = ("optimizer", "total_steps", "T_max", "total_iters", "max_lr")
 """What the program passes to each `_target_`, where its signature has it."""
-NO_EFFECT = ("runtime", "logger", "describe", "sweep")
+NO_EFFECT = ("runtime", "logger", "sweep")
 """Sections that cannot change what training makes, and no other command reads from a checkpoint."""
 
 
