@@ -6,7 +6,7 @@
 Of the labelled objects (of class maps: connected regions of at least 30 pixels) a share is damaged in each of these ways, all in one half
 of the images: dropped, its class swapped, its outline shifted by 5 pixels, merged with its nearest neighbour, cut into two; and the labels
 of some images are those of another image. A fault is found where one of the first suspects of the list lies on it: a tenth of as many as
-there are labelled objects. Images are ranked by their worst suspect, and by the soft minimum of Lad and Mueller 2023, which is cleanlab's ranking.
+there are labelled objects. Images are ranked by their worst suspect, and by cleanlab's score, the soft minimum of Lad and Mueller 2023.
 """
 
 import argparse
