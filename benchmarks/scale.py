@@ -3,19 +3,20 @@
     python benchmarks/scale.py --counts 1000 10000
     python benchmarks/scale.py --counts 1000 100000 --only prepare
 
-Images of 48 x 48 pixels (PNG) with index masks are drawn from a seed and read by the source `folders`. Each count and store has a project
-of its own, in which each command of dvc.yaml runs by hand, with one augmented copy of each training image and a training of a few steps.
-`dvc commit` then takes over what they wrote, which costs what DVC adds to a first run; `dvc repro` must find nothing to do, and its time is that of a
-no-op. Where other programs share the cores, processor time (user and system, of a command and all that it starts) changes less
-than seconds do, so growth is fitted to it: a power of the number of images above what the command takes for the fewest images,
-60. What grows faster than the power 1.1 is named. Peak memory is that of the largest process.
+Images of 48 x 48 pixels (PNG) with index masks are drawn from a seed and read by the source `folders`. Each count and store has a
+project of its own, in which each command of dvc.yaml runs by hand, with one augmented copy of each training image and a training of
+a few steps. `dvc commit` then takes over what they wrote, which costs what DVC adds to a first run; `dvc repro` must find nothing to
+do, and its time is that of a no-op. `predict` reads the raw images, so it runs for one store alone.
 
-Reading for training is measured in pairs: rounds of 2,000 samples in a random order, from files and from shards in turn; the figure is the
-median of the rounds' ratios of processor time. --only leaves out all but some steps, and the no-op is that of the steps before.
+Where other programs share the cores, processor time (user and system, of a command and all that it starts) changes less than
+seconds do, so growth is fitted to it: a power of the number of images, of what is above the time for 60 images. What grows faster
+than the power 1.1 is named. Peak memory is that of the largest process.
+
+Reading for training is measured in pairs: rounds of 2,000 samples in a random order, from files and from shards in turn; the figure
+is the median of the rounds' ratios of processor time, with the middle half.
 """
 
 import argparse
-import json
 import math
 import os
 import shutil
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000], help="numbers of images")
     parser.add_argument("--only", nargs="+", choices=[*STAGES, "predict"], default=[*STAGES, "predict"])
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     parser.add_argument("--rounds", type=int, default=15, help="of reading")
     parser.add_argument("--folder", type=Path, help="where the files are made; default: a temporary folder")
     given = parser.parse_args()
@@ -89,11 +91,11 @@ def main() -> None:
         folder = Path(name)
         for count in sorted({LEAST, *given.counts}):
             draw(folder / f"raw{count}", count)
-            for store in STORES:
-                run(folder, store, count, given.only, costs)
-            if count > LEAST:
+            for store in given.stores:
+                run(folder, store, count, [step for step in given.only if step != "predict" or store == given.stores[0]], costs)
+            if count > LEAST and len(given.stores) > 1:
                 print(reading(folder, count, given.rounds), flush=True)
-            for store in STORES:
+            for store in given.stores:
                 shutil.rmtree(folder / f"{store}{count}")
     report(costs, sorted(given.counts))
 
@@ -169,8 +171,9 @@ def report(costs: Costs, counts: list[int]) -> None:
     """A table; what grows faster than the images; and a million of them."""
     print(f"\n| store | step | {' | '.join(f'{count:,} images: s (busy), MB' for count in counts)} | grows by | {MILLION:,}: hours busy |")
     print(f"|---|---|{'---:|' * (len(counts) + 2)}")
-    faster, hours = [], dict.fromkeys(STORES, 0.0)
-    for store in STORES:
+    stores = list(dict.fromkeys(store for store, _, _ in costs))
+    faster, hours = [], dict.fromkeys(stores, 0.0)
+    for store in stores:
         for step in [step for step in STEPS if (store, step, LEAST) in costs]:
             found = [costs[store, step, count] for count in counts]
             least = costs[store, step, LEAST].busy
@@ -185,15 +188,13 @@ def report(costs: Costs, counts: list[int]) -> None:
             faster += [f"{step} in {store} (power {power:.2f})"] if not noise and power > 1.1 else []
     print(f"\ngrows faster than the images: {', '.join(faster) or 'nothing'}")
     if len(counts) > 1:
-        for store in STORES:
+        for store in stores:
             first, last = (costs[store, "prepare", count].busy / count for count in (counts[0], counts[-1]))
             pace = f"{first / last:.2f} times the speed an image at {counts[0]:,}"
             print(f"prepare in {store} at {counts[-1]:,} images: {pace}, by processor time")
     for store, total in hours.items():
-        print(
-            f"{MILLION:,} images in {store}: {total:.1f} hours of a core, so {math.ceil(total / 24)} machine of one core does it in a day"
-        )
-    print(json.dumps({f"{store} {step} {count}": vars(cost) for (store, step, count), cost in costs.items()}))
+        machines = math.ceil(total / 24)
+        print(f"{MILLION:,} images in {store}: {total:.1f} hours of one core; machines of one core that do it in a day: {machines}")
 
 
 if __name__ == "__main__":
