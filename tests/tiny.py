@@ -108,9 +108,10 @@ def prepare_tiny(
     workers: int = 0,
     classes: Sequence[ClassInfo] = CLASSES,
     fold: int | None = None,
+    store: str = "files",
 ) -> DatasetInfo:
     """Prepare a source of the classes CLASSES, or of others."""
-    return prepare(source, "tiny", classes, Assignment(section or split(), fold), root, out, workers, "none")[0]
+    return prepare(source, "tiny", classes, Assignment(section or split(), fold), root, out, workers, "none", store=store)[0]
 
 
 def findings_of(source: Source, out: Path, *kinds: str) -> list[str]:

@@ -5,6 +5,7 @@ dataset.json                     schema version, task, classes, channels, counts
 {train,val,test}/images/         original bytes where nothing had to change; else PNG, or .npy for other than 1, 3, 4 channels
 {train,val,test}/semantic/*.png  class indices, 255 = ignore
 {train,val,test}/instances.json  COCO with RLE, where the data set has instances
+{train,val,test}/shards/*.tar    in the place of images/ and semantic/ of a large data set: `seg.data.shards`
 
 docs/data.md describes each file and key.
 """
@@ -19,10 +20,11 @@ import numpy as np
 
 from seg.core.errors import DataError
 from seg.core.textfile import json_of
-from seg.data.imagefile import decode_image, decode_index, read_bytes
+from seg.data.imagefile import decode_image, decode_index
 from seg.data.labelmaps import decode
 from seg.data.rle import Rle
 from seg.data.sample import ClassInfo, Range, Sample, no_instances
+from seg.data.shards import Stored, members_of
 
 SCHEMA_VERSION = 5
 
@@ -34,6 +36,7 @@ class ManifestEntry:
     sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. spacing: height and width of
     a pixel in micrometres, as `0.25 0.5`; empty where the file does not say. columns: what the user's table says of the image, by column.
     stored_in: the folder that holds images/ and semantic/, seen from the manifest's; empty where it is the manifest's own.
+    stored_at: in shards: the shard, seen from that folder, and the first byte and the length of the image and of its class map.
     """
 
     image_id: str
@@ -46,6 +49,7 @@ class ManifestEntry:
     spacing: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     stored_in: str = ""
+    stored_at: str = ""
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
@@ -56,9 +60,9 @@ class ManifestEntry:
         return height, width
 
 
-# of a manifest; `stored_in` comes behind where there is one, then those of a table
-OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name not in ("columns", "stored_in"))
-PLACE = "stored_in"
+# of a manifest; those of places come behind where an image has one, then those of a table
+PLACES = ("stored_in", "stored_at")
+OWN_COLUMNS = tuple(f.name for f in fields(ManifestEntry) if f.name not in ("columns", *PLACES))
 CUT_FROM = "cut_from"  # the column that names the image of which a tile was cut, where `prepare` did that
 
 
@@ -157,14 +161,17 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
 def _entry(row: dict[str, str]) -> ManifestEntry:
     own: dict[str, Any] = {name: row[name] for name in OWN_COLUMNS}
     numbers = {name: int(row[name]) for name in ("height", "width", "num_instances")}
-    others = {name: value for name, value in row.items() if name not in (*OWN_COLUMNS, PLACE)}
-    return ManifestEntry(**(own | numbers), columns=others, stored_in=row.get(PLACE, ""))
+    others = {name: value for name, value in row.items() if name not in (*OWN_COLUMNS, *PLACES)}
+    return ManifestEntry(**(own | numbers), columns=others, stored_in=row.get("stored_in", ""), stored_at=row.get("stored_at", ""))
 
 
 def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:
     """DataError where an id or a file's name leads out of the folder: a manifest may have been made by someone else."""
     for entry in entries:
-        for name in (entry.image_id, entry.file):
+        shard, *numbers = entry.stored_at.rsplit(" ", 4)
+        if shard and not (len(numbers) == 4 and all(n.isdecimal() for n in numbers)):
+            raise DataError(f"{path}: is damaged (stored_at={entry.stored_at[:100]!r}); run `seg prepare` again")
+        for name in (entry.image_id, entry.file, *[shard] * bool(shard)):
             place = PurePosixPath(name)
             if not name or place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name or len(name) > 1000:
                 raise DataError(f"{path}: names the image {name[:100]!r}, which is no place in this folder; run `seg prepare` again")
@@ -172,9 +179,9 @@ def _refuse_outside(entries: Iterable[ManifestEntry], path: Path) -> None:
 
 def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: Sequence[dict[str, Any]] = ()) -> Sample:
     """One sample of a split's folder, with the instances that `annotations` hold."""
-    image_path, label_path = (folder / entry.stored_in / part for part in (f"images/{entry.file}", f"semantic/{entry.image_id}.png"))
-    image = decode_image(read_bytes(image_path), channels, image_path)
-    semantic = decode_index(read_bytes(label_path), label_path)
+    stored, labels = image_of(folder, entry), labels_of(folder, entry)
+    image = decode_image(stored.read(), channels, stored.path)
+    semantic = decode_index(labels.read(), labels.path)
     instances, categories, crowd = no_instances(*semantic.shape)
     if annotations:
         rles: list[Rle] = [a["segmentation"] for a in annotations]
@@ -182,6 +189,25 @@ def read_sample(folder: Path, entry: ManifestEntry, channels: int, annotations: 
         categories = np.array([a["category_id"] for a in annotations], np.int32)
         crowd = np.array([a["iscrowd"] for a in annotations], bool)
     return Sample(entry.image_id, image, semantic, instances, categories, crowd)
+
+
+def image_of(folder: Path, entry: ManifestEntry) -> Stored:
+    """Where the bytes of an image of a split's folder lie."""
+    return _stored(folder, entry, 0)
+
+
+def labels_of(folder: Path, entry: ManifestEntry) -> Stored:
+    """Where the bytes of its class map lie."""
+    return _stored(folder, entry, 1)
+
+
+def _stored(folder: Path, entry: ManifestEntry, which: int) -> Stored:
+    home = folder / entry.stored_in
+    if not entry.stored_at:
+        return Stored(home / (f"semantic/{entry.image_id}.png" if which else f"images/{entry.file}"))
+    shard, *numbers = entry.stored_at.rsplit(" ", 4)
+    start, size = map(int, numbers[2 * which : 2 * which + 2])
+    return Stored(home / shard, members_of(entry.image_id, entry.file)[which], start, size)
 
 
 def read_annotations(folder: Path) -> dict[str, list[dict[str, Any]]]:

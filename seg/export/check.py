@@ -16,7 +16,7 @@ from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, decode_image, read_bytes
 from seg.data.rle import Rle
 from seg.data.sample import Prediction
-from seg.data.store import DatasetInfo, read_entries, read_info
+from seg.data.store import DatasetInfo, image_of, read_entries, read_info
 from seg.export.settings import ExportCheck
 from seg.models.base import SegmentationModel
 from seg.models.dense import DenseModel
@@ -166,8 +166,8 @@ def real_images(folder: Path | None, prepared: Path, data: DatasetInfo, count: i
         return f"images of {folder}", [decode_image(read_bytes(path), data.channels, path) for path in evenly(paths, count)]
     if (prepared / "dataset.json").is_file() and read_info(prepared).channels == data.channels and "test" in read_info(prepared).splits:
         entries = evenly(read_entries(prepared / "test"), count)
-        paths = [prepared / "test" / entry.stored_in / "images" / entry.file for entry in entries]
-        return "images of the test split", [decode_image(read_bytes(path), data.channels, path) for path in paths]
+        stored = [image_of(prepared / "test", entry) for entry in entries]
+        return "images of the test split", [decode_image(image.read(), data.channels, image.path) for image in stored]
     return "drawn images", [drawn(data, seed + number) for number in range(count)]
 
 

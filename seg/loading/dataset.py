@@ -16,10 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from seg.core.environment import available_memory, own_cores, shared_memory_left
 from seg.core.errors import DataError
-from seg.data.imagefile import read_bytes
 from seg.data.labelmaps import with_stuff
 from seg.data.sample import Sample
-from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
+from seg.data.store import DatasetInfo, ManifestEntry, labels_of, read_annotations, read_entries, read_info, read_sample
 from seg.loading.batch import collate
 
 Key = tuple[int, int]  # (index of an image, seed of its augmentation)
@@ -89,7 +88,7 @@ class SampleDataset(Dataset[Sample]):
         for folder, entry in self.rows:
             regions = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
             known = [(r["category_id"], r["iscrowd"], r["segmentation"]["counts"]) for r in regions]
-            semantic = read_bytes(folder / entry.stored_in / f"semantic/{entry.image_id}.png")
+            semantic = labels_of(folder, entry).read()
             found[entry.image_id] = sha256(f"{entry.sha256} {known} ".encode() + semantic).hexdigest()[:16]
         return found
 

@@ -14,6 +14,7 @@ from seg.core.outputs import is_memory_error
 from seg.core.textfile import natural_key
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
+from seg.data.shards import Stored
 from seg.sources.images import ImageReader
 from seg.sources.listing import by_stem, files_below, is_picture
 
@@ -22,11 +23,13 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An image to predict. name: of its outputs, relative, without suffix. path: its file. frame: its number in a video, from 0."""
+    """An image to predict. name: of its outputs, relative, without suffix. path: its file. frame: its number in a video, from 0. stored:
+    where it lies in a prepared data set."""
 
     name: str
     path: Path
     frame: int | None = None
+    stored: Stored | None = None
 
     @property
     def file_name(self) -> str:
@@ -77,7 +80,7 @@ def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iter
     for given in inputs:
         try:
             if given.frame is None:
-                yield reader.decode(read_bytes(given.path), given.path).pixels
+                yield reader.decode(given.stored.read() if given.stored else read_bytes(given.path), given.path).pixels
                 continue
             if video is None or video.path != given.path:
                 video = _Video(given.path)

@@ -10,7 +10,7 @@ import numpy as np
 from seg.core.errors import plural
 from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample, no_instances
-from seg.data.store import CUT_FROM, read_sample
+from seg.data.store import CUT_FROM, image_of, labels_of, read_sample
 from seg.prepare.assignment import Assignment
 from seg.raw.record import Finding, Item, Record, Source
 from seg.sources.splits import SPLITS
@@ -80,8 +80,8 @@ def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | 
             found.append(record)
             continue
         sample = read_sample(folder, entry, len(record.counts.histogram), record.annotations)
-        (folder / "images" / entry.file).unlink()
-        (folder / "semantic" / f"{entry.image_id}.png").unlink()
+        for former in () if entry.stored_at else (image_of(folder, entry), labels_of(folder, entry)):
+            former.file.unlink()
         for rows, columns in _grid(entry.height, entry.width, -(-entry.height // TILE), -(-entry.width // TILE)):
             tile = cut(sample, (rows, columns), f"{entry.image_id}_y{rows.start}_x{columns.start}")
             written = write_record(folder, Record(tile, spacing=record.spacing), *known)

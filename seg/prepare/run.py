@@ -26,8 +26,9 @@ from seg.prepare.pieces import largest, tiled
 from seg.raw.record import Finding, Item, Source, counted, finding_of
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
+from seg.storing.shards import MANY, ShardWriter
 from seg.storing.statistics import Counts, background_index
-from seg.storing.write import StoredRecord, measure_record, write_info, write_record, write_split
+from seg.storing.write import StoredRecord, measure_record, packed, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
 ALONE_BELOW = 64  # images for which starting processes costs more than it gains
@@ -52,21 +53,25 @@ def prepare(
     workers: int | str,
     progress: str,
     settings: Mapping[str, Any] | None = None,
+    store: str = "files",
 ) -> tuple[DatasetInfo, list[Finding]]:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
 
-    settings: the section `data`, which dataset.json records. Raises DataError (naming the file and the fix) for anything unsound; then
-    `out` is left as it was.
+    settings: the section `data`, which dataset.json records. store: as `data.store` has it. Raises DataError (naming the file and the
+    fix) for anything unsound; then `out` is left as it was.
     """
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
-        examination = examine(source, classes, assignment, root, workers, progress, partial)
+        examination = examine(source, classes, assignment, root, workers, progress, partial, store)
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[StoredRecord]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
         with_instances = any(e.stored.entry.num_instances for e in examination.examined)
         for split in ("train", "val"):  # test images stay whole: each has figures as one image
             stored[split] = tiled(partial / split, stored[split], (len(classes), background_index(classes)), largest(source))
         for split, members in stored.items():
+            if members and any(e.stored.entry.stored_at for e in examination.examined):
+                members[:] = packed(partial / split, members)
             write_split(partial / split, members, classes, with_instances)
+        shutil.rmtree(partial / UNSPLIT, ignore_errors=True)
         write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
         return write_info(partial, name, classes, stored, settings), examination.diagnosis.findings
 
@@ -86,13 +91,16 @@ def examine(
     workers: int | str,
     progress: str,
     folder: Path | None,
+    store: str = "files",
 ) -> Examination:
-    """Read, divide and check every image; those that are sound are stored in `folder`, by their split, or nowhere. What is wrong with a
+    """Read, divide and check every image; those that are sound are stored in `folder`, by their split or, where `store` says shards, in
+    shards of UNSPLIT, or nowhere. What is wrong with a
     file or with the splits becomes a finding; a layout or settings that give no images are raised."""
     plan = planned(source, assignment, root)
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
-    read = track(_results(source, jobs, folder, classes, workers), len(jobs), what, progress)
+    sharded = store == "shards" or (store == "auto" and len(jobs) > MANY)
+    read = track(_results(jobs, workers, (source, folder, classes, sharded)), len(jobs), what, progress)
     results = [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in read]
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
@@ -108,7 +116,6 @@ def examine(
     examined = [Examined(place, names[i], stored, facts) for i, place, (stored, facts) in zip(sound, places, found, strict=True)]
     if folder is not None:
         _move(folder, [(image.stored.entry, plan.places[index], image.split) for index, image in zip(sound, examined, strict=True)])
-        shutil.rmtree(folder / UNSPLIT, ignore_errors=True)
     diagnosis = check(examined, classes, source.with_instances, complete)
     findings += [*plan.findings, *source.findings]
     findings += [replace(f, split=image.split, image_id=image.stored.entry.image_id) for image in examined for f in image.stored.findings]
@@ -119,15 +126,15 @@ def examine(
 
 
 def _results(
-    source: Source, jobs: Sequence[tuple[Item, str]], folder: Path | None, classes: Sequence[ClassInfo], workers: int | str
+    jobs: Sequence[tuple[Item, str]], workers: int | str, given: tuple[Source, Path | None, Sequence[ClassInfo], bool]
 ) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
-    """Read, and perhaps store, every item; of a bad one, what is wrong with it."""
+    """Read, and perhaps store, every item; of a bad one, what is wrong with it. given: as `_start_worker` takes it."""
     count = num_cores() if workers == "auto" else int(workers)
     if count <= 1 or len(jobs) < ALONE_BELOW:
-        _start_worker(source, folder, classes)
+        _start_worker(*given)
         yield from map(_store, jobs)
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, (source, folder, classes)) as pool:
+    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, given) as pool:
         yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
 
 
@@ -178,9 +185,11 @@ class SpooledRecord(StoredRecord):
 _worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
 
 
-def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo]) -> None:
+def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo], sharded: bool) -> None:
     cv2.setNumThreads(1)
+    place = f"{(folder or Path()).absolute()}/{UNSPLIT}/{os.getpid()}-"  # `packed` puts them in order
     _worker.update(source=source, folder=folder, facts=(len(classes), background_index(classes)))
+    _worker["shards"] = ShardWriter(folder, place) if folder and sharded else None
     if parent_process():  # not the main process
         keep_freed_memory()
         end_with_parent()
@@ -188,12 +197,13 @@ def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassIn
 
 def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:
     item, place = job
-    folder, known = _worker["folder"], _worker["facts"]
+    folder, shards, (number, background) = _worker["folder"], _worker["shards"], _worker["facts"]
     try:
         record = _worker["source"].read(item)
         if errors := [finding for finding in record.findings if finding.severity == "error"]:
             return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
-        stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known)
+        known = (record, number, background)
+        stored = measure_record(*known) if folder is None else write_record(folder / place, *known, shards)
         return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts_of(record.sample, stored)
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]
@@ -204,7 +214,7 @@ def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None
     made: set[str] = set()
     for entry, origin, split in moves:
         for part, file in (("images", entry.file), ("semantic", f"{entry.image_id}.png")):
-            if origin != split:
+            if origin != split and not entry.stored_at:
                 target = f"{folder}/{split}/{part}/{file}"  # no Path, of which there would be six an image
                 parent = os.path.dirname(target)
                 if parent not in made:

@@ -57,14 +57,15 @@ class Data(Named):
     channels: Positive
     range: Range
     corrections: str | None
+    store: Literal["auto", "files", "shards"]
     classes: Annotated[list[ClassConfig], Field(min_length=2, max_length=255)]
     split: Split
     fold: Count | None
 
     def plain(self) -> dict[str, Any]:
-        """What decides the prepared data, but for corrected labels, as JSON reads it back."""
-        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections"})))
-        return found
+        """What decides the prepared samples, but for corrected labels, as JSON reads it back."""
+        found = self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections", "store"})
+        return dict(json.loads(json.dumps(found)))
 
 
 CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`

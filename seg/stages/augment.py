@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from seg.runtime.progress import track
 from seg.runtime.settings import Paths, Runtime
 from seg.settings.section import Count, Sections, Targets
 from seg.settings.task import Task
+from seg.storing.shards import ShardWriter
 from seg.storing.write import StoredRecord, write_record, write_split
 
 OUTPUTS = ("policy.json", "preview.png", "augmented.json", "train")
@@ -76,10 +78,11 @@ def run(cfg: Settings, out: Path) -> None:
 def store_copies(
     folder: Path, draw: Draw, entries: Sequence[ManifestEntry], cfg: Settings, classes: Sequence[ClassInfo], with_instances: bool
 ) -> list[StoredRecord]:
-    """Write `augment.copies` draws of every image as a split's folder."""
+    """Write `augment.copies` draws of every image as a split's folder, in shards where the images are."""
     copies = augmented(draw, [e.image_id for e in entries], cfg.augment.copies, cfg.seed)
     tracked = track(copies, len(entries) * cfg.augment.copies, "augmented copies", cfg.runtime.progress)
-    stored = [write_record(folder, Record(sample), len(classes)) for sample in tracked]
+    with closing(ShardWriter(folder)) if entries[0].stored_at else nullcontext() as shards:
+        stored = [write_record(folder, Record(sample), len(classes), shards=shards) for sample in tracked]
     write_split(folder, stored, classes, with_instances)
     return stored
 

@@ -97,7 +97,7 @@ def write_view(folder: Path, prepared: Path, info: DatasetInfo, splits: dict[str
     """Write a view: manifests, annotations and statistics of its own, and none of the images, as its manifests say where these are stored.
     splits: of each of its splits, the images, and in which split of `prepared` each is stored."""
     stored = {
-        split: [record.stored_in(os.path.relpath(prepared / home, folder / split)) for home, record in members]
+        split: [record.placed(stored_in=os.path.relpath(prepared / home, folder / split)) for home, record in members]
         for split, members in splits.items()
     }
     for split, members in stored.items():

@@ -21,7 +21,7 @@ from seg.configure.read import read_group
 from seg.core.errors import DataError, UsageError, plural
 from seg.core.outputs import replaced_folder, used_up, write_whole
 from seg.data.imagefile import decode_image
-from seg.data.store import read_entries, read_info
+from seg.data.store import image_of, read_entries, read_info
 from seg.models.checkpoint import load
 from seg.pictures.draw import resized
 from seg.predict.api import predictor_of
@@ -98,8 +98,8 @@ def _labelled(given: Arguments, usual: Path, cfg: PredictSettings, channels: int
         return []
     if (info := read_info(folder)).channels != channels:
         raise DataError(f"{folder}: has images of {info.channels} channels, but the model takes {channels}; name its own data with --data")
-    entries = [(split, entry) for split in info.splits for entry in read_entries(folder / split)]
-    return [Input(f"{split}/{e.image_id}", folder / split / e.stored_in / "images" / e.file) for split, e in entries]
+    named = [(f"{split}/{e.image_id}", image_of(folder / split, e)) for split in info.splits for e in read_entries(folder / split)]
+    return [Input(name, stored.path, stored=stored) for name, stored in named]
 
 
 class Meter:

@@ -28,9 +28,8 @@ class Settings(Sections):
 
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg, corrected=True)
-    runtime = cfg.runtime
-    division, made_with = Assignment.of(cfg.data), cfg.data.plain()
-    info, findings = prepare(source, cfg.data.name, classes, division, root, out, runtime.workers, runtime.progress, made_with)
+    division, how = Assignment.of(cfg.data), (cfg.runtime.workers, cfg.runtime.progress, cfg.data.plain(), cfg.data.store)
+    info, findings = prepare(source, cfg.data.name, classes, division, root, out, *how)
     print_findings(findings)
     if findings:
         print(SEE_ALL)

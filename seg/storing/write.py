@@ -4,8 +4,11 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,10 @@ from seg.core.outputs import JsonList
 from seg.data.imagefile import encode_image, encode_png, suffix_for
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo, Sample, validate
-from seg.data.store import OWN_COLUMNS, PLACE, SCHEMA_VERSION, DatasetInfo, ManifestEntry, numbers_of
+from seg.data.store import OWN_COLUMNS, PLACES, SCHEMA_VERSION, DatasetInfo, ManifestEntry, image_of, labels_of, numbers_of
 from seg.raw.record import Finding, Record
 from seg.storing.duplicates import perceptual_hash, thumbnail
+from seg.storing.shards import ShardWriter
 from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summarise
 
 
@@ -39,19 +43,35 @@ class StoredRecord:
     spacing: tuple[float, float] | None = None
     dealt_by: tuple[int, ...] = ()
 
-    def stored_in(self, place: str) -> "StoredRecord":
-        """The same, of a manifest whose images lie elsewhere."""
-        return replace(self, entry=replace(self.entry, stored_in=place))
+    def placed(self, **where: Any) -> "StoredRecord":
+        """The same, of a manifest whose images lie elsewhere. where: `stored_in`, `stored_at`."""
+        found = copy(self)
+        object.__setattr__(found, "entry", replace(self.entry, **where))
+        return found
 
 
-def write_record(folder: Path, record: Record, num_classes: int, background: int | None = None) -> StoredRecord:
-    """Write one record's image and class map below a split's folder. Raises DataError where the sample is not sound. background: the index
-    of the class that is no foreground, where there is one."""
+def write_record(
+    folder: Path, record: Record, num_classes: int, background: int | None = None, shards: ShardWriter | None = None
+) -> StoredRecord:
+    """Write one record's image and class map below a split's folder, or to shards. Raises DataError where the sample is not sound.
+    background: the index of the class that is no foreground, where there is one."""
     stored, sample = measure_record(record, num_classes, background), record.sample
     data = encode_image(sample.image)[1] if record.encoded is None else record.encoded
+    if shards is not None:
+        return stored.placed(stored_at=shards.add(stored.entry, data, encode_png(sample.semantic)))
     _write(f"{folder}/images/{stored.entry.file}", data)
     _write(f"{folder}/semantic/{sample.image_id}.png", encode_png(sample.semantic))
     return stored
+
+
+def packed(folder: Path, stored: Iterable[StoredRecord]) -> list[StoredRecord]:
+    """A split's records, whose images go to shards in this order, wherever they lie; its files are removed."""
+    with closing(ShardWriter(folder)) as shards:
+        read = ((s, image_of(folder, s.entry).read(), labels_of(folder, s.entry).read()) for s in stored)
+        found = [s.placed(stored_at=shards.add(s.entry, image, labels)) for s, image, labels in read]
+    for part in ("images", "semantic"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    return found
 
 
 def measure_record(record: Record, num_classes: int, background: int | None = None, entry: ManifestEntry | None = None) -> StoredRecord:
@@ -86,9 +106,9 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
     `background`, of which no instance is, is not listed."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as file:
-        columns = (*OWN_COLUMNS, PLACE) if any(s.entry.stored_in for s in stored) else OWN_COLUMNS
+        columns = (*OWN_COLUMNS, *(place for place in PLACES if any(getattr(s.entry, place) for s in stored)))
         own = [{name: getattr(s.entry, name) for name in columns} for s in stored]
-        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in (*OWN_COLUMNS, PLACE))
+        more = dict.fromkeys(name for s in stored for name in s.entry.columns if name not in (*OWN_COLUMNS, *PLACES))
         writer = csv.DictWriter(file, [*columns, *more], lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))

@@ -301,15 +301,16 @@ def pools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> li
     return sizes
 
 
-def test_processes_give_the_same_bytes_as_one_alone(tmp_path: Path, pools: list[int]) -> None:
+@pytest.mark.parametrize(("store", "files"), [("files", 20 * 2), ("shards", 3)])
+def test_processes_give_the_same_bytes_as_one_alone(tmp_path: Path, pools: list[int], store: str, files: int) -> None:
     section = split(stratify=True)
-    alone = prepare_tiny(Blobs(20), tmp_path / "alone", section, workers=0)
+    alone = prepare_tiny(Blobs(20), tmp_path / "alone", section, workers=0, store=store)
     assert pools == []
-    together = prepare_tiny(Blobs(20), tmp_path / "together", section, workers=2)
+    together = prepare_tiny(Blobs(20), tmp_path / "together", section, workers=2, store=store)
     assert pools == [2]
     assert alone == together
     assert tree(tmp_path / "alone") == tree(tmp_path / "together")
-    assert len(tree(tmp_path / "alone")) == 20 * 2 + 3 * 2 + 2
+    assert len(tree(tmp_path / "alone")) == files + 3 * 2 + 2
 
 
 @pytest.mark.parametrize("pools", [get_context("fork")], indirect=True)  # which takes less time
