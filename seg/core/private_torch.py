@@ -63,13 +63,6 @@ def replace_compiled_call(network: nn.Module, call: Call) -> None:
     network._compiled_call_impl = call
 
 
-def without_values() -> AbstractContextManager[Any]:
-    """Within it tensors have sizes and no values, so that nothing is allocated or computed; ones from outside may take part."""
-    from torch._subclasses.fake_tensor import FakeTensorMode  # takes a second
-
-    return FakeTensorMode(allow_non_fake_inputs=True)
-
-
 def compiling_backward_first() -> AbstractContextManager[Any]:
     """Compile the backward pass together with the forward pass, so that either fails before anything has run.
 
