@@ -28,7 +28,7 @@ FLOORS = (
     {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
-    {"active", "describe", "explain", "export", "sweep", "track"},
+    {"active", "describe", "explain", "export", "serve", "sweep", "track"},
     {"stages", "commands"},
     {"cli"},
     {"__main__"},

@@ -43,8 +43,8 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             ["trian"],
             2,
             "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, describe, "
-            "divide, doctor, evaluate, explain, export, folds, init, lr, models, new, next, plan, predict, prepare, sweep, track, "
-            "train)",
+            "divide, doctor, evaluate, explain, export, folds, init, lr, models, new, next, plan, predict, prepare, serve, sweep, "
+            "track, train)",
         ),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),

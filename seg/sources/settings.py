@@ -53,6 +53,7 @@ class Split(Section):
 class Data(Named):
     root: str | None
     obtain: str | None
+    licence: str | None
     source: Target
     channels: Positive
     range: Range
@@ -63,7 +64,9 @@ class Data(Named):
 
     def plain(self) -> dict[str, Any]:
         """What decides the prepared data, but for corrected labels, as JSON reads it back."""
-        found: dict[str, Any] = json.loads(json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections"})))
+        found: dict[str, Any] = json.loads(
+            json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"obtain", "licence", "corrections"}))
+        )
         return found
 
 
