@@ -9,17 +9,13 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from seg.configure.read import read_group
 from seg.core.environment import CORES, keep_freed_memory, num_cores
 from seg.core.errors import ConfigError
-from seg.predict.api import settings_of
+from seg.predict.api import predictor_of, settings_of
 from seg.predict.settings import PredictSettings
 from seg.serve.settings import Serve, ServeSettings
-
-if TYPE_CHECKING:
-    from seg.serve.service import Service
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "httpx", "prometheus_client")
 OF_ITSELF = ("serve", "paths")  # sections whose overrides are not of predict
@@ -56,12 +52,15 @@ def _serve(models: Sequence[Path], cfg: PredictSettings, settings: Serve, prepar
     from seg.serve import app
     from seg.serve.guard import Protocol
 
-    service: Service | None = app.service_of(models, cfg, settings, prepared)  # a mistake is told before anything is listened to
+    several = settings.workers > 1
+    if several:  # a mistake is told before anything is listened to
+        predictor_of(models, cfg)
+    own = (models, cfg, settings, prepared)
+    made = partial(app.worker, *own) if several else app.application(app.service_of(*own))
     listening = _bound(settings.host, settings.port)
     keep_freed_memory()
-    several = settings.workers > 1
     config = uvicorn.Config(
-        partial(app.worker, models, cfg, settings, prepared) if several else app.application(service),
+        made,
         factory=several,
         workers=settings.workers,
         http=Protocol,
@@ -81,7 +80,6 @@ def _serve(models: Sequence[Path], cfg: PredictSettings, settings: Serve, prepar
     if not settings.token and not ip_address(host).is_loopback:
         print("other machines may predict without a token; set SEG_SERVE_TOKEN, or serve.host=127.0.0.1", flush=True)
     if several:
-        service = None  # each process has its own
         Multiprocess(config, [listening]).run()
     else:
         uvicorn.Server(config).run([listening])
