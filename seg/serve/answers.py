@@ -9,7 +9,7 @@ import numpy as np
 
 from seg.core.errors import DataError, LargeImageError
 from seg.core.outputs import is_memory_error
-from seg.data.decoders import NPY, declared_size, is_tiff
+from seg.data.decoders import NPY, declared_size, is_tiff, refuse_large
 from seg.predict.inputs import Input, reader_of, too_large
 from seg.predict.settings import Predict
 from seg.predict.write.writers import KINDS, Predicted, Writers
@@ -45,7 +45,9 @@ def pixels_of(data: bytes, name: str, facts: Facts) -> np.ndarray:
     if not all(declared_size(data)) and not (is_tiff(data) or data.startswith((NPY, b"GIF8"))):
         raise DataError(f"{name}: is no PNG, JPEG, WebP, BMP, GIF, TIFF or .npy, or is damaged")
     try:
-        return reader_of(facts.channels, facts.data_range).decode(data, path).pixels
+        pixels = reader_of(facts.channels, facts.data_range).decode(data, path).pixels
+        refuse_large(*pixels.shape[:2], path)  # of an .npy or a TIFF, whose headers are not looked at so closely
+        return pixels
     except LargeImageError as error:
         raise LargeImageError(str(error).partition("; ")[0]) from None
     except Exception as error:

@@ -1,6 +1,7 @@
 """What a stranger may send: each is answered with a clear 4xx, in time, and keeps nobody else waiting."""
 
 import asyncio
+import io
 import json
 import socket
 import struct
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from serving import Served, form, serving
 from starlette.exceptions import HTTPException
@@ -192,6 +194,12 @@ def test_image_bombs_are_refused_before_they_are_decoded(served: Served, bomb: b
     assert "than" in detail(answer)
     assert "pixels" in detail(answer)
     assert "SEG_MAX_PIXELS" not in detail(answer)
+
+
+def test_arrays_have_no_more_pixels_either(served: Served) -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros((110, 100, 3), np.uint8))
+    assert "has 100x110 pixels, more than the 10,000" in detail(served.predict(file.getvalue(), "a.npy"))
 
 
 @pytest.mark.parametrize("quality", [80, 101])
