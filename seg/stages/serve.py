@@ -90,5 +90,6 @@ def _bound(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
         fix = "set serve.port to another one, or to 0 for any that is free"
-        raise ConfigError(f"serve.host={host} serve.port={port}: cannot be listened at ({error.strerror}); {fix}") from None
+        raise ConfigError(f"serve.host={host} serve.port={port}: cannot be listened at ({reason}); {fix}") from None

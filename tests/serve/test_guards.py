@@ -284,6 +284,7 @@ def test_addresses_that_are_public_unless_they_are_ours(monkeypatch: pytest.Monk
     assert fetch.is_public("2606:4700::1111")
     monkeypatch.setattr(fetch.psutil, "net_if_addrs", lambda: {"eth0": [SimpleNamespace(address="93.184.215.14")]})
     assert not fetch.is_public("93.184.215.14")
+    assert not fetch.is_public("::ffff:93.184.215.14")
 
 
 def refused(url: str, hosts: list[str], addresses: list[str] | None = None, monkeypatch: pytest.MonkeyPatch | None = None) -> str:
