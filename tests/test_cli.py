@@ -47,6 +47,7 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             "track, train)",
         ),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
+        (["train", "serve=default"], 1, "error: unknown key serve: "),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
         (["train", "-m", "model=fcn,unte"], 1, "error: model=unte: no such option; did you mean 'unet'?"),
         (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),
