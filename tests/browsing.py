@@ -32,12 +32,12 @@ def chromium() -> Iterator[Any]:
         driver.quit()
 
 
-def show(browser: Any, page: Path, size: tuple[int, int] = WIDE, script: bool = True, dark: bool = False) -> Any:
+def show(browser: Any, page: Path | str, size: tuple[int, int] = WIDE, script: bool = True, dark: bool = False) -> Any:
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not script})
-    browser.get(page.as_uri())
+    browser.get(page if isinstance(page, str) else page.as_uri())
     return browser

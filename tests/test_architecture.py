@@ -28,7 +28,7 @@ FLOORS = (
     {"storing", "evaluation", "pictures", "tiles"},
     {"configure", "prepare", "report", "training"},
     {"catalogue", "compare", "doctor", "plan", "predict", "recognise"},
-    {"active", "explain", "export", "review", "sweep", "track"},
+    {"active", "explain", "export", "review", "serve", "sweep", "track"},
     {"stages", "commands"},
     {"cli"},
     {"__main__"},

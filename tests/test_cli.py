@@ -43,10 +43,11 @@ def test_help_of_a_command_lists_groups_options_and_defaults() -> None:
             ["trian"],
             2,
             "error: no command 'trian': did you mean 'train'? (commands: augment, clean, compare, configure, "
-            "divide, doctor, evaluate, explain, export, folds, init, models, new, next, plan, predict, prepare, review, sweep, track, "
-            "train)",
+            "divide, doctor, evaluate, explain, export, folds, init, models, new, next, plan, predict, prepare, review, serve, sweep, "
+            "track, train)",
         ),
         (["train", "model=mask_rcnn"], 1, "error: model=mask_rcnn: is for task=instance, but task=semantic"),
+        (["train", "serve=default"], 1, "error: unknown key serve: "),
         (["train", "optimizer.lrr=1"], 1, "error: unknown key optimizer.lrr: did you mean 'lr'?"),
         (["train", "-m", "model=fcn,unte"], 1, "error: model=unte: no such option; did you mean 'unet'?"),
         (["train", "-m", "trainer=ddp", "seed=1,2"], 1, "queue the runs instead: dvc exp run --queue"),

@@ -98,7 +98,7 @@ def explain_recorded(conf: Path, recorded: Path, overrides: list[str]) -> None:
 
 
 def _groups(conf: Path) -> dict[str, list[str]]:
-    folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
+    folders = (folder for folder in conf.iterdir() if folder.is_dir() and folder.name not in ("hydra", "serve"))  # read without Hydra
     return {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in folders}
 
 

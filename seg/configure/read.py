@@ -27,7 +27,7 @@ def read_group(project: Path, group: str, overrides: Sequence[str], command: str
     conf = conf_of(project, group)
     base = _load(conf / "config.yaml")
     chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
-    option = chosen[-1] if chosen else next(d[group] for d in base["defaults"] if OmegaConf.is_dict(d) and group in d)
+    option = chosen[-1] if chosen else next((d[group] for d in base["defaults"] if OmegaConf.is_dict(d) and group in d), "default")
     own = template() / "conf"  # has what a conf/ that a former version wrote lacks
     beneath = _option(own / group, option if (own / group / f"{option}.yaml").is_file() else "default", ())
     found = OmegaConf.create({group: OmegaConf.merge(beneath, base.get(group) or {}, _option(conf / group, option, ()))})

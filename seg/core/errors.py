@@ -51,6 +51,10 @@ class PixelError(DataError):
     kind = "pixel-type"
 
 
+class LargeImageError(PixelError):
+    """An image of more pixels than are read at once."""
+
+
 class UnreadableError(DataError):
     """A file that cannot be read, or is damaged."""
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seg.core.errors import DataError, PixelError, UnreadableError
+from seg.core.errors import DataError, LargeImageError, PixelError, UnreadableError
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
@@ -47,11 +47,11 @@ def unreadable(path: Path) -> DataError:
 
 
 def refuse_large(height: int, width: int, path: Path) -> None:
-    """DataError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
+    """LargeImageError for more pixels than MOST_PIXELS, or than the variable SEG_MAX_PIXELS says."""
     most = int(os.environ.get("SEG_MAX_PIXELS", "").strip() or MOST_PIXELS)
     if height * width > most:
         fix = f"cut it into tiles, or, if it is meant, set the environment variable SEG_MAX_PIXELS={height * width}"
-        raise PixelError(f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; {fix}")
+        raise LargeImageError(f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; {fix}")
 
 
 OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits
@@ -68,6 +68,11 @@ def declared_size(data: bytes) -> tuple[int, int]:
         return _jpeg_size(data)
     if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
         return 1 + int.from_bytes(data[27:30], "little"), 1 + int.from_bytes(data[24:27], "little")
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8L":  # 14 bits each behind the signature
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
+    if data[:4] == b"RIFF" and data[12:16] == b"VP8 ":
+        return int.from_bytes(data[28:30], "little") & 0x3FFF, int.from_bytes(data[26:28], "little") & 0x3FFF
     return 0, 0
 
 
@@ -149,7 +154,7 @@ def decode_gif(data: bytes, path: Path) -> Decoded:
     except PixelError:
         raise
     except Image.DecompressionBombError:
-        raise PixelError(f"{path}: has more pixels than are read at once; cut it into tiles") from None
+        raise LargeImageError(f"{path}: has more pixels than are read at once; cut it into tiles") from None
     except (OSError, ValueError, SyntaxError, EOFError):
         raise cut_off(path) from None
 

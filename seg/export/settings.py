@@ -24,6 +24,7 @@ class Export(Named):
     argmax: bool
     size: str | None
     images: str | None
+    card: str | None
     check: ExportCheck
 
 

@@ -114,9 +114,9 @@ def load(*paths: str | Path, **settings: Any) -> Predictor:
     return predictor_of([Path(path) for path in paths], cfg)
 
 
-def settings_of(overrides: Sequence[str], project: Path) -> PredictSettings:
+def settings_of(overrides: Sequence[str], project: Path, command: str = "predict") -> PredictSettings:
     """What predicting is done with: conf/predict of the project, or, in a folder that is none, of the package."""
-    return PredictSettings.of(read_group(project, "predict", overrides, "predict"))
+    return PredictSettings.of(read_group(project, "predict", overrides, command))
 
 
 def predictor_of(paths: Sequence[Path], cfg: PredictSettings, threads: int | str | None = None) -> Predictor:

@@ -55,6 +55,8 @@ class Description:
     version: str
     peak: float | None = None
     """Of maps: see `seg.models.distance.DistanceModel`."""
+    card: str = ""
+    """The text of the model card, which is written and not read."""
 
     def to_text(self) -> dict[str, str]:
         """The keys and values of a file."""
@@ -82,7 +84,7 @@ class Description:
             "model": self.model,
             "data": self.data,
             "data_digest": self.digest,
-        }
+        } | ({"model_card": self.card} if self.card else {})
 
     @classmethod
     def of_text(cls, text: Mapping[str, str], path: Path) -> "Description":

@@ -25,14 +25,19 @@ JPEG_QUALITY = 82
 
 def write_page(path: Path, template: str, /, **content: Any) -> None:
     """Write a page, the whole file or nothing. template: `<room>/<name>.html.j2`; content: what it reads."""
-    write_whole(path, _environment().get_template(template).render(content))
+    write_whole(path, rendered(template, **content))
+
+
+def rendered(template: str, /, **content: Any) -> str:
+    """The page as text."""
+    return _environment().get_template(template).render(content)
 
 
 @cache
 def _environment() -> Environment:
     made = Environment(
         loader=FunctionLoader(lambda name: _read("templates", name)),
-        autoescape=True,
+        autoescape=lambda name: name is None or not name.endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -53,6 +53,7 @@ class Split(Section):
 class Data(Named):
     root: str | None
     obtain: str | None
+    licence: str | None
     source: Target
     channels: Positive
     range: Range
@@ -64,7 +65,7 @@ class Data(Named):
 
     def plain(self) -> dict[str, Any]:
         """What decides the prepared samples, but for corrected labels, as JSON reads it back."""
-        found = self.model_dump(mode="json", by_alias=True, exclude={"obtain", "corrections", "store"})
+        found = self.model_dump(mode="json", by_alias=True, exclude={"obtain", "licence", "corrections", "store"})
         return dict(json.loads(json.dumps(found)))
 
 

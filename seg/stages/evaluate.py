@@ -28,6 +28,7 @@ from seg.models.known import METRICS, check_file_target
 from seg.models.postprocess import NO_CHOICE
 from seg.pictures.sheets import attention_panels, save_panels, semantic_panels
 from seg.report.evaluation_page import write_evaluation
+from seg.report.model_card import write_card
 from seg.report.page_data import Misled
 from seg.report.page_of_evaluation import Chosen, Evaluated, choose, page_of
 from seg.report.panels import instance_panels
@@ -135,6 +136,8 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     page = page_of(evaluated, history, Path(cfg.paths.augment) / "preview.png")
     together = f", {len(used)} models together" if len(used) > len(parts) else ""
     mistakes = mistakes_of(evaluated, network_of) if settings.explained else ()
+    if len(used) == 1:
+        write_card(out / "model_card.md", evaluated)
     write_evaluation(out / "report.html", replace(page, title=page.title + together, mistakes=mistakes))
     print_figures(split, tables["figures"])
     if warned := few_images(len(scores)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from seg.configure.read import read_group
 from seg.configure.template import own_version
 from seg.core.errors import ConfigError, DataError, DiskFullError
+from seg.core.textfile import read_text
 from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images
 from seg.export.settings import Export, ExportSettings
 from seg.export.write import NEEDS, Exporter
@@ -33,7 +34,7 @@ def gives_of(model: SegmentationModel) -> Gives | None:
     return next((gives for kind, gives in GIVES.items() if isinstance(model, kind)), None)
 
 
-AS_THEY_ARE = ("out", "images", "size")  # keys whose values are text, whatever they look like
+AS_THEY_ARE = ("out", "images", "card", "size")  # keys whose values are text, whatever they look like
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def run(project: Path, given: Arguments) -> Exported:
     settings = cfg.export
     out = _out(path, settings)
     size = _size(settings.size)
+    card = read_text(Path(settings.card)) if settings.card else ""
     checkpoint = load(path, cfg.targets.allow)
     model = restore(checkpoint)
     network = gives_of(model)
@@ -82,7 +84,7 @@ def run(project: Path, given: Arguments) -> Exported:
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f"{out.stem}.partial{out.suffix}")
     try:
-        exporter = Exporter(model, replace(_description(checkpoint, gives, size), peak=getattr(model, "peak", None)))
+        exporter = Exporter(model, replace(_description(checkpoint, gives, size), peak=getattr(model, "peak", None), card=card))
         try:
             exporter.write(beside, settings.format)
         except DiskFullError as error:  # names the file as it will be

@@ -12,7 +12,7 @@ from seg.commands.table import COMMANDS, HELP, HYDRA, help_of, usage
 
 ROOT = Path(__file__).parents[2]
 LEAST = {"new": ["cells"], "init": ["raw"], "compare": ["a", "b"], "predict": ["a.ckpt", "x.png"], "export": ["a.ckpt"]}
-LEAST |= {"explain": ["a.ckpt", "x.png"], "track": ["a.ckpt", "x.mp4"], "next": ["a.ckpt", "x"]}
+LEAST |= {"explain": ["a.ckpt", "x.png"], "track": ["a.ckpt", "x.mp4"], "next": ["a.ckpt", "x"], "serve": ["a.ckpt"]}
 """The fewest words that each command takes."""
 
 MOST = {
@@ -27,6 +27,7 @@ MOST = {
     "explain": ["a.ckpt", "x.png", "a=1", "--class", "b", "--at", "3,4", "--out", "o"],
     "track": ["a.ckpt", "x.mp4", "a=1", "--out", "o", "--lost", "3", "--plain"],
     "next": ["a.ckpt", "b.ckpt", "x", "a=1", "--out", "o", "--count", "3", "--coverage", "30", "--data", "d"],
+    "serve": ["a.ckpt", "b.onnx", "a=1"],
     "models": ["--encoders", "a"],
 }
 PLAIN = [name for name, command in COMMANDS.items() if not command.composed]

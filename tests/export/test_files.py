@@ -145,3 +145,19 @@ def test_five_channels_and_gray_images(folder: Path) -> None:
         network: ExportedNetwork = open_exported(typed("export", ROOT, [str(path), NONE]).path, "cpu")
         images = noise(1, 33, 21, channels)
         torch.testing.assert_close(network.logits(images), reference(loaded).logits(images), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_file_holds_the_card_of_the_model(folder: Path, checkpoint: LoadedCheckpoint, form: str) -> None:
+    (folder / "card.md").write_text("# A model\n\n| class | iou |\n| --- | --- |\n| cell & co | 0.5 |\n")
+    out = folder / ("card.onnx" if form == "onnx" else "card.xml")
+    words = [str(folder / "best.ckpt"), f"format={form}", f"out={out}", f"card={folder / 'card.md'}", NONE]
+    path = typed("export", ROOT, words).path
+    if form == "onnx":
+        held = {entry.key: entry.value for entry in onnx.load(path).metadata_props}["model_card"]
+    else:
+        held = openvino.Core().read_model(path).get_rt_info(["seg", "model_card"]).astype(str)
+    assert held == (folder / "card.md").read_text()
+    assert open_exported(path, "cpu").facts.classes == tuple(CLASSES)
+    with pytest.raises(DataError, match=r"none.md: cannot be read"):
+        typed("export", ROOT, [*words[:3], "card=none.md", NONE])

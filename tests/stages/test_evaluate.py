@@ -56,7 +56,13 @@ def test_figures_have_intervals_and_groups_their_own(
     header, *lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([f"{header},kind", *(f"{line},{'ab'[number % 2]}" for number, line in enumerate(lines))]))
     config = untrained(
-        copied, tmp_path, make_config, "evaluate.num_overlays=0", "evaluate.groups=[kind]", "evaluate.bootstrap.resamples=50"
+        copied,
+        tmp_path,
+        make_config,
+        "evaluate.num_overlays=0",
+        "evaluate.groups=[kind]",
+        "evaluate.bootstrap.resamples=50",
+        "data.licence=CC BY | 4.0",
     )
     run(config, tmp_path / "out")
     figures = json.loads((tmp_path / "out/metrics.json").read_text())["test"]
@@ -75,6 +81,15 @@ def test_figures_have_intervals_and_groups_their_own(
     assert [(g["column"], g["group"]) for g in groups] == [("kind", "a"), ("kind", "b")]
     assert sum(int(g["num_images"]) for g in groups) == figures["num_images"]
     assert float(groups[0]["miou"]) != float(groups[1]["miou"])
+    card = (tmp_path / "out/model_card.md").read_text()
+    shown = {name: number(float(rows["miou"][name])) for name in ("value", "low", "high")}
+    assert f"| miou | {shown['value']} | {shown['low']} | {shown['high']} |" in card
+    assert f"digest `{read_info(copied).digest}`" in card
+    assert "licence of the data: CC BY | 4.0" in card
+    worst = min(groups, key=lambda row: float(row["miou"]))
+    assert card.index(f"| kind | {worst['group']} |") < card.index(f"| kind | {'ab'.replace(worst['group'], '')} |")
+    run(config, tmp_path / "again")
+    assert (tmp_path / "again/model_card.md").read_text() == card
     for group in groups:  # evaluated by itself, each has the same figures
         kept = [line for number, line in enumerate(lines) if "ab"[number % 2] == group["group"]]
         manifest.write_text("\n".join([header, *kept]))
