@@ -2,7 +2,7 @@
 of the configuration, each with its reason in words.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,5 @@ def budget_of(draft: Draft) -> float:
     return float(draft["plan.minutes"] / (draft["plan.folds"] or 1))
 
 
-Rule = Callable[[PlanFacts, Draft], Iterator[Decision]]
 """Pure: from the facts and the values that are set already to further values. It yields a choice for each key that it knows of, also for
 those that are not open."""

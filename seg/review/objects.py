@@ -34,7 +34,9 @@ class _Compared:
             yield Asked("made up", [_log(v.area)], v.category, float(suspect is not None), suspect)
 
     def of_predictions(self) -> Iterator[Asked]:
-        joined = _together([v for v in self.labels if v.kind in ("merged", "matched")])
+        joined: dict[int | None, list[int]] = {}
+        for v in self.labels:
+            joined.setdefault(v.partner if v.kind in ("merged", "matched") else None, []).append(v.index)
         for v in self.found:
             own = _features(v)
             # a prediction of which half lies in labelled objects is a piece of them
@@ -76,15 +78,6 @@ class _Compared:
         label = int(image.categories[truths[0]]) if truths else None
         likely = int(image.predicted_categories[predictions[0]]) if predictions else None
         return Suspect(image.image_id, kind, 0.0, label, likely, [self.truth[i] for i in truths], [self.predicted[i] for i in predictions])
-
-
-def _together(verdicts: Sequence[InstanceVerdict]) -> dict[int, list[int]]:
-    """{prediction: the labels that it holds}."""
-    found: dict[int, list[int]] = {}
-    for verdict in verdicts:
-        if verdict.partner is not None:
-            found.setdefault(verdict.partner, []).append(verdict.index)
-    return found
 
 
 def _features(v: InstanceVerdict) -> list[float]:

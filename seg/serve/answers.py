@@ -46,7 +46,7 @@ def pixels_of(data: bytes, name: str, facts: Facts) -> np.ndarray:
         raise DataError(f"{name}: is no PNG, JPEG, WebP, BMP, GIF, TIFF or .npy, or is damaged")
     try:
         pixels = reader_of(facts.channels, facts.data_range).decode(data, path).pixels
-        refuse_large(*pixels.shape[:2], path)  # of an .npy or a TIFF, whose headers are not looked at so closely
+        refuse_large(pixels.shape[0], pixels.shape[1], path)  # of an .npy or a TIFF, whose headers are not looked at so closely
         return pixels
     except LargeImageError as error:
         raise LargeImageError(str(error).partition("; ")[0]) from None

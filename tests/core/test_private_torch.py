@@ -62,7 +62,7 @@ def uses(path: Path) -> list[str]:
 
 OTHERS = {"transform._key2func", "live._inside_dvc_exp", "found._trial_id", "found._composed"}
 OTHERS |= {f"{name}.{attribute}" for name in ("CacheSlot", "slot", "entry", "Entry") for attribute in ("_fields", "_replace")}
-"""Of albumentations, dvclive and optuna, of our own settings, and of named tuples, where Python documents it."""
+"""Of albumentations and optuna, of our own settings, and of named tuples, where Python documents it."""
 
 
 def test_nothing_private_is_used_elsewhere() -> None:

@@ -48,7 +48,6 @@ SMALLER = {
     "unet_small": [],
     "unetplusplus_deep": [*SMALL_ENCODER, *NARROW_DECODER],
     "attention_unet": [*SMALL_ENCODER, *NARROW_DECODER],
-    "hypercolumns": SMALL_ENCODER,
     "unet_paper": ["model.network.depth=2", "model.network.width=8", "model.network.dropout=0.1"],
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s"), NARROW_FCN),
     "mask_rcnn_small": [*FEW_BOXES, "model.scale=[64,96]"],

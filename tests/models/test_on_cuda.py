@@ -26,7 +26,7 @@ from seg.training.step.limits import Limited, Limits
 from seg.training.step.step import named_losses
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml") if "\ntask: semantic\n" in path.read_text())
-OWN = {"attention_unet", "fcn8s", "hypercolumns", "unet_paper", "unet_small"}
+OWN = {"attention_unet", "fcn8s", "unet_paper", "unet_small"}
 SEMANTIC = [pytest.param(o, marks=() if o in OWN else pytest.mark.slow) for o in OPTIONS]
 
 

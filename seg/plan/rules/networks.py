@@ -15,7 +15,6 @@ from seg.plan.rules.families import family, like
 from seg.plan.rules.view import seen_share
 from seg.settings.inputs import WEIGHT_SUFFIXES
 
-LEVELS = 5  # of the feature pyramid, with an anchor size each (Lin et al. 2017)
 COCO = 100  # detections an image in COCO's protocol
 ROOM = 3  # times the largest count that is found an image may have: a new image may hold more, as 313 nuclei where training has 151
 NAMES = ("p5", "p25", "p50", "p75", "p95")

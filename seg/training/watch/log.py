@@ -102,23 +102,6 @@ def _wandb(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
     return WandbLogger(experiment=experiment)
 
 
-def _dvclive(folder: Path, run: RunLog, settings: Settings) -> LightningLogger:
-    from dvclive import Live
-    from dvclive.lightning import DVCLiveLogger
-
-    safe: Settings = {"save_dvc_exp": False, "dvcyaml": None, "cache_images": False}
-    live = Live(str(folder / run.name), resume=run.known is not None, **safe | settings)
-    live._inside_dvc_exp = False  # under `dvc exp run` its end would add the folder to git
-
-    class Saved(DVCLiveLogger):
-        """Writes its metrics.json when it is saved; of itself it knows only the moments at which Lightning's trainer logs."""
-
-        def save(self) -> None:
-            live.sync()
-
-    return Saved(run_name=run.name, experiment=live)
-
-
 TRACKERS: Mapping[str, Tracker] = {
     "tensorboard": Tracker(
         "tensorboard",
@@ -139,12 +122,6 @@ TRACKERS: Mapping[str, Tracker] = {
         lambda logger: str(logger.experiment.id),
         lambda logger, name, picture, step: logger.log_image(name, [picture], step),
         close=lambda logger, well: logger.experiment.finish(exit_code=0 if well else 1),
-    ),
-    "dvclive": Tracker(
-        "dvclive",
-        _dvclive,
-        lambda logger: str(logger.version),
-        lambda logger, name, picture, step: logger.experiment.log_image(f"{name}/{step}.png", picture),
     ),
 }
 
