@@ -22,13 +22,15 @@ MOST = 50_000  # rows from which an expectation is learned; of more, as many at 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question to a label or a prediction. features, category: of the prediction, or of the label where there is none. outcome: of
-    `wrong class` the labelled class, of `outline` the IoU, else whether the labels contradict the prediction. suspect: if they do."""
+    `wrong class` the labelled class, of `outline` the IoU, else whether the labels contradict the prediction. suspect: if they do.
+    weight: of its score."""
 
     kind: str
     features: list[float]
     category: int
     outcome: float
     suspect: Suspect | None
+    weight: float = 1.0
 
 
 def ranked(questions: Iterable[Asked]) -> list[Suspect]:
@@ -40,7 +42,8 @@ def ranked(questions: Iterable[Asked]) -> list[Suspect]:
     for kind, asked in of_kind.items():
         rows = np.flatnonzero([one.suspect is not None for one in asked])
         scores = (_shortfalls if kind == "outline" else _surprises)(asked, rows).tolist()
-        found += [replace(s, score=round(score, 6)) for row, score in zip(rows, scores, strict=True) if (s := asked[row].suspect)]
+        given = zip((asked[row] for row in rows), scores, strict=True)
+        found += [replace(one.suspect, score=round(one.weight * score, 6)) for one, score in given if one.suspect]
     kept, known = list[Suspect](), set[tuple[str, str]]()
     for suspect in sorted(found, key=lambda s: s.rank):
         about = {(suspect.image_id, mask["counts"]) for mask in suspect.labelled}

@@ -16,8 +16,7 @@ from seg.data.rle import Rle
 from seg.data.sample import BACKGROUND, IGNORE, IGNORED, SUGGESTION, ClassInfo, Prediction, Sample
 from seg.pictures.draw import rgb
 from seg.predict.inputs import Input
-from seg.predict.write.coco import CocoWriter
-from seg.predict.write.cvat import CvatWriter
+from seg.predict.write.coco import CocoWriter, CvatWriter
 from seg.predict.write.polygons import labelme_file
 from seg.review.suspects import Suspect
 

@@ -64,7 +64,7 @@ def run(cfg: Settings, out: Path) -> None:
         for suspect in listed:
             of_image.setdefault(suspect.image_id, []).append(suspect)
         write_files(partial, ((_sample(places, name), of_image[name]) for name in of_image), info.classes, objects)
-        told = f"{plural(len(open_ones), 'suspect label')} in {plural(len(places), 'image')} of {info.name}"
+        told = f"{plural(len(open_ones), 'suspicion')} in {plural(len(places), 'image')} of {info.name}"
         told += f"; the first {len(listed)} are shown" if len(listed) < len(open_ones) else ""
         told += f"; {known_right} more were marked right before" if known_right else ""
         cards = sorted(_cards(of_image, places, network_of, info.classes, objects), key=lambda card: card.suspect.rank)

@@ -58,6 +58,7 @@ def test_what_is_known_of_a_region_is_its_size_its_depth_and_how_sure_its_predic
     (rest, own) = asked_of_class_map("a", np.zeros((SIZE, SIZE), np.uint8), probabilities(square(5, 5, 10, 1)), 0, 12)
     assert (own.category, own.outcome, own.suspect is not None) == (1, 0, True)
     assert own.features == pytest.approx([np.log(100), np.log(5), 0.9, np.log(0.101)], abs=1e-4), "its middle is 5 pixels from its edge"
+    assert own.weight == pytest.approx(0.9 * 5 / (5 + 2), abs=1e-4)
     assert (rest.category, rest.outcome, rest.suspect) == (0, 0, None)
     assert rest.features[0] == pytest.approx(np.log(1500))
 

@@ -1,4 +1,4 @@
-"""Files of all images together: COCO's formats of instances (https://cocodataset.org/#format-data) and of panoptic segments."""
+"""Files of all images together: COCO's formats of instances (https://cocodataset.org/#format-data) and of panoptic segments, and CVAT's."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from skimage.measure import label, regionprops
 
 from seg.core.outputs import JsonList, whole_file
-from seg.data.rle import encode_crop
+from seg.data.rle import decode_crop, encode_crop, run_lengths
 from seg.data.sample import BACKGROUND, CERTAIN, ClassInfo, Prediction
 from seg.predict.inputs import Input
 
@@ -150,3 +151,38 @@ def above(prediction: Prediction, score_threshold: float) -> Prediction:
         boxes=prediction.boxes[kept],
         masks=[prediction.masks[i] for i in kept.tolist()],
     )
+
+
+class CvatWriter(CocoWriter):
+    """cvat.xml, "CVAT for images 1.1" (https://docs.cvat.ai/docs/manual/advanced/xml_format): each image with a `<mask>` of the very pixels
+    of each instance or region, or a `<box>` where the model knows boxes alone.
+
+    Of two that overlap the better one comes last, and so lies on top. Those that score less than `threshold`, or have fewer pixels than
+    `min_area`, are left out.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[ClassInfo], min_area: int, threshold: float) -> None:
+        super().__init__(path, classes, min_area)
+        self.threshold = threshold
+
+    def _begin(self) -> None:
+        self.file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
+
+    def _write(self, prediction: Prediction) -> None:
+        given, image = above(prediction, self.threshold), self.images[-1]
+        name, size = quoteattr(image["file_name"]), f'width="{image["width"]}" height="{image["height"]}"'
+        lines = [f'<image id="{image["id"] - 1}" name={name} {size}>']
+        for category, mask, box in reversed(list(zip(given.categories.tolist(), given.masks, given.boxes.tolist(), strict=True))):
+            known = f'label={quoteattr(self.classes[category].name)} source="auto" occluded="0" z_order="0"'
+            crop, left, top = decode_crop(mask)
+            height, width = crop.shape
+            if given.boxed:
+                lines.append('  <box xtl="{}" ytl="{}" xbr="{}" ybr="{}" {}/>'.format(*box, known))
+            elif crop.sum() >= max(1, self.min_area):
+                runs = run_lengths(encode_crop(crop.T, 0, 0, width, height), width, height)  # CVAT's run along the rows
+                rle = ", ".join(map(str, runs))
+                lines.append(f'  <mask rle="{rle}" left="{left}" top="{top}" width="{width}" height="{height}" {known}/>')
+        self.file.write("\n".join([*lines, "</image>\n"]).encode())
+
+    def _end(self) -> None:
+        self.file.write(b"</annotations>\n")

@@ -20,8 +20,7 @@ from seg.models.postprocess import has_background
 from seg.pictures.draw import overlay, rgb
 from seg.predict.inputs import Input
 from seg.predict.settings import Predict
-from seg.predict.write.coco import CocoRows, CocoWriter, PanopticWriter, above
-from seg.predict.write.cvat import CvatWriter
+from seg.predict.write.coco import CocoRows, CocoWriter, CvatWriter, PanopticWriter, above
 from seg.predict.write.polygons import geojson, labelme_file
 from seg.report.panels import outlined
 from seg.settings.task import Answer

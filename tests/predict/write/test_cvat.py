@@ -13,8 +13,7 @@ from tiny import masks_of, picture, read_all, write
 
 from seg.data.sample import CERTAIN, ClassInfo, Prediction, Sample
 from seg.predict.inputs import Input
-from seg.predict.write.coco import objects_of
-from seg.predict.write.cvat import CvatWriter
+from seg.predict.write.coco import CvatWriter, objects_of
 
 
 def read_again(folder: Path, given: Sequence[Prediction], size: tuple[int, int], classes: Sequence[ClassInfo] = CLASSES) -> list[Sample]:
