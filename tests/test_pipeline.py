@@ -51,6 +51,7 @@ def params(project: Project) -> dict:
 
 def test_nothing_reruns_when_nothing_changed(project: Project) -> None:
     assert project.repro() == []
+    assert project.repro("--downstream", "plan") == []
 
 
 def changed_sections(project: Project) -> dict[str, set[str]]:

@@ -88,8 +88,8 @@ class SampleDataset(Dataset[Sample]):
         for folder, entry in self.rows:
             regions = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
             known = [(r["category_id"], r["iscrowd"], r["segmentation"]["counts"]) for r in regions]
-            semantic = labels_of(folder, entry).read()
-            found[entry.image_id] = sha256(f"{entry.sha256} {known} ".encode() + semantic).hexdigest()[:16]
+            content = f"{entry.sha256} {known} ".encode() + labels_of(folder, entry).read()
+            found[entry.image_id] = sha256(content).hexdigest()[:16]
         return found
 
     def sizes(self) -> list[Size]:

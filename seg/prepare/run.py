@@ -197,13 +197,13 @@ def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassIn
 
 def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:
     item, place = job
-    folder, shards, (number, background) = _worker["folder"], _worker["shards"], _worker["facts"]
+    folder, shards = _worker["folder"], _worker["shards"]
+    known: tuple[int, int | None] = _worker["facts"]
     try:
         record = _worker["source"].read(item)
         if errors := [finding for finding in record.findings if finding.severity == "error"]:
             return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
-        known = (record, number, background)
-        stored = measure_record(*known) if folder is None else write_record(folder / place, *known, shards)
+        stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known, shards=shards)
         return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts_of(record.sample, stored)
     except InputError as error:
         return [finding_of(error, item.files, item.image_id, item.split)]

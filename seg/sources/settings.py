@@ -65,8 +65,7 @@ class Data(Named):
 
     def plain(self) -> dict[str, Any]:
         """What decides the prepared samples, but for corrected labels, as JSON reads it back."""
-        found = self.model_dump(mode="json", by_alias=True, exclude={"obtain", "licence", "corrections", "store"})
-        return dict(json.loads(json.dumps(found)))
+        return dict(json.loads(self.model_dump_json(by_alias=True, exclude={"obtain", "licence", "corrections", "store"})))
 
 
 CORRECTIONS = "data/corrections"  # dvc.yaml names it, so that a corrected file reruns `prepare`

@@ -15,8 +15,7 @@ class ShardWriter:
     """Appends images to the shards `<folder>/<place>000000.tar`, and so on."""
 
     def __init__(self, folder: Path, place: str = "shards/") -> None:
-        self.folder, self.place, self.count = folder, place, 0
-        self.name = ""
+        self.folder, self.place, self.count, self.name = folder, place, 0, ""
         self.file: IO[bytes] | None = None
 
     def add(self, entry: ManifestEntry, image: bytes, labels: bytes) -> str:

@@ -158,9 +158,9 @@ def test_folds_see_the_shards(both: tuple[Path, Path], tmp_path: Path, make_conf
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory, prepared: Path, make_config: MakeConfig) -> Path:
     """The data set `prepared` of conftest, in shards."""
-    data, out = make_config().data, tmp_path_factory.mktemp("shapes") / "prepared"
+    data, out = make_config("data.store=shards").data, tmp_path_factory.mktemp("shapes") / "prepared"
     classes = [ClassInfo(c.name, tuple(c.color)) for c in data.classes]  # type: ignore[arg-type]
-    preparation.prepare(Shapes(12, 48, 0, classes), "shapes", classes, Assignment.of(data), None, out, 1, "none", data.plain(), "shards")
+    preparation.prepare(Shapes(12, 48, 0, classes), "shapes", classes, Assignment.of(data), None, out, 1, "none", data.plain(), data.store)
     assert (prepared / "dataset.json").read_bytes() == (out / "dataset.json").read_bytes()
     return out
 
