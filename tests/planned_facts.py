@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from seg.plan.facts import Decision, Draft, Objects, PlanFacts, Rule
+from seg.plan.facts import Decision, Draft, Objects, PlanFacts
 from seg.plan.orientation import Direction
 
 FREE, UPRIGHT, UNKNOWN = Direction(False, 0.01, True), Direction(True, 0.6, True), Direction(False, 0.0, False)
@@ -79,10 +79,10 @@ def draft(open_keys: list[str] | None = None, **values: Any) -> Draft:
     return found
 
 
-def chosen(rule: Rule | Callable[..., Iterator[Decision]], *arguments: Any) -> dict[str, Any]:
+def chosen(rule: Callable[..., Iterator[Decision]], *arguments: Any) -> dict[str, Any]:
     """{key: value} that a rule gives."""
     return {choice.key: choice.value for choice in rule(*arguments)}
 
 
-def reason(rule: Rule | Callable[..., Iterator[Decision]], key: str, *arguments: Any) -> str:
+def reason(rule: Callable[..., Iterator[Decision]], key: str, *arguments: Any) -> str:
     return next(choice.reason for choice in rule(*arguments) if choice.key == key)

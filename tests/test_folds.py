@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.TempPathFactory) -> None:
     project = Project.ran(tmp_path_factory, tmp_path_factory.mktemp("folds"))
     project.edit("conf/config.yaml", "folds: null", "folds: 3")
-    project.edit("conf/config.yaml", "least_score: 0.2", "least_score: 0.0")
+    project.edit("conf/config.yaml", "least_score: 0.5", "least_score: 0.0")
     refused = project.dvc("repro", ok=False)
     assert "plan.folds=3: is recorded now, but DVC had read before which stages there are; run `dvc repro` once more" in refused.stderr
     run = Running(project, sys.executable, "-m", "dvc", "repro")

@@ -94,5 +94,5 @@ def test_an_upgrade_runs_what_it_changed_again(run: Run) -> None:
     module = run.packages / "seg/stages/evaluate.py"
     module.write_text(module.read_text() + "\n")
     again = run.dvc("repro", cwd=project)
-    assert "the code of evaluate is another, so these stages run again" in again
+    assert "the code of evaluate, review is another, so these stages run again" in again
     assert again.count("Running stage") == 2, again

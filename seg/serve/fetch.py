@@ -4,7 +4,7 @@ import asyncio
 import socket
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 import psutil
@@ -55,7 +55,7 @@ class Fetcher:
             if not addresses or not all(map(is_public, addresses)):
                 raise HTTPException(403, "url: its host has an address that is not of the public network")
             netloc = f"[{addresses[0]}]:{port}" if ":" in addresses[0] else f"{addresses[0]}:{port}"
-            place = parts._replace(netloc=netloc, fragment="").geturl()
+            place = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
             named = {"Host": host if parts.port is None else f"{host}:{port}", "Accept-Encoding": "identity"}
             async with self.client.stream("GET", place, headers=named, extensions={"sni_hostname": host}) as answer:
                 if answer.status_code != 200:

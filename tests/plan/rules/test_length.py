@@ -10,7 +10,7 @@ from seg.plan.rules.length import Cost, batch, evaluation, images_at_once, lengt
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
-    [({}, 30.0), ({"device": "mps"}, 45.0), ({"device": "cuda"}, 60.0), ({"drawn": True}, 2.0), ({"drawn": True, "task": "instance"}, 7.0)],
+    [({}, 30.0), ({"device": "mps"}, 45.0), ({"device": "cuda"}, 60.0), ({"drawn": True}, 1.7), ({"drawn": True, "task": "instance"}, 7.0)],
     ids=str,
 )
 def test_minutes(changed: dict[str, Any], expected: float) -> None:
