@@ -87,7 +87,7 @@ def test_interrupted_files_are_whole_and_the_next_run_goes_on(
             time.sleep(0.01)
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=120)[1]
     assert (process.returncode, said) == (130, "error: interrupted\n")
     written = bytes_below(out)
     assert 10 <= len(written) < MANY
