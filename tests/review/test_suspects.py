@@ -1,5 +1,7 @@
 """Suspect labels, counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -158,3 +160,9 @@ def test_an_outline_counts_by_how_far_it_falls_short_of_what_was_expected() -> N
 def test_a_label_is_asked_about_once() -> None:
     both = [question(0, 2, "same"), question(0, 1, "same", "made up"), *(question(0, 1) for _ in range(9))]
     assert len(ranked(both)) == 1
+
+
+def test_a_score_is_weighed() -> None:
+    usual, one = [question(0, 1) for _ in range(99)], question(0, 2, "a")
+    (whole,), (half,) = (ranked([*usual, replace(one, weight=weight)]) for weight in (1.0, 0.5))
+    assert half.score == pytest.approx(whole.score / 2, abs=1e-6) != 0
