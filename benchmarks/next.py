@@ -1,7 +1,7 @@
 """Simulated labelling: how the test figure grows with images that `seg next` chooses, beside as many that are drawn at random.
 
     python benchmarks/next.py --root ../shared/data --sets shapes nuclei camvid --seeds 0 1 2 --minutes 10
-    python benchmarks/next.py --sets shapes --rounds 2 --steps 300          # a small run
+    python benchmarks/next.py --sets shapes --steps 200 --overrides data.source.size=64          # small images
 
 Of the training images of a set, `--start` are drawn and count as labelled, the others do not. A model is trained. In each round,
 `--each` more images get their labels: those that `seg next` chooses with that model, or others drawn at random. Then the next model is
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--coverage", type=int, default=50, help="as seg next takes it, in percent")
     parser.add_argument("--minutes", type=float, default=5, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
+    parser.add_argument("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="of the settings, the same in both arms")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
     given.out.mkdir(parents=True, exist_ok=True)
@@ -110,6 +111,7 @@ def main() -> None:
         overrides += [f"data.root={(given.root / str(SETS[name].folder)).resolve()}"] if SETS[name].folder else []
         if given.steps:
             overrides += ["trainer.max_epochs=5", f"trainer.epoch_steps={max(1, given.steps // 5)}"]
+        overrides += given.overrides
         for seed in given.seeds:
             rows += simulated(name, seed, given, overrides)
             (given.out / "next.json").write_text(json.dumps(rows, indent=1) + "\n")
