@@ -25,6 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = ("onnx", "openvino")
+SPEED = "## How fast they are"  # the part of the page that `seg export format=auto` gives, which stays as it is
 SMALLER = ["model.scale=[128,256]"]  # of Mask R-CNN, whose own scale makes a processor wait
 SPREAD = 2.0  # standard deviation of a trained Mask R-CNN's scores before sigmoid and softmax, roughly
 
@@ -104,7 +105,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
             try:
                 exporter.write(path, form)
                 batches = [as_batch(drawn(data, 0), None)]
-                batches += random_images(data.channels, model.stride, exporter.description.minimum, None, 0)
+                batches += random_images(data.channels, model.stride, exporter.described().minimum, None, 0)
                 found = compare(model, open_exported(path, "cpu"), batches, config.export.check)
             except InputError as error:
                 yield Row(name, task, form, str(error), nothing, nothing, 0, nothing)
@@ -112,7 +113,7 @@ def measure(name: str, task: str, formats: list[str]) -> Iterator[Row]:
             mib = sum(file.stat().st_size for file in Path(folder).iterdir()) / 2**20
             note = found.fault(config.export.check) or ""
             value, span = (found.logits or 0.0, found.span) if isinstance(found, Pixels) else (found.score, 1.0)
-            yield Row(name, task, form, note, value, span, max(exporter.description.minimum), mib)
+            yield Row(name, task, form, note, value, span, max(exporter.described().minimum), mib)
 
 
 def spread(model: Any, images: Any) -> None:
@@ -176,7 +177,8 @@ def report(out: Path, rows: list[Row]) -> None:
     notes = sorted({(row.model, row.format, row.note) for row in rows if row.note})
     if notes:
         lines += ["", "Not exported:", "", *(f"- {model} as {form}: {note}" for model, form, note in notes)]
-    out.write_text("\n".join([*lines, ""]))
+    kept = out.read_text().partition(SPEED)[1:] if out.exists() else ()
+    out.write_text("\n".join([*lines, "", *("".join(kept).splitlines()), ""]))
 
 
 def cell(row: Row | None) -> str:

@@ -1,12 +1,13 @@
 """Simulated labelling: how the test figure grows with images that `seg next` chooses, beside as many that are drawn at random.
 
     python benchmarks/next.py --root ../shared/data --sets shapes nuclei camvid --seeds 0 1 2 --minutes 10
-    python benchmarks/next.py --sets shapes --steps 200 --overrides data.source.size=64          # small images
+    python benchmarks/next.py --sets shapes --steps 250 --first 1500 --overrides data.source.size=64          # small images
 
-Of the training images of a set, `--start` are drawn and count as labelled, the others do not. A model is trained. In each round,
-`--each` more images get their labels: those that `seg next` chooses with that model, or others drawn at random. Then the next model is
-trained from scratch, by the plan, for the same minutes or steps in both arms. Both share the first model. Validation and test images are
-the set's own. The table has the mean and spread of the test figure over the seeds; `next.json` in `--out` has all figures and choices.
+Of the training images of a set, `--start` are drawn and count as labelled, the others do not. A model is trained, by the plan. In each
+round, `--each` more images get their labels: those that `seg next` chooses with the newest model, or others drawn at random. Then the next
+model is trained: from scratch, by the plan, for the same minutes in both arms; or, with `--steps`, from the weights of the first model,
+with a fifth of its learning rate. Both arms share the first model. Validation and test images are the set's own. The table has the mean
+and spread of the test figure over the seeds; `next.json` in `--out` has all figures and choices.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
+import yaml
 from plan import SETS, run, trained
 
 from seg.data.store import read_info
@@ -55,6 +57,11 @@ def chosen(folder: Path, count: int, coverage: int, names: dict[str, str]) -> li
         return [names[Path(row["image"]).relative_to(pool).as_posix()] for row in csv.DictReader(file)]
 
 
+def length(steps: int) -> list[str]:
+    """Overrides of a training of so many steps."""
+    return ["trainer.max_epochs=5", f"trainer.epoch_steps={max(1, steps // 5)}"]
+
+
 def simulated(name: str, seed: int, given: argparse.Namespace, overrides: list[str]) -> list[dict[str, Any]]:
     """A row a training: arm, round, number of labelled images, the test figure, and which images were added for it."""
     out, full = (given.out / f"{name}_{seed}").resolve(), (given.out / name / "prepare").resolve()
@@ -68,9 +75,23 @@ def simulated(name: str, seed: int, given: argparse.Namespace, overrides: list[s
 
     def figure(folder: Path, labelled: list[str]) -> float:
         shutil.rmtree(folder, ignore_errors=True)
-        prepared = view(folder, full, records, labelled)
-        found, _, _ = trained(folder, [*overrides, f"seed={seed}"], prepared)
-        return float(found[FIGURES[name]])
+        prepared, own = view(folder, full, records, labelled), [*overrides, f"seed={seed}"]
+        first = out / "0"
+        if not given.steps or folder == first:
+            own += length(given.first) if given.steps else []
+            return float(trained(folder, own, prepared)[0][FIGURES[name]])
+        rate = yaml.safe_load((first / "plan/plan.yaml").read_text())["optimizer"]["lr"] / 5
+        own += [
+            *length(given.steps),
+            f"optimizer.lr={rate}",
+            f"model.weights={first / 'train/best.ckpt'}",
+            "model.normalization=checkpoint",
+        ]
+        own += [f"paths.{key}={place}" for key, place in (("prepare", prepared), ("plan", first / "plan"))]
+        own += [f"paths.{key}={folder / key}" for key in ("augment", "train")]
+        for stage in ("augment", "train", "evaluate"):
+            run(folder, stage, *own)
+        return float(json.loads((folder / "evaluate/metrics.json").read_text())["test"][FIGURES[name]])
 
     rows = [{"set": name, "seed": seed, "arm": "both", "round": 0, "labelled": len(start), "added": start}]
     rows[0]["figure"] = figure(out / "0", start)
@@ -99,7 +120,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20, help="images that get labels in a round")
     parser.add_argument("--coverage", type=int, default=50, help="as seg next takes it, in percent")
     parser.add_argument("--minutes", type=float, default=5, help="of each training")
-    parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
+    parser.add_argument("--steps", type=int, help="of each training but the first, in place of minutes")
+    parser.add_argument("--first", type=int, default=1500, help="steps of the first training, where there are steps")
     parser.add_argument("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="of the settings, the same in both arms")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -109,8 +131,6 @@ def main() -> None:
             parser.error(f"{name}: name the folder of the real data sets with --root")
         overrides = [*SETS[name].overrides, "plan.pretrained=false", f"plan.minutes={given.minutes}"]
         overrides += [f"data.root={(given.root / str(SETS[name].folder)).resolve()}"] if SETS[name].folder else []
-        if given.steps:
-            overrides += ["trainer.max_epochs=5", f"trainer.epoch_steps={max(1, given.steps // 5)}"]
         overrides += given.overrides
         for seed in given.seeds:
             rows += simulated(name, seed, given, overrides)

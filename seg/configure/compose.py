@@ -118,6 +118,8 @@ def _planned(key: str, values: Params, slip: bool) -> str | None:
     for outer in (".".join(parts[:n]) for n in range(1, len(parts))):
         if values.get(outer) == AUTO or (values.get(f"{outer}._target_") == AUTO and not slip):
             group = parts[0]
+            if outer == "augment.crop":  # of no option
+                return f"{key}: the plan chooses {outer}; set all of it, as in '{outer}={{size:[256,256],foreground:0.5}}'"
             named = f"{group}={EXAMPLE.get(group, '<option>')} {key}=..."
             return f"{key}: the plan chooses {outer} ({group}=auto); name an option of {group} as well, as in {named}"
     return None

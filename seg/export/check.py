@@ -165,10 +165,14 @@ def real_images(folder: Path | None, prepared: Path, data: DatasetInfo, count: i
             raise DataError(f"images={folder}: holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
         return f"images of {folder}", [decode_image(read_bytes(path), data.channels, path) for path in evenly(paths, count)]
     if (prepared / "dataset.json").is_file() and read_info(prepared).channels == data.channels and "test" in read_info(prepared).splits:
-        entries = evenly(read_entries(prepared / "test"), count)
-        stored = [image_of(prepared / "test", entry) for entry in entries]
-        return "images of the test split", [decode_image(image.read(), data.channels, image.path) for image in stored]
+        return "images of the test split", stored_images(prepared / "test", count, data.channels)
     return "drawn images", [drawn(data, seed + number) for number in range(count)]
+
+
+def stored_images(folder: Path, count: int, channels: int) -> list[np.ndarray]:
+    """Up to `count` images (H, W, C) uint8, evenly from those of a split of the prepared data."""
+    stored = [image_of(folder, entry) for entry in evenly(read_entries(folder), count)]
+    return [decode_image(image.read(), channels, image.path) for image in stored]
 
 
 def drawn(data: DatasetInfo, seed: int, height: int = 203, width: int = 301) -> np.ndarray:

@@ -19,7 +19,9 @@ class ExportCheck(Section):
 
 
 class Export(Named):
-    format: Literal["onnx", "openvino"]
+    format: Literal["onnx", "openvino", "auto"]
+    precision: Literal["float32", "bfloat16", "int8"]
+    calibration: Positive
     out: str | None
     argmax: bool
     size: str | None

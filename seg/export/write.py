@@ -1,26 +1,26 @@
 """A model's graph, captured as an ONNX model, and written with its description as one of the formats."""
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from seg.core.errors import ConfigError
 from seg.core.outputs import disk_full, write_whole
 from seg.core.private_torch import onnx_sides, onnx_slice
 from seg.export.graph import DistanceGraph, InstanceGraph, SemanticGraph
+from seg.export.quantize import quantized_onnx, quantized_openvino, quiet
 from seg.models.base import SegmentationModel
 from seg.models.dense import DenseModel
 from seg.models.detector import DetectorModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.predict.description import OUTPUTS, Description
+from seg.predict.description import OUTPUTS, Description, Precision
 from seg.predict.exported import library
 
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
@@ -35,20 +35,20 @@ Range = tuple[int, int]
 class Exporter:
     """A model in evaluation mode on the CPU, with what is captured of it, once for all formats. ConfigError where that cannot be.
 
-    description: of the files; its `minimum` is found while capturing.
+    description: of the files, but for its `minimum`, which is found while capturing, and its precision.
     """
 
     def __init__(self, model: SegmentationModel, description: Description) -> None:
         self.model, self._description = model, description
 
-    @property
-    def description(self) -> Description:
-        size = self._description.size
-        return replace(self._description, minimum=self._captured[1] if isinstance(self.model, DenseModel) else size or (1, 1))
+    def described(self, precision: Precision = "float32") -> Description:
+        """What a file of such a precision says of itself."""
+        minimum = self._captured[1] if isinstance(self.model, DenseModel) else self._description.size or (1, 1)
+        return replace(self._description, minimum=minimum, precision=precision)
 
-    def write(self, path: Path, form: str) -> None:
-        """Write one file, or with OpenVINO the .xml and beside it the .bin."""
-        {"onnx": self._write_onnx, "openvino": self._write_openvino}[form](path)
+    def write(self, path: Path, form: str, precision: Precision = "float32", calibration: Sequence[np.ndarray] = ()) -> None:
+        """Write one file, or with OpenVINO the .xml and beside it the .bin. calibration: of int8, images (1, C, H, W) uint8."""
+        {"onnx": self._write_onnx, "openvino": self._write_openvino}[form](path, self.described(precision).to_text(), calibration)
 
     @cached_property
     def _captured(self) -> tuple[torch.export.ExportedProgram, tuple[int, int]]:
@@ -67,13 +67,14 @@ class Exporter:
         tidy(proto)
         return proto
 
-    def _write_onnx(self, path: Path) -> None:
+    def _write_onnx(self, path: Path, text: dict[str, str], calibration: Sequence[np.ndarray]) -> None:
         import onnx
 
-        onnx.helper.set_model_props(self._proto, self.description.to_text())
-        write_whole(path, self._proto.SerializeToString())
+        proto = quantized_onnx(self._proto, calibration) if calibration else self._proto
+        onnx.helper.set_model_props(proto, text)
+        write_whole(path, proto.SerializeToString())
 
-    def _write_openvino(self, path: Path) -> None:
+    def _write_openvino(self, path: Path, text: dict[str, str], calibration: Sequence[np.ndarray]) -> None:
         openvino = library("openvino", "format=openvino")
         from openvino import opset11
 
@@ -86,7 +87,9 @@ class Exporter:
                 same = {"shape_calculation_mode": given["shape_calculation_mode"], "cube_coeff": given["cube_coeff"], "antialias": True}
                 resized = opset11.interpolate(values[0], values[1], mode=mode, axes=values[2] if len(values) > 2 else None, **same)
                 node.output(0).replace(resized.output(0))
-        for key, value in self.description.to_text().items():
+        if calibration:
+            model = quantized_openvino(model, calibration)
+        for key, value in text.items():
             model.set_rt_info(value, ["seg", key])
         try:
             openvino.save_model(model, path, compress_to_fp16=False)
@@ -191,14 +194,6 @@ def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int]
     finally:
         torch.onnx.unregister_custom_op_symbolic(antialiased, OPSET)
     return onnx.load_from_string(file.getvalue())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the lines of progress and advice that exporters print."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _resize(g: Any, x: Any, size: Any, align_corners: Any, *scales: Any) -> Any:

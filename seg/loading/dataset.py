@@ -129,6 +129,16 @@ class PreparedData:
         self.info: DatasetInfo = read_info(prepared)
         self.things = self.info.things if stuff else None
 
+    def refuse_others(self, trained: DatasetInfo) -> None:
+        """Raise DataError where a checkpoint was trained on other classes or channels than this data has."""
+        known, here = (", ".join(c.name for c in info.classes) for info in (trained, self.info))
+        if known != here:
+            fix = "train again, or set paths.prepare"
+            raise DataError(f"{self.prepared}: has the classes {here}, but the checkpoint was trained on {known}; {fix}")
+        if trained.channels != self.info.channels:
+            said = f"has {self.info.channels} channels, but the checkpoint was trained on {trained.channels}; train again"
+            raise DataError(f"{self.prepared}: {said}")
+
     def split_dataset(self, split: str) -> SampleDataset:
         """A split as it is stored, or OUT_OF_FOLD: all splits that folds divide."""
         splits = self.info.in_folds if split == OUT_OF_FOLD else (split,)

@@ -61,6 +61,7 @@ class DeclaredExport(BaseModel):
     size: tuple[Side, Side] | None
     minimum_size: tuple[Stride, Stride]
     window: Side | None = None  # files of earlier versions have none
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
     peak: Annotated[float, Field(gt=0, lt=1)] | None = None
     model: Text
     data: Text

@@ -19,6 +19,7 @@ FORMAT = "1"
 AGAIN = "export the checkpoint again"
 AS_JSON = ("classes", "channels", "stride", "data_range", "size", "minimum_size", "window", "peak", "postprocess")
 
+Precision = Literal["float32", "bfloat16", "int8"]
 Gives = Literal["scores", "classes", "instances", "maps", "boxes"]
 
 OUTPUTS: dict[Gives, tuple[str, ...]] = {
@@ -55,6 +56,8 @@ class Description:
     version: str
     peak: float | None = None
     """Of maps: see `seg.models.distance.DistanceModel`."""
+    precision: Precision = "float32"
+    """In which it computes."""
     card: str = ""
     """The text of the model card, which is written and not read."""
 
@@ -81,6 +84,7 @@ class Description:
             "window": json.dumps(facts.window),
             "peak": json.dumps(self.peak),
             "postprocess": json.dumps(facts.postprocess.to_plain()),
+            "precision": self.precision,
             "model": self.model,
             "data": self.data,
             "data_digest": self.digest,
@@ -111,4 +115,5 @@ class Description:
             digest=found.data_digest,
             version=found.seg_version,
             peak=found.peak,
+            precision=found.precision,
         )

@@ -162,14 +162,15 @@ class OnnxNetwork(ExportedNetwork):
 
 
 class OpenvinoNetwork(ExportedNetwork):
-    """By OpenVINO on the CPU, in float32, with as many threads as torch."""
+    """By OpenVINO on the CPU, in the precision that the file names, with as many threads as torch."""
 
     def __init__(self, path: Path, accelerator: str) -> None:
         core = library("openvino", str(path)).Core()
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}  # it would choose bf16
         try:
             model = core.read_model(path)
             text = {key: value.astype(str) for key, value in model.get_rt_info(["seg"]).astype(dict).items()}
+            hint = "bf16" if text.get("precision") == "bfloat16" else "f32"  # without one it would choose
+            settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
             self.compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # RuntimeError, most often
             raise unreadable(path, error) from None

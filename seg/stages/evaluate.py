@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg.core.errors import ConfigError, DataError, plural
+from seg.core.errors import ConfigError, plural
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry
 from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
@@ -22,7 +22,7 @@ from seg.loading.dataset import PreparedData, SampleDataset
 from seg.metrics.base import ImageScore, metrics_of
 from seg.metrics.bootstrap import few_images
 from seg.models.base import SegmentationModel
-from seg.models.checkpoint import Checkpoint, LoadedCheckpoint, load
+from seg.models.checkpoint import LoadedCheckpoint, load
 from seg.models.hardware import device_of
 from seg.models.known import METRICS, check_file_target
 from seg.models.postprocess import NO_CHOICE
@@ -75,7 +75,7 @@ def prepared_for(checkpoint: LoadedCheckpoint, prepared: Path, cfg: Settings) ->
     trained = checkpoint.settings
     task, window = trained.task, trained.model.window
     data = PreparedData(prepared, cfg.evaluate.batch_size, cfg.runtime.workers, task.instances, window, task.stuff)
-    refuse_other_classes(checkpoint, data)
+    data.refuse_others(checkpoint.data)
     return data
 
 
@@ -180,17 +180,6 @@ def run_of(used: Sequence[LoadedCheckpoint], own: Evaluate, info: DatasetInfo, s
     planned = {key: str(reason) for key, reason in (checkpoint.config.get("planned") or {}).items()}
     choice = checkpoint.choice if len(used) == 1 else NO_CHOICE
     return Run(task.name, task.monitor, info.name, info.digest, split, classes, epoch, settings, planned, choice)
-
-
-def refuse_other_classes(checkpoint: Checkpoint, data: PreparedData) -> None:
-    """Raise DataError where the checkpoint was trained on other classes or channels than the data has."""
-    trained, here = (", ".join(c.name for c in info.classes) for info in (checkpoint.data, data.info))
-    if trained != here:
-        raise DataError(
-            f"{data.prepared}: has the classes {here}, but the checkpoint was trained on {trained}; train again, or set paths.prepare"
-        )
-    if (channels := checkpoint.data.channels) != data.info.channels:
-        raise DataError(f"{data.prepared}: has {data.info.channels} channels, but the checkpoint was trained on {channels}; train again")
 
 
 def check_explained(parts: Sequence[Part]) -> None:

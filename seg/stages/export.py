@@ -7,21 +7,21 @@ from pathlib import Path
 
 from seg.configure.read import read_group
 from seg.configure.template import own_version
-from seg.core.errors import ConfigError, DataError, DiskFullError
+from seg.core.errors import ConfigError, DiskFullError, InputError
 from seg.core.textfile import read_text
-from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images
+from seg.export.check import Instances, Pixels
+from seg.export.forms import PRECISIONS, Form, Forms, Written
 from seg.export.settings import Export, ExportSettings
-from seg.export.write import NEEDS, Exporter
+from seg.export.write import Exporter
 from seg.models.base import SegmentationModel
 from seg.models.checkpoint import LoadedCheckpoint, load, restore
 from seg.models.detection import DetectionModel
 from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
-from seg.models.postprocess import NOTHING
 from seg.models.prototypes import PrototypeModel
 from seg.models.semantic import SemanticModel
 from seg.predict.description import Description, Gives
-from seg.predict.exported import SUFFIXES, library, open_exported
+from seg.predict.exported import SUFFIXES
 from seg.tiles.checkpoint import facts_of
 
 GIVES: dict[type, Gives] = {SemanticModel: "scores", InstanceModel: "instances", PrototypeModel: "instances", DistanceModel: "maps"}
@@ -56,10 +56,10 @@ class Exported:
 
 
 def run(project: Path, given: Arguments) -> Exported:
-    """Write the file and compare it. Raises InputError where it cannot be."""
+    """Write the file and compare it; with format=auto several files, of which the fastest stays. Raises InputError where it cannot be."""
     path, cfg = given.checkpoint, ExportSettings.of(read_group(project, "export", [_override(o) for o in given.overrides], "export"))
     settings = cfg.export
-    out = _out(path, settings)
+    forms, out = _forms(path, settings)
     size = _size(settings.size)
     card = read_text(Path(settings.card)) if settings.card else ""
     checkpoint = load(path, cfg.targets.allow)
@@ -71,45 +71,37 @@ def run(project: Path, given: Arguments) -> Exported:
         raise ConfigError(f"{path}: is of the task {checkpoint.settings.task.name}, whose model {kind} is of a kind of its own; {fix}")
     gives: Gives = "classes" if settings.argmax else network
     _refuse(settings, checkpoint.settings.task.name, network)
-    needed = NEEDS[settings.format]
-    for number, package in enumerate(needed):
-        library(package, f"format={settings.format}", *needed[number + 1 :])
-    kind, images = real_images(
-        Path(settings.images) if settings.images else None,
-        Path(cfg.paths.prepare),
-        checkpoint.data,
-        settings.check.images,
-        settings.check.seed,
-    )
+    described = replace(_description(checkpoint, gives, size), peak=getattr(model, "peak", None), card=card)
+    work = Forms(cfg, path, checkpoint, Exporter(model, described), out)
+    made, notes = dict[Form, Written](), dict[Form, str]()
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f"{out.stem}.partial{out.suffix}")
     try:
-        exporter = Exporter(model, replace(_description(checkpoint, gives, size), peak=getattr(model, "peak", None), card=card))
-        try:
-            exporter.write(beside, settings.format)
-        except DiskFullError as error:  # names the file as it will be
-            raise DiskFullError(str(error).replace(str(beside), str(out), 1)) from None
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-        description = exporter.description
-        data = checkpoint.data
-        batches = [as_batch(image, size) for image in images]
-        batches += random_images(data.channels, model.stride, description.minimum, size, settings.check.seed)
-        written = open_exported(beside, "cpu")
-        written.facts = replace(written.facts, postprocess=NOTHING)  # the network alone is compared
-        found = compare(model, written, batches, settings.check)
-        if fault := found.fault(settings.check):
-            raise DataError(f"{out}: not written, since it does not do what {path} does: {fault}; try another format, or raise that limit")
-        for ending in _endings(out):
-            beside.with_suffix(ending).replace(out.with_suffix(ending))
+        for form in forms:
+            try:
+                made[form] = work.written(form)
+                notes[form] = made[form].note
+            except InputError as error:
+                if settings.format != "auto" or isinstance(error, DiskFullError):
+                    raise
+                notes[form] = str(error).removeprefix(f"{path}: ")
+        if not made:
+            raise ConfigError(f"{path}: no format could be written: {next(iter(notes.values()))}")
+        chosen = work.fastest(made, notes) if settings.format == "auto" else forms[0]
+        target = work.target(chosen)
+        for ending in _endings(target):
+            work.beside(chosen).with_suffix(ending).replace(target.with_suffix(ending))
     finally:
-        for ending in _endings(out):
-            beside.with_suffix(ending).unlink(missing_ok=True)
-    weight = sum(out.with_suffix(ending).stat().st_size for ending in _endings(out))
-    print(f"{out}: {weight / 1e6:.1f} MB, {_takes(description)}")
-    print(f"compared with PyTorch on {len(images)} {kind} and {len(batches) - len(images)} random batches:")
-    print(f"  {found.line()}")
-    return Exported(out, description, found, weight)
+        for form in forms:
+            for ending in _endings(work.beside(form)):
+                work.beside(form).with_suffix(ending).unlink(missing_ok=True)
+    one = made[chosen]
+    weight = sum(target.with_suffix(ending).stat().st_size for ending in _endings(target))
+    print(f"{target}: {weight / 1e6:.1f} MB, {chosen.precision}, {_takes(one.description)}")
+    print(f"compared with PyTorch on {len(work.images)} {work.kind} and {one.batches - len(work.images)} random batches:")
+    print(f"  {one.found.line()}")
+    if chosen.precision != "float32":
+        print(f"  {one.note}")
+    return Exported(target, one.description, one.found, weight)
 
 
 def _override(argument: str) -> str:
@@ -128,12 +120,20 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _out(checkpoint: Path, settings: Export) -> Path:
-    suffix = SUFFIXES[settings.format]
-    out = Path(settings.out) if settings.out else checkpoint.with_suffix(suffix)
-    if out.suffix != suffix:
-        raise ConfigError(f"out={settings.out}: a file of format={settings.format} ends in {suffix}; set out={out.with_suffix(suffix)}")
-    return out
+def _forms(checkpoint: Path, settings: Export) -> tuple[list[Form], Path]:
+    """Those that may be written, and the path without its suffix."""
+    if settings.format != "auto":
+        suffix, known = SUFFIXES[settings.format], PRECISIONS[settings.format]
+        if settings.precision not in known:
+            raise ConfigError(f"precision={settings.precision}: files of format={settings.format} compute in {' or '.join(known)}")
+        if settings.out and Path(settings.out).suffix != suffix:
+            fix = f"set out={Path(settings.out).with_suffix(suffix)}"
+            raise ConfigError(f"out={settings.out}: a file of format={settings.format} ends in {suffix}; {fix}")
+        forms = [Form(settings.format, settings.precision)]
+    else:
+        forms = [Form(form, precision) for form, known in PRECISIONS.items() for precision in known]
+    out = Path(settings.out) if settings.out else checkpoint.with_suffix("")
+    return forms, out.with_suffix("") if out.suffix in SUFFIXES.values() else out
 
 
 def _endings(out: Path) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A mistake gives one line, and leaves nothing behind; a file of torch.export is not read."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ def folder(tmp_path: Path, checkpoint: bytes) -> Path:
             "export: unknown option --format: settings are written without dashes, as in format=VALUE",
         ),
         (["best.ckpt", "formt=onnx"], ConfigError, "unknown key export.formt: did you mean 'export.format'?"),
-        (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx' or 'openvino'"),
+        (["best.ckpt", "format=tflite"], ConfigError, "export.format='tflite': expected 'onnx', 'openvino' or 'auto'"),
         (["best.ckpt", "check.tolerance=two"], ConfigError, "export.check.tolerance='two': expected number"),
         (["best.ckpt", "size=360"], ConfigError, "size=360: expected HEIGHTxWIDTH in pixels, as in size=360x480"),
         (["best.ckpt", "out=best.pt"], ConfigError, "out=best.pt: a file of format=onnx ends in .onnx; set out=best.onnx"),
@@ -130,10 +131,10 @@ def test_a_task_of_ones_own_is_exported_where_its_model_is_known(folder: Path, m
 
 def test_a_file_that_differs_from_the_checkpoint_is_removed_and_the_one_before_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong(Exporter):
-        def write(self, path: Path, form: str) -> None:
+        def write(self, path: Path, *given: Any) -> None:
             bias = self.model.body.bias.data
             bias[0] += 0.05
-            super().write(path, form)
+            super().write(path, *given)
             bias[0] -= 0.05
 
     (folder / "best.onnx").write_bytes(b"before")

@@ -83,6 +83,10 @@ def test_found_overrides_are_as_short_as_those_given(overrides: list[str]) -> No
         ("loss=ce_dice loss.terms.ce.loss.class_weights=x", "loss.terms.ce.loss.class_weights='x': expected 'none', 'inverse' or 'median'"),
         ("data=camvid", "data.root has no value yet: set data.root=<folder of the data set> (to be had from github.com/alexgkendall"),
         (
+            "augment=light augment.crop.size=[160,160]",
+            "augment.crop.size: the plan chooses augment.crop; set all of it, as in 'augment.crop={size:[256,256],foreground:0.5}'",
+        ),
+        (
             "loss.label_smoothing=0.1",
             "loss.label_smoothing: the plan chooses loss (loss=auto); name an option of loss as well, as in loss=ce loss.",
         ),
