@@ -68,4 +68,4 @@ def table_of(times: Mapping[str, Sequence[float]], notes: Mapping[str, str]) -> 
     for name, note in notes.items():
         cells = f"{1000 * median(times[name]):8.1f} ms {first / median(times[name]):6.2f} x" if name in times else " " * 20
         rows.append(f"  {name:<{width}} {cells}  {note}")
-    return rows
+    return [row.rstrip() for row in rows]

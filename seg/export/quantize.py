@@ -47,7 +47,9 @@ def quantized_onnx(proto: Any, images: Sequence[np.ndarray]) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             kinds = {"weight_type": QuantType.QInt8, "activation_type": QuantType.QUInt8}
-            quantize_static(proto, path, Reader(), per_channel=True, **kinds)
+            own = onnx.ModelProto()
+            own.CopyFrom(proto)  # it moves the weights of what it is given into files
+            quantize_static(own, path, Reader(), per_channel=True, **kinds)
             return onnx.load(path)
 
     return _tried(quantize)
