@@ -121,14 +121,6 @@ class Sharded(_Ranks, WrappedFSDP):
         return checkpoint
 
 
-def clip_by_norm(model: nn.Module | None, parameters: list[nn.Parameter], largest: float) -> None:
-    """Scale the gradients so that their norm is at most `largest`. model: as the strategy holds it; FSDP's norm is over all shards."""
-    if isinstance(model, FullyShardedDataParallel):
-        model.clip_grad_norm_(largest)
-    else:
-        nn.utils.clip_grad_norm_(parameters, largest)
-
-
 def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:
     """Lightning's trainer; ConfigError where it cannot have the devices or the strategy."""
     check_thaws(cfg)

@@ -14,6 +14,7 @@ from seg.data.sample import CERTAIN
 from seg.metrics.bootstrap import Moved, limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances, scored_matches
+from seg.metrics.semantic import ratio
 from seg.models.postprocess import Compared, softened
 
 PIXELS = 2000  # labelled pixels of an image that count
@@ -92,12 +93,8 @@ def _fitted(
     count = np.bincount(image, minlength=num_images).astype(np.float64)
     before, after = (np.bincount(image, losses(t), num_images) for t in (1.0, temperature))
 
-    def mean(sums: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        def of(weights: np.ndarray) -> np.ndarray:
-            total = weights @ count
-            return np.where(total > 0, weights @ sums / np.maximum(total, 1), np.nan)
-
-        return of
+    def mean(sums: np.ndarray) -> Figure:
+        return lambda weights: ratio(weights @ sums, weights @ count)
 
     what = f"probabilities at a temperature of {temperature:g}"
     likelihood = compared(what, "negative log-likelihood", mean(before), mean(after), num_images, LEVEL, larger=False)

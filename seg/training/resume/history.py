@@ -56,17 +56,10 @@ def mean_of_ranks(trainer: pl.Trainer, value: Tensor) -> Tensor:
 class EpochMeans(Callback):
     """Hands the module's means of an epoch to Lightning at its end; stands before the callbacks that read them."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = means_of(pl_module)
-        for name, value in means.means(trainer).items():
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for name, value in pl_module.means.means(trainer).items():
             pl_module.log(name, value)
-        means.clear()
-
-
-def means_of(module: pl.LightningModule) -> RunningMeans:
-    means: Any = module.means
-    assert isinstance(means, RunningMeans)
-    return means
+        pl_module.means.clear()
 
 
 def figures_of(trainer: pl.Trainer) -> dict[str, float]:

@@ -205,7 +205,8 @@ class CpuMeter:
     """Growth of this process, against what is available without swapping, shared by `ranks`."""
 
     def __init__(self, ranks: int) -> None:
-        trim()  # what was freed and kept would be used again, and growth go unseen
+        if sys.platform.startswith("linux") and (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+            give_back(0)  # what glibc keeps (`seg.core.environment.keep_freed_memory`) would be used again, and growth go unseen
         self.process = psutil.Process()
         self.start: int = self.process.memory_info().rss
         self.limit = (1 - CPU_MARGIN) * available_memory() / ranks
@@ -225,11 +226,3 @@ class CpuMeter:
             done.set()
             watcher.join()
         return float(max(highest[0], self.process.memory_info().rss) - self.start)
-
-
-def trim() -> None:
-    """Have glibc give back the memory that it keeps (see `seg.core.environment.keep_freed_memory`)."""
-    if sys.platform.startswith("linux"):
-        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if give_back:
-            give_back(0)
