@@ -133,9 +133,9 @@ class SegmentationModel(nn.Module, ABC):
         )
 
     @property
-    @abstractmethod
     def body(self) -> nn.Module:
         """The part of the network that sees whole images. Its only argument is a batch as `network_input` gives it."""
+        return self.get_submodule("network")
 
     def check_body(self, given: Any, size: Size) -> None:
         """Check the output of `body` before a training.

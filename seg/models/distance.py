@@ -61,13 +61,6 @@ class DistanceModel(DenseModel):
     def num_outputs(cls, class_names: Sequence[str], instances: bool) -> int:
         return super().num_outputs(class_names, instances) + 1
 
-    def learned(self, given: object) -> object:
-        return given["out"] if isinstance(given, dict) else given
-
-    def start_epoch(self, epoch: int) -> None:
-        if self.loss is not None:
-            self.loss.start_epoch(epoch)
-
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         outputs = self.logits(batch.images)["out"]
@@ -144,18 +137,13 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
     distance: (H, W) float32 in 0..1, as `distance_map` gives it. peak: 0..1, more cores at a smaller one.
     """
     inside = probabilities[0] < 1 - FOREGROUND
-    markers, count = _regions(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
-    regions, _ = _regions(inside)
+    markers, count = ndimage.label(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
+    regions, _ = ndimage.label(inside)
     marked = np.zeros(int(regions.max(initial=0)) + 1, bool)
     marked[regions[markers > 0]] = True
     alone = inside & ~marked[regions]
     markers[alone] = regions[alone] + count
     return np.asarray(watershed(-distance, markers, mask=inside), np.int32)
-
-
-def _regions(mask: np.ndarray, touching: np.ndarray | None = None) -> tuple[np.ndarray, int]:
-    given = ndimage.label(mask, touching)
-    return np.array(given[0]), int(given[1])
 
 
 def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: float, first_label: int) -> Prediction:

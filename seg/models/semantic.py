@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from seg.data.sample import CERTAIN, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Scale, Size, Subject
 from seg.models.dense import DenseModel
-from seg.models.losses.sum import Sum
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Takes logits (B, K, H, W) float and a class map (B, H, W) uint8 in which 255 counts nowhere. Gives a scalar, or named scalars, which
@@ -56,13 +54,6 @@ class SemanticModel(DenseModel):
         except TypeError:
             raise ConfigError(f"loss: {type(loss).__name__} is no loss of logits and class map; choose another, such as loss=ce") from None
         self.loss, self.aux_weight = loss, aux_weight
-
-    def learned(self, given: Any) -> Any:
-        return given if self.aux_weight or not isinstance(given, dict) else given["out"]
-
-    def start_epoch(self, epoch: int) -> None:
-        if isinstance(self.loss, Sum):
-            self.loss.start_epoch(epoch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
