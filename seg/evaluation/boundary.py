@@ -142,18 +142,12 @@ def surface_distances(
     hd95, assd = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
     for index, (a, b) in enumerate(zip(*surfaces, strict=True)):
         if len(a) and len(b):
-            both = np.concatenate([_nearest(a, b), _nearest(b, a)])
+            # a surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too
+            pairs = ((own, KDTree(other, balanced_tree=False, compact_nodes=False)) for own, other in ((a, b), (b, a)))
+            both = np.concatenate([tree.query(own)[0] for own, tree in pairs])
             hd95[index] = np.percentile(both, 95)
             assd[index] = both.mean()
     return SurfaceDistances(hd95, assd, present & np.isnan(hd95))
-
-
-def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2).
-
-    A surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too.
-    """
-    return KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
 
 def _points(surface: np.ndarray, num_classes: int, spacing: tuple[float, float]) -> list[np.ndarray]:

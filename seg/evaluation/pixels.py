@@ -128,14 +128,11 @@ class PixelMetrics:
             raise ValueError(f"times must be ({len(self._kept)},), a number an image, got {times.shape}")
         stacked = self._stacked = self._stacked or {name: np.stack([kept[name] for kept in self._kept]) for name in self._kept[0]}
         total = {name: np.tensordot(times, values, 1) for name, values in stacked.items() if values.dtype.kind == "i"}
+        for name in stacked.keys() - total.keys():
+            defined = ~np.isnan(stacked[name])
+            total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), times @ defined)
         if self.surface:
-            defined = ~np.isnan(stacked["hd95"])
-            total["images"] = times @ defined.astype(np.int64)
-            for name in ("hd95", "assd"):
-                total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), total["images"])
-        if self.separates is not None:
-            defined = ~np.isnan(stacked["rand"])
-            total["rand"] = ratio(times @ np.where(defined, stacked["rand"], 0.0), times @ defined)
+            total["images"] = times @ ~np.isnan(stacked["hd95"])
         return total
 
     def _of_classes(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
