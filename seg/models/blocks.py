@@ -18,14 +18,9 @@ Block = Literal["none", "se", "scse", "nonlocal", "deformable", "involution", "s
 class BlockUNet(smp.Unet):
     """smp's U-Net: images (B, in_channels, H, W), H and W multiples of the encoder's stride -> logits (B, classes, H, W).
 
-    Args:
-        encoder_name, encoder_depth, decoder_channels, in_channels, classes, encoder_weights: As smp has them.
-        block: Behind each decoder block: `se` (squeeze and excitation), `scse` (concurrent spatial and channel). Behind the first one,
-            the coarsest: `nonlocal`. In place of the second convolution of each: `deformable`, `involution`, `separable`, `atrous`.
-        rate: Of `atrous`: how many pixels apart a convolution's weights lie.
-
-    Raises:
-        ConfigError: There is no such block.
+    block: behind each decoder block: `se` (squeeze and excitation), `scse` (concurrent spatial and channel). Behind the first one, the
+    coarsest: `nonlocal`. In place of the second convolution of each: `deformable`, `involution`, `separable`, `atrous`. ConfigError for
+    others. rate: of `atrous`: how many pixels apart a convolution's weights lie. Other arguments: as smp has them.
     """
 
     def __init__(

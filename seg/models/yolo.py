@@ -53,16 +53,10 @@ class Yolo(nn.Module):
 
     With prototypes a box has a mask, too (YOLACT, Bolya et al. 2019): a sum of maps that all boxes of an image share, cropped to the box.
 
-    Args:
-        encoder_name, fpn_channels, in_channels, encoder_weights: As in `EncoderPyramid`.
-        strides: Of 4, 8, 16, 32, 64, those whose cells say where objects are.
-        score_thresh, nms_thresh, detections_per_img: What is given: boxes from a score on, the best of those that overlap, so many.
-        num_classes: With the background.
-        prototypes: How many maps masks are summed of; 0: boxes alone.
-        mask_bins: Points along a box's side at which its mask is learned and given.
-
-    Raises:
-        ConfigError: A stride that the pyramid does not have.
+    encoder_name, fpn_channels, in_channels, encoder_weights: as in `EncoderPyramid`. strides: of 4, 8, 16, 32, 64, those whose cells say
+    where objects are; ConfigError for others. score_thresh, nms_thresh, detections_per_img: what is given: boxes from a score on, the best
+    of those that overlap, so many. num_classes: with the background. prototypes: how many maps masks are summed of; 0: boxes alone.
+    mask_bins: points along a box's side at which its mask is learned and given.
     """
 
     def __init__(

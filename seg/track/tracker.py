@@ -78,16 +78,10 @@ class Tracker:
         self.rules, self.tracks, self.numbers = rules, list[Track](), 0
 
     def update(self, boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, looks: np.ndarray | None) -> np.ndarray:
-        """The next frame.
+        """The number of the object of each detection in the next frame, (N,) int from 1; 0 where it is of none.
 
-        Args:
-            boxes: (N, 4) float xyxy in pixels.
-            scores: (N,) float in 0..1.
-            categories: (N,) int.
-            looks: (N, F) float, how each looks; None where it is not known.
-
-        Returns:
-            (N,) int: the number of each detection's object, from 1; 0 where it is of none.
+        boxes: (N, 4) float xyxy in pixels. scores: (N,) float in 0..1. categories: (N,) int. looks: (N, F) float, how each looks; None
+        where it is not known.
         """
         rules, found = self.rules, np.zeros(len(boxes), int)
         units = None if looks is None else looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-12)

@@ -60,14 +60,10 @@ class Truth:
 class MaskLoss(nn.Module):
     """The three terms, summed over the layers, with the weights that count in the matching as well.
 
-    Args:
-        classifier: The weight of the cross-entropy of classes.
-        mask: The weight of the masks' binary cross-entropy.
-        dice: The weight of their Dice loss.
-        no_object: How much a query without an object counts in the cross-entropy of classes.
-        points: At how many points of a mask its loss is taken, at most: never more than the network's masks have cells.
-        oversample: Times as many points are drawn, of which the least certain are kept.
-        uncertain: The share of the points that are such; the others lie anywhere.
+    classifier, mask, dice: the weights of the cross-entropy of classes, of the masks' binary cross-entropy, of their Dice loss. no_object:
+    how much a query without an object counts in the cross-entropy of classes. points: at how many points of a mask its loss is taken, at
+    most: never more than the network's masks have cells. oversample: times as many points are drawn, of which the least certain are kept.
+    uncertain: the share of the points that are such; the others lie anywhere.
     """
 
     def __init__(

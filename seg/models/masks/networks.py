@@ -23,9 +23,8 @@ QUARTERS = 4  # stages of a plain transformer, beside its stem
 class QueryNetwork(nn.Module):
     """Images (B, C, H, W) float32 -> Queries, of all layers in training, of the last one alone otherwise.
 
-    Args:
-        transformer: One of FAMILIES. Its tensors keep the names that the library gives them.
-        remarks: What is told of the weights that it was loaded with.
+    transformer: one of FAMILIES; its tensors keep the names that the library gives them. remarks: what is told of the weights that it was
+    loaded with.
     """
 
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
@@ -73,11 +72,9 @@ class QueryNetwork(nn.Module):
 def query_network(architecture: dict[str, object], num_classes: int, in_channels: int, pretrained: str | None = None) -> QueryNetwork:
     """A network from its architecture, or with weights, which bring their own.
 
-    Args:
-        architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name.
-        num_classes: The classes, and one for no object.
-        in_channels: Of the images. Weights for others are adapted.
-        pretrained: A folder that save_pretrained wrote, or a hub's name.
+    architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name. num_classes: the classes, and
+    one for no object. in_channels: of the images; weights for others are adapted. pretrained: a folder that save_pretrained wrote, or a
+    hub's name.
     """
     num_labels, modules = num_classes - 1, library()
     if pretrained is None:
