@@ -12,8 +12,7 @@ an IoU of 0.5 is one of the best one-to-one matching of a class (`seg.metrics.ma
 
 So `matched` truths are the true positives of `recall_50`, all other truths its false negatives, and the predictions that are
 neither `matched` nor `crowd` the false positives of `precision_50`. TIDE asks for poor masks first, then wrong classes, then
-duplicates; here the larger overlap explains more. An IoU is compared as a ratio of whole numbers of pixels.
-"""
+duplicates; here the larger overlap explains more. An IoU is compared as a ratio of whole numbers of pixels."""
 
 import math
 from collections.abc import Sequence
@@ -42,8 +41,7 @@ class InstanceVerdict:
     which: truth or predicted. index: its place among the image's true instances, crowds counted, or among its predictions, those
     below the threshold counted. partner: the index on the other side that its kind speaks of, of several that of the highest
     IoU, then the first; for `missed`, `background` and `crowd` any that it overlaps; None without one. iou: with the partner, or 0.
-    area: pixels. score: NaN for a truth.
-    """
+    area: pixels. score: NaN for a truth."""
 
     image_id: str
     which: str

@@ -25,8 +25,7 @@ class PixelMetrics:
 
     What each image counts is kept, a few numbers a class, so that figures can be had of any selection of the images. Figures
     called mean_... are means over the classes in which they are defined. Boundary and calibration figures come from counts summed
-    over images; a class's hd95 and assd, and the Rand error, are means over the images in which they are defined.
-    """
+    over images; a class's hd95 and assd, and the Rand error, are means over the images in which they are defined."""
 
     def __init__(
         self,
@@ -55,8 +54,7 @@ class PixelMetrics:
         """Count an image; returns its own figures, those of each class as <figure>_<class>.
 
         truth: (H, W) uint8, 255 = ignored. prediction: at least of that size (more where its batch was padded at the right and
-        bottom). spacing: a pixel's height and width in micrometres, for all images or for none.
-        """
+        bottom). spacing: a pixel's height and width in micrometres, for all images or for none."""
         height, width = truth.shape
         if prediction.semantic is None:
             raise ValueError("the prediction has no class map")

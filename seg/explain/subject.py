@@ -37,8 +37,7 @@ def chosen(given: Prediction, classes: Sequence[ClassInfo], name: str | None, at
 
     Of a class map the connected region at the pixel, else all pixels of the class: without a name the most frequent one that is no
     background. Of instances the one with the highest score. name: of a class; None for any. at: (x, y) of a pixel that it covers; None
-    for any.
-    """
+    for any."""
     names = [one.name for one in classes]
     if name is not None and name not in names:
         raise UsageError(f"--class {name}: {did_you_mean(name, names, 'classes')}")

@@ -2,8 +2,7 @@
 
 Enter batches and predictions; kept are the run lengths of each image and the counts of each class, never a mask.
 `seg.metrics.coco` and `seg.metrics.matching` define the figures. A class without truth and predictions is NaN and excluded
-from means.
-"""
+from means."""
 
 import json
 import math
@@ -140,8 +139,7 @@ class InstanceMetrics:
 def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInstances:
     """What a batch and a prediction say of its image `index`; true instances without a pixel are left out.
 
-    Raises ValueError where the prediction contradicts itself or the image's size.
-    """
+    Raises ValueError where the prediction contradicts itself or the image's size."""
     image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()

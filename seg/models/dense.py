@@ -13,8 +13,7 @@ from seg.models.losses.sum import DistanceLoss, Sum
 
 class DenseModel(SegmentationModel):
     """A network of which each pixel gets `channels` outputs: it maps (B, C, h, w) float32 to (B, channels, ...), or to a dict with these
-    under "out", and those of auxiliary heads under other names.
-    """
+    under "out", and those of auxiliary heads under other names."""
 
     loss: Any
     channels_are = "one a class"  # what the outputs of a pixel are, in words

@@ -18,8 +18,7 @@ class PanopticModel(RegionModel):
     """A Mask R-CNN with a branch for the class of each pixel; things and stuff become segments of which no two share a pixel.
 
     things: the class indices that have instances; other classes are stuff. thing_score: things of a lower score are left out before the
-    segments are made.
-    """
+    segments are made."""
 
     LOSS = "panoptic"
     things: list[int]

@@ -95,8 +95,7 @@ def predictions_of(logits: Tensor) -> list[Prediction]:
 def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, K, H, W) float32 -> each pixel's class (B, H, W) uint8 and the softmax's probability of it, int32 in 1/65535.
 
-    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)
-    """
+    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)"""
     highest, classes = logits.max(dim=1)  # several times faster than argmax where classes lie in planes
     probability = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
     return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.int32)

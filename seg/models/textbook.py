@@ -1,8 +1,7 @@
 """Encoders of the textbooks that no library gives as a pyramid, without their classifiers' heads.
 
 Convolutions and poolings are padded, so that a stage halves a side exactly; numbers of parameters are the papers'. From scratch: none of
-the papers' weights are to be had.
-"""
+the papers' weights are to be had."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,8 +20,7 @@ SHUFFLE_STEM = 24
 class TextbookEncoder(nn.Module, EncoderMixin):
     """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, 4, ... 2 ** depth.
 
-    ValueError where the network has fewer stages than `depth`.
-    """
+    ValueError where the network has fewer stages than `depth`."""
 
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()

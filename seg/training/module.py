@@ -35,8 +35,7 @@ class SegmentationModule(pl.LightningModule):
 
     make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
     loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None. sharded: whether
-    each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`.
-    """
+    each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`."""
 
     last_losses: dict[str, Tensor]  # "loss" and its terms of the latest training step, scalars on the device, for those who watch
 
@@ -210,8 +209,7 @@ def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
 def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
     """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on.
 
-    at_once: the most images of a micro-batch; 0: all of a step.
-    """
+    at_once: the most images of a micro-batch; 0: all of a step."""
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))

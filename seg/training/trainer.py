@@ -68,8 +68,7 @@ class Sharded(_Ranks, WrappedFSDP):
     """Parameters, gradients and the optimizer's state are spread over the devices; a step gathers the parameters as a whole.
 
     Not in layers: networks reach for the parameters of their parts, and are predicted with in inference mode, in which FSDP cannot gather.
-    Checkpoints hold the whole model, and load without unpickling.
-    """
+    Checkpoints hold the whole model, and load without unpickling."""
 
     def __init__(self) -> None:
         super().__init__(state_dict_type="full")

@@ -62,8 +62,7 @@ def choose(
     """Predict the images once, and try each change on these predictions.
 
     make_metrics: fresh figures with a score threshold. monitor: the figure of class maps; of instances it is pq, which thresholds change.
-    start: the score threshold without a choice. things: of segments, as `seg.models.base` has them; thresholds are theirs.
-    """
+    start: the score threshold without a choice. things: of segments, as `seg.models.base` has them; thresholds are theirs."""
     seen: list[tuple[Batch, Sequence[Prediction]]] = []
     samples: list[tuple[np.ndarray, np.ndarray]] = []
     pixels = 0

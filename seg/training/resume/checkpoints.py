@@ -27,8 +27,7 @@ KEY = "within_epoch"
 class WholeCheckpointIO(TorchCheckpointIO):
     """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies.
 
-    root: the scratch folder, which can be moved to another disk.
-    """
+    root: the scratch folder, which can be moved to another disk."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -90,8 +89,7 @@ class SaveWithin(Callback):
     """Writes `path` every so many minutes of an epoch, and before a signal ends the training. Stands behind all other callbacks, so
     that what they know of a step is in the checkpoint.
 
-    minutes: None: only before a signal ends the training. Validation is not divided: a checkpoint that is written in it starts it anew.
-    """
+    minutes: None: only before a signal ends the training. Validation is not divided: a checkpoint that is written in it starts it anew."""
 
     def __init__(self, path: Path, minutes: float | None, signals: StopSignals) -> None:
         self.path, self.seconds, self.signals = path, None if minutes is None else minutes * 60, signals

@@ -16,8 +16,7 @@ from seg.core.outputs import whole_file
 class RunningMeans:
     """Means of named values, weighted by images: a sum in float32 on the device for each, so that no step waits for it.
 
-    Lightning's own (`self.log(on_epoch=True)`) are not in its checkpoints. These are the same numbers: same sums, same order.
-    """
+    Lightning's own (`self.log(on_epoch=True)`) are not in its checkpoints. These are the same numbers: same sums, same order."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -79,8 +78,7 @@ def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 class History(Callback):
     """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted.
 
-    rates: of the latest step. Once it is taken the optimizer has the next step's.
-    """
+    rates: of the latest step. Once it is taken the optimizer has the next step's."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
