@@ -28,9 +28,6 @@ class SemanticModel(DenseModel):
         loss: See `Loss`.
         class_names: The names of the K classes.
         mean: See `SegmentationModel`, as for std, stride and scale.
-        std: See mean.
-        stride: See mean.
-        scale: See mean.
         aux_weight: The weight of the loss of each auxiliary head. 0: these heads are not trained.
 
     Raises:

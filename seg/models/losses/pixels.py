@@ -40,26 +40,12 @@ class ClassLoss(nn.Module):
         self.register_buffer("weight", None if weights is None else torch.tensor(weights, dtype=torch.float32))
 
     def mean_over_classes(self, losses: Tensor, actual: Tensor) -> Tensor:
-        """The weighted mean over the classes that occur in the batch.
-
-        Args:
-            losses: (K,), one for each class.
-            actual: (K,), the pixels of each class in the batch.
-
-        Returns:
-            A scalar; 0 where no class occurs.
-        """
+        """The weighted mean over the classes that occur in the batch, a scalar; 0 where no class does. losses: (K,), one for each class.
+        actual: (K,), the pixels of each class in the batch."""
         return weighted_mean(losses, self.weights_where(actual > 0))
 
     def weights_where(self, present: Tensor) -> Tensor:
-        """The weight of each class.
-
-        Args:
-            present: (K,) bool, whether the class occurs.
-
-        Returns:
-            (K,) float32; 0 for a class that does not occur.
-        """
+        """The weight of each class, (K,) float32; 0 for a class that does not occur. present: (K,) bool, whether it does."""
         return present.float() if self.weight is None else present * self.weight
 
 

@@ -50,11 +50,7 @@ class Sum(nn.Module):
         self.losses = nn.ModuleDict({name: term.loss for name, term in used.items()})  # type: ignore[misc]
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the weights of an epoch.
-
-        Args:
-            epoch: The number of the epoch, from 0.
-        """
+        """Take the weights of an epoch, whose number counts from 0."""
         self.weights = {name: max(0.0, weight + epoch * rise) for name, (weight, rise) in self.terms.items()}
 
     def forward(self, logits: Tensor, semantic: Tensor) -> dict[str, Tensor]:
