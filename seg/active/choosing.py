@@ -77,8 +77,7 @@ def choose(
     k-centre (Sener, Savarese 2018, https://arxiv.org/abs/1708.00489). What nearly is a chosen or seen image is passed over.
 
     Args: features (N, F); uncertainty (N,); small, thumbnails (N, 48, 48); known (M, F), features of what a model learned from; seen,
-    thumbnails (48, 48) of all labelled images.
-    """
+    thumbnails (48, 48) of all labelled images."""
     rank, left = rankdata(uncertainty, "max") / len(uncertainty), np.ones(len(features), bool)
     nearest, shown, chosen = np.full(len(features), np.inf), list(seen), list[Choice]()
     for start in range(0, len(features) if len(known) else 0, CHUNK):

@@ -1,8 +1,7 @@
 """Encoders by pattern: their parameters, the strides at which they give features, and what stands against one.
 
 Building all of them takes minutes, and importing the libraries takes seconds. encoders.csv holds what they gave when they were built, with
-the libraries' versions in its first line; `python benchmarks/encoders.py` writes it.
-"""
+the libraries' versions in its first line; `python benchmarks/encoders.py` writes it."""
 
 import csv
 import re
@@ -33,8 +32,7 @@ class Description:
 def find(pattern: str | None) -> tuple[list[Description], int]:
     """The encoders whose name holds the pattern, or matches it where it has wildcards, and the number of the others that there are.
 
-    None: all but timm's. ConfigError, with near names, where nothing matches.
-    """
+    None: all but timm's. ConfigError, with near names, where nothing matches."""
     known = read(FILE)
     names = list(known) if is_current(FILE) else installed()
     wanted = pattern if pattern is not None and any(c in pattern for c in "*?[") else f"*{pattern}*"

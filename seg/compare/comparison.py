@@ -1,8 +1,7 @@
 """How far apart two evaluations of the same images are, and how surely: a paired bootstrap, see `seg.metrics.bootstrap`.
 
 Each draw of the images gives a figure of each run, and their difference. What is hard or easy in an image moves both runs alike and
-cancels, so the interval of the difference is narrower than the two runs' own intervals make believe.
-"""
+cancels, so the interval of the difference is narrower than the two runs' own intervals make believe."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,8 +31,7 @@ class Interval:
 class Difference:
     """A run's figure less the first run's, and where that would lie with other images; NaN where undefined.
 
-    above: the share of the draws in which the run's figure is above the first's.
-    """
+    above: the share of the draws in which the run's figure is above the first's."""
 
     first: float
     value: float
@@ -58,8 +56,7 @@ class Paired:
 def paired(runs: Sequence[Metrics], image_ids: Sequence[str], bootstrap: Bootstrap) -> Paired:
     """Compare runs that saw the same images with the first of them, on the very same draws of the images.
 
-    Intervals are NaN where fewer than 95 % of the draws are defined, or where there are none.
-    """
+    Intervals are NaN where fewer than 95 % of the draws are defined, or where there are none."""
     figures, count = [run.figures() for run in runs], len(image_ids)
     drawn = [moved(partial(run.resampled, image_ids), count, bootstrap.resamples, bootstrap.seed) for run in runs]
     limits = [limits_of(one, count, bootstrap.seed, bootstrap.level) for one in drawn]
@@ -127,8 +124,7 @@ class ComparedImage:
 
     other: the place of that run. image: (H, W, C) uint8. truth, and predicted by each run: all (H, W) uint8 class maps, 255 = ignore,
     or all `Outlines`. apart: where the two runs disagree, as `seg.compare.gallery.compare_maps` has it, or the `Outlines` of
-    the instances over which they do. kinds: of disagreements, in words, with a count or a share of the image.
-    """
+    the instances over which they do. kinds: of disagreements, in words, with a count or a share of the image."""
 
     scores: ImageScores
     other: int
@@ -146,8 +142,7 @@ class Comparison:
     runs: their names, the first being that with which the others are compared. monitor: the figure that the training watched. level,
     resamples: of the intervals. epochs: of each run's checkpoint. settings: those that differ, by dotted keys, with each run's value.
     per_class: of each run, {class: its figures}, NaN where undefined. score_name: of the images' scores. gallery: asked for one entry
-    after another, once each. said: which images are left out, and why.
-    """
+    after another, once each. said: which images are left out, and why."""
 
     runs: Sequence[str]
     split: str

@@ -1,8 +1,7 @@
 """The gallery of a comparison: the images on which runs differ most, with truth, every run's prediction, and where two disagree.
 
 Which of two is right is told of class maps by pixel, of instances one by one. Images are made one after another from the prepared data and
-the stored predictions.
-"""
+the stored predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +35,7 @@ MADE_UP_BY_FIRST, MADE_UP_BY_OTHER = "made up by first", "made up by other"  # t
 def compare_maps(truth: np.ndarray, first: np.ndarray, other: np.ndarray, num_classes: int) -> np.ndarray:
     """Class maps (H, W) uint8 -> (H, W) uint8: ALIKE, FIRST_RIGHT, OTHER_RIGHT or BOTH_WRONG; 255 where the truth is 255.
 
-    Raises ValueError as `comparable` does.
-    """
+    Raises ValueError as `comparable` does."""
     a, b = (comparable(truth, predicted, num_classes) for predicted in (first, other))
     found = np.full(truth.shape, BOTH_WRONG, np.uint8)
     found[a == truth], found[b == truth] = FIRST_RIGHT, OTHER_RIGHT
@@ -51,8 +49,7 @@ def compare_instances(first: ImageInstances, other: ImageInstances, thresholds: 
 
     Found are true instances that one run alone found, at an IoU of 0.5 or more with one of their class: what `seg.evaluation.errors` calls
     matched. Made up are predictions that match no true instance, nor one of the other run that matches none either; a prediction in a crowd
-    is not made up. thresholds: the score from which a prediction of each counts.
-    """
+    is not made up. thresholds: the score from which a prediction of each counts."""
     found, made_up = [], []
     for image, threshold in zip((first, other), thresholds, strict=True):
         verdicts = judge(image, threshold)

@@ -31,8 +31,7 @@ def find_run(name: str, project: Path, scratch: Path) -> FoundRun:
     """The evaluation that `name` means: `workspace`, a folder, or else a git revision or DVC experiment of `project`.
 
     That of a revision is copied into `scratch`, an empty folder. A revision, or `workspace`, may be followed by a colon and the folder of
-    another evaluation than the pipeline's, as in `main:artifacts/out_of_fold`. DataError where there is none.
-    """
+    another evaluation than the pipeline's, as in `main:artifacts/out_of_fold`. DataError where there is none."""
     revision, _, place = name.partition(":")
     places = [project / (place or EVALUATION)] if revision == WORKSPACE else [project / name, project / name / EVALUATION]
     folder = next((folder for folder in places if revision == WORKSPACE or (folder / RECORD).is_file()), None)

@@ -27,8 +27,7 @@ def bands(labels: np.ndarray, width: int) -> np.ndarray:
     """Class map (H, W) uint8 -> the class index (H, W) uint8 in the inner band of each region's boundary, else 255.
 
     The band of a class is what `width` erosions by 3x3 pixels take from its mask, where the outside of the image is not of the
-    class (Cheng et al. 2021, and their boundary_iou_api); ignored pixels (255) erode nothing and are in no band.
-    """
+    class (Cheng et al. 2021, and their boundary_iou_api); ignored pixels (255) erode nothing and are in no band."""
     # One minimum and one maximum over the window serve all classes: a window of one class has that class as both. What is
     # ignored is the highest value to the minimum, and made the lowest to the maximum.
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
@@ -42,8 +41,7 @@ def bands(labels: np.ndarray, width: int) -> np.ndarray:
 def count_bands(truth: np.ndarray, predicted: np.ndarray, num_classes: int, share: float) -> np.ndarray:
     """Class maps (H, W) uint8 -> (K, 2) int64: the pixels of intersection and union of each class's two bands.
 
-    share: the bands' width as a share of the image's diagonal (Cheng et al. use 0.02). Raises ValueError as `comparable` does.
-    """
+    share: the bands' width as a share of the image's diagonal (Cheng et al. use 0.02). Raises ValueError as `comparable` does."""
     width = band_width(share, *truth.shape)
     true, found = (bands(labels, width) for labels in (truth, comparable(truth, predicted, num_classes)))
     both = pixels_of_classes(np.maximum(true, where(true != found)), num_classes)
@@ -57,8 +55,7 @@ def count_contours(truth: np.ndarray, predicted: np.ndarray, num_classes: int, t
     A contour pixel of a class shares a side with a pixel of another class; the image's edge is no contour. It is matched where
     the other map has a contour pixel of the class at a Euclidean distance of `tolerance` pixels or less (Csurka et al. 2013; the
     disc of DAVIS, Perazzi et al. 2016). One with an ignored pixel at that distance or less is not counted, matched or not, since
-    its match may be hidden; it still matches others. Raises ValueError as `comparable` does.
-    """
+    its match may be hidden; it still matches others. Raises ValueError as `comparable` does."""
     true, found = (contours(labels, border=False) for labels in (truth, comparable(truth, predicted, num_classes)))
     offsets = _disc(tolerance)
     reach = int(tolerance)
@@ -75,8 +72,7 @@ def boundary_figures(bands: np.ndarray, contours: np.ndarray) -> dict[str, np.nd
     """Counts (K, 2) of `count_bands` and (K, 4) of `count_contours`, or sums of them -> figures (K,), NaN for a class without any.
 
     boundary_iou: of the bands. boundary_precision, boundary_recall: the matched share of predicted, and of true contours. boundary_f: their
-    harmonic mean, 0 for a class with contours in one of the maps alone.
-    """
+    harmonic mean, 0 for a class with contours in one of the maps alone."""
     matched_predicted, predicted, matched_true, true = (contours[:, column].astype(float) for column in range(4))
     f = ratio(2 * matched_predicted * matched_true, matched_predicted * true + matched_true * predicted)
     return {
@@ -116,8 +112,7 @@ def _match(subjects: np.ndarray, partners: np.ndarray, offsets: np.ndarray, coun
 class SurfaceDistances:
     """Of one image's classes: hd95 and assd (K,) float64 in the unit of the spacing, NaN where a class is not in both maps.
 
-    undefined: (K,) bool, True for a class that is in the image, but has a surface in one map alone, or in neither.
-    """
+    undefined: (K,) bool, True for a class that is in the image, but has a surface in one map alone, or in neither."""
 
     hd95: np.ndarray
     assd: np.ndarray
@@ -134,26 +129,19 @@ def surface_distances(
     other. hd95 is the 95th percentile (linear) of both directions' distances together, assd their mean. Pixels whose truth is 255
     have no class in either map and no surface along them: a region is taken to go on beneath.
 
-    Without spacing distances are in pixels. Raises ValueError as `comparable` does.
-    """
+    Without spacing distances are in pixels. Raises ValueError as `comparable` does."""
     found = comparable(truth, predicted, num_classes)
     present = (pixels_of_classes(truth, num_classes) + pixels_of_classes(found, num_classes)) > 0
     surfaces = [_points(contours(labels, border=True), num_classes, spacing or (1.0, 1.0)) for labels in (truth, found)]
     hd95, assd = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
     for index, (a, b) in enumerate(zip(*surfaces, strict=True)):
         if len(a) and len(b):
-            both = np.concatenate([_nearest(a, b), _nearest(b, a)])
+            # a surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too
+            pairs = ((own, KDTree(other, balanced_tree=False, compact_nodes=False)) for own, other in ((a, b), (b, a)))
+            both = np.concatenate([tree.query(own)[0] for own, tree in pairs])
             hd95[index] = np.percentile(both, 95)
             assd[index] = both.mean()
     return SurfaceDistances(hd95, assd, present & np.isnan(hd95))
-
-
-def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance (n,) of each point (n, 2) to the nearest of the others (m, 2).
-
-    A surface has so few pixels that a tree of them is faster than distance transforms of the map; it takes any spacing, too.
-    """
-    return KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
 
 
 def _points(surface: np.ndarray, num_classes: int, spacing: tuple[float, float]) -> list[np.ndarray]:
@@ -170,8 +158,7 @@ def rand_error(truth: np.ndarray, predicted: np.ndarray, separating: int) -> flo
 
     Regions hang together along sides of pixels. 255 in the truth counts nowhere, and separates regions of both maps. Pixels whose truth is
     the separating class count nowhere (foreground-restricted). In the prediction that class is first given to the nearest region, as the
-    challenge ISBI 2012 thins borders (Arganda-Carreras et al. 2015), so that a border's width costs nothing.
-    """
+    challenge ISBI 2012 thins borders (Arganda-Carreras et al. 2015), so that a border's width costs nothing."""
     from skimage.measure import label
     from skimage.metrics import adapted_rand_error
     from skimage.segmentation import expand_labels

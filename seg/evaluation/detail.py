@@ -34,8 +34,7 @@ class InstanceDetail:
     """A `seg.evaluation.detail.Detail` of instances: verdicts of the true ones, and of predictions that score `score_threshold` or more.
 
     metrics: keep the images. sizes: into how many bins of equally many true instances the areas are cut. bins: of the calibration of all
-    scores; None: without. Masks are not kept.
-    """
+    scores; None: without. Masks are not kept."""
 
     def __init__(self, metrics: InstanceMetrics, score_threshold: float, sizes: int, bins: int | None) -> None:
         self.metrics, self.score_threshold, self.sizes, self.bins = metrics, score_threshold, sizes, bins
@@ -98,8 +97,7 @@ class InstanceDetail:
 def quantile_edges(areas: np.ndarray, num_bins: int) -> list[int]:
     """The areas, in pixels, at which bins begin that hold equally many of `areas` (N,) int64, but for the first, which begins at 0.
 
-    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones.
-    """
+    A bin begins at an area that occurs. Equal areas share a bin, so where many are equal there are fewer bins, and unlike ones."""
     ordered = np.sort(areas)
     begins = [-(-len(ordered) * k // num_bins) for k in range(1, num_bins)]
     return sorted({int(ordered[i]) for i in begins if i < len(ordered) and ordered[i] > ordered[0]})
@@ -114,8 +112,7 @@ def bin_sizes(
     whose own area lies in the bin. found: true ones that are matched. recall, precision: NaN without truth, and without predictions.
 
     truth_areas (G,) and predicted_areas (P,) int64 pixels; found (G,) and correct (P,) bool. ValueError where the edges, in
-    pixels, do not rise from above 0.
-    """
+    pixels, do not rise from above 0."""
     bounds = [0, *edges]
 
     def count(areas: np.ndarray) -> np.ndarray:
@@ -163,8 +160,7 @@ def group_rows(
 ) -> list[dict[str, Any]]:
     """A row a group: its name, its number of images, all figures over its images alone, and the interval of `monitor`.
 
-    values: (N,) what the column says of each image, in the order of `resampled`'s weights.
-    """
+    values: (N,) what the column says of each image, in the order of `resampled`'s weights."""
     rows = []
     for value in sorted(set(values), key=natural_key):
         inside = np.array([v == value for v in values], np.float64)

@@ -6,33 +6,13 @@ al. 2020, https://dbolya.github.io/tide/) and, for splits and merges, Hoover et 
 segmentation algorithms), whose shares hold for any number of parts; Caicedo et al. 2019 (Cytometry A 95, 952) ask for an IoU above
 0.1 with each part instead, which no part of eleven reaches.
 
-A predicted instance P is
-- `matched`: it has a partner in the best one-to-one matching of its class at an IoU of 0.5 or more (`seg.metrics.matching.assign`).
-- `crowd`: more than half of P lies in one crowd of its class. No error.
-- `duplicate`: the IoU with a T of its class is 0.5 or more; that T is then matched with another prediction.
-- `merged`: P joins two or more T of its class (below).
-- `split`: P is one of two or more predictions into which a T of its class is cut (below).
-- `wrong_class`: the IoU with a T of another class is 0.5 or more.
-- `poor_mask`: the IoU with a T of its class is 0.1 or more.
-- `wrong_class_poor_mask`: the IoU with a T of another class is 0.1 or more (TIDE's "both").
-- `background`: none of these.
-
-A true instance T is
-- `matched`: it has a partner.
-- `merged`: it is one of the T that a P, itself matched or not, joins.
-- `split`: it is cut into two or more P, themselves matched or not.
-- `wrong_class`: the IoU with a P of kind `wrong_class`, of another class, is 0.5 or more.
-- `poor_mask`: the IoU with a P of kind `poor_mask`, of its class, is 0.1 or more.
-- `missed`: none of these.
-
-P joins the T of which more than half lies in P, if they are two or more and cover half of P or more together. T is cut into the P
-of which more than half lies in T, if they are two or more and cover half of T or more together. Parts are taken by their overlap
-with the whole, the largest first (of equals the first); one of which half or more lies in those taken before is no further part.
+docs/reference.md, "Errors of instances", says what each kind means: of a predicted instance P and of a true one T, and when P joins
+several T or T is cut into several P. Parts are taken by their overlap with the whole, the largest first (of equals the first). A match at
+an IoU of 0.5 is one of the best one-to-one matching of a class (`seg.metrics.matching.assign`).
 
 So `matched` truths are the true positives of `recall_50`, all other truths its false negatives, and the predictions that are
 neither `matched` nor `crowd` the false positives of `precision_50`. TIDE asks for poor masks first, then wrong classes, then
-duplicates; here the larger overlap explains more. An IoU is compared as a ratio of whole numbers of pixels.
-"""
+duplicates; here the larger overlap explains more. An IoU is compared as a ratio of whole numbers of pixels."""
 
 import math
 from collections.abc import Sequence
@@ -61,8 +41,7 @@ class InstanceVerdict:
     which: truth or predicted. index: its place among the image's true instances, crowds counted, or among its predictions, those
     below the threshold counted. partner: the index on the other side that its kind speaks of, of several that of the highest
     IoU, then the first; for `missed`, `background` and `crowd` any that it overlaps; None without one. iou: with the partner, or 0.
-    area: pixels. score: NaN for a truth.
-    """
+    area: pixels. score: NaN for a truth."""
 
     image_id: str
     which: str

@@ -25,8 +25,7 @@ class PixelMetrics:
 
     What each image counts is kept, a few numbers a class, so that figures can be had of any selection of the images. Figures
     called mean_... are means over the classes in which they are defined. Boundary and calibration figures come from counts summed
-    over images; a class's hd95 and assd, and the Rand error, are means over the images in which they are defined.
-    """
+    over images; a class's hd95 and assd, and the Rand error, are means over the images in which they are defined."""
 
     def __init__(
         self,
@@ -55,8 +54,7 @@ class PixelMetrics:
         """Count an image; returns its own figures, those of each class as <figure>_<class>.
 
         truth: (H, W) uint8, 255 = ignored. prediction: at least of that size (more where its batch was padded at the right and
-        bottom). spacing: a pixel's height and width in micrometres, for all images or for none.
-        """
+        bottom). spacing: a pixel's height and width in micrometres, for all images or for none."""
         height, width = truth.shape
         if prediction.semantic is None:
             raise ValueError("the prediction has no class map")
@@ -128,14 +126,11 @@ class PixelMetrics:
             raise ValueError(f"times must be ({len(self._kept)},), a number an image, got {times.shape}")
         stacked = self._stacked = self._stacked or {name: np.stack([kept[name] for kept in self._kept]) for name in self._kept[0]}
         total = {name: np.tensordot(times, values, 1) for name, values in stacked.items() if values.dtype.kind == "i"}
+        for name in stacked.keys() - total.keys():
+            defined = ~np.isnan(stacked[name])
+            total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), times @ defined)
         if self.surface:
-            defined = ~np.isnan(stacked["hd95"])
-            total["images"] = times @ defined.astype(np.int64)
-            for name in ("hd95", "assd"):
-                total[name] = ratio(times @ np.where(defined, stacked[name], 0.0), total["images"])
-        if self.separates is not None:
-            defined = ~np.isnan(stacked["rand"])
-            total["rand"] = ratio(times @ np.where(defined, stacked["rand"], 0.0), times @ defined)
+            total["images"] = times @ ~np.isnan(stacked["hd95"])
         return total
 
     def _of_classes(self, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

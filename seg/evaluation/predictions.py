@@ -7,8 +7,7 @@ panoptic                     the segments of things and of stuff, as instances
 detection  boxes.json        the boxes alone
 
 Masks and boxes are two files because pycocotools takes a prediction's area from its box wherever it has one, so that masks with
-boxes beside them would be counted as small, medium and large by their boxes.
-"""
+boxes beside them would be counted as small, medium and large by their boxes."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -38,8 +37,7 @@ B = TypeVar("B", "_Mask", "_Box")
 def write_predictions(folder: Path, entries: Sequence[ManifestEntry], answer: Answer) -> Iterator["_Maps | _WrittenInstances"]:
     """Writes predictions of a split into `folder`, whose former content is removed.
 
-    What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's.
-    """
+    What is left of a run that ends before its time is refused by `read_predictions`, or by its `read`. entries: the whole split's."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if answer == "classes":

@@ -22,8 +22,7 @@ class Run:
     split: which of its splits. epoch: of the checkpoint. settings: the resolved configuration of the training, with the sections of
     the evaluation that was made. planned: why the plan chose the settings that it chose, by their dotted keys. choice: how the model's
     postprocessing was chosen. labels: a digest of each image's pixels and labels, by image_id, by which evaluations are compared that were
-    made before and after labels were corrected.
-    """
+    made before and after labels were corrected."""
 
     task: str
     monitor: str

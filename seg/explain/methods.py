@@ -1,7 +1,6 @@
 """Methods that say which pixels of an image a network's answer rests on. Each gives a map of its own scale: only its form means something.
 
-All take the same function: how strongly the network is for the answer (`seg.models.base.SegmentationModel.evidence`).
-"""
+All take the same function: how strongly the network is for the answer (`seg.models.base.SegmentationModel.evidence`)."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping

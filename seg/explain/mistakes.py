@@ -22,8 +22,7 @@ def largest_mistake(sample: Sample, given: Prediction, names: Sequence[str], sco
 
     Of a class map it is the largest connected region of pixels of one true class that are called another one (side by side, not by a corner
     alone; of equals the first). Of instances it is the one with the highest score, of `score_threshold` or more, that
-    `seg.evaluation.errors.judge` calls an error. What was missed does not count, since nothing speaks for it. names: of the classes.
-    """
+    `seg.evaluation.errors.judge` calls an error. What was missed does not count, since nothing speaks for it. names: of the classes."""
     if given.semantic is not None:
         wrong = (sample.semantic != given.semantic) & (sample.semantic != IGNORE)
         regions = label(np.where(wrong, 1 + sample.semantic.astype(np.int32) * len(names) + given.semantic, 0), connectivity=1)

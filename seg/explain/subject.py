@@ -33,21 +33,11 @@ def check_captum(asker: str) -> None:
 
 
 def chosen(given: Prediction, classes: Sequence[ClassInfo], name: str | None, at: tuple[int, int] | None) -> Explained:
-    """A part of a prediction.
+    """A part of a prediction; UsageError where there is no such class, or the model found nothing there.
 
-    Args:
-        given: The prediction.
-        classes: Of the model.
-        name: Of a class; None for any.
-        at: (x, y) of a pixel that it covers; None for any.
-
-    Returns:
-        Of a class map the connected region at the pixel, else all pixels of the class: without a name the most frequent one that is no
-        background. Of instances the one with the highest score.
-
-    Raises:
-        UsageError: There is no such class, or the model found nothing there.
-    """
+    Of a class map the connected region at the pixel, else all pixels of the class: without a name the most frequent one that is no
+    background. Of instances the one with the highest score. name: of a class; None for any. at: (x, y) of a pixel that it covers; None
+    for any."""
     names = [one.name for one in classes]
     if name is not None and name not in names:
         raise UsageError(f"--class {name}: {did_you_mean(name, names, 'classes')}")

@@ -60,11 +60,8 @@ class Metrics(Protocol):
         """Everything seen, as a tensor (n,) that can be sent to another rank. n may differ from rank to rank."""
 
     def load_states(self, states: Sequence[Tensor]) -> None:
-        """Replace the own state by the states of all ranks. The figures are then those of one process that saw all images.
-
-        Args:
-            states: What `state` gave on each rank, in the order of the ranks.
-        """
+        """Replace the own state by what `state` gave on each rank, in the order of the ranks. The figures are then those of one process
+        that saw all images."""
 
     def figures(self) -> dict[str, float]:
         """The headline figures over everything seen; NaN where undefined."""
@@ -95,12 +92,5 @@ class ClassMapCounts(Protocol):
     """Figures that are counted where the class maps are, so that a device need not wait for them."""
 
     def count(self, batch: Batch, class_maps: Tensor) -> None:
-        """Count a batch for the figures over everything seen; those of single images, and `resampled`, need `update`.
-
-        Args:
-            batch: Images with their labels, on any device.
-            class_maps: (B, H, W) uint8 class index, of the size of the labels.
-
-        Raises:
-            ValueError: An image was counted before.
-        """
+        """Count a batch, on any device, for the figures over everything seen; those of single images, and `resampled`, need `update`.
+        class_maps: (B, H, W) uint8 class index, of the size of the labels. ValueError where an image was counted before."""

@@ -2,8 +2,7 @@
 
 Percentiles of the draws are too narrow where images are few, and blind to the fact that few images tell little about their own spread.
 So each draw's distance to the figure is measured in standard errors of that draw, and the interval reaches as many standard errors
-to either side as hold the asked share of the draws. benchmarks/intervals.py counts how often such intervals hold the truth.
-"""
+to either side as hold the asked share of the draws. benchmarks/intervals.py counts how often such intervals hold the truth."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,8 +28,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 class Moved:
     """What a figure becomes: over the images as they are, in each draw (R,), and without each image (N,); NaN where undefined.
 
-    `without` is empty where there are more images than draws: it would take longer than they do, and the draws alone say as much.
-    """
+    `without` is empty where there are more images than draws: it would take longer than they do, and the draws alone say as much."""
 
     value: float
     draws: np.ndarray
@@ -44,8 +42,7 @@ class Moved:
 def draws(num_images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """`resamples` draws of num_images out of num_images with replacement: blocks of weights (r, num_images) float64.
 
-    The same for the same numbers and seed, so that two evaluations of the same images can be compared draw by draw.
-    """
+    The same for the same numbers and seed, so that two evaluations of the same images can be compared draw by draw."""
     rng = np.random.default_rng(seed)
     rows = max(1, AT_ONCE // num_images)
     shares = np.full(num_images, 1 / num_images)
@@ -71,8 +68,7 @@ def intervals(resampled: Resampled, num_images: int, resamples: int, seed: int, 
 def limits_of(figures: Mapping[str, Moved], num_images: int, seed: int, level: float, differences: bool = False) -> dict[str, Limits]:
     """The interval of each figure, or of each difference of figures; NaN where fewer than 95 % of the draws are defined.
 
-    Distances are measured on the scale of logits for shares, of logarithms for lengths, as they are for differences.
-    """
+    Distances are measured on the scale of logits for shares, of logarithms for lengths, as they are for differences."""
     if not figures:
         return {}
     if not len(next(iter(figures.values())).without):

@@ -2,8 +2,7 @@
 
 Confidence is the predicted class's probability in units of 1/65535 (`seg.data.sample.Prediction`), so sums are exact in any order.
 Rounding to these units moves a mean confidence, and with it a calibration error, by less than 0.00001; a pixel nearer than that to a
-bin's edge may fall into the next.
-"""
+bin's edge may fall into the next."""
 
 from typing import Any
 
@@ -20,8 +19,7 @@ def count_confidence(truth: np.ndarray, predicted: np.ndarray, confidence: np.nd
 
     Bin m of B holds confidences above (m - 1) / B and up to m / B, the first one 0 as well (Guo et al. 2017). truth, predicted:
     (H, W) uint8; pixels whose truth is 255 are not counted. confidence: (H, W) uint16. Raises ValueError where shape or type is
-    another, or bins is not in 1..65535, and as `comparable` does.
-    """
+    another, or bins is not in 1..65535, and as `comparable` does."""
     if confidence.shape != truth.shape or confidence.dtype != np.uint16:
         raise ValueError(f"confidence must be {truth.shape} uint16 like its image, got {confidence.shape} {confidence.dtype}")
     if not 1 <= bins <= CERTAIN:
@@ -47,8 +45,7 @@ def count_scores(scores: np.ndarray, hits: np.ndarray, bins: int) -> np.ndarray:
     """The same counts (B, 3) of predicted instances: those of each bin of the score, those of them that match a true one, and their scores'
     sum in 1/65535.
 
-    scores: (N,) in 0..1. hits: (N,) bool.
-    """
+    scores: (N,) in 0..1. hits: (N,) bool."""
     units = np.round(np.asarray(scores, np.float64) * CERTAIN).astype(np.int64)
     places = np.maximum(units * bins - 1, 0) // CERTAIN
     counted = [np.bincount(places, weights, bins) for weights in (None, hits, units)]

@@ -10,8 +10,7 @@ def comparable(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np
     """The prediction (H, W) uint8 with 255 wherever the truth is 255, so that both maps have no class in the same pixels.
 
     truth: (H, W) uint8, 255 = ignored. predicted: (H, W) uint8 class index. Raises ValueError where shapes or types are others,
-    or where a pixel that counts has a class index, in the truth or in the prediction, that is not below num_classes.
-    """
+    or where a pixel that counts has a class index, in the truth or in the prediction, that is not below num_classes."""
     if truth.ndim != 2 or truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape (H, W)")
     if truth.dtype != np.uint8 or predicted.dtype != np.uint8:
@@ -31,8 +30,7 @@ def contours(labels: np.ndarray, border: bool) -> np.ndarray:
     """Class map (H, W) uint8 -> the class index (H, W) uint8 where a region ends, else 255.
 
     A region ends in its pixels that share a side with a pixel of another class and, with `border`, in those at the edge of the
-    image. It does not end at ignored pixels (255), which have no contour themselves.
-    """
+    image. It does not end at ignored pixels (255), which have no contour themselves."""
     counted, ends = labels != IGNORE, np.zeros(labels.shape, bool)
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = (labels[first] != labels[second]) & counted[first] & counted[second]

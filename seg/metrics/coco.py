@@ -2,8 +2,7 @@
 run lengths: of many data sets at once, in each of which every image occurs so many times, for bootstraps and groups.
 
 The figures of the data set itself are those where every image occurs once, and agree with pycocotools. What is costly, which prediction
-finds which instance, is done once; for each data set the predictions are only counted again, best first.
-"""
+finds which instance, is done once; for each data set the predictions are only counted again, best first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,8 +41,7 @@ class ImageInstances:
     size: (height, width). categories: (N,) int32, crowd: (N,) bool and counts: N texts of COCO's RLE, all of the truth.
     predicted_categories: (M,) int32, scores: (M,) float32, boxes: (M, 4) float32 xyxy half-open pixels, predicted_counts: M texts.
     areas: (N,) pixels of the true instances, where these are of other shapes than their texts: those of boxes are filled boxes.
-    void: the text of the pixels that are of no segment, where there are segments.
-    """
+    void: the text of the pixels that are of no segment, where there are segments."""
 
     image_id: str
     size: tuple[int, int]
@@ -79,8 +77,7 @@ class Ranked:
     """The predictions of one category in one range of area, best first.
 
     images: (D,) int64, the place of each one's image. scores: (D,). hits, counted: (10, D) bool, by IoU threshold: whether it finds an
-    instance, and whether it counts at all. truth: (N,) float64, the instances of each image that are to be found.
-    """
+    instance, and whether it counts at all. truth: (N,) float64, the instances of each image that are to be found."""
 
     images: np.ndarray
     scores: np.ndarray
@@ -97,8 +94,7 @@ def figures_by_class(
 
     weights: (R, N) float64, whole numbers. kind: mask or box, whose overlap counts. Of equal scores the order of the images, and of the
     predictions within them, decides. A prediction whose image occurs twice counts twice in its place. The area of a true instance is that
-    of its mask for both kinds, as with COCO's own files.
-    """
+    of its mask for both kinds, as with COCO's own files."""
     each: dict[str, list[np.ndarray]] = {name: [] for name in FIGURES}
     for category in categories:
         for area, ranked in ranked_by_area(images, category, kind, max_detections):
@@ -136,8 +132,7 @@ def scored_matches(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each predicted instance its image's place (D,) int64, its score (D,) float64, and whether it matches a true one (D,) bool.
 
-    As COCO matches masks at an IoU of 0.5, best scores first; without those that lie in a crowd.
-    """
+    As COCO matches masks at an IoU of 0.5, best scores first; without those that lie in a crowd."""
     places, scores, hits = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0, bool)]
     for category in categories:
         _, ranked = next(ranked_by_area(images, category, "mask", max_detections))  # of all areas
@@ -181,8 +176,7 @@ def _match(overlaps: np.ndarray, outside: np.ndarray, crowd: np.ndarray, thresho
     """COCO's greedy matching: (T, D) bool, whether a prediction has a partner, and whether that one does not count.
 
     Predictions come best first, and instances that count before those that do not. Each takes the instance of the highest
-    overlap that is left, the last of equals; a crowd is never used up.
-    """
+    overlap that is left, the last of equals; a crowd is never used up."""
     count, num_truth = overlaps.shape
     matched = np.zeros((len(thresholds), count), np.bool_)
     ignored = np.zeros((len(thresholds), count), np.bool_)

@@ -1,7 +1,6 @@
 """Figures of boxes: COCO's average precision of boxes, and the matching of instances whose masks are their boxes, filled.
 
-A true box is that around an instance's pixels. Sizes (small, medium, large) are those of the instances, as COCO's files have them.
-"""
+A true box is that around an instance's pixels. Sizes (small, medium, large) are those of the instances, as COCO's files have them."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar

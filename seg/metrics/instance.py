@@ -2,8 +2,7 @@
 
 Enter batches and predictions; kept are the run lengths of each image and the counts of each class, never a mask.
 `seg.metrics.coco` and `seg.metrics.matching` define the figures. A class without truth and predictions is NaN and excluded
-from means.
-"""
+from means."""
 
 import json
 import math
@@ -20,7 +19,7 @@ from seg.loading.batch import Batch
 from seg.metrics.base import ImageScore
 from seg.metrics.coco import FIGURES, ImageInstances, figures_by_class
 from seg.metrics.matching import THRESHOLDS, Matches, Tally, areas_of, measure_overlaps, tally
-from seg.metrics.semantic import mean_of_known
+from seg.metrics.semantic import mean_of_known, ratio
 
 
 class InstanceMetrics:
@@ -140,8 +139,7 @@ class InstanceMetrics:
 def instances_of(batch: Batch, index: int, prediction: Prediction) -> ImageInstances:
     """What a batch and a prediction say of its image `index`; true instances without a pixel are left out.
 
-    Raises ValueError where the prediction contradicts itself or the image's size.
-    """
+    Raises ValueError where the prediction contradicts itself or the image's size."""
     image_id, (height, width) = batch.image_ids[index], batch.sizes[index]
     check_prediction(image_id, (height, width), prediction)
     categories, crowd = batch.categories[index].cpu().numpy(), batch.crowd[index].cpu().numpy()
@@ -215,25 +213,21 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
     tp, fp, fn = (weights @ np.array([getattr(t.at[0], name) for t in totals], float) for name in ("tp", "fp", "fn"))
     intersection, union = (weights @ np.array([getattr(t, name) for t in totals], float) for name in ("intersection", "union"))
     detection = {
-        "f1_50": _shares(2 * tp, 2 * tp + fp + fn),
-        "precision_50": _shares(tp, tp + fp),
-        "recall_50": _shares(tp, tp + fn),
-        "tp/(tp+fp+fn)_50": _shares(tp, tp + fp + fn),
+        "f1_50": ratio(2 * tp, 2 * tp + fp + fn),
+        "precision_50": ratio(tp, tp + fp),
+        "recall_50": ratio(tp, tp + fn),
+        "tp/(tp+fp+fn)_50": ratio(tp, tp + fp + fn),
     }
     panoptic: dict[str, list[np.ndarray]] = {"pq": [], "sq": [], "rq": []}
     for category in categories:
         matches = [own[category].panoptic if category in own else Matches() for own in tallies]
         tp, fp, fn = (weights @ np.array([getattr(m, name) for m in matches], float) for name in ("tp", "fp", "fn"))
         overlap = weights @ np.array([m.tp * m.mean_iou if m.tp else 0.0 for m in matches])
-        panoptic["rq"].append(_shares(2 * tp, 2 * tp + fp + fn))
-        panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, _shares(overlap, tp)))
-        panoptic["pq"].append(_shares(2 * overlap, 2 * tp + fp + fn))
+        panoptic["rq"].append(ratio(2 * tp, 2 * tp + fp + fn))
+        panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, ratio(overlap, tp)))
+        panoptic["pq"].append(ratio(2 * overlap, 2 * tp + fp + fn))
     means = {name: mean_of_known(np.stack(values), 0) for name, values in panoptic.items()}
-    return detection | means | {"aji": _shares(intersection, union)}
-
-
-def _shares(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan)
+    return detection | means | {"aji": ratio(intersection, union)}
 
 
 def _detection_figures(at: Matches) -> dict[str, float]:

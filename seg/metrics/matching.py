@@ -1,8 +1,7 @@
 """True and predicted instances paired by mask IoU, and the figures of the pairs: pure functions over run lengths.
 
 Enter the masks of one category in one image; leave `Tally`s, whole numbers that add up over images, categories and ranks in
-any order to the very same sums. No mask is ever dense, and no IoU is rounded before it is compared with a threshold.
-"""
+any order to the very same sums. No mask is ever dense, and no IoU is rounded before it is compared with a threshold."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ class Overlaps:
     """How G true and P predicted masks of one category lie on each other, in pixels.
 
     intersections, unions: (G, P) int64. truth_areas: (G,) int64. areas: (P,) int64. in_crowd: (P,) bool, True for a
-    predicted mask with more than half its area inside one crowd region.
-    """
+    predicted mask with more than half its area inside one crowd region."""
 
     intersections: np.ndarray
     unions: np.ndarray
@@ -55,8 +53,7 @@ class Overlaps:
 def measure_overlaps(truth: Sequence[Rle], crowd: Sequence[Rle], predicted: Sequence[Rle], void: Rle | None = None) -> Overlaps:
     """The overlaps of true and predicted masks of one image; `crowd` are regions of uncounted instances.
 
-    void: pixels that do not count in unions, and of which a predicted mask may hold what it may hold of a crowd (Kirillov et al. 2019).
-    """
+    void: pixels that do not count in unions, and of which a predicted mask may hold what it may hold of a crowd (Kirillov et al. 2019)."""
     truth_areas, areas = areas_of(truth), areas_of(predicted)
     intersections = _intersections(truth, predicted, areas)
     in_void = _intersections([void], predicted, areas)[0] if void else np.zeros(len(predicted), np.int64)
@@ -81,8 +78,7 @@ def _intersections(truth: Sequence[Rle], predicted: Sequence[Rle], areas: np.nda
 def assign(eligible: np.ndarray, iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One-to-one pairs among the `eligible` (G, P) bool: as many as there can be, and of those the largest sum of `iou` (G, P).
 
-    Returns their rows and their columns, as StarDist's matching does (https://github.com/stardist/stardist, matching.py).
-    """
+    Returns their rows and their columns, as StarDist's matching does (https://github.com/stardist/stardist, matching.py)."""
     per_row, per_column = eligible.sum(axis=1), eligible.sum(axis=0)
     if max(per_row.max(initial=0), per_column.max(initial=0)) <= 1:
         r, c = np.nonzero(eligible)  # as usual, none has a choice
@@ -101,8 +97,7 @@ class Matches:
     """Counts of a one-to-one matching at one IoU threshold, or the sum of many; every ratio is NaN where it is 0 / 0.
 
     tp: pairs. fp: predictions without a partner, but for those in a crowd. fn: truths without a partner.
-    iou_units: the sum of the pairs' IoU, in units of 2**-60.
-    """
+    iou_units: the sum of the pairs' IoU, in units of 2**-60."""
 
     tp: int = 0
     fp: int = 0
@@ -137,8 +132,7 @@ class Matches:
     def sq(self) -> float:
         """Segmentation quality, the mean IoU of the pairs (Kirillov et al. 2019).
 
-        As in their panopticapi, 0 for a class without any pair that has truth or predictions; NaN for one that has neither.
-        """
+        As in their panopticapi, 0 for a class without any pair that has truth or predictions; NaN for one that has neither."""
         return 0.0 if self.tp == 0 and self.fp + self.fn else self.mean_iou
 
     @property
@@ -153,8 +147,7 @@ class Tally:
 
     num_truth: true instances without crowds. num_predicted: predicted ones, those in a crowd among them.
     at: the matches at each of THRESHOLDS. panoptic: those whose IoU exceeds PANOPTIC.
-    intersection, union: pixels, whose ratio is the aggregated Jaccard index.
-    """
+    intersection, union: pixels, whose ratio is the aggregated Jaccard index."""
 
     num_truth: int = 0
     num_predicted: int = 0
@@ -189,8 +182,7 @@ def tally(overlaps: Overlaps) -> Tally:
 def count(overlaps: Overlaps, eligible: np.ndarray) -> Matches:
     """The counts of the best one-to-one matching (see `assign`) among the pairs that are `eligible` (G, P) bool.
 
-    A prediction without a partner is no false positive where more than half of it lies inside a crowd of its category.
-    """
+    A prediction without a partner is no false positive where more than half of it lies inside a crowd of its category."""
     rows, columns = assign(eligible, overlaps.iou)
     alone = ~overlaps.in_crowd
     alone[columns] = False
@@ -203,8 +195,7 @@ def jaccard_terms(overlaps: Overlaps) -> tuple[int, int]:
 
     Each truth takes the prediction of the highest IoU (the first of equals), which adds their intersection and their union.
     As in the paper, several truths may take the same prediction. A truth that no prediction touches adds its area to the
-    union, and so does a prediction that no truth took, unless more than half of it lies inside a crowd.
-    """
+    union, and so does a prediction that no truth took, unless more than half of it lies inside a crowd."""
     if not overlaps.iou.size:
         return 0, int(overlaps.truth_areas.sum() + overlaps.areas[~overlaps.in_crowd].sum())
     best, rows = overlaps.iou.argmax(axis=1), np.arange(len(overlaps.truth_areas))

@@ -1,8 +1,7 @@
 """Semantic figures: one confusion matrix that counts pixels, and pure functions over it.
 
 Rows are the truth, columns the prediction. Pixels whose truth is 255 are not counted. A class that is absent from both
-is NaN and excluded from means; one that is only predicted, or only true, counts with 0.
-"""
+is NaN and excluded from means; one that is only predicted, or only true, counts with 0."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,8 +25,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     """Class maps of one shape, uint8 -> (K, K) int64 counts of the pixels whose truth is not 255.
 
     Raises ValueError where the shapes or types are others, or where a counted pixel has a class index, in the truth or in
-    the prediction, that is not below num_classes.
-    """
+    the prediction, that is not below num_classes."""
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape}, prediction {predicted.shape}: both must have one shape")
     if truth.dtype != np.uint8 or predicted.dtype != np.uint8:
@@ -47,8 +45,7 @@ def known_pairs(counts: np.ndarray, num_classes: int) -> np.ndarray:
 def totals(matrix: np.ndarray) -> np.ndarray:
     """A confusion matrix (..., K, K) -> (..., 3, K): of each class the pixels that are right, that are true, and that are predicted.
 
-    All figures below are functions of these, which add up over images.
-    """
+    All figures below are functions of these, which add up over images."""
     return np.stack([np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(-1), matrix.sum(-2)], axis=-2)
 
 

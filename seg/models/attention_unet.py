@@ -16,8 +16,7 @@ OPEN = 2.0  # psi's bias at the start: gates let 88 % of all features pass, as t
 class AttentionGate(nn.Module):
     """Additive attention: alpha = sigmoid(psi(relu(W_x x + W_g g))) weighs a skip x by what the coarser map g makes of it.
 
-    As in the paper, W_x brings x to g's grid by its stride, and bilinear interpolation brings alpha back.
-    """
+    As in the paper, W_x brings x to g's grid by its stride, and bilinear interpolation brings alpha back."""
 
     def __init__(self, skip_channels: int, gating_channels: int) -> None:
         super().__init__()

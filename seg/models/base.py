@@ -79,25 +79,11 @@ class SegmentationModel(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch.
-
-        Args:
-            batch: A batch on the device of the model.
-
-        Returns:
-            Named terms, each a scalar float32. Training minimises their sum.
-        """
+        """The losses of a batch on the device of the model: named terms, each a scalar float32. Training minimises their sum."""
 
     @abstractmethod
     def predict(self, images: Tensor) -> list[Prediction]:
-        """Predict images.
-
-        Args:
-            images: (B, C, H, W) uint8 as stored, on the device of the model.
-
-        Returns:
-            One prediction for each image, of the same height and width.
-        """
+        """One prediction for each of the images (B, C, H, W) uint8 as stored, on the device of the model; of the same height and width."""
 
     @torch.inference_mode()
     def attention_maps(self, images: Tensor) -> dict[str, Tensor]:
@@ -133,9 +119,9 @@ class SegmentationModel(nn.Module, ABC):
         )
 
     @property
-    @abstractmethod
     def body(self) -> nn.Module:
         """The part of the network that sees whole images. Its only argument is a batch as `network_input` gives it."""
+        return self.get_submodule("network")
 
     def check_body(self, given: Any, size: Size) -> None:
         """Check the output of `body` before a training.
@@ -149,22 +135,12 @@ class SegmentationModel(nn.Module, ABC):
         """
 
     def seen_at_once(self, size: Size) -> Size:
-        """The part of an image that the model predicts at once.
-
-        Args:
-            size: (height, width) of the image in pixels.
-
-        Returns:
-            (height, width) of a tile for an image larger than the window, otherwise of the image.
-        """
+        """The part of an image that the model predicts at once: for an image (height, width) larger than the window a tile's size in
+        pixels, otherwise the image's."""
         return (self.window, self.window) if self.window and max(size) > self.window else size
 
     def start_epoch(self, epoch: int) -> None:
-        """Prepare for an epoch. The training calls it before each epoch.
-
-        Args:
-            epoch: The number of the epoch, from 0.
-        """
+        """Prepare for an epoch, whose number counts from 0. The training calls it before each epoch."""
 
     def learned(self, given: Any) -> Any:
         """The part of the output of `body` on which the losses depend."""

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 class BiFpn(nn.Module):
     """Levels (B, C, h, w), the finest first, each half as high and wide as the one before -> the same.
 
-    A node is a sum by learned shares of what comes in, normalised to 1, and a convolution that is separable by depth.
-    """
+    A node is a sum by learned shares of what comes in, normalised to 1, and a convolution that is separable by depth."""
 
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()

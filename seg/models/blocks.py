@@ -18,15 +18,9 @@ Block = Literal["none", "se", "scse", "nonlocal", "deformable", "involution", "s
 class BlockUNet(smp.Unet):
     """smp's U-Net: images (B, in_channels, H, W), H and W multiples of the encoder's stride -> logits (B, classes, H, W).
 
-    Args:
-        encoder_name, encoder_depth, decoder_channels, in_channels, classes, encoder_weights: As smp has them.
-        block: Behind each decoder block: `se` (squeeze and excitation), `scse` (concurrent spatial and channel). Behind the first one,
-            the coarsest: `nonlocal`. In place of the second convolution of each: `deformable`, `involution`, `separable`, `atrous`.
-        rate: Of `atrous`: how many pixels apart a convolution's weights lie.
-
-    Raises:
-        ConfigError: There is no such block.
-    """
+    block: behind each decoder block: `se` (squeeze and excitation), `scse` (concurrent spatial and channel). Behind the first one, the
+    coarsest: `nonlocal`. In place of the second convolution of each: `deformable`, `involution`, `separable`, `atrous`. ConfigError for
+    others. rate: of `atrous`: how many pixels apart a convolution's weights lie. Other arguments: as smp has them."""
 
     def __init__(
         self,
@@ -98,8 +92,7 @@ class NonLocal(nn.Module):
     """(B, C, H, W) -> x plus, for each pixel, a mean over all pixels, weighed by how alike they are (Wang, Girshick, Gupta, He 2018).
 
     Embedded Gaussian: softmax of theta^T phi. As in the paper phi and g see every second pixel (their maximum), and the last weights are 0
-    at the start, so that the network begins without it.
-    """
+    at the start, so that the network begins without it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -117,8 +110,7 @@ class NonLocal(nn.Module):
 class Deformable(nn.Module):
     """A 3 x 3 convolution that reads each of its nine pixels where a convolution of the same input says (Dai et al. 2017).
 
-    The shifts are 0 at the start. They are computed in float32, since bfloat16 knows no part of a pixel from 256 on.
-    """
+    The shifts are 0 at the start. They are computed in float32, since bfloat16 knows no part of a pixel from 256 on."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -40,8 +40,7 @@ def build_model(cfg: NetworkSettings, data: DatasetInfo, pretrained: bool = True
     """The model of the task, with the network and loss that the configuration names.
 
     pretrained=False leaves `model.weights` out, for a model whose weights are loaded next. say: is told what a file of
-    weights gave the network.
-    """
+    weights gave the network."""
     local = local_weights(Path.cwd(), cfg.model.weights) if pretrained else None
     whole = local is None or local.is_dir()  # what the network itself reads
     file = None if whole else read_weights(Path(str(cfg.model.weights)))  # messages name it as the user did

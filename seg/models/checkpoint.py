@@ -1,7 +1,6 @@
 """The checkpoint that leaves training: weights, and all that is needed to use them without the files they came from.
 
-Plain data and tensors alone, so that it loads with `weights_only=True`.
-"""
+Plain data and tensors alone, so that it loads with `weights_only=True`."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,8 +32,7 @@ class Checkpoint:
     """state_dict: of the SegmentationModel. config: resolved, as trained. data: facts of the data set it was trained on.
 
     epoch: counted from 1. figures: on the validation split. postprocess: what predictions go through. choice: how these were
-    chosen.
-    """
+    chosen."""
 
     state_dict: dict[str, Tensor]
     config: Params
@@ -77,8 +75,7 @@ def write_whole(path: Path, content: dict[str, Any], advice: str) -> None:
 def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     """Read a checkpoint; DataError where it is missing, not one of ours, or of settings that this version does not take.
 
-    allow: the user's `targets.allow`; see `seg.models.known` for what a file may build. The file's own list is not trusted.
-    """
+    allow: the user's `targets.allow`; see `seg.models.known` for what a file may build. The file's own list is not trusted."""
     try:
         content = read_tensors(path)
     except OSError as error:

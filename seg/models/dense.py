@@ -8,12 +8,16 @@ from torch.nn import functional as F
 
 from seg.core.errors import ConfigError
 from seg.models.base import Scale, SegmentationModel, Size
+from seg.models.losses.sum import DistanceLoss, Sum
 
 
 class DenseModel(SegmentationModel):
     """A network of which each pixel gets `channels` outputs: it maps (B, C, h, w) float32 to (B, channels, ...), or to a dict with these
-    under "out", and those of auxiliary heads under other names.
-    """
+    under "out", and those of auxiliary heads under other names."""
+
+    loss: Any
+    channels_are = "one a class"  # what the outputs of a pixel are, in words
+    aux_weight = 0.0  # of the loss of each auxiliary head; 0: these heads are not trained
 
     def __init__(self, network: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float], stride: int, scale: Scale) -> None:
         super().__init__(mean, std, stride, scale)
@@ -43,9 +47,12 @@ class DenseModel(SegmentationModel):
             logits = F.interpolate(logits, images.shape[-2:], mode="bilinear")
         return logits.float()
 
-    @property
-    def body(self) -> nn.Module:
-        return self.network
+    def learned(self, given: Any) -> Any:
+        return given if self.aux_weight or not isinstance(given, dict) else given["out"]
+
+    def start_epoch(self, epoch: int) -> None:
+        if isinstance(self.loss, Sum | DistanceLoss):
+            self.loss.start_epoch(epoch)
 
     def check_body(self, given: Any, size: Size) -> None:
         name = f"model.network: {type(self.network).__name__}"
@@ -61,8 +68,6 @@ class DenseModel(SegmentationModel):
                     f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
                     "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
                 )
-
-    channels_are = "one a class"  # what the outputs of a pixel are, in words
 
 
 def _lie_on(*ratios: float) -> bool:

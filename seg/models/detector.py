@@ -1,7 +1,6 @@
 """torchvision's detectors of boxes (Faster R-CNN, RetinaNet, FCOS, SSD) as a `SegmentationModel`: each whole, with losses of its own.
 
-Its transform takes no part, since images come normalised, scaled and padded. Heads compute in any precision, all else in float32.
-"""
+Its transform takes no part, since images come normalised, scaled and padded. Heads compute in any precision, all else in float32."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -114,8 +113,7 @@ class DetectorModel(SegmentationModel):
     def detections(self, x: Tensor, sizes: list[tuple[int, int]]) -> list[tuple[Tensor, ...]]:
         """Input of the network and sizes before padding -> of each image, best first: boxes (N, 4) float32 xyxy in its pixels, scores
         (N,) float32, labels (N,) int64 from 1, and of a network with prototypes the probability of each of M x M points of a box to be of
-        the object, (N, 1, M, M) float32.
-        """
+        the object, (N, 1, M, M) float32."""
         found = []
         for one in self.network(Given(x, sizes)):
             boxes, labels = one["boxes"], one["labels"]

@@ -49,8 +49,7 @@ def retinanet(
 ) -> RetinaNet:
     """RetinaNet (Lin et al. 2017, focal loss): each anchor is classified and moved, and the many easy ones weigh little.
 
-    anchor_sizes: pixels that the network sees, a list for each level.
-    """
+    anchor_sizes: pixels that the network sees, a list for each level."""
     anchors, parts = anchors_of(anchor_sizes, aspect_ratios), _parts(settings, encoder_weights)
     channels, number, norm = settings["fpn_channels"], anchors.num_anchors_per_location()[0], partial(nn.GroupNorm, GROUPS)
     head = RetinaNetHead(channels, number, settings["num_classes"], norm_layer=norm)
@@ -61,8 +60,7 @@ def retinanet(
 def fcos(center_sampling_radius: float, encoder_weights: str | None = None, **settings: Unpack[OneStageSettings]) -> FCOS:
     """FCOS (Tian et al. 2019): without anchors, each cell in an object's middle says how far its sides are.
 
-    A level is for objects whose farther side is 4 to 8 strides from such a cell. center_sampling_radius: in strides.
-    """
+    A level is for objects whose farther side is 4 to 8 strides from such a cell. center_sampling_radius: in strides."""
     anchors = AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES))
     return FCOS(anchor_generator=anchors, center_sampling_radius=center_sampling_radius, **_parts(settings, encoder_weights))
 
@@ -79,8 +77,7 @@ def ssd(
     """SSD (Liu et al. 2016) over a feature pyramid: one convolution a level says what each default box holds.
 
     scales: of default boxes, shares of the image's side, one for each level and one more. aspect_ratios: beside 1, and their inverses.
-    lite: SSDlite's head (Sandler et al. 2018), of depthwise convolutions.
-    """
+    lite: SSDlite's head (Sandler et al. 2018), of depthwise convolutions."""
     parts = _parts(settings, encoder_weights)
     boxes = DefaultBoxGenerator([list(aspect_ratios)] * len(STRIDES), scales=list(scales))
     inputs, counts = [settings["fpn_channels"]] * len(STRIDES), boxes.num_anchors_per_location()

@@ -1,8 +1,7 @@
 """Instances from the bottom up: a dense network says of each pixel its class and how far it is from its object's edge.
 
 Bai and Urtasun 2017 (deep watershed transform): an object is a basin of the energy that its pixels' distances to its edge make, so that
-objects that touch come apart along the ridge between them.
-"""
+objects that touch come apart along the ridge between them."""
 
 from collections.abc import Sequence
 
@@ -33,8 +32,7 @@ class DistanceModel(DenseModel):
     network: maps (B, C, h, w) float32 to (B, K + 1, ...): logits of no object, for which a first class `background` stands, and of each
     class, and one of the distance. loss: None where the model is only used. peak: how far a peak of the distances, which are shares of 0 to
     1, must rise above the pass to a higher one to be an object's core; less cuts objects at weaker necks. ConfigError where the loss is of
-    another model, or peak is no share.
-    """
+    another model, or peak is no share."""
 
     channels_are = "one for no object, one a class and one for the distance"
 
@@ -61,13 +59,6 @@ class DistanceModel(DenseModel):
     def num_outputs(cls, class_names: Sequence[str], instances: bool) -> int:
         return super().num_outputs(class_names, instances) + 1
 
-    def learned(self, given: object) -> object:
-        return given["out"] if isinstance(given, dict) else given
-
-    def start_epoch(self, epoch: int) -> None:
-        if self.loss is not None:
-            self.loss.start_epoch(epoch)
-
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
         outputs = self.logits(batch.images)["out"]
@@ -80,8 +71,7 @@ class DistanceModel(DenseModel):
     def targets(self, batch: Batch, index: int, size: Size) -> tuple[Tensor, Tensor]:
         """The labels (h, w) uint8 of an image at a size, 0 for no object and 255 for what counts nowhere, and its distances (h, w) float32.
 
-        Where objects overlap, the topmost counts. A crowd is neither an object nor none.
-        """
+        Where objects overlap, the topmost counts. A crowd is neither an object nor none."""
         instances, (height, width) = batch.instances[index], batch.semantic.shape[-2:]
         rows, columns = (((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, (height, width), strict=True))
         ids = instances.cpu().numpy()[rows[:, None], columns]
@@ -119,8 +109,7 @@ def distance_map(ids: np.ndarray) -> np.ndarray:
 
     So the middle of an object is a plateau: else small differences along the ridge of a long or a bent one would be peaks of their own.
     An object's edge are its pixels beside (in rows and columns) a pixel of another label; they have the distance 1, and others 1 more than
-    to the nearest edge. The image's border is no edge: an object goes on there. ids: (H, W) int32, 0 = no object.
-    """
+    to the nearest edge. The image's border is no edge: an object goes on there. ids: (H, W) int32, 0 = no object."""
     edge = np.zeros(ids.shape, bool)
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = ids[first] != ids[second]
@@ -141,11 +130,10 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
     Pixels of an object have a probability of no object below a half. Each peak of the distance that rises by `peak` above the pass to a
     higher one is an object's core (h-maxima; Soille 2003), from which the watershed of the distance floods the object's pixels (both
     scikit-image's). A region without a core is an object by itself. probabilities: (K, H, W) float32; the first is that of no object.
-    distance: (H, W) float32 in 0..1, as `distance_map` gives it. peak: 0..1, more cores at a smaller one.
-    """
+    distance: (H, W) float32 in 0..1, as `distance_map` gives it. peak: 0..1, more cores at a smaller one."""
     inside = probabilities[0] < 1 - FOREGROUND
-    markers, count = _regions(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
-    regions, _ = _regions(inside)
+    markers, count = ndimage.label(inside & (h_maxima(np.where(inside, distance, 0), peak) > 0), AROUND)
+    regions, _ = ndimage.label(inside)
     marked = np.zeros(int(regions.max(initial=0)) + 1, bool)
     marked[regions[markers > 0]] = True
     alone = inside & ~marked[regions]
@@ -153,16 +141,10 @@ def objects_of(probabilities: np.ndarray, distance: np.ndarray, peak: float) -> 
     return np.asarray(watershed(-distance, markers, mask=inside), np.int32)
 
 
-def _regions(mask: np.ndarray, touching: np.ndarray | None = None) -> tuple[np.ndarray, int]:
-    given = ndimage.label(mask, touching)
-    return np.array(given[0]), int(given[1])
-
-
 def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: float, first_label: int) -> Prediction:
     """The objects of an image, best first. An object's score is the mean probability, over its pixels, that they belong to its class; its
     class is the one for which this is highest. The arguments are those of `objects_of`, and the channel of the class with index 0, as
-    `seg.models.base.first_label` gives it.
-    """
+    `seg.models.base.first_label` gives it."""
     found = objects_of(probabilities, distance, peak)
     _, numbers = np.unique(found, return_inverse=True)
     ids = numbers.reshape(found.shape).astype(np.int32) + np.int32(0 if (found == 0).any() else 1)

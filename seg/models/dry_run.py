@@ -19,8 +19,7 @@ ONE_VALUE = "Expected more than 1 value per channel"
 def check_sizes(model: SegmentationModel, channels: int, batch_size: int, training: Sequence[Size], evaluation: Sequence[Size]) -> None:
     """Raise ConfigError where the network cannot take a batch of one of these sizes, with the reason and what to change.
 
-    training: (height, width) of images in batches of `batch_size`; evaluation: of images that are predicted, alone perhaps.
-    """
+    training: (height, width) of images in batches of `batch_size`; evaluation: of images that are predicted, alone perhaps."""
     for mode, sizes, count in ((True, training, batch_size), (False, evaluation, 1)):
         seen: dict[Size, Size] = {}
         for size in sizes:
@@ -33,8 +32,7 @@ def freeze_unused(model: SegmentationModel, channels: int, size: Size) -> list[s
     """Stop the gradients of the parameters on which the losses of images of `size` do not depend; returns their names.
 
     Encoders keep the stages beyond `encoder_depth`, transformers their classifier, and heads may weigh nothing: processes that train
-    together would wait for gradients of these in vain, and no count of parameters should name them.
-    """
+    together would wait for gradients of these in vain, and no count of parameters should name them."""
     with torch.enable_grad():
         given, state = _forward(model.body, (2, channels, *_padded(model, channels, size)))
         learned = {name: state[name] for name, p in model.body.named_parameters() if p.requires_grad}
@@ -75,8 +73,7 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
 def _forward(network: nn.Module, shape: tuple[int, ...]) -> tuple[Any, dict[str, Tensor]]:
     """The output and the parameters that it depends on, on the meta device; where that fails, for zeros, of a copy.
 
-    Not every network knows that device.
-    """
+    Not every network knows that device."""
     state: dict[str, Tensor] = {name: b.to("meta") for name, b in network.named_buffers()}
     state |= {name: p.detach().to("meta").requires_grad_(p.requires_grad) for name, p in network.named_parameters()}
     try:

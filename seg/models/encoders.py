@@ -28,8 +28,7 @@ class TorchvisionEncoder(nn.Module, EncoderMixin):
     """A torchvision classifier without its head, as an smp encoder: images -> features at the strides 1, 2, 4, ... 2 ** depth.
 
     Its tensors keep torchvision's names, so that torchvision's own files of weights fit. output_stride: smp's loader dilates
-    what lies deeper. ValueError where the network has fewer stages than `depth`.
-    """
+    what lies deeper. ValueError where the network has fewer stages than `depth`."""
 
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()

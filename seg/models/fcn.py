@@ -22,8 +22,7 @@ class DenseConvolution(nn.Linear):
     """A classifier's dense layer over a window of size x size cells, slid over a map as a convolution with its own weights.
 
     The weights keep the dense layer's shape (out, in * size * size), so that a classifier's state dict fits as it is. Maps are
-    (B, in, H, W) -> (B, out, H, W): each cell has the output for the window around it, with zeros beyond the border.
-    """
+    (B, in, H, W) -> (B, out, H, W): each cell has the output for the window around it, with zeros beyond the border."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
         self.window = (in_channels, size, size)
@@ -41,8 +40,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
     """A transposed convolution (B, C, H, W) -> (B, C, factor H, factor W) that starts as bilinear interpolation.
 
     factor: an even number. The border is repeated once around the map, so that the interpolation holds to the edge
-    (F.interpolate with mode="bilinear" gives the same).
-    """
+    (F.interpolate with mode="bilinear" gives the same)."""
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__(channels, channels, 2 * factor, factor, factor + factor // 2, bias=False)
@@ -67,8 +65,7 @@ class FCN(nn.Module):
     multiplied, pool4's first. width: share of VGG-16's channels. fc_channels: of convolutions 6 and 7. learn_last_upsampling:
     False keeps the last transposed convolution bilinear, as in the paper; those before it are always learned. weights: a
     name of torchvision's VGG-16 weights, for VGG-16's own width. Names of tensors are torchvision's, and the same at every
-    prediction_stride. ConfigError where the settings contradict each other.
-    """
+    prediction_stride. ConfigError where the settings contradict each other."""
 
     def __init__(
         self,

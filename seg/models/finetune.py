@@ -1,7 +1,6 @@
 """How a pretrained network learns: which stages of its encoder, from which epoch, at which share of the learning rate.
 
-Gradual unfreezing and discriminative learning rates are those of Howard and Ruder 2018 (ULMFiT).
-"""
+Gradual unfreezing and discriminative learning rates are those of Howard and Ruder 2018 (ULMFiT)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,8 +40,7 @@ class Plan:
     def start_epoch(self, model: nn.Module, epoch: int) -> None:
         """Bring the model to the state of an epoch (from 0): what is frozen has no gradients, and is in evaluation mode.
 
-        Without a gradient an optimizer leaves a parameter as it is: no momentum, no weight decay.
-        """
+        Without a gradient an optimizer leaves a parameter as it is: no momentum, no weight decay."""
         for group in self.groups:
             for parameter in group.parameters:
                 parameter.requires_grad_(epoch >= group.epoch)
@@ -89,8 +87,7 @@ def check_finetune(settings: Finetune, weights: str | None, max_epochs: int) -> 
 def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channels: int, max_epochs: int) -> Plan:
     """Freeze what stays frozen, and group the rest: the head (all but the encoder), then stages from the deepest to the stem.
 
-    network: holds the encoder. rest: the model around it. All is one group where all of it learns alike.
-    """
+    network: holds the encoder. rest: the model around it. All is one group where all of it learns alike."""
     if not freezes(settings) and settings.lr_factor == 1:
         return Plan([Group("all", [p for p in rest.parameters() if p.requires_grad], 1.0, 0)], None)
     found = find_encoder(network)
@@ -148,8 +145,7 @@ def stages_of(network: nn.Module, in_channels: int) -> dict[str, int]:
 
     A stage is what one level of features needs beyond the levels before it, found by differentiation. Levels are the
     features that the encoder gives as a list; else what its children give, the last of each stride. A dilation counts as
-    the stride that it stands for. Empty for a network without an encoder.
-    """
+    the stride that it stands for. Empty for a network without an encoder."""
     own: Any = network
     if hasattr(network, "encoder_stages"):
         return own.encoder_stages()

@@ -48,8 +48,7 @@ def best_device() -> torch.device:
 def device_of(accelerator: str) -> torch.device:
     """The device that Lightning's `accelerator` means; the best there is where this machine lacks it.
 
-    gpu:N: the CUDA GPU of this number; ConfigError where there is none.
-    """
+    gpu:N: the CUDA GPU of this number; ConfigError where there is none."""
     if accelerator == "cpu":
         return torch.device("cpu")
     _, numbered, number = accelerator.partition(":")
@@ -89,8 +88,7 @@ def set_float32_matmul(setting: str, device: torch.device) -> None:
     """How float32 is multiplied on a GPU, in matrix products and convolutions alike; a CPU's stays exact.
 
     highest: float32. high: TF32, whose products have 10 bits of mantissa and are summed in float32. medium: bf16 in matrix products
-    where torch has it, else TF32.
-    """
+    where torch has it, else TF32."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision(setting)
         torch.backends.cudnn.allow_tf32 = setting != "highest"
@@ -142,8 +140,7 @@ def in_parts(
     """What `answer` gives for parts of a batch of images (B, ...), each of which is copied to the device: of `most` images, and fewer
     where memory runs out.
 
-    halved: (images that were tried at once, what the error said) -> how many are tried from now on, at least one; or raises.
-    """
+    halved: (images that were tried at once, what the error said) -> how many are tried from now on, at least one; or raises."""
     done = 0
     while done < len(images):
         part = images[done : done + most]
@@ -171,8 +168,7 @@ def compile_in_place(
     `torch._dynamo.config.recompile_limit` (8), those that there are go on, and what fits none of them runs uncompiled.
 
     key: the setting, which messages name. say: is told, once, where the network cannot be compiled. backend: of
-    torch.compile.
-    """
+    torch.compile."""
     for name in ("torch._dynamo", "torch._inductor", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they would say it too, in many lines
     network.compile(fullgraph=True, backend=backend)

@@ -1,8 +1,7 @@
 """What a file of someone else's may build: a closed list of networks, with plain values for arguments.
 
 A prefix of allowed modules is no such list: some function below each of them runs commands, unpickles, downloads or writes files.
-docs/security.md says what this is for.
-"""
+docs/security.md says what this is for."""
 
 import inspect
 import math
@@ -58,8 +57,7 @@ def check_file_target(target: Target, allow: Sequence[str], key: str, known: Col
     """Raise ConfigError where a file's `_target_` is neither in `known` nor a user's own, or its arguments are not plain.
 
     allow: the user's `targets.allow`. A module in it that is of no LIBRARIES is the user's word for what lies below; an entry that is
-    the full name of a class or function is one for that, wherever it lies. base: of what a class must be.
-    """
+    the full name of a class or function is one for that, wherever it lies. base: of what a class must be."""
     own = target.target not in known
     parameters = inspect.signature(_found(target.target, allow, key, known, base)).parameters
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -85,8 +83,7 @@ def check_uncalled(target: Target, allow: Sequence[str], key: str, known: Collec
 def check_aside(value: Any, key: str, allow: Sequence[str]) -> None:
     """Raise ConfigError where a part of a file that is never built names what no such part is: a call in the place of a value.
 
-    A loss is a call, and so are the losses of a sum. Nothing is imported, nothing is called.
-    """
+    A loss is a call, and so are the losses of a sum. Nothing is imported, nothing is called."""
     for place, target in nested(value, key):
         check_allowed(target.target, allow, place)
         name = target.target

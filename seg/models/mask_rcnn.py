@@ -1,7 +1,6 @@
 """Mask R-CNN (He et al. 2017) as torchvision builds it: over an encoder's feature pyramid, or with torchvision's own weights.
 
-Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part.
-"""
+Images come normalised, scaled and padded (see `seg.models.base`), so torchvision's own transform takes no part."""
 
 from typing import Literal, Unpack
 
@@ -45,8 +44,7 @@ def mask_rcnn(
 
 class SemanticBranch(nn.Module):
     """Features of the strides 4 to 32 -> logits (B, num_classes, H / 4, W / 4): each level is scaled up to the first, and all are added
-    (Kirillov et al. 2019, Panoptic Feature Pyramid Networks).
-    """
+    (Kirillov et al. 2019, Panoptic Feature Pyramid Networks)."""
 
     def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -64,8 +62,7 @@ def resnet50_fpn(version: Literal[1, 2], num_classes: int, weights: str | None =
     """torchvision's maskrcnn_resnet50_fpn (version 1) or _v2, whose other settings are the paper's. num_classes: with the background.
 
     weights: None, a name of torchvision's Mask R-CNN weights (COCO_V1), whose predictors are replaced for one's own
-    classes, or a name of its ResNet-50 weights (IMAGENET1K_V2).
-    """
+    classes, or a name of its ResNet-50 weights (IMAGENET1K_V2)."""
     names = {w.name for w in (MaskRCNN_ResNet50_FPN_Weights, MaskRCNN_ResNet50_FPN_V2_Weights)[version - 1]}
     backbones = {"IMAGENET1K_V1", "IMAGENET1K_V2"}
     if weights is not None and weights not in names | backbones:
@@ -94,8 +91,7 @@ def use_batch_norm(network: nn.Module) -> None:
     """Put batch norms in place of torchvision's frozen ones, which give the same in evaluation.
 
     torchvision freezes them where weights are given, with an epsilon that depends on the weights. A checkpoint would not fit
-    the network that is built without these weights to receive it. `finetune.frozen_norms` freezes batch norms of any network.
-    """
+    the network that is built without these weights to receive it. `finetune.frozen_norms` freezes batch norms of any network."""
     for module in list(network.modules()):
         for name, frozen in module.named_children():
             if isinstance(frozen, FrozenBatchNorm2d):

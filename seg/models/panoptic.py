@@ -17,10 +17,8 @@ from seg.models.rcnn import RegionModel, Target
 class PanopticModel(RegionModel):
     """A Mask R-CNN with a branch for the class of each pixel; things and stuff become segments of which no two share a pixel.
 
-    Args beside those of `RegionModel`:
-        things: The class indices that have instances. Other classes are stuff.
-        thing_score: Things of a lower score are left out before the segments are made.
-    """
+    things: the class indices that have instances; other classes are stuff. thing_score: things of a lower score are left out before the
+    segments are made."""
 
     LOSS = "panoptic"
     things: list[int]

@@ -1,7 +1,6 @@
 """What is done to a prediction after the network: a temperature on its probabilities, and operations on objects.
 
-`seg.training.choosing` chooses them on validation images after a training; a checkpoint and an exported file hold them.
-"""
+`seg.training.choosing` chooses them on validation images after a training; a checkpoint and an exported file hold them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +25,7 @@ class Compared:
     """A figure before and after a change, over the same images.
 
     what: the change, in words. figure: which of the figures is compared. low, high: of the difference, after less before; NaN where the
-    images are too few for an interval. taken: whether the change was made.
-    """
+    images are too few for an interval. taken: whether the change was made."""
 
     what: Text
     figure: Text
@@ -41,8 +39,7 @@ class Compared:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """images: of validation, by which it was made. tried: every change. calibration: of the likelihood by the temperature, and errors: the
-    expected calibration errors without it and with it; None where there was no probability to calibrate.
-    """
+    expected calibration errors without it and with it; None where there was no probability to calibrate."""
 
     images: int = 0
     tried: Annotated[tuple[Compared, ...], Field(max_length=10_000)] = ()
@@ -72,8 +69,7 @@ class Postprocess:
     background that one object encloses becomes part of it. largest: the classes of whose objects only the largest region stays: of a class
     map, one region an image; of an instance, one region of its mask.
 
-    Objects of a class map are the connected regions of each class but `background`, which they need: what is removed becomes it.
-    """
+    Objects of a class map are the connected regions of each class but `background`, which they need: what is removed becomes it."""
 
     temperature: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -183,8 +179,7 @@ def _within(box: np.ndarray, inside: np.ndarray, left: int, top: int) -> np.ndar
 def fill_enclosed(classes: np.ndarray) -> None:
     """Give each region of background (0) that pixels of one class alone surround, and that does not reach the border, to that class.
 
-    classes: (H, W) uint8, changed in place.
-    """
+    classes: (H, W) uint8, changed in place."""
     count, regions = cv2.connectedComponents((classes == 0).view(np.uint8), connectivity=4)
     around = np.full(count, -1, np.int64)  # of each region the class beside it; 0: of several
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):

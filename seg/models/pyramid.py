@@ -29,8 +29,7 @@ class EncoderPyramid(nn.Module):
     """Images (B, C, H, W), H and W multiples of 32 -> {"0", "1", "2", "3", "pool"}: (B, out_channels, ...) at strides 4 to 64.
 
     bifpn_layers: Times that all levels tell each other what they see (`seg.models.bifpn`).
-    ConfigError where the encoder does not give features at the strides 4, 8, 16, 32.
-    """
+    ConfigError where the encoder does not give features at the strides 4, 8, 16, 32."""
 
     def __init__(self, encoder_name: str, weights: str | None, in_channels: int, out_channels: int, bifpn_layers: int = 0) -> None:
         super().__init__()
@@ -89,8 +88,7 @@ class RegionSettings(TypedDict):
 class PyramidRegionSettings(PyramidSettings, RegionSettings):
     """Beside those a network over a pyramid. anchor_sizes: pixels that the network sees, a list for each of the five levels.
 
-    roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign).
-    """
+    roi_sampling_ratio: points along a bin's side at which features are read (RoIAlign)."""
 
     anchor_sizes: list[list[int]]
     aspect_ratios: list[float]

@@ -1,7 +1,6 @@
 """torchvision's Mask R-CNN behind the seam: its parts are called here one by one, because the truth is an id map.
 
-So masks are never N x H x W, losses are float32 under autocast, and crowds are neither object nor background.
-"""
+So masks are never N x H x W, losses are float32 under autocast, and crowds are neither object nor background."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -92,8 +91,7 @@ class RegionModel(SegmentationModel):
     def found(self, x: Tensor, features: dict[str, Tensor], sizes: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Input of the network, its features and sizes before padding -> of each image, best first: boxes (N, 4) float32 xyxy in its
         pixels, scores (N,) float32, labels (N,) int64, and the probability of each of M x M parts of a box to be of the object,
-        (N, 1, M, M) float32.
-        """
+        (N, 1, M, M) float32."""
         proposals, _ = self._proposals(ImageList(x, sizes), features, None)
         heads = self.network.roi_heads
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))

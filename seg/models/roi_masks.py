@@ -1,7 +1,6 @@
 """Masks of boxes: from a layered id map to the mask head's targets, and from its output to RLE. Nothing is ever N x H x W.
 
-A box of x1..x2 is divided into M bins of equal width; pixel i covers i..i+1, so that its centre lies at i + 0.5.
-"""
+A box of x1..x2 is divided into M bins of equal width; pixel i covers i..i+1, so that its centre lies at i + 0.5."""
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ SAMPLES = 2  # points along a bin's side at which the id map is looked up
 def mask_targets(instances: Tensor, ids: Tensor, boxes: Tensor, bins: int) -> Tensor:
     """The share of each of bins x bins parts of each box that its instance covers: (R, bins, bins) float32, 0..1.
 
-    instances: (H, W, L) int id map. ids: (R,) the instance of each box. boxes: (R, 4) xyxy half-open pixels of the id map.
-    """
+    instances: (H, W, L) int id map. ids: (R,) the instance of each box. boxes: (R, 4) xyxy half-open pixels of the id map."""
     height, width = instances.shape[:2]
     points = bins * SAMPLES
     steps = (torch.arange(points, device=boxes.device, dtype=boxes.dtype) + 0.5) / points
@@ -32,8 +30,7 @@ def mask_targets(instances: Tensor, ids: Tensor, boxes: Tensor, bins: int) -> Te
 def box_mask(probabilities: np.ndarray, box: np.ndarray, height: int, width: int) -> Rle | None:
     """Where a box's mask (M, M) float, 0..1, interpolated bilinearly at each pixel's centre, is at least 0.5; None: nowhere.
 
-    box: (4,) xyxy half-open pixels of an image (height, width).
-    """
+    box: (4,) xyxy half-open pixels of an image (height, width)."""
     x1, y1, x2, y2 = (float(v) for v in box)
     left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
     right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
@@ -48,8 +45,7 @@ def box_mask(probabilities: np.ndarray, box: np.ndarray, height: int, width: int
 def prediction_of(boxes: Tensor, scores: Tensor, categories: Tensor, masks: Tensor, height: int, width: int) -> Prediction:
     """What a detector says of one image (height, width), best first; without the instances whose mask has no pixel.
 
-    boxes: (N, 4) xyxy half-open pixels of the image. scores, categories: (N,). masks: (N, M, M) probabilities, see `box_mask`.
-    """
+    boxes: (N, 4) xyxy half-open pixels of the image. scores, categories: (N,). masks: (N, M, M) probabilities, see `box_mask`."""
     found = boxes.float().cpu().numpy()
     rles = [box_mask(m, b, height, width) for m, b in zip(masks.cpu().numpy(), found, strict=True)]
     kept = np.array([i for i, rle in enumerate(rles) if rle is not None], int)

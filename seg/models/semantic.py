@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from seg.data.sample import CERTAIN, Prediction
 from seg.loading.batch import Batch
 from seg.models.base import Scale, Size, Subject
 from seg.models.dense import DenseModel
-from seg.models.losses.sum import Sum
 
 Loss = Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]]
 """Takes logits (B, K, H, W) float and a class map (B, H, W) uint8 in which 255 counts nowhere. Gives a scalar, or named scalars, which
@@ -30,9 +28,6 @@ class SemanticModel(DenseModel):
         loss: See `Loss`.
         class_names: The names of the K classes.
         mean: See `SegmentationModel`, as for std, stride and scale.
-        std: See mean.
-        stride: See mean.
-        scale: See mean.
         aux_weight: The weight of the loss of each auxiliary head. 0: these heads are not trained.
 
     Raises:
@@ -56,13 +51,6 @@ class SemanticModel(DenseModel):
         except TypeError:
             raise ConfigError(f"loss: {type(loss).__name__} is no loss of logits and class map; choose another, such as loss=ce") from None
         self.loss, self.aux_weight = loss, aux_weight
-
-    def learned(self, given: Any) -> Any:
-        return given if self.aux_weight or not isinstance(given, dict) else given["out"]
-
-    def start_epoch(self, epoch: int) -> None:
-        if isinstance(self.loss, Sum):
-            self.loss.start_epoch(epoch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """At the size that the network sees, to which the labels are brought by their nearest pixels."""
@@ -104,8 +92,7 @@ def predictions_of(logits: Tensor) -> list[Prediction]:
 def most_probable(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (B, K, H, W) float32 -> each pixel's class (B, H, W) uint8 and the softmax's probability of it, int32 in 1/65535.
 
-    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)
-    """
+    Of equal logits the first counts; where they are not finite the confidence is 0. (Not every device knows uint16.)"""
     highest, classes = logits.max(dim=1)  # several times faster than argmax where classes lie in planes
     probability = 1 / (logits - highest[:, None]).exp_().sum(dim=1)
     return classes.to(torch.uint8), probability.mul_(CERTAIN).nan_to_num_(0).round_().to(torch.int32)

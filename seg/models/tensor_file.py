@@ -61,8 +61,7 @@ def bytes_of(content: Any) -> int:
 def refuse_bombs(path: Path) -> None:
     """Raise DataError where an archive is larger when it is read than the file is, as its own directory tells. torch compresses nothing.
 
-    Files that are no archive, and damaged ones, are left to whoever reads them.
-    """
+    Files that are no archive, and damaged ones, are left to whoever reads them."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()

@@ -1,8 +1,7 @@
 """Encoders of the textbooks that no library gives as a pyramid, without their classifiers' heads.
 
 Convolutions and poolings are padded, so that a stage halves a side exactly; numbers of parameters are the papers'. From scratch: none of
-the papers' weights are to be had.
-"""
+the papers' weights are to be had."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,8 +20,7 @@ SHUFFLE_STEM = 24
 class TextbookEncoder(nn.Module, EncoderMixin):
     """A network of TEXTBOOK as an smp encoder: images -> features at the strides 1, 2, 4, ... 2 ** depth.
 
-    ValueError where the network has fewer stages than `depth`.
-    """
+    ValueError where the network has fewer stages than `depth`."""
 
     def __init__(self, name: str, depth: int, output_stride: int) -> None:
         super().__init__()
@@ -54,7 +52,12 @@ def too_deep(name: str, stages: int, depth: int) -> str:
     )
 
 
-class Subsampling(nn.Module):
+class Squashed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(2 / 3 * x)
+
+
+class Subsampling(Squashed):
     """LeNet's: the mean of 2 x 2 pixels, times a learned number, plus another, for each map; then the paper's tanh."""
 
     def __init__(self, channels: int) -> None:
@@ -62,7 +65,7 @@ class Subsampling(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels, 1, 1)), nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return squashed(nn.functional.avg_pool2d(x, 2) * self.weight + self.bias)
+        return super().forward(nn.functional.avg_pool2d(x, 2) * self.weight + self.bias)
 
 
 class Connected(nn.Module):
@@ -76,15 +79,6 @@ class Connected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([conv(x[:, maps]) for conv, maps in zip(self.maps, self.seen, strict=True)], dim=1)
-
-
-class Squashed(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return squashed(x)
-
-
-def squashed(x: Tensor) -> Tensor:
-    return 1.7159 * torch.tanh(2 / 3 * x)
 
 
 def lenet5() -> Stages:

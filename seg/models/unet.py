@@ -15,8 +15,7 @@ class UNet(nn.Module):
     padding: "valid", the paper's: convolutions are not padded, skips are cropped, and what lies around the image is the
     image mirrored (the overlap-tile strategy); "same": convolutions are padded with zeros, and the image is mirrored
     only up to a multiple of 2 ** depth. depth: poolings. width: channels at full resolution, doubled at each pooling.
-    dropout: at the two coarsest resolutions, the end of the contracting path. ConfigError where depth or width is below 1.
-    """
+    dropout: at the two coarsest resolutions, the end of the contracting path. ConfigError where depth or width is below 1."""
 
     def __init__(
         self, depth: int, width: int, padding: Literal["valid", "same"], batch_norm: bool, dropout: float, in_channels: int, classes: int

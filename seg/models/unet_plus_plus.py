@@ -12,8 +12,7 @@ class UNetPlusPlus(nn.Module):
     """Images (B, in_channels, H, W), H and W multiples of the encoder's stride -> {"out": logits (B, classes, H, W), and auxiliary ones}.
 
     The auxiliary heads "x_0_1", "x_0_2", ... (the paper's names) classify the nodes of the finest row that has a skip, all
-    but the last of it, from which the output is decoded; they have that row's size, half the image's for most encoders.
-    """
+    but the last of it, from which the output is decoded; they have that row's size, half the image's for most encoders."""
 
     def __init__(
         self,
@@ -42,8 +41,7 @@ class NestedDecoder(UnetPlusPlusDecoder):
     """smp's decoder, which also gives the nodes that are supervised.
 
     Rows j are counted from the coarsest skip. smp's block x_i_j upsamples x_i_(j-1), or the encoder's map where i is j, and joins
-    it with the encoder's map of its row and with x_j_j, ..., x_(i+1)_j: the paper's node j - i + 1 of that row.
-    """
+    it with the encoder's map of its row and with x_j_j, ..., x_(i+1)_j: the paper's node j - i + 1 of that row."""
 
     def __init__(self, encoder_channels: list[int], decoder_channels: list[int], depth: int) -> None:
         super().__init__(encoder_channels, decoder_channels, depth)

@@ -80,8 +80,7 @@ def read_weights(path: Path) -> WeightsFile:
 def load_weights(network: nn.Module, file: WeightsFile, channels: int) -> Loaded:
     """Copy every tensor that fits by name and shape into the network, or into its encoder, whichever takes more.
 
-    channels: the images'; a first convolution for others is adapted. ConfigError where nothing fits.
-    """
+    channels: the images'; a first convolution for others is adapted. ConfigError where nothing fits."""
     own = network.state_dict()
     first = f"{first_convolution(network, channels)}.weight"
     best: dict[str, str] = {}  # {name in the network: name in the file}, of what fits; and in `named` of all
@@ -176,8 +175,7 @@ def first_convolution(network: nn.Module, channels: int) -> str | None:
 def take_channels(network: nn.Module, channels: int, pretrained: bool) -> None:
     """Have a network for RGB images take others; `pretrained` weights are adapted, others drawn anew.
 
-    ValueError where no convolution takes three channels.
-    """
+    ValueError where no convolution takes three channels."""
     if first_convolution(network, RGB) is None:
         raise ValueError("has no convolution that takes three channels")
     patch_first_conv(network, channels, RGB, pretrained=pretrained)

@@ -28,8 +28,7 @@ class YoloHead(nn.Module):
     """Features (B, C, h, w) of each stride -> (B, cells, 4 + 1 + K + P): middle and size of a box, whether there is one, logits of classes,
     and how much of each prototype its mask has.
 
-    Boxes and classes have convolutions of their own, shared by the strides (YOLOX's decoupled head).
-    """
+    Boxes and classes have convolutions of their own, shared by the strides (YOLOX's decoupled head)."""
 
     def __init__(self, channels: int, num_classes: int, prototypes: int = 0) -> None:
         super().__init__()
@@ -53,17 +52,10 @@ class Yolo(nn.Module):
 
     With prototypes a box has a mask, too (YOLACT, Bolya et al. 2019): a sum of maps that all boxes of an image share, cropped to the box.
 
-    Args:
-        encoder_name, fpn_channels, in_channels, encoder_weights: As in `EncoderPyramid`.
-        strides: Of 4, 8, 16, 32, 64, those whose cells say where objects are.
-        score_thresh, nms_thresh, detections_per_img: What is given: boxes from a score on, the best of those that overlap, so many.
-        num_classes: With the background.
-        prototypes: How many maps masks are summed of; 0: boxes alone.
-        mask_bins: Points along a box's side at which its mask is learned and given.
-
-    Raises:
-        ConfigError: A stride that the pyramid does not have.
-    """
+    encoder_name, fpn_channels, in_channels, encoder_weights: as in `EncoderPyramid`. strides: of 4, 8, 16, 32, 64, those whose cells say
+    where objects are; ConfigError for others. score_thresh, nms_thresh, detections_per_img: what is given: boxes from a score on, the best
+    of those that overlap, so many. num_classes: with the background. prototypes: how many maps masks are summed of; 0: boxes alone.
+    mask_bins: points along a box's side at which its mask is learned and given."""
 
     def __init__(
         self,
@@ -157,8 +149,7 @@ def losses(
 ) -> dict[str, Tensor]:
     """Sums over the cells that have an object, by their number: of boxes 5 (1 - GIoU), of classes cross-entropy with the overlap as its
     target; and cross-entropy of all cells, whether there is an object. boxes: (B, cells, 4); objects: (B, cells); kinds: (B, cells, K).
-    masks: an image, its cells and their objects -> a further sum.
-    """
+    masks: an image, its cells and their objects -> a further sum."""
     box, kind, mask, count = boxes.new_zeros(()), boxes.new_zeros(()), boxes.new_zeros(()), 0
     wanted = torch.zeros_like(objects)
     for i, target in enumerate(targets):
@@ -183,8 +174,7 @@ def assign(
     """The cells that learn an object, the object (index into truth) of each, and how far its box overlaps it (SimOTA, YOLOX).
 
     Each object takes the cells that cost least: as many as its ten best boxes overlap it in sum. A cell near two objects goes to the
-    cheaper one. Only cells whose middle lies in an object, or near its middle, can have it.
-    """
+    cheaper one. Only cells whose middle lies in an object, or near its middle, can have it."""
     inside = ((middles[:, None] > truth[:, :2]) & (middles[:, None] < truth[:, 2:])).all(dim=-1)
     near = ((middles[:, None] - (truth[:, :2] + truth[:, 2:]) / 2).abs() < RADIUS * sides[:, None, None]).all(dim=-1)
     overlap = box_iou(boxes, truth)

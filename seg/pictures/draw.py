@@ -50,8 +50,7 @@ def outline_instances(image: np.ndarray, instances: np.ndarray, crowd: np.ndarra
     """The image with each instance of the layered id map (H, W, L) outlined in a colour of its own, crowds hatched in gray.
 
     Outlines are two pixels thick, within the instance, with a dark pixel around that sets them off from any image; they
-    are open where the image ends.
-    """
+    are open where the image ends."""
     picture = rgb(image).copy()
     is_crowd = np.concatenate([[False], crowd]).astype(bool)
     table = np.array([INSTANCE_COLORS[(i - 1) % len(INSTANCE_COLORS)] for i in range(len(is_crowd))], np.uint8)

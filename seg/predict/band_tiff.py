@@ -42,8 +42,7 @@ def write_bands(path: Path, height: int, width: int, dtype: type[np.generic], ta
     """Write a TIFF of one channel in tiles, compressed with deflate, of rows (h, W) that come band by band, and are made in another thread.
 
     tags: what `georeference` gave of the image. BigTIFF where the pixels would not fit into a TIFF. The file appears when all rows were
-    written; else nothing is left of it. DataError where it cannot be written.
-    """
+    written; else nothing is left of it. DataError where it cannot be written."""
     partial, kind = path.with_name(f"{path.name}.partial"), np.dtype(dtype)
     try:
         with (
@@ -96,8 +95,7 @@ def stream_class_map(network: Tiled, image: Path, target: Path, show: Callable[[
     """Write the class map of the image in a file to a tiled TIFF, georeferenced like the image. show: is told how many images are done, of
     which there were `done` before, and the share of this one.
 
-    Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it.
-    """
+    Raises DataError where the image cannot be read, or the file not be written; then nothing is left of it."""
     with open_rows(image, reader_of(network.facts.channels, network.facts.data_range)) as rows:
         height, width, _ = rows.shape
 

@@ -24,8 +24,7 @@ def open_rows(path: Path, reader: ImageReader) -> Iterator[Rows]:
 
     TIFF (tiles, strips, planes, pages as channels; BigTIFF) and .npy are read from the disk as far as they are needed. Other formats, TIFF
     whose rows do not lie as they are shown (an Orientation tag, axes in another order), and images that are brought to 8 bit by
-    their own range (`image`) are decoded at once.
-    """
+    their own range (`image`) are decoded at once."""
     with ExitStack() as stack:
         yield _by_rows(path, reader, stack) or ArrayRows(reader.read(path).pixels)
 

@@ -1,7 +1,6 @@
 """Several answers to one image as one: means of logits or probabilities, and weighted boxes fusion of instances with masks.
 
-Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302.
-"""
+Weighted boxes fusion: Solovyev, Wang, Gabruseva 2021, https://arxiv.org/abs/1910.13302."""
 
 from __future__ import annotations
 
@@ -28,8 +27,7 @@ def mean_logits(parts: Iterable[Tensor], blend: str) -> Tensor:
     """The mean (B, K, H, W) float32 of logits, or of their probabilities, that come one after another, on the device of the first.
 
     Of probabilities the logarithm of their mean, whose softmax is this mean; below 1.2e-38, float32's smallest normal number, they are
-    taken for it, so that none is infinite. A sum is all that is kept.
-    """
+    taken for it, so that none is infinite. A sum is all that is kept."""
     total, count = torch.zeros(()), 0
     for logits in parts:
         values = logits.softmax(dim=1) if blend == "probabilities" else logits
@@ -59,8 +57,7 @@ class Instance(NamedTuple):
 class Cluster:
     """Instances that are taken for one object. count: of its members. total: of their scores. boxes: their sum, times scores.
 
-    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it.
-    """
+    votes: (h, w) float64 from (left, top) on, in each pixel the scores of the members that hold it."""
 
     count: int
     total: float
@@ -117,8 +114,7 @@ def fuse(predictions: Sequence[Prediction], iou_threshold: float, iou: Iou = mas
     `iou_threshold`, else it starts one. Of a cluster with n members from S predictions, the score is the members' mean times
     min(n, S) / S; the box is their mean, weighted by score; the mask holds the pixels where members with more than half of the
     cluster's scores have theirs. It is compared with the next instance as it is by then. Instances without a pixel or a
-    score above 0 are left out. The same predictions in the same order give the same bytes.
-    """
+    score above 0 are left out. The same predictions in the same order give the same bytes."""
     clusters: dict[int, list[Cluster]] = {}
     for category, one in _in_order(predictions):
         of_class = clusters.setdefault(category, [])
@@ -155,8 +151,7 @@ class Ensemble:
 
     files: where each network comes from, for errors. blend: `probabilities` or `logits`, which the mean is taken of
     (semantic). iou_threshold: of the fusion of instances (see `seg.predict.fusion.fuse`). Operations on objects are done where the
-    networks have the same. ConfigError where the networks differ in task, classes or channels.
-    """
+    networks have the same. ConfigError where the networks differ in task, classes or channels."""
 
     def __init__(self, networks: Sequence[Network], files: Sequence[str], blend: str, iou_threshold: float) -> None:
         for network, file in zip(networks, files, strict=True):

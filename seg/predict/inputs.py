@@ -46,8 +46,7 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
     """Every image of what is named, in natural order; folders are searched with all below them, and their structure is kept.
 
     out: the folder of the outputs; what an earlier run wrote below it is no input. Raises UsageError where nothing is named or a
-    thing does not exist, DataError where it holds no image or two outputs would have one name.
-    """
+    thing does not exist, DataError where it holds no image or two outputs would have one name."""
     if not named:
         raise UsageError("predict: name images: files, folders, a pattern such as 'scans/*.tif', or a video; see seg predict --help")
     found: dict[str, Input] = {}
@@ -73,8 +72,7 @@ def reader_of(channels: int, data_range: Range) -> ImageReader:
 def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iterator[np.ndarray | DataError]:
     """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
 
-    data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them.
-    """
+    data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them."""
     reader = reader_of(channels, data_range)
     video: _Video | None = None
     for given in inputs:

@@ -115,8 +115,7 @@ SETS = {
 def views_of(names: Sequence[str]) -> list[View]:
     """Views by their names, each once: those of VIEWS and SETS, `scale_<factor>`, and several joined by `+`.
 
-    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not, or none at all.
-    """
+    So `flips+scale_0.75` is four views at three quarters of the size. ConfigError for a name that there is not, or none at all."""
     found: dict[View, None] = {}
     for name in names:
         for parts in product(*(_options(part, name) for part in str(name).split("+"))):
@@ -133,8 +132,7 @@ class Views:
     names: as `views_of` takes them. blend: `probabilities` or `logits`, which the mean is taken of (semantic); `logits` gives
     the logarithm of the mean probability, as `RunningMean.logits` says. iou_threshold: of the fusion of instances (see
     `seg.predict.fusion.fuse`). batch_size: views of one size go through the network together up to this number of images, so
-    memory does not grow with the number of views; a batch that is larger by itself goes through it view by view.
-    """
+    memory does not grow with the number of views; a batch that is larger by itself goes through it view by view."""
 
     def __init__(self, network: Network, names: Sequence[str], blend: str, iou_threshold: float, batch_size: int) -> None:
         self.network, self.facts, self.views = network, network.facts, views_of(names)

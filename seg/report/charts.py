@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 WIDTH, HEIGHT = 300, 190  # of the drawing; the page scales it
@@ -156,13 +157,8 @@ def _axes(frame: Frame, x_name: str, whole: str = "") -> Iterator[Shape]:
 
 def _runs(xs: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
     """The pieces of a line between the numbers that are NaN."""
-    runs: list[list[tuple[float, float]]] = [[]]
-    for x, y in zip(xs, values, strict=True):
-        if math.isfinite(y):
-            runs[-1].append((x, y))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
+    runs = groupby(zip(xs, values, strict=True), lambda point: math.isfinite(point[1]))
+    return [list(run) for is_known, run in runs if is_known]
 
 
 def _step(span: float, most: int) -> float:

@@ -16,8 +16,7 @@ Splits = Mapping[str, Mapping[str, Any]]
 class Summary:
     """columns: names of the counts in `rows`, whose last is the sizes. rows: of each split. absent: classes without a pixel.
 
-    classes: those that are listed, each with its share of each split's labelled pixels and the number of images that it is in.
-    """
+    classes: those that are listed, each with its share of each split's labelled pixels and the number of images that it is in."""
 
     columns: list[str]
     rows: dict[str, list[Any]]

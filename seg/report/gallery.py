@@ -20,8 +20,7 @@ WHITE: Color = (255, 255, 255)
 class Layer:
     """What can be seen of an image. key: its class in the style. name: on its button. word: what it is within a sentence.
 
-    colors: which table of `Gallery.names` tells what its colours mean, `classes` or `errors`; None: the image itself.
-    """
+    colors: which table of `Gallery.names` tells what its colours mean, `classes` or `errors`; None: the image itself."""
 
     key: str
     name: str
@@ -38,8 +37,7 @@ class Card:
     """An image of the gallery.
 
     why: it is shown. found_by: the words by which each filter finds it. size: (height, width). files: a JPEG, then a PNG of each further
-    layer. figures, errors: lines beside the image; of errors and classes the first are named, the others counted.
-    """
+    layer. figures, errors: lines beside the image; of errors and classes the first are named, the others counted."""
 
     image_id: str
     why: str
@@ -65,8 +63,7 @@ class Gallery:
     """layers: IMAGE first, what is wrong last. chosen: the key of the one that is seen at first. intro, legend: sentences.
 
     classes: those in the images. error_words: what the colours of the last layer mean. errors_kind: the style of the cards' errors.
-    outlined: objects are outlined, instead of laid over the image.
-    """
+    outlined: objects are outlined, instead of laid over the image."""
 
     layers: Sequence[Layer]
     chosen: str
@@ -108,8 +105,7 @@ def bytes_of_an_entry(count: int) -> int:
 def filters_of(cards: Sequence[Card], classes: Sequence[ClassInfo], labels: Mapping[str, str]) -> list[Filter]:
     """Filters with these labels by their keys, without those that every image passes; of words the most frequent comes first.
 
-    classes: the order of the words of `classes`.
-    """
+    classes: the order of the words of `classes`."""
     filters = []
     for key, label in labels.items():
         counts = Counter(word for card in cards for word in card.found_by[key])

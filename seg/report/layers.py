@@ -77,8 +77,7 @@ def _errors_layer(entry: GalleryEntry, size: Size) -> bytes:
 def fitted(image: np.ndarray, most: int, maps: Callable[[Size], Sequence[bytes]]) -> list[bytes]:
     """An image (H, W, C) uint8 as JPEG, then the PNG files that `maps` draws of its layers at the JPEG's size.
 
-    No larger than the image and LARGEST; smaller where they would take more than `most` bytes together, but SMALLEST at least.
-    """
+    No larger than the image and LARGEST; smaller where they would take more than `most` bytes together, but SMALLEST at least."""
     longest = max(image.shape[:2])
     side, least = min(LARGEST, longest), min(SMALLEST, longest)
     while True:
@@ -130,8 +129,7 @@ def outline_paint(colors: Sequence[Color]) -> Paint:
 def outlined(outlines: Outlines, colors: np.ndarray, shown: np.ndarray, size: Size) -> np.ndarray:
     """A map of outlines (h, w) int32: each instance with its colour (N,), outlined within, a dark pixel around; crowds hatched.
 
-    shown: (N,) bool, the instances that are drawn.
-    """
+    shown: (N,) bool, the instances that are drawn."""
     codes = np.zeros((size[1], size[0]), np.int32)
     crowd, kept = (np.concatenate([[False], flags]).astype(bool) for flags in (outlines.crowd, shown))
     line = np.concatenate([[CLEAR], FIRST + 1 + 2 * np.asarray(colors, np.int32)])

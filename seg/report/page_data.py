@@ -54,8 +54,7 @@ class Outlines:
     """Instances of one image.
 
     ids: (H, W, L) int32 layered id map. categories: (N,) int32 class index of id i + 1. crowd: (N,) bool.
-    verdicts: what each was found to be, N words: `found`, or a kind of error. scores: (N,) float32, of predictions.
-    """
+    verdicts: what each was found to be, N words: `found`, or a kind of error. scores: (N,) float32, of predictions."""
 
     ids: np.ndarray
     categories: np.ndarray
@@ -69,8 +68,7 @@ class GalleryEntry:
     """An image with its truth and prediction.
 
     kind: one of KINDS. image: (H, W, C) uint8. truth, predicted: both (H, W) uint8 class maps, 255 = ignore, or both `Outlines`.
-    errors: the kinds of errors in the image, in words, with what to say of each (a count or a share of the image).
-    """
+    errors: the kinds of errors in the image, in words, with what to say of each (a count or a share of the image)."""
 
     kind: str
     row: ImageRow
@@ -111,8 +109,7 @@ class Evaluation:
     undefined. confusion: (K, K) int64, true classes down, predicted ones across; confusion_unit: what it counts. score_name: of the rows'
     scores. calibration: rows of `seg.metrics.calibration.reliability_rows`; calibration_unit: what they count; calibration_error: the
     expected one, 0 to 1. gallery: asked for one entry after another, once each. preview: a PNG file. splits: as the prepared data keep them
-    (`seg.report.data_set.Splits`). mistakes: of the worst images, what misled the model.
-    """
+    (`seg.report.data_set.Splits`). mistakes: of the worst images, what misled the model."""
 
     title: str
     split: str

@@ -2,8 +2,7 @@
 
 A page is one file: it needs no network, follows the reader's light or dark setting, and is read by keyboard and on a phone. Its template
 is `seg/<room>/templates/<name>.html.j2`, its style and script are `seg/<room>/assets/*`. All that a template is given is escaped, so a
-name may hold any character.
-"""
+name may hold any character."""
 
 import base64
 import math

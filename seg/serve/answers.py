@@ -68,8 +68,7 @@ class Answer:
 def answer(output: str, name: str, image: np.ndarray, found: tuple, settings: Predict, facts: Facts) -> Answer:
     """The file that `seg predict` writes of an image as `output`. settings: of predict, with what the request asks.
 
-    LabelMe's `imagePath` is the name alone, since the image lies in no folder here.
-    """
+    LabelMe's `imagePath` is the name alone, since the image lies in no folder here."""
     with TemporaryDirectory() as folder:
         writers = Writers(Path(folder), settings.model_copy(update={"outputs": [output]}), facts)
         path = Path(folder, output, name)

@@ -30,8 +30,7 @@ class Waiting:
 class Pool:
     """A thread that predicts what waits: the longest waiting image, and with it those of its size, `size` at most.
 
-    Nobody waits for a batch to fill. seen: is told how many images each batch has.
-    """
+    Nobody waits for a batch to fill. seen: is told how many images each batch has."""
 
     def __init__(self, predictor: Predictor, size: int, seen: Callable[[int], None]) -> None:
         self.predictor, self.size, self.seen = predictor, size, seen

@@ -21,8 +21,7 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 def find_root(project: Path, given: str | None, obtain: str | None) -> Path | None:
     """The folder of the raw data set, data.root, or None where the source draws its own; DataError where it is missing.
 
-    obtain: where the data set is to be had.
-    """
+    obtain: where the data set is to be had."""
     if given is None:
         return None
     root = project / Path(given).expanduser()
@@ -63,8 +62,7 @@ def digest_of(path: Path) -> str:
 def link_input(project: Path, name: Path, target: Path | None) -> None:
     """Make `name`, below the project, a link to an input, or to NONE where there is none.
 
-    Within the project the link is relative, so that it holds in a copy of the project too.
-    """
+    Within the project the link is relative, so that it holds in a copy of the project too."""
     link = project / name
     if link.is_dir() and not link.is_symlink():
         raise DataError(f"{link}: is a folder, but this name is kept for a link to the input; rename the folder")

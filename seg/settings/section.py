@@ -1,7 +1,6 @@
 """What the sections of a configuration are made of, and what is said of a mistake in one. Each room declares its own sections.
 
-No value has its default here: conf/ is the one place for those.
-"""
+No value has its default here: conf/ is the one place for those."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 

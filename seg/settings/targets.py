@@ -164,8 +164,7 @@ def _filled(value: Any, key: str, call: Callable[[Target, str], Any]) -> Any:
 def check_arguments(target: Target, allow: Sequence[str], key: str, given: Sequence[str] = ()) -> None:
     """Raise ConfigError where the arguments do not fit the signature; `given` ones are passed at run time.
 
-    Those of a nested `_target_` are not looked at.
-    """
+    Those of a nested `_target_` are not looked at."""
     call = locate(target.target, allow, key)
     parameters = dict(inspect.signature(call).parameters)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -14,6 +14,7 @@ from seg.core.errors import ConfigError, DataError, did_you_mean, plural
 from seg.core.outputs import replaced_files, write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
 from seg.data.store import read_info
+from seg.metrics.base import metrics_of
 from seg.models.build import with_architecture
 from seg.models.checkpoint import Checkpoint, save
 from seg.models.finetune import check_finetune
@@ -23,7 +24,7 @@ from seg.training.callbacks import callbacks_of
 from seg.training.choosing.choose import Choose, Chosen, chooser
 from seg.training.loading.datamodule import SegmentationData
 from seg.training.loading.sample_cache import CacheSettings
-from seg.training.module import build_module, check_network, make_limits, make_metrics, make_model
+from seg.training.module import build_module, check_network, make_limits, make_model
 from seg.training.overfit import FewImages, refuse_pipeline, verdict
 from seg.training.ranks.ranks import ending_together, following_rank_0
 from seg.training.ranks.signals import StopSignals, ended_by_signal
@@ -53,7 +54,7 @@ def run(cfg: TrainingSettings, out: Path) -> float:
     refuse_pipeline(cfg, out)
     check_installed(cfg.logger.name)
     data, cfg = load_data(cfg), with_architecture(cfg)
-    if cfg.task.monitor not in (figures := make_metrics(cfg, data).figures()):
+    if cfg.task.monitor not in (figures := metrics_of(cfg.task, cfg.targets.allow, data.info).figures()):
         raise ConfigError(f"task.monitor={cfg.task.monitor}: {did_you_mean(cfg.task.monitor, figures, 'figures')}")
     settings = {name: cfg.model_dump(mode="json", by_alias=True)[name] for name in SECTIONS}
     weights = local_weights(Path.cwd(), cfg.model.weights)

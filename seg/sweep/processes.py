@@ -85,8 +85,7 @@ def stop(trainings: Sequence[Training]) -> None:
 def share(slot: int, jobs: int, devices: int | str | list[int], gpus: Sequence[str]) -> dict[str, str]:
     """The variables that give one of several trainings its share of the machine; those that the user has set stay.
 
-    devices: the setting trainer.devices. gpus: those that there are, as CUDA_VISIBLE_DEVICES names them.
-    """
+    devices: the setting trainer.devices. gpus: those that there are, as CUDA_VISIBLE_DEVICES names them."""
     if jobs == 1:
         return {}
     each = devices if isinstance(devices, int) else 1

@@ -110,8 +110,7 @@ def is_ours(path: Path) -> bool:
 def write_experiment(conf: Path, study: str, overrides: Sequence[str], found: str) -> bool:
     """Write conf/experiment/<study>.yaml, which gives what `overrides` give; whether it was written, as it is not where somebody's own is.
 
-    found: of what value, and how, for a comment.
-    """
+    found: of what value, and how, for a comment."""
     path = experiment_path(conf, study)
     if not is_ours(path):
         return False

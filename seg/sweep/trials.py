@@ -1,8 +1,7 @@
 """The trials of a study: which one is next, who has it, and how it ended.
 
 A lock file in each trial's folder is held by the process that has the trial, and by the training that it started: where nobody
-holds it and the trial has no end, its process was killed, and whoever asks next takes it over.
-"""
+holds it and the trial has no end, its process was killed, and whoever asks next takes it over."""
 
 import csv
 import fcntl
@@ -43,8 +42,7 @@ class Trials:
     """The trials of a sweep, in a folder whose name is the study's.
 
     facts: what all of them share, by name. max_epochs: that a trial trains, unless the space says so. monitor: the column of
-    history.csv whose greatest value is a trial's. ConfigError where the study was begun with other facts or another space.
-    """
+    history.csv whose greatest value is a trial's. ConfigError where the study was begun with other facts or another space."""
 
     def __init__(
         self, folder: Path, sweep: Sweep, space: Sequence[Dimension], facts: Mapping[str, Any], max_epochs: int, monitor: str

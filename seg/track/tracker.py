@@ -2,8 +2,7 @@
 
 A Kalman filter says where each object should be (SORT, Bewley et al. 2016, https://arxiv.org/abs/1602.00763), and how it looks says
 whether it is the same one (DeepSORT, Wojke et al. 2017, https://arxiv.org/abs/1703.07402). Detections of low score join objects that no
-other one fits (ByteTrack, Zhang et al. 2022, https://arxiv.org/abs/2110.06864).
-"""
+other one fits (ByteTrack, Zhang et al. 2022, https://arxiv.org/abs/2110.06864)."""
 
 from dataclasses import dataclass
 
@@ -78,17 +77,10 @@ class Tracker:
         self.rules, self.tracks, self.numbers = rules, list[Track](), 0
 
     def update(self, boxes: np.ndarray, scores: np.ndarray, categories: np.ndarray, looks: np.ndarray | None) -> np.ndarray:
-        """The next frame.
+        """The number of the object of each detection in the next frame, (N,) int from 1; 0 where it is of none.
 
-        Args:
-            boxes: (N, 4) float xyxy in pixels.
-            scores: (N,) float in 0..1.
-            categories: (N,) int.
-            looks: (N, F) float, how each looks; None where it is not known.
-
-        Returns:
-            (N,) int: the number of each detection's object, from 1; 0 where it is of none.
-        """
+        boxes: (N, 4) float xyxy in pixels. scores: (N,) float in 0..1. categories: (N,) int. looks: (N, F) float, how each looks; None
+        where it is not known."""
         rules, found = self.rules, np.zeros(len(boxes), int)
         units = None if looks is None else looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-12)
         for track in self.tracks:

@@ -41,8 +41,7 @@ def callbacks_of(
 ) -> list[Callback]:
     """First the means that others read, then those that watch, then those that keep what all know of a step.
 
-    folder: the scratch folder, which is named by the training's settings, data and code.
-    """
+    folder: the scratch folder, which is named by the training's settings, data and code."""
     key, last = f"val_{cfg.task.monitor}", folder / "last.ckpt"
     patience = cfg.trainer.patience
     keep: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
@@ -77,8 +76,7 @@ class StepThreads(Callback):
     """Times the steps of a training on the CPU, and logs the mean number of threads of each epoch's steps. Stands before all callbacks
     that others read at an epoch's end.
 
-    setting: `runtime.threads`. All ranks have the same number at any time: each waits for the slowest.
-    """
+    setting: `runtime.threads`. All ranks have the same number at any time: each waits for the slowest."""
 
     def __init__(self, setting: int | str) -> None:
         self.setting = setting
@@ -130,8 +128,7 @@ class StepThreads(Callback):
 class PredictionPictures(Callback):
     """Every so many epochs, at the validation that follows: image, truth and prediction side by side, to the log.
 
-    They are the same images each time, spread over the validation split. All devices predict, as some strategies need them all.
-    """
+    They are the same images each time, spread over the validation split. All devices predict, as some strategies need them all."""
 
     def __init__(self, settings: Pictures, writer: Log, classes: Sequence[ClassInfo]) -> None:
         self.settings, self.writer, self.classes = settings, writer, classes
@@ -159,8 +156,7 @@ def spread(there: int, wanted: int) -> list[int]:
 def side_by_side(sample: Sample, prediction: Prediction, classes: Sequence[ClassInfo], score_threshold: float) -> np.ndarray:
     """Image, truth and prediction (H, W, 3) uint8: classes as colours over the image, or the instances' outlines.
 
-    Of instances, those that score `score_threshold` or more.
-    """
+    Of instances, those that score `score_threshold` or more."""
     side = min(MOST, max(LEAST, *sample.size))
     if prediction.semantic is not None:
         maps = (sample.semantic, prediction.semantic)

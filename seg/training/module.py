@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from seg.core.environment import in_first_process
 from seg.core.errors import ConfigError
@@ -26,7 +27,6 @@ from seg.training.step.exchange import share_buffers
 from seg.training.step.limits import Limited, Limits, predict
 from seg.training.step.recomputation import chosen_fused
 from seg.training.step.step import Step, named_losses, to_device
-from seg.training.trainer import clip_by_norm
 
 
 class SegmentationModule(pl.LightningModule):
@@ -35,8 +35,7 @@ class SegmentationModule(pl.LightningModule):
 
     make_metrics: fresh streaming figures. means: of the epoch's losses, which `EpochMeans` logs at its end. limits: images at once; what a
     loader gives as one batch is one optimizer step. gradient_clip: largest norm of a step's gradient, or None. sharded: whether
-    each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`.
-    """
+    each rank holds only a part of the network: then a step is one pass, and Lightning's own. compressed: as in `Step`."""
 
     last_losses: dict[str, Tensor]  # "loss" and its terms of the latest training step, scalars on the device, for those who watch
 
@@ -74,8 +73,10 @@ class SegmentationModule(pl.LightningModule):
             raise ConfigError(
                 "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped; set optimizer.fused=false"
             )
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        clip_by_norm(self.trainer.strategy.model, parameters, self.gradient_clip)
+        if isinstance(model := self.trainer.strategy.model, FullyShardedDataParallel):
+            model.clip_grad_norm_(self.gradient_clip)  # the norm over all shards
+        else:
+            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.gradient_clip)
 
     def on_fit_start(self) -> None:
         self.step = Step(self.trainer, self.model, self.limits, self.device, self._backward, self.compressed)
@@ -186,7 +187,7 @@ def build_module(
         make_plan(model.get_submodule("network"), model, cfg.finetune, data.info.channels, cfg.trainer.max_epochs),
         optimizer,
         scheduler,
-        lambda: make_metrics(cfg, data),
+        lambda: metrics_of(cfg.task, allow, data.info),
         cfg.seed,
         limits,
         cfg.trainer.gradient_clip,
@@ -208,8 +209,7 @@ def make_limits(cfg: TrainingSettings, data: SegmentationData) -> Limits:
 def check_network(model: SegmentationModel, data: SegmentationData, world_size: int, at_once: int = 0) -> None:
     """Raise ConfigError where the network does not take the images that it will see; freeze what its output does not depend on.
 
-    at_once: the most images of a micro-batch; 0: all of a step.
-    """
+    at_once: the most images of a micro-batch; 0: all of a step."""
     drawn, predicted = data.image_sizes()
     images = _step_images(data, world_size)
     smallest = images // -(-images // (at_once or images))
@@ -220,8 +220,3 @@ def check_network(model: SegmentationModel, data: SegmentationData, world_size: 
 def _step_images(data: SegmentationData, world_size: int) -> int:
     """Images of an optimizer step on each device."""
     return data.training_batches(data.num_training_images(), 0, world_size).batch_size
-
-
-def make_metrics(cfg: TrainingSettings, data: SegmentationData, **given: float) -> Metrics:
-    """Fresh figures of the task; given: as `metrics_of` takes them."""
-    return metrics_of(cfg.task, cfg.targets.allow, data.info, **given)

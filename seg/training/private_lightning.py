@@ -1,8 +1,7 @@
 """All that this project uses of Lightning and is not documented by Lightning. tests/training/test_private_lightning.py fails where a
 version changes it.
 
-Tried with lightning 2.6.6.
-"""
+Tried with lightning 2.6.6."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 class SubprocessLauncher(_SubprocessScriptLauncher):
     """Lightning's launcher of the further ranks of a machine: `launch` and `kill` may be overridden, `procs` has the processes.
 
-    Tried with lightning 2.6.6.
-    """
+    Tried with lightning 2.6.6."""
 
     def start_ranks(self) -> None:
         """Start the further ranks. Tried with lightning 2.6.6."""
@@ -76,8 +74,7 @@ class AveragingBase(WeightAveraging):
 
 def do_not_broadcast_signals(trainer: pl.Trainer) -> None:
     """Leave out what the training loop of several ranks sends before each step, for which it waits until the device has done all that it
-    was given: whether rank 0 got SIGTERM. Tried with lightning 2.6.6.
-    """
+    was given: whether rank 0 got SIGTERM. Tried with lightning 2.6.6."""
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
@@ -96,8 +93,7 @@ def set_steps_done(checkpoint: dict[str, Any], steps: int) -> None:
 
     Lightning's own state, taken at the end of the last step, skips the validation when it is restored: `_FitLoop.reset`
     (loops/fit_loop.py) takes the epoch for done. A validation that stopped in its first batch is begun anew
-    (`_TrainingEpochLoop.advance`, `restarted_mid_evaluation`). Tried with lightning 2.6.6.
-    """
+    (`_TrainingEpochLoop.advance`, `restarted_mid_evaluation`). Tried with lightning 2.6.6."""
     loops = checkpoint["loops"]["fit_loop"]
     done = dict.fromkeys(("ready", "started", "processed", "completed"), steps)
     batches = loops["epoch_loop.batch_progress"]

@@ -68,8 +68,7 @@ class Sharded(_Ranks, WrappedFSDP):
     """Parameters, gradients and the optimizer's state are spread over the devices; a step gathers the parameters as a whole.
 
     Not in layers: networks reach for the parameters of their parts, and are predicted with in inference mode, in which FSDP cannot gather.
-    Checkpoints hold the whole model, and load without unpickling.
-    """
+    Checkpoints hold the whole model, and load without unpickling."""
 
     def __init__(self) -> None:
         super().__init__(state_dict_type="full")
@@ -119,14 +118,6 @@ class Sharded(_Ranks, WrappedFSDP):
                 named: Mapping[str, Any] = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, model)
                 optimizer.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(model, optimizer, dict(named)))
         return checkpoint
-
-
-def clip_by_norm(model: nn.Module | None, parameters: list[nn.Parameter], largest: float) -> None:
-    """Scale the gradients so that their norm is at most `largest`. model: as the strategy holds it; FSDP's norm is over all shards."""
-    if isinstance(model, FullyShardedDataParallel):
-        model.clip_grad_norm_(largest)
-    else:
-        nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def build_trainer(cfg: TrainingSettings, callbacks: list[Callback], folder: Path, device: torch.device, precision: str) -> pl.Trainer:

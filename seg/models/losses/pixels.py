@@ -40,26 +40,12 @@ class ClassLoss(nn.Module):
         self.register_buffer("weight", None if weights is None else torch.tensor(weights, dtype=torch.float32))
 
     def mean_over_classes(self, losses: Tensor, actual: Tensor) -> Tensor:
-        """The weighted mean over the classes that occur in the batch.
-
-        Args:
-            losses: (K,), one for each class.
-            actual: (K,), the pixels of each class in the batch.
-
-        Returns:
-            A scalar; 0 where no class occurs.
-        """
+        """The weighted mean over the classes that occur in the batch, a scalar; 0 where no class does. losses: (K,), one for each class.
+        actual: (K,), the pixels of each class in the batch."""
         return weighted_mean(losses, self.weights_where(actual > 0))
 
     def weights_where(self, present: Tensor) -> Tensor:
-        """The weight of each class.
-
-        Args:
-            present: (K,) bool, whether the class occurs.
-
-        Returns:
-            (K,) float32; 0 for a class that does not occur.
-        """
+        """The weight of each class, (K,) float32; 0 for a class that does not occur. present: (K,) bool, whether it does."""
         return present.float() if self.weight is None else present * self.weight
 
 
@@ -87,8 +73,7 @@ def weights_of(kind: ClassWeights, class_counts: ClassCounts) -> list[float] | N
 
     "inverse": 1 / share of the pixels, scaled to mean 1 over the classes that occur. "median": median frequency / frequency,
     a class's frequency being its share of the labelled pixels of the images in which it occurs (Eigen and Fergus 2015). A list is
-    taken as it is; ArgumentError where it has not a weight for each class.
-    """
+    taken as it is; ArgumentError where it has not a weight for each class."""
     if kind == "none":
         return None
     if isinstance(kind, list):
@@ -107,8 +92,7 @@ def weights_of(kind: ClassWeights, class_counts: ClassCounts) -> list[float] | N
 class CrossEntropy(ClassLoss):
     """Pixelwise cross-entropy: the weighted mean over the pixels that are not ignored.
 
-    label_smoothing: share of each pixel's target that is spread over all classes (Szegedy et al. 2016), as in torch.
-    """
+    label_smoothing: share of each pixel's target that is spread over all classes (Szegedy et al. 2016), as in torch."""
 
     def __init__(
         self, class_weights: ClassWeights, label_smoothing: Annotated[float, Field(ge=0, lt=1)], class_counts: ClassCounts
@@ -125,8 +109,7 @@ class Focal(ClassLoss):
     """Focal loss of the softmax: each pixel's cross-entropy times (1 - p)^gamma, p being its class's probability.
 
     Lin et al. 2017, "Focal loss for dense object detection", eq. 4, from two classes to many as in the multi-class
-    cross-entropy. The weighted mean over the pixels; gamma=0 is the cross-entropy.
-    """
+    cross-entropy. The weighted mean over the pixels; gamma=0 is the cross-entropy."""
 
     def __init__(self, gamma: Annotated[float, Field(ge=0)], class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(class_weights, class_counts)
@@ -144,8 +127,7 @@ class HardExamples(ClassLoss):
 
     A pixel is hard where its class has a probability of `threshold` or less. If fewer than the share `min_kept` of the
     batch's pixels are, then as many as that of the hardest are taken. The weighted mean over those; pixels of weight 0 are
-    not counted anywhere.
-    """
+    not counted anywhere."""
 
     def __init__(
         self, threshold: Annotated[float, Field(gt=0, le=1)], min_kept: Share, class_weights: ClassWeights, class_counts: ClassCounts

@@ -56,8 +56,7 @@ def soft_counts(logits: Tensor, semantic: Tensor) -> SoftCounts:
 class Tversky(ClassLoss):
     """1 - TP / (TP + alpha FP + beta FN), the weighted mean over the classes in the batch (Salehi et al. 2017).
 
-    alpha: weight of false positives; beta: of false negatives.
-    """
+    alpha: weight of false positives; beta: of false negatives."""
 
     def __init__(self, alpha: Factor, beta: Above0, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(class_weights, class_counts)
@@ -75,8 +74,7 @@ class Tversky(ClassLoss):
 
 class Dice(Tversky):
     """1 - 2 TP / (2 TP + FP + FN), the weighted mean over the classes in the batch (Milletari et al. 2016, with Drozdzal et al.'s
-    sums of probabilities, not of their squares).
-    """
+    sums of probabilities, not of their squares)."""
 
     def __init__(self, class_weights: ClassWeights, class_counts: ClassCounts) -> None:
         super().__init__(0.5, 0.5, class_weights, class_counts)
@@ -113,8 +111,7 @@ class GeneralisedDice(ClassLoss):
 
 class LovaszSoftmax(ClassLoss):
     """The Lovász extension of 1 - Jaccard at the errors of the softmax (Berman et al. 2018), the weighted mean over the classes
-    in the batch, all of whose pixels are taken together.
-    """
+    in the batch, all of whose pixels are taken together."""
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         probabilities = logits.float().contiguous().softmax(dim=1)
@@ -143,8 +140,7 @@ def jaccard_slopes(errors: Tensor, truth: Tensor, counted: Tensor, size: Tensor 
 
     The loss is linear in the errors as long as their order stays, and these are its slopes. Berman et al. take differences
     of neighbouring values near 1, of which float32 keeps a digit or two; here each has its closed form: with i true pixels
-    left in the intersection and u in the union, 1 / u for a true pixel, i / (u (u - 1)) for another.
-    """
+    left in the intersection and u in the union, 1 / u for a true pixel, i / (u (u - 1)) for another."""
     # as integers, of which the bits of floats from 0 to 1 have the order: torch sorts those in a tenth of the time
     keys = (ONE - errors.view(torch.int32)).masked_fill(~counted, ONE + 1)
     order = keys.argsort(stable=True)
@@ -161,8 +157,7 @@ class Boundary(ClassLoss):
     the classes in the batch (Kervadec et al. 2019).
 
     It is negative where regions are covered. Alone it does not train a network: predicting no pixel of a small class costs
-    next to nothing. It belongs beside a loss of regions or pixels, with a small weight.
-    """
+    next to nothing. It belongs beside a loss of regions or pixels, with a small weight."""
 
     def forward(self, logits: Tensor, semantic: Tensor) -> Tensor:
         classes = logits.shape[1]
@@ -180,8 +175,7 @@ def signed_distances(labels: np.ndarray, classes: int) -> np.ndarray:
 
     d is the Euclidean distance to the nearest pixel of the class, or, from inside, to the nearest of another class. Ignored
     pixels belong to neither, so they make no boundary, and their own value is 0. All is 0 for a class that has no boundary: it
-    does not occur, or no other does. The 1 is that of the authors' code, by which pixels on the inner side of a boundary are 0.
-    """
+    does not occur, or no other does. The 1 is that of the authors' code, by which pixels on the inner side of a boundary are 0."""
     maps = np.zeros((classes, *labels.shape), np.float32)
     counted = labels != IGNORE
     for index in np.unique(labels[counted]):
@@ -200,8 +194,7 @@ def _distance_to(region: np.ndarray) -> np.ndarray:
 def distances_on_device(semantic: Tensor, classes: int) -> Tensor:
     """The signed distances of class maps (B, H, W) uint8 as (B, K, H, W) float32, computed where they lie; the host waits for nothing.
 
-    The squared distance is the least, over the image's rows, of the squared distance to the row plus the squared distance within it.
-    """
+    The squared distance is the least, over the image's rows, of the squared distance to the row plus the squared distance within it."""
     counted = (semantic != IGNORE)[:, None]
     inside = semantic[:, None] == torch.arange(classes, device=semantic.device)[:, None, None]
     others = counted & ~inside

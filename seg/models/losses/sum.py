@@ -50,11 +50,7 @@ class Sum(nn.Module):
         self.losses = nn.ModuleDict({name: term.loss for name, term in used.items()})  # type: ignore[misc]
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the weights of an epoch.
-
-        Args:
-            epoch: The number of the epoch, from 0.
-        """
+        """Take the weights of an epoch, whose number counts from 0."""
         self.weights = {name: max(0.0, weight + epoch * rise) for name, (weight, rise) in self.terms.items()}
 
     def forward(self, logits: Tensor, semantic: Tensor) -> dict[str, Tensor]:
@@ -74,8 +70,7 @@ class DistanceLoss(nn.Module):
     """A loss of classes, and beside it the binary cross-entropy of the distances, which are shares of 0 to 1.
 
     class_loss: takes logits (B, K, h, w) and a class map (B, h, w) uint8 in which 0 is no object and 255 counts nowhere. distance_weight:
-    the factor of the distances; ArgumentError where it is not above 0.
-    """
+    the factor of the distances; ArgumentError where it is not above 0."""
 
     def __init__(self, class_loss: Callable[[Tensor, Tensor], Tensor | dict[str, Tensor]], distance_weight: float) -> None:
         super().__init__()
@@ -90,8 +85,7 @@ class DistanceLoss(nn.Module):
     def forward(self, outputs: Tensor, labels: Tensor, distances: Tensor) -> dict[str, Tensor]:
         """Logits (B, K + 1, h, w) of the classes, then one of the distance; labels (B, h, w) uint8, 255 for what counts nowhere; distances
         (B, h, w) float32 in 0..1 -> the terms of `class_loss` under their names, or `classes`; and `distance`, the mean over pixels that
-        count, less its least possible value, so that it ends at 0. All weighted.
-        """
+        count, less its least possible value, so that it ends at 0. All weighted."""
         given = self.class_loss(outputs[:, :-1], labels)
         terms = dict(given) if isinstance(given, dict) else {"classes": given}
         counted = labels != IGNORE

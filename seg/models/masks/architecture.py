@@ -1,7 +1,6 @@
 """What a network of transformers is built from: plain values, in our settings or in the config.json beside its weights.
 
-A closed list says which values count. The library takes more: some of its keys would download code and run it.
-"""
+A closed list says which values count. The library takes more: some of its keys would download code and run it."""
 
 import json
 from collections.abc import Mapping
@@ -83,8 +82,7 @@ def _check_keys(kind: Any, values: Mapping[str, object], at: str) -> None:
 def fetched(name: str) -> Path:
     """The folder of weights that a hub's name or a path means; ConfigError where it holds no config.json or no safetensors.
 
-    Only files of tensors and the configuration are downloaded.
-    """
+    Only files of tensors and the configuration are downloaded."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = Path(import_module("huggingface_hub").snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))

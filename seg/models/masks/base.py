@@ -49,10 +49,6 @@ class MaskClassification(SegmentationModel):
         height, width = (side * old / new for side, old, new in zip(x.shape[-2:], stored, seen, strict=True))
         return torch.tensor([width, height], dtype=torch.float32).to(x.device, non_blocking=True)
 
-    @property
-    def body(self) -> nn.Module:
-        return self.network
-
     def learned(self, given: Any) -> Any:
         return given
 

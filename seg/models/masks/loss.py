@@ -1,7 +1,6 @@
 """The loss of mask classification (Cheng et al. 2022): each object is given to one query, which learns its class and, at points, its mask.
 
-Labels are looked up in the id map at the points alone, so that there is never a mask for every object.
-"""
+Labels are looked up in the id map at the points alone, so that there is never a mask for every object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,7 @@ NEVER = -1e4  # the logit of a pixel that is ignored: it is none of the mask, an
 class Truth:
     """The objects of an image: ids (H, W, L) int, of which `wanted` (N,) are objects of the classes (N,) int64; ignored (H, W) bool.
 
-    size: (width, height) in pixels of the map of what the network saw, with its padding, (2,) float32. seen: (height, width) without it.
-    """
+    size: (width, height) in pixels of the map of what the network saw, with its padding, (2,) float32. seen: (height, width) without it."""
 
     ids: Tensor
     wanted: Tensor
@@ -34,8 +32,7 @@ class Truth:
 
     def labels(self, points: Tensor) -> Tensor:
         """The share of each object at points (M, P, 2) of the network's image, x and y in 0..1, interpolated between the four nearest
-        pixels: (N, P) float32. M: 1, or N for points of its own for each object.
-        """
+        pixels: (N, P) float32. M: 1, or N for points of its own for each object."""
         place = points * self.size - 0.5
         low = place.floor()
         after = place - low
@@ -60,15 +57,10 @@ class Truth:
 class MaskLoss(nn.Module):
     """The three terms, summed over the layers, with the weights that count in the matching as well.
 
-    Args:
-        classifier: The weight of the cross-entropy of classes.
-        mask: The weight of the masks' binary cross-entropy.
-        dice: The weight of their Dice loss.
-        no_object: How much a query without an object counts in the cross-entropy of classes.
-        points: At how many points of a mask its loss is taken, at most: never more than the network's masks have cells.
-        oversample: Times as many points are drawn, of which the least certain are kept.
-        uncertain: The share of the points that are such; the others lie anywhere.
-    """
+    classifier, mask, dice: the weights of the cross-entropy of classes, of the masks' binary cross-entropy, of their Dice loss. no_object:
+    how much a query without an object counts in the cross-entropy of classes. points: at how many points of a mask its loss is taken, at
+    most: never more than the network's masks have cells. oversample: times as many points are drawn, of which the least certain are kept.
+    uncertain: the share of the points that are such; the others lie anywhere."""
 
     def __init__(
         self, classifier: float, mask: float, dice: float, no_object: float, points: int, oversample: float, uncertain: float

@@ -23,10 +23,8 @@ QUARTERS = 4  # stages of a plain transformer, beside its stem
 class QueryNetwork(nn.Module):
     """Images (B, C, H, W) float32 -> Queries, of all layers in training, of the last one alone otherwise.
 
-    Args:
-        transformer: One of FAMILIES. Its tensors keep the names that the library gives them.
-        remarks: What is told of the weights that it was loaded with.
-    """
+    transformer: one of FAMILIES; its tensors keep the names that the library gives them. remarks: what is told of the weights that it was
+    loaded with."""
 
     def __init__(self, transformer: nn.Module, remarks: list[str]) -> None:
         super().__init__()
@@ -48,8 +46,7 @@ class QueryNetwork(nn.Module):
 
     def attention_maps(self, x: Tensor) -> dict[str, Tensor]:
         """{name: (B, 1, H, W) float in 0..1}, the largest 1: where the queries look in images (B, C, H, W) float32, each as sure as it is
-        that it has an object. Of Mask2Former in the last layer that looks at each stride; of EoMT in the last block, and in all blocks.
-        """
+        that it has an object. Of Mask2Former in the last layer that looks at each stride; of EoMT in the last block, and in all blocks."""
         return query_maps(self, x)
 
     def encoder_within(self) -> tuple[str, nn.Module]:
@@ -73,12 +70,9 @@ class QueryNetwork(nn.Module):
 def query_network(architecture: dict[str, object], num_classes: int, in_channels: int, pretrained: str | None = None) -> QueryNetwork:
     """A network from its architecture, or with weights, which bring their own.
 
-    Args:
-        architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name.
-        num_classes: The classes, and one for no object.
-        in_channels: Of the images. Weights for others are adapted.
-        pretrained: A folder that save_pretrained wrote, or a hub's name.
-    """
+    architecture: `model_type`, a key of FAMILIES, and the keys of the library's configuration of that name. num_classes: the classes, and
+    one for no object. in_channels: of the images; weights for others are adapted. pretrained: a folder that save_pretrained wrote, or a
+    hub's name."""
     num_labels, modules = num_classes - 1, library()
     if pretrained is None:
         config = configuration(architecture, num_labels, in_channels)
@@ -114,8 +108,7 @@ def query_network(architecture: dict[str, object], num_classes: int, in_channels
 def _centers(shapes: list[tuple[int, int]], ratios: Tensor, device: Any) -> Tensor:
     """Mask2Former's reference points (B, cells, levels, 2), where nothing is padded: of each cell its centre, as shares of the image.
 
-    The library's own way makes an exported graph one for images of a single size.
-    """
+    The library's own way makes an exported graph one for images of a single size."""
     levels = []
     for height, width in shapes:
         y, x = ((torch.arange(side, dtype=ratios.dtype, device=device) + 0.5) / side for side in (height, width))
@@ -132,8 +125,7 @@ def _class_of(config: Any, modules: Any) -> Any:
 @cache
 def _any_size(base: Any) -> Any:
     """EoMT for images of any multiple of its patches, whose position embeddings are interpolated to them as DINOv2 does it, and which
-    gives what each of its last layers says.
-    """
+    gives what each of its last layers says."""
 
     class AnySize(base):
         def __init__(self, config: Any) -> None:

@@ -22,8 +22,7 @@ class CocoWriter:
     """coco.json: images, categories and every predicted instance, or region of a class map, as an annotation with its score.
 
     A category's id is its class's index, as in prepared data; boxes are x, y, width, height in pixels, masks compressed RLE. min_area: see
-    `objects_of`.
-    """
+    `objects_of`."""
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], min_area: int = 1) -> None:
         self.path, self.classes, self.min_area = path, classes, min_area
@@ -81,8 +80,7 @@ class CocoWriter:
 class PanopticWriter(CocoWriter):
     """panoptic.json: of each image the segments whose ids the pixels of panoptic/<name>.png have, as COCO's panoptic format has it.
 
-    Segments that score less than `threshold` are left out. things: the class indices of things.
-    """
+    Segments that score less than `threshold` are left out. things: the class indices of things."""
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], things: Collection[int], threshold: float) -> None:
         super().__init__(path, classes)
@@ -158,8 +156,7 @@ class CvatWriter(CocoWriter):
     of each instance or region, or a `<box>` where the model knows boxes alone.
 
     Of two that overlap the better one comes last, and so lies on top. Those that score less than `threshold`, or have fewer pixels than
-    `min_area`, are left out.
-    """
+    `min_area`, are left out."""
 
     def __init__(self, path: Path, classes: Sequence[ClassInfo], min_area: int, threshold: float) -> None:
         super().__init__(path, classes, min_area)

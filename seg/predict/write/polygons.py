@@ -3,8 +3,7 @@ of them: GeoJSON (RFC 7946, https://www.rfc-editor.org/rfc/rfc7946), as QuPath a
 (https://github.com/wkentaro/labelme), to be corrected and read again by the source `labelme`.
 
 Coordinates are those of `seg.sources.part_rle`: x to the right and y down, the first pixel covers 0..1 on both axes. A polygon runs
-along the edges of its pixels, not through their centres.
-"""
+along the edges of its pixels, not through their centres."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,7 @@ class Outline:
 
     number: from 1; of an object its place in the prediction, of a region that among the regions.
     score: 0..1, of a region the mean confidence of its pixels; None where there is none. polygons: its parts, of which no two
-    share more than corners, with holes as rings within them; as long as nothing is simplified, their area is that of the pixels.
-    """
+    share more than corners, with holes as rings within them; as long as nothing is simplified, their area is that of the pixels."""
 
     number: int
     category: int
@@ -44,8 +42,7 @@ def outlines_of(prediction: Prediction, classes: Sequence[ClassInfo], tolerance:
     Regions are of all classes but a first one `background`; pixels that touch at a corner alone are of two regions, or parts.
     tolerance: 0 for the pixels' edges; else corners are left out as long as each changes the area by less than tolerance² square
     pixels (Visvalingam, Whyatt 1993, https://doi.org/10.1179/000870493786962263), where regions meet for both alike; what would then cover
-    no pixel stays exact. min_area: objects and regions of fewer pixels are left out.
-    """
+    no pixel stays exact. min_area: objects and regions of fewer pixels are left out."""
     if not 0 <= tolerance < 1e4:
         raise ConfigError(f"tolerance={tolerance}: expected a number of pixels of 0 or more")
     if prediction.semantic is None:
@@ -57,8 +54,7 @@ def trace(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A label map (H, W) int -> the outlines of its connected regions, and a pixel of each.
 
     Neighbours are the four that share an edge. Polygons: (N,) objects of shapely, valid, disjoint, together the whole map, with
-    corners at whole numbers; pixels: (N, 2) int64, row and column.
-    """
+    corners at whole numbers; pixels: (N, 2) int64, row and column."""
     lines = shapely.linestrings(_edges(labels).astype(np.float64))
     polygons = shapely.normalize(shapely.get_parts(shapely.polygonize(lines)))
     points, of = shapely.get_coordinates(shapely.get_exterior_ring(polygons), return_index=True)
@@ -133,8 +129,7 @@ def geojson(prediction: Prediction, classes: Sequence[ClassInfo], tolerance: flo
     Its geometry is a Polygon, or a MultiPolygon where it has several parts; outer rings run counterclockwise and holes clockwise
     by their numbers, as if y pointed up. Coordinates are pixels, x to the right and y down. Properties: `id` (an object's place in the
     prediction, from 1), `class`, `score` (null where there is none), and for QuPath `objectType` and `classification` with name and colour.
-    tolerance, min_area: as `seg.predict.write.polygons.outlines_of` takes them.
-    """
+    tolerance, min_area: as `seg.predict.write.polygons.outlines_of` takes them."""
     features = []
     for outline in outlines_of(prediction, classes, tolerance, min_area):
         info = classes[outline.category]
@@ -161,8 +156,7 @@ def labelme_file(
 
     A shape for each ring; those of an object that has several, parts or holes, have one group_id. description: the score.
     image_path: relative to the file's folder, with slashes. height, width: the image's, in pixels. tolerance, min_area: as
-    `seg.predict.write.polygons.outlines_of` takes them.
-    """
+    `seg.predict.write.polygons.outlines_of` takes them."""
     shapes = []
     for outline in outlines_of(prediction, classes, tolerance, min_area):
         rings = [ring for polygon in outline.polygons for ring in rings_of(polygon)]

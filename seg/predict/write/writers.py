@@ -54,8 +54,7 @@ class Writers:
     """The kinds of files that were asked for, below `out`. `tiff` is written by `seg.predict.band_tiff`, alone.
 
     Of settings, `outputs` are names among KINDS, `coco` and `cvat`; ConfigError for others, and for what the task does not have. Instances
-    below `score_threshold` are left out of all but `coco`.
-    """
+    below `score_threshold` are left out of all but `coco`."""
 
     def __init__(self, out: Path, settings: Predict, facts: Facts) -> None:
         outputs = settings.outputs

@@ -16,7 +16,7 @@ from seg.data.labelmaps import merged, together
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
 from seg.loading.dataset import PreparedData, RankPlacement
-from seg.metrics.base import Metrics
+from seg.metrics.base import Metrics, metrics_of
 from seg.metrics.instance import InstanceMetrics, resampled_counts
 from seg.models.base import SegmentationModel
 from seg.models.hardware import autocast
@@ -25,7 +25,6 @@ from seg.models.semantic import SemanticModel, predictions_of
 from seg.tiles.network import SCORE
 from seg.training.choosing.temperature import Figure, compared, of_pixels, of_scores, sampled
 from seg.training.loading.datamodule import SegmentationData
-from seg.training.module import make_metrics
 from seg.training.settings import TrainingSettings
 from seg.training.step.limits import Limited, Limits, predict
 
@@ -63,8 +62,7 @@ def choose(
     """Predict the images once, and try each change on these predictions.
 
     make_metrics: fresh figures with a score threshold. monitor: the figure of class maps; of instances it is pq, which thresholds change.
-    start: the score threshold without a choice. things: of segments, as `seg.models.base` has them; thresholds are theirs.
-    """
+    start: the score threshold without a choice. things: of segments, as `seg.models.base` has them; thresholds are theirs."""
     seen: list[tuple[Batch, Sequence[Prediction]]] = []
     samples: list[tuple[np.ndarray, np.ndarray]] = []
     pixels = 0
@@ -201,7 +199,7 @@ def chooser(
             return choose(
                 _batches(cfg, device),
                 lambda images: _answer(model, images, limits, device),
-                lambda threshold: make_metrics(cfg, data, score_threshold=threshold),
+                lambda threshold: metrics_of(cfg.task, cfg.targets.allow, data.info, score_threshold=threshold),
                 [c.name for c in data.info.classes],
                 cfg.task.monitor,
                 SCORE,

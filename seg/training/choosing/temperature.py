@@ -1,8 +1,7 @@
 """The temperature by which a model's probabilities say how often it is right (Guo et al. 2017), from images that it did not learn.
 
 Of class maps, logits are divided by it; of instances, the log-odds of scores, so that a score is the share of instances that match a true
-one at an IoU of 0.5. The order of scores and the class of each pixel stay.
-"""
+one at an IoU of 0.5. The order of scores and the class of each pixel stay."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from seg.data.sample import CERTAIN
 from seg.metrics.bootstrap import Moved, limits_of, moved
 from seg.metrics.calibration import count_confidence, count_scores, expected_calibration_error
 from seg.metrics.coco import ImageInstances, scored_matches
+from seg.metrics.semantic import ratio
 from seg.models.postprocess import Compared, softened
 
 PIXELS = 2000  # labelled pixels of an image that count
@@ -37,8 +37,7 @@ class Calibration:
 def sampled(logits: np.ndarray, labels: np.ndarray, known: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Up to PIXELS of an image's labelled pixels: logits (n, K) float64 and labels (n,) int64.
 
-    logits: (K, H, W). labels: (H, W) uint8. known: (H, W) bool, where the label counts.
-    """
+    logits: (K, H, W). labels: (H, W) uint8. known: (H, W) bool, where the label counts."""
     places = np.flatnonzero(known)
     if len(places) > PIXELS:
         places = np.sort(np.random.default_rng(seed).choice(places, PIXELS, replace=False))
@@ -92,12 +91,8 @@ def _fitted(
     count = np.bincount(image, minlength=num_images).astype(np.float64)
     before, after = (np.bincount(image, losses(t), num_images) for t in (1.0, temperature))
 
-    def mean(sums: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        def of(weights: np.ndarray) -> np.ndarray:
-            total = weights @ count
-            return np.where(total > 0, weights @ sums / np.maximum(total, 1), np.nan)
-
-        return of
+    def mean(sums: np.ndarray) -> Figure:
+        return lambda weights: ratio(weights @ sums, weights @ count)
 
     what = f"probabilities at a temperature of {temperature:g}"
     likelihood = compared(what, "negative log-likelihood", mean(before), mean(after), num_images, LEVEL, larger=False)
@@ -107,8 +102,7 @@ def _fitted(
 def compared(what: str, name: str, before: Figure, after: Figure, num_images: int, level: float, larger: bool = True) -> Compared:
     """Compare draw by draw. level: of the interval. The change is taken where the whole interval is an improvement.
 
-    larger: whether a larger figure is better.
-    """
+    larger: whether a larger figure is better."""
 
     def of(figure: Figure) -> Moved:
         return moved(lambda weights: {name: figure(weights)}, num_images, RESAMPLES, SEED)[name]

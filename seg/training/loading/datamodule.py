@@ -56,8 +56,7 @@ class TrainingBatches(Sampler[list[Key]]):
 
     epoch_steps: None: an epoch is a pass, without the images that are left over at its end. A number: an epoch has so many steps, and
     passes run on over the ends of epochs and batches, so that a batch which spans two passes may hold an image twice.
-    first: (epoch, step) where an interrupted training goes on; the batches of that epoch before that step are left out.
-    """
+    first: (epoch, step) where an interrupted training goes on; the batches of that epoch before that step are left out."""
 
     def __init__(
         self,
@@ -116,8 +115,7 @@ class SegmentationData(PreparedData, pl.LightningDataModule):
     """prepared: the prepared data set. augmented: folder of policy and copies, or None. workers: processes that load.
 
     cache: of decoded samples of training and validation; None: no cache. epoch_steps: as `TrainingBatches` takes it. window: as
-    `evaluation_batches` takes it. stuff: as `PreparedData` takes it.
-    """
+    `evaluation_batches` takes it. stuff: as `PreparedData` takes it."""
 
     def __init__(
         self,

@@ -3,8 +3,7 @@
 The memory is one file without a name: a header, a table with a slot for each sample, and the samples, in the order in which they were
 first read. It is written with `pwrite`, since a lack of memory then raises an error, where a write to mapped memory would end the
 process, and read through the mapping. A slot counts from the moment its state says so, after the bytes it speaks of. What a sample is
-does not depend on the cache, so no lock guards reading.
-"""
+does not depend on the cache, so no lock guards reading."""
 
 import fcntl
 import os
@@ -142,8 +141,7 @@ class SampleCache:
 def create(num_samples: int, capacity: int) -> SampleCache:
     """A cache that is gone with the last process that has it open; on Linux, without a name, else in a temporary file.
 
-    Linux does not count this memory as /dev/shm's, which is small in containers.
-    """
+    Linux does not count this memory as /dev/shm's, which is small in containers."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("seg-samples")
         path = f"/proc/{os.getpid()}/fd/{file}"
@@ -166,8 +164,7 @@ def room_for(settings: CacheSettings, rows: Sequence[ManifestEntry], channels: i
     """The bytes that a cache of the samples of `rows` may have; 0: no cache.
 
     auto is a cache where all samples fit into cache_gb and a quarter of the memory that is available, and none elsewhere: decoding
-    anew costs less than swapping.
-    """
+    anew costs less than swapping."""
     if settings.kind == "none":
         return 0
     least = least_size(len(rows))

@@ -1,8 +1,7 @@
 """Several processes that train one model, the ranks: all end with the first that ends, within seconds and with one line.
 
 Lightning starts the further ranks of a machine as children of rank 0. Of its own it looks every five seconds whether one has failed, and
-then kills rank 0 without a word; and children outlive a rank 0 that was killed. Under torchrun and srun it is these that end the others.
-"""
+then kills rank 0 without a word; and children outlive a rank 0 that was killed. Under torchrun and srun it is these that end the others."""
 
 import multiprocessing
 import os
@@ -151,8 +150,7 @@ def _end_as_further_rank(error: BaseException) -> NoReturn:
 def ending_together(trainer: pl.Trainer) -> Iterator[None]:
     """Around a training of several ranks and all that follows: an error in rank 0, or a signal to it, ends the others.
 
-    It ends the process itself: Python's own end tidies up connections, for which it waits for ranks that are gone.
-    """
+    It ends the process itself: Python's own end tidies up connections, for which it waits for ranks that are gone."""
     if trainer.world_size == 1:
         yield
         return
@@ -197,8 +195,7 @@ def _interruption_in(error: BaseException | None) -> BaseException | None:
 def _deadline_after_signals(launcher: Launcher | None) -> Iterator[None]:
     """End this process some seconds after SIGTERM or SIGINT in any case.
 
-    A handler of Python's runs between two instructions of Python's; the wakeup fd is written to by the signal itself.
-    """
+    A handler of Python's runs between two instructions of Python's; the wakeup fd is written to by the signal itself."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -222,8 +219,7 @@ def _deadline_after_signals(launcher: Launcher | None) -> Iterator[None]:
 class Ranks(Callback):
     """What ranks owe each other while they train.
 
-    training: names settings, data and code; all ranks must have the same. resumes: whether a checkpoint to go on from was found.
-    """
+    training: names settings, data and code; all ranks must have the same. resumes: whether a checkpoint to go on from was found."""
 
     def __init__(self, training: str, resumes: bool) -> None:
         self.training, self.resumes = training, resumes

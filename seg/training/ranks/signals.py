@@ -18,8 +18,7 @@ NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 class StopSignals:
     """SIGTERM and Ctrl-C: the first asks the training to stop after the step under way, a second one ends it at once.
 
-    code: the exit code of the signal that came, 143 or 130, or 0. training: whether steps are under way; if not, one ends it at once.
-    """
+    code: the exit code of the signal that came, 143 or 130, or 0. training: whether steps are under way; if not, one ends it at once."""
 
     def __init__(self, says: bool) -> None:
         self.code, self.training, self.says = 0, False, says
@@ -45,8 +44,7 @@ class StopSignals:
 def ended_by_signal(trainer: pl.Trainer, signals: StopSignals) -> Iterator[None]:
     """Exit with 143 after SIGTERM and 130 after Ctrl-C, and end the further ranks with this one.
 
-    Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done.
-    """
+    Lightning alone would end with 0 after SIGTERM, and DVC would record a half-trained model as done."""
     if started_by_rank_0():  # which ends it
         yield
         return

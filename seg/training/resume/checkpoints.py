@@ -19,7 +19,6 @@ from seg.core.scratch import VARIABLE
 from seg.models.checkpoint import write_whole
 from seg.training.private_lightning import epochs_done, has_stopped, set_steps_done
 from seg.training.ranks.signals import StopSignals
-from seg.training.resume.history import means_of
 
 KEY = "within_epoch"
 """Of what a checkpoint holds beside Lightning's own: the steps that are done, the number of ranks, and the running means."""
@@ -28,8 +27,7 @@ KEY = "within_epoch"
 class WholeCheckpointIO(TorchCheckpointIO):
     """Lightning's own writes to the folder for temporary files first, which may be another disk, and then copies.
 
-    root: the scratch folder, which can be moved to another disk.
-    """
+    root: the scratch folder, which can be moved to another disk."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -91,8 +89,7 @@ class SaveWithin(Callback):
     """Writes `path` every so many minutes of an epoch, and before a signal ends the training. Stands behind all other callbacks, so
     that what they know of a step is in the checkpoint.
 
-    minutes: None: only before a signal ends the training. Validation is not divided: a checkpoint that is written in it starts it anew.
-    """
+    minutes: None: only before a signal ends the training. Validation is not divided: a checkpoint that is written in it starts it anew."""
 
     def __init__(self, path: Path, minutes: float | None, signals: StopSignals) -> None:
         self.path, self.seconds, self.signals = path, None if minutes is None else minutes * 60, signals
@@ -140,11 +137,11 @@ class SaveWithin(Callback):
         any_due, code = pl_module.step.exchange.agreement.largest([int(due), self.signals.code])
         return bool(any_due), code
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         if self.writing is not None:
             set_steps_done(checkpoint, self.writing)
-            checkpoint[KEY] = {"step": self.writing, "ranks": trainer.world_size, "means": means_of(pl_module).state(trainer)}
+            checkpoint[KEY] = {"step": self.writing, "ranks": trainer.world_size, "means": pl_module.means.state(trainer)}
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         if KEY in checkpoint:
-            means_of(pl_module).load(checkpoint[KEY]["means"], trainer.global_rank, trainer.strategy.root_device)
+            pl_module.means.load(checkpoint[KEY]["means"], trainer.global_rank, trainer.strategy.root_device)

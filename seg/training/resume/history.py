@@ -16,8 +16,7 @@ from seg.core.outputs import whole_file
 class RunningMeans:
     """Means of named values, weighted by images: a sum in float32 on the device for each, so that no step waits for it.
 
-    Lightning's own (`self.log(on_epoch=True)`) are not in its checkpoints. These are the same numbers: same sums, same order.
-    """
+    Lightning's own (`self.log(on_epoch=True)`) are not in its checkpoints. These are the same numbers: same sums, same order."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -56,17 +55,10 @@ def mean_of_ranks(trainer: pl.Trainer, value: Tensor) -> Tensor:
 class EpochMeans(Callback):
     """Hands the module's means of an epoch to Lightning at its end; stands before the callbacks that read them."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        means = means_of(pl_module)
-        for name, value in means.means(trainer).items():
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for name, value in pl_module.means.means(trainer).items():
             pl_module.log(name, value)
-        means.clear()
-
-
-def means_of(module: pl.LightningModule) -> RunningMeans:
-    means: Any = module.means
-    assert isinstance(means, RunningMeans)
-    return means
+        pl_module.means.clear()
 
 
 def figures_of(trainer: pl.Trainer) -> dict[str, float]:
@@ -86,8 +78,7 @@ def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 class History(Callback):
     """Every epoch's figures. They live in the checkpoint, so a resumed run has the rows from before it was interrupted.
 
-    rates: of the latest step. Once it is taken the optimizer has the next step's.
-    """
+    rates: of the latest step. Once it is taken the optimizer has the next step's."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []

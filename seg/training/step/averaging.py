@@ -1,8 +1,7 @@
 """Averages of the weights along the training, by Lightning's WeightAveraging on torch's AveragedModel.
 
 The average is what is validated, compared and kept: Lightning puts it in the network's place for each validation, and writes it as the
-checkpoint's state dict, beside the weights that are trained, so that a training goes on from both.
-"""
+checkpoint's state dict, beside the weights that are trained, so that a training goes on from both."""
 
 from abc import ABC, abstractmethod
 from types import SimpleNamespace
@@ -30,8 +29,7 @@ def averaging_of(settings: Trainer, seed: int, limits: Limits) -> list[Averaging
 class Average(AveragingBase, ABC):
     """An average from a share `start` of the steps on; until then the weights themselves are validated and kept.
 
-    Buffers of whole numbers (indices, counters) are copied; others are averaged like weights.
-    """
+    Buffers of whole numbers (indices, counters) are copied; others are averaged like weights."""
 
     def __init__(self, start: float) -> None:
         super().__init__(use_buffers=True)
@@ -101,8 +99,7 @@ class MovingAverage(Average):
     """Exponential moving average, updated each step: average = d * average + (1 - d) * weights.
 
     d is `decay`, but at most (1 + n) / (10 + n) after n updates, so that the first weights are soon forgotten (the warm-up of TensorFlow's
-    ExponentialMovingAverage).
-    """
+    ExponentialMovingAverage)."""
 
     def __init__(self, decay: float, start: float) -> None:
         super().__init__(start)
@@ -116,8 +113,7 @@ class TailAverage(Average):
     """Stochastic weight averaging (Izmailov et al. 2018): the plain mean of the weights at the end of each epoch.
 
     The statistics of batch norms that learn are those of the averaged network, found anew by a pass over the epoch's training images, as
-    torch's `update_bn` does: means of the epochs' own would belong to none. Frozen ones stay.
-    """
+    torch's `update_bn` does: means of the epochs' own would belong to none. Frozen ones stay."""
 
     def __init__(self, start: float, seed: int, limits: Limits) -> None:
         super().__init__(start)

@@ -44,8 +44,7 @@ def find_batch_size(trainer: pl.Trainer, model: SegmentationModel, data: Segment
     """The largest number of images, at most `most`, that every device of the training takes at once; says what was found.
 
     Model, optimizer and random state are as before afterwards. ConfigError where one image, or as many as batch
-    normalisation needs, do not fit.
-    """
+    normalisation needs, do not fit."""
     device = trainer.strategy.root_device
     optimizer = trainer.optimizers[0]
     meter = meter_of(device, trainer.num_devices)
@@ -118,8 +117,7 @@ def extrapolated(found: Mapping[int, float], limit: float, most: int) -> int:
 class TrialSteps:
     """Steps of copies of one image. Within the `with` the weights move; after it all is as it was.
 
-    Ranks make other numbers of trials where their memory differs, so nothing in a trial may wait for another rank.
-    """
+    Ranks make other numbers of trials where their memory differs, so nothing in a trial may wait for another rank."""
 
     def __init__(self, trainer: pl.Trainer, model: SegmentationModel, optimizer: torch.optim.Optimizer, sample: Sample) -> None:
         self.trainer, self.model, self.optimizer, self.sample = trainer, model, optimizer, sample
@@ -205,7 +203,8 @@ class CpuMeter:
     """Growth of this process, against what is available without swapping, shared by `ranks`."""
 
     def __init__(self, ranks: int) -> None:
-        trim()  # what was freed and kept would be used again, and growth go unseen
+        if sys.platform.startswith("linux") and (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+            give_back(0)  # what glibc keeps (`seg.core.environment.keep_freed_memory`) would be used again, and growth go unseen
         self.process = psutil.Process()
         self.start: int = self.process.memory_info().rss
         self.limit = (1 - CPU_MARGIN) * available_memory() / ranks
@@ -225,11 +224,3 @@ class CpuMeter:
             done.set()
             watcher.join()
         return float(max(highest[0], self.process.memory_info().rss) - self.start)
-
-
-def trim() -> None:
-    """Have glibc give back the memory that it keeps (see `seg.core.environment.keep_freed_memory`)."""
-    if sys.platform.startswith("linux"):
-        give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if give_back:
-            give_back(0)

@@ -2,8 +2,7 @@
 
 Gradients go in buckets, each as soon as the step's last backward pass has computed all of its gradients, while that pass goes on. In every
 attempt at a step every rank starts the exchange of the same buckets in the same order, whatever happens in it: a rank whose memory ran out
-hands in zeros for the rest, so that no rank waits for it, and then all throw the means away and repeat the step.
-"""
+hands in zeros for the rest, so that no rank waits for it, and then all throw the means away and repeat the step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -23,8 +22,7 @@ SMALLEST_BUCKET, BUCKETS = 2**20, 16
 class Exchange:
     """What the ranks tell each other in a step. A rank alone makes the same calls, which then do nothing.
 
-    model: whose gradients and buffers are exchanged. compressed: whether gradients travel as bf16.
-    """
+    model: whose gradients and buffers are exchanged. compressed: whether gradients travel as bf16."""
 
     def __init__(self, model: nn.Module, compressed: bool = False) -> None:
         self.agreement = Agreement()
@@ -90,8 +88,7 @@ class Exchange:
         """The attempt is over; failed: whether memory ran out in this rank, whose gradients are gone then.
 
         Whether it failed in no rank. If so, each gradient is its mean over the ranks, and buffers that changed are those of rank 0; the
-        statistics of batch norms are each rank's own.
-        """
+        statistics of batch norms are each rank's own."""
         if self.num_ranks == 1:
             return not failed
         self.is_last = False

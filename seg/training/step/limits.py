@@ -58,8 +58,7 @@ class Limits(Callback):
     """The most images at once, in training and in evaluation. Halved where memory runs out, and kept in checkpoints.
 
     find: gives both where they are not known (trainer.batch_size=auto), once the network is on its device; a training that is
-    resumed knows what the interrupted one found.
-    """
+    resumed knows what the interrupted one found."""
 
     def __init__(self, at_once: int | None, find: Callable[[pl.Trainer, pl.LightningModule], int]) -> None:
         self.training, self.evaluation, self._find = at_once or 0, at_once or 0, find

@@ -63,8 +63,7 @@ def chosen_fused(optimizer: NamedTarget, precision: str, device: torch.device) -
 def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:
     """Have the network's blocks forget what they can compute again; returns their names. images: (1, C, H, W) as the network takes them.
 
-    ConfigError where it has no such blocks.
-    """
+    ConfigError where it has no such blocks."""
     chosen = find_blocks(network, images)
     if not chosen:
         problem = f"trainer.activation_checkpointing=true: {type(network).__name__} has no blocks that could run again"
@@ -81,8 +80,7 @@ def checkpoint_activations(network: nn.Module, images: Tensor) -> list[str]:
 def find_blocks(network: nn.Module, images: Tensor) -> list[str]:
     """The outermost modules whose activations are at most SHARE of all, of two layers or more; the innermost where all are larger.
 
-    Only those that are called once, give one tensor, and whose input nobody changes in place.
-    """
+    Only those that are called once, give one tensor, and whose input nobody changes in place."""
     trace = _ForwardTrace(network, images)
 
     def choose(module: nn.Module, prefix: str) -> list[str]:

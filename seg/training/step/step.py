@@ -7,8 +7,7 @@
 3. average the gradients over the ranks, which begins during the last backward pass of 2 (`Exchange`);
 4. ask whether memory ran out in any rank; if so, all go back to the state of 1 and repeat 2 with half as many images at once;
 5. have Lightning call the optimizer: it takes off the scale of 16-mixed and calls the module's hook, which clips the gradients;
-6. step the learning rate.
-"""
+6. step the learning rate."""
 
 from collections.abc import Callable
 from typing import Any
@@ -73,8 +72,7 @@ class Step:
         """Leave the gradients of the mean loss over the batches of all ranks; returns the means over this rank's images.
 
         Micro-batches count by their images, so the mean of losses that are means over images is exact. Where one rank runs out of
-        memory, all repeat the step with half as many images at once.
-        """
+        memory, all repeat the step with half as many images at once."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.before.take()
         while True:

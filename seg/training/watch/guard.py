@@ -38,8 +38,7 @@ class Guard(Callback):
     only time that it waits for the device. Changes nothing in a training that does not diverge.
 
     folder: of the batch, `bad_batch` in it. config, data: what weights.ckpt holds beside the weights. A loss that is not finite counts,
-    gradients that are not do not: the scaler of 16-mixed skips such steps by itself.
-    """
+    gradients that are not do not: the scaler of 16-mixed skips such steps by itself."""
 
     def __init__(self, settings: Divergence, folder: Path, config: Params, data: DatasetInfo) -> None:
         self.settings, self.folder, self.config, self.data = settings, folder, config, data
@@ -125,8 +124,7 @@ class LossWatch:
 
     A loss is high if it exceeds `factor` times the reference: the running median of the last `window` losses that were not high, or the
     median of the run's first `window` ones, whichever is larger. So a loss that had come down to almost nothing may rise to where it
-    began. `steps` high losses in a row are a divergence; a single spike is none. A loss that is not finite is one at once.
-    """
+    began. `steps` high losses in a row are a divergence; a single spike is none. A loss that is not finite is one at once."""
 
     def __init__(self, settings: Divergence) -> None:
         self.settings = settings
@@ -163,8 +161,7 @@ def save_bad_batch(
     """Write the folder, which is replaced: batch.json, weights.ckpt, and for each image, padded as the network saw it,
 
     <n>_image.png (RGB), <n>_labels.png (class indices, 255 = ignore), <n>_colors.png, <n>_image.npy (H, W, C) where it has neither one
-    channel nor three, and <n>_instances.npy (H, W, L) int32 where it has instances. keys: (index, seed) of each image.
-    """
+    channel nor three, and <n>_instances.npy (H, W, L) int32 where it has instances. keys: (index, seed) of each image."""
     if folder.exists():
         shutil.rmtree(folder)
     with replaced_folder(folder, ()) as partial:

@@ -1,6 +1,5 @@
 """What a training writes to an experiment tracker: settings, figures, losses, learning rates, speed and pictures; and the loggers of the
-trackers, as the configuration's section `logger` asks for them. Nothing leaves the machine by default.
-"""
+trackers, as the configuration's section `logger` asks for them. Nothing leaves the machine by default."""
 
 import importlib.util
 import json
@@ -33,8 +32,7 @@ STEP = "trainer/global_step"  # under which Lightning's logger for W&B logs the 
 class RunLog:
     """One training's log.
 
-    name: of the run. known: the service's own name of a run that goes on. first_step: at which the run starts or goes on.
-    """
+    name: of the run. known: the service's own name of a run that goes on. first_step: at which the run starts or goes on."""
 
     name: str
     known: str | None
@@ -46,8 +44,7 @@ class Tracker:
     """package: that it needs. make: (folder, run, settings) -> its Lightning logger. identity: what `known` is to hold of it.
 
     picture: (logger, name, picture, step) writes one (H, W, 3) uint8. describe: (logger, settings of the whole training by key, the figure
-    that matters) writes the settings. close: ends it; the argument says whether the training went well.
-    """
+    that matters) writes the settings. close: ends it; the argument says whether the training went well."""
 
     package: str
     make: Callable[[Path, RunLog, Settings], LightningLogger]
@@ -136,8 +133,7 @@ def check_installed(name: str) -> None:
 class Log(Callback):
     """Writes to one tracker, in rank 0 alone. A tracker that fails is left with a warning: the training goes on.
 
-    scratch: the training's own folder, where the run's name stays while it is interrupted, so that it goes on in the same log.
-    """
+    scratch: the training's own folder, where the run's name stays while it is interrupted, so that it goes on in the same log."""
 
     def __init__(self, cfg: TrainingSettings, scratch: Path, history: History, speed: Speed) -> None:
         self.cfg, self.scratch, self.history, self.speed = cfg, scratch, history, speed

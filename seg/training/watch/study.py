@@ -1,8 +1,7 @@
 """The study of a sweep: a file that several processes, on several machines, read and append to (Optuna's JournalStorage).
 
 The sweep opens it, and so does each training that it starts: that tells the study each validation's figure, and ends where the study's
-pruner gives it up.
-"""
+pruner gives it up."""
 
 import logging
 import sys
