@@ -31,7 +31,6 @@ from albumentations.augmentations.pixel.functional import add_constant  # noqa: 
 Apply = Callable[..., np.ndarray]  # (pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
-
 RESIZING = (
     A.Resize,
     A.RandomScale,

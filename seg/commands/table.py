@@ -113,9 +113,7 @@ _TABLE = yaml.load(Path(__file__).with_name("table.yaml").read_bytes(), getattr(
 HYDRA: tuple[Option, ...] = _made(Option, _TABLE["hydra"])  # the options of Hydra's command line
 
 OVERVIEW: str = _TABLE["overview"]
-
 COMMANDS = {name: _command(name, given) for name, given in _TABLE["commands"].items()}
-
 WIDTH = 110
 
 

@@ -26,9 +26,7 @@ from seg.settings.section import Params, leaves
 
 EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
 """An option of each group that may be left to the plan."""
-
 GROWING = ("predict", "evaluate", "export", "trainer")  # groups all of whose options have the same keys, to which versions add
-
 CHOICES = "fold_stages"  # a section that another one is chosen from, and nothing else reads
 
 

@@ -13,9 +13,7 @@ from typing import Any
 import yaml
 
 PACKAGE = Path(__file__).parents[1]
-COPIES = PACKAGE / "configure" / "files"
-"""Where setup.py puts the files of a wheel. A checkout has none: its own are the originals."""
-
+COPIES = PACKAGE / "configure" / "files"  # where setup.py puts the files of a wheel; a checkout has none: its own are the originals
 FILES = (
     "conf",
     "dvc.yaml",

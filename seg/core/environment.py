@@ -12,19 +12,15 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError
 
-SHARED = Path("/dev/shm")
-"""Where Linux keeps the shared memory that has a name, torch's batches among it. Docker gives a container 64 MB of it."""
-
+SHARED = Path("/dev/shm")  # of the shared memory that has a name, torch's batches among it; Docker gives a container 64 MB of it
 _CGROUP, _OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60  # version 1 says that there is no limit by a number this large
 SPIN_COUNT = "1000"
 """Iterations that an idle OpenMP thread of GNU's runtime spins before it sleeps. A short spin costs nothing on a quiet
 machine and saves much beside a busy process: benchmarks/openmp_spin.py measures it."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
-CORES = "SEG_CORES"
-"""The variable that tells one of several programs that share a machine how many cores are its own."""
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # a process's place, as launchers tell it; all are 0 or unset in the first one
+CORES = "SEG_CORES"  # the variable that tells one of several programs that share a machine how many cores are its own
 _USERS_OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 

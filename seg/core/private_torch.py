@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["TorchDispatchMode", "apply_activation_checkpointing", "checkpoint_wrapper"]
 """What sees every operation of torch that runs within it; activation checkpointing of modules in place, under the names that they have."""
-
 Call = Callable[..., Any]
 
 

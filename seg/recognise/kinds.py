@@ -10,7 +10,6 @@ import numpy as np
 from seg.recognise.looks import FLAT, PLENTY, Look
 
 Role = Literal["pictures", "classes", "two levels", "soft", "ids", "tiles", "field", "scores", "nothing"]
-
 WORDS: dict[Role, str] = {
     "pictures": "pictures",
     "classes": "a map of classes",

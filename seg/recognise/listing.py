@@ -17,7 +17,6 @@ from seg.sources.listing import files_below, is_picture
 
 SPLIT_WORDS = {"train": ("train", "training", "trn"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing", "tst")}
 """What a split's folder may be called."""
-
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
 PROBED = 50  # names of images that are looked for
 SHARE = 0.15  # of train's images, for a split that has none of its own

@@ -15,7 +15,6 @@ from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]
 Key = int | str  # COCO's ids are numbers; some programs write text
-
 Picture = tuple[str, tuple[int, int] | None]  # an image's name, relative to the folder of images, and (height, width), where there are both
 
 

@@ -37,12 +37,7 @@ class RawImage:
     turned: Finding | None = None
 
     def record(self, sample: Sample, findings: Iterable[Finding] = ()) -> Record:
-        """The Record of a sample of this image.
-
-        Args:
-            sample: The sample. Its image is `pixels`.
-            findings: Everything odd about its labels.
-        """
+        """The Record of a sample, whose image is `pixels`. findings: everything odd about its labels."""
         named = tuple(replace(finding, image_id=sample.image_id) for finding in (*self.findings, *findings))
         return Record(sample, self.encoded, self.suffix, named, self.spacing)
 
@@ -74,23 +69,11 @@ class ImageReader:
     remedy: str = ""
 
     def read(self, path: Path) -> RawImage:
-        """Read and decode a file.
-
-        Raises:
-            DataError: The file is missing or unreadable, or it is not as configured.
-        """
+        """Read and decode a file; DataError where it is missing or unreadable, or not as configured."""
         return self.decode(read_bytes(path), path)
 
     def decode(self, data: bytes, path: Path) -> RawImage:
-        """Decode the bytes of a file.
-
-        Args:
-            data: The bytes.
-            path: The name for messages.
-
-        Raises:
-            DataError: The bytes are no image, or it is not as configured.
-        """
+        """Decode the bytes of a file; DataError where they are no image, or it is not as configured. path: the name for messages."""
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
         pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata, self.remedy)

@@ -24,7 +24,6 @@ from pycocotools import mask as coco_mask
 from seg.data.rle import Rle, encode_crop, run_lengths, turns
 
 Part = list[float] | dict[str, Any]
-
 FORMS = "a list of polygons [x1, y1, x2, y2, ...], or RLE {size, counts}"
 NUMBERS = {int, float}
 FAR = 1e300  # larger whole numbers may be beyond what a float holds

@@ -24,7 +24,6 @@ ADVICE = (
     "train with model.window, in whose tiles large images are evaluated, or set runtime.device=cpu"
 )
 """What helps where the memory does not suffice for a single image."""
-
 LARGEST = 2**31  # images at once where nothing is known of the memory
 
 

@@ -19,8 +19,7 @@ from seg.core.errors import ArgumentError
 
 FAINTEST = -600.0  # of the logarithm of a weight, so that none but a margin's is 0
 Item = TypeVar("Item")
-Place = tuple[int, int]
-"""A tile's row and column in the grid."""
+Place = tuple[int, int]  # a tile's row and column in the grid
 
 
 @dataclass(frozen=True, slots=True)

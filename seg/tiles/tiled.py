@@ -16,8 +16,7 @@ from seg.tiles.network import Network
 from seg.tiles.stitching import predict_instances
 
 AT_ONCE = 1 << 22  # values whose classes are decided at once
-BLEND, MIN_IOU = "probabilities", 0.5
-"""How tiles of a network's own window are joined."""
+BLEND, MIN_IOU = "probabilities", 0.5  # how tiles of a network's own window are joined
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,7 @@ COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of it
 AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count
 ALIKE = 0.9  # share of those that are of one class, from which on the area lies within that
 MANY = 60  # classes in an image from which on their areas are not counted
-
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
-
 Box = tuple[int, int, int, int]
 
 
