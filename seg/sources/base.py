@@ -15,6 +15,8 @@ from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, pa
 from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
+Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
+
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 @dataclass(kw_only=True, eq=False)
@@ -108,9 +110,6 @@ class Drawn(Regions):
             if not 0 < value < 1e4:
                 fix = "to leave such shapes out, drop their labels"
                 raise ConfigError(f"data.source.{key}={value}: expected a number of pixels above 0; {fix}")
-
-
-Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
 
 
 class FilePerImage(Drawn):

@@ -15,6 +15,8 @@ from seg.raw.record import Finding
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
 FOLDER, IMAGE = "{folder}", "{image}"
+TRIED = 3  # masks that are read before an error proposes them
+FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 def is_hidden(name: str) -> bool:
@@ -170,10 +172,6 @@ class Place:
         last = "".join(parts.get(p, re.escape(p)) for p in re.split(r"(\{image\}|\*)", name) if p) or "((?:.*/)?[^/]*)"
         end = "[^/]*".join(map(re.escape, ending.split("*")))
         return re.compile(f"{place}{'/' if place else ''}{last}{end}", re.S)
-
-
-TRIED = 3  # masks that are read before an error proposes them
-FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, taken: set[Path]) -> dict[str, list[Path]]:

@@ -127,9 +127,7 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
     return Item(name, part.split, (file, *files), tuple(called), labels)
 
 
-def leave_out(
-    findings: list[Finding], images: Path, missing: Sequence[Path], skip: bool, label: str, lacks: str = "", fix: str = ""
-) -> None:
+def leave_out(findings: list[Finding], images: Path, missing: list[Path], skip: bool, label: str, lacks: str = "", fix: str = "") -> None:
     """What becomes of images without a label: refused, or left out with a finding. label: the kind of file; lacks: the first one's."""
     if missing and not skip:
         first = f"{missing[0]}: has no {lacks}{and_more(missing, 'images without one')}"

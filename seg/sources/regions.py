@@ -166,9 +166,7 @@ def _without_slivers(region: Region, file: str, findings: list[Finding]) -> Regi
     return replace(region, parts=kept)
 
 
-def _drawn(
-    regions: Sequence[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]
-) -> list[_Object]:
+def _drawn(regions: list[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]) -> list[_Object]:
     """The objects that sound regions make; what covers no pixel, or the same ones again, is left out and added to `findings`."""
     drawn: list[_Object] = []
     seen: dict[tuple[str, bool, bytes], str] = {}

@@ -13,6 +13,8 @@ from seg.sources.pairing import Part, file_below, image_item, parts_of, place_be
 from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region, record_of
 
+NOT_LABELS = ("classes.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
+NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 
 
@@ -96,10 +98,6 @@ class Yolo(Regions):
         if len(values) % 2:
             raise AnnotationError(f"{where}: has {len(values)} numbers after the class, expected pairs of x and y; export it again")
         return Region(f"line {number}", self.by_id[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
-
-
-NOT_LABELS = ("classes.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
-NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
 
 
 def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:

@@ -71,9 +71,8 @@ class _Ring:
     def __init__(self, tiles: Grid, num_classes: int, device: torch.device, as_probabilities: bool) -> None:
         self.tiles, self.as_probabilities, self.top = tiles, as_probabilities, 0
         self.sums = torch.zeros(num_classes, tiles.rows.tile, tiles.columns.length, device=device)
-        self.row_weights, self.column_weights = (
-            [torch.from_numpy(w).to(device) for w in side.weights] for side in (tiles.rows, tiles.columns)
-        )
+        sides = tiles.rows, tiles.columns
+        self.row_weights, self.column_weights = ([torch.from_numpy(w).to(device) for w in side.weights] for side in sides)
 
     @torch.inference_mode()
     def add(self, values: Tensor, row: int, column: int) -> None:
