@@ -35,10 +35,9 @@ class Windows:
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)
         window = np.s_[top : top + self.size[0], left : left + self.size[1]]
-        image, semantic, instances = sample.image[window], sample.semantic[window], sample.instances[window]
-        inside = np.ascontiguousarray(instances)
-        seen = areas_of(inside, count)
-        found = replace(sample, image=np.ascontiguousarray(image), semantic=np.ascontiguousarray(semantic), instances=inside)
+        image, semantic, instances = (np.ascontiguousarray(m[window]) for m in (sample.image, sample.semantic, sample.instances))
+        seen = areas_of(instances, count)
+        found = replace(sample, image=image, semantic=semantic, instances=instances)
         return self._padded(Drawn(found, seen, seen / np.maximum(areas, 1)))
 
     def _padded(self, drawn: Drawn) -> Drawn:
@@ -58,7 +57,6 @@ class Windows:
         return Drawn(Sample(sample.image_id, image, semantic, instances, categories, crowd), areas, np.append(drawn.visible, 1.0))
 
     def _corner(self, sample: Sample, areas: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Place:
-        """The first pixel of a window."""
         most = [max(0, there - ours) for there, ours in zip(sample.size, self.size, strict=True)]
         least = [0, 0]
         if not any(most):

@@ -123,7 +123,6 @@ def overview() -> str:
 
 
 def usage(command: Command) -> str:
-    """seg COMMAND with its arguments and options."""
     parts = ["seg", command.name, *map(_positional, command.positionals)]
     parts += ["[OVERRIDE ...]"] if command.overrides else []
     shown = [option for option in command.options if option.text]

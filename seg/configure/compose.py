@@ -147,7 +147,6 @@ def _parse(overrides: list[str], groups: Mapping[str, Collection[str]]) -> list[
 
 
 def _unreadable(text: str) -> str:
-    """What to say of an override that Hydra's grammar does not take."""
     key, _, value = text.partition("=")
     if not key or key != key.strip() or value != value.strip():
         return f"{text}: cannot be read as key=value; write no spaces around the first ="

@@ -79,10 +79,8 @@ def _other_augmentation(cfg: Config) -> str | None:
         return None
     if (folder / "policy.json").read_text(encoding="utf-8") == compile_policy(cfg.augment, cfg.targets.allow).to_json():
         return None
-    return (
-        f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; record these with `seg configure` and run "
-        "`dvc repro augment`, or set paths.augment to a folder that was made with them"
-    )
+    fix = "record these with `seg configure` and run `dvc repro augment`, or set paths.augment to a folder that was made with them"
+    return f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; {fix}"
 
 
 OTHER = {"data": _other_data, "augment": _other_augmentation}

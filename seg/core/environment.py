@@ -180,7 +180,6 @@ def _number(name: str, otherwise: int) -> int:
 def conf_folder(project: Path) -> Path:
     """The project's conf/, or a ConfigError that says where to stand."""
     if not (project / "conf" / "config.yaml").is_file():
-        raise ConfigError(
-            f"{project}: has no conf/config.yaml; change into the project's folder first, or make a project with `seg new FOLDER`"
-        )
+        fix = "change into the project's folder first, or make a project with `seg new FOLDER`"
+        raise ConfigError(f"{project}: has no conf/config.yaml; {fix}")
     return (project / "conf").resolve()

@@ -35,7 +35,7 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
     except Exception as error:
         beside.unlink(missing_ok=True)  # before the free space is read
         if reason := _full(error):
-            need = "" if needed is None else f"it needs {_megabytes(needed)}, and "
+            need = "" if needed is None else f"it needs {needed / 1e6:.1f} MB, and "
             raise DiskFullError(_no_room(path, reason, need, advice)) from None
         raise
     finally:
@@ -121,17 +121,13 @@ def _full(error: BaseException) -> str | None:
 
 
 def _no_room(path: Path, reason: str, need: str, advice: str) -> str:
-    free = shutil.disk_usage(path.parent).free
-    return f"{path}: cannot be written ({reason}): {need}its disk has {_megabytes(free)} free; {advice}"
+    free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB"
+    return f"{path}: cannot be written ({reason}): {need}its disk has {free} free; {advice}"
 
 
 def disk_full(path: Path) -> DiskFullError:
     """What to raise where a library that writes `path` by itself does not say that its disk is full."""
     return DiskFullError(_no_room(path, os.strerror(errno.ENOSPC), "", ADVICE))
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
 
 
 @contextmanager

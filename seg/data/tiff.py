@@ -193,7 +193,6 @@ def refuse_cut(data: Bytes, path: Path) -> None:
 
 
 def _refuse_missing(series: Any, length: int, path: Path) -> None:
-    """Raise DataError where pixels would lie beyond the file's end."""
     if series.dataoffset is not None and series.dataoffset + series.nbytes > length:
         raise cut_off(path)
     for page in series.pages:

@@ -53,8 +53,6 @@ class Batch:
         return self._each(lambda t: t.to(device, non_blocking=non_blocking))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same batch, each of whose tensors was changed."""
-
         def changed(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return change(value)

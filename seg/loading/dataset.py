@@ -77,7 +77,6 @@ class SampleDataset(Dataset[Sample]):
         return sample if self.things is None else with_stuff(sample, self.things)
 
     def as_stored(self, index: int) -> Sample:
-        """A sample as it is stored."""
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
         return read_sample(folder, entry, self.channels, annotations)
@@ -168,7 +167,6 @@ def loader_of(
 
 
 def area(size: Size) -> int:
-    """The number of pixels."""
     return size[0] * size[1]
 
 

@@ -103,7 +103,7 @@ def _is_of(pictures: Sequence[Look], labels: Sequence[Look]) -> bool:
     """Whether the one can be the images of the other: pictures; or drawn ones, which have far more colours than their labels."""
     if role_of(pictures) == "pictures":
         return True
-    here, there = (sorted(one.num_labels for one in each)[len(each) // 2] for each in (pictures, labels))
+    here, there = (sorted(len(one.labels) for one in each)[len(each) // 2] for each in (pictures, labels))
     return not is_labels(role_of(pictures)) and here >= 2 * there
 
 

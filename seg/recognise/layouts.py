@@ -15,7 +15,6 @@ CITYSCAPES = {"cityscapes": "labelIds", "cityscapes_instances": "instanceIds", "
 
 
 def guesses(listing: Listing) -> list[Guess]:
-    """A guess for each layout that the folders have."""
     folders = listing.folders
     makers = (_voc, _cityscapes, _pet, _camvid, _a_file_an_object, _a_file_a_class)
     found = [guess for make in makers for guess in make(listing, folders)]

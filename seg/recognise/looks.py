@@ -51,10 +51,6 @@ class Look:
     lossy: bool
     clear: bool
 
-    @property
-    def num_labels(self) -> int:
-        return len(self.labels)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pixels:

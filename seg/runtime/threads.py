@@ -110,7 +110,6 @@ class Threads:
         return len(self.numbers) > 1 and self.rate is None
 
     def _choose(self) -> Generator[None, Timed, None]:
-        """All its life."""
         if self.rate is None:
             if self.number < self.numbers[-1]:
                 self.say(f"{plural(self.number, 'thread')}, as other programs use cores; more are tried when these are free")

@@ -39,7 +39,6 @@ class RawData:
         dataclass(kw_only=True, eq=False)(cls)
 
     def items(self) -> list[Item]:
-        """The images of all parts of the layout."""
         return unique([item for part in self.parts for item in self._part(part)])
 
     def _part(self, part: Part) -> list[Item]:
@@ -134,7 +133,6 @@ class FilePerImage(Drawn):
         return name
 
     def file_key(self, name: str) -> str | None:
-        """The same of a file."""
         return name
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:

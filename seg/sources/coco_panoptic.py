@@ -139,7 +139,6 @@ class CocoPanoptic(Named):
         return {key: (index, thing) for key, (index, thing) in found.items() if index is not None}
 
     def _refuse_other_ids(self, path: Path, annotations: Path, present: np.ndarray, places: np.ndarray, known: dict[int, Segment]) -> None:
-        """DataError where the PNG and the file do not have the same segments."""
         there = set(present.tolist()) - {0}
         if unlisted := sorted(there - known.keys()):
             pixels = int((places == int(np.searchsorted(present, unlisted[0]))).sum())

@@ -91,7 +91,6 @@ class InstanceFiles(Named):
         return items
 
     def _images_of(self, part: Part) -> tuple[Path, dict[str, Path]]:
-        """The folder of a part, and its images by name."""
         before, inside, after = self.images.partition("{image}")
         folder = folder_below(Path(self.root), before.strip("/") or ".", part, "data.source.images")
         if not inside:

@@ -120,7 +120,6 @@ def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mappin
 
 
 def check_fold(fold: int | None, folds: int) -> None:
-    """Raise ConfigError where there is no such fold."""
     if fold is not None and fold >= folds:
         raise ConfigError(f"data.fold={fold}: expected 0 to {folds - 1}, as data.split.folds={folds}; null is no fold")
 

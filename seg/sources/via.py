@@ -71,7 +71,6 @@ class Via(AnnotationFile, Drawn):
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    """The images of a project, or of exported annotations, as they come."""
     content = read_json(path)
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]

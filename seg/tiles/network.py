@@ -41,7 +41,6 @@ class Facts:
 
     @property
     def answer(self) -> Answer:
-        """What its predictions hold."""
         return ANSWERS[self.task]
 
     def threshold(self, given: float | None) -> float:
