@@ -54,10 +54,8 @@ class ManifestEntry:
     @property
     def pixel_size(self) -> tuple[float, float] | None:
         """Height and width of a pixel in micrometres, where known."""
-        if not self.spacing:
-            return None
-        height, width = map(float, self.spacing.split())
-        return height, width
+        sides = [float(side) for side in self.spacing.split()]
+        return (sides[0], sides[1]) if sides else None
 
 
 # of a manifest; those of places come behind where an image has one, then those of a table

@@ -131,19 +131,14 @@ def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[t
     """
     places: list[Place] = []
     tiles: list[np.ndarray] = []
+    last = len(grid.rows.starts) - 1, len(grid.columns.starts) - 1
     for row, window in enumerate(_windows(rows, grid, padding)):
         for column, left in enumerate(grid.columns.starts):
             places.append((row, column))
             tiles.append(window[:, left : left + grid.columns.tile].copy())
-            if len(tiles) == batch_size:
-                yield places, _images(tiles)
+            if len(tiles) == batch_size or (row, column) == last:
+                yield places, torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
                 places, tiles = [], []
-    if tiles:
-        yield places, _images(tiles)
-
-
-def _images(tiles: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
 
 
 def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:
