@@ -111,10 +111,8 @@ def identity(height: int, width: int) -> np.ndarray:
 
 
 def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width.
-
-    Returns semantic (H, W) uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had.
-    """
+    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width. Returns semantic (H, W)
+    uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had."""
     num_layers = instances.shape[2]
     drawn_semantic, drawn_ids = np.empty(pixels.shape, np.uint8), np.empty((*pixels.shape, num_layers), np.int32)
     stored = semantic.reshape(-1), instances.reshape(-1, num_layers)

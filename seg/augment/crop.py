@@ -27,10 +27,8 @@ class Windows:
         self.background = [index for index, c in enumerate(classes) if c.name.lower() == BACKGROUND]
 
     def cut(self, sample: Sample, rng: np.random.Generator) -> Drawn:
-        """A window of the sample, whose instances keep their ids.
-
-        Where the image is smaller, it is whole, and followed at the right and bottom by ignored pixels that show its reflection.
-        """
+        """A window of the sample, whose instances keep their ids. Where the image is smaller, it is whole, and followed at the right and
+        bottom by ignored pixels that show its reflection."""
         count = len(sample.categories)
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)

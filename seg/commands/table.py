@@ -33,9 +33,7 @@ def two_numbers(text: str) -> tuple[int, int]:
 @dataclass(frozen=True, slots=True)
 class Positional:
     """Words without dashes. attribute: of the stage's Arguments. name: in the help. least, most: how many; most=None is any number.
-
-    suffixes: words that end so belong here wherever they stand; the other words belong to the positional without suffixes.
-    """
+    suffixes: words that end so belong here wherever they stand; the other words belong to the positional without suffixes."""
 
     attribute: str
     name: str

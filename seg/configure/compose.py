@@ -41,10 +41,8 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
 
 
 def _with_new_keys(params: Params, choices: Mapping[str, str], conf: Path) -> Params:
-    """With what the package's own conf/ has and a project's, which a former version wrote, lacks: keys of sections whose keys are fixed.
-
-    An option takes them from the package's of its name, or else from the one that is chosen there.
-    """
+    """With what the package's own conf/ has and a project's, which a former version wrote, lacks: keys of sections whose keys are fixed. An
+    option takes them from the package's of its name, or else from the one that is chosen there."""
     own = template() / "conf"
     if conf.resolve() == own.resolve():
         return params
@@ -64,10 +62,8 @@ def _read(path: Path) -> Params:
 
 
 def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:
-    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values.
-
-    Returned are those that choose an option, and what comes of them alone.
-    """
+    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values. Gives
+    those that choose an option, and what comes of them alone."""
     groups, selected = _groups(conf), list[str]()
     parsed = _parse(overrides, groups)
     for override in parsed:

@@ -20,10 +20,8 @@ BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")  # of conf/
 
 
 def read_group(project: Path, group: str, overrides: Sequence[str], command: str) -> Params:
-    """{group: its keys, and BESIDE} of the project's conf/ or of the package's. `overrides`: KEY=VALUE, or <group>=OPTION.
-
-    ConfigError for an override of anything else, which the command would not obey.
-    """
+    """{group: its keys, and BESIDE} of the project's conf/ or of the package's. `overrides`: KEY=VALUE, or <group>=OPTION. ConfigError for
+    an override of anything else, which the command would not obey."""
     conf = conf_of(project, group)
     base = _load(conf / "config.yaml")
     chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]

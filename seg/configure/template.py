@@ -35,10 +35,8 @@ def template() -> Path:
 
 
 def conf_of(project: Path, group: str) -> Path:
-    """The conf/ of the project, or, in a folder that is none of seg's, the package's own.
-
-    group: an option group of seg's, which another program's conf/ does not have.
-    """
+    """The conf/ of the project, or, in a folder that is none of seg's, the package's own. group: an option group of seg's, which another
+    program's conf/ does not have."""
     own = project / "conf"
     ours = (own / "config.yaml").is_file() and (own / group).is_dir() and (own / "task").is_dir()
     return (own if ours else template() / "conf").resolve()

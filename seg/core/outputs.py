@@ -51,10 +51,8 @@ def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
 
 
 class JsonList:
-    """A list in a JSON file that is written member by member, as all of it may be too much for the memory.
-
-    lines: each member has a line of its own.
-    """
+    """A list in a JSON file that is written member by member, as all of it may be too much for the memory. lines: each member has a line of
+    its own."""
 
     def __init__(self, file: IO[bytes], lines: bool = True) -> None:
         self.file, self.count, self.end = file, 0, "\n" if lines else ""
@@ -132,10 +130,8 @@ def disk_full(path: Path) -> DiskFullError:
 
 @contextmanager
 def replaced_folder(out: Path, own: Sequence[str]) -> Iterator[Path]:
-    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not.
-
-    own: the names that may be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept.
-    """
+    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not. own: the names that may
+    be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept."""
     partial, former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
     there = list(out.iterdir()) if out.is_dir() else []
     if foreign := sorted(path.name for path in there if path.name not in own and not _is_record(path)):

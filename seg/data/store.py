@@ -115,10 +115,8 @@ class DatasetInfo:
 
 
 def numbers_of(entries: Iterable[ManifestEntry]) -> dict[str, int]:
-    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1.
-
-    Where scores are equal, COCO's tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same.
-    """
+    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1. Where scores are equal, COCO's
+    tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same."""
     return {image_id: number for number, image_id in enumerate(sorted(entry.image_id for entry in entries), start=1)}
 
 

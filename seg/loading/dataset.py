@@ -180,11 +180,8 @@ def _start_worker(_: int) -> None:
 
 
 def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: int) -> tuple[int, int]:
-    """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch.
-
-    Where /dev/shm is too small for their batches there are fewer, and a line says so: torch would end with a bus error, or "unable
-    to allocate shared memory".
-    """
+    """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch. Where /dev/shm is too small for
+    their batches there are fewer, and a line says so: torch would end with a bus error, or "unable to allocate shared memory"."""
     wanted = auto_workers(placement, batch_bytes) if setting == "auto" else int(setting)
     count, ahead = fit_shared_memory(wanted, batch_bytes, placement.local_ranks)
     if count < wanted and placement.local_rank == 0:
@@ -202,10 +199,8 @@ def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: in
 
 
 def auto_workers(placement: RankPlacement, batch_bytes: int = 0) -> int:
-    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed.
-
-    Each rank has its share of the machine's cores, one of which is its own, and of a quarter of the memory that is available.
-    """
+    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed. Each rank has its share of the
+    machine's cores, one of which is its own, and of a quarter of the memory that is available."""
     if not placement.on_gpu:
         return 0
     by_memory = available_memory() // 4 // placement.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from seg.core.environment import num_cores
 
 WARM_UP = 3  # steps of each epoch that the share leaves out: loading processes start, and libraries choose their algorithms
+
 GIB = 2**30
 ENOUGH = 10  # steps that a share is judged by
 BUSY = 0.7  # share of their time from which on loading processes compute rather than wait for a disk

@@ -190,10 +190,8 @@ class Threads:
 
 
 def numbers_of(setting: int | str, ranks: int = 1) -> list[int]:
-    """What `runtime.threads` leaves to choose from, ascending. ranks: training processes that share this machine's cores.
-
-    auto: all cores, one less, and halves of them; or the number in OMP_NUM_THREADS, where it is set.
-    """
+    """What `runtime.threads` leaves to choose from, ascending. ranks: training processes that share this machine's cores. auto: all cores,
+    one less, and halves of them; or the number in OMP_NUM_THREADS, where it is set."""
     if setting != "auto":
         return [int(setting)]
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

@@ -112,10 +112,8 @@ class Drawn(Regions):
 
 
 class FilePerImage(Drawn):
-    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
-
-    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
-    """
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
+    are as `Place` has them. The other arguments are as for `Drawn`."""
 
     images: str
     annotations: str

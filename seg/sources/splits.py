@@ -28,11 +28,8 @@ def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[st
 
 
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
-    """{image_id: split} from a text file a split with a name a line, or a name and further columns; images in no list are left out.
-
-    names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
-    or an image in two lists.
-    """
+    """{image_id: split} from a text file a split with a name a line, or a name and further columns; images in no list are left out. names:
+    {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two, or an image in two lists."""
     known, shared = by_name(names)
     assigned: dict[str, str] = {}
     for split, path in lists.items():

@@ -101,10 +101,8 @@ class Yolo(Regions):
 
 
 def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
-    """{id: name} and the file's path: `root`/`name`, or without it the one that lies in `root` under a usual name.
-
-    DataError where there is none, or it is malformed.
-    """
+    """{id: name} and the file's path: `root`/`name`, or without it the one that lies in `root` under a usual name. DataError where there is
+    none, or it is malformed."""
     if name is None:
         there = [n for n in NAMES if (root / n).is_file()]
         if len(there) != 1:

@@ -40,11 +40,8 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The tiles along one side of an image.
-
-    length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising. weights: (tile,) float32 of each tile,
-    which add up to 1 at every pixel.
-    """
+    """The tiles along one side of an image. length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising.
+    weights: (tile,) float32 of each tile, which add up to 1 at every pixel."""
 
     length: int
     tile: int
@@ -125,10 +122,8 @@ class ArrayRows:
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:
-    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8.
-
-    padding: "reflect" or "edge", of what lies beyond the image's right and lower end.
-    """
+    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8. padding:
+    "reflect" or "edge", of what lies beyond the image's right and lower end."""
     places: list[Place] = []
     tiles: list[np.ndarray] = []
     last = len(grid.rows.starts) - 1, len(grid.columns.starts) - 1

@@ -22,10 +22,8 @@ NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on
 
 @dataclass(frozen=True, slots=True)
 class TileInstance:
-    """What one tile shows of an object.
-
-    box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its tile, so that there may be more.
-    """
+    """What one tile shows of an object. box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its
+    tile, so that there may be more."""
 
     place: Place
     category: int

@@ -21,11 +21,8 @@ BLEND, MIN_IOU = "probabilities", 0.5  # how tiles of a network's own window are
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Finished rows of an image of width W, from row `top` on.
-
-    classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the class in 1/65535. values: (K, h, W) float32, what was
-    blended: logits or probabilities; None where it was not asked for.
-    """
+    """Finished rows of an image of width W, from row `top` on. classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the
+    class in 1/65535. values: (K, h, W) float32, what was blended: logits or probabilities; None where it was not asked for."""
 
     top: int
     classes: np.ndarray
@@ -122,9 +119,7 @@ def _highest(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
 class Tiled:
     """Images larger than a tile are cut into tiles, whose answers are blended, or whose instances are joined; others are seen whole.
-
-    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `stitching.stitch`.
-    """
+    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `stitching.stitch`."""
 
     def __init__(self, network: Network, tiling: Tiling, batch_size: int, blend: str, min_iou: float) -> None:
         self.network, self.tiling, self.batch_size, self.blend, self.min_iou = network, tiling, batch_size, blend, min_iou
