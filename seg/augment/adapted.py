@@ -121,22 +121,18 @@ def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> 
 
 
 def seen(pixels: np.ndarray, drawn: np.ndarray, stored_width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much a drawn id map (H, W, L) shows of ids 1..count.
-
-    areas (count,) int64: of drawn pixels. stored (count,) float64: how many stored pixels these stand for; exact after a
-    crop or a flip, within a few per cent after a zoom or a turn, and within a tenth or so where space itself is bent.
-    """
+    """How much a drawn id map (H, W, L) shows of ids 1..count. areas (count,) int64: of drawn pixels. stored (count,) float64: how many
+    stored pixels these stand for; exact after a crop or a flip, within a few per cent after a zoom or a turn, and within a tenth or so
+    where space itself is bent."""
     areas, stored = np.zeros(count + 1, np.int64), np.zeros(count + 1)
     _seen(drawn, density(pixels, stored_width), areas, stored)
     return areas[1:], stored[1:]
 
 
 def density(pixels: np.ndarray, stored_width: int) -> np.ndarray:
-    """Stored pixels to a drawn one, (H / CELL, W / CELL) float64, rounded up: in each cell of a pixel map.
-
-    A cell's corners span a quadrangle in the stored image, whose area tells. Of a cell with a corner in a filled border
-    the parts count that have none; without any it takes the mean of all cells, or 1 where no cell has any.
-    """
+    """Stored pixels to a drawn one, (H / CELL, W / CELL) float64, rounded up: in each cell of a pixel map. A cell's corners span a
+    quadrangle in the stored image, whose area tells. Of a cell with a corner in a filled border the parts count that have none; without any
+    it takes the mean of all cells, or 1 where no cell has any."""
     bottoms, rights = (np.minimum(np.arange(CELL, n + CELL, CELL), n - 1) for n in pixels.shape)
     tops, lefts = np.maximum(bottoms - CELL, 0), np.maximum(rights - CELL, 0)
     stored, drawn = _spans(pixels, stored_width, tops, lefts, bottoms, rights)

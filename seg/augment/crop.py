@@ -16,11 +16,9 @@ PART = 1 << 16  # pixels that are looked at together: a mask of all would be a c
 
 
 class Windows:
-    """Windows of one size. A share `foreground` of them holds a random pixel of an instance, or, without instances, of a class: each
-    that the image shows is as likely, the background left aside. The others lie anywhere.
-
-    classes: of the data set. One that is called `background` is the background.
-    """
+    """Windows of one size. A share `foreground` of them holds a random pixel of an instance, or, without instances, of a class: each that
+    the image shows is as likely, the background left aside. The others lie anywhere. classes: of the data set. One that is called
+    `background` is the background."""
 
     def __init__(self, settings: Crop, classes: Sequence[ClassInfo]) -> None:
         self.settings, self.size = settings, (settings.size[0], settings.size[1])

@@ -17,11 +17,9 @@ _BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sample that augmentation drew, before anything is taken from its list of instances.
-
-    sample: some of its instances may have no pixel. areas: (N,) int64 of its instances, in pixels. visible: (N,) float64,
-    which share of each stored instance is seen, whatever it was enlarged or reduced to; below 0 of one that a crop left out.
-    """
+    """A sample that augmentation drew, before anything is taken from its list of instances. sample: some of its instances may have no
+    pixel. areas: (N,) int64 of its instances, in pixels. visible: (N,) float64, which share of each stored instance is seen, whatever it
+    was enlarged or reduced to; below 0 of one that a crop left out."""
 
     sample: Sample
     areas: np.ndarray

@@ -21,11 +21,9 @@ PARAMS = "params.yaml"
 
 
 def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augment")) -> Params:
-    """`params`, which conf/ gave, where what their sections `data` and `augment` describe was made with them.
-
-    Where a command asks for no data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is
-    with the augmentation. ConfigError where something else was made. What is missing is left for the stage to say.
-    """
+    """`params`, which conf/ gave, where what their sections `data` and `augment` describe was made with them. Where a command asks for no
+    data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is with the augmentation.
+    ConfigError where something else was made. What is missing is left for the stage to say."""
     config = _checked(params, sections)
     wrong = {section: said for section in sections if (said := OTHER[section](config))}
     if not wrong:

@@ -104,11 +104,9 @@ def prepare_environment() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory that a training step, or an image, frees for the next one, instead of giving it back each time.
-
-    Each frees and takes the same large blocks; mapping them anew costs about 8 % of a step on a CPU. The user's own
-    MALLOC_* and GLIBC_TUNABLES settings win; elsewhere than on glibc nothing happens.
-    """
+    """Have glibc keep the memory that a training step, or an image, frees for the next one, instead of giving it back each time. Each frees
+    and takes the same large blocks; mapping them anew costs about 8 % of a step on a CPU. The user's own MALLOC_* and GLIBC_TUNABLES
+    settings win; elsewhere than on glibc nothing happens."""
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -99,11 +99,9 @@ class SampleDataset(Dataset[Sample]):
 def evaluation_batches(
     sizes: Sequence[Size], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
 ) -> list[list[Key]]:
-    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
-
-    window: the side of the part of an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole.
-    A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
-    """
+    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice. window: the side of the part of
+    an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole. A rank that is left without one
+    has an empty batch: it takes part in what ranks do together after the last."""
     by_size: dict[Size, list[int]] = {}
     for index in range(rank, len(sizes), world_size):
         by_size.setdefault(sizes[index], []).append(index)

@@ -179,11 +179,9 @@ def _starred(ends: Sequence[str]) -> str:
 
 
 def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
-    """Of label images of the same images the one to read; None where none is clearly best.
-
-    A map from which all others follow is best; of those that follow from each other, gray values before colours and hard edges first.
-    Of two readings of the same, such as 1st and 2nd, the first one. Ids of objects are another task than classes.
-    """
+    """Of label images of the same images the one to read; None where none is clearly best. A map from which all others follow is best; of
+    those that follow from each other, gray values before colours and hard edges first. Of two readings of the same, such as 1st and 2nd,
+    the first one. Ids of objects are another task than classes."""
     usable = [family for family in same if is_labels(family.role)] or list(same)
     maps = [family for family in usable if family.role != "ids"] or usable
     maps = [family for family in maps if not any(_numbers(listing, family, other) for other in maps)]

@@ -155,12 +155,9 @@ def words_of(split: Split) -> list[str]:
 
 
 def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: str | None = None, stems: bool = False) -> str | None:
-    """The folder of images below which most of the named ones lie; None where none does.
-
-    near: the file or folder that names them. stems: the names have no suffix. avoid: a folder that is taken only where no
-    other has as many. Of several, the one that is not of another split, then the one that is called as folders of images
-    are, then the uppermost.
-    """
+    """The folder of images below which most of the named ones lie; None where none does. near: the file or folder that names them. stems:
+    the names have no suffix. avoid: a folder that is taken only where no other has as many. Of several, the one that is not of another
+    split, then the one that is called as folders of images are, then the uppermost."""
     wanted = {composed(name).replace("\\", "/").lower() for name in names[:PROBED]}
     folders: Counter[str] = Counter()
     for file in listing.pictures:

@@ -21,11 +21,9 @@ Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of i
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 @dataclass(kw_only=True, eq=False)
 class RawData:
-    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data.
-
-    In a folder's or file's name `{split}` stands for the split's own where the split is given by folders; folders of images and of labels
-    may be one. findings: what `items` leaves out, or finds odd. Each class of these is a dataclass, too.
-    """
+    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data. In a folder's or file's name
+    `{split}` stands for the split's own where the split is given by folders; folders of images and of labels may be one. findings: what
+    `items` leaves out, or finds odd. Each class of these is a dataclass, too."""
 
     root: str
     classes: Sequence[ClassInfo]

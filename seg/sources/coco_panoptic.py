@@ -70,11 +70,9 @@ class PanopticFile(Entry):
 
 
 class CocoPanoptic(Named):
-    """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
-
-    Segments of a category that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the
-    class `background`, or ignored without one.
-    """
+    """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`. Segments of a category
+    that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the class `background`, or
+    ignored without one."""
 
     annotations: str
     masks: str

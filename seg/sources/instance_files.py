@@ -21,11 +21,9 @@ PATTERN = "data.source.category_pattern"
 
 
 class InstanceFiles(Named):
-    """Images, and for each a folder of mask files: black, and one other value where the instance is.
-
-    Masks may lie in folders of their own there, and those that overlap are kept whole. An image whose folder of masks holds no file has no
-    instance. category_pattern: its first group (the whole match, if it has none) becomes a class as `ClassMap` has it.
-    """
+    """Images, and for each a folder of mask files: black, and one other value where the instance is. Masks may lie in folders of their own
+    there, and those that overlap are kept whole. An image whose folder of masks holds no file has no instance. category_pattern: its first
+    group (the whole match, if it has none) becomes a class as `ClassMap` has it."""
 
     images: str
     masks: str

@@ -25,12 +25,9 @@ OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One annotated thing, of plain values that JSON keeps.
-
-    where: what the file calls it, such as `annotation 501`. label: as the file has it. parts: see `seg.sources.part_rle`.
-    crowd: whether it holds uncounted instances. group: regions of one label and group are one object. z: of two that overlap
-    the one with the higher lies on top, and with the same the later one.
-    """
+    """One annotated thing, of plain values that JSON keeps. where: what the file calls it, such as `annotation 501`. label: as the file has
+    it. parts: see `seg.sources.part_rle`. crowd: whether it holds uncounted instances. group: regions of one label and group are one
+    object. z: of two that overlap the one with the higher lies on top, and with the same the later one."""
 
     where: str
     label: str

@@ -63,11 +63,9 @@ def listed(line: str, known: Container[str]) -> str:
 
 
 def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over.
-
-    names: {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a
-    row that may mean two images.
-    """
+    """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over. names:
+    {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a row that may mean two
+    images."""
     known, shared = by_name(names)
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in read_rows(path, (id_column, *columns)):
@@ -138,11 +136,9 @@ def deal_folds(groups: Sequence[str], presence: np.ndarray | None, folds: int, s
 
 
 def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str, float], seed: int, noun: str) -> list[str]:
-    """The part of each image, in order. shares: of each part, more than 0, which sum to 1. noun: what errors call the parts.
-
-    Greedy iterative stratification (Sechidis et al. 2011): group by group, the rarest class first, into the part that lacks
-    most of it. DataError where there are fewer groups than parts.
-    """
+    """The part of each image, in order. shares: of each part, more than 0, which sum to 1. noun: what errors call the parts. Greedy
+    iterative stratification (Sechidis et al. 2011): group by group, the rarest class first, into the part that lacks most of it. DataError
+    where there are fewer groups than parts."""
     names, inverse = np.unique(np.array(groups, object).astype(str), return_inverse=True)
     parts = list(shares)
     if len(names) < len(parts):
@@ -180,11 +176,9 @@ def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:
 
 
 def by_blocks(groups: Mapping[str, str], ratios: Mapping[str, float] | None) -> dict[str, str]:
-    """{image_id: split}: one block of neighbours a split, in natural order of their names.
-
-    For slices of a volume or frames of a film, which are so alike beside each other that chance would put near-copies of
-    the training images into the test. groups: {image_id: group}; a group is never divided. ratios: as for `by_ratios`.
-    """
+    """{image_id: split}: one block of neighbours a split, in natural order of their names. For slices of a volume or frames of a film,
+    which are so alike beside each other that chance would put near-copies of the training images into the test. groups: {image_id: group};
+    a group is never divided. ratios: as for `by_ratios`."""
     if ratios is None:
         raise ConfigError("data.split.by=blocks: set data.split.ratios, as {train: 0.7, val: 0.15, test: 0.15}")
     check_ratios(ratios)

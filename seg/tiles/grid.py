@@ -60,11 +60,9 @@ class Grid:
 
 
 def grid(tiling: Tiling, height: int, width: int, stride: int) -> Grid:
-    """The tiles of an image. ArgumentError where tile, overlap and margin do not go with each other or with the network.
-
-    Tiles start at multiples of `stride`, the network's, so that it sees each pixel on the same grid as in the whole image; they are spread
-    evenly, and the last ends with the image (or with the padding that brings it to a multiple of the stride).
-    """
+    """The tiles of an image. ArgumentError where tile, overlap and margin do not go with each other or with the network. Tiles start at
+    multiples of `stride`, the network's, so that it sees each pixel on the same grid as in the whole image; they are spread evenly, and the
+    last ends with the image (or with the padding that brings it to a multiple of the stride)."""
     rows, columns = (_side(tiling, axis, length, stride) for axis, length in enumerate((height, width)))
     return Grid(height, width, rows, columns)
 

@@ -31,12 +31,9 @@ class Band:
 
 
 def predict_bands(network: Network, rows: Rows, tiling: Tiling, batch_size: int, blend: str, keep_values: bool = False) -> Iterator[Band]:
-    """The image's rows from the top to the bottom, each once.
-
-    blend: "logits" or "probabilities", of which overlapping tiles are averaged, weighed as `tiling` says: the mean of logits is, up to a
-    factor, the geometric mean of probabilities. keep_values: whether bands have
-    them. ArgumentError, at the first band, where `tiling` does not go with the network's stride.
-    """
+    """The image's rows from the top to the bottom, each once. blend: "logits" or "probabilities", of which overlapping tiles are averaged,
+    weighed as `tiling` says: the mean of logits is, up to a factor, the geometric mean of probabilities. keep_values: whether bands have
+    them. ArgumentError, at the first band, where `tiling` does not go with the network's stride."""
     height, width, _ = rows.shape
     tiles = grid(tiling, height, width, network.facts.stride)
     ring: _Ring | None = None
