@@ -63,7 +63,8 @@ class Console(Callback):
             self.bar.stop()
             self.bar = None
 
-    on_exception = on_train_end
+    def on_exception(self, *_: Any) -> None:
+        self.on_train_end()
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
