@@ -31,7 +31,6 @@ from albumentations.augmentations.pixel.functional import add_constant  # noqa: 
 Apply = Callable[..., np.ndarray]  # (pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
-
 RESIZING = (
     A.Resize,
     A.RandomScale,
@@ -112,10 +111,8 @@ def identity(height: int, width: int) -> np.ndarray:
 
 
 def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width.
-
-    Returns semantic (H, W) uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had.
-    """
+    """The labels of a drawn image of the pixel map (H, W), from those of the stored one, of any height and width. Returns semantic (H, W)
+    uint8, 255 where filled, and instances (H, W, L) int32, 0 where filled, with the ids they had."""
     num_layers = instances.shape[2]
     drawn_semantic, drawn_ids = np.empty(pixels.shape, np.uint8), np.empty((*pixels.shape, num_layers), np.int32)
     stored = semantic.reshape(-1), instances.reshape(-1, num_layers)
@@ -124,22 +121,18 @@ def look_up(pixels: np.ndarray, semantic: np.ndarray, instances: np.ndarray) -> 
 
 
 def seen(pixels: np.ndarray, drawn: np.ndarray, stored_width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """How much a drawn id map (H, W, L) shows of ids 1..count.
-
-    areas (count,) int64: of drawn pixels. stored (count,) float64: how many stored pixels these stand for; exact after a
-    crop or a flip, within a few per cent after a zoom or a turn, and within a tenth or so where space itself is bent.
-    """
+    """How much a drawn id map (H, W, L) shows of ids 1..count. areas (count,) int64: of drawn pixels. stored (count,) float64: how many
+    stored pixels these stand for; exact after a crop or a flip, within a few per cent after a zoom or a turn, and within a tenth or so
+    where space itself is bent."""
     areas, stored = np.zeros(count + 1, np.int64), np.zeros(count + 1)
     _seen(drawn, density(pixels, stored_width), areas, stored)
     return areas[1:], stored[1:]
 
 
 def density(pixels: np.ndarray, stored_width: int) -> np.ndarray:
-    """Stored pixels to a drawn one, (H / CELL, W / CELL) float64, rounded up: in each cell of a pixel map.
-
-    A cell's corners span a quadrangle in the stored image, whose area tells. Of a cell with a corner in a filled border
-    the parts count that have none; without any it takes the mean of all cells, or 1 where no cell has any.
-    """
+    """Stored pixels to a drawn one, (H / CELL, W / CELL) float64, rounded up: in each cell of a pixel map. A cell's corners span a
+    quadrangle in the stored image, whose area tells. Of a cell with a corner in a filled border the parts count that have none; without any
+    it takes the mean of all cells, or 1 where no cell has any."""
     bottoms, rights = (np.minimum(np.arange(CELL, n + CELL, CELL), n - 1) for n in pixels.shape)
     tops, lefts = np.maximum(bottoms - CELL, 0), np.maximum(rights - CELL, 0)
     stored, drawn = _spans(pixels, stored_width, tops, lefts, bottoms, rights)

@@ -16,29 +16,24 @@ PART = 1 << 16  # pixels that are looked at together: a mask of all would be a c
 
 
 class Windows:
-    """Windows of one size. A share `foreground` of them holds a random pixel of an instance, or, without instances, of a class: each
-    that the image shows is as likely, the background left aside. The others lie anywhere.
-
-    classes: of the data set. One that is called `background` is the background.
-    """
+    """Windows of one size. A share `foreground` of them holds a random pixel of an instance, or, without instances, of a class: each that
+    the image shows is as likely, the background left aside. The others lie anywhere. classes: of the data set. One that is called
+    `background` is the background."""
 
     def __init__(self, settings: Crop, classes: Sequence[ClassInfo]) -> None:
         self.settings, self.size = settings, (settings.size[0], settings.size[1])
         self.background = [index for index, c in enumerate(classes) if c.name.lower() == BACKGROUND]
 
     def cut(self, sample: Sample, rng: np.random.Generator) -> Drawn:
-        """A window of the sample, whose instances keep their ids.
-
-        Where the image is smaller, it is whole, and followed at the right and bottom by ignored pixels that show its reflection.
-        """
+        """A window of the sample, whose instances keep their ids. Where the image is smaller, it is whole, and followed at the right and
+        bottom by ignored pixels that show its reflection."""
         count = len(sample.categories)
         areas, boxes = measure(sample.instances, count)
         top, left = self._corner(sample, areas, boxes, rng)
         window = np.s_[top : top + self.size[0], left : left + self.size[1]]
-        image, semantic, instances = sample.image[window], sample.semantic[window], sample.instances[window]
-        inside = np.ascontiguousarray(instances)
-        seen = areas_of(inside, count)
-        found = replace(sample, image=np.ascontiguousarray(image), semantic=np.ascontiguousarray(semantic), instances=inside)
+        image, semantic, instances = (np.ascontiguousarray(m[window]) for m in (sample.image, sample.semantic, sample.instances))
+        seen = areas_of(instances, count)
+        found = replace(sample, image=image, semantic=semantic, instances=instances)
         return self._padded(Drawn(found, seen, seen / np.maximum(areas, 1)))
 
     def _padded(self, drawn: Drawn) -> Drawn:
@@ -58,7 +53,6 @@ class Windows:
         return Drawn(Sample(sample.image_id, image, semantic, instances, categories, crowd), areas, np.append(drawn.visible, 1.0))
 
     def _corner(self, sample: Sample, areas: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> Place:
-        """The first pixel of a window."""
         most = [max(0, there - ours) for there, ours in zip(sample.size, self.size, strict=True)]
         least = [0, 0]
         if not any(most):

@@ -17,11 +17,9 @@ _BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sample that augmentation drew, before anything is taken from its list of instances.
-
-    sample: some of its instances may have no pixel. areas: (N,) int64 of its instances, in pixels. visible: (N,) float64,
-    which share of each stored instance is seen, whatever it was enlarged or reduced to; below 0 of one that a crop left out.
-    """
+    """A sample that augmentation drew, before anything is taken from its list of instances. sample: some of its instances may have no
+    pixel. areas: (N,) int64 of its instances, in pixels. visible: (N,) float64, which share of each stored instance is seen, whatever it
+    was enlarged or reduced to; below 0 of one that a crop left out."""
 
     sample: Sample
     areas: np.ndarray
@@ -29,10 +27,8 @@ class Drawn:
 
 
 def ignore_cut(drawn: Drawn, min_visible: float, min_area: int) -> Drawn:
-    """Instances of less than `min_visible` of their share or `min_area` pixels become crowds, those without a pixel vanish.
-
-    Ids become 1..N again, in the same order. Where a new crowd lies on top, the class map becomes 255.
-    """
+    """Instances of less than `min_visible` of their share or `min_area` pixels become crowds, those without a pixel vanish. Ids become 1..N
+    again, in the same order. Where a new crowd lies on top, the class map becomes 255."""
     sample, left = drawn.sample, drawn.areas > 0
     lost = left & ~sample.crowd & ((drawn.visible < min_visible) | (drawn.areas < min_area))
     if left.all() and not lost.any():
@@ -58,11 +54,8 @@ def _ignore(instances: np.ndarray, lost: np.ndarray, semantic: np.ndarray) -> No
 
 
 def paste_some(target: Drawn, source: Drawn, rng: np.random.Generator, max_instances: int | None) -> Drawn:
-    """The target under a random subset of the source's instances, each number of them being as likely; never crowds.
-
-    Where the images differ in size, the source is cropped or padded to the target's, at a random place. Without anything
-    to paste the target comes back.
-    """
+    """The target under a random subset of the source's instances, each number of them being as likely; never crowds. Where the images
+    differ in size, the source is cropped or padded to the target's, at a random place. Without anything to paste the target comes back."""
     candidates = np.flatnonzero(~source.sample.crowd)
     if not len(candidates):
         return target

@@ -34,11 +34,8 @@ class OverlapCrop(A.DualTransform):
     The part's least IoU with one of the boxes whose middle it holds is drawn from `overlaps` or is that of the whole image, each as likely.
     An object whose box's middle lies outside is ignored. An image without instances stays whole.
 
-    Args:
-        overlaps: Least IoUs; 0 is any part with the middle of a box.
-        scale: The least and the largest share of each side.
-        ratio: The least and the largest width for the height.
-        p: The probability that it is applied.
+    overlaps: least IoUs; 0 is any part with the middle of a box. scale: the least and the largest share of each side. ratio: the least and
+    the largest width for the height. p: the probability that it is applied.
     """
 
     def __init__(self, overlaps: list[Share], scale: tuple[Share, Share], ratio: tuple[float, float], p: Share = 1.0) -> None:

@@ -105,7 +105,6 @@ def _is_override(word: str) -> bool:
 
 
 def _positionals(command: Command, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of each positional, in their order."""
     rest, values = list(words), {}
     for positional in sorted(command.positionals, key=lambda one: not one.suffixes):
         own = [word for word in rest if not positional.suffixes or Path(word).suffix in positional.suffixes]
@@ -156,5 +155,4 @@ def _unknown(command: Command, word: str, following: Sequence[str]) -> UsageErro
 
 
 def wrong(command: Command, message: str) -> UsageError:
-    """The error of a command line that the command cannot take."""
     return UsageError(f"{command.name}: {message}; see seg {command.name} --help")

@@ -33,9 +33,7 @@ def two_numbers(text: str) -> tuple[int, int]:
 @dataclass(frozen=True, slots=True)
 class Positional:
     """Words without dashes. attribute: of the stage's Arguments. name: in the help. least, most: how many; most=None is any number.
-
-    suffixes: words that end so belong here wherever they stand; the other words belong to the positional without suffixes.
-    """
+    suffixes: words that end so belong here wherever they stand; the other words belong to the positional without suffixes."""
 
     attribute: str
     name: str
@@ -113,9 +111,7 @@ _TABLE = yaml.load(Path(__file__).with_name("table.yaml").read_bytes(), getattr(
 HYDRA: tuple[Option, ...] = _made(Option, _TABLE["hydra"])  # the options of Hydra's command line
 
 OVERVIEW: str = _TABLE["overview"]
-
 COMMANDS = {name: _command(name, given) for name, given in _TABLE["commands"].items()}
-
 WIDTH = 110
 
 
@@ -125,7 +121,6 @@ def overview() -> str:
 
 
 def usage(command: Command) -> str:
-    """seg COMMAND with its arguments and options."""
     parts = ["seg", command.name, *map(_positional, command.positionals)]
     parts += ["[OVERRIDE ...]"] if command.overrides else []
     shown = [option for option in command.options if option.text]

@@ -26,9 +26,7 @@ from seg.settings.section import Params, leaves
 
 EXAMPLE = {"model": "unet", "loss": "ce", "optimizer": "sgd", "scheduler": "cosine", "augment": "medium"}
 """An option of each group that may be left to the plan."""
-
 GROWING = ("predict", "evaluate", "export", "trainer")  # groups all of whose options have the same keys, to which versions add
-
 CHOICES = "fold_stages"  # a section that another one is chosen from, and nothing else reads
 
 
@@ -43,10 +41,8 @@ def compose(conf: Path, overrides: list[str]) -> tuple[Params, dict[str, str]]:
 
 
 def _with_new_keys(params: Params, choices: Mapping[str, str], conf: Path) -> Params:
-    """With what the package's own conf/ has and a project's, which a former version wrote, lacks: keys of sections whose keys are fixed.
-
-    An option takes them from the package's of its name, or else from the one that is chosen there.
-    """
+    """With what the package's own conf/ has and a project's, which a former version wrote, lacks: keys of sections whose keys are fixed. An
+    option takes them from the package's of its name, or else from the one that is chosen there."""
     own = template() / "conf"
     if conf.resolve() == own.resolve():
         return params
@@ -66,10 +62,8 @@ def _read(path: Path) -> Params:
 
 
 def explain(conf: Path, overrides: list[str], sweep: bool = False) -> tuple[list[str], DictConfig]:
-    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values.
-
-    Returned are those that choose an option, and what comes of them alone.
-    """
+    """Raise ConfigError for the first override that names no group, option or key there is. sweep: one may give several values. Gives
+    those that choose an option, and what comes of them alone."""
     groups, selected = _groups(conf), list[str]()
     parsed = _parse(overrides, groups)
     for override in parsed:
@@ -151,7 +145,6 @@ def _parse(overrides: list[str], groups: Mapping[str, Collection[str]]) -> list[
 
 
 def _unreadable(text: str) -> str:
-    """What to say of an override that Hydra's grammar does not take."""
     key, _, value = text.partition("=")
     if not key or key != key.strip() or value != value.strip():
         return f"{text}: cannot be read as key=value; write no spaces around the first ="

@@ -85,9 +85,8 @@ def checked(params: Params) -> Config:
     config = Config.of(params)
     if config.task.name not in config.model.tasks:
         tasks = " or ".join(config.model.tasks)
-        raise ConfigError(
-            f"model={config.model.name}: is for task={tasks}, but task={config.task.name}; choose another model, or task={tasks}"
-        )
+        fix = f"choose another model, or task={tasks}"
+        raise ConfigError(f"model={config.model.name}: is for task={tasks}, but task={config.task.name}; {fix}")
     for key, target in targets_of(config).items():
         check_allowed(target.target, config.targets.allow, key)
     return config

@@ -21,11 +21,9 @@ PARAMS = "params.yaml"
 
 
 def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augment")) -> Params:
-    """`params`, which conf/ gave, where what their sections `data` and `augment` describe was made with them.
-
-    Where a command asks for no data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is
-    with the augmentation. ConfigError where something else was made. What is missing is left for the stage to say.
-    """
+    """`params`, which conf/ gave, where what their sections `data` and `augment` describe was made with them. Where a command asks for no
+    data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is with the augmentation.
+    ConfigError where something else was made. What is missing is left for the stage to say."""
     config = _checked(params, sections)
     wrong = {section: said for section in sections if (said := OTHER[section](config))}
     if not wrong:
@@ -79,10 +77,8 @@ def _other_augmentation(cfg: Config) -> str | None:
         return None
     if (folder / "policy.json").read_text(encoding="utf-8") == compile_policy(cfg.augment, cfg.targets.allow).to_json():
         return None
-    return (
-        f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; record these with `seg configure` and run "
-        "`dvc repro augment`, or set paths.augment to a folder that was made with them"
-    )
+    fix = "record these with `seg configure` and run `dvc repro augment`, or set paths.augment to a folder that was made with them"
+    return f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; {fix}"
 
 
 OTHER = {"data": _other_data, "augment": _other_augmentation}

@@ -20,10 +20,8 @@ BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")  # of conf/
 
 
 def read_group(project: Path, group: str, overrides: Sequence[str], command: str) -> Params:
-    """{group: its keys, and BESIDE} of the project's conf/ or of the package's. `overrides`: KEY=VALUE, or <group>=OPTION.
-
-    ConfigError for an override of anything else, which the command would not obey.
-    """
+    """{group: its keys, and BESIDE} of the project's conf/ or of the package's. `overrides`: KEY=VALUE, or <group>=OPTION. ConfigError for
+    an override of anything else, which the command would not obey."""
     conf = conf_of(project, group)
     base = _load(conf / "config.yaml")
     chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0] == group]
@@ -49,9 +47,8 @@ def _set(found: DictConfig, key: str, value: str | None, known: dict[str, Any], 
             allowed = f"{group}.*, {', '.join(f'{b}.*' if '.' not in b else b for b in BESIDE)}"
             raise ConfigError(f"{key}={value}: seg {command} reads {allowed} alone; a model keeps the other settings of its training")
         section = key.partition(".")[0]
-        raise ConfigError(
-            f"unknown key {key}: {did_you_mean(key, [k for k in known if k.startswith(f'{section}.')], f'keys of {section}')}"
-        )
+        hint = did_you_mean(key, [k for k in known if k.startswith(f"{section}.")], f"keys of {section}")
+        raise ConfigError(f"unknown key {key}: {hint}")
     try:
         OmegaConf.update(found, key, OmegaConf.from_dotlist([f"value={value}"])["value"], merge=True)
     except (OmegaConfBaseException, ValueError) as error:

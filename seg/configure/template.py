@@ -13,9 +13,7 @@ from typing import Any
 import yaml
 
 PACKAGE = Path(__file__).parents[1]
-COPIES = PACKAGE / "configure" / "files"
-"""Where setup.py puts the files of a wheel. A checkout has none: its own are the originals."""
-
+COPIES = PACKAGE / "configure" / "files"  # where setup.py puts the files of a wheel; a checkout has none: its own are the originals
 FILES = (
     "conf",
     "dvc.yaml",
@@ -37,10 +35,8 @@ def template() -> Path:
 
 
 def conf_of(project: Path, group: str) -> Path:
-    """The conf/ of the project, or, in a folder that is none of seg's, the package's own.
-
-    group: an option group of seg's, which another program's conf/ does not have.
-    """
+    """The conf/ of the project, or, in a folder that is none of seg's, the package's own. group: an option group of seg's, which another
+    program's conf/ does not have."""
     own = project / "conf"
     ours = (own / "config.yaml").is_file() and (own / group).is_dir() and (own / "task").is_dir()
     return (own if ours else template() / "conf").resolve()

@@ -12,19 +12,15 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError
 
-SHARED = Path("/dev/shm")
-"""Where Linux keeps the shared memory that has a name, torch's batches among it. Docker gives a container 64 MB of it."""
-
+SHARED = Path("/dev/shm")  # of the shared memory that has a name, torch's batches among it; Docker gives a container 64 MB of it
 _CGROUP, _OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60  # version 1 says that there is no limit by a number this large
 SPIN_COUNT = "1000"
 """Iterations that an idle OpenMP thread of GNU's runtime spins before it sleeps. A short spin costs nothing on a quiet
 machine and saves much beside a busy process: benchmarks/openmp_spin.py measures it."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-"""Variables by which launchers tell a process its place; all are 0 or unset in the first one."""
-CORES = "SEG_CORES"
-"""The variable that tells one of several programs that share a machine how many cores are its own."""
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")  # a process's place, as launchers tell it; all are 0 or unset in the first one
+CORES = "SEG_CORES"  # the variable that tells one of several programs that share a machine how many cores are its own
 _USERS_OWN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 
@@ -108,11 +104,9 @@ def prepare_environment() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory that a training step, or an image, frees for the next one, instead of giving it back each time.
-
-    Each frees and takes the same large blocks; mapping them anew costs about 8 % of a step on a CPU. The user's own
-    MALLOC_* and GLIBC_TUNABLES settings win; elsewhere than on glibc nothing happens.
-    """
+    """Have glibc keep the memory that a training step, or an image, frees for the next one, instead of giving it back each time. Each frees
+    and takes the same large blocks; mapping them anew costs about 8 % of a step on a CPU. The user's own MALLOC_* and GLIBC_TUNABLES
+    settings win; elsewhere than on glibc nothing happens."""
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -184,7 +178,6 @@ def _number(name: str, otherwise: int) -> int:
 def conf_folder(project: Path) -> Path:
     """The project's conf/, or a ConfigError that says where to stand."""
     if not (project / "conf" / "config.yaml").is_file():
-        raise ConfigError(
-            f"{project}: has no conf/config.yaml; change into the project's folder first, or make a project with `seg new FOLDER`"
-        )
+        fix = "change into the project's folder first, or make a project with `seg new FOLDER`"
+        raise ConfigError(f"{project}: has no conf/config.yaml; {fix}")
     return (project / "conf").resolve()

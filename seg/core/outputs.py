@@ -35,7 +35,7 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
     except Exception as error:
         beside.unlink(missing_ok=True)  # before the free space is read
         if reason := _full(error):
-            need = "" if needed is None else f"it needs {_megabytes(needed)}, and "
+            need = "" if needed is None else f"it needs {needed / 1e6:.1f} MB, and "
             raise DiskFullError(_no_room(path, reason, need, advice)) from None
         raise
     finally:
@@ -51,10 +51,8 @@ def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
 
 
 class JsonList:
-    """A list in a JSON file that is written member by member, as all of it may be too much for the memory.
-
-    lines: each member has a line of its own.
-    """
+    """A list in a JSON file that is written member by member, as all of it may be too much for the memory. lines: each member has a line of
+    its own."""
 
     def __init__(self, file: IO[bytes], lines: bool = True) -> None:
         self.file, self.count, self.end = file, 0, "\n" if lines else ""
@@ -121,8 +119,8 @@ def _full(error: BaseException) -> str | None:
 
 
 def _no_room(path: Path, reason: str, need: str, advice: str) -> str:
-    free = shutil.disk_usage(path.parent).free
-    return f"{path}: cannot be written ({reason}): {need}its disk has {_megabytes(free)} free; {advice}"
+    free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB"
+    return f"{path}: cannot be written ({reason}): {need}its disk has {free} free; {advice}"
 
 
 def disk_full(path: Path) -> DiskFullError:
@@ -130,16 +128,10 @@ def disk_full(path: Path) -> DiskFullError:
     return DiskFullError(_no_room(path, os.strerror(errno.ENOSPC), "", ADVICE))
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
 @contextmanager
 def replaced_folder(out: Path, own: Sequence[str]) -> Iterator[Path]:
-    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not.
-
-    own: the names that may be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept.
-    """
+    """A folder to write into, beside `out`; it takes out's place when the block ends well and is removed when not. own: the names that may
+    be replaced in `out`. DataError where it holds anything else; Hydra's own records are kept."""
     partial, former = (out.with_name(f"{out.name}.{name}") for name in ("partial", "former"))
     there = list(out.iterdir()) if out.is_dir() else []
     if foreign := sorted(path.name for path in there if path.name not in own and not _is_record(path)):

@@ -14,15 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 __all__ = ["TorchDispatchMode", "apply_activation_checkpointing", "checkpoint_wrapper"]
 """What sees every operation of torch that runs within it; activation checkpointing of modules in place, under the names that they have."""
-
 Call = Callable[..., Any]
 
 
 def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
-    """Copy tensors into others, which neighbours in the lists share their type with, in few calls (`_foreach_copy_`).
-
-    A network has hundreds of small buffers.
-    """
+    """Copy tensors into others, which neighbours in the lists share their type with, in few calls (`_foreach_copy_`). A network has
+    hundreds of small buffers."""
     start = 0
     for stop in range(1, len(sources) + 1):
         if stop == len(sources) or sources[stop].dtype != sources[start].dtype:
@@ -64,10 +61,8 @@ def replace_compiled_call(network: nn.Module, call: Call) -> None:
 
 
 def compiling_backward_first() -> AbstractContextManager[Any]:
-    """Compile the backward pass together with the forward pass, so that either fails before anything has run.
-
-    Nothing in versions that always do so.
-    """
+    """Compile the backward pass together with the forward pass, so that either fails before anything has run. Does nothing in versions
+    that always do so."""
     from torch._functorch import config
 
     known = hasattr(config, "force_non_lazy_backward_lowering")

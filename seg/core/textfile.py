@@ -14,10 +14,8 @@ import yaml
 
 from seg.core.errors import UnreadableError
 
-DEEPEST = 100
-"""Levels of lists and objects in each other that a file may have."""
-MOST = 1_000_000
-"""Values of a level in YAML, whose aliases make any number of a few lines."""
+DEEPEST = 100  # levels of lists and objects in each other that a file may have
+MOST = 1_000_000  # values of a level in YAML, whose aliases make any number of a few lines
 TOO_DEEP = f"its lists lie in each other more than {DEEPEST} deep"
 PLAIN = frozenset({str, int, float, bool, type(None)})
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")

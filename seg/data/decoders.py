@@ -15,6 +15,7 @@ from seg.core.errors import DataError, LargeImageError, PixelError, UnreadableEr
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
 MOST_PIXELS = 2**29  # of an image that is read at once. A PNG of one megabyte may have a thousand million of them.
+OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits
 PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
 
 
@@ -54,9 +55,6 @@ def refuse_large(height: int, width: int, path: Path) -> None:
         raise LargeImageError(f"{path}: has {width}x{height} pixels, more than the {most:,} that are read at once; {fix}")
 
 
-OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits
-
-
 def declared_size(data: bytes) -> tuple[int, int]:
     """Height and width as the header has them; (0, 0) where it does not say."""
     if data[:8] == PNG:
@@ -65,7 +63,7 @@ def declared_size(data: bytes) -> tuple[int, int]:
         width, height = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (18, 22))
         return height, width
     if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
+        return _jpeg_header(data)[1]
     if data[:4] == b"RIFF" and data[12:16] == b"VP8X":
         return 1 + int.from_bytes(data[27:30], "little"), 1 + int.from_bytes(data[24:27], "little")
     if data[:4] == b"RIFF" and data[12:16] == b"VP8L":  # 14 bits each behind the signature
@@ -73,17 +71,6 @@ def declared_size(data: bytes) -> tuple[int, int]:
         return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
     if data[:4] == b"RIFF" and data[12:16] == b"VP8 ":
         return int.from_bytes(data[28:30], "little") & 0x3FFF, int.from_bytes(data[26:28], "little") & 0x3FFF
-    return 0, 0
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Of the frame header (ITU T.81, B.2.2)."""
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[position + 5 : position + 7]), int.from_bytes(data[position + 7 : position + 9])
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
     return 0, 0
 
 
@@ -185,7 +172,7 @@ def _imdecode(data: bytes, flags: int, path: Path) -> np.ndarray:
 
 
 def _orientation(data: bytes) -> int:
-    head = data[: _jpeg_header(data)] if data[:2] == b"\xff\xd8" else data
+    head = data[: _jpeg_header(data)[0]] if data[:2] == b"\xff\xd8" else data
     if not (b"Exif\0" in head or b"eXIf" in head or b"EXIF" in head):
         return 1
     try:
@@ -200,7 +187,7 @@ def _refuse_cut(data: bytes, path: Path) -> None:
     """OpenCV fills the missing part of a cut JPEG with gray and says nothing, and which others it takes differs from version to version.
     More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own."""
     if data[:2] == b"\xff\xd8":
-        cut = data.rfind(b"\xff\xd9", _jpeg_header(data)) < 0
+        cut = data.rfind(b"\xff\xd9", _jpeg_header(data)[0]) < 0
     elif data[:8] == PNG:
         cut = data.rfind(b"\0\0\0\0IEND", 33) < 0
     elif data[:4] == b"RIFF":
@@ -213,12 +200,15 @@ def _refuse_cut(data: bytes, path: Path) -> None:
         raise cut_off(path)
 
 
-def _jpeg_header(data: bytes) -> int:
-    """Bytes before the first scan of a JPEG: its segments (ITU T.81, B.1.1.4), each a marker and its length."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+def _jpeg_header(data: bytes) -> tuple[int, tuple[int, int]]:
+    """Bytes before the first scan of a JPEG, its segments (ITU T.81, B.1.1.4), each a marker and its length; and the height and width that
+    the frame header says (B.2.2), 0 where there is none."""
+    position, size = 2, (0, 0)
+    while position + 4 <= len(data) and data[position] == 0xFF and (marker := data[position + 1]) != 0xDA:
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and not any(size):
+            size = int.from_bytes(data[position + 5 : position + 7]), int.from_bytes(data[position + 7 : position + 9])
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return position
+    return position, size
 
 
 def _bmp_length(data: bytes) -> int:

@@ -79,11 +79,9 @@ def decode_image(data: bytes, channels: int, path: Path) -> np.ndarray:
 
 
 def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=color to read classes by their colour") -> np.ndarray:
-    """Encoded bytes of a gray image or an .npy -> (H, W) whole numbers, as stored: 0 and 1 for 1 bit, up to 32 bits in TIFF.
-
-    A palette image is refused: its indices are lost on decoding, and palettes differ from file to file; see `decode_palette`. fix:
-    what the error of such a file advises.
-    """
+    """Encoded bytes of a gray image or an .npy -> (H, W) whole numbers, as stored: 0 and 1 for 1 bit, up to 32 bits in TIFF. A palette
+    image is refused: its indices are lost on decoding, and palettes differ from file to file; see `decode_palette`. fix: what the error of
+    such a file advises."""
     return index_of(decode(data, path, None), path, fix)
 
 
@@ -141,11 +139,9 @@ def has_palette(data: bytes) -> bool:
 
 
 def decode_palette(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Encoded bytes of a palette image (PNG, BMP, TIFF) -> its indices (H, W) uint8, and the palette (N, 3) uint8 RGB.
-
-    A gray image of up to 8 bits has its values for indices, and the grays for a palette. Pascal VOC and LabelMe mean their label
-    PNGs by index, others by colour.
-    """
+    """Encoded bytes of a palette image (PNG, BMP, TIFF) -> its indices (H, W) uint8, and the palette (N, 3) uint8 RGB. A gray image of up
+    to 8 bits has its values for indices, and the grays for a palette. Pascal VOC and LabelMe mean their label PNGs by index, others by
+    colour."""
     decode(data, path, None)  # says what is wrong with a damaged file
     try:
         with Image.open(BytesIO(data)) as image:

@@ -16,6 +16,9 @@ import numpy as np
 from seg.data.rle import Rle, decode_crop, encode_crop, paint, run_lengths
 from seg.data.sample import IGNORE, Prediction, Sample
 
+# A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination).
+VISIBLE = 0.5
+
 
 def layers_from_masks(masks: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
     """N binary masks (H, W) -> layered id map (H, W, L); mask i gets id i + 1 in the first layer where it fits. An empty mask keeps its id,
@@ -135,10 +138,6 @@ def add_up(pixels: np.ndarray, areas: np.ndarray) -> None:
                 areas[instance] += i - start
                 instance, start = pixels[i, layer], i
         areas[instance] += num_pixels - start
-
-
-# A thing of which better ones cover more than the rest of this share is left out (Kirillov et al. 2019, the heuristic combination).
-VISIBLE = 0.5
 
 
 def with_stuff(sample: Sample, things: Collection[int]) -> Sample:

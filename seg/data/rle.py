@@ -57,10 +57,8 @@ def turns(rles: Sequence[Rle]) -> tuple[np.ndarray, np.ndarray]:
 
 @numba.njit(nogil=True, cache=True)
 def paint(counts: np.ndarray, layer: np.ndarray, number: int) -> bool:
-    """Write a number where the ones of run lengths (R,) int64 are in a layer (W, H) int32, whose rows are the mask's columns.
-
-    Whether it was done: all of them must be 0 there.
-    """
+    """Write a number where the ones of run lengths (R,) int64 are in a layer (W, H) int32, whose rows are the mask's columns. Gives
+    whether it was done: all of them must be 0 there."""
     pixels = layer.ravel()
     for free in (False, True):
         start = 0

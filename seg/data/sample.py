@@ -12,16 +12,13 @@ from seg.core.errors import DataError
 
 IGNORE = 255  # the class index of a pixel that counts neither in training nor in evaluation
 MAX_CLASSES = 255
-
 CERTAIN = 65535  # the confidence of a pixel whose predicted class has probability 1; others are in proportion
 # the name of the class that the pixels of no instance have, where the class list starts with it; no instance is of it
 BACKGROUND = "background"
 
 # in files that people correct: how labels start that do not count, and the label of what counts nowhere
 SUGGESTION, IGNORED = "suggestion:", "ignore"
-
 Color = tuple[int, int, int]
-
 Label = int | str | Color  # what raw data calls a class: a value in a mask, a category's name, or a colour
 
 

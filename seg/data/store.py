@@ -54,10 +54,8 @@ class ManifestEntry:
     @property
     def pixel_size(self) -> tuple[float, float] | None:
         """Height and width of a pixel in micrometres, where known."""
-        if not self.spacing:
-            return None
-        height, width = map(float, self.spacing.split())
-        return height, width
+        sides = [float(side) for side in self.spacing.split()]
+        return (sides[0], sides[1]) if sides else None
 
 
 # of a manifest; those of places come behind where an image has one, then those of a table
@@ -117,10 +115,8 @@ class DatasetInfo:
 
 
 def numbers_of(entries: Iterable[ManifestEntry]) -> dict[str, int]:
-    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1.
-
-    Where scores are equal, COCO's tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same.
-    """
+    """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1. Where scores are equal, COCO's
+    tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same."""
     return {image_id: number for number, image_id in enumerate(sorted(entry.image_id for entry in entries), start=1)}
 
 

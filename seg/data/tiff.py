@@ -32,11 +32,9 @@ Bytes = bytes | mmap.mmap
 
 
 def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
-    """A TIFF's image (H, W, C): samples, or pages of equal size, become channels.
-
-    channels: as many as are wanted, or None; tells the channel axis where tifffile wrote an array (H, W, C) as H pages.
-    DataError for a file that is cut or damaged, and for images of several sizes or with more than one axis beside height and width.
-    """
+    """A TIFF's image (H, W, C): samples, or pages of equal size, become channels. channels: as many as are wanted, or None; tells the
+    channel axis where tifffile wrote an array (H, W, C) as H pages. DataError for a file that is cut or damaged, and for images of several
+    sizes or with more than one axis beside height and width."""
     refuse_cut(data, path)
     with one_line_errors(path), tifffile.TiffFile(BytesIO(data)) as file:
         series = only_series(file, len(data), path)
@@ -167,11 +165,9 @@ def _by_opencv(data: bytes, path: Path) -> np.ndarray:
 
 
 def refuse_cut(data: Bytes, path: Path) -> None:
-    """Raise DataError for the bytes, or the memory map, of a file that ends too soon.
-
-    The chain of its directories is followed (TIFF 6.0, section 2; BigTIFF); tifffile would stop in silence at the last whole one. A
-    directory is a count, entries of (tag, type, count, value or its place), and the place of the next.
-    """
+    """Raise DataError for the bytes, or the memory map, of a file that ends too soon. The chain of its directories is followed (TIFF 6.0,
+    section 2; BigTIFF); tifffile would stop in silence at the last whole one. A directory is a count, entries of (tag, type, count, value
+    or its place), and the place of the next."""
     order = "little" if data[:1] == b"I" else "big"
     big = 43 in data[2:4]
     word, count, entry, position = (8, 8, 20, 8) if big else (4, 2, 12, 4)
@@ -193,7 +189,6 @@ def refuse_cut(data: Bytes, path: Path) -> None:
 
 
 def _refuse_missing(series: Any, length: int, path: Path) -> None:
-    """Raise DataError where pixels would lie beyond the file's end."""
     if series.dataoffset is not None and series.dataoffset + series.nbytes > length:
         raise cut_off(path)
     for page in series.pages:

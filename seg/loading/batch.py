@@ -49,17 +49,10 @@ class Batch:
         return len(self.image_ids)
 
     def to(self, device: Any, non_blocking: bool = False) -> Batch:
-        """The same batch on a device.
-
-        Args:
-            device: A torch.device, or its name.
-            non_blocking: Whether to copy from pinned memory while the host goes on.
-        """
+        """The same batch on a device, a torch.device or its name. non_blocking: copy from pinned memory while the host goes on."""
         return self._each(lambda t: t.to(device, non_blocking=non_blocking))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same batch, each of whose tensors was changed."""
-
         def changed(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return change(value)
@@ -68,14 +61,7 @@ class Batch:
         return Batch(*(changed(getattr(self, f.name)) for f in fields(self)))
 
     def split(self, most: int) -> list[Batch]:
-        """Cut the batch into parts, in order. The parts keep the padding of the batch.
-
-        Args:
-            most: The largest number of images of a part.
-
-        Returns:
-            The parts. Their numbers of images differ by one at most.
-        """
+        """Parts of up to `most` images, in order, whose numbers of images differ by one at most. They keep the padding of the batch."""
         count = -(-len(self) // most)
         bounds = [len(self) * i // count for i in range(count + 1)]
         return [Batch(*(getattr(self, f.name)[start:stop] for f in fields(self))) for start, stop in pairwise(bounds)]

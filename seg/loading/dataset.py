@@ -77,7 +77,6 @@ class SampleDataset(Dataset[Sample]):
         return sample if self.things is None else with_stuff(sample, self.things)
 
     def as_stored(self, index: int) -> Sample:
-        """A sample as it is stored."""
         folder, entry = self.rows[index]
         annotations = self.annotations[folder].get(entry.file, ()) if self.annotations else ()
         return read_sample(folder, entry, self.channels, annotations)
@@ -100,11 +99,9 @@ class SampleDataset(Dataset[Sample]):
 def evaluation_batches(
     sizes: Sequence[Size], batch_size: int, rank: int = 0, world_size: int = 1, window: int | None = None
 ) -> list[list[Key]]:
-    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice.
-
-    window: the side of the part of an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole.
-    A rank that is left without one has an empty batch: it takes part in what ranks do together after the last.
-    """
+    """Batches of images of one size, in stored order; the ranks share them out, and no image comes twice. window: the side of the part of
+    an image that is seen at once: an image that is larger is a batch of its own. None: any is seen whole. A rank that is left without one
+    has an empty batch: it takes part in what ranks do together after the last."""
     by_size: dict[Size, list[int]] = {}
     for index in range(rank, len(sizes), world_size):
         by_size.setdefault(sizes[index], []).append(index)
@@ -178,7 +175,6 @@ def loader_of(
 
 
 def area(size: Size) -> int:
-    """The number of pixels."""
     return size[0] * size[1]
 
 
@@ -192,11 +188,8 @@ def _start_worker(_: int) -> None:
 
 
 def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: int) -> tuple[int, int]:
-    """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch.
-
-    Where /dev/shm is too small for their batches there are fewer, and a line says so: torch would end with a bus error, or "unable
-    to allocate shared memory".
-    """
+    """How many processes load, and how many batches each loads ahead. batch_bytes: of the largest batch. Where /dev/shm is too small for
+    their batches there are fewer, and a line says so: torch would end with a bus error, or "unable to allocate shared memory"."""
     wanted = auto_workers(placement, batch_bytes) if setting == "auto" else int(setting)
     count, ahead = fit_shared_memory(wanted, batch_bytes, placement.local_ranks)
     if count < wanted and placement.local_rank == 0:
@@ -214,10 +207,8 @@ def choose_workers(setting: int | str, placement: RankPlacement, batch_bytes: in
 
 
 def auto_workers(placement: RankPlacement, batch_bytes: int = 0) -> int:
-    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed.
-
-    Each rank has its share of the machine's cores, one of which is its own, and of a quarter of the memory that is available.
-    """
+    """Beside a network on the CPU a loading process would only take its cores; a GPU wants to be fed. Each rank has its share of the
+    machine's cores, one of which is its own, and of a quarter of the memory that is available."""
     if not placement.on_gpu:
         return 0
     by_memory = available_memory() // 4 // placement.local_ranks // (WORKER_MEMORY + AHEAD * batch_bytes)

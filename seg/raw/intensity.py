@@ -18,11 +18,9 @@ TABLED = 1 << 16
 def to_8_bit(
     pixels: np.ndarray, wanted: Range, path: Path, nodata: float | None = None, remedy: str = ""
 ) -> tuple[np.ndarray, list[Finding]]:
-    """(H, W, C) of any number type -> uint8 and what is odd about it. DataError for deeper pixels than 8 bit without a range.
-
-    low becomes 0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0, and so does `nodata`,
-    the value for no measurement, which counts in no range. remedy: what to do where data.range cannot be set.
-    """
+    """(H, W, C) of any number type -> uint8 and what is odd about it. DataError for deeper pixels than 8 bit without a range. low becomes
+    0, high 255, what lies between is rounded to the nearest, what lies outside is clipped. NaN becomes 0, and so does `nodata`, the value
+    for no measurement, which counts in no range. remedy: what to do where data.range cannot be set."""
     findings = []
     first = pixels.reshape(-1)[:4096]
     if wanted is None and pixels.dtype == np.uint8 and (first != first[0]).any():  # as nearly every image has several values

@@ -124,18 +124,8 @@ class Source(Protocol):
     with_instances: bool
 
     def items(self) -> list[Item]:
-        """All images, in a fixed order, without reading them.
-
-        Raises:
-            DataError: The layout is not as configured.
-        """
+        """All images, in a fixed order, without reading them; DataError where the layout is not as configured."""
 
     def read(self, item: Item) -> Record:
-        """Read, decode and convert one image and its labels.
-
-        Args:
-            item: One of `items`.
-
-        Raises:
-            DataError: A file cannot be read or contradicts another. The message names the file.
-        """
+        """Read, decode and convert one of `items` and its labels; DataError, which names the file, where one cannot be read or contradicts
+        another."""

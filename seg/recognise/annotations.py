@@ -6,27 +6,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, iterparse
-
 from seg.core.errors import DataError, plural
 from seg.core.textfile import read_text
 from seg.data.sample import BACKGROUND
 from seg.recognise.guess import Guess, Seen, color, entry, instance_classes, is_background, void_of
-from seg.recognise.listing import (
-    LABEL_WORD,
-    PROBED,
-    SPLIT_WORDS,
-    Listing,
-    by_folders,
-    choices,
-    home_of,
-    home_of_all,
-    is_division,
-    place,
-    split_of,
-)
+from seg.recognise.listing import LABEL_WORD, PROBED, Listing, by_folders, choices, home_of, home_of_all, is_division, place, split_of
 from seg.recognise.names import labelmap
+from seg.sources.cvat import images_in
+from seg.sources.splits import SPLITS
 
 Contents = Mapping[PurePosixPath, Any]  # what JSON files hold, by their names; mappings alone
 USUAL_ATTRIBUTES = ("label", "class", "name", "type", "category")
@@ -167,7 +154,7 @@ def cvat(listing: Listing) -> Iterator[Guess]:
             guess.split = by_folders(splits)
             guess.why.append(f"the subsets of its images say the split: {', '.join(splits.values())}")
         elif not split and len(subsets) > 1:
-            told = f"data.split.folders says which is {', '.join(SPLIT_WORDS)}"
+            told = f"data.split.folders says which is {', '.join(SPLITS)}"
             guess.doubts.append(f"its subsets ({', '.join(subsets)}) are not used: {told}")
         guess.source |= void_of(labels)
         guess.classes = instance_classes(labels)
@@ -175,22 +162,13 @@ def cvat(listing: Listing) -> Iterator[Guess]:
 
 
 def _facts(path: Path) -> tuple[list[tuple[str, str]], set[str]] | None:
-    """The names of the images, the labels of their shapes, the subsets, and each name with its subset; None where it is no CVAT file."""
-    names: list[tuple[str, str]] = []
-    labels: set[str] = set()
-    root = None
+    """Each image's name with its subset, and the labels of their shapes; None where it is no CVAT file."""
     try:
-        for event, node in iterparse(path, ("start", "end")):
-            if root is None:
-                root = node.tag
-                if root != "annotations":
-                    return None
-            if event == "end" and node.tag == "image":
-                names.append((str(node.get("name")), str(node.get("subset") or "")))
-                labels.update(str(shape.get("label")) for shape in node if shape.tag != "tag")
-                node.clear()
-    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError):
+        images = images_in(path)
+    except (DataError, OSError):
         return None
+    names = [(str(image.get("name")), str(image.get("subset") or "")) for image in images]
+    labels = {str(shape.get("label")) for image in images for shape in image if shape.tag != "tag"}
     return (names, labels - {"None"}) if names else None
 
 

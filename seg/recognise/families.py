@@ -103,7 +103,7 @@ def _is_of(pictures: Sequence[Look], labels: Sequence[Look]) -> bool:
     """Whether the one can be the images of the other: pictures; or drawn ones, which have far more colours than their labels."""
     if role_of(pictures) == "pictures":
         return True
-    here, there = (sorted(one.num_labels for one in each)[len(each) // 2] for each in (pictures, labels))
+    here, there = (sorted(len(one.labels) for one in each)[len(each) // 2] for each in (pictures, labels))
     return not is_labels(role_of(pictures)) and here >= 2 * there
 
 
@@ -179,11 +179,9 @@ def _starred(ends: Sequence[str]) -> str:
 
 
 def best_of(listing: Listing, same: Sequence[Family]) -> Family | None:
-    """Of label images of the same images the one to read; None where none is clearly best.
-
-    A map from which all others follow is best; of those that follow from each other, gray values before colours and hard edges first.
-    Of two readings of the same, such as 1st and 2nd, the first one. Ids of objects are another task than classes.
-    """
+    """Of label images of the same images the one to read; None where none is clearly best. A map from which all others follow is best; of
+    those that follow from each other, gray values before colours and hard edges first. Of two readings of the same, such as 1st and 2nd,
+    the first one. Ids of objects are another task than classes."""
     usable = [family for family in same if is_labels(family.role)] or list(same)
     maps = [family for family in usable if family.role != "ids"] or usable
     maps = [family for family in maps if not any(_numbers(listing, family, other) for other in maps)]

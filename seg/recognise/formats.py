@@ -83,7 +83,6 @@ def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
 
 
 def annotated(listing: Listing) -> list[Guess]:
-    """A guess for each kind of annotation file there is."""
     everything = {file: _json(listing.path(file)) for file in listing.having(".json", ".geojson")}
     contents = {file: content for file, content in everything.items() if isinstance(content, dict)}
     makers = (annotations.panoptic, annotations.coco, annotations.via, tools.labelme, tools.supervisely, tools.geojson)

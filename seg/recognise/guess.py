@@ -53,7 +53,6 @@ class Guess:
     seen: list[Seen] = field(default_factory=list)
 
     def hold(self, files: Iterable[PurePosixPath], place: str, what: str) -> None:
-        """Set the files that hold its labels, and where they are seen."""
         self.labels = frozenset(files)
         self.seen = [Seen(place, self.labels, what, f"--as {self.option}")]
 

@@ -10,7 +10,6 @@ import numpy as np
 from seg.recognise.looks import FLAT, PLENTY, Look
 
 Role = Literal["pictures", "classes", "two levels", "soft", "ids", "tiles", "field", "scores", "nothing"]
-
 WORDS: dict[Role, str] = {
     "pictures": "pictures",
     "classes": "a map of classes",
@@ -49,12 +48,12 @@ def role_of(looks: Sequence[Look]) -> Role:
         return "tiles"
     if are_ids(looks):
         return "ids"
-    if float(np.median([one.num_labels for one in looks])) > PLENTY:
+    if float(np.median([len(one.labels) for one in looks])) > PLENTY:
         return "pictures"
     every = {label for one in looks for label in one.labels}
     if len(every) == 1:
         return "nothing"
-    if all(one.num_labels <= 2 for one in looks) and len(every) <= 3:
+    if all(len(one.labels) <= 2 for one in looks) and len(every) <= 3:
         return "field" if _are_fields(looks) else "two levels"
     return "classes"
 
@@ -132,7 +131,7 @@ def _leveled(one: Look) -> np.ndarray:
 
 def _is_soft(one: Look) -> bool:
     """Black and white with values in between, as drawn edges that were smoothed or scaled have, and JPEG."""
-    if one.kind not in ("gray", "palette") or one.ends < SOFT or one.num_labels <= 2:
+    if one.kind not in ("gray", "palette") or one.ends < SOFT or len(one.labels) <= 2:
         return False
     values = [v for v in one.labels if isinstance(v, int)]
     between = [v for v in values if v not in (min(values), max(values))]
@@ -159,7 +158,7 @@ def _are_fields(looks: Sequence[Look]) -> bool:
 
 
 def _is_tiled(one: Look) -> bool:
-    return one.num_labels > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values())
+    return len(one.labels) > TILES and one.single > ONE_PIECE and max(one.labels.values()) < DOMINANT * sum(one.labels.values())
 
 
 def _most(looks: Sequence[Look], test: Callable[[Look], bool]) -> bool:

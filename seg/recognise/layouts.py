@@ -15,9 +15,8 @@ CITYSCAPES = {"cityscapes": "labelIds", "cityscapes_instances": "instanceIds", "
 
 
 def guesses(listing: Listing) -> list[Guess]:
-    """A guess for each layout that the folders have."""
     folders = listing.folders
-    makers = (_voc, _cityscapes, _pet, _camvid, _a_file_an_object, _a_file_a_class)
+    makers = (_voc, _cityscapes, _public, _a_file_an_object, _a_file_a_class)
     found = [guess for make in makers for guess in make(listing, folders)]
     for guess in found:
         places = {str(guess.source[key]).partition("{")[0].strip("/") for key in ("masks", "objects") if key in guess.source}
@@ -69,14 +68,11 @@ def _cityscapes(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess
             yield Guess(option, task, list(why), dict(source), split=dict(split), doubts=[doubt])
 
 
-def _pet(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
-    if PurePosixPath("annotations/trimaps") in folders and PurePosixPath("images") in folders:
+def _public(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
+    names = {folder.as_posix() for folder in folders}
+    if {"annotations/trimaps", "images"} <= names:
         why = ["annotations/trimaps/ beside images/, as the Oxford-IIIT Pet data set has them"]
         yield Guess("pet", "semantic", why, doubts=["its values 1, 2 and 3 (pet, background, border) are taken for granted"])
-
-
-def _camvid(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
-    names = {folder.as_posix() for folder in folders}
     if {"train", "trainannot", "val", "valannot", "test", "testannot"} <= names:
         why = ["train/ and trainannot/ and their like, as CamVid with 11 classes has them"]
         yield Guess("camvid", "semantic", why, doubts=["the 11 classes of CamVid are taken for granted"])

@@ -17,7 +17,6 @@ from seg.sources.listing import files_below, is_picture
 
 SPLIT_WORDS = {"train": ("train", "training", "trn"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing", "tst")}
 """What a split's folder may be called."""
-
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted((w for words in SPLIT_WORDS.values() for w in words), key=len, reverse=True))})", re.I)
 PROBED = 50  # names of images that are looked for
 SHARE = 0.15  # of train's images, for a split that has none of its own
@@ -156,12 +155,9 @@ def words_of(split: Split) -> list[str]:
 
 
 def home_of(listing: Listing, names: Sequence[str], near: PurePosixPath, avoid: str | None = None, stems: bool = False) -> str | None:
-    """The folder of images below which most of the named ones lie; None where none does.
-
-    near: the file or folder that names them. stems: the names have no suffix. avoid: a folder that is taken only where no
-    other has as many. Of several, the one that is not of another split, then the one that is called as folders of images
-    are, then the uppermost.
-    """
+    """The folder of images below which most of the named ones lie; None where none does. near: the file or folder that names them. stems:
+    the names have no suffix. avoid: a folder that is taken only where no other has as many. Of several, the one that is not of another
+    split, then the one that is called as folders of images are, then the uppermost."""
     wanted = {composed(name).replace("\\", "/").lower() for name in names[:PROBED]}
     folders: Counter[str] = Counter()
     for file in listing.pictures:

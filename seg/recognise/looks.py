@@ -24,10 +24,8 @@ SMALL = 96  # side of the grid of pixels that label images are compared by
 NEAR = 40  # gray values from black or white that an edge of a drawn mask, or a JPEG of it, does not leave
 MANY = 1000  # colours of a picture that are told apart
 PLENTY = 64  # values or colours, more than which are no classes
-
 CLEAR = 0xFE01FE  # of transparent pixels, a colour that nobody draws with
 VOID = -(2**31)  # of pixels that the file's tag GDAL_NODATA calls no measurement
-
 Kind = Literal["gray", "palette", "color", "floats", "bands"]
 
 
@@ -52,10 +50,6 @@ class Look:
     small: np.ndarray
     lossy: bool
     clear: bool
-
-    @property
-    def num_labels(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,7 +105,7 @@ def _guesses(listing: Listing, family: Family, option: str | None) -> list[Guess
     else:
         semantic(classes, counts, listing)
     named = any("names the" in why for why in classes.why)
-    most = max(one.num_labels - (0 in one.labels) for one in family.looks)
+    most = max(len(one.labels) - (0 in one.labels) for one in family.looks)
     ids.why.append(f"each value above 0 in a label image is one connected piece, up to {most} of them: the values number objects")
     ids.source |= {"category": "object", "categories": None}
     if family.looks[0].kind in ("color", "palette"):

@@ -14,11 +14,12 @@ from seg.recognise.guess import NAME_FILES, color, is_void
 from seg.recognise.listing import Listing
 
 MAX_SIZE = 1_000_000  # bytes of such a file
+Found = tuple[dict[int, str], dict[Color, str]]  # the names of values, and of colours
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of values and of colours, as a file has them."""
+    """The names, as a file has them."""
 
     file: PurePosixPath
     values: dict[int, str]
@@ -45,9 +46,6 @@ def _all(listing: Listing) -> Iterator[Names]:
             continue
         if max(len(values), len(colors)) > 1:
             yield Names(file, values, colors)
-
-
-Found = tuple[dict[int, str], dict[Color, str]]
 
 
 def _list(text: str) -> Found:

@@ -47,7 +47,8 @@ def places_of(contexts: Iterable[tuple[str, str]], images: Iterable[str], masks:
             after, folders = _generalised(afters) if not folders else (_glob(afters), folders)
         else:
             after = below
-    return Places(_named(before + image + after), _named(before + mask + after), words, folders)
+    image, mask = ((before + part + after).strip("/") or "." for part in (image, mask))
+    return Places(image, mask, words, folders)
 
 
 def alike(sequences: Sequence[Sequence[str]]) -> int:
@@ -55,12 +56,7 @@ def alike(sequences: Sequence[Sequence[str]]) -> int:
     return sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*sequences, strict=False)))
 
 
-def _named(path: str) -> str:
-    return path.strip("/") or "."
-
-
 def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all of these lie in, or are."""
     parts = [path.split("/") for path in paths]
     return "/".join(parts[0][: alike(parts)])
 

@@ -16,9 +16,7 @@ NEIGHBOURS = 4  # of those with a name in common, before and after, by path and 
 MOST_CHANGES = 60  # the most frequent
 RARE = 0.02  # of the votes of the most frequent, below which a change is chance
 MOST_ENDS = 5  # of a name, that are tried
-
 REPEATED = 3  # folders that hold a file of one name, as img.png, from which on it is the folder that names the image
-
 Affixes = tuple[str, str]  # what stands before and after the part of a name that is shared
 WORD_WITHIN = re.compile(r"(?<=.)[-_. ][^\W\d_]+(?=[-_. ].)")
 SEPARATOR = re.compile("[-_. ]")

@@ -136,7 +136,6 @@ def nothing_found(listing: Listing) -> str:
 
 
 def _why_not(listing: Listing, relation: Relation) -> str:
-    """Why the nearest pair is none."""
     pairs = relation.pairs[:: max(1, len(relation.pairs) // LOOKED_AT)]
     looked = [(one, two) for pair in pairs if (one := look(listing.path(pair.image))) and (two := look(listing.path(pair.label)))]
     nearest = f"the nearest pairs are such as {pairs[0].image} and {pairs[0].label}"
@@ -152,7 +151,6 @@ def _why_not(listing: Listing, relation: Relation) -> str:
 
 
 def _unreadable(listing: Listing, pair: Pair) -> str:
-    """Why one of the two is not read."""
     for file in (pair.image, pair.label):
         try:
             decode(read_bytes(listing.path(file)), listing.path(file), None)
@@ -162,6 +160,5 @@ def _unreadable(listing: Listing, pair: Pair) -> str:
 
 
 def _slices(listing: Listing) -> PurePosixPath | None:
-    """A DICOM file that has no suffix."""
     bare = [file for file in listing.files if not file.suffix or file.suffix[1:].isdigit()][:LOOKED_AT]
     return next((file for file in bare if listing.path(file).read_bytes()[128:132] == b"DICM"), None)

@@ -1,6 +1,5 @@
 """Files of annotation programs (LabelMe, Supervisely, Label Studio, GeoJSON of QuPath and SpaceNet), and tables of run lengths."""
 
-import csv
 import os
 import re
 from collections import Counter
@@ -10,12 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from seg.core.errors import DataError
-from seg.core.textfile import read_text
 from seg.recognise.annotations import Contents
 from seg.recognise.guess import Guess, instance_classes, void_of
 from seg.recognise.listing import PROBED, Listing, Split, by_folders, common_folder, home_of, names_in, place, split_of_folders, with_split
 from seg.recognise.looks import look
 from seg.recognise.patterns import alike
+from seg.sources.content import read_rows
 
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 ROWS = 2000  # that are looked at
@@ -212,9 +211,8 @@ def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str
 
 def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:
     try:
-        reader = csv.DictReader(read_text(listing.path(file)).splitlines())
-        return [{k: v or "" for k, v in row.items() if isinstance(k, str)} for row, _ in zip(reader, range(ROWS), strict=False)]
-    except (DataError, csv.Error):
+        return [row for _, row in read_rows(listing.path(file), ())[:ROWS]]
+    except DataError:
         return []
 
 

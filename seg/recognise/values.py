@@ -38,7 +38,6 @@ def soft(guess: Guess, looks: Sequence[Look]) -> None:
 
 
 def semantic(guess: Guess, counts: Counts, listing: Listing) -> None:
-    """Maps of classes."""
     by_index = counts.kinds == {"palette"} and _by_index(counts.palettes)
     if counts.kinds == {"gray"} or by_index:
         values = {value: n for value, n in counts.pixels.items() if isinstance(value, int)}

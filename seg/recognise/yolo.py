@@ -20,7 +20,6 @@ from seg.sources.yolo import NAMES, read_names
 
 LINE = re.compile(r"\d+(\s+-?[\d.]+([eE]-?\d+)?){4,}")
 BOX = 5  # words of a line that is a box alone
-
 Stated = Mapping[str, list[str]]  # of each split the folders, or lists, that data.yaml names, relative to the data set
 
 

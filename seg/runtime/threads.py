@@ -21,21 +21,14 @@ from seg.core.environment import num_cores, own_cores
 from seg.core.errors import plural
 
 WARM_UP, TIMED = 1, 3  # steps after a change of the number that count for nothing, then those that it is judged by
-
 WINDOW = 5  # latest steps that are watched
-
 BETTER, SLOWER, GIVEN_UP = 0.95, 1.25, 2.0
 """Times the seconds of before: up to which another number is better; from which the number is chosen again; from which a single step ends
 a trial, and two steps are enough for choosing again."""
-
-UNDISTURBED = 0.8
-"""As BETTER, for fewer threads while no other program uses the cores: few steps are short, and chance makes some of them quicker."""
-
+UNDISTURBED = 0.8  # as BETTER, for fewer threads on a quiet machine: few steps are short, and chance makes some of them quicker
 REST, COST = 10.0, 0.01
 """At least so many seconds lie between two trials of more threads, and so many that trials lose no more than this share of the time."""
-
 SLACK = 0.3  # of a core: what all the small programs of a quiet machine take together
-
 Timed = tuple[float, float]
 tell = partial(print, flush=True)
 
@@ -117,7 +110,6 @@ class Threads:
         return len(self.numbers) > 1 and self.rate is None
 
     def _choose(self) -> Generator[None, Timed, None]:
-        """All its life."""
         if self.rate is None:
             if self.number < self.numbers[-1]:
                 self.say(f"{plural(self.number, 'thread')}, as other programs use cores; more are tried when these are free")
@@ -198,10 +190,8 @@ class Threads:
 
 
 def numbers_of(setting: int | str, ranks: int = 1) -> list[int]:
-    """What `runtime.threads` leaves to choose from, ascending. ranks: training processes that share this machine's cores.
-
-    auto: all cores, one less, and halves of them; or the number in OMP_NUM_THREADS, where it is set.
-    """
+    """What `runtime.threads` leaves to choose from, ascending. ranks: training processes that share this machine's cores. auto: all cores,
+    one less, and halves of them; or the number in OMP_NUM_THREADS, where it is set."""
     if setting != "auto":
         return [int(setting)]
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

@@ -15,15 +15,15 @@ from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, pa
 from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
+Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
+
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 @dataclass(kw_only=True, eq=False)
 class RawData:
-    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data.
-
-    In a folder's or file's name `{split}` stands for the split's own where the split is given by folders; folders of images and of labels
-    may be one. findings: what `items` leaves out, or finds odd. Each class of these is a dataclass, too.
-    """
+    """A source below the folder `root`. What the keys of data.source mean says the format's file in conf/data. In a folder's or file's name
+    `{split}` stands for the split's own where the split is given by folders; folders of images and of labels may be one. findings: what
+    `items` leaves out, or finds odd. Each class of these is a dataclass, too."""
 
     root: str
     classes: Sequence[ClassInfo]
@@ -37,7 +37,6 @@ class RawData:
         dataclass(kw_only=True, eq=False)(cls)
 
     def items(self) -> list[Item]:
-        """The images of all parts of the layout."""
         return unique([item for part in self.parts for item in self._part(part)])
 
     def _part(self, part: Part) -> list[Item]:
@@ -110,14 +109,9 @@ class Drawn(Regions):
                 raise ConfigError(f"data.source.{key}={value}: expected a number of pixels above 0; {fix}")
 
 
-Described = tuple[list[Region], tuple[int, int] | None]  # what a file says of its image: regions, and (height, width) where it has it
-
-
 class FilePerImage(Drawn):
-    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix.
-
-    Patterns are as `Place` has them. The other arguments are as for `Drawn`.
-    """
+    """Images under `root`/`images`, a file for each under `root`/`annotations`, of the image's name with or without its suffix. Patterns
+    are as `Place` has them. The other arguments are as for `Drawn`."""
 
     images: str
     annotations: str
@@ -135,7 +129,6 @@ class FilePerImage(Drawn):
         return name
 
     def file_key(self, name: str) -> str | None:
-        """The same of a file."""
         return name
 
     def described(self, path: Path, image: Path, size: tuple[int, int], faults: Faults) -> Described:

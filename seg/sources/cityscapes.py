@@ -15,11 +15,9 @@ FACTOR = 1000  # a value from here on is class id * 1000 + number of the instanc
 
 
 class CityscapesInstances(Masks):
-    """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`.
-
-    A class has the ids that its entry in data.classes lists under `labels`. things: names of the classes that are counted; a
-    value below 1000 of such a class is a region of several objects, a crowd.
-    """
+    """Label images that are gray PNGs of 16 bit. The arguments are as for `Masks`. A class has the ids that its entry in data.classes lists
+    under `labels`. things: names of the classes that are counted; a value below 1000 of such a class is a region of several objects, a
+    crowd."""
 
     things: list[str]
     ignore: list[int]

@@ -23,10 +23,8 @@ EXAMPLE = "masks/{class}/{image}, masks/{image}/{class} or masks/{image}_{class}
 
 
 class ClassFiles(Named):
-    """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is.
-
-    A file that is not there means that the image has nothing of the class. Where overlap=last, ignored labels come after all classes.
-    """
+    """Images under `root`/`images`, masks where `root`/`masks` says: black, and one other value where the class is. A file that is not
+    there means that the image has nothing of the class. Where overlap=last, ignored labels come after all classes."""
 
     images: str
     masks: str

@@ -15,7 +15,6 @@ from seg.sources.regions import Faults
 
 Entry = Mapping[str, object]
 Key = int | str  # COCO's ids are numbers; some programs write text
-
 Picture = tuple[str, tuple[int, int] | None]  # an image's name, relative to the folder of images, and (height, width), where there are both
 
 
@@ -85,11 +84,9 @@ def read_coco(path: Path, faults: Faults) -> CocoFile:
 
 
 def parts_of_segmentation(annotation: Annotation) -> Any:
-    """Polygons as a list of lists, or RLE, of the forms that programs write; what is none of them is left for drawing to refuse.
-
-    A box where there is no segmentation; a flat list [x1, y1, ...]; pairs [[x1, y1], ...], or {x, y}; lists that are nested once too
-    often; and counts of RLE that are the repr of bytes, as of str(counts).
-    """
+    """Polygons as a list of lists, or RLE, of the forms that programs write; what is none of them is left for drawing to refuse. A box
+    where there is no segmentation; a flat list [x1, y1, ...]; pairs [[x1, y1], ...], or {x, y}; lists that are nested once too often; and
+    counts of RLE that are the repr of bytes, as of str(counts)."""
     given: Any = annotation.segmentation
     if not given and annotation.box is not None:
         x, y, width, height = annotation.box

@@ -70,11 +70,9 @@ class PanopticFile(Entry):
 
 
 class CocoPanoptic(Named):
-    """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`.
-
-    Segments of a category that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the
-    class `background`, or ignored without one.
-    """
+    """The file `root`/`annotations`, the PNGs that it names below `root`/`masks`, the images below `root`/`images`. Segments of a category
+    that is a thing are instances, those of stuff are of the class map alone. Pixels of no segment (id 0) are of the class `background`, or
+    ignored without one."""
 
     annotations: str
     masks: str
@@ -139,7 +137,6 @@ class CocoPanoptic(Named):
         return {key: (index, thing) for key, (index, thing) in found.items() if index is not None}
 
     def _refuse_other_ids(self, path: Path, annotations: Path, present: np.ndarray, places: np.ndarray, known: dict[int, Segment]) -> None:
-        """DataError where the PNG and the file do not have the same segments."""
         there = set(present.tolist()) - {0}
         if unlisted := sorted(there - known.keys()):
             pixels = int((places == int(np.searchsorted(present, unlisted[0]))).sum())

@@ -14,7 +14,6 @@ from seg.core.errors import AnnotationError, ConfigError, DataError, did_you_mea
 from seg.core.textfile import json_of, read_file, read_text
 
 LONGEST = 1 << 30
-
 Row = tuple[int, dict[str, str]]  # (line number, {column: value})
 
 

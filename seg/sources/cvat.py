@@ -40,7 +40,7 @@ class Cvat(AnnotationFile, Drawn):
         splits = {p.folder.lower(): p.split for p in split_folders(self.split)} if self.by_subset else {}
         left: dict[str, int] = {}
         folder = Path(self.root) / self.images.replace("{split}", part.folder)
-        for element in _images(path):
+        for element in images_in(path):
             subset = element.get("subset", "")
             if not self.by_subset:
                 yield self._image(path, folder, element, None)
@@ -75,7 +75,7 @@ class Cvat(AnnotationFile, Drawn):
         return Region(at, shape.get("label"), parts, group=None if group in ("", "0") else group, z=z)
 
 
-def _images(path: Path) -> list[Any]:
+def images_in(path: Path) -> list[Any]:
     """The elements <image> of a file; DataError where it is no XML, or of another of CVAT's formats."""
     root = read_xml(path, FORMAT)
     if root.tag != "annotations":

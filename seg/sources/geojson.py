@@ -148,7 +148,6 @@ def _array(points: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _touches(part: Shape, size: tuple[int, int]) -> bool:
-    """Whether the box of a part lies on an image of (height, width)."""
     flat = part if isinstance(part, list) else part.get("line") or part["rings"][0]
     x, y = np.array(flat[::2]), np.array(flat[1::2])
     return bool(x.max() > 0 and y.max() > 0 and x.min() < size[1] and y.min() < size[0])

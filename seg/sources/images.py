@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import DataError
-from seg.data.decoders import Decoded
 from seg.data.imagefile import decode, read_bytes, to_channels
 from seg.data.sample import Range, Sample
 from seg.raw.intensity import to_8_bit
@@ -37,12 +36,7 @@ class RawImage:
     turned: Finding | None = None
 
     def record(self, sample: Sample, findings: Iterable[Finding] = ()) -> Record:
-        """The Record of a sample of this image.
-
-        Args:
-            sample: The sample. Its image is `pixels`.
-            findings: Everything odd about its labels.
-        """
+        """The Record of a sample, whose image is `pixels`. findings: everything odd about its labels."""
         named = tuple(replace(finding, image_id=sample.image_id) for finding in (*self.findings, *findings))
         return Record(sample, self.encoded, self.suffix, named, self.spacing)
 
@@ -74,23 +68,11 @@ class ImageReader:
     remedy: str = ""
 
     def read(self, path: Path) -> RawImage:
-        """Read and decode a file.
-
-        Raises:
-            DataError: The file is missing or unreadable, or it is not as configured.
-        """
+        """Read and decode a file; DataError where it is missing or unreadable, or not as configured."""
         return self.decode(read_bytes(path), path)
 
     def decode(self, data: bytes, path: Path) -> RawImage:
-        """Decode the bytes of a file.
-
-        Args:
-            data: The bytes.
-            path: The name for messages.
-
-        Raises:
-            DataError: The bytes are no image, or it is not as configured.
-        """
+        """Decode the bytes of a file; DataError where they are no image, or it is not as configured. path: the name for messages."""
         decoded = decode(data, path, self.channels)
         stored = to_channels(decoded, self.channels, path)
         pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata, self.remedy)
@@ -99,17 +81,13 @@ class ImageReader:
         if decoded.alpha and self.channels < decoded.pixels.shape[2] and (share := float((alpha != opaque).mean())):
             what = f"{share:.1%} of its pixels are transparent to some degree; their colours are taken as they are"
             findings.append(Finding("transparent-image", str(path), what, "set data.channels=4 to keep the alpha, or draw it on a ground"))
-        turned = _turned(decoded, path)
-        if turned and (decoded.orientation <= 4 or pixels.shape[0] == pixels.shape[1]):
-            findings, turned = [*findings, turned], None
+        turned = None
+        if decoded.orientation != 1:
+            turn = TURNS[decoded.orientation - 2]
+            what = f"is turned upright by its Orientation tag ({turn}), and nothing tells whether its labels are, too"
+            fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
+            turned = Finding("turned-image", str(path), what, fix)
+            if decoded.orientation <= 4 or pixels.shape[0] == pixels.shape[1]:
+                findings, turned = [*findings, turned], None
         unchanged = pixels is stored or (stored.dtype == np.uint8 and np.array_equal(pixels, stored))
         return RawImage(pixels, data if unchanged else None, path.suffix.lower(), decoded.spacing, tuple(findings), turned)
-
-
-def _turned(decoded: Decoded, path: Path) -> Finding | None:
-    """That labels may lie otherwise than the image."""
-    if decoded.orientation == 1:
-        return None
-    what = f"is turned upright by its Orientation tag ({TURNS[decoded.orientation - 2]}), and nothing tells whether its labels are, too"
-    fix = "look at the labels over it; where they lie as in the file, remove the tag from the images (exiftool -Orientation= FILE)"
-    return Finding("turned-image", str(path), what, fix)

@@ -21,11 +21,9 @@ PATTERN = "data.source.category_pattern"
 
 
 class InstanceFiles(Named):
-    """Images, and for each a folder of mask files: black, and one other value where the instance is.
-
-    Masks may lie in folders of their own there, and those that overlap are kept whole. An image whose folder of masks holds no file has no
-    instance. category_pattern: its first group (the whole match, if it has none) becomes a class as `ClassMap` has it.
-    """
+    """Images, and for each a folder of mask files: black, and one other value where the instance is. Masks may lie in folders of their own
+    there, and those that overlap are kept whole. An image whose folder of masks holds no file has no instance. category_pattern: its first
+    group (the whole match, if it has none) becomes a class as `ClassMap` has it."""
 
     images: str
     masks: str
@@ -91,7 +89,6 @@ class InstanceFiles(Named):
         return items
 
     def _images_of(self, part: Part) -> tuple[Path, dict[str, Path]]:
-        """The folder of a part, and its images by name."""
         before, inside, after = self.images.partition("{image}")
         folder = folder_below(Path(self.root), before.strip("/") or ".", part, "data.source.images")
         if not inside:

@@ -21,11 +21,9 @@ from seg.sources.regions import Region
 
 
 class LabelStudio(AnnotationFile, Drawn):
-    """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`.
-
-    image_key: what a task's data call its image. Polygons, rectangles, ellipses, key points and brush masks are read; of several
-    annotations of a task the one that is marked as ground truth, or else the first that was not cancelled.
-    """
+    """A list of tasks. The arguments are as for `AnnotationFile` and `Drawn`. image_key: what a task's data call its image. Polygons,
+    rectangles, ellipses, key points and brush masks are read; of several annotations of a task the one that is marked as ground truth, or
+    else the first that was not cancelled."""
 
     image_key: str
 
@@ -107,11 +105,9 @@ def _outline(value: Mapping[str, Any], where: str, sx: float, sy: float, line_wi
 
 
 def brush_mask(data: Sequence[int], height: int, width: int, where: str) -> np.ndarray:
-    """A brush's run lengths -> its mask (height, width) bool: where the alpha of an RGBA image is not 0.
-
-    They are a stream of bits: the number of values (32), bits of a value less 1 (5), bits of a length less 1 for each of four kinds of
-    lengths (4 each); then parts, each a flag (1), a kind (2), a length less 1, and one value for all of it, or a value for each.
-    """
+    """A brush's run lengths -> its mask (height, width) bool: where the alpha of an RGBA image is not 0. They are a stream of bits: the
+    number of values (32), bits of a value less 1 (5), bits of a length less 1 for each of four kinds of lengths (4 each); then parts, each
+    a flag (1), a kind (2), a length less 1, and one value for all of it, or a value for each."""
     wrong = AnnotationError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again")
     if not isinstance(data, list) or not all(isinstance(v, int) and 0 <= v < 256 for v in data):
         raise wrong

@@ -51,11 +51,9 @@ def read_labelme(path: Path) -> LabelmeFile:
 
 
 class Labelme(FilePerImage):
-    """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`.
-
-    A JSON file without an image of its name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one
-    label and group_id are one object; holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`.
-    """
+    """Images under `root`/`images`, JSON files of the same relative name under `root`/`annotations`. A JSON file without an image of its
+    name is of the one that its imagePath names, or of the one that it holds (imageData). Shapes of one label and group_id are one object;
+    holes: polygons inside others of the same object are holes. The other arguments are as for `Drawn`."""
 
     holes: bool
 

@@ -15,6 +15,8 @@ from seg.raw.record import Finding
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 PROGRAMS_OWN = ("__MACOSX", "@eaDir")  # folders that archive programs and file servers leave behind, beside those that start with a dot
 FOLDER, IMAGE = "{folder}", "{image}"
+TRIED = 3  # masks that are read before an error proposes them
+FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 def is_hidden(name: str) -> bool:
@@ -47,17 +49,7 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 def by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, ending: str = "") -> dict[str, Path]:
     """The files below a folder whose stems end with `ending`, by their relative names without it, in natural order. DataError where two
     files have one name."""
-    found: dict[str, Path] = {}
-    ending = composed(ending)
-    for file in files_below(folder, suffixes):
-        stem = composed(os.path.splitext(file)[0])
-        if not os.path.basename(stem).endswith(ending):
-            continue
-        name = stem[: len(stem) - len(ending)].rstrip(os.sep)
-        if name in found:
-            raise DataError(f"{folder / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-        found[name] = folder / file
-    return found
+    return Place(folder, "").files(ending, suffixes)
 
 
 def no_images(folder: Path, ending: str = "") -> DataError:
@@ -148,17 +140,20 @@ class Place:
     def files(self, ending: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
         """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name. ending: *
         stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix."""
-        whole = ending.lower().endswith(IMAGE_SUFFIXES)
-        if not self.rest and not whole and "*" not in ending:
-            return by_stem(self.base, suffixes, ending)
-        rule, found = self._rule(composed(ending)), dict[str, Path]()
+        whole, ending, found = ending.lower().endswith(IMAGE_SUFFIXES), composed(ending), dict[str, Path]()
+        rule = self._rule(ending) if self.rest or whole or "*" in ending else None
         for file in files_below(self.base, suffixes):
             path = composed(file.replace(os.sep, "/"))
-            if match := rule.fullmatch(path if whole else os.path.splitext(path)[0]):
+            path = path if whole else os.path.splitext(path)[0]
+            if rule is None and os.path.basename(path).endswith(ending):
+                name = path[: len(path) - len(ending)].rstrip("/")
+            elif rule is not None and (match := rule.fullmatch(path)):
                 name = "/".join(part for part in (text.strip("/") for text in match.groups() if text) if part)
-                if name in found:
-                    raise DataError(f"{self.base / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
-                found[name] = self.base / file
+            else:
+                continue
+            if name in found:
+                raise DataError(f"{self.base / file}: has the same name as {found[name]}; rename one of them", kind="name-collision")
+            found[name] = self.base / file
         return found
 
     def _rule(self, ending: str) -> re.Pattern[str]:
@@ -170,10 +165,6 @@ class Place:
         last = "".join(parts.get(p, re.escape(p)) for p in re.split(r"(\{image\}|\*)", name) if p) or "((?:.*/)?[^/]*)"
         end = "[^/]*".join(map(re.escape, ending.split("*")))
         return re.compile(f"{place}{'/' if place else ''}{last}{end}", re.S)
-
-
-TRIED = 3  # masks that are read before an error proposes them
-FURTHER = re.compile(r"[ _-]?\d+$")  # how the second mask of an image ends, and the third: scene_mask_1, scene_mask_2
 
 
 def further_masks(found: dict[str, Path], stems: dict[str, Path], suffix: str, taken: set[Path]) -> dict[str, list[Path]]:

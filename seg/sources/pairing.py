@@ -26,11 +26,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Images under `root`/`images`, masks of the same relative name under `root`/`masks`.
-
-    images, masks: folders, which may be one, or patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their
-    files. skip_unlabelled: leave images without a mask out, do not refuse them. join: an Item's files hold further masks, too.
-    """
+    """Images under `root`/`images`, masks of the same relative name under `root`/`masks`. images, masks: folders, which may be one, or
+    patterns as `Place` has them; `image_suffix` and `mask_suffix` end the names of their files. skip_unlabelled: leave images without a
+    mask out, do not refuse them. join: an Item's files hold further masks, too."""
 
     root: Path
     images: str
@@ -127,9 +125,7 @@ def image_item(name: str, part: Part, folder: Path, path: Path, files: Sequence[
     return Item(name, part.split, (file, *files), tuple(called), labels)
 
 
-def leave_out(
-    findings: list[Finding], images: Path, missing: Sequence[Path], skip: bool, label: str, lacks: str = "", fix: str = ""
-) -> None:
+def leave_out(findings: list[Finding], images: Path, missing: list[Path], skip: bool, label: str, lacks: str = "", fix: str = "") -> None:
     """What becomes of images without a label: refused, or left out with a finding. label: the kind of file; lacks: the first one's."""
     if missing and not skip:
         first = f"{missing[0]}: has no {lacks}{and_more(missing, 'images without one')}"
@@ -173,11 +169,9 @@ def _is_mask(path: Path, layout: Layout, named: set[Path] | None) -> bool:
 
 
 def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[Path], object] = Path) -> list[Item]:
-    """Every image of a part with its mask as an Item, whose files are their paths; what is left out is added to `findings`.
-
-    An image without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files
-    share a name. read: what reads a mask, by which a mask of another suffix is tried before an error proposes it.
-    """
+    """Every image of a part with its mask as an Item, whose files are their paths; what is left out is added to `findings`. An image
+    without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files share a name.
+    read: what reads a mask, by which a mask of another suffix is tried before an error proposes it."""
     found = images_of(layout, part)
     images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
     labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()

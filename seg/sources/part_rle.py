@@ -24,7 +24,6 @@ from pycocotools import mask as coco_mask
 from seg.data.rle import Rle, encode_crop, run_lengths, turns
 
 Part = list[float] | dict[str, Any]
-
 FORMS = "a list of polygons [x1, y1, x2, y2, ...], or RLE {size, counts}"
 NUMBERS = {int, float}
 FAR = 1e300  # larger whole numbers may be beyond what a float holds
@@ -55,11 +54,9 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, turn: float = 0.0) -> li
 
 
 def bands(points: list[float], width: float) -> list[list[list[float]]]:
-    """A line of `width` pixels through the points, with flat ends and round joints, as areas that may overlap.
-
-    An area is rings: its outline, then its holes. A line of many points makes several areas, as a line that crosses itself takes a time
-    with the square of its points.
-    """
+    """A line of `width` pixels through the points, with flat ends and round joints, as areas that may overlap. An area is rings: its
+    outline, then its holes. A line of many points makes several areas, as a line that crosses itself takes a time with the square of its
+    points."""
     pairs = list(zip(points[::2], points[1::2], strict=True))
     if len(pairs) <= WHOLE:
         return [_band(pairs, width)]
@@ -78,11 +75,9 @@ def _turned(dx: float, dy: float, cx: float, cy: float, angle: float) -> tuple[f
 
 
 def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = False) -> tuple[Rle, int]:
-    """The RLE of a region's parts in an image of that size, and its area in pixels; several parts make one mask.
-
-    holes: polygons that lie within others are cut out of them (a pixel is inside where an odd number of polygons is), not
-    added. ValueError says what is wrong with a part.
-    """
+    """The RLE of a region's parts in an image of that size, and its area in pixels; several parts make one mask. holes: polygons that lie
+    within others are cut out of them (a pixel is inside where an odd number of polygons is), not added. ValueError says what is wrong with
+    a part."""
     if isinstance(parts, dict):
         parts = [parts]
     if not isinstance(parts, list):

@@ -25,12 +25,9 @@ OR_SKIP = ", or leave such regions out with data.source.invalid=skip"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One annotated thing, of plain values that JSON keeps.
-
-    where: what the file calls it, such as `annotation 501`. label: as the file has it. parts: see `seg.sources.part_rle`.
-    crowd: whether it holds uncounted instances. group: regions of one label and group are one object. z: of two that overlap
-    the one with the higher lies on top, and with the same the later one.
-    """
+    """One annotated thing, of plain values that JSON keeps. where: what the file calls it, such as `annotation 501`. label: as the file has
+    it. parts: see `seg.sources.part_rle`. crowd: whether it holds uncounted instances. group: regions of one label and group are one
+    object. z: of two that overlap the one with the higher lies on top, and with the same the later one."""
 
     where: str
     label: str
@@ -166,9 +163,7 @@ def _without_slivers(region: Region, file: str, findings: list[Finding]) -> Regi
     return replace(region, parts=kept)
 
 
-def _drawn(
-    regions: Sequence[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]
-) -> list[_Object]:
+def _drawn(regions: list[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]) -> list[_Object]:
     """The objects that sound regions make; what covers no pixel, or the same ones again, is left out and added to `findings`."""
     drawn: list[_Object] = []
     seen: dict[tuple[str, bool, bytes], str] = {}

@@ -17,7 +17,6 @@ def _is_range(value: object) -> object:
 
 # values that prepared images have 0 and 255 for; `image`: each image has its own; null: images are of 8 bit
 Range = Annotated[list[float] | Literal["image"] | None, BeforeValidator(_is_range)]
-
 Rgb = Annotated[list[Channel], Field(min_length=3, max_length=3)]
 
 

@@ -28,11 +28,8 @@ def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[st
 
 
 def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> dict[str, str]:
-    """{image_id: split} from a text file a split with a name a line, or a name and further columns; images in no list are left out.
-
-    names: {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two,
-    or an image in two lists.
-    """
+    """{image_id: split} from a text file a split with a name a line, or a name and further columns; images in no list are left out. names:
+    {image_id: what a list may call it}. Raises DataError for a missing list, a name without image or with two, or an image in two lists."""
     known, shared = by_name(names)
     assigned: dict[str, str] = {}
     for split, path in lists.items():
@@ -66,11 +63,9 @@ def listed(line: str, known: Container[str]) -> str:
 
 
 def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over.
-
-    names: {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a
-    row that may mean two images.
-    """
+    """The row of a CSV file for each image, in order, which has these columns at least. Rows of other images are passed over. names:
+    {image_id: what the `id_column` may call it}. Raises DataError for an image without a row or with two, and for a row that may mean two
+    images."""
     known, shared = by_name(names)
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in read_rows(path, (id_column, *columns)):
@@ -120,7 +115,6 @@ def by_ratios(groups: Sequence[str], presence: np.ndarray | None, ratios: Mappin
 
 
 def check_fold(fold: int | None, folds: int) -> None:
-    """Raise ConfigError where there is no such fold."""
     if fold is not None and fold >= folds:
         raise ConfigError(f"data.fold={fold}: expected 0 to {folds - 1}, as data.split.folds={folds}; null is no fold")
 
@@ -142,11 +136,9 @@ def deal_folds(groups: Sequence[str], presence: np.ndarray | None, folds: int, s
 
 
 def deal(groups: Sequence[str], presence: np.ndarray | None, shares: Mapping[str, float], seed: int, noun: str) -> list[str]:
-    """The part of each image, in order. shares: of each part, more than 0, which sum to 1. noun: what errors call the parts.
-
-    Greedy iterative stratification (Sechidis et al. 2011): group by group, the rarest class first, into the part that lacks
-    most of it. DataError where there are fewer groups than parts.
-    """
+    """The part of each image, in order. shares: of each part, more than 0, which sum to 1. noun: what errors call the parts. Greedy
+    iterative stratification (Sechidis et al. 2011): group by group, the rarest class first, into the part that lacks most of it. DataError
+    where there are fewer groups than parts."""
     names, inverse = np.unique(np.array(groups, object).astype(str), return_inverse=True)
     parts = list(shares)
     if len(names) < len(parts):
@@ -184,11 +176,9 @@ def _fill_empty(chosen: np.ndarray, num_parts: int, sizes: np.ndarray) -> None:
 
 
 def by_blocks(groups: Mapping[str, str], ratios: Mapping[str, float] | None) -> dict[str, str]:
-    """{image_id: split}: one block of neighbours a split, in natural order of their names.
-
-    For slices of a volume or frames of a film, which are so alike beside each other that chance would put near-copies of
-    the training images into the test. groups: {image_id: group}; a group is never divided. ratios: as for `by_ratios`.
-    """
+    """{image_id: split}: one block of neighbours a split, in natural order of their names. For slices of a volume or frames of a film,
+    which are so alike beside each other that chance would put near-copies of the training images into the test. groups: {image_id: group};
+    a group is never divided. ratios: as for `by_ratios`."""
     if ratios is None:
         raise ConfigError("data.split.by=blocks: set data.split.ratios, as {train: 0.7, val: 0.15, test: 0.15}")
     check_ratios(ratios)

@@ -20,10 +20,8 @@ LARGEST = 1 << 28  # bytes that a bitmap may unpack to
 
 
 class Supervisely(FilePerImage):
-    """Images lie in folders called img, their files of the same name, with .json behind its suffix, in folders called ann beside those.
-
-    A label is an object's class title; a polygon's interiors are holes. The arguments are as for `FilePerImage`.
-    """
+    """Images lie in folders called img, their files of the same name, with .json behind its suffix, in folders called ann beside those. A
+    label is an object's class title; a polygon's interiors are holes. The arguments are as for `FilePerImage`."""
 
     def image_key(self, name: str) -> str | None:
         return _without(name, "img", self.images)

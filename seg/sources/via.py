@@ -20,11 +20,9 @@ SHAPES = "polygon, polyline, rect, circle, ellipse or point"
 
 
 class Via(AnnotationFile, Drawn):
-    """A project or exported annotations. The arguments are as for `AnnotationFile` and `Drawn`.
-
-    attribute: the attribute of a region that holds its label (text, or a dropdown's, radio's or checkbox's value). category: the label of
-    all regions instead, whatever their attributes; one of the two is null. Regions that overlap lie in the file's order, the last on top.
-    """
+    """A project or exported annotations. The arguments are as for `AnnotationFile` and `Drawn`. attribute: the attribute of a region that
+    holds its label (text, or a dropdown's, radio's or checkbox's value). category: the label of all regions instead, whatever their
+    attributes; one of the two is null. Regions that overlap lie in the file's order, the last on top."""
 
     attribute: str | None
     category: str | None
@@ -71,7 +69,6 @@ class Via(AnnotationFile, Drawn):
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    """The images of a project, or of exported annotations, as they come."""
     content = read_json(path)
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]

@@ -13,12 +13,9 @@ FORMAT = "Pascal VOC"
 
 
 class VocBoxes(FilePerImage):
-    """The other arguments are as for `FilePerImage`.
-
-    boxes: whether boxes become rectangles; else they are refused. first_pixel: the number of the first row and column, 1 in VOC, of
-    which the box holds the last, too; 0 where a program writes continuous coordinates. Objects that are `difficult` are crowds: they
-    count neither as objects nor as background, as in VOC's own evaluation.
-    """
+    """The other arguments are as for `FilePerImage`. boxes: whether boxes become rectangles; else they are refused. first_pixel: the number
+    of the first row and column, 1 in VOC, of which the box holds the last, too; 0 where a program writes continuous coordinates. Objects
+    that are `difficult` are crowds: they count neither as objects nor as background, as in VOC's own evaluation."""
 
     boxes: bool
     first_pixel: int

@@ -13,6 +13,8 @@ from seg.sources.pairing import Part, file_below, image_item, parts_of, place_be
 from seg.sources.part_rle import rectangle
 from seg.sources.regions import Faults, Region, record_of
 
+NOT_LABELS = ("classes.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
+NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
 FAR = 1.0  # image sizes beyond the image from which a number must be of something else, such as pixels
 
 
@@ -98,15 +100,9 @@ class Yolo(Regions):
         return Region(f"line {number}", self.by_id[int(index)], [[v * (height if i % 2 else width) for i, v in enumerate(values)]])
 
 
-NOT_LABELS = ("classes.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
-NAMES = ("data.yaml", "dataset.yaml", "config.yaml", "data.yml", "classes.txt", "obj.names")
-
-
 def read_names(root: Path, name: str | None) -> tuple[dict[int, str], str]:
-    """{id: name} and the file's path: `root`/`name`, or without it the one that lies in `root` under a usual name.
-
-    DataError where there is none, or it is malformed.
-    """
+    """{id: name} and the file's path: `root`/`name`, or without it the one that lies in `root` under a usual name. DataError where there is
+    none, or it is malformed."""
     if name is None:
         there = [n for n in NAMES if (root / n).is_file()]
         if len(there) != 1:

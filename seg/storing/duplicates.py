@@ -5,7 +5,6 @@ The hash is the DCT hash of Zauner 2010 (Implementation and Benchmarking of Perc
 Rescaling, recompression and a change of brightness or contrast move few bits. Mirrored, turned or cropped copies are not found.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -57,9 +56,7 @@ def perceptual_hash(small: np.ndarray) -> int:
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 
 
-def near_pairs(
-    hashes: Sequence[int], thumbnails: np.ndarray, parts: Sequence[int], contents: Sequence[int]
-) -> tuple[list[Pair], list[Pair]]:
+def near_pairs(hashes: list[int], thumbnails: np.ndarray, parts: list[int], contents: list[int]) -> tuple[list[Pair], list[Pair]]:
     """Of each image the nearest one that is nearly equal: in another part (a split, say), and in its own.
 
     hashes: N numbers of 64 bits. thumbnails: (N, 48, 48) uint8. parts: N numbers. contents: N numbers, the same for images that

@@ -36,7 +36,6 @@ class ShardWriter:
         return " ".join([self.name, *map(str, places)])
 
     def close(self) -> None:
-        """End the shard."""
         if self.file is not None:
             self.file.write(bytes(2 * BLOCKSIZE))  # as POSIX has it
             self.file.close()

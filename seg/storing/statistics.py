@@ -1,6 +1,6 @@
 """What a training split looks like: counts of each image, and the statistics in dataset.json that are made of their sums."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +80,7 @@ class Gathered:
     instances: list[int] = field(default_factory=list)  # an image
     boxes: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)  # by class: area, height, width
 
-    def add(
-        self, counts: Counts, size: tuple[int, int], spacing: tuple[float, float] | None, annotations: Iterable[Mapping[str, Any]]
-    ) -> None:
+    def add(self, counts: Counts, size: tuple[int, int], spacing: tuple[float, float] | None, annotations: list[dict[str, Any]]) -> None:
         """One image. size: height, width. annotations: as in COCO."""
         self.counts = counts if self.counts is None else self.counts + counts
         self.class_images += counts.class_pixels > 0

@@ -28,11 +28,9 @@ from seg.storing.statistics import Counts, Gathered, count, mean_and_std, summar
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """What writing one record found out: its entry, and the counts that statistics are made of.
-
-    annotations: as in COCO, without ids. labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's.
-    spacing: height and width of a pixel in micrometres, where known. dealt_by: the class indices that decide the image's split.
-    """
+    """What writing one record found out: its entry, and the counts that statistics are made of. annotations: as in COCO, without ids.
+    labels_sha256: of the label maps. thumbnail: (48, 48) uint8 gray. findings: the record's. spacing: height and width of a pixel in
+    micrometres, where known. dealt_by: the class indices that decide the image's split."""
 
     entry: ManifestEntry
     counts: Counts

@@ -24,7 +24,6 @@ ADVICE = (
     "train with model.window, in whose tiles large images are evaluated, or set runtime.device=cpu"
 )
 """What helps where the memory does not suffice for a single image."""
-
 LARGEST = 2**31  # images at once where nothing is known of the memory
 
 
@@ -71,7 +70,7 @@ class CheckpointNetwork:
         if not isinstance(self.model, SemanticModel):
             what = f"the task {self._task}: its model, {type(self.model).__name__}, gives no scores of every class, which probabilities"
             raise ConfigError(f"{what}, views, tiles and several models need; leave these out")
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), autocast(self.precision, self.device):
             parts = list(self._parts(images, self.model.full_logits))
             logits = parts[0] if len(parts) == 1 else torch.cat(parts)
             return logits if self.temperature == 1 else logits / self.temperature
@@ -79,7 +78,7 @@ class CheckpointNetwork:
     def predict(self, images: Tensor) -> list[Prediction]:
         if self.temperature != 1 and isinstance(self.model, SemanticModel):
             return predictions_of(self.logits(images))
-        with self._autocast():
+        with autocast(self.precision, self.device):
             found = chain.from_iterable(self._parts(images, self.model.predict))
             return [calibrated(prediction, self.temperature) for prediction in found]
 
@@ -102,8 +101,5 @@ class CheckpointNetwork:
         size = (images.shape[-2], images.shape[-1])
         if self.model.seen_at_once(size) != size:
             return {}
-        with self._autocast():
+        with autocast(self.precision, self.device):
             return self.model.attention_maps(images.to(self.device))
-
-    def _autocast(self) -> torch.autocast:
-        return autocast(self.precision, self.device)

@@ -19,8 +19,7 @@ from seg.core.errors import ArgumentError
 
 FAINTEST = -600.0  # of the logarithm of a weight, so that none but a margin's is 0
 Item = TypeVar("Item")
-Place = tuple[int, int]
-"""A tile's row and column in the grid."""
+Place = tuple[int, int]  # a tile's row and column in the grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,8 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The tiles along one side of an image.
-
-    length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising. weights: (tile,) float32 of each tile,
-    which add up to 1 at every pixel.
-    """
+    """The tiles along one side of an image. length: of the side in pixels, padding included. tile: of a tile. starts: of the tiles, rising.
+    weights: (tile,) float32 of each tile, which add up to 1 at every pixel."""
 
     length: int
     tile: int
@@ -64,11 +60,9 @@ class Grid:
 
 
 def grid(tiling: Tiling, height: int, width: int, stride: int) -> Grid:
-    """The tiles of an image. ArgumentError where tile, overlap and margin do not go with each other or with the network.
-
-    Tiles start at multiples of `stride`, the network's, so that it sees each pixel on the same grid as in the whole image; they are spread
-    evenly, and the last ends with the image (or with the padding that brings it to a multiple of the stride).
-    """
+    """The tiles of an image. ArgumentError where tile, overlap and margin do not go with each other or with the network. Tiles start at
+    multiples of `stride`, the network's, so that it sees each pixel on the same grid as in the whole image; they are spread evenly, and the
+    last ends with the image (or with the padding that brings it to a multiple of the stride)."""
     rows, columns = (_side(tiling, axis, length, stride) for axis, length in enumerate((height, width)))
     return Grid(height, width, rows, columns)
 
@@ -126,25 +120,18 @@ class ArrayRows:
 
 
 def batches(rows: Rows, grid: Grid, padding: str, batch_size: int) -> Iterator[tuple[list[Place], Tensor]]:
-    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8.
-
-    padding: "reflect" or "edge", of what lies beyond the image's right and lower end.
-    """
+    """All tiles, row by row: up to `batch_size` at a time, where they lie in the grid and their images (B, C, h, w) uint8. padding:
+    "reflect" or "edge", of what lies beyond the image's right and lower end."""
     places: list[Place] = []
     tiles: list[np.ndarray] = []
+    last = len(grid.rows.starts) - 1, len(grid.columns.starts) - 1
     for row, window in enumerate(_windows(rows, grid, padding)):
         for column, left in enumerate(grid.columns.starts):
             places.append((row, column))
             tiles.append(window[:, left : left + grid.columns.tile].copy())
-            if len(tiles) == batch_size:
-                yield places, _images(tiles)
+            if len(tiles) == batch_size or (row, column) == last:
+                yield places, torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
                 places, tiles = [], []
-    if tiles:
-        yield places, _images(tiles)
-
-
-def _images(tiles: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)
 
 
 def _windows(rows: Rows, grid: Grid, padding: str) -> Iterator[np.ndarray]:

@@ -11,8 +11,7 @@ from seg.data.sample import ClassInfo, Prediction, Range
 from seg.models.postprocess import NOTHING, Postprocess, has_background
 from seg.settings.task import ANSWERS, Answer
 
-SCORE = 0.5
-"""The score threshold where none was given or chosen."""
+SCORE = 0.5  # the score threshold where none was given or chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class Facts:
 
     @property
     def answer(self) -> Answer:
-        """What its predictions hold."""
         return ANSWERS[self.task]
 
     def threshold(self, given: float | None) -> float:

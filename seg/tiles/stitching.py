@@ -22,10 +22,8 @@ NEEDLESS = 0.9  # of a view's pixels in better ones of its object, from which on
 
 @dataclass(frozen=True, slots=True)
 class TileInstance:
-    """What one tile shows of an object.
-
-    box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its tile, so that there may be more.
-    """
+    """What one tile shows of an object. box: (x1, y1, x2, y2) half-open pixels of the image. cut: whether it reaches an inner side of its
+    tile, so that there may be more."""
 
     place: Place
     category: int
@@ -85,7 +83,6 @@ def stitch(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Predic
 
 
 def _matches(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Iterator[tuple[int, int]]:
-    """Pairs of views of one object."""
     of_tile: dict[Place, list[int]] = {}
     for number, view in enumerate(views):
         of_tile.setdefault(view.place, []).append(number)
@@ -120,7 +117,6 @@ def _reach(side: Side) -> list[int]:
 
 
 def _common(tiles: Grid, one: Place, other: Place) -> Rle:
-    """What two tiles have in common, as a mask."""
     top, bottom = _shared(tiles.rows, one[0], other[0], tiles.height)
     left, right = _shared(tiles.columns, one[1], other[1], tiles.width)
     return encode_crop(np.ones((bottom - top, right - left), bool), left, top, tiles.height, tiles.width)

@@ -16,17 +16,13 @@ from seg.tiles.network import Network
 from seg.tiles.stitching import predict_instances
 
 AT_ONCE = 1 << 22  # values whose classes are decided at once
-BLEND, MIN_IOU = "probabilities", 0.5
-"""How tiles of a network's own window are joined."""
+BLEND, MIN_IOU = "probabilities", 0.5  # how tiles of a network's own window are joined
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Finished rows of an image of width W, from row `top` on.
-
-    classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the class in 1/65535. values: (K, h, W) float32, what was
-    blended: logits or probabilities; None where it was not asked for.
-    """
+    """Finished rows of an image of width W, from row `top` on. classes: (h, W) uint8. confidence: (h, W) uint16, the probability of the
+    class in 1/65535. values: (K, h, W) float32, what was blended: logits or probabilities; None where it was not asked for."""
 
     top: int
     classes: np.ndarray
@@ -35,12 +31,9 @@ class Band:
 
 
 def predict_bands(network: Network, rows: Rows, tiling: Tiling, batch_size: int, blend: str, keep_values: bool = False) -> Iterator[Band]:
-    """The image's rows from the top to the bottom, each once.
-
-    blend: "logits" or "probabilities", of which overlapping tiles are averaged, weighed as `tiling` says: the mean of logits is, up to a
-    factor, the geometric mean of probabilities. keep_values: whether bands have
-    them. ArgumentError, at the first band, where `tiling` does not go with the network's stride.
-    """
+    """The image's rows from the top to the bottom, each once. blend: "logits" or "probabilities", of which overlapping tiles are averaged,
+    weighed as `tiling` says: the mean of logits is, up to a factor, the geometric mean of probabilities. keep_values: whether bands have
+    them. ArgumentError, at the first band, where `tiling` does not go with the network's stride."""
     height, width, _ = rows.shape
     tiles = grid(tiling, height, width, network.facts.stride)
     ring: _Ring | None = None
@@ -72,9 +65,8 @@ class _Ring:
     def __init__(self, tiles: Grid, num_classes: int, device: torch.device, as_probabilities: bool) -> None:
         self.tiles, self.as_probabilities, self.top = tiles, as_probabilities, 0
         self.sums = torch.zeros(num_classes, tiles.rows.tile, tiles.columns.length, device=device)
-        self.row_weights, self.column_weights = (
-            [torch.from_numpy(w).to(device) for w in side.weights] for side in (tiles.rows, tiles.columns)
-        )
+        sides = tiles.rows, tiles.columns
+        self.row_weights, self.column_weights = ([torch.from_numpy(w).to(device) for w in side.weights] for side in sides)
 
     @torch.inference_mode()
     def add(self, values: Tensor, row: int, column: int) -> None:
@@ -124,9 +116,7 @@ def _highest(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
 class Tiled:
     """Images larger than a tile are cut into tiles, whose answers are blended, or whose instances are joined; others are seen whole.
-
-    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `stitching.stitch`.
-    """
+    batch_size: tiles at once. blend: `logits` or `probabilities`. min_iou: of two views of one object, see `stitching.stitch`."""
 
     def __init__(self, network: Network, tiling: Tiling, batch_size: int, blend: str, min_iou: float) -> None:
         self.network, self.tiling, self.batch_size, self.blend, self.min_iou = network, tiling, batch_size, blend, min_iou

@@ -19,7 +19,6 @@ from seg.sources.splits import SPLITS
 from seg.storing.write import count_images
 
 Splits = Mapping[str, Sequence[Examined]]
-
 SHOWN = 12  # classes that a finding lists
 # images below which a split is small: less than a batch to learn from; and with three images or fewer, one is a third of the figure
 FEW = {"train": 8, "val": 4, "test": 4}

@@ -19,9 +19,7 @@ COMPACT, THICK = 0.4, 6  # share of its box that an area fills, and pixels of it
 AROUND = 4  # pixels from an area to the ones around it, so that soft edges do not count
 ALIKE = 0.9  # share of those that are of one class, from which on the area lies within that
 MANY = 60  # classes in an image from which on their areas are not counted
-
 EVERY = 16  # rows that are looked at before all are: most colour images show there that they are no gray ones
-
 Box = tuple[int, int, int, int]
 
 
@@ -94,7 +92,6 @@ class Examined:
 
 
 def facts_of(sample: Sample, stored: StoredRecord) -> RecordFacts:
-    """The facts of one sample and of what was stored of it."""
     annotations = stored.annotations
     areas = np.array([a["area"] for a in annotations], np.int64)
     boxes = np.array([a["bbox"] for a in annotations], np.int32).reshape(-1, 4)
@@ -154,15 +151,10 @@ def _apart(sample: Sample, areas: np.ndarray, boxes: np.ndarray) -> list[Apart]:
             continue
         largest, second = sorted(stats[1:].tolist(), key=lambda piece: -piece[4])[:2]
         box = (x1 + second[0], y1 + second[1], x1 + second[0] + second[2], y1 + second[1] + second[3])
-        gaps = [_between(largest[i], largest[i + 2], second[i], second[i + 2]) for i in (0, 1)]
+        gaps = [max(0, second[i] - largest[i] - largest[i + 2], largest[i] - second[i] - second[i + 2]) for i in (0, 1)]
         length = float(np.hypot(largest[2], largest[3]))
         found.append(Apart(index, second[4] / int(areas[index]), float(np.hypot(gaps[0], gaps[1])), length, box))
     return found
-
-
-def _between(start: int, length: int, other: int, other_length: int) -> int:
-    """Pixels between two intervals; 0 where they touch or overlap."""
-    return max(0, other - start - length, start - other - other_length)
 
 
 def _overlaps(sample: Sample, rles: Sequence[Rle]) -> list[Overlap]:

@@ -218,15 +218,9 @@ def ids_as_classes(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> 
     several = [image for image in shown if image.facts.present >= 2 and image.facts.pieces]
     if len(shown) < ENOUGH or not several or len(classes) < 3:
         return
-    single = sum(image.facts.pieces == image.facts.present for image in several)
-    in_turn = sum(_is_in_turn(image) for image in shown)
-    if single == len(several) and in_turn == len(shown) and len({image.facts.present for image in shown}) > 1:
+    single = all(image.facts.pieces == image.facts.present for image in several)
+    in_turn = all(image.facts.class_pixels[1 : image.facts.present + 1].all() for image in shown)  # 1, 2, ... without a gap
+    if single and in_turn and len({image.facts.present for image in shown}) > 1:
         first = f"the classes of each of {len(shown)} images are the first ones of the list, each a single area"
         what = f"{first}: are these numbers of objects, not classes?"
         yield Finding("ids-as-classes", "data.classes", what, "if so, read them as instances with data=id_maps and task=instance")
-
-
-def _is_in_turn(image: Examined) -> bool:
-    """Whether the classes present are 1, 2, ... without a gap."""
-    there = np.flatnonzero(image.facts.class_pixels[1:IGNORE])
-    return bool(len(there)) and int(there[-1]) == len(there) - 1
