@@ -24,7 +24,8 @@ from seg.predict.exported import open_exported
 from seg.tiles.checkpoint import CheckpointNetwork
 
 pytestmark = pytest.mark.slow
-CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 7, "padding": 3}  # more weights than ONNX Runtime keeps in a model that it quantizes
+# more weights than ONNX Runtime keeps in the model that it quantizes
+CONVOLUTION = {"_target_": "torch.nn.Conv2d", "kernel_size": 7, "padding": 3}
 
 
 @pytest.fixture(scope="module")
