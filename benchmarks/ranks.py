@@ -2,6 +2,7 @@
 
     python benchmarks/ranks.py overlap    # a minute
     python benchmarks/ranks.py scaling    # two minutes
+    python benchmarks/ranks.py memory     # five minutes
 
 overlap: a network of equal layers, each of which is exchanged by itself over a link that is made so slow that the exchange takes as long as
 the backward pass. The figure is the time of both together, as a share of the longer one, of the best of three rounds each; one after the
@@ -9,12 +10,15 @@ other they would take twice as long. Bar: at most 1.1.
 
 scaling: images a second of `seg train` on two ranks, as a multiple of twice those of one process with one thread, on the README's
 default network and drawn shapes of 128 x 128. The ranks train before and after the single process. Bar: at least 0.9.
+
+memory: the most memory that a rank of two holds while it trains EoMT on a ViT-B by AdamW, with FSDP and with DDP. Bar: FSDP takes less.
 """
 
 import argparse
 import multiprocessing
 import os
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -106,14 +110,40 @@ def scaling(folder: Path) -> float:
     return share
 
 
+def memory(folder: Path) -> float:
+    """Prints the GB of the larger of two ranks; returns the share of FSDP's in DDP's."""
+    bench = Bench(folder, folder / "data", True, ("data.source.size=64", "data.source.num_images=20", "trainer.max_epochs=1"))
+    given = [
+        "model=eomt",
+        "loss=masks",
+        "optimizer=adamw",
+        "model.scale=1",
+        "augment=none",
+        "trainer.batch_size=2",
+        "trainer.epoch_steps=4",
+    ]
+    shape = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "num_queries": 20}
+    given += [f"model.network.architecture.{key}={value}" for key, value in shape.items()]
+    held = []
+    for name in ("fsdp", "ddp"):  # the most of all children so far: so the smaller one comes first
+        codes, said = bench.train(
+            bench.config(*given, f"trainer={name}", "trainer.devices=2", "trainer.epoch_steps=4"), bench.folder / name, 2
+        )
+        check(codes == [0, 0], said)
+        held.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20)
+        print(f"{name}: {held[-1]:.2f} GiB a rank, {re.findall(r'with ([0-9.]+ . parameters)', said)}", flush=True)
+    return held[0] / held[1]
+
+
 def main() -> int:
     """The exit code: 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["overlap", "scaling"])
-    if parser.parse_args().what == "overlap":
+    parser.add_argument("what", choices=["overlap", "scaling", "memory"])
+    what = parser.parse_args().what
+    if what == "overlap":
         return 0 if overlap() <= 1.1 else 1
     with tempfile.TemporaryDirectory() as folder:
-        return 0 if scaling(Path(folder)) >= 0.9 else 1
+        return int(memory(Path(folder)) >= 1 if what == "memory" else scaling(Path(folder)) < 0.9)
 
 
 if __name__ == "__main__":
