@@ -123,12 +123,11 @@ def memory(folder: Path) -> float:
         "trainer.epoch_steps=4",
     ]
     shape = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "num_queries": 20}
+    given += ["trainer.devices=2", "trainer.epoch_steps=4"]
     given += [f"model.network.architecture.{key}={value}" for key, value in shape.items()]
     held = []
     for name in ("fsdp", "ddp"):  # the most of all children so far: so the smaller one comes first
-        codes, said = bench.train(
-            bench.config(*given, f"trainer={name}", "trainer.devices=2", "trainer.epoch_steps=4"), bench.folder / name, 2
-        )
+        codes, said = bench.train(bench.config(*given, f"trainer={name}"), bench.folder / name, 2)
         check(codes == [0, 0], said)
         held.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20)
         print(f"{name}: {held[-1]:.2f} GiB a rank, {re.findall(r'with ([0-9.]+ . parameters)', said)}", flush=True)
