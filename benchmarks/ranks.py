@@ -122,7 +122,7 @@ def memory(folder: Path) -> float:
         "trainer.batch_size=2",
         "trainer.epoch_steps=4",
     ]
-    shape = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "num_queries": 20}
+    shape = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_queries": 20}
     given += ["trainer.devices=2", "trainer.epoch_steps=4"]
     given += [f"model.network.architecture.{key}={value}" for key, value in shape.items()]
     held = []
