@@ -11,7 +11,7 @@ other they would take twice as long. Bar: at most 1.1.
 scaling: images a second of `seg train` on two ranks, as a multiple of twice those of one process with one thread, on the README's
 default network and drawn shapes of 128 x 128. The ranks train before and after the single process. Bar: at least 0.9.
 
-memory: what a rank of two holds at the end of an epoch in which it trains EoMT on a ViT-B by AdamW, with FSDP and with DDP. Bar: FSDP takes less.
+memory: what a rank of two holds at the end of an epoch of EoMT on a ViT-B, by AdamW, with FSDP and with DDP. Bar: FSDP takes less.
 """
 
 import argparse
