@@ -37,9 +37,11 @@ def write_files(out: Path, reviewed: Iterable[tuple[Sample, Sequence[Suspect]]],
 def layers_of(sample: Sample, suspects: Sequence[Suspect], classes: Sequence[ClassInfo], objects: bool) -> Prediction:
     """Labels and suggestions as objects: of class k as labelled, of class K + k as suggested, of 2K what counts nowhere. What lies on top
     in the labels lies on top here, and suggestions lie over all."""
-    count, suggested = len(classes), [(s.likely, mask) for s in suspects for mask in s.suggested if s.likely is not None]
+    count, background = len(classes), None if objects else next((k for k, c in enumerate(classes) if c.name == BACKGROUND), None)
+    likely = ((background if s.likely is None else s.likely, s.suggested) for s in suspects)  # of no class: nothing is there
+    suggested = [(index, mask) for index, masks in likely for mask in masks if index is not None]
     labelled = list(_objects(sample, 2 * count) if objects else _regions(sample.semantic, classes, 2 * count))
-    both = [(count + likely, mask) for likely, mask in suggested] + labelled[::-1]  # the files have the last of these first
+    both = [(count + index, mask) for index, mask in suggested] + labelled[::-1]  # the files have the last of these first
     return Prediction(
         scores=np.ones(len(both), np.float32),
         categories=np.array([category for category, _ in both], np.int32),

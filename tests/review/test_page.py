@@ -85,6 +85,9 @@ def test_a_file_to_correct_has_labels_below_and_suggestions_on_top() -> None:
     assert both.categories.tolist() == [3 + 2, 3 + 2, 1], "two suggestions of <ring>, then the label: files have the last of these first"
     assert both.boxes[1].tolist() == [50, 40, 64, 50]
     assert both.masks[2]["counts"] == DISC["counts"]
+    nothing = Suspect("a/1", "made up", 0.7, 1, None, [DISC], [DISC])
+    assert layers_of(sample(), [nothing], CLASSES, False).categories.tolist() == [3, 1], "of pixels `background` is suggested"
+    assert layers_of(sample(), [nothing], CLASSES, True).categories.tolist() == [], "of objects nothing is"
 
 
 @pytest.fixture(scope="module")
