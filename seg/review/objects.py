@@ -27,18 +27,19 @@ class _Compared:
         self.inside = self.overlaps.intersections / np.maximum(self.overlaps.areas, 1)
         verdicts = judge(image, LEAST)
         self.labels, self.found = ([v for v in verdicts if v.which == which] for which in ("truth", "predicted"))
+        self.sure = float(np.mean([v.score for v in self.found])) if self.found else LEAST  # of this image, the model is so sure
 
     def of_labels(self) -> Iterator[Asked]:
         for v in self.labels:
             suspect = self.suspect("made up", [v.index], []) if v.kind == "missed" else None
-            yield Asked("made up", [_log(v.area)], v.category, float(suspect is not None), suspect)
+            yield Asked("made up", [_log(v.area), self.sure], v.category, float(suspect is not None), suspect)
 
     def of_predictions(self) -> Iterator[Asked]:
         joined: dict[int | None, list[int]] = {}
         for v in self.labels:
             joined.setdefault(v.partner if v.kind in ("merged", "matched") else None, []).append(v.index)
         for v in self.found:
-            own = _features(v)
+            own = [*_features(v), self.sure]
             # a prediction of which half lies in labelled objects is a piece of them
             nowhere = v.kind == "background" and self.inside[:, v.index].sum() < 0.5
             yield Asked("missed", own, v.category, float(nowhere), self.suspect("missed", [], [v.index]) if nowhere else None)
@@ -69,7 +70,14 @@ class _Compared:
             hold = labels[:, None] & (self.inside[:, better] > 0.5) & (2 * parts >= self.overlaps.truth_areas[:, None])
             near = int(np.argmin(gaps + 1e6 * (hold.any() & ~hold.any(axis=0))))
             other, held = int(better[near]), np.flatnonzero(hold[:, near]).tolist()
-            features = [*_features(v), float(np.log(gaps[near] + 0.1)), float(gaps[near]), float(image.scores[other]), _log(areas[other])]
+            features = [
+                *_features(v),
+                self.sure,
+                float(np.log(gaps[near] + 0.1)),
+                float(gaps[near]),
+                float(image.scores[other]),
+                _log(areas[other]),
+            ]
             suspect = self.suspect("merged", held[:1], [other, v.index]) if held else None
             yield Asked("merged", features, v.category, float(bool(held)), suspect)
 

@@ -9,7 +9,7 @@ from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE
 from seg.metrics.coco import ImageInstances
 from seg.review.expected import Asked, ranked
-from seg.review.objects import asked_of_instances
+from seg.review.objects import LEAST, asked_of_instances
 from seg.review.regions import asked_of_class_map, label_quality
 from seg.review.suspects import Suspect
 
@@ -104,6 +104,13 @@ def test_objects_that_nobody_labelled_and_labels_of_nothing() -> None:
     assert [s.kind for s in asked(image({1: (square(2, 2, 30, 1), 1)}, [(ONE, 2, 0.9)]))] == ["made up"], "a piece of an object is none"
     (made_up,) = asked(image({1: (FAR, 1)}, [(FAR, 1, 0.2)]))
     assert (made_up.kind, made_up.label, made_up.likely, made_up.suggested) == ("made up", 1, None, []), "0.2 says nothing"
+
+
+def test_each_question_knows_how_sure_the_model_is_of_the_image() -> None:
+    questions = asked_of_instances(image({1: (ONE, 1)}, [(ONE, 1, 0.8), (FAR, 2, 0.4), (OTHER, 1, 0.1)]))
+    assert [q.features for q in questions if q.kind == "made up"] == [pytest.approx([np.log(64), 0.6])], "0.1 says nothing"
+    assert {round(q.features[3], 5) for q in questions if q.kind != "made up"} == {0.6}
+    assert asked_of_instances(image({1: (ONE, 1)}, []))[0].features[1] == LEAST
 
 
 def test_another_class_and_objects_that_are_several() -> None:
