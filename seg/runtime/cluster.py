@@ -14,12 +14,11 @@ import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
-
-import numpy as np
 
 from seg.core.environment import CORES, keep_freed_memory, num_cores
 from seg.core.errors import ConfigError, DataError
@@ -58,9 +57,9 @@ class Cluster(Engine):
     def results(
         self, make: Make[Task, Answer], tasks: Sequence[Task], devices: Sequence[str | None], advice: str = ADVICE
     ) -> Generator[Answer, None, None]:
-        ray, cores = self.ray, max(1, num_cores() // len(devices)) if self.embedded else 1
+        ray = self.ray
         options = {"num_cpus": 0 if self.embedded else 1, "num_gpus": int(devices[0] == "gpu"), "max_restarts": 0}
-        starts, given = ray.remote(_Actor).options(**options), (ray.put(make), devices[0], str(Path.cwd()), cores)
+        starts, given = ray.remote(_Actor).options(**options), (ray.put(make), devices[0], str(Path.cwd()))
         actors: list[Any] = []  # None in place of one that died
         busy: dict[Any, tuple[int, int | None]] = {}  # by what Ray will answer: who, and the number of the task; None: joins
         free, again, lost = deque[int](), deque[int](), Counter[int | None]()
@@ -81,7 +80,7 @@ class Cluster(Engine):
                     busy[actors[who].answer.remote(tasks[number])] = who, number
                 who, done = busy.pop(there := self._waited(list(busy), nobody=not taken))
                 try:
-                    answers[done] = ray.get(there)
+                    answers[done] = deepcopy(ray.get(there))  # arrays are views into Ray's memory, which hold all that came with them
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause if isinstance(error.cause, Exception) else error from error
                 except ray.exceptions.RayError as error:
@@ -119,8 +118,8 @@ class Cluster(Engine):
 class _Actor:
     """A worker, in a process of its own, perhaps on another machine. It stands in the folder of the process that asks."""
 
-    def __init__(self, make: Callable[[str | None], Callable[[Any], Any]], device: str | None, folder: str, cores: int) -> None:
-        self.make, self.device, self.folder, self.cores = make, device, folder, cores
+    def __init__(self, make: Callable[[str | None], Callable[[Any], Any]], device: str | None, folder: str) -> None:
+        self.make, self.device, self.folder = make, device, folder
         self.worker: Callable[[Any], Any] | None = None
 
     def ready(self) -> None:
@@ -132,26 +131,15 @@ class _Actor:
 
     def answer(self, task: Any) -> Any:
         if self.worker is None:  # here, so that an error is the task's
-            import ray
-
-            # Ray would give views into its memory, which nobody may write to, and which hold all that came with them
-            ray.util.register_serializer(np.ndarray, serializer=np.ndarray.__reduce__, deserializer=_array)
             try:
                 os.chdir(self.folder)
             except OSError as error:
                 fix = "all machines of the cluster need the same folders, of a shared file system"
                 raise ConfigError(f"{self.folder}: is not there on {socket.gethostname()} ({error.strerror}); {fix}") from None
             keep_freed_memory()
-            os.environ[CORES] = str(self.cores)
+            os.environ[CORES] = "1"
             self.worker = self.make(self.device)
         return self.worker(task)
-
-
-def _array(reduced: Any) -> np.ndarray:
-    rebuild, arguments, state = reduced
-    array = rebuild(*arguments)
-    array.__setstate__(state)
-    return array
 
 
 @contextmanager
