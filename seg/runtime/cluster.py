@@ -62,8 +62,7 @@ class Cluster(Engine):
         starts, given = ray.remote(_Actor).options(**options), (ray.put(make), devices[0], str(Path.cwd()))
         actors: list[Any] = []  # None in place of one that died
         busy: dict[Any, tuple[int, int | None]] = {}  # by what Ray will answer: who, and the number of the task; None: joins
-        free, again, lost = deque[int](), deque[int](), Counter[int | None]()
-        answers: dict[int | None, Answer] = {}
+        free, again, lost, answers = deque[int](), deque[int](), Counter[int | None](), dict[int | None, Answer]()
         taken = first = 0
 
         def join() -> None:
@@ -111,7 +110,7 @@ class Cluster(Engine):
         """The first of these that is there. nobody: no worker has joined yet."""
         there, _ = self.ray.wait(awaited, num_returns=1, timeout=SECONDS_TO_START if nobody else None)
         if not there:
-            print("runtime.engine=ray: the cluster has no room for a worker yet; waiting for it", file=sys.stderr, flush=True)
+            print("runtime.engine=ray: waits for a worker; all cores or GPUs of the cluster may be in use", file=sys.stderr, flush=True)
         return there[0] if there else self.ray.wait(awaited, num_returns=1)[0][0]
 
 

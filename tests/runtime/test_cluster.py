@@ -144,6 +144,7 @@ def test_ray_ends_with_the_command_that_started_it(how: signal.Signals, tmp_path
             assert process.stdout is not None
             worker = int(process.stdout.readline())
             started = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(worker)]
+            assert not [p for p in started if "dashboard.py" in " ".join(p.cmdline())], "it asks the network for the cloud that it runs in"
             os.killpg(process.pid, how)
             said = process.communicate(timeout=60)[1]
         assert psutil.wait_procs(started, timeout=30)[1] == []
