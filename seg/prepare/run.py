@@ -132,9 +132,7 @@ def examine(
     return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
 
 
-def _results(
-    jobs: Sequence[Job], workers: int | str, make: Callable[[str | None], "_Worker"], engine: Engine
-) -> Generator[Result, None, None]:
+def _results(jobs: Sequence[Job], workers: int | str, make: Callable[..., "_Worker"], engine: Engine) -> Generator[Result, None, None]:
     """Read, and perhaps store, every item."""
     count = 1 if len(jobs) < engine.alone_below else engine.cores() if workers == "auto" else max(1, int(workers))
     size = 1 if count == 1 else max(1, min(32, len(jobs) // (4 * count)))

@@ -50,10 +50,11 @@ class Engine:
             except BrokenProcessPool:
                 what = "a process that works over the images was killed (by the system, if memory ran out), and all others were ended"
                 raise DataError(f"{what}; {advice}") from None
-            finally:
+            except BaseException:  # an error, or nobody wants more
                 for process in set(multiprocessing.active_children()) - before:
                     process.terminate()
                 pool.shutdown(cancel_futures=True)
+                raise
 
 
 LOCAL = Engine()
