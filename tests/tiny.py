@@ -17,6 +17,7 @@ from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sam
 from seg.prepare.assignment import Assignment
 from seg.prepare.run import prepare
 from seg.raw.record import Finding, Item, Record, Source
+from seg.runtime.engine import LOCAL, Engine
 from seg.sources.folders import Folders
 from seg.sources.images import ImageReader
 from seg.sources.settings import Split
@@ -109,9 +110,10 @@ def prepare_tiny(
     classes: Sequence[ClassInfo] = CLASSES,
     fold: int | None = None,
     store: str = "files",
+    engine: Engine = LOCAL,
 ) -> DatasetInfo:
     """Prepare a source of the classes CLASSES, or of others."""
-    return prepare(source, "tiny", classes, Assignment(section or split(), fold), root, out, workers, "none", store=store)[0]
+    return prepare(source, "tiny", classes, Assignment(section or split(), fold), root, out, workers, "none", None, store, engine)[0]
 
 
 def findings_of(source: Source, out: Path, *kinds: str) -> list[str]:

@@ -16,7 +16,7 @@ from seg.configure.template import conf_of, template
 from seg.core.errors import ConfigError, did_you_mean
 from seg.settings.section import Params, leaves
 
-BESIDE = ("targets", "paths", "runtime.progress", "runtime.threads")  # of conf/config.yaml: what such a command reads beside its group
+BESIDE = ("targets", "paths", "runtime.engine", "runtime.address", "runtime.progress", "runtime.threads")  # beside its group
 
 
 def read_group(project: Path, group: str, overrides: Sequence[str], command: str) -> Params:

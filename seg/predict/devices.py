@@ -1,22 +1,10 @@
-"""Several devices that share out work: a process for each, which takes the next task as soon as it is free."""
-
-import multiprocessing
-import os
-import signal
-import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+"""What several workers that share out images compute on."""
 
 import torch
 
-from seg.core.environment import CORES, end_with_parent, keep_freed_memory, num_cores
-from seg.core.errors import ConfigError, DataError
+from seg.core.errors import ConfigError, plural
 from seg.models.hardware import device_of, idle_gpus
-
-Task = TypeVar("Task")
-Answer = TypeVar("Answer")
+from seg.runtime.cluster import Cluster
 
 
 def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
@@ -38,54 +26,17 @@ def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
     return [f"gpu:{place}" if device.type == "cuda" else "cpu" for place in range(number)]
 
 
-def shared_out(
-    devices: Sequence[str | None], start: Callable[[str | None], Callable[[Task], Answer]], tasks: Iterable[Task]
-) -> Generator[Answer, None, None]:
-    """What each task gives, in their order. Close the iterator to end the processes.
+def devices_in(cluster: Cluster, count: int | str, accelerator: str | None) -> list[str | None]:
+    """What each of `count` workers of a cluster computes on, `gpu` or `cpu`. ConfigError where it has not so many GPUs.
 
-    start: gives, in each process, what answers its tasks on a device. The first error of a task is raised, and ends all; DataError where
-    a process dies.
+    count: auto: all GPUs, or, where there are none or accelerator is cpu, a worker for each core.
     """
-    context, before = multiprocessing.get_context("forkserver"), set(multiprocessing.active_children())
-    context.set_forkserver_preload(["seg.stages.predict"])  # imported once
-    free = context.SimpleQueue()
-    for device in devices:
-        free.put(device)
-    with ProcessPoolExecutor(len(devices), context, _begin, (free, start, max(1, num_cores() // len(devices)))) as pool:
-        try:
-            yield from pool.map(_answer, tasks)
-        except BrokenProcessPool:
-            what = "a process that predicts was killed (by the system, if memory ran out), and all others were ended"
-            fix = "what is written is whole, and the same command with --skip goes on"
-            raise DataError(f"predict.devices: {what}; {fix}") from None
-        finally:
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-
-
-_own: dict[str, Any] = {}  # of a process: what answers its tasks
-
-
-def _begin(free: Any, start: Callable[[str | None], Callable[[Any], Any]], cores: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
-    signal.signal(signal.SIGTERM, _stop)
-    end_with_parent()
-    keep_freed_memory()
-    os.environ[CORES] = str(cores)
-    torch.set_num_threads(min(cores, torch.get_num_threads()))
-    _own["start"], _own["device"] = start, free.get()
-
-
-def _stop(*_: object) -> None:
-    """Leave the task, and what is half written with it, and take no other."""
-    _own["stopped"] = True
-    sys.exit(128 + signal.SIGTERM)
-
-
-def _answer(task: Any) -> Any:
-    if "stopped" in _own:
-        raise SystemExit
-    if "answer" not in _own:
-        _own["answer"] = _own["start"](_own["device"])
-    return _own["answer"](task)
+    there = cluster.gpus()
+    if accelerator and ":" in accelerator:
+        raise ConfigError(f"predict.accelerator={accelerator}: runtime.engine=ray chooses the GPUs itself; set predict.accelerator=gpu")
+    on_gpu = accelerator == "gpu" or (accelerator != "cpu" and there > 0)
+    number = (there if on_gpu else cluster.cores()) if count == "auto" else int(count)
+    if on_gpu and not 0 < number <= there:
+        fix = "set predict.devices=auto, or predict.accelerator=cpu"
+        raise ConfigError(f"predict.devices={count}: the Ray cluster has {plural(there, 'GPU')}; {fix}")
+    return ["gpu" if on_gpu else "cpu"] * number

@@ -4,17 +4,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import cv2
 import numpy as np
 
-from seg.core.environment import end_with_parent, keep_freed_memory, num_cores
 from seg.core.errors import DataError, InputError
 from seg.core.outputs import replaced_folder
 from seg.data.sample import ClassInfo
@@ -24,6 +25,7 @@ from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
 from seg.prepare.pieces import largest, tiled
 from seg.raw.record import Finding, Item, Source, counted, finding_of
+from seg.runtime.engine import LOCAL, Engine
 from seg.runtime.progress import track
 from seg.sources.splits import SPLITS
 from seg.storing.shards import MANY, ShardWriter
@@ -31,7 +33,9 @@ from seg.storing.statistics import Counts, background_index
 from seg.storing.write import StoredRecord, measure_record, packed, write_info, write_record, write_split
 
 SEE_ALL = "to see all, run `seg doctor` with the same settings (in the pipeline: `seg doctor -cn pipeline`)"
-ALONE_BELOW = 64  # images for which starting processes costs more than it gains
+
+Job = tuple[Item, str]  # and the place below the folder where it is stored
+Result = tuple[StoredRecord, RecordFacts] | list[Finding]  # of a bad image, what is wrong with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +58,27 @@ def prepare(
     progress: str,
     settings: Mapping[str, Any] | None = None,
     store: str = "files",
+    engine: Engine = LOCAL,
 ) -> tuple[DatasetInfo, list[Finding]]:
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
 
-    settings: the section `data`, which dataset.json records. store: as `data.store` has it. Raises DataError (naming the file and the
-    fix) for anything unsound; then `out` is left as it was.
+    settings: the section `data`, which dataset.json records. store: as `data.store` has it. engine: whose workers read. Raises DataError
+    (naming the file and the fix) for anything unsound; then `out` is left as it was.
     """
-    with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as partial:
-        examination = examine(source, classes, assignment, root, workers, progress, partial, store)
+    with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as unfinished:
+        examination = examine(source, classes, assignment, root, workers, progress, unfinished, store, engine)
         refuse(examination.diagnosis.errors)
         stored: dict[str, list[StoredRecord]] = {s: [e.stored for e in examination.examined if e.split == s] for s in SPLITS}
         with_instances = any(e.stored.entry.num_instances for e in examination.examined)
         for split in ("train", "val"):  # test images stay whole: each has figures as one image
-            stored[split] = tiled(partial / split, stored[split], (len(classes), background_index(classes)), largest(source))
+            stored[split] = tiled(unfinished / split, stored[split], (len(classes), background_index(classes)), largest(source))
         for split, members in stored.items():
             if members and any(e.stored.entry.stored_at for e in examination.examined):
-                members[:] = packed(partial / split, members)
-            write_split(partial / split, members, classes, with_instances)
-        shutil.rmtree(partial / UNSPLIT, ignore_errors=True)
-        write_diagnosis(partial / "doctor.json", examination.diagnosis, classes, root)
-        return write_info(partial, name, classes, stored, settings), examination.diagnosis.findings
+                members[:] = packed(unfinished / split, members)
+            write_split(unfinished / split, members, classes, with_instances)
+        shutil.rmtree(unfinished / UNSPLIT, ignore_errors=True)
+        write_diagnosis(unfinished / "doctor.json", examination.diagnosis, classes, root)
+        return write_info(unfinished, name, classes, stored, settings), examination.diagnosis.findings
 
 
 def refuse(errors: Sequence[Finding]) -> None:
@@ -92,6 +97,7 @@ def examine(
     progress: str,
     folder: Path | None,
     store: str = "files",
+    engine: Engine = LOCAL,
 ) -> Examination:
     """Read, divide and check every image; those that are sound are stored in `folder`, by their split or, where `store` says shards, in
     shards of UNSPLIT, or nowhere. What is wrong with a
@@ -100,8 +106,9 @@ def examine(
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
     sharded = store == "shards" or (store == "auto" and len(jobs) > MANY)
-    read = track(_results(jobs, workers, (source, folder, classes, sharded)), len(jobs), what, progress)
-    results = [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in read]
+    with closing(_results(jobs, workers, partial(_Worker, source, folder, classes, sharded), engine)) as read:
+        each = track(read, len(jobs), what, progress)
+        results = [result if isinstance(result, list) else (SpooledRecord(result[0], spool), result[1]) for result in each]
     sound = [index for index, result in enumerate(results) if not isinstance(result, list)]
     found = [result for result in results if not isinstance(result, list)]
     findings = [finding for result in results if isinstance(result, list) for finding in result]
@@ -125,17 +132,13 @@ def examine(
     return Examination(examined, Diagnosis(all_findings, diagnosis.summary), items)
 
 
-def _results(
-    jobs: Sequence[tuple[Item, str]], workers: int | str, given: tuple[Source, Path | None, Sequence[ClassInfo], bool]
-) -> Iterator[tuple[StoredRecord, RecordFacts] | list[Finding]]:
-    """Read, and perhaps store, every item; of a bad one, what is wrong with it. given: as `_start_worker` takes it."""
-    count = num_cores() if workers == "auto" else int(workers)
-    if count <= 1 or len(jobs) < ALONE_BELOW:
-        _start_worker(*given)
-        yield from map(_store, jobs)
-        return
-    with ProcessPoolExecutor(count, get_context("spawn"), _start_worker, given) as pool:
-        yield from pool.map(_store, jobs, chunksize=max(1, min(32, len(jobs) // (4 * count))))
+def _results(jobs: Sequence[Job], workers: int | str, make: Callable[..., "_Worker"], engine: Engine) -> Generator[Result, None, None]:
+    """Read, and perhaps store, every item."""
+    count = 1 if len(jobs) < engine.alone_below else engine.cores() if workers == "auto" else max(1, int(workers))
+    size = 1 if count == 1 else max(1, min(32, len(jobs) // (4 * count)))
+    tasks = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+    with closing(engine.results(make, tasks, [None] * count)) as answers:
+        yield from chain.from_iterable(answers)
 
 
 class Spool:
@@ -182,31 +185,28 @@ class SpooledRecord(StoredRecord):
         return json.loads(self._annotations()) if self._annotations else []
 
 
-_worker: dict[str, Any] = {}  # of a worker process: what each of its jobs needs
+class _Worker:
+    """In each process that prepares: reads, and perhaps stores, items."""
 
+    def __init__(self, source: Source, folder: Path | None, classes: Sequence[ClassInfo], sharded: bool, _: str | None) -> None:
+        cv2.setNumThreads(1)
+        self.source, self.folder, self.facts = source, folder, (len(classes), background_index(classes))
+        place = f"{(folder or Path()).absolute()}/{UNSPLIT}/{uuid4().hex}-"  # of this worker alone; `packed` puts them in order
+        self.shards = ShardWriter(folder, place) if folder and sharded else None
 
-def _start_worker(source: Source, folder: Path | None, classes: Sequence[ClassInfo], sharded: bool) -> None:
-    cv2.setNumThreads(1)
-    place = f"{(folder or Path()).absolute()}/{UNSPLIT}/{os.getpid()}-"  # `packed` puts them in order
-    _worker.update(source=source, folder=folder, facts=(len(classes), background_index(classes)))
-    _worker["shards"] = ShardWriter(folder, place) if folder and sharded else None
-    if parent_process():  # not the main process
-        keep_freed_memory()
-        end_with_parent()
+    def __call__(self, jobs: Sequence[Job]) -> list[Result]:
+        return [self._store(*job) for job in jobs]
 
-
-def _store(job: tuple[Item, str]) -> tuple[StoredRecord, RecordFacts] | list[Finding]:
-    item, place = job
-    folder, shards = _worker["folder"], _worker["shards"]
-    known: tuple[int, int | None] = _worker["facts"]
-    try:
-        record = _worker["source"].read(item)
-        if errors := [finding for finding in record.findings if finding.severity == "error"]:
-            return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
-        stored = measure_record(record, *known) if folder is None else write_record(folder / place, record, *known, shards=shards)
-        return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts_of(record.sample, stored)
-    except InputError as error:
-        return [finding_of(error, item.files, item.image_id, item.split)]
+    def _store(self, item: Item, place: str) -> Result:
+        folder, facts = self.folder, self.facts
+        try:
+            record = self.source.read(item)
+            if errors := [finding for finding in record.findings if finding.severity == "error"]:
+                return [replace(error, image_id=item.image_id, split=item.split) for error in errors]
+            stored = measure_record(record, *facts) if folder is None else write_record(folder / place, record, *facts, shards=self.shards)
+            return replace(stored, entry=replace(stored.entry, columns=dict(item.columns))), facts_of(record.sample, stored)
+        except InputError as error:
+            return [finding_of(error, item.files, item.image_id, item.split)]
 
 
 def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None:

@@ -6,6 +6,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from seg.settings.section import Count, Device, Positive, Section, Share
 
+Engines = Literal["local", "ray"]
+Address = Annotated[str, Field(pattern=r"^(auto|(ray://)?[^/\s]+:[0-9]+)$")]
+
 
 class Divergence(Section):
     every: Positive
@@ -23,6 +26,8 @@ class Pruner(Section):
 
 
 class Runtime(Section):
+    engine: Engines
+    address: Address | None
     workers: Count | Literal["auto"]
     threads: Positive | Literal["auto"]
     device: Device | None
@@ -41,6 +46,8 @@ class Shown(BaseModel):
     """The keys of `runtime` that a command on a finished model reads."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    engine: Engines
+    address: Address | None
     threads: Positive | Literal["auto"]
     progress: Literal["auto", "bar", "lines", "none"]
 

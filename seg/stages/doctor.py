@@ -8,13 +8,16 @@ from seg.prepare.assignment import Assignment
 from seg.prepare.checks.check import Diagnosis, write_diagnosis
 from seg.prepare.run import Examination, examine
 from seg.raw.record import counted, finding_of
+from seg.runtime.cluster import engine_of
 from seg.stages.prepare import Settings, print_findings, source_of
 
 
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg, corrected=True)
     try:
-        examination = examine(source, classes, Assignment.of(cfg.data), root, cfg.runtime.workers, cfg.runtime.progress, None)
+        with engine_of(cfg.runtime.engine, cfg.runtime.address) as engine:
+            how = (cfg.runtime.workers, cfg.runtime.progress, None, "files", engine)
+            examination = examine(source, classes, Assignment.of(cfg.data), root, *how)
     except DataError as error:  # of the layout as a whole
         examination = Examination([], Diagnosis([finding_of(error)], {}), {})
     diagnosis = examination.diagnosis

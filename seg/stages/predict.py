@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from seg.core.environment import num_cores
 from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
 from seg.predict.api import Predictor, predictor_of, settings_of
 from seg.predict.band_tiff import stream_class_map
-from seg.predict.devices import devices_of, shared_out
+from seg.predict.devices import devices_in, devices_of
 from seg.predict.inputs import Input, images_of, inputs_of, too_large
 from seg.predict.settings import PredictSettings
 from seg.predict.write.writers import CocoRows, Predicted, Writers
+from seg.runtime.cluster import Cluster, engine_of
+from seg.runtime.engine import LOCAL, Engine
 from seg.runtime.progress import meter
 from seg.tiles.grid import read_ahead
 from seg.tiles.tiled import Tiled
@@ -45,17 +49,20 @@ def run(project: Path, given: Arguments) -> None:
     if given.out.exists() and not given.out.is_dir():
         raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
     inputs = inputs_of(given.inputs, given.out)
-    devices = devices_of(cfg.predict.devices, cfg.predict.accelerator)
-    several = len(devices) > 1
-    predictor = predictor_of(given.models, _with(cfg, accelerator="cpu", compile=False) if several else cfg, cfg.runtime.threads)
-    writers = Writers(given.out, cfg.predict, predictor.network.facts)
-    _refuse_links(inputs, writers)
-    todo = _not_there(inputs, writers, given.force, given.skip)
-    try:
-        with used_up():
-            bad = _share_out(devices, given, cfg, todo, writers) if several else _predict(predictor, todo, writers, cfg.runtime.progress)
-    except DiskFullError as error:  # what is written is whole
-        raise DiskFullError(str(error).replace(ADVICE, f"{ADVICE} with --skip, which goes on")) from None
+    with engine_of(cfg.runtime.engine, cfg.runtime.address) as engine:
+        where = (cfg.predict.devices, cfg.predict.accelerator)
+        devices = devices_in(engine, *where) if isinstance(engine, Cluster) else devices_of(*where)
+        several = len(devices) > 1 or engine is not LOCAL
+        predictor = predictor_of(given.models, _with(cfg, accelerator="cpu", compile=False) if several else cfg, cfg.runtime.threads)
+        writers = Writers(given.out, cfg.predict, predictor.network.facts)
+        _refuse_links(inputs, writers)
+        todo = _not_there(inputs, writers, given.force, given.skip)
+        try:
+            with used_up():
+                alone = (predictor, todo, writers, cfg.runtime.progress)
+                bad = _share_out(engine, devices, given, cfg, todo, writers) if several else _predict(*alone)
+        except DiskFullError as error:  # what is written is whole
+            raise DiskFullError(str(error).replace(ADVICE, f"{ADVICE} with --skip, which goes on")) from None
     if skipped := len(inputs) - len(todo):
         print(f"left out, as their outputs are there: {plural(skipped, 'image')}")
     print(f"{plural(len(todo) - bad, 'image')} in {given.out}: {', '.join(writers.names)}")
@@ -93,16 +100,20 @@ def _not_there(inputs: Sequence[Input], writers: Writers, force: bool, skip: boo
     return list(inputs)
 
 
-def _share_out(devices: Sequence[str | None], given: Arguments, cfg: PredictSettings, inputs: Sequence[Input], writers: Writers) -> int:
+def _share_out(
+    engine: Engine, devices: Sequence[str | None], given: Arguments, cfg: PredictSettings, inputs: Sequence[Input], writers: Writers
+) -> int:
     """Predict on several devices, in the batches of one; returns how many images could not be predicted."""
     size = 1 if writers.streamed else cfg.predict.batch_size
     batches = -(-len(inputs) // size)
     frames = any(one.frame is not None for one in inputs)  # for one of a video, all before are read
     each = -(-batches // len(devices)) if frames else max(1, min(8, batches // (4 * len(devices))))
     tasks = [inputs[first : first + each * size] for first in range(0, len(inputs), each * size)]
-    print(f"{len(devices)} processes predict side by side, on {', '.join(map(str, devices))}", flush=True)
+    print(f"{len(devices)} {engine.workers} predict side by side, on {', '.join(map(str, devices))}", flush=True)
     bad = done = 0
-    answers = shared_out(devices, partial(_Worker, given, cfg), tasks)
+    answers = engine.results(
+        partial(_Worker, given, cfg), tasks, devices, "what is written is whole, and the same command with --skip goes on"
+    )
     with meter(len(inputs), "images predicted", cfg.runtime.progress) as show, closing(answers):
         for task, (failed, said, rows) in zip(tasks, answers, strict=True):
             print(said, end="", file=sys.stderr, flush=True)
@@ -118,6 +129,7 @@ class _Worker:
     """In the process of one of several devices: predicts images. Returns how many could not be, what it said, and rows of coco.json."""
 
     def __init__(self, given: Arguments, cfg: PredictSettings, device: str | None) -> None:
+        torch.set_num_threads(min(num_cores(), torch.get_num_threads()))
         self.predictor = predictor_of(given.models, _with(cfg, accelerator=device), cfg.runtime.threads)
         self.writers = Writers(given.out, cfg.predict, self.predictor.network.facts)
 

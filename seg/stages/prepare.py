@@ -10,6 +10,7 @@ from seg.prepare.corrections import SUFFIXES, Corrected
 from seg.prepare.pieces import FewImages
 from seg.prepare.run import SEE_ALL, prepare
 from seg.raw.record import Finding, Source
+from seg.runtime.cluster import engine_of
 from seg.runtime.settings import Runtime
 from seg.settings.inputs import find_root
 from seg.settings.section import Sections, Targets
@@ -29,7 +30,8 @@ class Settings(Sections):
 def run(cfg: Settings, out: Path) -> None:
     source, classes, root = source_of(cfg, corrected=True)
     division, how = Assignment.of(cfg.data), (cfg.runtime.workers, cfg.runtime.progress, cfg.data.plain(), cfg.data.store)
-    info, findings = prepare(source, cfg.data.name, classes, division, root, out, *how)
+    with engine_of(cfg.runtime.engine, cfg.runtime.address) as engine:
+        info, findings = prepare(source, cfg.data.name, classes, division, root, out, *how, engine)
     print_findings(findings)
     if findings:
         print(SEE_ALL)

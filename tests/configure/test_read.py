@@ -45,7 +45,10 @@ def test_the_conf_of_another_program_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.range=[0,4095]", r"seg predict reads predict.\*, targets.\*, paths.\*, runtime.progress, runtime.threads alone"),
+        (
+            "data.range=[0,4095]",
+            r"seg predict reads predict.\*, targets.\*, paths.\*, runtime.engine, .*, runtime.threads alone",
+        ),
         ("predict.viws=[d4]", "unknown key predict.viws: did you mean 'predict.views'"),
         ("predict=quick", "predict=quick: no such option"),
     ],

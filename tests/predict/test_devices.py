@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -13,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig
-from shared_tasks import doubled, dying, refusing
 from stages.test_predict import save_untrained
 from typed import typed
 
 from seg.core.errors import ConfigError, DataError
-from seg.predict.devices import devices_of, shared_out
+from seg.predict.devices import devices_of
 
 ON_CPU = ["predict.accelerator=cpu", "runtime.progress=none", "runtime.threads=1", "predict.batch_size=2"]
 
@@ -100,14 +98,6 @@ def test_interrupted_files_are_whole_and_the_next_run_goes_on(
     after = bytes_below(out)
     assert len(after) == len(written) + len(left[:40])
     assert {name: after[name] for name in written} == written
-
-
-def test_answers_come_in_order_and_an_error_of_one_ends_all() -> None:
-    with closing(shared_out(["cpu", "cpu"], doubled, range(40))) as answers:
-        assert list(answers) == list(range(0, 80, 2))
-    for start, said in ((refusing, r"^three\.png: is refused$"), (dying, r"predicts was killed .*--skip goes on")):
-        with closing(shared_out(["cpu", "cpu"], start, range(1000))) as answers, pytest.raises(DataError, match=said):
-            list(answers)
 
 
 def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

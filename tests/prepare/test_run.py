@@ -15,6 +15,7 @@ from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.store import read_entries
 from seg.prepare import run as preparation
 from seg.raw.record import Item, Record
+from seg.runtime import engine
 from seg.sources.folders import Folders
 from seg.sources.settings import Split
 
@@ -296,8 +297,8 @@ def pools(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> li
             sizes.append(count)
             super().__init__(count, getattr(request, "param", context), *given)
 
-    monkeypatch.setattr(preparation, "ALONE_BELOW", 2)
-    monkeypatch.setattr(preparation, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(engine.Engine, "alone_below", 2)
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
     return sizes
 
 
