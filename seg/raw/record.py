@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from seg.core.errors import InputError
+from seg.data.decoders import Window
 from seg.data.sample import Sample
 
 Severity = Literal["error", "warning"]
@@ -77,6 +78,7 @@ class Item:
         names: The names that a list of a split, or a table, may use for the image.
         labels: The labels of the image as text, where one file holds the labels of all images. That file is then read once.
         columns: The row of the image in data.split.table, and whether its labels are corrected. Sources leave it empty.
+        window: The rows and columns that are read of the files, of a tile of a larger image. Sources leave it None.
     """
 
     image_id: str
@@ -85,6 +87,7 @@ class Item:
     names: tuple[str, ...] = ()
     labels: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +141,16 @@ class Source(Protocol):
 
         Raises:
             DataError: A file cannot be read or contradicts another. The message names the file.
+        """
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A source that reads windows of large images."""
+
+    def windowed_size(self, item: Item, above: int) -> tuple[int, int] | None:
+        """Height and width of an image of more than `above` pixels; None where it has fewer, or one of its files is only read whole.
+
+        Raises:
+            DataError: A file is damaged, or labels are of another size than their image.
         """

@@ -51,8 +51,8 @@ def metrics_of(maps: list[np.ndarray], said: list[np.ndarray]) -> SemanticMetric
     return metrics
 
 
-def ids(count: int) -> list[str]:
-    return [f"image{number}" for number in range(count)]
+def ids(count: int) -> dict[str, list[str]]:
+    return {f"image{number}": [f"image{number}"] for number in range(count)}
 
 
 def test_differences_are_those_of_a_loop_over_the_draws() -> None:
@@ -96,7 +96,7 @@ def test_two_equal_runs_differ_by_exactly_nothing(kind: str) -> None:
         names = [scene.image_id for scene in scenes]
     drawn = runs[0].resampled(names, np.concatenate(list(draws(len(names), 20, 5))))
     without = runs[0].resampled(names, 1 - np.eye(len(names)))
-    found = paired(runs, names, bootstrap(20)).differences[0]
+    found = paired(runs, {name: [name] for name in names}, bootstrap(20)).differences[0]
     assert set(found) == set(drawn)
     for name, d in found.items():
         seldom = not np.isfinite(without[name]).all() or np.isfinite(drawn[name]).sum() < 19
