@@ -321,19 +321,20 @@ def test_empty_tiles_are_no_findings(tmp_path: Path) -> None:
 
 
 LARGE_ONE = """
-import resource, sys
+import sys
 from pathlib import Path
-from tiny import folders, split
+from tiny import CLASSES, folders, split
 from seg.prepare.assignment import Assignment
 from seg.prepare.pieces import FewImages
 from seg.prepare.run import prepare
-from tiny import CLASSES
-import seg.data.tiff_rows
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-how = Assignment(split(), None)
+def megabytes(name):  # ru_maxrss would begin with that of the process that started this one
+    return next(int(line.split()[1]) >> 10 for line in open("/proc/self/status") if line.startswith(name))
+
+import seg.data.tiff_rows
+before, how = megabytes("VmRSS"), Assignment(split(), None)
 prepare(FewImages(folders(Path(sys.argv[1])), how), "large", CLASSES, how, None, Path(sys.argv[2]), 0, "none")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(megabytes("VmHWM") - before)
 """
 
 
@@ -350,29 +351,21 @@ def test_a_raster_is_prepared_in_bounded_memory(kind: str, tmp_path: Path, monke
     """12,000 x 12,000 pixels, 432 MB and 144 MB of labels, of which the main process reads all tiles."""
     side, step = 12_000, 512
     monkeypatch.undo()
+    layout = (
+        {"blockysize": 16, "compress": "DEFLATE", "zlevel": 1}
+        if kind == "strips"
+        else {"tiled": True, "blockxsize": 512, "blockysize": 512}
+    )
     for place, part in (("images", 0), ("masks", 1)):
         (path := tmp_path / "raw" / place / "large.tif").parent.mkdir(parents=True)
-        channels = 3 if part == 0 else 1
+        written = tmp_path / "plain.tif" if kind == "COG" else path
+        profile = {"driver": "GTiff", "height": side, "width": side, "count": 3 - 2 * part, "dtype": "uint8", **layout}
+        with rasterio.open(written, "w", **profile) as file:
+            for top in range(0, side, step):
+                band = np.atleast_3d(drawn(top, min(side, top + step), 0, side)[part]).transpose(2, 0, 1)
+                file.write(band, window=rasterio.windows.Window(0, top, side, band.shape[1]))
         if kind == "COG":
-            profile = {"driver": "GTiff", "height": side, "width": side, "count": channels, "dtype": "uint8", "tiled": True}
-            with rasterio.open(tmp_path / "plain.tif", "w", blockxsize=512, blockysize=512, **profile) as file:
-                for top in range(0, side, step):
-                    bottom = min(side, top + step)
-                    band = np.atleast_3d(drawn(top, bottom, 0, side)[part]).transpose(2, 0, 1)
-                    file.write(band, window=rasterio.windows.Window(0, top, side, bottom - top))
-            rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="COG", compress="DEFLATE", level=1)
-            continue
-        tile = {"tile": (step, step)} if kind == "tiles" else {"rowsperstrip": 16}
-        rows = step if kind == "tiles" else 16
-
-        def blocks(rows: int = rows, part: int = part) -> Any:
-            for top in range(0, side, rows):
-                for left in range(0, side, step) if kind == "tiles" else (0,):
-                    yield drawn(top, top + rows, left, left + (step if kind == "tiles" else side))[part]
-
-        shape = (side, side, 3) if channels == 3 else (side, side)
-        more = {"compression": "zlib", "compressionargs": {"level": 1}} if kind == "strips" else {}
-        tifffile.imwrite(path, blocks(), shape=shape, dtype=np.uint8, photometric="rgb" if channels == 3 else "minisblack", **tile, **more)
+            rasterio.shutil.copy(written, path, driver="COG", compress="DEFLATE", level=1)
     here = Path(__file__).parents[1]
     script = tmp_path / "run.py"
     script.write_text(LARGE_ONE)
@@ -393,3 +386,15 @@ def test_a_raster_is_prepared_in_bounded_memory(kind: str, tmp_path: Path, monke
             assert np.array_equal(sample.semantic, mask)
             count += entry.height * entry.width
     assert count == side**2
+
+
+def test_the_same_raster_in_two_splits_is_an_error(tmp_path: Path) -> None:
+    """Of tiles that differ from each other somewhere; those of one value are the same everywhere."""
+    raw = rasters(tmp_path / "raw", 4)
+    (raw / "images/scene3.tif").write_bytes((raw / "images/scene0.tif").read_bytes())
+    for name, members in {"train": "0 1", "val": "2", "test": "3"}.items():
+        (raw / f"{name}.txt").write_text("\n".join(f"scene{n}" for n in members.split()))
+    section = split("lists", lists={name: f"{name}.txt" for name in SPLITS})
+    said = refusal(lambda: FewImages(folders(raw, section), Assignment(section, None)), tmp_path / "out" / "x", section, raw)
+    assert "is the same picture as train/scene0_y0_x0.png" in said
+    assert "12 errors (same-picture 12)" in said
