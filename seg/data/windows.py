@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg.core.errors import UnreadableError
-from seg.data.decoders import ALL, ZARR, Decoded, Window, refuse_large
+from seg.data.decoders import ALL, ZARR, Decoded, Window, is_tiff, refuse_large
 
 if TYPE_CHECKING:
     from seg.data.tiff_rows import Parts
@@ -22,7 +22,7 @@ def window_of(path: Path, window: Window | None) -> Window | None:
 def window_size(path: Path, above: int = 0) -> tuple[int, int] | None:
     """Height and width of an image of more than `above` pixels that can be read by windows; None of others. DataError where its file is
     damaged."""
-    if path.suffix.lower() not in (".tif", ".tiff", ZARR) or (path.suffix.lower() != ZARR and _pixels(path) <= above):
+    if path.suffix.lower() != ZARR and not (path.suffix.lower() in (".tif", ".tiff") and path.is_file()):
         return None
     with _opened(path, None) as parts:
         fits = parts is not None and parts.height * parts.width > above and parts.at_once <= AT_ONCE
@@ -53,15 +53,4 @@ def _opened(path: Path, channels: int | None) -> "Iterator[Parts | None]":
             file = stack.enter_context(open(path, "rb"))
         except OSError as error:
             raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
-        yield tiff_rows(file, path, channels, stack)
-
-
-def _pixels(path: Path) -> int:
-    """Of the first page of a TIFF, found quickly, as many images are asked; 0 of what is none, of which the decoder says what is wrong."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return int(file.pages.first.imagelength * file.pages.first.imagewidth)
-    except Exception:  # tifffile's own, or of the system
-        return 0
+        yield tiff_rows(file, path, channels, stack) if is_tiff(file.read(4)) else None

@@ -12,7 +12,8 @@ from seg.data.labelmaps import areas_of
 from seg.data.sample import Sample, no_instances
 from seg.data.store import CUT_FROM, image_of, labels_of, read_sample
 from seg.prepare.assignment import Assignment, Plan
-from seg.raw.record import Finding, Item, Record, Source, Windowed, finding_of
+from seg.raw.record import Finding, Item, Record, Source, finding_of
+from seg.sources.base import Masks
 from seg.sources.splits import SPLITS
 from seg.storing.write import StoredRecord, write_record
 
@@ -56,19 +57,15 @@ class FewImages:
         """The tiles of an image of more than LARGE pixels, or of a piece of one, where it is read by windows; else the item itself.
         DataError where its files are damaged, or differ in size."""
         whole, number = self.pieces.get(item.image_id, (item, None))
-        size = self.source.windowed_size(whole, LARGE) if isinstance(self.source, Windowed) and item.window is None else None
+        size = self.source.windowed_size(whole, LARGE) if isinstance(self.source, Masks) and item.window is None else None
         if size is None:
             return [item]
-        part = np.s_[0 : size[0], 0 : size[1]] if number is None else list(self._pieces_of(*size))[number]
-        (top, bottom), (left, right) = ((side.start, side.stop) for side in part)
+        part = np.s_[0 : size[0], 0 : size[1]] if number is None else self._pieces_of(*size)[number]
         same = replace(item, files=whole.files, labels=whole.labels, columns={**item.columns, CUT_FROM: item.image_id})
-        return [
-            replace(same, image_id=f"{item.image_id}_y{y.start}_x{x.start}", window=_moved((y, x), top, left))
-            for y, x in _tiles(bottom - top, right - left)
-        ]
+        return [replace(same, image_id=f"{item.image_id}_{name}", window=window) for name, window in _tiles(part)]
 
-    def _pieces_of(self, height: int, width: int) -> Iterator[Part]:
-        return _grid(height, width, *(self.grid if height <= width else self.grid[::-1]))
+    def _pieces_of(self, height: int, width: int) -> list[Part]:
+        return list(_grid(np.s_[0:height, 0:width], *(self.grid if height <= width else self.grid[::-1])))
 
     def read(self, item: Item) -> Record:
         """A piece, a tile, or an image of the source. What is odd about an image is said with its first piece."""
@@ -79,7 +76,7 @@ class FewImages:
             self._last = None  # or two images would be in memory
             self._last = whole, self.source.read(whole)
         record = self._last[1]
-        part = list(self._pieces_of(*record.sample.size))[number]
+        part = self._pieces_of(*record.sample.size)[number]
         findings = tuple(f for f in record.findings if number == 0 or f.severity == "error")
         return Record(cut(record.sample, part, item.image_id), findings=findings, spacing=record.spacing)
 
@@ -117,8 +114,8 @@ def tiled(folder: Path, stored: Sequence[StoredRecord], known: tuple[int, int | 
         sample = read_sample(folder, entry, len(record.counts.histogram), record.annotations)
         for former in () if entry.stored_at else (image_of(folder, entry), labels_of(folder, entry)):
             former.file.unlink()
-        for rows, columns in _tiles(entry.height, entry.width):
-            tile = cut(sample, (rows, columns), f"{entry.image_id}_y{rows.start}_x{columns.start}")
+        for name, part in _tiles(np.s_[0 : entry.height, 0 : entry.width]):
+            tile = cut(sample, part, f"{entry.image_id}_{name}")
             written = write_record(folder, Record(tile, spacing=record.spacing), *known)
             found.append(replace(written, entry=replace(written.entry, columns={**entry.columns, CUT_FROM: entry.image_id})))
     return found
@@ -135,16 +132,15 @@ def cut(sample: Sample, part: Part, image_id: str) -> Sample:
     return Sample(image_id, image, semantic, numbers[instances], sample.categories[left], sample.crowd[left])
 
 
-def _moved(part: Part, top: int, left: int) -> Part:
-    return slice(top + part[0].start, top + part[0].stop), slice(left + part[1].start, left + part[1].stop)
+def _tiles(part: Part) -> Iterator[tuple[str, Part]]:
+    """The tiles of a part, named by their first row and column in it."""
+    for rows, columns in _grid(part, *(-(-(side.stop - side.start) // TILE) for side in part)):
+        yield f"y{rows.start - part[0].start}_x{columns.start - part[1].start}", (rows, columns)
 
 
-def _tiles(height: int, width: int) -> Iterator[Part]:
-    return _grid(height, width, -(-height // TILE), -(-width // TILE))
-
-
-def _grid(height: int, width: int, rows: int, columns: int) -> Iterator[Part]:
-    """The parts of an image, row by row, as equal as whole pixels allow."""
-    ys, xs = ([side * i // count for i in range(count + 1)] for side, count in ((height, rows), (width, columns)))
+def _grid(part: Part, rows: int, columns: int) -> Iterator[Part]:
+    """The parts of a part, row by row, as equal as whole pixels allow."""
+    lengths = zip(part, (rows, columns), strict=True)
+    ys, xs = ([side.start + (side.stop - side.start) * i // count for i in range(count + 1)] for side, count in lengths)
     for (top, bottom), (left, right) in product(pairwise(ys), pairwise(xs)):
         yield slice(top, bottom), slice(left, right)

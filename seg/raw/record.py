@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from seg.core.errors import InputError
 from seg.data.decoders import Window
@@ -141,16 +141,4 @@ class Source(Protocol):
 
         Raises:
             DataError: A file cannot be read or contradicts another. The message names the file.
-        """
-
-
-@runtime_checkable
-class Windowed(Protocol):
-    """A source that reads windows of large images."""
-
-    def windowed_size(self, item: Item, above: int) -> tuple[int, int] | None:
-        """Height and width of an image of more than `above` pixels; None where it has fewer, or one of its files is only read whole.
-
-        Raises:
-            DataError: A file is damaged, or labels are of another size than their image.
         """

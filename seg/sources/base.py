@@ -75,8 +75,7 @@ class Masks(RawData):
     mask_suffix: str
     skip_unlabelled: bool
 
-    WINDOWS: ClassVar[bool] = False
-    """Whether `read` heeds an Item's window."""
+    WINDOWS = False  # whether `read` heeds an Item's window
 
     def __post_init__(self) -> None:
         self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
@@ -86,7 +85,8 @@ class Masks(RawData):
         return paired(self.layout, part, self.findings, self.read_mask)
 
     def windowed_size(self, item: Item, above: int) -> tuple[int, int] | None:
-        """See `seg.raw.record.Windowed`. An image that is brought to 8 bit by its own values is read whole."""
+        """Height and width of an image of more than `above` pixels; None where it has fewer, or is read whole alone: as one of its files is
+        not read by windows, or its own values bring it to 8 bit. DataError for a damaged file, or labels of another size."""
         image, *masks = map(Path, item.files)
         if not self.WINDOWS or isinstance(self.reader.range, str) or (size := window_size(image, above)) is None:
             return None

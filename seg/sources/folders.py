@@ -2,7 +2,6 @@
 
 from dataclasses import field, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class Folders(Masks):
     join: bool = False
 
     with_instances: bool = field(default=False, init=False)
-    WINDOWS: ClassVar[bool] = True
+    WINDOWS = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class IdMaps(Masks, Named):
     category: str | None
     categories: str | None
 
-    WINDOWS: ClassVar[bool] = True
+    WINDOWS = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

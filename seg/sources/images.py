@@ -75,11 +75,7 @@ class ImageReader:
     remedy: str = ""
 
     def read(self, path: Path, window: Window | None = None) -> RawImage:
-        """Read and decode a file.
-
-        Args:
-            path: The file.
-            window: The rows and columns that are read of it; None: all.
+        """Read and decode a file, or the rows and columns of a window of it.
 
         Raises:
             DataError: The file is missing or unreadable, or it is not as configured.

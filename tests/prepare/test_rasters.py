@@ -1,5 +1,6 @@
 """Rasters that are read by windows: tiles of a large image and of its labels, without the whole."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,13 +12,14 @@ import pytest
 import rasterio.shutil
 import rasterio.windows
 import tifffile
-from tiny import CLASSES, folders, labels, picture, prepare_tiny, refusal, split
+from tiny import CLASSES, folders, labels, picture, prepare_tiny, read_back, refusal, split
 
 from seg.core.errors import DataError
 from seg.data.sample import Sample
 from seg.data.store import ManifestEntry, read_annotations, read_entries, read_sample
 from seg.prepare import pieces
 from seg.prepare.assignment import Assignment
+from seg.prepare.corrections import Corrected
 from seg.prepare.pieces import FewImages
 from seg.raw.record import Source
 from seg.sources.id_maps import IdMaps
@@ -398,3 +400,24 @@ def test_the_same_raster_in_two_splits_is_an_error(tmp_path: Path) -> None:
     said = refusal(lambda: FewImages(folders(raw, section), Assignment(section, None)), tmp_path / "out" / "x", section, raw)
     assert "is the same picture as train/scene0_y0_x0.png" in said
     assert "12 errors (same-picture 12)" in said
+
+
+def test_labels_of_a_tile_or_of_the_whole_raster_are_corrected(tmp_path: Path) -> None:
+    """A raster that is corrected as a whole is read whole."""
+    raw, folder = rasters(tmp_path / "raw", 4), tmp_path / "corrections"
+    folder.mkdir()
+    for name, size in (("scene1_y33_x75", (33, 37)), ("scene2", SIZE)):
+        shape = {"label": "tree", "points": [[0, 0], [10, 20]], "shape_type": "rectangle"}
+        content = {"shapes": [shape], "imageHeight": size[0], "imageWidth": size[1]}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    source = Corrected(folders(raw), Assignment(split(), None), CLASSES, folder)
+    prepare_tiny(source, tmp_path / "out")
+    found = read_back(tmp_path / "out")
+    corrected = {e.image_id for name in SPLITS for e in read_entries(tmp_path / "out" / name) if e.columns["corrected"] == "yes"}
+    assert {name for name in corrected if not name.startswith("scene2")} == {"scene1_y33_x75"}
+    assert {name.split("_")[0] for name in corrected} == {"scene1", "scene2"}
+    tile = found["scene1_y33_x75"]
+    assert np.array_equal(tile.image, picture(1, SIZE)[33:66, 75:112])
+    assert (tile.semantic == 2).sum() == 200
+    assert (tile.semantic == 255).sum() == 33 * 37 - 200
+    assert np.array_equal(found["scene1_y33_x37"].semantic, labels(1, SIZE)[33:66, 37:75])
