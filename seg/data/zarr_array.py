@@ -14,22 +14,21 @@ from seg.data.tiff_rows import Parts
 
 
 def zarr_parts(path: Path) -> Parts:
-    """The image of a folder; DataError where it is unreadable, or has more axes than height, width and channels. Nothing in it is
-    unpickled."""
+    """The image of a folder; DataError where it is unreadable, or has more axes than height, width and channels. Nothing is unpickled:
+    zarr from 3.1 on refuses such arrays."""
     try:
         import zarr
     except ImportError:
-        raise ConfigError(f"{path}: the package zarr is missing, which reads Zarr; pip install 'zarr>=3'") from None
+        raise ConfigError(f"{path}: the package zarr is missing, which reads Zarr; pip install 'zarr>=3.1'") from None
     try:
         opened = zarr.open(zarr.storage.LocalStore(path, read_only=True), mode="r")
         array, axes = (opened, _named(opened)) if isinstance(opened, zarr.Array) else _finest(opened, path)
-        codecs = {getattr(codec, "codec_id", "") for codec in (*array.filters, *array.compressors)}
     except DataError:
         raise
     except Exception as error:  # of the metadata's own, and of the store
         raise UnreadableError(f"{path}: is no readable Zarr array ({' '.join(str(error).split())[:200]}); restore it") from None
-    if array.dtype.kind not in "buif" or "pickle" in codecs or not array.size:
-        raise PixelError(f"{path}: holds {array.size} of {array.dtype}, or Python objects, expected numbers; save it as a numeric array")
+    if array.dtype.kind not in "buif" or not array.size:
+        raise PixelError(f"{path}: holds {array.size} values of {array.dtype}, expected numbers; save it as a numeric array")
     others = [axis for axis, length in zip(axes, array.shape, strict=False) if axis not in ("c", "y", "x") and length > 1]
     if len(axes) != array.ndim or others or not {"y", "x"} <= set(axes):
         what = f"is an array {array.shape} of the axes {', '.join(axes)}, expected height (y), width (x) and perhaps channels (c)"
