@@ -55,14 +55,16 @@ def ids(count: int) -> dict[str, list[str]]:
     return {f"image{number}": [f"image{number}"] for number in range(count)}
 
 
-def test_differences_are_those_of_a_loop_over_the_draws() -> None:
-    """Of draws, of which the interval is made by `limits_of`, which has a test of its own."""
-    maps = truths(8)
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_differences_are_those_of_a_loop_over_the_draws(tiles: int) -> None:
+    """Of draws, of which the interval is made by `limits_of`, which has a test of its own. The tiles of an image are drawn together."""
+    maps = truths(8 * tiles)
     first, other = guesses(maps, 0.3, 1), guesses(maps, 0.2, 1)
-    found = paired([metrics_of(maps, first), metrics_of(maps, other)], ids(8), bootstrap())
+    images = {f"whole{number}": [f"image{tiles * number + tile}" for tile in range(tiles)] for number in range(8)}
+    found = paired([metrics_of(maps, first), metrics_of(maps, other)], images, bootstrap())
 
     def miou(said: list[np.ndarray], times: np.ndarray) -> float:
-        pixels = [(a[a != 255], b[a != 255]) for a, b, n in zip(maps, said, times, strict=True) for _ in range(int(n))]
+        pixels = [(a[a != 255], b[a != 255]) for a, b, n in zip(maps, said, np.repeat(times, tiles), strict=True) for _ in range(int(n))]
         true, predicted = (np.concatenate(side) for side in zip(*pixels, strict=True))
         return float(jaccard_score(true, predicted, average="macro"))
 
