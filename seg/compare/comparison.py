@@ -6,7 +6,6 @@ cancels, so the interval of the difference is narrower than the two runs' own in
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from seg.data.sample import ClassInfo
 from seg.evaluation.settings import Bootstrap
 from seg.metrics.base import ImageScore, Metrics
-from seg.metrics.bootstrap import DEFINED, Limits, Moved, limits_of, moved
+from seg.metrics.bootstrap import DEFINED, Limits, Moved, by_images, limits_of, moved
 from seg.report.page_data import InTurn, Outlines
 
 
@@ -53,12 +52,12 @@ class Paired:
     differences: list[dict[str, Difference]]
 
 
-def paired(runs: Sequence[Metrics], image_ids: Sequence[str], bootstrap: Bootstrap) -> Paired:
-    """Compare runs that saw the same images with the first of them, on the very same draws of the images.
+def paired(runs: Sequence[Metrics], tiles: Mapping[str, Sequence[str]], bootstrap: Bootstrap) -> Paired:
+    """Compare runs that saw the same images with the first of them, on the very same draws of the images. tiles: as `by_images` has them.
 
     Intervals are NaN where fewer than 95 % of the draws are defined, or where there are none."""
-    figures, count = [run.figures() for run in runs], len(image_ids)
-    drawn = [moved(partial(run.resampled, image_ids), count, bootstrap.resamples, bootstrap.seed) for run in runs]
+    figures, count = [run.figures() for run in runs], len(tiles)
+    drawn = [moved(by_images(run.resampled, tiles), count, bootstrap.resamples, bootstrap.seed) for run in runs]
     limits = [limits_of(one, count, bootstrap.seed, bootstrap.level) for one in drawn]
     intervals = [
         {name: Interval(value, *own.get(name, NO_LIMITS)) for name, value in values.items()}

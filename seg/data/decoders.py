@@ -14,6 +14,9 @@ from seg.core.errors import DataError, LargeImageError, PixelError, UnreadableEr
 
 MEND = "restore it or remove it with its label"
 PNG, NPY, EXIF_ORIENTATION = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", 0x0112
+ALL = slice(None)
+Window = tuple[slice, slice]  # rows and columns
+ZARR = ".zarr"  # how the folder of an array is named
 MOST_PIXELS = 2**29  # of an image that is read at once. A PNG of one megabyte may have a thousand million of them.
 OPENCV_BYTES = 8  # of memory for a pixel while OpenCV decodes it, at most: four channels of 16 bits
 PNG_STEPS = {1: 255, 2: 85, 4: 17}  # by bits: from one stored gray value to the next, spread over 0..255
@@ -27,6 +30,7 @@ class Decoded:
     channels are red, green, blue. alpha: the last channel is opacity. step: what lies between one stored value and the next.
     spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white. orientation: the
     file's Orientation tag, by which the pixels were turned; 1 is upright. nodata: the value that stands for no measurement.
+    palette: the colours are those of a TIFF's palette.
     """
 
     pixels: np.ndarray
@@ -37,6 +41,7 @@ class Decoded:
     inverted: bool = False
     orientation: int = 1
     nodata: float | None = None
+    palette: bool = False
 
 
 def cut_off(path: Path) -> DataError:

@@ -88,6 +88,8 @@ def decode_index(data: bytes, path: Path, fix: str = "set data.source.labels=col
 def index_of(decoded: Decoded, path: Path, fix: str) -> np.ndarray:
     """The same of a decoded image; whole numbers that are stored as floats become integers."""
     values = decoded.pixels
+    if decoded.palette:
+        raise PixelError(f"{path}: is a colour or palette image, expected one gray value a pixel; {fix}")
     if decoded.alpha and (values[..., -1] == np.iinfo(values.dtype).max).all():
         values = values[..., :-1]
     if values.shape[2] == 3 and decoded.color and (values[..., :1] == values[..., 1:]).all():

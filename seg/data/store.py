@@ -114,6 +114,14 @@ class DatasetInfo:
         return ClassCounts(pixels, list(counts.get("class_image_pixels", [sum(pixels)] * len(pixels))))
 
 
+def images_of_tiles(entries: Iterable[ManifestEntry]) -> dict[str, list[str]]:
+    """{image: the image_ids of its tiles}; of an image that is whole its own."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        found.setdefault(entry.columns.get(CUT_FROM) or entry.image_id, []).append(entry.image_id)
+    return found
+
+
 def numbers_of(entries: Iterable[ManifestEntry]) -> dict[str, int]:
     """{image_id: its id in the split's instances.json}: its place in the order of all image_ids, from 1. Where scores are equal, COCO's
     tools take images by these ids, and `seg.metrics.instance` by image_id: the figures are the same."""

@@ -42,7 +42,7 @@ def decode_tiff(data: bytes, path: Path, channels: int | None) -> Decoded:
         refuse_large(int(np.prod(series.shape, dtype=object)) // 4, 1, path)  # as many as an image of four channels has
         by_opencv = is_left_to_opencv(page)
         pixels = _by_opencv(data, path) if by_opencv else channels_last(series.asarray(maxworkers=1), series, channels, path)
-        return as_decoded(pixels, page, _spacing(file, page))
+        return as_decoded(pixels, page, spacing_of(file, page))
 
 
 def is_palette(data: bytes) -> bool:
@@ -111,11 +111,12 @@ def channels_last(pixels: np.ndarray, series: Any, channels: int | None, path: P
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | None) -> Decoded:
-    """The samples (H, W, C) of an image, or of some of its rows, as the page's tags mean them."""
+def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | None, indices: bool = False) -> Decoded:
+    """The samples (H, W, C) of an image, or of a part of it, as the page's tags mean them. indices: those of a palette, not its colours."""
     step, count = 1, pixels.shape[2]
     color = page.photometric in (RGB, YCBCR, CIELAB) and count >= 3 and page.samplesperpixel == count
-    if page.photometric == PALETTE and count == 1:
+    palette = page.photometric == PALETTE and count == 1 and not indices
+    if palette:
         colors = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
         pixels, color = colors.astype(np.uint8).T[pixels[..., 0]], True
     elif page.photometric == SEPARATED and count == 4 and pixels.dtype == np.uint8:
@@ -135,7 +136,7 @@ def as_decoded(pixels: np.ndarray, page: Any, spacing: tuple[float, float] | Non
     if orientation in (5, 6, 7, 8) and spacing:
         spacing = spacing[::-1]
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return Decoded(upright(pixels, orientation), color, alpha, step, spacing, inverted, orientation, _nodata(page))
+    return Decoded(upright(pixels, orientation), color, alpha, step, spacing, inverted, orientation, _nodata(page), palette)
 
 
 def _has_alpha(page: Any, pixels: np.ndarray) -> bool:
@@ -196,7 +197,7 @@ def _refuse_missing(series: Any, length: int, path: Path) -> None:
             raise cut_off(path)
 
 
-def _spacing(file: Any, page: Any) -> tuple[float, float] | None:
+def spacing_of(file: Any, page: Any) -> tuple[float, float] | None:
     """Height and width of a pixel in micrometres: from OME-XML, from ImageJ's description, or from the resolution tags."""
     if file.is_ome:
         pixels = next((e for e in ElementTree.fromstring(file.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)

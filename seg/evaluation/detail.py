@@ -15,13 +15,13 @@ import numpy as np
 from seg.core.errors import ConfigError, did_you_mean
 from seg.core.textfile import natural_key
 from seg.data.sample import Prediction
-from seg.data.store import ManifestEntry
+from seg.data.store import ManifestEntry, images_of_tiles
 from seg.evaluation.errors import PREDICTED_KINDS, TRUTH_KINDS, InstanceVerdict, judge
 from seg.evaluation.pixels import PixelMetrics
 from seg.evaluation.settings import Evaluate
 from seg.loading.batch import Batch
 from seg.metrics.base import Metrics
-from seg.metrics.bootstrap import Resampled, intervals
+from seg.metrics.bootstrap import Resampled, by_images, intervals
 from seg.metrics.calibration import count_scores, expected_calibration_error, reliability_rows
 from seg.metrics.coco import scored_matches
 from seg.metrics.instance import InstanceMetrics
@@ -44,6 +44,9 @@ class InstanceDetail:
         for image_id in batch.image_ids:
             self.verdicts[image_id] = judge(self.metrics.images[image_id], self.score_threshold)
         return [{} for _ in batch.image_ids]
+
+    def score(self, tiles: Sequence[str]) -> dict[str, float]:
+        return {}
 
     def figures(self) -> dict[str, float]:
         counts = self._counts(list(self.metrics.images))
@@ -181,16 +184,14 @@ def group_rows(
 def resampling_tables(
     metrics: Metrics, detail: Detail, entries: Sequence[ManifestEntry], figures: Mapping[str, float], monitor: str, settings: Evaluate
 ) -> Tables:
-    """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`."""
-    image_ids = [entry.image_id for entry in entries]
-
-    def resampled(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return metrics.resampled(image_ids, weights) | detail.resampled(image_ids, weights)
-
+    """`figures`: each with its interval. `groups`, where columns are named: a row a group, with the interval of `monitor`. The tiles of an
+    image are drawn together."""
+    tiles, columns_of = images_of_tiles(entries), {entry.image_id: entry.columns for entry in entries}
+    resampled = by_images(lambda ids, weights: metrics.resampled(ids, weights) | detail.resampled(ids, weights), tiles)
     drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
-    limits = intervals(resampled, len(entries), *drawn)
+    limits = intervals(resampled, len(tiles), *drawn)
     rows: list[Mapping[str, Any]] = [
-        {"figure": name, "value": value, "num_images": len(entries)} | dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))
+        {"figure": name, "value": value, "num_images": len(tiles)} | dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))
         for name, value in figures.items()
     ]
     tables: Tables = {"figures": rows}
@@ -198,6 +199,6 @@ def resampling_tables(
         tables["groups"] = [
             row
             for column in settings.groups
-            for row in group_rows(resampled, column, [entry.columns[column] for entry in entries], monitor, *drawn)
+            for row in group_rows(resampled, column, [columns_of[its[0]][column] for its in tiles.values()], monitor, *drawn)
         ]
     return tables

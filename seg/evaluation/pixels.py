@@ -80,6 +80,15 @@ class PixelMetrics:
             kept["rand"] = np.array(rand_error(truth, predicted, self.separates))
         self._kept.append(kept)
         self._stacked.clear()
+        return self._row(kept)
+
+    def score(self, tiles: Sequence[str]) -> dict[str, float]:
+        """What `update` gives of an image, of one that came in tiles."""
+        times = np.zeros(len(self._kept), np.int64)
+        times[[self._order[tile] for tile in tiles]] = 1
+        return self._row(self._total(times))
+
+    def _row(self, kept: Mapping[str, np.ndarray]) -> dict[str, float]:
         return self._figures(kept) | {
             f"{figure}_{name}": float(values[index])
             for figure, values in self._of_classes(kept).items()

@@ -80,6 +80,9 @@ class Metrics(Protocol):
             KeyError: This process has not seen an image.
         """
 
+    def score(self, image_id: str, tiles: Sequence[str]) -> ImageScore:
+        """The figures of an image that this process saw in tiles, as `update` gives those of one that is whole."""
+
     def per_class(self) -> dict[str, dict[str, float]]:
         """{class: its figures} over everything seen; NaN where undefined."""
 

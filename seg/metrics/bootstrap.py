@@ -4,7 +4,7 @@ Percentiles of the draws are too narrow where images are few, and blind to the f
 So each draw's distance to the figure is measured in standard errors of that draw, and the interval reaches as many standard errors
 to either side as hold the asked share of the draws. benchmarks/intervals.py counts how often such intervals hold the truth."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,12 @@ class Moved:
     def less(self, other: "Moved") -> "Moved":
         """What the difference of the two figures becomes."""
         return Moved(self.value - other.value, self.draws - other.draws, self.without - other.without)
+
+
+def by_images(resampled: Callable[[Sequence[str], np.ndarray], dict[str, np.ndarray]], tiles: Mapping[str, Sequence[str]]) -> Resampled:
+    """The figures of resampled images, of which one that came in tiles is drawn whole. tiles: those of each image, by their names."""
+    names, places = [tile for its in tiles.values() for tile in its], np.repeat(np.arange(len(tiles)), [len(its) for its in tiles.values()])
+    return lambda weights: resampled(names, weights[:, places])
 
 
 def draws(num_images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

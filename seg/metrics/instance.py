@@ -51,8 +51,13 @@ class InstanceMetrics:
             own = {c: tally_of(image, c, self.score_threshold) for c in sorted(present_in(image))}
             self.tallies |= {c: self.tallies[c] + t for c, t in own.items()}
             self.image_tallies[image.image_id] = own
-            scores.append(score_of(image.image_id, own.values()))
+            scores.append(self.score(image.image_id, [image.image_id]))
         return scores
+
+    def score(self, image_id: str, tiles: Sequence[str]) -> ImageScore:
+        """An object that lies in several tiles counts in each."""
+        own = [self.image_tallies[tile] for tile in tiles]
+        return score_of(image_id, [sum((t[c] for t in own if c in t), start=Tally()) for c in sorted(set().union(*own))])
 
     def _add(self, image: ImageInstances) -> None:
         """Keep an image. One that comes twice is refused: it would weigh double, and its order among equal scores would be chance."""

@@ -135,11 +135,15 @@ class SemanticMetrics:
             height, width = size
             counts = confusion_matrix(truth[:height, :width].cpu().numpy(), prediction.semantic[:height, :width], len(self.class_names))
             self.matrix += counts
-            self.images[image_id] = own = totals(counts)
-            per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(own).tolist(), strict=True))
-            figures = {"miou": float(mean_iou(own)), "pixel_accuracy": float(pixel_accuracy(own))}
-            scores.append(ImageScore(image_id, "miou", figures | per_class))
+            self.images[image_id] = totals(counts)
+            scores.append(self.score(image_id, [image_id]))
         return scores
+
+    def score(self, image_id: str, tiles: Sequence[str]) -> ImageScore:
+        own = np.sum([self.images[tile] for tile in tiles], axis=0)
+        per_class = dict(zip([f"iou_{n}" for n in self.class_names], iou(own).tolist(), strict=True))
+        figures = {"miou": float(mean_iou(own)), "pixel_accuracy": float(pixel_accuracy(own))}
+        return ImageScore(image_id, "miou", figures | per_class)
 
     def _refuse_counted(self, image_id: str) -> None:
         if image_id in self.images or image_id in self.counted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import ConfigError, DataError
+from seg.data.store import CUT_FROM
 from seg.raw.record import Finding, Item, Source, of_several
 from seg.sources import splits
 from seg.sources.pairing import file_below
@@ -139,7 +140,9 @@ def divided(plan: Plan, sound: Sequence[int], stored: Sequence[StoredRecord], as
     if UNSPLIT not in places and assignment.fold is None:
         return places
     # the same picture twice must not be torn apart
-    groups = [s.entry.sha256 for s in stored] if split.group is None else [plan.groups[index] for index in sound]
+    groups = [plan.groups[index] for index in sound]
+    if split.group is None:
+        groups = [s.entry.columns.get(CUT_FROM) or s.entry.sha256 for s in stored]
     presence = None if plan.presence is None else plan.presence[list(sound)]
     if split.stratify is True:
         presence = np.array([np.isin(np.arange(num_classes), s.dealt_by) for s in stored])

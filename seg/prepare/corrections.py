@@ -50,10 +50,10 @@ class Corrected(FewImages):
         """Those of the source, which say whether their labels are corrected. DataError for a file that is of none of the three formats,
         names an image or a class that there is not, or corrects an image that another one corrects."""
         items, known, names = super().items(), dict[str, list[Item]](), [*(c.name for c in self.classes), *self.ignored]
-        for item in items:
+        self.labels.clear()
+        for item in (*items, *(tile for whole in items for tile in FewImages.tiles(self, whole) if tile is not whole)):
             for name in (item.image_id, *[f"{item.split}/{item.image_id}"] * (item.split is not None)):
                 known.setdefault(composed(name), []).append(item)
-        self.labels.clear()
         for path, called, image, holes in self._read():
             item = _named(path, called, known)
             regions = [region for region in image.regions if not region.label.startswith(SUGGESTION)]
@@ -65,7 +65,14 @@ class Corrected(FewImages):
                 raise DataError(f"{path}: corrects the image {item.image_id}, and so does {other[0]}; remove one of the two")
         what = f"{len(self.labels)} of {len(items)} images have their labels from here"
         self.findings.append(Finding("corrected-labels", str(self.folder), what))
-        return [replace(item, columns={"corrected": "yes" if (item.split, item.image_id) in self.labels else "no"}) for item in items]
+        return [self._marked(item) for item in items]
+
+    def tiles(self, item: Item) -> list[Item]:
+        """See `FewImages`. An image that is corrected as a whole is read whole."""
+        return [item] if (item.split, item.image_id) in self.labels else [self._marked(tile) for tile in super().tiles(item)]
+
+    def _marked(self, item: Item) -> Item:
+        return replace(item, columns={**item.columns, "corrected": "yes" if (item.split, item.image_id) in self.labels else "no"})
 
     def read(self, item: Item) -> Record:
         """What the source reads, with the corrected labels; DataError where they are of an image of another size."""

@@ -23,7 +23,7 @@ from seg.data.store import DatasetInfo, ManifestEntry
 from seg.prepare.assignment import UNSPLIT, Assignment, divided, planned
 from seg.prepare.checks.check import Diagnosis, check, write_diagnosis
 from seg.prepare.checks.facts import Examined, RecordFacts, facts_of
-from seg.prepare.pieces import largest, tiled
+from seg.prepare.pieces import in_tiles, largest, tiled
 from seg.raw.record import Finding, Item, Source, counted, finding_of
 from seg.runtime.engine import LOCAL, Engine
 from seg.runtime.progress import track
@@ -102,7 +102,7 @@ def examine(
     """Read, divide and check every image; those that are sound are stored in `folder`, by their split or, where `store` says shards, in
     shards of UNSPLIT, or nowhere. What is wrong with a
     file or with the splits becomes a finding; a layout or settings that give no images are raised."""
-    plan = planned(source, assignment, root)
+    plan = in_tiles(planned(source, assignment, root), source)
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
     sharded = store == "shards" or (store == "auto" and len(jobs) > MANY)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from seg.core.errors import InputError
+from seg.data.decoders import Window
 from seg.data.sample import Sample
 
 Severity = Literal["error", "warning"]
@@ -77,6 +78,7 @@ class Item:
         names: The names that a list of a split, or a table, may use for the image.
         labels: The labels of the image as text, where one file holds the labels of all images. That file is then read once.
         columns: The row of the image in data.split.table, and whether its labels are corrected. Sources leave it empty.
+        window: The rows and columns that are read of the files, of a tile of a larger image. Sources leave it None.
     """
 
     image_id: str
@@ -85,6 +87,7 @@ class Item:
     names: tuple[str, ...] = ()
     labels: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ Chosen = list[tuple[str, ImageScore]]  # what an image is an example of (worst, 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """metrics, per_class, scores and tables: as they were gathered. dataset: the split's images. predictions: of these images.
-    threshold: the score from which on instances are shown."""
+    """metrics, per_class, scores and tables: as they were gathered. images: the scores, those of an image's tiles as
+    one. dataset: the split's images. predictions: of these images. threshold: the score from which on instances are shown."""
 
     run: Run
     info: DatasetInfo
@@ -48,6 +48,7 @@ class Evaluated:
     metrics: Metrics
     per_class: Mapping[str, Mapping[str, float]]
     scores: Sequence[ImageScore]
+    images: Sequence[ImageScore]
     tables: Tables
     settings: Evaluate
     threshold: float
@@ -66,7 +67,7 @@ def page_of(evaluated: Evaluated, history: Path | None, preview: Path) -> Evalua
         classes=evaluated.info.classes,
         headline=[_figure(row) for row in tables["figures"]],
         score_name=evaluated.scores[0].by,
-        images=[row_of(score) for score in evaluated.scores],
+        images=[row_of(score) for score in evaluated.images],
         intervals=said if drawn.resamples else "",
         settings={key: value for key, value in leaves(run.settings).items() if value is not None},
         planned=[(key, shown(value_at(run.settings, key)), reason) for key, reason in run.planned.items()],

@@ -7,11 +7,12 @@ from typing import ClassVar, dataclass_transform
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.data.sample import ClassInfo
+from seg.data.windows import window_size
 from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.class_map import ClassMap
 from seg.sources.images import ImageReader
 from seg.sources.listing import no_images
-from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, unique
+from seg.sources.pairing import Layout, Part, image_item, leave_out, matched, paired, parts_of, place_below, refuse_other_size, unique
 from seg.sources.regions import Faults, Region, Rules, record_of
 from seg.sources.settings import Split
 
@@ -73,12 +74,26 @@ class Masks(RawData):
     mask_suffix: str
     skip_unlabelled: bool
 
+    WINDOWS = False  # whether `read` heeds an Item's window
+
     def __post_init__(self) -> None:
         self.parts = parts_of(self.split, "{split}/images", images=self.images, masks=self.masks)
         self.layout = Layout(Path(self.root), self.images, self.masks, self.image_suffix, self.mask_suffix, self.skip_unlabelled)
 
     def _part(self, part: Part) -> list[Item]:
         return paired(self.layout, part, self.findings, self.read_mask)
+
+    def windowed_size(self, item: Item, above: int) -> tuple[int, int] | None:
+        """Height and width of an image of more than `above` pixels; None where it has fewer, or is read whole alone: as one of its files is
+        not read by windows, or its own values bring it to 8 bit. DataError for a damaged file, or labels of another size."""
+        image, *masks = map(Path, item.files)
+        if not self.WINDOWS or isinstance(self.reader.range, str) or (size := window_size(image, above)) is None:
+            return None
+        for mask in masks:
+            if (other := window_size(mask)) is None:
+                return None
+            refuse_other_size(mask, other, image, size)
+        return size
 
     def read_mask(self, path: Path) -> object:
         """Read a mask alone; DataError where it does not fit the settings."""

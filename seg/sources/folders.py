@@ -26,6 +26,7 @@ class Folders(Masks):
     join: bool = False
 
     with_instances: bool = field(default=False, init=False)
+    WINDOWS = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,11 +46,11 @@ class Folders(Masks):
 
     def read(self, item: Item) -> Record:
         image_path, *mask_paths = (Path(f) for f in item.files)
-        raw = self.reader.read(image_path)
+        raw = self.reader.read(image_path, item.window)
         findings: list[Finding] = []
         semantic: np.ndarray | None = None
         for path in mask_paths:
-            drawn = self.pixel_classes.read(path, findings)
+            drawn = self.pixel_classes.read(path, findings, item.window)
             refuse_other_size(path, drawn.shape, image_path, raw.pixels.shape[:2])
             semantic = drawn if semantic is None else _united(semantic, drawn, path)
         assert semantic is not None

@@ -9,12 +9,13 @@ import numpy as np
 
 from seg.core.errors import DataError, and_more
 from seg.core.textfile import composed
-from seg.data.imagefile import decode_color, decode_palette
+from seg.data.decoders import Window
+from seg.data.imagefile import decode_color, decode_palette, index_of
 from seg.raw.record import Finding, Item, Record, of_several
 from seg.sources.base import Masks, Named
 from seg.sources.class_map import Segment, SegmentClasses, category_index, check_choice, refuse_both_or_neither
 from seg.sources.content import read_rows
-from seg.sources.masks import gray_values, numbered, packed, read_mask
+from seg.sources.masks import GRAYS, gray_values, mask_of, numbered, packed
 from seg.sources.pairing import Part, file_below, refuse_other_size, unique
 from seg.sources.splits import by_name
 
@@ -28,6 +29,8 @@ class IdMaps(Masks, Named):
     ids: str
     category: str | None
     categories: str | None
+
+    WINDOWS = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,8 +51,8 @@ class IdMaps(Masks, Named):
 
     def read(self, item: Item) -> Record:
         path, map_path = (Path(f) for f in item.files)
-        raw = self.reader.read(path)
-        values = self.read_mask(map_path)
+        raw = self.reader.read(path, item.window)
+        values = self.read_mask(map_path, item.window)
         refuse_other_size(map_path, values.shape, path, raw.pixels.shape[:2])
         present, places = numbered(values)
         if present[0] < 0:
@@ -58,12 +61,14 @@ class IdMaps(Masks, Named):
         segments = [Segment(indices[int(i)], thing=True) if i else self.segments.nothing for i in present]
         return raw.record(self.segments.sample(item.image_id, raw.pixels, places, segments), findings)
 
-    def read_mask(self, path: Path) -> np.ndarray:
-        """The ids (H, W) of a file."""
-        data = read_mask(path)
+    def read_mask(self, path: Path, window: Window | None = None) -> np.ndarray:
+        """The ids (H, W) of a file, or of a window of it."""
+        data, decoded = mask_of(path, window, self.ids == "palette")
         if self.ids == "rgb":
-            return packed(decode_color(data, path))
-        return decode_palette(data, path)[0] if self.ids == "palette" else gray_values(data, path, OTHER_IDS)
+            return packed(decode_color(data, path, decoded))
+        if self.ids == "palette":
+            return decode_palette(data, path)[0] if decoded is None else index_of(decoded, path, GRAYS)
+        return gray_values(data, path, OTHER_IDS, decoded)
 
     def _indices(self, item: Item, path: Path, present: list[int]) -> tuple[dict[int, int], list[Finding]]:
         """The class index (or IGNORE, or DROP) of each id that is present, and a finding on ids that only the table has."""
@@ -73,7 +78,7 @@ class IdMaps(Masks, Named):
         if missing := [number for number in present if number not in table]:
             named = f"the id {missing[0]}{and_more(missing, 'ids')}"
             raise DataError(f"{path}: {named} has no row in {self.categories}; add image, id and class there", kind="unknown-value")
-        unseen = sorted(table.keys() - set(present))
+        unseen = sorted(table.keys() - set(present)) if item.window is None else []
         return table, of_several("empty-instance", path, unseen, f"ids of {self.categories} are in no pixel and are left out")
 
     def _with_classes(self, items: Sequence[Item], part: Part | None) -> list[Item]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from seg.core.errors import DataError
+from seg.data.decoders import Decoded, Window
 from seg.data.imagefile import decode, read_bytes, to_channels
 from seg.data.sample import Range, Sample
+from seg.data.windows import read_window, window_of
 from seg.raw.intensity import to_8_bit
 from seg.raw.record import Finding, Record
 
@@ -67,13 +69,19 @@ class ImageReader:
     range: Range = None
     remedy: str = ""
 
-    def read(self, path: Path) -> RawImage:
-        """Read and decode a file; DataError where it is missing or unreadable, or not as configured."""
+    def read(self, path: Path, window: Window | None = None) -> RawImage:
+        """Read and decode a file, or the rows and columns of a window of it; DataError where it is missing or unreadable, or not as
+        configured."""
+        if (part := window_of(path, window)) is not None:
+            made = self._made(read_window(path, part, self.channels), None, path)
+            return made if window is None else replace(made, findings=tuple(f for f in made.findings if f.kind != "constant-image"))
         return self.decode(read_bytes(path), path)
 
     def decode(self, data: bytes, path: Path) -> RawImage:
         """Decode the bytes of a file; DataError where they are no image, or it is not as configured. path: the name for messages."""
-        decoded = decode(data, path, self.channels)
+        return self._made(decode(data, path, self.channels), data, path)
+
+    def _made(self, decoded: Decoded, data: bytes | None, path: Path) -> RawImage:
         stored = to_channels(decoded, self.channels, path)
         pixels, findings = to_8_bit(stored, self.range, path, decoded.nodata, self.remedy)
         alpha = decoded.pixels[..., -1]

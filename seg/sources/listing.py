@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError, PixelError, UnreadableError
 from seg.core.textfile import composed, natural_key
+from seg.data.decoders import ZARR
 from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
 from seg.raw.record import Finding
 
@@ -109,8 +110,10 @@ def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
             if not entry.is_dir():
                 yield name
                 continue
-            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+            if entry.name.lower().endswith((*IMAGE_SUFFIXES, ZARR)):
                 yield name
+            if entry.name.lower().endswith(ZARR):
+                continue  # an array's own files
             real = os.path.realpath(entry.path) if entry.is_symlink() else f"{inside[-1]}{os.sep}{entry.name}"
             if real not in inside:
                 yield from _walk(entry.path, f"{name}{os.sep}", (*inside, real))
@@ -137,7 +140,7 @@ class Place:
         folder, _, _ = pattern[:cut].rpartition("/")
         return folder or ".", pattern[len(folder) :].lstrip("/")
 
-    def files(self, ending: str = "", suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    def files(self, ending: str = "", suffixes: tuple[str, ...] = (*IMAGE_SUFFIXES, ZARR)) -> dict[str, Path]:
         """The files with these suffixes by the part of their names that images and labels share. DataError for two of one name. ending: *
         stands for any text; where it ends as image files do (.png), it is of the whole name, else of the name without suffix."""
         whole, ending, found = ending.lower().endswith(IMAGE_SUFFIXES), composed(ending), dict[str, Path]()

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 
 from seg.core.errors import DataError, PixelError, UnreadableError
-from seg.data.decoders import Decoded, is_tiff
+from seg.data.decoders import Decoded, Window, is_tiff
 from seg.data.imagefile import decode, decode_color, decode_palette, has_palette, index_of, read_bytes, to_channels
 from seg.data.sample import IGNORE, Label
+from seg.data.windows import read_window, window_of
 from seg.raw.record import Finding
 from seg.sources.class_map import ClassMap
 
+GRAYS = "save it with a palette, or as gray values"
 READINGS = ("index", "color", "palette")
 BY_COLOR_OR_PALETTE = (
     "set data.source.labels=color to read classes by their colour, or data.source.labels=palette for the indices of a palette PNG"
@@ -32,6 +34,14 @@ def read_mask(path: Path, lossy: bool = False) -> bytes:
     if is_tiff(data) and (pages := _num_pages(data, path)) != 1:
         raise PixelError(f"{path}: has {pages} pages, expected one; save each page as a file of its own, with its image")
     return data
+
+
+def mask_of(path: Path, window: Window | None, indices: bool, lossy: bool = False) -> tuple[bytes, Decoded | None]:
+    """What is read of a mask file: its bytes, or of a window no bytes, but the pixels. indices: those of a palette, not its colours; lossy:
+    as `read_mask` has it."""
+    if (part := window_of(path, window)) is not None:
+        return b"", read_window(path, part, None, indices)
+    return read_mask(path, lossy), None
 
 
 def gray_values(data: bytes, path: Path, fix: str, decoded: Decoded | None = None) -> np.ndarray:
@@ -87,14 +97,14 @@ class PixelClasses:
         known = [UNKNOWN if index is None else index for index in map(class_map.get, range(256))]
         self.classes = np.array(known, np.int16).astype(np.uint8)
 
-    def read(self, path: Path, findings: list[Finding] | None = None) -> np.ndarray:
-        """The class map (H, W) uint8 of a mask file; DataError for values or colours without class, all of them in one. findings: to which
-        is added what is odd about the file."""
+    def read(self, path: Path, findings: list[Finding] | None = None, window: Window | None = None) -> np.ndarray:
+        """The class map (H, W) uint8 of a mask file, or of a window of it; DataError for values or colours without class, all of them in
+        one. findings: to which is added what is odd about the file."""
         findings = [] if findings is None else findings
-        data = read_mask(path, self.threshold is not None)
+        data, part = mask_of(path, window, self.labels == "palette", self.threshold is not None)
         if self.labels == "palette":
-            return self.of(decode_palette(data, path)[0], path)
-        decoded = self._opaque(decode(data, path, 3 if self.labels == "color" else None), path, findings)
+            return self.of(index_of(part, path, GRAYS) if part else decode_palette(data, path)[0], path)
+        decoded = self._opaque(part or decode(data, path, 3 if self.labels == "color" else None), path, findings)
         if decoded.orientation != 1:
             what = "is turned upright by its own Orientation tag"
             findings.append(Finding("turned-image", str(path), what, "see that its image is, too"))

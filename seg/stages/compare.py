@@ -17,7 +17,7 @@ from seg.configure.compose import compose
 from seg.core.environment import conf_folder
 from seg.core.errors import DataError, UsageError, plural
 from seg.core.outputs import replaced_folder
-from seg.data.store import DatasetInfo, read_info
+from seg.data.store import DatasetInfo, images_of_tiles, read_info
 from seg.evaluation.predictions import StoredPredictions, read_predictions
 from seg.evaluation.settings import Bootstrap
 from seg.loading.dataset import PreparedData, RankPlacement
@@ -144,7 +144,7 @@ def _compare(runs: Sequence[FoundRun], prepared: Path, params: Mapping[str, Any]
         split=first.split,
         classes=data.info.classes,
         monitor=first.monitor,
-        paired=paired(metrics, list(entries), bootstrap),
+        paired=paired(metrics, images_of_tiles(entries.values()), bootstrap),
         level=bootstrap.level,
         resamples=bootstrap.resamples,
         epochs=[found.run.epoch for found in runs],

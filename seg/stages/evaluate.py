@@ -11,7 +11,7 @@ import torch
 
 from seg.core.errors import ConfigError, plural
 from seg.data.sample import ClassInfo
-from seg.data.store import DatasetInfo, ManifestEntry
+from seg.data.store import DatasetInfo, ManifestEntry, images_of_tiles
 from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
 from seg.evaluation.predictions import StoredPredictions, read_predictions, write_predictions
 from seg.evaluation.record import Run, write_run
@@ -112,16 +112,20 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
             for image_id, prediction in zip(batch.image_ids, predictions, strict=True):
                 kept.add(by_id[image_id], prediction)
     scores.sort(key=lambda s: s.image_id)
+    images = list(scores)
+    if len(tiles := images_of_tiles(entries)) < len(scores):
+        whole = {name: metrics.score(name, its) for name, its in tiles.items()}
+        images = [replace(s, figures=s.figures | detail.score(tiles[s.image_id])) for _, s in sorted(whole.items())]
     figures = metrics.figures() | detail.figures()
     more = detail.per_class()
     per_class = {name: row | more.get(name, {}) for name, row in metrics.per_class().items()}
     absent = [name for name, row in per_class.items() if all(value != value for value in row.values())]
-    summary = figures | {"num_images": len(scores), "num_classes": len(names) - len(absent)}
+    summary = figures | {"num_images": len(images), "num_classes": len(names) - len(absent)}
     write_metrics(out / "metrics.json", {split: summary, "absent_classes": absent})
     tables: Tables = {**metrics.tables(), **detail.tables()}
     tables |= resampling_tables(metrics, detail, entries, figures, trained.task.monitor, settings)
     tables["per_class"] = [{"class": name, **row} for name, row in per_class.items()]
-    write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in scores])
+    write_rows(out / "per_image.csv", [{"image_id": s.image_id, **s.figures} for s in images])
     for folder in ("tables", "overlays"):
         shutil.rmtree(out / folder, ignore_errors=True)
     for name, rows in tables.items():
@@ -132,7 +136,7 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
     used = [checkpoint for part in parts for checkpoint in part.checkpoints]
     record = replace(run_of(used, settings, info, split), labels=dataset.label_digests())
     write_run(out / "evaluation.json", record)
-    evaluated = Evaluated(record, info, dataset, found, metrics, per_class, scores, tables, settings, threshold)
+    evaluated = Evaluated(record, info, dataset, found, metrics, per_class, scores, images, tables, settings, threshold)
     page = page_of(evaluated, history, Path(cfg.paths.augment) / "preview.png")
     together = f", {len(used)} models together" if len(used) > len(parts) else ""
     mistakes = mistakes_of(evaluated, network_of) if settings.explained else ()
@@ -140,10 +144,10 @@ def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: 
         write_card(out / "model_card.md", evaluated)
     write_evaluation(out / "report.html", replace(page, title=page.title + together, mistakes=mistakes))
     print_figures(split, tables["figures"])
-    if warned := few_images(len(scores)):
+    if warned := few_images(len(images)):
         print(f"{split}: {warned}")
     which = f"checkpoint{'s' * (len(used) > 1)} of epoch {', '.join(str(checkpoint.epoch) for checkpoint in used)}"
-    print(f"{plural(len(scores), 'image')}, {which}; see {out / 'report.html'}")
+    print(f"{plural(len(images), 'image')}, {which}; see {out / 'report.html'}")
     return figures
 
 

@@ -51,18 +51,20 @@ def metrics_of(maps: list[np.ndarray], said: list[np.ndarray]) -> SemanticMetric
     return metrics
 
 
-def ids(count: int) -> list[str]:
-    return [f"image{number}" for number in range(count)]
+def ids(count: int) -> dict[str, list[str]]:
+    return {f"image{number}": [f"image{number}"] for number in range(count)}
 
 
-def test_differences_are_those_of_a_loop_over_the_draws() -> None:
-    """Of draws, of which the interval is made by `limits_of`, which has a test of its own."""
-    maps = truths(8)
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_differences_are_those_of_a_loop_over_the_draws(tiles: int) -> None:
+    """Of draws, of which the interval is made by `limits_of`, which has a test of its own. The tiles of an image are drawn together."""
+    maps = truths(8 * tiles)
     first, other = guesses(maps, 0.3, 1), guesses(maps, 0.2, 1)
-    found = paired([metrics_of(maps, first), metrics_of(maps, other)], ids(8), bootstrap())
+    images = {f"whole{number}": [f"image{tiles * number + tile}" for tile in range(tiles)] for number in range(8)}
+    found = paired([metrics_of(maps, first), metrics_of(maps, other)], images, bootstrap())
 
     def miou(said: list[np.ndarray], times: np.ndarray) -> float:
-        pixels = [(a[a != 255], b[a != 255]) for a, b, n in zip(maps, said, times, strict=True) for _ in range(int(n))]
+        pixels = [(a[a != 255], b[a != 255]) for a, b, n in zip(maps, said, np.repeat(times, tiles), strict=True) for _ in range(int(n))]
         true, predicted = (np.concatenate(side) for side in zip(*pixels, strict=True))
         return float(jaccard_score(true, predicted, average="macro"))
 
@@ -96,7 +98,7 @@ def test_two_equal_runs_differ_by_exactly_nothing(kind: str) -> None:
         names = [scene.image_id for scene in scenes]
     drawn = runs[0].resampled(names, np.concatenate(list(draws(len(names), 20, 5))))
     without = runs[0].resampled(names, 1 - np.eye(len(names)))
-    found = paired(runs, names, bootstrap(20)).differences[0]
+    found = paired(runs, {name: [name] for name in names}, bootstrap(20)).differences[0]
     assert set(found) == set(drawn)
     for name, d in found.items():
         seldom = not np.isfinite(without[name]).all() or np.isfinite(drawn[name]).sum() < 19

@@ -9,7 +9,8 @@ import tifffile
 from tiny import encoded, picture
 
 from seg.core.errors import DataError
-from seg.predict.file_rows import DecodedRows, PageRows, open_rows
+from seg.data.tiff_rows import PageRows
+from seg.predict.file_rows import DecodedRows, open_rows
 from seg.sources.images import ImageReader
 from seg.tiles.grid import ArrayRows, Rows
 
@@ -123,7 +124,7 @@ def test_a_row_of_tiles_is_decoded_once_and_alone(tmp_path: Path, monkeypatch: p
     path, decoded = tmp_path / "image.tif", []
     tifffile.imwrite(path, RGB, photometric="rgb", tile=(16, 16), compression="zlib")
     decode = PageRows._of_page
-    monkeypatch.setattr(PageRows, "_of_page", lambda self, page, number: decoded.append(number) or decode(self, page, number))
+    monkeypatch.setattr(PageRows, "_of_page", lambda self, page, number, *a: decoded.append(number) or decode(self, page, number, *a))
     with open_rows(path, RGB_READER) as rows:
         for start in range(0, 101, 10):
             rows.read(start, min(101, start + 10))

@@ -12,6 +12,7 @@ import numpy as np
 from seg.core.errors import enumerated, plural
 from seg.core.outputs import write_whole
 from seg.data.sample import BACKGROUND, IGNORE, ClassInfo
+from seg.data.store import CUT_FROM
 from seg.prepare.checks import images
 from seg.prepare.checks.facts import Examined
 from seg.raw.record import Finding
@@ -49,7 +50,8 @@ class Diagnosis:
 def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_instances: bool, split: bool = True) -> Diagnosis:
     """Run every check. split: whether the images are divided; without, those of splits are left out."""
     named: dict[str, list[Examined]] = {name: [e for e in examined if e.split == name] for name in SPLITS}
-    across, within = images.find_near(examined)
+    pictures = [e for e in examined if CUT_FROM not in e.stored.entry.columns]  # of tiles many are empty, or all water
+    across, within = images.find_near(pictures)
     findings: list[Finding] = []
     if split:
         findings += empty_splits(named)
@@ -57,23 +59,23 @@ def check(examined: Sequence[Examined], classes: Sequence[ClassInfo], with_insta
         findings += small_splits(named)
         findings += class_presence(named, classes, with_instances)
         findings += imbalance(named["train"], classes)
-    findings += images.same_pictures(examined)
-    findings += images.near_duplicates(examined, across)
-    findings += images.empty_labels(examined, classes, with_instances)
-    findings += images.all_ignored(examined, with_instances)
-    findings += images.far_sizes(examined)
-    findings += images.few_values(examined)
+    findings += images.same_pictures([e for e in examined if CUT_FROM not in e.stored.entry.columns or np.ptp(e.stored.thumbnail)])
+    findings += images.near_duplicates(pictures, across)
+    findings += images.empty_labels(pictures, classes, with_instances)
+    findings += images.all_ignored(pictures, with_instances)
+    findings += images.far_sizes(pictures)
+    findings += images.few_values(pictures)
     findings += images.shades_of_gray(classes)
     if not with_instances:
         findings += images.much_foreground(examined, classes)
         findings += images.blobs_of_ignored(examined)
         findings += images.ids_as_classes(examined, classes)
-    findings += images.mixed_color(examined)
+    findings += images.mixed_color(pictures)
     findings += images.case_collisions(examined)
     findings += images.in_pieces(examined, classes)
     findings += images.overlapping(examined, classes)
     findings += images.tiny(examined, classes)
-    near = Counter(examined[index].split for index in {i for pair in within for i in (pair.first, pair.second)})
+    near = Counter(pictures[index].split for index in {i for pair in within for i in (pair.first, pair.second)})
     parts = named if split else {"all": list(examined)}
     summary = {
         name: count_images([e.stored for e in members], len(classes)) | {"near_duplicates": near[name] if split else near.total()}
