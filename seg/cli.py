@@ -1,7 +1,6 @@
 """`seg COMMAND [ARGUMENT ...]`, also `python -m seg`: finds the command, composes its configuration, runs it.
 
-A user's mistake ends in one line on stderr and exit code 1 (2 for a command line that the command cannot take).
-"""
+A user's mistake ends in one line on stderr and exit code 1 (2 for a command line that the command cannot take)."""
 
 import io
 import os

@@ -1,7 +1,6 @@
 """What becomes of instances that augmentation has cut, covered or made tiny: they are ignored, and those that are gone vanish.
 
-And Simple Copy-Paste (Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177): instances of one image laid upon another.
-"""
+And Simple Copy-Paste (Ghiasi et al. 2021, https://arxiv.org/abs/2012.07177): instances of one image laid upon another."""
 
 from dataclasses import dataclass, replace
 
@@ -77,8 +76,7 @@ def paste(target: Sample, source: Sample, ids: np.ndarray, top: int, left: int) 
     that one's pixels. The target's instances keep their ids and lose the pixels that are covered, perhaps all; the pasted
     ones follow as N + 1..N + K, in the order of `ids`, and give the class map its classes. As in the paper the edges are
     blended by a Gaussian: here by the smallest there is (3x3 pixels), so that thin objects stay opaque, and without a
-    setting, as the paper finds no difference even to hard edges.
-    """
+    setting, as the paper finds no difference even to hard edges."""
     (height, width), (h, w) = target.size, source.size
     here = slice(max(0, top), min(height, top + h)), slice(max(0, left), min(width, left + w))
     there = slice(here[0].start - top, here[0].stop - top), slice(here[1].start - left, here[1].stop - left)

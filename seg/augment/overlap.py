@@ -35,8 +35,7 @@ class OverlapCrop(A.DualTransform):
     An object whose box's middle lies outside is ignored. An image without instances stays whole.
 
     overlaps: least IoUs; 0 is any part with the middle of a box. scale: the least and the largest share of each side. ratio: the least and
-    the largest width for the height. p: the probability that it is applied.
-    """
+    the largest width for the height. p: the probability that it is applied."""
 
     def __init__(self, overlaps: list[Share], scale: tuple[Share, Share], ratio: tuple[float, float], p: Share = 1.0) -> None:
         super().__init__(p=p)

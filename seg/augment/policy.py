@@ -2,8 +2,7 @@
 
 The class map alone travels as a plane with class c stored as c + 1 and 255 (ignore) as 0; beside instances all label maps
 follow a pixel map (see `seg.augment.adapted`). So a border that a transform fills with 0 is ignored and holds no instance,
-whatever that transform calls its fill.
-"""
+whatever that transform calls its fill."""
 
 import json
 import random

@@ -2,8 +2,7 @@
 
 The parser, the help and the table of docs/reference.md are made from it. A new command costs an entry in table.yaml and a module of its
 name in seg/stages: with `run(config, out)` where Hydra composes its settings (`composed`), else with a dataclass `Arguments`, whose fields
-are the attributes named there, and `run(project, arguments)`. Nothing more is imported here, so that help starts quickly.
-"""
+are the attributes named there, and `run(project, arguments)`. Nothing more is imported here, so that help starts quickly."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -50,8 +49,7 @@ class Option:
 
     lone: what the option means without a value; None where it needs one. choices: its values; empty for any. apart: the attribute of an
     option that excludes this one. many: it may be given several times, and its values are a list.
-    An option without text is taken, and left out of the help.
-    """
+    An option without text is taken, and left out of the help."""
 
     attribute: str
     names: tuple[str, ...]

@@ -1,7 +1,6 @@
 """What `prepare` and `augment` made, beside the settings that a command typed by hand was composed with: they must be the same.
 
-In the pipeline DVC sees to it.
-"""
+In the pipeline DVC sees to it."""
 
 from collections.abc import Sequence
 from pathlib import Path

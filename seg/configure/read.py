@@ -1,8 +1,7 @@
 """One group of conf/ and what its command needs beside it, read without Hydra: quickly, in any folder, thread or program.
 
 Hydra keeps one configuration for a whole process, which may be another program's. Commands that use a finished model need the keys of
-one group alone, so they read the files themselves: the group's option, the options that its `defaults` name, and conf/config.yaml.
-"""
+one group alone, so they read the files themselves: the group's option, the options that its `defaults` name, and conf/config.yaml."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

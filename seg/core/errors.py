@@ -27,8 +27,7 @@ class DiskFullError(InputError):
 class DataError(InputError):
     """A mistake in the data: a file that is missing, unreadable, or contradicts another. The message is a line that names the file.
 
-    kind: the slug by which the doctor groups it; docs/reference.md lists all.
-    """
+    kind: the slug by which the doctor groups it; docs/reference.md lists all."""
 
     kind = "bad-data"
 

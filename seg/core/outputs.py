@@ -22,8 +22,7 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
 
     needed: bytes that it will have, about, where that is known; advice: how to go on. DiskFullError says both where there is no room;
     nothing is left then. sync: without it the file is not waited for, which takes some 10 ms: a kill leaves the old file or the new one,
-    a power cut may not.
-    """
+    a power cut may not."""
     beside = path.with_name(f"{path.name}.partial")
     try:
         with open(beside, "wb") as file:

@@ -1,7 +1,6 @@
 """All that this project uses of torch and is not documented by torch, tried with torch 2.15.0.
 
-tests/core/test_private_torch.py fails where a version changes it.
-"""
+tests/core/test_private_torch.py fails where a version changes it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,8 +1,7 @@
 """Where a training keeps its checkpoints in the making: a folder named by all that a checkpoint must agree with.
 
 DVC removes a stage's outputs before it runs the stage; this folder lies outside of them, so an interrupted training goes
-on, and a training with other settings, data or code starts afresh.
-"""
+on, and a training with other settings, data or code starts afresh."""
 
 import fcntl
 import hashlib

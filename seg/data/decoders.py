@@ -30,8 +30,7 @@ class Decoded:
     channels are red, green, blue. alpha: the last channel is opacity. step: what lies between one stored value and the next.
     spacing: height and width of a pixel in micrometres, where the file says so. inverted: the file stores 0 for white. orientation: the
     file's Orientation tag, by which the pixels were turned; 1 is upright. nodata: the value that stands for no measurement.
-    palette: the colours are those of a TIFF's palette.
-    """
+    palette: the colours are those of a TIFF's palette."""
 
     pixels: np.ndarray
     color: bool = False

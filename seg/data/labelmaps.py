@@ -4,8 +4,7 @@ A layered id map is (H, W, L) int32: 0 = none, ids 1..N, each id in exactly one 
 one with the higher id lies on top. RLE is COCO's (https://github.com/cocodataset/cocoapi).
 
 Panoptic segments (Kirillov et al. 2019) are things, one by one, and stuff, a region for each class. A pixel is of one segment, or of none.
-A segment is an instance like any other: in `with_stuff` and `merged` alone stuff becomes one, and no two share a pixel.
-"""
+A segment is an instance like any other: in `with_stuff` and `merged` alone stuff becomes one, and no two share a pixel."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace

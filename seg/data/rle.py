@@ -1,6 +1,5 @@
 """Binary masks as run lengths, in COCO's compressed form (https://github.com/cocodataset/cocoapi), at a cost that does not depend on
-the image's size where a mask is small.
-"""
+the image's size where a mask is small."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,8 +1,7 @@
 """Bytes of an image or a class map: a file of their own, or a member of a shard, which is an uncompressed tar file of many of them.
 
 A shard is read by any program for tar files, and by WebDataset: the image `<key>.<suffix>` is followed by its class map
-`<key>.semantic.png`. The manifest has first byte and length of both, so that any of them is read at once.
-"""
+`<key>.semantic.png`. The manifest has first byte and length of both, so that any of them is read at once."""
 
 import os
 from dataclasses import dataclass

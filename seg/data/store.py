@@ -7,8 +7,7 @@ dataset.json                     schema version, task, classes, channels, counts
 {train,val,test}/instances.json  COCO with RLE, where the data set has instances
 {train,val,test}/shards/*.tar    in the place of images/ and semantic/ of a large data set: `seg.data.shards`
 
-docs/data.md describes each file and key.
-"""
+docs/data.md describes each file and key."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +35,7 @@ class ManifestEntry:
     sha256: of its pixels. phash: 64 bits in hexadecimal, as `seg.storing.duplicates.perceptual_hash` has them. spacing: height and width of
     a pixel in micrometres, as `0.25 0.5`; empty where the file does not say. columns: what the user's table says of the image, by column.
     stored_in: the folder that holds images/ and semantic/, seen from the manifest's; empty where it is the manifest's own.
-    stored_at: in shards: the shard, seen from that folder, and the first byte and the length of the image and of its class map.
-    """
+    stored_at: in shards: the shard, seen from that folder, and the first byte and the length of the image and of its class map."""
 
     image_id: str
     file: str

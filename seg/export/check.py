@@ -29,8 +29,7 @@ class Pixels:
     """What was found. logits: the largest difference, None where the file gives no scores. span: the largest range of a batch's logits.
 
     relative: the largest difference as a share of its batch's range. pixels: all; near: those whose two highest logits are nearer than
-    `near` of the range; differing: of the others, those whose class differs.
-    """
+    `near` of the range; differing: of the others, those whose class differs."""
 
     logits: float | None = None
     span: float = 0.0
@@ -71,8 +70,7 @@ class Pixels:
 @dataclass(slots=True)
 class Instances:
     """What was found. instances: of both sides. unmatched: those without one like it on the other side. score, box: the largest differences
-    of those that have one.
-    """
+    of those that have one."""
 
     instances: int = 0
     unmatched: int = 0
@@ -115,8 +113,7 @@ class Instances:
 def _same_mask(wanted: Rle, given: Rle, box: np.ndarray, tolerance: float) -> bool:
     """Whether two masks differ in no more pixels than half their box's border has, and this share of what they cover.
 
-    Where the probability of the object is a half, float error decides.
-    """
+    Where the probability of the object is a half, float error decides."""
     both, either = (int(coco_mask.area(coco_mask.merge([wanted, given], intersect=way))) for way in (True, False))
     x1, y1, x2, y2 = box.tolist()
     return either - both <= x2 - x1 + y2 - y1 + tolerance * either
@@ -155,8 +152,7 @@ def real_images(folder: Path | None, prepared: Path, data: DatasetInfo, count: i
     """What they are, and up to `count` images (H, W, C) uint8, evenly from those of the folder.
 
     Without a folder: of the prepared data's test split; where that is missing, or has other channels, drawn with the training's mean
-    and std. DataError where the folder has no image.
-    """
+    and std. DataError where the folder has no image."""
     if folder is not None:
         if not folder.is_dir():
             raise DataError(f"images={folder}: is no folder; give one that holds images")
@@ -186,8 +182,7 @@ def drawn(data: DatasetInfo, seed: int, height: int = 203, width: int = 301) -> 
 def random_images(channels: int, stride: int, least: tuple[int, int], size: tuple[int, int] | None, seed: int) -> list[Tensor]:
     """Three batches (B, C, H, W) uint8 of noise, of sizes that are no multiples of the stride; or of `size` alone.
 
-    least: (height, width) that none falls below; one of the images is about as small.
-    """
+    least: (height, width) that none falls below; one of the images is about as small."""
     cell = max(stride, LEAST_SIDE)
     shapes = [(1, 3 * cell + 1, 2 * cell + cell // 2 + 3), (2, 2 * cell + 7, 4 * cell + 5), (1, max(least[0], cell // 2 + 1), 2 * cell + 1)]
     if size is not None:

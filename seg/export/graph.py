@@ -1,8 +1,7 @@
 """What is exported: the whole way from stored pixels to the outputs, in operations that hold for any size of image.
 
 `seg.models.base.network_input` asks whether an image must be scaled or padded, and an exported graph cannot ask: here both are always
-done, and change nothing where there is nothing to do. `seg.export.check` holds that the two agree.
-"""
+done, and change nothing where there is nothing to do. `seg.export.check` holds that the two agree."""
 
 import copy
 from typing import Any
@@ -89,8 +88,7 @@ class InstanceGraph(Graph):
 class BinnedMean(nn.Module):
     """torch.nn.AdaptiveAvgPool2d, (B, C, H, W) -> (B, C, *bins), as products with a matrix of each side's bins.
 
-    torch's exporter to ONNX would take the bins of the example's size for those of every size.
-    """
+    torch's exporter to ONNX would take the bins of the example's size for those of every size."""
 
     def __init__(self, bins: tuple[int, int]) -> None:
         super().__init__()

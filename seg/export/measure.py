@@ -45,8 +45,7 @@ def figure_of(network: Network, data: PreparedData, split: str, task: Task, allo
 def times_of(networks: Mapping[str, Network], images: Tensor, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Seconds that each takes for a batch (B, C, H, W) uint8: in turns, so that what else the machine does meets all alike.
 
-    rounds: at least two, and as many more as `seconds` have room for.
-    """
+    rounds: at least two, and as many more as `seconds` have room for."""
     found: dict[str, list[float]] = {name: [] for name in networks}
     started, done = time.perf_counter(), 0
     while done < 3 or (done <= rounds and time.perf_counter() - started < seconds):

@@ -35,8 +35,7 @@ Range = tuple[int, int]
 class Exporter:
     """A model in evaluation mode on the CPU, with what is captured of it, once for all formats. ConfigError where that cannot be.
 
-    description: of the files, but for its `minimum`, which is found while capturing, and its precision.
-    """
+    description: of the files, but for its `minimum`, which is found while capturing, and its precision."""
 
     def __init__(self, model: SegmentationModel, description: Description) -> None:
         self.model, self._description = model, description
@@ -127,8 +126,7 @@ def tidy(proto: Any) -> None:
 def capture(graph: SemanticGraph, channels: int, size: tuple[int, int] | None) -> tuple[torch.export.ExportedProgram, Range]:
     """The program, and the least (height, width) that it is right for. ConfigError where the network cannot be captured.
 
-    size: the only (height, width) of images, or None: any.
-    """
+    size: the only (height, width) of images, or None: any."""
     dynamic = torch.export.Dim.DYNAMIC
     shapes = ({0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic},)
     example = torch.zeros(BATCH, channels, *(size or SIDES), dtype=torch.uint8)
@@ -165,8 +163,7 @@ def onnx_of_program(program: torch.export.ExportedProgram, gives: Any) -> Any:
 def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int] | None, gives: Any) -> Any:
     """An onnx.ModelProto, by the exporter that traces.
 
-    torch.export gives up where the number of boxes decides what torchvision's non-maximum suppression does.
-    """
+    torch.export gives up where the number of boxes decides what torchvision's non-maximum suppression does."""
     import onnx
 
     names = list(OUTPUTS[gives])

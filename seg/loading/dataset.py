@@ -1,7 +1,6 @@
 """The stored images of a prepared data set, read as Samples and loaded as Batches: what evaluation needs, and training builds on.
 
-How many processes load, how much ahead and in how much memory, can change no result.
-"""
+How many processes load, how much ahead and in how much memory, can change no result."""
 
 import resource
 from collections.abc import Collection, Iterable, Sequence

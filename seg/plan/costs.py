@@ -34,8 +34,7 @@ BUSY = 1.5
 def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precision: str, device: torch.device, devices: int = 1) -> Cost:
     """The cost of a step with these settings, whose values are all set.
 
-    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them. devices: that share a step.
-    """
+    samples: of the training split; they are repeated until a batch is full, and cut as training cuts them. devices: that share a step."""
     cfg = NetworkSettings.of(params)
     torch.manual_seed(0)
     model = build_model(cfg, info, pretrained=False).to(device)

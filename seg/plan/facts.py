@@ -1,6 +1,5 @@
 """What a plan is made from: figures of the training split, of the machine, and of the time there is. And what a rule gives: values of keys
-of the configuration, each with its reason in words.
-"""
+of the configuration, each with its reason in words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +42,7 @@ class PlanFacts:
     regions in the images where they are narrowest (5th percentile). objects: None where the task is not about instances. cores: processors
     of this process. memory: bytes that are free. drawn: whether the data set is the example that the program draws. validation_size: pixels
     of a mean validation image, over those of the median training image. devices: that train together.
-    test_drawn: whether the test split was drawn from all images.
-    """
+    test_drawn: whether the test split was drawn from all images."""
 
     task: str
     classes: Sequence[str]
@@ -132,8 +130,7 @@ def region_widths(semantic: np.ndarray, classes: Sequence[str]) -> dict[str, flo
     """{class: mean width in pixels of its regions, background left out}: twice the area over the length of the outline.
 
     For a strip this is its width (5 % more or less, by its direction), for a disc half its diameter. The outline is measured by Crofton's
-    formula: steps to another label are counted along rows, columns and both diagonals. The image's own border is no outline.
-    """
+    formula: steps to another label are counted along rows, columns and both diagonals. The image's own border is no outline."""
     outlines = np.zeros(256)
     for first, second, apart in (
         (semantic[1:], semantic[:-1], 1.0),

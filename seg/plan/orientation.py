@@ -4,8 +4,7 @@ An image and its turned self are exchangeable where a set has no such direction.
 where it is bright, what objects look like) have signs at random, and the products of two images' differences are compared with the same
 under random signs: a sign-flip permutation test, as in Winkler et al. 2014, "Permutation inference for the general linear model".
 Only images that are far apart in the order of their names are multiplied: neighbours in a stack or a video show the same thing. So such
-neighbours have one sign, too.
-"""
+neighbours have one sign, too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """What an exported file says of itself: enough to use it without the checkpoint that it was made from.
 
-Text values by key, as ONNX's metadata_props and OpenVINO's rt_info hold them; docs/exports.md lists them.
-"""
+Text values by key, as ONNX's metadata_props and OpenVINO's rt_info hold them; docs/exports.md lists them."""
 
 import json
 from collections.abc import Mapping
@@ -43,8 +42,7 @@ class Description:
     distances (B, H, W) float32 in 0..1.
 
     size: the only (height, width) that the file takes, or None for any of at least `minimum`. model, data, digest: the configuration's
-    model, and the name and digest of the data set that it was trained on. version: of seg.
-    """
+    model, and the name and digest of the data set that it was trained on. version: of seg."""
 
     facts: Facts
     gives: Gives

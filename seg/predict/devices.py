@@ -10,8 +10,7 @@ from seg.runtime.cluster import Cluster
 def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
     """What `accelerator` is for each of `count` devices; several CPUs are as many processes. ConfigError where there are not so many.
 
-    count: auto: all GPUs, or one CPU.
-    """
+    count: auto: all GPUs, or one CPU."""
     device = device_of(accelerator or "auto")
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if count == 1 or (count == "auto" and there == 1):
@@ -29,8 +28,7 @@ def devices_of(count: int | str, accelerator: str | None) -> list[str | None]:
 def devices_in(cluster: Cluster, count: int | str, accelerator: str | None) -> list[str | None]:
     """What each of `count` workers of a cluster computes on, `gpu` or `cpu`. ConfigError where it has not so many GPUs.
 
-    count: auto: all GPUs, or, where there are none or accelerator is cpu, a worker for each core.
-    """
+    count: auto: all GPUs, or, where there are none or accelerator is cpu, a worker for each core."""
     there = cluster.gpus()
     if accelerator and ":" in accelerator:
         raise ConfigError(f"predict.accelerator={accelerator}: runtime.engine=ray chooses the GPUs itself; set predict.accelerator=gpu")

@@ -56,8 +56,7 @@ def _without(name: str) -> Iterator[None]:
 def open_exported(path: Path, accelerator: str = "auto") -> "ExportedNetwork":
     """The network of a file that `seg export` wrote, known by its suffix. DataError where it is none, ConfigError for a missing package.
 
-    accelerator: as in the configuration's trainer; onnxruntime takes a CUDA GPU where it can, OpenVINO the CPU.
-    """
+    accelerator: as in the configuration's trainer; onnxruntime takes a CUDA GPU where it can, OpenVINO the CPU."""
     kinds: dict[str, Callable[[Path, str], ExportedNetwork]] = {".onnx": OnnxNetwork, ".xml": OpenvinoNetwork}
     if path.suffix not in kinds:
         fix = f"expected a name that ends in {' or '.join(kinds)}: export the checkpoint with format=onnx or format=openvino"

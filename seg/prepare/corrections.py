@@ -33,8 +33,7 @@ class Corrected(FewImages):
 
     Labels are the names of classes, or `ignore`; regions whose labels start with `suggestion:` are left out. Without instances, regions
     are painted in the order of the file (and of z_order), and what none covers is the class `background`, or ignored without one. With
-    instances, regions of one label and group are one object, and an ignored one is a crowd. An image, its size and its split stay.
-    """
+    instances, regions of one label and group are one object, and an ignored one is a crowd. An image, its size and its split stay."""
 
     def __init__(self, source: Source, assignment: Assignment, classes: Sequence[ClassInfo], folder: Path) -> None:
         super().__init__(source, assignment)

@@ -63,8 +63,7 @@ def prepare(
     """Write the prepared data set of `source` to the folder `out`, which is replaced as a whole; and what the doctor says of it.
 
     settings: the section `data`, which dataset.json records. store: as `data.store` has it. engine: whose workers read. Raises DataError
-    (naming the file and the fix) for anything unsound; then `out` is left as it was.
-    """
+    (naming the file and the fix) for anything unsound; then `out` is left as it was."""
     with replaced_folder(out, (*SPLITS, "dataset.json", "doctor.json")) as unfinished:
         examination = examine(source, classes, assignment, root, workers, progress, unfinished, store, engine)
         refuse(examination.diagnosis.errors)

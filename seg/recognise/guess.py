@@ -36,8 +36,7 @@ class Guess:
     classes: entries of data.classes, or None for the option's own. split: keys of data.split. doubts: what to look at. task: semantic,
     instance or panoptic. labels: the files that hold its labels; beside: others that hold labels of the same images. arguments: those
     of init that take it, where others are as likely. rank: of guesses for the same images that of the lower number is taken; of equal
-    ones none. seen: labels beside its own, and its own.
-    """
+    ones none. seen: labels beside its own, and its own."""
 
     option: str
     task: str

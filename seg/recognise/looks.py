@@ -35,8 +35,7 @@ class Look:
 
     flat: share of equal neighbours. single: share of the values above 0 that are one connected piece each, as ids of instances are.
     ends: share of gray pixels near black or white. reach: height and width of what is not 0, as shares of the image's. whole: share of
-    what is not 0 that is one piece. small: codes at the points of a grid. lossy: a JPEG. clear: a part is transparent.
-    """
+    what is not 0 that is one piece. small: codes at the points of a grid. lossy: a JPEG. clear: a part is transparent."""
 
     kind: Kind
     size: tuple[int, int]

@@ -2,8 +2,7 @@
 
 A mark is of an image's content, not of its name: the sha256 of its pixels, the kind of suspicion, and the masks that it was about. It holds
 for a later suspicion of the same kind in the same image whose masks reach an IoU of one half with it, so another model's slightly other
-outline is no new question.
-"""
+outline is no new question."""
 
 from collections.abc import Sequence
 from pathlib import Path

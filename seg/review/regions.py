@@ -21,8 +21,7 @@ def label_quality(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The soft minimum, over an image's pixels, of the probability of their labels: 0..1, the lower the more suspect (Lad and Mueller 2023,
     Estimating label quality and errors in semantic segmentation data via any model, https://arxiv.org/abs/2307.05080). 1 without labels.
 
-    labels: (H, W) uint8. probabilities: (K, H, W) float32.
-    """
+    labels: (H, W) uint8. probabilities: (K, H, W) float32."""
     counted = labels != IGNORE
     own = np.take_along_axis(probabilities, np.where(counted, labels, 0)[None].astype(np.int64), axis=0)[0][counted].astype(np.float64)
     if not own.size:

@@ -1,7 +1,6 @@
 """Workers of a Ray cluster: https://docs.ray.io/en/latest/ray-core/actors.html. A worker is an actor: what it makes once, it keeps.
 
-Ray starts and watches the actors. Which of them takes which task is decided here: Ray's own pool sends a lost task to nobody else.
-"""
+Ray starts and watches the actors. Which of them takes which task is decided here: Ray's own pool sends a lost task to nobody else."""
 
 import logging
 import os
@@ -145,8 +144,7 @@ class _Actor:
 def engine_of(kind: str, address: str | None) -> Iterator[Engine]:
     """What `runtime.engine` and `runtime.address` name. Of no address, Ray is started on this machine, and ended behind the block.
 
-    ConfigError where Ray is not installed, or no cluster answers.
-    """
+    ConfigError where Ray is not installed, or no cluster answers."""
     if kind == "local":
         yield LOCAL
         return
@@ -183,8 +181,7 @@ def _start(ray: ModuleType, address: str | None, folder: str) -> None:
     """Connect to Ray, or start it on this machine: for its processes alone, which see the modules that this one sees.
 
     Two parts are left out by a patch of what Ray does not document, tried with ray 2.60. Its dashboard would ask the network for the cloud
-    that it runs in, even where it has nothing to show. Its listener would print a page for each worker that dies.
-    """
+    that it runs in, even where it has nothing to show. Its listener would print a page for each worker that dies."""
     if found := re.search(r"([^/]+):(\d+)$", address or ""):
         socket.create_connection((found[1].strip("[]"), int(found[2])), SECONDS_TO_ANSWER).close()  # Ray would try for minutes
     around, own = dict[str, str](), dict[str, Any](log_to_driver=False, logging_level=logging.ERROR)

@@ -34,8 +34,7 @@ class Engine:
     ) -> Generator[Answer, None, None]:
         """What each task gives, in their order; a worker for each of `devices`. Close the iterator to end the workers.
 
-        The first error of a task is raised, as what it is, and ends all; DataError, with `advice`, where the system kills workers.
-        """
+        The first error of a task is raised, as what it is, and ends all; DataError, with `advice`, where the system kills workers."""
         if len(devices) == 1:
             yield from map(make(devices[0]), tasks)
             return

@@ -22,8 +22,7 @@ BUSY = 0.7  # share of their time from which on loading processes compute rather
 class HostWaits:
     """Seconds that steps waited for their batch, on the program's own clock: right for a device that computes while it is asked to.
 
-    sums: before the first step, and after each.
-    """
+    sums: before the first step, and after each."""
 
     def __init__(self) -> None:
         self.sums = [0.0]
@@ -48,8 +47,7 @@ class DeviceWaits(HostWaits):
 
     Between two steps the device idles from the end of the first one's work to the next one's batch. Two events on its stream mark the
     two moments; they are read once they have passed, so nothing ever waits for the device but `synchronize`. A step's wait is that gap,
-    but at most the program's own wait, as other work between steps delays the device, too.
-    """
+    but at most the program's own wait, as other work between steps delays the device, too."""
 
     def __init__(self, new_event: Callable[[], Any] = lambda: torch.cuda.Event(enable_timing=True)) -> None:
         super().__init__()
@@ -85,8 +83,7 @@ class DeviceWaits(HostWaits):
 class Speed(Callback):
     """Measures the epoch that runs. Others read the properties: the bar at any time, the rest when the epoch has ended.
 
-    ends: the clock at the end of each step, after that of the epoch's start. images: of the epoch, on this device.
-    """
+    ends: the clock at the end of each step, after that of the epoch's start. images: of the epoch, on this device."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock

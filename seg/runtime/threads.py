@@ -1,8 +1,7 @@
 """How many threads torch computes with on a CPU: chosen by timed steps, and chosen again where these become slow.
 
 All threads of a computation wait for the slowest. Beside a program that keeps one core busy, a step of as many threads as there are cores
-can take five times as long as before, where one of fewer threads keeps its pace.
-"""
+can take five times as long as before, where one of fewer threads keeps its pace."""
 
 import os
 import statistics
@@ -70,8 +69,7 @@ class Threads:
 
     numbers: to choose from, ascending; where there is one, nothing is timed. free: cores that other programs leave.
     step: what a step is called. say: is told each change in a line. apply: sets the number. state: of a run that goes on, which starts
-    with the number that it had, if that may still be chosen.
-    """
+    with the number that it had, if that may still be chosen."""
 
     def __init__(
         self,

@@ -26,8 +26,7 @@ class ClassMap:
     labels are values), its name, or its colour. So classes are renamed, merged, reordered, and ids may have gaps. ignore:
     labels whose pixels count nowhere. drop: labels whose regions are as if they were not there. others: what becomes of
     labels that are not listed at all: `refuse`, `ignore` or `drop`. ConfigError where a label stands twice, or is of another
-    type than `kind`: int (values), str (names) or tuple (colours).
-    """
+    type than `kind`: int (values), str (names) or tuple (colours)."""
 
     def __init__(self, classes: Sequence[ClassInfo], kind: type, ignore: Labels, drop: Labels = (), others: str = "refuse") -> None:
         check_choice("data.source.others", others, tuple(OTHERS))
@@ -169,8 +168,7 @@ class SegmentClasses:
     The class map has each segment's class, crowds included; the class `background`, or 255 without one, where a segment is
     dropped. Things are instances, but for those of the class `background`; one that is ignored is a crowd (of the first class
     that an instance may have), so that it counts neither as found nor as missed. Crowds have the lowest ids, then segments
-    in their order.
-    """
+    in their order."""
 
     def __init__(self, classes: Sequence[ClassInfo]) -> None:
         self.categories, self.background = categories_of(classes), background_of(classes)

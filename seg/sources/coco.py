@@ -21,8 +21,7 @@ class Coco(AnnotationFile):
     crowds: what regions with iscrowd=1 are: "ignore", regions of uncounted things that count nowhere, as COCO has it; or "instances", one
     object each, as CVAT writes its brush masks. boxes: whether regions of a box alone become rectangles, or are left out ("skip"); else
     they are refused. holes: polygons inside others of the same annotation are holes; COCO adds them. Crowds lie beneath an image's
-    instances in the class map.
-    """
+    instances in the class map."""
 
     holes: bool
     crowds: str = "ignore"

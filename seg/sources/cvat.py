@@ -25,8 +25,7 @@ class Cvat(AnnotationFile, Drawn):
 
     Of shapes that overlap the one with the higher z_order lies on top. Shapes of one label and group_id (0 is none) are one object;
     holes: polygons inside others of the same object are holes. What is occluded is kept as drawn; tags of images are passed over. Where
-    the split is given by folders and `annotations` holds no `{split}`, the subset of each image is its split's folder.
-    """
+    the split is given by folders and `annotations` holds no `{split}`, the subset of each image is its split's folder."""
 
     holes: bool
 

@@ -30,8 +30,7 @@ class Geojson(FilePerImage):
     coordinates: "geo", of the coordinate system that image and file name; or "pixels", x to the right and y down. label: the property that
     holds a feature's label, with dots between names within it, as classification.name; category: the label of all features instead; one
     of the two is null. image_prefix, annotation_prefix: how the names of images, and those of their files, start before what they share.
-    The other arguments are as for `FilePerImage`.
-    """
+    The other arguments are as for `FilePerImage`."""
 
     coordinates: str
     label: str | None

@@ -23,8 +23,7 @@ def examine(parts: Sequence[Part], height: int, width: int, file: str, holes: bo
 
     Errors: nan-coordinate, too-few-points. Warnings: outside-image (what lies there is cut off), zero-area,
     self-intersecting (filled by the even-odd rule, as pycocotools does), and unless `holes`, polygon-in-polygon. Parts that
-    are malformed otherwise are left to rasterising.
-    """
+    are malformed otherwise are left to rasterising."""
     found: list[Finding] = []
     sound = _sound(parts, height, width) if len(parts) > FEW_PARTS else {}
     whole: list[np.ndarray] = []  # the polygons that have an area

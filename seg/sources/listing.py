@@ -125,8 +125,7 @@ class Place:
 
     {folder} stands for any text, also for none, which becomes part of the files' names; * for any text within one name, which does not.
     {image} in the last part is where the names of an image and of its mask are the same, and folders below are then not looked into;
-    it may stand there several times, where the names of the masks have something more within.
-    """
+    it may stand there several times, where the names of the masks have something more within."""
 
     base: Path
     rest: str

@@ -9,8 +9,7 @@ A part is plain JSON:
 {"left", "top", "width", "height", "runs"}  a mask of a part of the image: run lengths of zeros and ones in turn, along the rows
 
 Coordinates are continuous, x to the right and y down: the pixel in the first row and column covers 0..1 on both axes, so a rectangle
-from (2, 3) to (8, 9) has 6 x 6 pixels. What annotation programs draw becomes such parts.
-"""
+from (2, 3) to (8, 9) has 6 x 6 pixels. What annotation programs draw becomes such parts."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -42,8 +42,7 @@ class Rules:
 
     A class that `ignore` names too keeps its name: its regions are crowds of that class. first: the class index that ignored regions carry
     where they have no class. holes: whether polygons inside others of the same object are holes. hint: what else may be done about invalid
-    regions. painted: regions make up a class map, and each has its class, `background` and ignored ones too.
-    """
+    regions. painted: regions make up a class map, and each has its class, `background` and ignored ones too."""
 
     def __init__(
         self, classes: Sequence[ClassInfo], ignore: Sequence[str], drop: Sequence[str], others: str, holes: bool, invalid: str = "refuse"
@@ -128,8 +127,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
 
     Regions that `rules` leave out vanish; of two of one label that cover the same pixels, the second; errors of geometry are
     findings, and the region is left out, as are slivers of a sound one. Crowds and ignored regions lie beneath the instances. file: the
-    annotation file. findings: those of reading the file. DataError for a label without class.
-    """
+    annotation file. findings: those of reading the file. DataError for a label without class."""
     rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
     findings = list(findings)

@@ -20,8 +20,7 @@ class RleCsv(AnnotationFile):
     image_column, rle_column: the columns of those; a row without run lengths says that nothing is there. category: the label of all
     objects; class_column: or the column of each label; with both null the image's name ends with it, as in 0002cc93b.jpg_1. order: whether
     runs go down the "columns", as usual, or along the "rows". first: the number of the first pixel, 1 or 0. The other arguments are as
-    for `AnnotationFile`.
-    """
+    for `AnnotationFile`."""
 
     image_column: str
     rle_column: str

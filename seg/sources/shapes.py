@@ -2,8 +2,7 @@
 
 Discs, rectangles, triangles, thin rods and rings of three sizes touch and overlap on textured, unevenly lit, noisy, dull
 ground. The classes share their colours, so that only the outline tells them apart. An instance's mask is its whole
-outline, covered parts included: overlap is kept in layers; the class map shows what lies on top.
-"""
+outline, covered parts included: overlap is kept in layers; the class map shows what lies on top."""
 
 from collections.abc import Sequence
 

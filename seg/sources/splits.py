@@ -1,7 +1,6 @@
 """Which image belongs to which split: by lists, by ratios, by blocks, or by folds.
 
-Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table.
-"""
+Ratios and folds are seeded, keep groups together, and are stratified by class presence or by a column of a table."""
 
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence

@@ -24,8 +24,7 @@ class Voc(RawData):
     mask": then each object has a colour of its own, and black is none. task: "semantic" reads the classes alone; "instance" reads the
     objects, each of the class that most of its pixels have, and what is void in either file becomes a crowd: it counts
     neither as instance nor as background. Images without a class mask (they have boxes only) are left out. `{split}` in the
-    folders stands for train, val and test where the split is given by folders; VOC's own lists are for data.split.by=lists.
-    """
+    folders stands for train, val and test where the split is given by folders; VOC's own lists are for data.split.by=lists."""
 
     images: str
     masks: str
@@ -87,8 +86,7 @@ def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | Non
 
     objects: (H, W), 0 is no object, VOID counts nowhere. targets: (H, W) int16 class indices, IGNORE and DROP. background:
     the class of no object. An object has the class of most of its pixels, those apart that are ignored. What counts nowhere
-    is id 1, of the class IGNORE, where there is any: VOID, ignored pixels of no object, and classes without an object.
-    """
+    is id 1, of the class IGNORE, where there is any: VOID, ignored pixels of no object, and classes without an object."""
     values = [int(value) for value in np.unique(objects) if value not in (0, VOID)]
     classes: dict[int, int] = {}
     odd: list[tuple[str, str]] = []

@@ -25,8 +25,7 @@ class Yolo(Regions):
     with a name a line); null: the one that lies there under a usual name. boxes: whether lines of a box alone (class, centre,
     width, height) become rectangles, or are left out ("skip"); else they are refused. `{split}` in `images` and `annotations` stands for
     train, val and test where the split is given by folders; other patterns are as `Place` has them. The other arguments are as for
-    `Regions`.
-    """
+    `Regions`."""
 
     images: str
     annotations: str

@@ -1,7 +1,6 @@
 """`augment`: conf/augment -> policy.json, which training loads, preview.png, and augmented copies of the training split.
 
-Instances are read, shown and stored where the task trains on them.
-"""
+Instances are read, shown and stored where the task trains on them."""
 
 import hashlib
 import json

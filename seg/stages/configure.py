@@ -1,8 +1,7 @@
 """`configure`: conf/ and overrides -> params.yaml, and data/raw, the link to the data set that `prepare` depends on.
 
 `dvc exp run -S ...` composes params.yaml itself and does not say with which overrides; `dvc repro` composes nothing. In
-the first case the overrides are worked out and recorded; in the second conf/ is composed again with the recorded ones.
-"""
+the first case the overrides are worked out and recorded; in the second conf/ is composed again with the recorded ones."""
 
 import hashlib
 import json

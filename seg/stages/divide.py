@@ -57,8 +57,7 @@ def folds_of(entries: Sequence[ManifestEntry], presence: np.ndarray, split: Spli
     """The fold of each image, from 1, by its group, its classes and the seed of `split`, as images are divided into splits.
 
     Images that are the same, pixel for pixel, are a group where none is named, and so are the tiles of one image. Blocks of neighbours
-    stay blocks. presence: (images, classes) bool. DataError where a fold would be empty.
-    """
+    stay blocks. presence: (images, classes) bool. DataError where a fold would be empty."""
     if twins := [image_id for image_id, count in Counter(entry.image_id for entry in entries).items() if count > 1]:
         raise DataError(f"plan.folds: two splits both have an image {twins[0]}, and folds mix them; rename one of the two")
     if isinstance(split.group, Column):

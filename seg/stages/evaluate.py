@@ -82,8 +82,7 @@ def prepared_for(checkpoint: LoadedCheckpoint, prepared: Path, cfg: Settings) ->
 def evaluate(parts: Sequence[Part], cfg: Settings, out: Path, split: str, info: DatasetInfo, history: Path | None) -> dict[str, float]:
     """Score all parts as one data set, and write everything that there is to say of it. Returns its figures.
 
-    split: what the images are called together. info: of the data set that they are of. history: of the one training there was.
-    """
+    split: what the images are called together. info: of the data set that they are of. history: of the one training there was."""
     checkpoint, threshold = parts[0].checkpoints[0], parts[0].network.facts.threshold(cfg.evaluate.score_threshold)
     settings = cfg.evaluate.model_copy(update={"score_threshold": threshold})
     trained, answer = checkpoint.settings, checkpoint.settings.task.answer

@@ -1,7 +1,6 @@
 """`plan`: the prepared data, this machine and the time there is -> plan.yaml, a value with its reason for each setting that is left open.
 
-A plan that was made for the same data and settings stays, on another machine too: so the same things are trained everywhere.
-"""
+A plan that was made for the same data and settings stays, on another machine too: so the same things are trained everywhere."""
 
 import hashlib
 import textwrap

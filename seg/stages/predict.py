@@ -166,8 +166,7 @@ def _stream(predictor: Predictor, inputs: Sequence[Input], writers: Writers, pro
 def _predict(predictor: Predictor, inputs: Sequence[Input], writers: Writers, progress: str) -> int:
     """Read, predict and write beside each other; returns how many images could not be predicted.
 
-    A batch is of images among `predict.batch_size` inputs in a row, so that it does not depend on who predicts the others.
-    """
+    A batch is of images among `predict.batch_size` inputs in a row, so that it does not depend on who predicts the others."""
     if writers.streamed:
         return _stream(predictor, inputs, writers, progress)
     facts, bad = predictor.network.facts, 0

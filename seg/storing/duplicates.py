@@ -2,8 +2,7 @@
 
 The hash is the DCT hash of Zauner 2010 (Implementation and Benchmarking of Perceptual Image Hash Functions, section 3.2.1): the
 64 lowest frequencies of the gray image, but for the constant ones, each a bit that says whether it lies above their median.
-Rescaling, recompression and a change of brightness or contrast move few bits. Mirrored, turned or cropped copies are not found.
-"""
+Rescaling, recompression and a change of brightness or contrast move few bits. Mirrored, turned or cropped copies are not found."""
 
 from dataclasses import dataclass
 
@@ -63,8 +62,7 @@ def near_pairs(hashes: list[int], thumbnails: np.ndarray, parts: list[int], cont
     are the same to the pixel, which are no pair. Each pair is given once, `first` before `second`; flat images are in none.
 
     Hashes are sorted into buckets by each of MAX_DISTANCE + 1 groups of bits: of any two that differ in at most MAX_DISTANCE
-    bits, one group is equal.
-    """
+    bits, one group is equal."""
     if not len(thumbnails):
         return [], []
     flat = thumbnails.reshape(len(thumbnails), -1)

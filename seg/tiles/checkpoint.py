@@ -40,8 +40,7 @@ class CheckpointNetwork:
 
     accelerator and precision: as in the configuration's trainer, whose values are taken where they are None. compiled: by torch.compile.
     threads: as in the configuration's runtime, for a CPU; None: as many as torch has by then.
-    Where memory runs out, fewer images are on the device at once from then on; ConfigError where a single one does not fit.
-    """
+    Where memory runs out, fewer images are on the device at once from then on; ConfigError where a single one does not fit."""
 
     def __init__(
         self,

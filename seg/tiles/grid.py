@@ -28,8 +28,7 @@ class Tiling:
 
     tile: height and width in pixels. overlap: the least share of a tile's side that it has in common with the next one, 0 or more and
     below 1. sigma: of the Gaussian, as a share of the tile's side. margin: pixels along a tile's inner sides, those that are not the
-    image's own, that count nothing. padding: reflect or edge, of images that are smaller than a tile.
-    """
+    image's own, that count nothing. padding: reflect or edge, of images that are smaller than a tile."""
 
     tile: tuple[int, int]
     overlap: float

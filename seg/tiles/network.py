@@ -22,8 +22,7 @@ class Facts:
     in pixels that it sees. data_range: the values of images deeper than 8 bit that become 0 and 255, as data.range has it. window: the
     side in pixels of what it learned to see at once, None: whole images. dense: whether it gives the logits of all pixels, and not
     instances; None: as its task says. postprocess: what its predictions go through, of which it does the temperature itself. things: the
-    classes whose segments are not joined, where predictions are segments.
-    """
+    classes whose segments are not joined, where predictions are segments."""
 
     task: str
     classes: tuple[ClassInfo, ...]
@@ -45,8 +44,7 @@ class Facts:
 
     def threshold(self, given: float | None) -> float:
         """The score from which on instances are shown: as given, else as it was chosen, else SCORE. Of segments SCORE at most, since a
-        higher one was chosen for things, which the model leaves out before it makes segments.
-        """
+        higher one was chosen for things, which the model leaves out before it makes segments."""
         chosen = self.postprocess.score_threshold
         most = SCORE if self.answer == "segments" else 1.0
         return given if given is not None else SCORE if chosen is None else min(most, chosen)

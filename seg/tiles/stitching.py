@@ -1,7 +1,6 @@
 """Instances of overlapping tiles as those of the whole image: what tiles saw of one object becomes one mask.
 
-Masks are run lengths of the whole image throughout, so that an object costs what its outline does, however large it is.
-"""
+Masks are run lengths of the whole image throughout, so that an object costs what its outline does, however large it is."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,8 +66,7 @@ def stitch(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Predic
     Views of one class from two tiles are of one object where their masks, within what the tiles have in common, have an IoU of `min_iou`
     or more; or where one is cut and lies in the other, which is whole. An object's mask is the union of its views without those that
     better ones make needless: the best of the whole ones is kept, and what lies beside it. Its score is the highest of the views that
-    are kept: a detector is less sure of an object that is cut, which says nothing about the object.
-    """
+    are kept: a detector is less sure of an object that is cut, which says nothing about the object."""
     groups = _groups(len(views), _matches(views, tiles, min_iou))
     kept = [_needed([views[i] for i in group]) for group in groups]
     scores = np.array([max(view.score for view in group) for group in kept], np.float32)

@@ -51,8 +51,7 @@ def adapter(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """The figure by which the best checkpoint is chosen: panoptic quality (Kirillov et al. 2019) for distances. Average precision ranks
     objects by their scores, which differ little where each is a mean over an object's pixels; on nuclei it chose an epoch of the middle,
-    which found fewer objects than the last one.
-    """
+    which found fewer objects than the last one."""
     if family(facts, draft) == "distance":
         yield Decision(
             "task.monitor", "pq", "panoptic quality counts objects by how well they are found, whatever the order of their scores"

@@ -130,8 +130,7 @@ def find(encoder: str, project: Path, hub: bool) -> tuple[str | None, str]:
     """Weights for an encoder by its name in `model.network.encoder_name`.
 
     A file of the project, weights/<encoder>.pt or another suffix, comes before a hub. hub: whether one may be asked. Only the head of one
-    file is asked for: the training downloads it.
-    """
+    file is asked for: the training downloads it."""
     for suffix in WEIGHT_SUFFIXES:
         path = Path(FOLDER) / f"{encoder}{suffix}"
         if (project / path).is_file():

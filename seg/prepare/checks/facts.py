@@ -51,8 +51,7 @@ class RecordFacts:
     gray: its channels are equal, of three or more. class_pixels: (256,) int64, by class index. categories: (N,) class indices of
     the instances; crowd: (N,) bool; areas: (N,) pixels; boxes: (N, 4), xyxy half-open pixels. Crowds are neither in apart nor in
     overlaps. values: how many different ones the image has, up to 3. blobs: pixels that are ignored in compact areas within one class.
-    pieces: connected areas of all classes but the first, whose number of classes is `present`.
-    """
+    pieces: connected areas of all classes but the first, whose number of classes is `present`."""
 
     gray: bool
     class_pixels: np.ndarray
