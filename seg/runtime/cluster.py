@@ -107,7 +107,7 @@ class Cluster(Engine):
 
     def _waited(self, awaited: list[Any], nobody: bool) -> Any:
         """The first of these that is there. nobody: no worker has joined yet."""
-        there, _ = self.ray.wait(awaited, num_returns=1, timeout=SECONDS_TO_START if nobody else None)
+        there, _ = self.ray.wait(awaited, num_returns=1, timeout=SECONDS_TO_START if nobody and not self.embedded else None)
         if not there:
             print("runtime.engine=ray: waits for a worker; all cores or GPUs of the cluster may be in use", file=sys.stderr, flush=True)
         return there[0] if there else self.ray.wait(awaited, num_returns=1)[0][0]
