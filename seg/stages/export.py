@@ -130,8 +130,12 @@ def _forms(checkpoint: Path, settings: Export) -> tuple[list[Form], Path]:
             fix = f"set out={Path(settings.out).with_suffix(suffix)}"
             raise ConfigError(f"out={settings.out}: a file of format={settings.format} ends in {suffix}; {fix}")
         forms = [Form(settings.format, settings.precision)]
-    else:
-        forms = [Form(form, precision) for form, known in PRECISIONS.items() for precision in known]
+    else:  # of those, what `out` and `precision` leave
+        asked = [form for form, suffix in SUFFIXES.items() if settings.out and Path(settings.out).suffix == suffix] or list(SUFFIXES)
+        forms = [Form(form, p) for form, known in PRECISIONS.items() for p in known if form in asked]
+        forms = [form for form in forms if settings.precision in ("float32", form.precision)]
+        if not forms:
+            raise ConfigError(f"precision={settings.precision}: no format of out={settings.out} computes in it; leave out one of the two")
     out = Path(settings.out) if settings.out else checkpoint.with_suffix("")
     return forms, out.with_suffix("") if out.suffix in SUFFIXES.values() else out
 

@@ -18,9 +18,11 @@ from seg.core.errors import ConfigError, DataError
 from seg.data.store import read_info
 from seg.export import forms, measure, write
 from seg.export.forms import Form
+from seg.export.settings import Export
 from seg.models.build import build_model
 from seg.models.checkpoint import Checkpoint, load, save
 from seg.predict.exported import open_exported
+from seg.stages.export import _forms as forms_of
 from seg.tiles.checkpoint import CheckpointNetwork
 
 pytestmark = pytest.mark.slow
@@ -127,6 +129,7 @@ def test_the_fastest_form_stays_and_the_table_has_all(
     ("words", "answer"),
     [
         (["precision=bfloat16"], "precision=bfloat16: files of format=onnx compute in float32 or int8"),
+        (["format=auto", "precision=bfloat16"], r"precision=bfloat16: no format of out=.*best\.onnx computes in it"),
         (["precision=int8", "paths.prepare=nowhere"], "nowhere: there is no prepared data set, whose images show whether"),
     ],
 )
@@ -134,6 +137,25 @@ def test_what_cannot_be_is_said(tmp_path: Path, checkpoint: Path, prepared: Path
     with pytest.raises(ConfigError, match=answer):
         exported(checkpoint, prepared, f"out={tmp_path / 'best.onnx'}", *words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["format=auto"], 5),
+        (["format=auto", "out=fast.onnx"], 2),
+        (["format=auto", "precision=int8"], 2),
+        (["format=auto", "precision=int8", "out=fast.xml"], 1),
+        (["format=openvino"], 1),
+    ],
+)
+def test_auto_tries_what_the_name_and_the_precision_leave(words: list[str], left: int) -> None:
+    given = dict(word.split("=") for word in words)
+    settings = Export.model_construct(**{"out": None, "precision": "float32"} | given)
+    found, out = forms_of(Path("best.ckpt"), settings)
+    assert len(found) == left
+    assert out == Path("fast" if "out" in given else "best")
+    assert {form.precision for form in found} <= {given.get("precision")} or "precision" not in given
 
 
 def test_bfloat16_is_written_into_the_file_that_openvino_reads(
