@@ -99,7 +99,8 @@ def simulated(name: str, seed: int, given: argparse.Namespace, overrides: list[s
         labelled, folder = list(start), out / "0"
         for number in range(1, given.rounds + 1):
             left = sorted(records["train"].keys() - set(labelled))
-            count = min(given.each, len(left))
+            if not (count := min(given.each, len(left))):
+                break
             added = rng.sample(left, count) if arm == "random" else chosen(folder, count, given.coverage, names)
             labelled, folder = labelled + added, out / f"{arm}_{number}"
             row = {"set": name, "seed": seed, "arm": arm, "round": number, "labelled": len(labelled), "added": added}

@@ -7,7 +7,8 @@ Images of 48 x 48 pixels (PNG) with index masks are drawn from a seed and read b
 project of its own, in which each command of dvc.yaml runs by hand, with one augmented copy of each training image and a training of
 a few steps. `dvc commit` then takes over what they wrote, which costs what DVC adds to a first run; `dvc repro` must find nothing to
 do, and its time is that of a no-op. It looks at each file of the raw data, too; "dvc behind" is a no-op of the stages behind
-`prepare` alone, as `dvc repro --downstream plan` has them. `predict` reads the raw images, so it runs for one store alone.
+`prepare` alone, as `dvc repro --downstream plan` has them. With `--tar` the raw data are tar files of 10,000 images with their masks each.
+`predict` reads the raw images, so it runs for one store alone, and not of tar files.
 
 Where other programs share the cores, processor time (user and system, of a command and all that it starts) changes less than
 seconds do, so growth is fitted to it: a power of the number of images, of what is above the time for 60 images, where two counts take
@@ -19,15 +20,18 @@ is the median of the rounds' ratios of processor time, with the middle half.
 """
 
 import argparse
+import io
 import math
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -86,6 +90,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000], help="numbers of images")
     parser.add_argument("--only", nargs="+", choices=[*STAGES, "predict"], default=[*STAGES, "predict"])
     parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
+    parser.add_argument("--tar", action="store_true", help="raw data in tar files")
     parser.add_argument("--rounds", type=int, default=15, help="of reading")
     parser.add_argument("--folder", type=Path, help="where the files are made; default: a temporary folder")
     parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
@@ -97,9 +102,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         for count in sorted({LEAST, *given.counts}):
-            draw(folder / f"raw{count}", count)
+            (draw_tars if given.tar else draw)(folder / f"raw{count}", count)
             for store in given.stores:
-                run(folder, store, count, [step for step in given.only if step != "predict" or store == given.stores[0]], costs)
+                predicted = store == given.stores[0] and not given.tar
+                run(folder, store, count, [step for step in given.only if step != "predict" or predicted], costs, given.tar)
             if count > LEAST and len(given.stores) > 1:
                 command = [sys.executable, __file__, "--read", str(folder), str(count), "--rounds", str(given.rounds)]
                 subprocess.run(command, check=True)  # in a program of its own: what starts from a large one counts as large
@@ -110,23 +116,44 @@ def main() -> None:
 
 def draw(folder: Path, count: int) -> None:
     """images/ and masks/, each image another."""
-    rng = np.random.default_rng(0)
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    for number in range(count):
+    for number, (image, mask) in enumerate(scenes(count)):
+        cv2.imwrite(str(folder / "images" / f"{number:07d}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"{number:07d}.png"), mask)
+
+
+def draw_tars(folder: Path, count: int) -> None:
+    """Tar files in which each image is followed by its mask."""
+    folder.mkdir()
+    drawn = enumerate(scenes(count))
+    for first in range(0, count, 10_000):
+        with tarfile.open(folder / f"{first // 10_000:06d}.tar", "w") as tar:
+            for number, (image, mask) in islice(drawn, 10_000):
+                for name, pixels in ((f"{number:07d}.png", image), (f"{number:07d}.semantic.png", mask)):
+                    data = cv2.imencode(".png", pixels)[1].tobytes()
+                    entry = tarfile.TarInfo(name)
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
+
+
+def scenes(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images (48, 48, 3) and index masks (48, 48) uint8."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
         image, mask = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (SIDE, SIDE)), np.zeros((SIDE, SIDE), np.uint8)
         for _ in range(4):
             (x, y), kind = (int(v) for v in rng.integers(0, SIDE, 2)), int(rng.integers(1, 3))
             cv2.circle(mask, (x, y), int(rng.integers(3, 9)), kind, -1)
         image[mask > 0] //= 2
-        cv2.imwrite(str(folder / "images" / f"{number:07d}.png"), image)
-        cv2.imwrite(str(folder / "masks" / f"{number:07d}.png"), mask)
+        yield image, mask
 
 
-def run(folder: Path, store: str, count: int, only: Sequence[str], costs: Costs) -> None:
-    """Every step in a project of its own, and a line of each."""
+def run(folder: Path, store: str, count: int, only: Sequence[str], costs: Costs, tar: bool) -> None:
+    """Every step in a project of its own, and a line of each. tar: the raw data are tar files."""
     project, raw = Project.clone(folder / f"{store}{count}", small=False), folder / f"raw{count}"
-    project.seg("configure", *SETTINGS, f"data.root={raw}", f"data.store={store}")
+    layout = ["data.source.images=.", "data.source.masks=.", "data.source.mask_suffix=.semantic"] if tar else []
+    project.seg("configure", *SETTINGS, *layout, f"data.root={raw}", f"data.store={store}")
     project.commit("configured")
     stages = [stage for stage in STAGES if stage in only]
     commands = {stage: ["-m", "seg", stage, "-cn", "pipeline", *["plan.keep=true"] * (stage == "plan")] for stage in stages}

@@ -1,17 +1,17 @@
 """What a colleague gets by `git clone` and `dvc pull`, from a folder and from a server that speaks S3: every output; nothing runs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from project import Project
+from s3 import KEYS, served
 from tiny import tree
 
 pytestmark = pytest.mark.slow
+server = pytest.fixture(served)
 
 OUTPUTS = ("data/prepared", "data/augmented", "artifacts/train", "artifacts/evaluate")
-KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture
@@ -21,24 +21,6 @@ def mine(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Project:
     project.run("git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "origin.git"))
     project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
     return project
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    """The address of a server of this machine that speaks S3 and has the bucket `shared`."""
-    pytest.importorskip("moto", reason="of the extra dev")
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    started = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    started.start()
-    try:
-        address = "http://{}:{}".format(*started.get_host_and_port())
-        names = dict(zip(("aws_access_key_id", "aws_secret_access_key", "region_name"), KEYS.values(), strict=True))
-        boto3.client("s3", endpoint_url=address, **names).create_bucket(Bucket="shared")
-        yield address
-    finally:
-        started.stop()
 
 
 def shared(mine: Project, folder: Path) -> Project:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from seg.core.urls import place_of
+
 
 def whole_number(text: str) -> int:
     """An integer of 0 or more. ValueError says what is expected."""
@@ -79,7 +81,7 @@ class Command:
 
 HELP = Option("help", ("-h", "--help"), "show this help")
 
-CONVERTERS: dict[str, Callable[[str], Any]] = {"path": Path, "whole_number": whole_number, "two_numbers": two_numbers}
+CONVERTERS: dict[str, Callable[[str], Any]] = {"path": Path, "place": place_of, "whole_number": whole_number, "two_numbers": two_numbers}
 """What `convert` may say in table.yaml."""
 
 

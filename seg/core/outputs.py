@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seg.core.errors import DataError, DiskFullError, InputError
+from seg.core.urls import is_elsewhere, make_folder, uploaded
 
 ADVICE = "free some space, then run the command again"
 SMALLER = "close other programs, or have less at a time: smaller images, tiles, batches, or fewer workers (runtime.workers)"
@@ -22,7 +23,11 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
 
     needed: bytes that it will have, about, where that is known; advice: how to go on. DiskFullError says both where there is no room;
     nothing is left then. sync: without it the file is not waited for, which takes some 10 ms: a kill leaves the old file or the new one,
-    a power cut may not."""
+    a power cut may not. A file elsewhere appears as a whole, too."""
+    if is_elsewhere(path):
+        with uploaded(path) as file:
+            yield file
+        return
     beside = path.with_name(f"{path.name}.partial")
     try:
         with open(beside, "wb") as file:
@@ -44,7 +49,7 @@ def whole_file(path: Path, needed: int | None = None, advice: str = ADVICE, sync
 def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Write a file, text as UTF-8, as `whole_file` does; its folder is made where it is missing."""
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path, len(data), sync=sync) as file:
         file.write(data)
 

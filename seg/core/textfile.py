@@ -13,6 +13,8 @@ from unicodedata import normalize
 import yaml
 
 from seg.core.errors import UnreadableError
+from seg.core.tars import read_within, within
+from seg.core.urls import is_elsewhere, reached
 
 DEEPEST = 100  # levels of lists and objects in each other that a file may have
 MOST = 1_000_000  # values of a level in YAML, whose aliases make any number of a few lines
@@ -24,11 +26,18 @@ ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 def read_file(path: Path) -> bytes:
     """The bytes of a file; DataError where it cannot be read, or is no file but a pipe or a device, which would be waited for."""
+    if is_elsewhere(path):
+        with reached(path):
+            return path.read_bytes()
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise UnreadableError(f"{path}: is no regular file, but a pipe or a device; remove it")
         return path.read_bytes()
+    except NotADirectoryError as error:
+        if (data := read_within(path)) is not None:
+            return data
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -102,11 +111,17 @@ def _whole(text: str) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; there is none of a name that is too long for one."""
+    """Whether there is such a file, perhaps in a tar file; there is none of a name that is too long for one."""
     try:
-        return path.is_file()
+        return path.is_file() or within(path) is not None
     except OSError:
         return False
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, perhaps in a tar file."""
+    place = within(path)
+    return place[2] if place else path.stat().st_size
 
 
 def composed(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from seg.core.errors import DataError, PixelError, UnreadableError, UsageError
 from seg.core.outputs import is_memory_error
 from seg.core.textfile import natural_key
+from seg.core.urls import is_elsewhere, listed, place_of
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.data.shards import Stored
@@ -52,7 +53,7 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
     found: dict[str, Input] = {}
     for one in named:
         for given in _inputs(one):
-            if given.path.resolve().is_relative_to(out.resolve()):
+            if is_elsewhere(given.path) == is_elsewhere(out) and given.path.resolve().is_relative_to(out.resolve()):
                 continue
             before = found.setdefault(given.name, given)
             if before.place != given.place:
@@ -116,7 +117,9 @@ class _Video:
 
 
 def _inputs(named: str) -> list[Input]:
-    path = Path(named)
+    path = place_of(named)
+    if is_elsewhere(path):
+        return _elsewhere(path)
     if path.is_dir():
         found = [Input(name, file) for name, file in by_stem(path).items()]
         for file in (path / name for name in files_below(path, VIDEO_SUFFIXES)):
@@ -139,6 +142,17 @@ def _inputs(named: str) -> list[Input]:
         what = "matches no image" if glob.has_magic(named) else "there is no such file or folder"
         raise UsageError(f"{named}: {what}")
     return matched
+
+
+def _elsewhere(place: Path) -> list[Input]:
+    """The images below a folder, or that match a pattern, in natural order; or one image."""
+    magic = next((n for n, part in enumerate(place.parts) if glob.has_magic(part)), None)
+    base = place if magic is None else place.parents[len(place.parts) - 1 - magic]
+    found = [place] if magic is None and is_picture(place) else listed(base, "/".join(place.parts[magic:] if magic else ()))
+    inputs = [Input(p.relative_to(base).with_suffix("").as_posix() if p != place else p.stem, p) for p in found if is_picture(p)]
+    if not inputs:
+        raise UsageError(f"{place}: {'matches' if magic else 'holds'} no images ({', '.join(IMAGE_SUFFIXES)}); videos are read from a disk")
+    return sorted(inputs, key=lambda one: natural_key(one.name))
 
 
 def _of_file(path: Path, name: str) -> list[Input]:

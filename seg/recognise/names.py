@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from seg.core.errors import DataError
-from seg.core.textfile import read_text
+from seg.core.textfile import read_text, size_of
 from seg.data.sample import Color, Label
 from seg.recognise.guess import NAME_FILES, color, is_void
 from seg.recognise.listing import Listing
@@ -38,7 +38,7 @@ def _all(listing: Listing) -> Iterator[Names]:
         reader = _list if name in NAME_FILES else READERS.get(name) or (_table if file.suffix.lower() == ".csv" else None)
         if reader is None and file.suffix.lower() == ".txt" and re.search(r"colou?r|class|label", name):
             reader = _colors
-        if reader is None or listing.path(file).stat().st_size > MAX_SIZE:
+        if reader is None or size_of(listing.path(file)) > MAX_SIZE:
             continue
         try:
             values, colors = reader(read_text(listing.path(file)))

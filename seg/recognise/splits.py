@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from seg.core.errors import DataError, enumerated
-from seg.core.textfile import composed, read_text
+from seg.core.textfile import composed, read_text, size_of
 from seg.raw.record import Item
 from seg.recognise.guess import Guess
 from seg.recognise.listing import SPLIT_WORDS, Listing, by_split, completing, is_division, made_of_train, split_of
@@ -97,7 +97,7 @@ def lists_of(listing: Listing, items: Sequence[Item]) -> dict[PurePosixPath, flo
     known = {composed(name) for item in items for name in (item.image_id, *item.names)}
     found: dict[PurePosixPath, float] = {}
     for file in listing.having(".txt", ".lst", ".csv", ".split", ""):
-        if file.name.lower().startswith("readme") or listing.path(file).stat().st_size > MAX_SIZE:
+        if file.name.lower().startswith("readme") or size_of(listing.path(file)) > MAX_SIZE:
             continue
         try:
             lines = [composed(line.strip()) for line in read_text(listing.path(file)).splitlines()]

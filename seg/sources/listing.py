@@ -1,5 +1,6 @@
 """Files below a folder, by names and patterns; and masks that pair with no image by their name: further ones of an image, and those that
-other settings would find. Hidden files are passed over, links to folders followed, and Unicode is compared composed."""
+other settings would find. Hidden files are passed over, links to folders followed, and Unicode is compared composed. In a folder that holds
+tar files alone these are folders of their files."""
 
 import os
 import re
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seg.core.errors import DataError, PixelError, UnreadableError
+from seg.core.tars import TAR, members
 from seg.core.textfile import composed, natural_key
 from seg.data.decoders import ZARR
 from seg.data.imagefile import IMAGE_SUFFIXES, VOLUMES, slice_advice
@@ -102,11 +104,14 @@ def _only(found: list[str] | None) -> str | None:
 def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
     """By strings, not paths: while the main process lists files, the others have nothing to do. inside: the real paths of the folder and of
     those above it, so that a link to one of them ends there."""
-    with os.scandir(folder) as entries:
+    with os.scandir(folder) as scanned:
+        entries = [entry for entry in scanned if not is_hidden(entry.name)]
+        shards = all(entry.name.lower().endswith(TAR) for entry in entries)
         for entry in entries:
-            if is_hidden(entry.name):
-                continue
             name = f"{above}{entry.name}"
+            if shards:
+                yield from (f"{name}/{member}" for member in members(entry.path) if not any(map(is_hidden, member.split("/"))))
+                continue
             if not entry.is_dir():
                 yield name
                 continue

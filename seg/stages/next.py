@@ -5,8 +5,9 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from seg.data.store import image_of, read_entries, read_info
 from seg.models.checkpoint import load
 from seg.pictures.draw import resized
 from seg.predict.api import predictor_of
+from seg.predict.devices import devices_in, devices_of
 from seg.predict.fusion import refuse_others
 from seg.predict.inputs import Input, images_of, inputs_of
 from seg.predict.looks import encoder_maps
@@ -34,6 +36,8 @@ from seg.predict.write.coco import above
 from seg.predict.write.writers import KINDS, Predicted, Writers
 from seg.report.rendering import jpeg, percent, write_page
 from seg.report.tables import write_rows
+from seg.runtime.cluster import Cluster, engine_of
+from seg.runtime.engine import Engine
 from seg.runtime.progress import track
 from seg.storing.duplicates import thumbnail
 from seg.tiles.grid import read_ahead
@@ -70,17 +74,15 @@ def run(project: Path, given: Arguments) -> None:
         raise DataError(f"{labels}: is there already, and may have been corrected; write to another folder with --out, or remove it")
     params = read_group(project, "predict", given.overrides, "next")
     cfg, inputs = PredictSettings.of(params), inputs_of(given.inputs, given.out)
-    with used_up():
-        meter = Meter(given.models, cfg, given.out / "measured")
-        labelled = list(meter.measured(_labelled(given, project / params["paths"]["prepare"], cfg, meter.facts.channels), True))
-        found = list(meter.measured(inputs, False))
+    with used_up(), engine_of(cfg.runtime.engine, cfg.runtime.address) as engine:
+        known, found = _measured(engine, given, cfg, project / params["paths"]["prepare"], inputs)
         if not found:
             raise DataError("none of the images could be read; what is wrong with each is said above")
         uncertainty, features, small = (np.array(column) for column in zip(*(measured for _, measured in found), strict=True))
-        known, seen = [m[1] for one, m in labelled if one.name.startswith("train/")], [m[2] for _, m in labelled]
-        chosen = choose(features, uncertainty, small, given.count, given.coverage / 100, np.array(known), seen)
+        near, seen = [m[1] for one, m in known if one.name.startswith("train/")], [m[2] for _, m in known]
+        chosen = choose(features, uncertainty, small, given.count, given.coverage / 100, np.array(near), seen)
         rows = [_row(rank, found[c.place][0], uncertainty, c) for rank, c in enumerate(chosen, start=1)]
-        _write(given, cfg, [found[c.place][0] for c in chosen], rows, len(found), len(known))
+        _write(given, cfg, [found[c.place][0] for c in chosen], rows, len(found), len(near))
     print(f"{len(chosen)} of {plural(len(found), 'image')} chosen; see {given.out / 'next.html'}")
     if len(chosen) < min(given.count, len(found)):
         print(f"each of the others is nearly the same as one of these{' or as a labelled one' if seen else ''}")
@@ -102,11 +104,38 @@ def _labelled(given: Arguments, usual: Path, cfg: PredictSettings, channels: int
     return [Input(name, stored.path, stored=stored) for name, stored in named]
 
 
+def _measured(
+    engine: Engine, given: Arguments, cfg: PredictSettings, usual: Path, inputs: Sequence[Input]
+) -> tuple[list[tuple[Input, Measured]], list[tuple[Input, Measured]]]:
+    """What is measured of each image that can be read, of the labelled ones and of the inputs; what is wrong with the others is told."""
+    where = (cfg.predict.devices, cfg.predict.accelerator)
+    devices = devices_in(engine, *where) if isinstance(engine, Cluster) else devices_of(*where)
+    channels = predictor_of(given.models[:1], cfg, cfg.runtime.threads).network.facts.channels
+    known, found = list[tuple[Input, Measured]](), list[tuple[Input, Measured]]()
+    labelled = _labelled(given, usual, cfg, channels)
+    tasks = [(of is labelled, part) for of in (labelled, inputs) for part in _in_parts(of, len(devices))]
+    answers = engine.results(partial(Meter, given.models, cfg, given.out / "measured"), tasks, devices)
+    with closing(answers):
+        every = chain.from_iterable(answers)
+        for is_labelled, one, measured in track(every, len(labelled) + len(inputs), "images measured", cfg.runtime.progress):
+            if isinstance(measured, DataError):
+                print(f"error: {measured}", file=sys.stderr, flush=True)
+            else:
+                (known if is_labelled else found).append((one, measured))
+    return known, found
+
+
+def _in_parts(inputs: Sequence[Input], workers: int) -> list[Sequence[Input]]:
+    """Tasks of workers; videos are not divided further than among these, as for a frame all before it are read."""
+    each = max(1, -(-len(inputs) // workers)) if any(one.frame is not None for one in inputs) else 16
+    return [inputs[first : first + each] for first in range(0, len(inputs), each)]
+
+
 class Meter:
     """Measures each image once: what it finds lies below a folder, named by models, settings and pixels, so that a killed run goes on."""
 
-    def __init__(self, paths: Sequence[Path], cfg: PredictSettings, folder: Path) -> None:
-        given, self.progress = cfg.predict, cfg.runtime.progress
+    def __init__(self, paths: Sequence[Path], cfg: PredictSettings, folder: Path, device: str | None) -> None:
+        given = cfg.predict.model_copy(update={"accelerator": device})
         self.views = views_of(ALONE if len(paths) == 1 and given.views == ["identity"] else given.views)
         plain = cfg.model_copy(update={"predict": given.model_copy(update={"views": ["identity"]})})
         self.networks = [predictor_of([path], plain, cfg.runtime.threads).network for path in paths]
@@ -118,15 +147,12 @@ class Meter:
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
         self.folder = folder / hashlib.sha256(json.dumps([matters, str(self.views), digests]).encode()).hexdigest()[:16]
 
-    def measured(self, inputs: Sequence[Input], labelled: bool) -> Iterator[tuple[Input, Measured]]:
-        """What is measured of each image that can be read; what is wrong with the others is told. labelled: their uncertainty is left 0."""
-        pixels = read_ahead(images_of(inputs, self.facts.channels, None if labelled else self.facts.data_range))
-        what = f"{'labelled ' if labelled else ''}images measured"
-        for one, image in zip(track(inputs, len(inputs), what, self.progress), pixels, strict=True):
-            if isinstance(image, DataError):
-                print(f"error: {image}", file=sys.stderr, flush=True)
-            else:
-                yield one, self._measured(image, labelled)
+    def __call__(self, task: tuple[bool, Sequence[Input]]) -> list[tuple[bool, Input, Measured | DataError]]:
+        """Of each image whether it is labelled, the image, and what is measured, or wrong with it. Uncertainty of a labelled one is 0."""
+        labelled, inputs = task
+        images = read_ahead(images_of(inputs, self.facts.channels, None if labelled else self.facts.data_range))
+        each = zip(inputs, images, strict=True)
+        return [(labelled, one, image if isinstance(image, DataError) else self._measured(image, labelled)) for one, image in each]
 
     def _measured(self, image: np.ndarray, labelled: bool) -> Measured:
         name = hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()

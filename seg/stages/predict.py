@@ -16,12 +16,13 @@ import torch
 from seg.core.environment import num_cores
 from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
+from seg.core.urls import existing, is_elsewhere
 from seg.predict.api import Predictor, predictor_of, settings_of
 from seg.predict.band_tiff import stream_class_map
 from seg.predict.devices import devices_in, devices_of
 from seg.predict.inputs import Input, images_of, inputs_of, too_large
 from seg.predict.settings import PredictSettings
-from seg.predict.write.writers import CocoRows, Predicted, Writers
+from seg.predict.write.writers import STREAMED, CocoRows, Predicted, Writers
 from seg.runtime.cluster import Cluster, engine_of
 from seg.runtime.engine import LOCAL, Engine
 from seg.runtime.progress import meter
@@ -46,7 +47,7 @@ class Arguments:
 def run(project: Path, given: Arguments) -> None:
     """Predict. Raises DataError at the end where an image could not be read."""
     cfg = settings_of(given.overrides, project)
-    if given.out.exists() and not given.out.is_dir():
+    if not is_elsewhere(given.out) and given.out.exists() and not given.out.is_dir():
         raise UsageError(f"predict: --out {given.out}: is a file; name a folder, which is made where it is missing")
     inputs = inputs_of(given.inputs, given.out)
     with engine_of(cfg.runtime.engine, cfg.runtime.address) as engine:
@@ -55,6 +56,10 @@ def run(project: Path, given: Arguments) -> None:
         several = len(devices) > 1 or engine is not LOCAL
         predictor = predictor_of(given.models, _with(cfg, accelerator="cpu", compile=False) if several else cfg, cfg.runtime.threads)
         writers = Writers(given.out, cfg.predict, predictor.network.facts)
+        if writers.streamed and any(map(is_elsewhere, [given.out, *(one.path for one in inputs)])):
+            raise UsageError(
+                f"predict.outputs=[{STREAMED}]: reads and writes parts of files, so these lie on a disk, not at a URL; copy them"
+            )
         _refuse_links(inputs, writers)
         todo = _not_there(inputs, writers, given.force, given.skip)
         try:
@@ -87,9 +92,10 @@ def _not_there(inputs: Sequence[Input], writers: Writers, force: bool, skip: boo
     """The inputs that are to be predicted; DataError where files would be overwritten that nobody gave up."""
     if force:
         return list(inputs)
-    if taken := [path for path in writers.shared() if path.exists()]:
+    exists = existing(writers.out)
+    if taken := [path for path in writers.shared() if exists(path)]:
         raise DataError(f"{taken[0]}: is there already; predict to another folder with --out, or replace it with --force")
-    done = {given.name: found for given in inputs if (found := [path for path in writers.paths(given.name) if path.exists()])}
+    done = {given.name: found for given in inputs if (found := [path for path in writers.paths(given.name) if exists(path)])}
     if skip:
         return [given for given in inputs if len(done.get(given.name, ())) < max(1, len(writers.paths(given.name)))]
     if done:

@@ -125,6 +125,17 @@ def test_predicted_bytes_are_those_of_one_process_though_a_worker_dies(
     assert tree(tmp_path / "alone") == tree(tmp_path / "ray")
 
 
+@pytest.mark.slow
+def test_the_images_to_label_next_are_those_of_one_process(ray: Engine, images: Path, tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt")
+    words = [str(tmp_path / "best.ckpt"), str(images), "--count", "5", "--out"]
+    for name, options in (("alone", ON_CPU), ("two", [*ON_CPU, "predict.devices=2"]), ("ray", ON_RAY)):
+        with pytest.raises(DataError, match="1 of 41 images could not be read"):
+            typed("next", tmp_path, [*words, str(tmp_path / name), *options])
+    assert tree(tmp_path / "alone") == tree(tmp_path / "ray")
+    assert tree(tmp_path / "alone") == tree(tmp_path / "two")
+
+
 INTERRUPTED = """
 import sys, time
 from seg.runtime.cluster import engine_of

@@ -138,7 +138,7 @@ def test_tiles_are_measured_together(tmp_path: Path, scans: Path) -> None:
     """The features of an image in tiles are the mean of its tiles' features."""
     untrained(tmp_path / "m.ckpt", *SMALL)
     cfg = stage.PredictSettings.of(stage.read_group(tmp_path, "predict", ["predict.tile=32", "predict.tiling.overlap=0"], "next"))
-    meter = Meter([tmp_path / "m.ckpt"], cfg, tmp_path / "measured")
+    meter = Meter([tmp_path / "m.ckpt"], cfg, tmp_path / "measured", "cpu")
     image = np.concatenate([picture(0, (32, 32)), picture(1, (32, 32))], axis=1)
     whole, *parts = (meter._measured(i, True)[1] for i in (image, image[:, :32].copy(), image[:, 32:].copy()))
     assert whole.shape == parts[0].shape

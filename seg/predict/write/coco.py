@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from skimage.measure import label, regionprops
 
 from seg.core.outputs import JsonList, whole_file
+from seg.core.urls import make_folder
 from seg.data.rle import decode_crop, encode_crop, run_lengths
 from seg.data.sample import BACKGROUND, CERTAIN, ClassInfo, Prediction
 from seg.predict.inputs import Input
@@ -31,7 +32,7 @@ class CocoWriter:
 
     def add(self, source: Input, height: int, width: int, prediction: Prediction) -> None:
         if not self.images:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self.file = self.open.enter_context(whole_file(self.path))
             self._begin()
         self.images.append({"id": len(self.images) + 1, "file_name": source.file_name, "height": height, "width": width})

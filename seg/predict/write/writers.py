@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seg.core.errors import ConfigError, DataError, did_you_mean
 from seg.core.outputs import write_whole
+from seg.core.urls import is_elsewhere
 from seg.data.imagefile import encode_png
 from seg.data.labelmaps import decode
 from seg.data.sample import Prediction
@@ -179,7 +180,8 @@ def _panoptic(predicted: Predicted, _: Path, __: Writers) -> bytes:
 def _labelme(predicted: Predicted, path: Path, writers: Writers) -> bytes:
     source, polygons = predicted.source, writers.settings.polygons
     here = Path(source.file_name).name  # of a video, whose frames have no files
-    image = Path(here if source.frame is not None else os.path.relpath(source.path.absolute(), path.parent.absolute()))
+    apart = source.frame is not None or is_elsewhere(source.path) or is_elsewhere(path)
+    image = Path(here if apart else os.path.relpath(source.path.absolute(), path.parent.absolute()))
     (height, width), kept = predicted.image.shape[:2], predicted.prediction
     return _json(labelme_file(image.as_posix(), height, width, kept, writers.facts.classes, polygons.tolerance, polygons.min_area))
 

@@ -1,0 +1,95 @@
+"""Files elsewhere, by URLs of fsspec: `s3://bucket/folder`, also gs, az, sftp, https. They are read and written there, without a copy here.
+
+A place elsewhere is a UPath, which does what a Path does (https://github.com/fsspec/universal_pathlib), and is none."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+from seg.core.errors import InputError, UnreadableError, UsageError
+
+URL, LOCAL = re.compile(r"[a-z][a-z0-9+.-]+://"), "file://"
+
+
+def place_of(named: str) -> Path:
+    """What a path or a URL names. UsageError where a package is missing that its protocol needs, or the bucket is not there."""
+    if not URL.match(named) or named.startswith(LOCAL):
+        return Path(named.removeprefix(LOCAL))
+    try:
+        from upath import UPath
+
+        place: Any = UPath(named)
+        fs, bucket = place.fs, place.anchor.strip("/")
+    except (ImportError, ValueError) as error:
+        fix = "pip install universal-pathlib, and s3fs, gcsfs or adlfs for s3://, gs:// or az://"
+        raise UsageError(f"{named}: {' '.join(str(error).split())}; {fix}") from None
+    with reached(place):
+        if bucket and "://" not in bucket and not fs.exists(bucket):
+            raise UsageError(f"{named}: there is no bucket '{bucket}', or it may not be listed; make it, or mend the name")
+    return cast(Path, place)
+
+
+def is_elsewhere(place: Path) -> bool:
+    """Whether it is of a URL, not of this machine's files."""
+    return not isinstance(place, Path)
+
+
+@contextmanager
+def reached(place: Path) -> Iterator[None]:
+    """Around a request. UnreadableError for all that goes wrong; libraries of clouds have errors of their own."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        fix = "look at its name, your rights there, and the network"
+        raise UnreadableError(f"{place}: cannot be reached ({' '.join(str(error).split())[:150] or type(error).__name__}); {fix}") from None
+
+
+def listed(place: Path, pattern: str = "") -> list[Path]:
+    """The files below a folder elsewhere, or those that match a pattern there; a file itself."""
+    fs, path = place.fs, place.path  # type: ignore[attr-defined]
+    with reached(place):
+        found = fs.glob(f"{path.rstrip('/')}/{pattern}", detail=True) if pattern else fs.find(path, detail=True)
+    names = (name for name, facts in found.items() if facts["type"] == "file")
+    return [place / name.removeprefix(path).lstrip("/") if name != path else place for name in names]
+
+
+def existing(folder: Path) -> Callable[[Path], bool]:
+    """What tells whether a file below the folder exists; elsewhere all are listed at once, as each question would take its time."""
+    if not is_elsewhere(folder):
+        return Path.exists
+    return set(listed(folder)).__contains__
+
+
+@contextmanager
+def uploaded(place: Any) -> Iterator[IO[bytes]]:
+    """A file to write, which appears elsewhere when the block ends well."""
+    with reached(place):
+        file = place.fs.open(place.path, "wb", autocommit=False)
+    try:
+        yield file
+        with reached(place):
+            file.close()
+            file.commit()
+    except BaseException:
+        file.discard()
+        file.closed = True  # else the rest would be sent when Python forgets it
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, where it is missing."""
+    if not is_elsewhere(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    with reached(folder):
+        _make(folder)
+
+
+@lru_cache(maxsize=1 << 12)
+def _make(folder: Path) -> None:  # once, as each question takes its time
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,149 @@
+"""Images and outputs that lie elsewhere, named by URLs: the same bytes as from a disk; mistakes are said in a line."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from s3 import KEYS, served
+from tiny import picture, tree, write
+from typed import typed
+from untrained import untrained
+
+from seg.core.errors import DataError, UsageError
+from seg.core.outputs import whole_file
+from seg.core.urls import is_elsewhere, listed, place_of
+
+upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install '.[url]'")
+server = pytest.fixture(served, scope="module")
+PLAIN = ["predict.accelerator=cpu", "predict.batch_size=2", "runtime.progress=none", "runtime.threads=1"]
+KINDS = "predict.outputs=[classes,labelme,coco,cvat]"
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a bucket, which the environment leads to."""
+    for name, value in (KEYS | {"AWS_ENDPOINT_URL": server}).items():
+        monkeypatch.setenv(name, value)
+    yield "s3://shared"
+    upath.UPath("s3://shared").fs.clear_instance_cache()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six in two folders, one that is none, and files that are no images."""
+    for number in range(6):
+        write(tmp_path / f"images/{'ab'[number % 2]}/{number}.png", picture(number, (32, 40)))
+    (tmp_path / "images/a/7.png").write_bytes(b"no image")
+    (tmp_path / "images/.hidden.png").write_bytes(b"")
+    (tmp_path / "images/read.me").write_bytes(b"")
+    return tmp_path / "images"
+
+
+def put(folder: Path, url: str) -> None:
+    place = place_of(url)
+    for name, data in tree(folder).items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+
+
+def got(url: str) -> dict[str, bytes]:
+    place = place_of(url)
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in listed(place)}
+
+
+def predicted(folder: Path, *words: str) -> None:
+    with pytest.raises(DataError, match=r"^1 of .* could not be predicted"):
+        typed("predict", folder, [str(folder / "best.ckpt"), *words, *PLAIN])
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_outputs_are_those_of_the_disk(
+    engine: str, bucket: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LabelMe's files name the image alone where it lies elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    untrained(tmp_path / "best.ckpt")
+    predicted(tmp_path, str(images), "--out", "here", KINDS)
+    here, out = tree(tmp_path / "here"), f"{bucket}/{engine}/out"
+    put(images, f"{bucket}/{engine}/images")
+    words = [f"{bucket}/{engine}/images", "--out", out, KINDS, f"runtime.engine={engine}"]
+    predicted(tmp_path, *words)
+    assert f"{bucket}/{engine}/images/a/7.png: " in capsys.readouterr().err
+    found = got(out)
+    labelme = {name for name in here if name.startswith("labelme")}
+    assert {name: data for name, data in found.items() if name not in labelme} == {n: d for n, d in here.items() if n not in labelme}
+    assert found.keys() == here.keys()
+    assert b'"imagePath": "4.png"' in found["labelme/a/4.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "here", "images"], "no copy is left here"
+
+    with pytest.raises(DataError, match=rf"^{out}/coco\.json: is there already; "):
+        typed("predict", tmp_path, [str(tmp_path / "best.ckpt"), *words, *PLAIN])
+    (place_of(out) / "classes/b/3.png").unlink()
+    predicted(tmp_path, words[0], "--out", out, "predict.outputs=[classes]", "--skip")
+    assert "left out, as their outputs are there: 5 images" in capsys.readouterr().out
+    assert got(out)["classes/b/3.png"] == here["classes/b/3.png"]
+
+
+def test_a_pattern_and_a_file(bucket: str, images: Path, tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt")
+    put(images, f"{bucket}/some/images")
+    words = [str(tmp_path / "best.ckpt"), f"{bucket}/some/images/*/[3-5].png", f"{bucket}/some/images/a/0.png", *PLAIN]
+    typed("predict", tmp_path, [*words, "--out", str(tmp_path / "out"), "predict.outputs=[classes]"])
+    assert sorted(tree(tmp_path / "out")) == ["classes/0.png", "classes/a/4.png", "classes/b/3.png", "classes/b/5.png"]
+
+
+def test_the_next_images_to_label(bucket: str, images: Path, tmp_path: Path) -> None:
+    (images / "a/7.png").unlink()
+    untrained(tmp_path / "best.ckpt")
+    put(images, f"{bucket}/unlabelled")
+    for name, place in (("here", str(images)), ("there", f"{bucket}/unlabelled")):
+        typed("next", tmp_path, [str(tmp_path / "best.ckpt"), place, "--out", str(tmp_path / name), "--count", "2", *PLAIN])
+    here, there = ((tmp_path / name / "next.csv").read_text() for name in ("here", "there"))
+    assert there == here.replace(str(images), f"{bucket}/unlabelled")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nope://x/y.png"], r"^nope://x/y\.png: Unsupported filesystem: 'nope'; pip install universal-pathlib, and s3fs, "),
+        (["gs://x/y.png"], r"^gs://x/y\.png: Please install gcsfs.*; pip install "),
+        (["s3://no-such-bucket/x"], r"^s3://no-such-bucket/x: there is no bucket 'no-such-bucket'"),
+        (["s3://shared/empty"], r"^s3://shared/empty: holds no images \("),
+        (["s3://shared/empty/*.png"], r"^s3://shared/empty/\*\.png: matches no images \("),
+        (["s3://shared/film.mp4"], r"^s3://shared/film\.mp4: holds no images .*; videos are read from a disk$"),
+        (
+            ["s3://shared/x.tif", "predict.outputs=[tiff]", "predict.tile=32"],
+            r"^predict\.outputs=\[tiff\]: reads and writes parts of ",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_mistakes_are_said(words: list[str], said: str, bucket: str, tmp_path: Path) -> None:
+    untrained(tmp_path / "best.ckpt")
+    with pytest.raises((UsageError, DataError), match=said):
+        typed("predict", tmp_path, [str(tmp_path / "best.ckpt"), *words, "--out", str(tmp_path / "out"), *PLAIN])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "upath", None)
+    with pytest.raises(UsageError, match=r"^s3://x/y: .*; pip install universal-pathlib, and s3fs"):
+        place_of("s3://x/y")
+
+
+def test_a_file_that_was_not_written_to_its_end_does_not_appear(bucket: str) -> None:
+    place = place_of(f"{bucket}/half/file.bin")
+
+    def fail() -> None:
+        with whole_file(place) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    gc.collect()
+    assert not place.exists()
+    assert is_elsewhere(place)
+    assert place_of("file:///a/b") == Path("/a/b")
