@@ -110,18 +110,14 @@ def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channe
     for module in encoder.modules() if settings.frozen_norms else ():
         if isinstance(module, BATCH_NORMS):
             module.requires_grad_(False)
-    inside = {id(p) for p in encoder.parameters()}
-    head = [p for p in rest.parameters() if p.requires_grad and id(p) not in inside]
-    stages = [
-        [p for n, p in encoder.named_parameters() if p.requires_grad and stage_of[n] == stage]
-        for stage in range(num_stages, settings.frozen_stages, -1)
-    ]
     if not thaws(settings) and settings.lr_factor == 1:
         return Plan([Group("all", [p for p in rest.parameters() if p.requires_grad], 1.0, 0)], encoder)
-    groups = [Group("head", head, 1.0, 0)]
-    for depth, parameters in enumerate(stages):
-        name, epoch = f"stage{num_stages - depth}", settings.freeze_epochs + depth * settings.unfreeze_every
-        groups.append(Group(name, parameters, settings.lr_factor ** (depth + 1), epoch))
+    inside = {id(p) for p in encoder.parameters()}
+    groups = [Group("head", [p for p in rest.parameters() if p.requires_grad and id(p) not in inside], 1.0, 0)]
+    for depth, stage in enumerate(range(num_stages, settings.frozen_stages, -1)):
+        parameters = [p for n, p in encoder.named_parameters() if p.requires_grad and stage_of[n] == stage]
+        epoch = settings.freeze_epochs + depth * settings.unfreeze_every
+        groups.append(Group(f"stage{stage}", parameters, settings.lr_factor ** (depth + 1), epoch))
     return Plan([g for g in groups if g.parameters], encoder)
 
 
