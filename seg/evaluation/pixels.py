@@ -72,9 +72,8 @@ class PixelMetrics:
             kept |= {"hd95": distances.hd95, "assd": distances.assd, "undefined": distances.undefined.astype(np.int64)}
         if self.bins:
             if prediction.confidence is None:
-                raise ConfigError(
-                    "evaluate.calibration_bins: this model gives no confidence, which calibration needs; set evaluate.calibration_bins=null"
-                )
+                what = "evaluate.calibration_bins: this model gives no confidence, which calibration needs"
+                raise ConfigError(f"{what}; set evaluate.calibration_bins=null")
             kept["bins"] = count_confidence(truth, predicted, prediction.confidence[:height, :width], num_classes, self.bins)
         if self.separates is not None:
             kept["rand"] = np.array(rand_error(truth, predicted, self.separates))

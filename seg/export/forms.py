@@ -150,9 +150,8 @@ class Forms:
     def _kept(self, network: ExportedNetwork, target: Path) -> str:
         """What there is to say of a file whose figure is within the interval of the checkpoint's; DataError where it is not."""
         wanted, found = self._wanted, self._figure(network)
-        said = (
-            f"{found.name} {found.value:.4f} on {self._split}; the checkpoint's {wanted.value:.4f} ({wanted.low:.4f} to {wanted.high:.4f})"
-        )
+        theirs = f"{wanted.value:.4f} ({wanted.low:.4f} to {wanted.high:.4f})"
+        said = f"{found.name} {found.value:.4f} on {self._split}; the checkpoint's {theirs}"
         if not found.value >= wanted.low:
             raise DataError(f"{target}: not written, since its figure is outside of the interval of the checkpoint's: {said}; use float32")
         return said

@@ -64,9 +64,8 @@ class InstanceMetrics:
         if image.image_id in self.images:
             raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
         if unknown := present_in(image) - self.names.keys():
-            raise ValueError(
-                f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {min(self.names)}..{max(self.names)}"
-            )
+            what = f"{image.image_id}: an instance is of category {min(unknown)}"
+            raise ValueError(f"{what}, expected one of {min(self.names)}..{max(self.names)}")
         self.images[image.image_id] = image
         self._by_class.clear()
 

@@ -78,10 +78,9 @@ def check_finetune(settings: Finetune, weights: str | None, max_epochs: int) -> 
         problem = f"finetune={settings.name}: would freeze an encoder of random weights; set model.weights=<a hub's name or a local file>"
         raise ConfigError(f"{problem}, or finetune=none")
     if settings.freeze_epochs >= max_epochs:
-        raise ConfigError(
-            f"finetune.freeze_epochs={settings.freeze_epochs}: expected less than trainer.max_epochs={max_epochs}, or the encoder never "
-            "learns; to keep it as it is on purpose, set finetune.freeze_epochs=0 and finetune.frozen_stages to the number of its stages"
-        )
+        wanted = f"expected less than trainer.max_epochs={max_epochs}, or the encoder never learns"
+        fix = "to keep it as it is on purpose, set finetune.freeze_epochs=0 and finetune.frozen_stages to the number of its stages"
+        raise ConfigError(f"finetune.freeze_epochs={settings.freeze_epochs}: {wanted}; {fix}")
 
 
 def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channels: int, max_epochs: int) -> Plan:
@@ -100,11 +99,9 @@ def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channe
         raise ConfigError(f"finetune.frozen_stages={settings.frozen_stages}: expected at most {num_stages}, the stages of the encoder")
     last = settings.freeze_epochs + max(0, num_stages - settings.frozen_stages - 1) * settings.unfreeze_every
     if last >= max_epochs:
-        raise ConfigError(
-            f"finetune={settings.name}: the last stage of the encoder would learn from epoch {last + 1}, but "
-            f"trainer.max_epochs={max_epochs}; set trainer.max_epochs={last + 1} or more, or a smaller finetune.unfreeze_every, or keep "
-            "the first stages as they are with finetune.frozen_stages"
-        )
+        what = f"finetune={settings.name}: the last stage of the encoder would learn from epoch {last + 1}"
+        fix = f"set trainer.max_epochs={last + 1} or more, or a smaller finetune.unfreeze_every, or keep the first stages as they are"
+        raise ConfigError(f"{what}, but trainer.max_epochs={max_epochs}; {fix} with finetune.frozen_stages")
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(stage_of.get(name, 0) > settings.frozen_stages and parameter.requires_grad)
     for module in encoder.modules() if settings.frozen_norms else ():
