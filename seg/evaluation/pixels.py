@@ -88,12 +88,9 @@ class PixelMetrics:
         return self._row(self._total(times))
 
     def _row(self, kept: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return self._figures(kept) | {
-            f"{figure}_{name}": float(values[index])
-            for figure, values in self._of_classes(kept).items()
-            for index, name in enumerate(self.class_names)
-            if figure not in _PARTS
-        }
+        shown = {figure: values for figure, values in self._of_classes(kept).items() if figure not in _PARTS}
+        own = {f"{figure}_{name}": float(v) for figure, each in shown.items() for name, v in zip(self.class_names, each, strict=True)}
+        return self._figures(kept) | own
 
     def figures(self, times: np.ndarray | None = None) -> dict[str, float]:
         """The headline figures. times: (N,) whole numbers, how often each image counts, in the order in which they came (once if not
