@@ -59,21 +59,13 @@ def paired(runs: Sequence[Metrics], tiles: Mapping[str, Sequence[str]], bootstra
     figures, count = [run.figures() for run in runs], len(tiles)
     drawn = [moved(by_images(run.resampled, tiles), count, bootstrap.resamples, bootstrap.seed) for run in runs]
     limits = [limits_of(one, count, bootstrap.seed, bootstrap.level) for one in drawn]
-    intervals = [
-        {name: Interval(value, *own.get(name, NO_LIMITS)) for name, value in values.items()}
-        for values, own in zip(figures, limits, strict=True)
-    ]
+    intervals = [{n: Interval(v, *own.get(n, NO_LIMITS)) for n, v in values.items()} for values, own in zip(figures, limits, strict=True)]
     differences = []
     for values, one in zip(figures[1:], drawn[1:], strict=True):
         apart = {name: one[name].less(drawn[0][name]) for name in one if name in drawn[0]}
         within = limits_of(apart, count, bootstrap.seed, bootstrap.level, differences=True)
-        differences.append(
-            {
-                name: Difference(first, values[name], values[name] - first, *within.get(name, NO_LIMITS), _above(apart.get(name)))
-                for name, first in figures[0].items()
-                if name in values
-            }
-        )
+        both = [(name, first, values[name]) for name, first in figures[0].items() if name in values]
+        differences.append({n: Difference(a, b, b - a, *within.get(n, NO_LIMITS), _above(apart.get(n))) for n, a, b in both})
     return Paired(intervals, differences)
 
 
@@ -172,9 +164,7 @@ def signed(value: float) -> str:
     """A difference for people, with its sign; text of its own for none."""
     if math.isnan(value):
         return "undefined"
-    if value == 0:
-        return "0"
-    return f"{value:+.2e}" if abs(value) < 1e-4 else f"{value:+.4f}"
+    return "0" if value == 0 else f"{value:+.2e}" if abs(value) < 1e-4 else f"{value:+.4f}"
 
 
 def sentence(run: str, first: str, figure: str, difference: Difference) -> str:

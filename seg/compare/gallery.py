@@ -3,7 +3,7 @@
 Which of two is right is told of class maps by pixel, of instances one by one. Images are made one after another from the prepared data and
 the stored predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,15 +71,11 @@ def _alike(first: ImageInstances, other: ImageInstances, a: np.ndarray, b: np.nd
     return rows, columns
 
 
-PIXELS: Mapping[int, Color] = {FIRST_RIGHT: (0, 114, 178), OTHER_RIGHT: (230, 159, 0), BOTH_WRONG: (204, 121, 167)}
+BLUE, YELLOW = (0, 114, 178), (230, 159, 0)
+PIXELS = {FIRST_RIGHT: BLUE, OTHER_RIGHT: YELLOW, BOTH_WRONG: (204, 121, 167)}
 """The colours of pixels on which two runs disagree (Okabe and Ito 2008): what is the first's is blue, the other's yellow."""
 
-INSTANCES: Mapping[str, Color] = {
-    FOUND_BY_FIRST: (0, 114, 178),
-    FOUND_BY_OTHER: (230, 159, 0),
-    MADE_UP_BY_FIRST: (86, 180, 233),
-    MADE_UP_BY_OTHER: (240, 228, 66),
-}
+INSTANCES = {FOUND_BY_FIRST: BLUE, FOUND_BY_OTHER: YELLOW, MADE_UP_BY_FIRST: (86, 180, 233), MADE_UP_BY_OTHER: (240, 228, 66)}
 """Likewise of instances; the paler colours are of what is not there."""
 
 
@@ -187,8 +183,7 @@ class StoredRuns:
         counts = np.bincount(apart.ravel(), minlength=256)
         total = max(1, int(counts[:255].sum()))
         words = words_of(self.names[0], self.names[other], outlined=False)
-        numbers = dict(zip(words, (FIRST_RIGHT, OTHER_RIGHT, BOTH_WRONG), strict=True))
-        kinds = {word: percent(int(counts[number]) / total) for word, number in numbers.items()}
+        kinds = {word: percent(int(counts[number]) / total) for word, number in zip(words, PIXELS, strict=True)}
         return ComparedImage(scores, other, sample.image, sample.semantic, predicted, apart, kinds)
 
     def _of_instances(self, scores: ImageScores, other: int, sample: Sample, predictions: Sequence[Prediction]) -> ComparedImage:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,10 @@ from seg.compare.comparison import Comparison, ImageScores, sentence, signed
 from seg.compare.gallery import compared_gallery
 from seg.core.errors import plural
 from seg.metrics.bootstrap import few_images
-from seg.report.charts import Chart, scatter_chart
+from seg.report.charts import scatter_chart
 from seg.report.rendering import write_page
 
 LISTED = 100  # images in the table of images; per_image.csv has all
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRows:
-    """A figure of the classes: (class, its value in each run, each further run's less the first's). reach: of the differences' scale."""
-
-    figure: str
-    rows: list[tuple[str, list[float], list[float]]]
-    reach: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scatter:
-    """Each image's score in a run over that in the first. without: how many images have no score in one of the two."""
-
-    run: str
-    chart: Chart
-    said: str
-    without: int
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
@@ -78,14 +58,15 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
-def _class_rows(comparison: Comparison, figure: str) -> ClassRows:
-    """The largest gain of the second run first."""
+def _class_rows(comparison: Comparison, figure: str) -> dict[str, Any]:
+    """A figure of the classes: (class, its value in each run, each further run's less the first's), the largest gain of the second run
+    first. reach: of the differences' scale."""
     rows = []
     for name in comparison.per_class[0]:
         first, *others = (per_class[name][figure] for per_class in comparison.per_class)
         rows.append((name, [first, *others], [value - first for value in others]))
     rows.sort(key=lambda row: (math.isnan(row[2][0]), -row[2][0]))
-    return ClassRows(figure, rows, _reach([d for _, _, differences in rows for d in differences]))
+    return {"figure": figure, "rows": rows, "reach": _reach([d for _, _, differences in rows for d in differences])}
 
 
 def _known(comparison: Comparison, place: int) -> list[ImageScores]:
@@ -93,10 +74,11 @@ def _known(comparison: Comparison, place: int) -> list[ImageScores]:
     return [image for image in comparison.images if math.isfinite(image.difference(place))]
 
 
-def _scatter(comparison: Comparison, place: int, run: str) -> Scatter:
+def _scatter(comparison: Comparison, place: int, run: str) -> dict[str, Any]:
+    """Each image's score in a run over that in the first. without: how many images have no score in one of the two."""
     first, name, known = comparison.runs[0], comparison.score_name, _known(comparison, place)
     above, below = (sum(sign * image.difference(place) > 0 for image in known) for sign in (1, -1))
     said = f"{run} is better in {above}, worse in {below} and equal in {len(known) - above - below} of {plural(len(known), 'image')}"
     dots = [(i.scores[0], i.scores[place], f"{i.image_id}: {i.scores[0]:.4g}, {i.scores[place]:.4g}") for i in known]
     chart = scatter_chart(f"{name} of each image: {said}", f"{name}, {first}", f"{name}, {run}", dots)
-    return Scatter(run, chart, said, len(comparison.images) - len(known))
+    return {"run": run, "chart": chart, "said": said, "without": len(comparison.images) - len(known)}

@@ -190,15 +190,11 @@ def resampling_tables(
     resampled = by_images(lambda ids, weights: metrics.resampled(ids, weights) | detail.resampled(ids, weights), tiles)
     drawn = (settings.bootstrap.resamples, settings.bootstrap.seed, settings.bootstrap.level)
     limits = intervals(resampled, len(tiles), *drawn)
-    rows: list[Mapping[str, Any]] = [
-        {"figure": name, "value": value, "num_images": len(tiles)} | dict(zip(("low", "high"), limits.get(name, (nan, nan)), strict=True))
-        for name, value in figures.items()
-    ]
-    tables: Tables = {"figures": rows}
-    if settings.groups:
-        tables["groups"] = [
-            row
-            for column in settings.groups
-            for row in group_rows(resampled, column, [columns_of[its[0]][column] for its in tiles.values()], monitor, *drawn)
-        ]
+    tables: Tables = {"figures": []}
+    for name, value in figures.items():
+        low, high = limits.get(name, (nan, nan))
+        tables["figures"].append({"figure": name, "value": value, "num_images": len(tiles), "low": low, "high": high})
+    for column in settings.groups:
+        values = [columns_of[its[0]][column] for its in tiles.values()]
+        tables.setdefault("groups", []).extend(group_rows(resampled, column, values, monitor, *drawn))
     return tables

@@ -72,9 +72,8 @@ class PixelMetrics:
             kept |= {"hd95": distances.hd95, "assd": distances.assd, "undefined": distances.undefined.astype(np.int64)}
         if self.bins:
             if prediction.confidence is None:
-                raise ConfigError(
-                    "evaluate.calibration_bins: this model gives no confidence, which calibration needs; set evaluate.calibration_bins=null"
-                )
+                what = "evaluate.calibration_bins: this model gives no confidence, which calibration needs"
+                raise ConfigError(f"{what}; set evaluate.calibration_bins=null")
             kept["bins"] = count_confidence(truth, predicted, prediction.confidence[:height, :width], num_classes, self.bins)
         if self.separates is not None:
             kept["rand"] = np.array(rand_error(truth, predicted, self.separates))
@@ -89,12 +88,9 @@ class PixelMetrics:
         return self._row(self._total(times))
 
     def _row(self, kept: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return self._figures(kept) | {
-            f"{figure}_{name}": float(values[index])
-            for figure, values in self._of_classes(kept).items()
-            for index, name in enumerate(self.class_names)
-            if figure not in _PARTS
-        }
+        shown = {figure: values for figure, values in self._of_classes(kept).items() if figure not in _PARTS}
+        own = {f"{figure}_{name}": float(v) for figure, each in shown.items() for name, v in zip(self.class_names, each, strict=True)}
+        return self._figures(kept) | own
 
     def figures(self, times: np.ndarray | None = None) -> dict[str, float]:
         """The headline figures. times: (N,) whole numbers, how often each image counts, in the order in which they came (once if not

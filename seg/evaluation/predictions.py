@@ -135,13 +135,9 @@ class _StoredBoxes:
         rows = self.boxes[entry.image_id]
         boxes = np.array([row.bbox for row in rows], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        return Prediction(
-            scores=np.array([row.score for row in rows], np.float32),
-            categories=np.array([row.category_id for row in rows], np.int32),
-            boxes=boxes.astype(np.float32),
-            masks=fill_boxes(boxes, entry.height, entry.width),
-            boxed=True,
-        )
+        scores, categories = np.array([row.score for row in rows], np.float32), np.array([row.category_id for row in rows], np.int32)
+        masks = fill_boxes(boxes, entry.height, entry.width)
+        return Prediction(None, None, scores, categories, boxes.astype(np.float32), masks, boxed=True)
 
 
 class _StoredInstances(_StoredBoxes):

@@ -3,7 +3,7 @@
 All take the same function: how strongly the network is for the answer (`seg.models.base.SegmentationModel.evidence`)."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,12 +97,7 @@ def occlusion(asked: Question) -> Tensor:
     return found[0, 0].clamp(min=0)
 
 
-METHODS: Mapping[str, Callable[[Question], Tensor | None]] = {
-    "gradients": gradients,
-    "integrated gradients": integrated_gradients,
-    "Grad-CAM": grad_cam,
-    "occlusion": occlusion,
-}
+METHODS = {"gradients": gradients, "integrated gradients": integrated_gradients, "Grad-CAM": grad_cam, "occlusion": occlusion}
 """By the names that the page shows."""
 
 

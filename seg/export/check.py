@@ -97,10 +97,8 @@ class Instances:
     def line(self) -> str:
         if not self.instances:
             return "nothing was compared, as neither side found an instance; name images of yours that show some: images=FOLDER"
-        return (
-            f"{self.unmatched:,} of {self.instances:,} instances have none like it on the other side; the others' scores differ by "
-            f"{self.score:.1e} at most, their boxes by {self.box:.1e} pixels"
-        )
+        alone = f"{self.unmatched:,} of {self.instances:,} instances have none like it on the other side"
+        return f"{alone}; the others' scores differ by {self.score:.1e} at most, their boxes by {self.box:.1e} pixels"
 
     def fault(self, limits: ExportCheck) -> str | None:
         """Why the file is refused, or None."""

@@ -23,10 +23,8 @@ from seg.predict.description import Description, Precision
 from seg.predict.exported import SUFFIXES, ExportedNetwork, library, open_exported
 from seg.tiles.checkpoint import CheckpointNetwork
 
-PRECISIONS: dict[Literal["onnx", "openvino"], tuple[Precision, ...]] = {
-    "onnx": ("float32", "int8"),
-    "openvino": ("float32", "bfloat16", "int8"),
-}
+Format = Literal["onnx", "openvino"]
+PRECISIONS: dict[Format, tuple[Precision, ...]] = {"onnx": ("float32", "int8"), "openvino": ("float32", "bfloat16", "int8")}
 """In which each format's files compute."""
 
 ROUNDS, SECONDS = 20, 60.0  # of the times of format=auto
@@ -36,7 +34,7 @@ AT_ONCE = 4  # images in a batch while figures are computed
 class Form(NamedTuple):
     """A key of PRECISIONS, and one of its values."""
 
-    format: Literal["onnx", "openvino"]
+    format: Format
     precision: Precision
 
     def __str__(self) -> str:
@@ -59,13 +57,8 @@ class Forms:
 
     def __init__(self, cfg: ExportSettings, path: Path, checkpoint: LoadedCheckpoint, exporter: Exporter, out: Path) -> None:
         self.cfg, self.path, self.checkpoint, self.exporter, self.out = cfg, path, checkpoint, exporter, out
-        self.kind, self.images = real_images(
-            Path(cfg.export.images) if cfg.export.images else None,
-            Path(cfg.paths.prepare),
-            checkpoint.data,
-            cfg.export.check.images,
-            cfg.export.check.seed,
-        )
+        folder, check = Path(cfg.export.images) if cfg.export.images else None, cfg.export.check
+        self.kind, self.images = real_images(folder, Path(cfg.paths.prepare), checkpoint.data, check.images, check.seed)
 
     def beside(self, form: Form) -> Path:
         """Where a file lies until it is chosen."""
@@ -150,9 +143,8 @@ class Forms:
     def _kept(self, network: ExportedNetwork, target: Path) -> str:
         """What there is to say of a file whose figure is within the interval of the checkpoint's; DataError where it is not."""
         wanted, found = self._wanted, self._figure(network)
-        said = (
-            f"{found.name} {found.value:.4f} on {self._split}; the checkpoint's {wanted.value:.4f} ({wanted.low:.4f} to {wanted.high:.4f})"
-        )
+        theirs = f"{wanted.value:.4f} ({wanted.low:.4f} to {wanted.high:.4f})"
+        said = f"{found.name} {found.value:.4f} on {self._split}; the checkpoint's {theirs}"
         if not found.value >= wanted.low:
             raise DataError(f"{target}: not written, since its figure is outside of the interval of the checkpoint's: {said}; use float32")
         return said

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from seg.models.base import SegmentationModel, scaled_size
 from seg.models.dense import DenseModel
 from seg.models.detector import DetectorModel
-from seg.models.distance import DistanceModel
 from seg.models.instance import InstanceModel
 
 
@@ -47,7 +46,7 @@ class SemanticGraph(Graph):
 
     model: DenseModel
 
-    def __init__(self, model: DenseModel, argmax: bool) -> None:
+    def __init__(self, model: DenseModel, argmax: bool = False) -> None:
         super().__init__(model)
         self.argmax = argmax
 
@@ -63,9 +62,6 @@ class SemanticGraph(Graph):
 
 class DistanceGraph(SemanticGraph):
     """Images (B, C, H, W) uint8 -> logits (B, K, H, W) float32 of no object and the classes, and distances (B, H, W) float32 in 0..1."""
-
-    def __init__(self, model: DistanceModel) -> None:
-        super().__init__(model, False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.logits(images)

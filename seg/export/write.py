@@ -112,10 +112,7 @@ def tidy(proto: Any) -> None:
             if dim.dim_param in names:
                 dim.dim_param = names[dim.dim_param]
         value.ClearField("metadata_props")
-    for node in (*graph.node, *(node for function in proto.functions for node in function.node)):
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for held in (graph, *proto.functions):
+    for held in (graph, *proto.functions, *(node for part in (graph, *proto.functions) for node in part.node)):
         held.ClearField("metadata_props")
         held.ClearField("doc_string")
     proto.ClearField("doc_string")
@@ -170,22 +167,14 @@ def onnx_of_instances(graph: InstanceGraph, channels: int, size: tuple[int, int]
     axes: dict[str, dict[int, str]] = {name: {0: "instances"} for name in names}
     if size is None:
         axes["images"] = {2: "height", 3: "width"}
+    named: dict[str, Any] = {"input_names": ["images"], "output_names": names, "dynamic_axes": axes}
     example, file = torch.zeros(1, channels, *(size or SIDES), dtype=torch.uint8), io.BytesIO()
     example += torch.randint(0, 256, example.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     antialiased = "aten::_upsample_bilinear2d_aa"  # the tracing exporter does not know it; ONNX does
     torch.onnx.register_custom_op_symbolic(antialiased, _resize, OPSET)
     try:
         with quiet(), torch.no_grad():
-            torch.onnx.export(
-                graph,
-                (example,),
-                file,  # type: ignore[arg-type]
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=["images"],
-                output_names=names,
-                dynamic_axes=axes,
-            )
+            torch.onnx.export(graph, (example,), file, dynamo=False, opset_version=OPSET, **named)  # type: ignore[arg-type]
     except Exception as error:
         raise _not_captured(size, error) from None
     finally:

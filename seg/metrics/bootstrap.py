@@ -84,10 +84,9 @@ def limits_of(figures: Mapping[str, Moved], num_images: int, seed: int, level: f
     spread = np.sqrt((influence**2).sum(axis=0) / (num_images * (num_images - 1)))
     in_draws = np.concatenate([_spreads(w, influence) for w in draws(num_images, len(next(iter(figures.values())).draws), seed)])
     student = float(stdtrit(num_images - 1, (1 + level) / 2))
-    return {
-        name: _limits(figure, spread[k], in_draws[:, k], level, student, _scale(name, figure, differences))
-        for k, (name, figure) in enumerate(figures.items())
-    }
+    scales = [_scale(name, figure, differences) for name, figure in figures.items()]
+    each = zip(figures.items(), spread, in_draws.T, scales, strict=True)
+    return {name: _limits(figure, own, drawn, level, student, scale) for (name, figure), own, drawn, scale in each}
 
 
 def percentiles(values: np.ndarray, level: float) -> Limits:

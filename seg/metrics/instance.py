@@ -64,9 +64,8 @@ class InstanceMetrics:
         if image.image_id in self.images:
             raise ValueError(f"{image.image_id}: the image was counted before; each image of a data set is to come once")
         if unknown := present_in(image) - self.names.keys():
-            raise ValueError(
-                f"{image.image_id}: an instance is of category {min(unknown)}, expected one of {min(self.names)}..{max(self.names)}"
-            )
+            what = f"{image.image_id}: an instance is of category {min(unknown)}"
+            raise ValueError(f"{what}, expected one of {min(self.names)}..{max(self.names)}")
         self.images[image.image_id] = image
         self._by_class.clear()
 
@@ -217,12 +216,7 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
     totals = [sum(own.values(), start=Tally()) for own in tallies]
     tp, fp, fn = (weights @ np.array([getattr(t.at[0], name) for t in totals], float) for name in ("tp", "fp", "fn"))
     intersection, union = (weights @ np.array([getattr(t, name) for t in totals], float) for name in ("intersection", "union"))
-    detection = {
-        "f1_50": ratio(2 * tp, 2 * tp + fp + fn),
-        "precision_50": ratio(tp, tp + fp),
-        "recall_50": ratio(tp, tp + fn),
-        "tp/(tp+fp+fn)_50": ratio(tp, tp + fp + fn),
-    }
+    rates = ratio(2 * tp, 2 * tp + fp + fn), ratio(tp, tp + fp), ratio(tp, tp + fn), ratio(tp, tp + fp + fn)
     panoptic: dict[str, list[np.ndarray]] = {"pq": [], "sq": [], "rq": []}
     for category in categories:
         matches = [own[category].panoptic if category in own else Matches() for own in tallies]
@@ -232,11 +226,14 @@ def resampled_counts(tallies: Sequence[Mapping[int, Tally]], categories: Sequenc
         panoptic["sq"].append(np.where((tp == 0) & (fp + fn > 0), 0, ratio(overlap, tp)))
         panoptic["pq"].append(ratio(2 * overlap, 2 * tp + fp + fn))
     means = {name: mean_of_known(np.stack(values), 0) for name, values in panoptic.items()}
-    return detection | means | {"aji": ratio(intersection, union)}
+    return dict(zip(DETECTION, rates, strict=True)) | means | {"aji": ratio(intersection, union)}
+
+
+DETECTION = ("f1_50", "precision_50", "recall_50", "tp/(tp+fp+fn)_50")
 
 
 def _detection_figures(at: Matches) -> dict[str, float]:
-    return {"f1_50": at.f1, "precision_50": at.precision, "recall_50": at.recall, "tp/(tp+fp+fn)_50": at.ratio}
+    return dict(zip(DETECTION, (at.f1, at.precision, at.recall, at.ratio), strict=True))
 
 
 def _image_from_json(values: Sequence[Any]) -> ImageInstances:

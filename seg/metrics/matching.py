@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -157,14 +157,8 @@ class Tally:
     union: int = 0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.num_truth + other.num_truth,
-            self.num_predicted + other.num_predicted,
-            tuple(a + b for a, b in zip(self.at, other.at, strict=True)),
-            self.panoptic + other.panoptic,
-            self.intersection + other.intersection,
-            self.union + other.union,
-        )
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Tally(**sums | {"at": tuple(a + b for a, b in zip(self.at, other.at, strict=True))})
 
     @property
     def aji(self) -> float:

@@ -26,11 +26,10 @@ class PanopticMetrics(InstanceMetrics):
         return self.groups.get("things", [])
 
     def figures(self) -> dict[str, float]:
-        return super().figures() | {
-            f"{name}_{group}": value
-            for group, members in self.groups.items()
-            for name, value in panoptic_means(self.tallies[c] for c in members).items()
-        }
+        found = super().figures()
+        for group, members in self.groups.items():
+            found |= {f"{name}_{group}": value for name, value in panoptic_means(self.tallies[c] for c in members).items()}
+        return found
 
     def resampled(self, image_ids: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
         tallies = [self.image_tallies[image_id] for image_id in image_ids]

@@ -114,9 +114,8 @@ class SegmentationModel(nn.Module, ABC):
         Raises:
             ConfigError: The model has no such number.
         """
-        raise ConfigError(
-            f"{type(self).__name__}: cannot be explained; models of pixels, of distances, of masks, of prototypes and Mask R-CNN can"
-        )
+        known = "models of pixels, of distances, of masks, of prototypes and Mask R-CNN can"
+        raise ConfigError(f"{type(self).__name__}: cannot be explained; {known}")
 
     @property
     def body(self) -> nn.Module:

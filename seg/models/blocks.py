@@ -35,15 +35,9 @@ class BlockUNet(smp.Unet):
     ) -> None:
         if block not in get_args(Block):
             raise ConfigError(f"model.network.block={block}: expected one of {', '.join(get_args(Block))}")
-        super().__init__(
-            encoder_name,
-            encoder_depth,
-            encoder_weights,
-            decoder_channels=decoder_channels,
-            decoder_attention_type="scse" if block == "scse" else None,
-            in_channels=in_channels,
-            classes=classes,
-        )
+        sizes = {"decoder_channels": decoder_channels, "in_channels": in_channels, "classes": classes}
+        attention = "scse" if block == "scse" else None
+        super().__init__(encoder_name, encoder_depth, encoder_weights, decoder_attention_type=attention, **sizes)
         replaced: dict[str, Callable[[int], nn.Module]] = {
             "deformable": Deformable,
             "involution": Involution,

@@ -88,9 +88,8 @@ def build_network(cfg: NetworkSettings, data: DatasetInfo, hub: str | None) -> n
     known: dict[str, Any] = dict.fromkeys(CLASSES, classes) | dict.fromkeys(CHANNELS, data.channels)
     signature = inspect.signature(locate(target.target, allow, key)).parameters
     if not signature.keys() & set(CLASSES):
-        raise ConfigError(
-            f"{key}._target_={target.target}: takes none of classes, num_classes, out_channels; wrap it in a function that does"
-        )
+        what = f"{key}._target_={target.target}: takes none of {', '.join(CLASSES)}"
+        raise ConfigError(f"{what}; wrap it in a function that does")
     slots = [name for name in WEIGHTS[:2] if name in signature] or [name for name in WEIGHTS[2:] if name in signature]
     if hub is not None and not slots:
         raise ConfigError(f"model.weights={hub}: {target.target} has no weights by name; set model.weights=null, or to a local file")
@@ -131,10 +130,9 @@ def _refuse_frozen_gaps(cfg: NetworkSettings, network: nn.Module, loaded: Loaded
         return
     place, encoder = found
     if gaps := [name for name, _ in encoder.named_parameters(prefix=place) if name not in loaded.loaded]:
-        raise ConfigError(
-            f"model.weights={cfg.model.weights}: lacks {len(gaps)} tensors of the encoder ({gaps[0]}, for one), which "
-            f"finetune={cfg.finetune.name} would freeze as they were initialised; set finetune=none, or give a file for this encoder"
-        )
+        what = f"model.weights={cfg.model.weights}: lacks {len(gaps)} tensors of the encoder ({gaps[0]}, for one), which"
+        fix = "set finetune=none, or give a file for this encoder"
+        raise ConfigError(f"{what} finetune={cfg.finetune.name} would freeze as they were initialised; {fix}")
 
 
 def num_outputs(cfg: NetworkSettings, data: DatasetInfo) -> int:
@@ -192,7 +190,6 @@ def _normalization(cfg: NetworkSettings, data: DatasetInfo, file: WeightsFile | 
     if data.channels == 1:
         return [sum(mean) / len(mean)], [sum(std) / len(std)]
     if len(mean) != data.channels:
-        raise ConfigError(
-            f"model.normalization={kind}: is for {len(mean)} channels, but data.channels={data.channels}; set model.normalization=dataset"
-        )
+        what = f"model.normalization={kind}: is for {len(mean)} channels, but data.channels={data.channels}"
+        raise ConfigError(f"{what}; set model.normalization=dataset")
     return mean, std

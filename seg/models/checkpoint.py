@@ -79,10 +79,8 @@ def load(path: Path, allow: list[str]) -> LoadedCheckpoint:
     try:
         content = read_tensors(path)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), or name another checkpoint: its file, "
-            "or for `seg evaluate` its folder, paths.train"
-        ) from None
+        fix = "or name another checkpoint: its file, or for `seg evaluate` its folder, paths.train"
+        raise DataError(f"{path}: cannot be read ({error.strerror}); train first (`dvc repro` or `seg train`), {fix}") from None
     except DataError as error:
         raise DataError(f"{path}: is not a checkpoint of seg ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -116,9 +114,8 @@ def _settings(path: Path, config: Params, allow: list[str]) -> TrainedSettings:
     try:
         settings = TrainedSettings.of(config | {"targets": {"allow": allow}})
     except ConfigError as error:
-        raise DataError(
-            f"{path}: was trained with settings that this version does not take ({error}); train again, or use the version that trained it"
-        ) from None
+        what = f"{path}: was trained with settings that this version does not take ({error})"
+        raise DataError(f"{what}; train again, or use the version that trained it") from None
     said = f"{path}: its settings are damaged"
     declared(Stride, settings.model.stride, f"{said}: model.stride", AGAIN)
     scale = settings.model.scale
@@ -161,7 +158,6 @@ def _refuse_misfits(path: Path, own: Mapping[str, Tensor], given: Mapping[str, T
     for name in sorted(own.keys() | given.keys()):
         shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (own, given)]
         if shapes[0] != shapes[1]:
-            there, needed = ("nothing" if shape is None else f"a tensor {shape}" for shape in (shapes[1], shapes[0]))
-            raise DataError(
-                f"{path}: its weights do not fit the network that it names: {name[:100]} is {there}, expected {needed}; {AGAIN}"
-            )
+            needed, there = ("nothing" if shape is None else f"a tensor {shape}" for shape in shapes)
+            what = f"{path}: its weights do not fit the network that it names: {name[:100]} is {there}"
+            raise DataError(f"{what}, expected {needed}; {AGAIN}")

@@ -64,10 +64,9 @@ class DenseModel(SegmentationModel):
                 raise ConfigError(f"{name} gives {logits.shape[1]} channels ('{head}'), expected {self.channels}, {self.channels_are}")
             (height, width), (h, w) = size, logits.shape[-2:]
             if not _lie_on(height / h, width / w):
-                raise ConfigError(
-                    f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels; "
-                    "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
-                )
+                what = f"{name} gives logits of {h}x{w} for images of {height}x{width}, so they would lie beside the labels"
+                fix = "set model.network.upsampling, or choose an encoder whose features are the image's size divided by 2, 4, 8, ..."
+                raise ConfigError(f"{what}; {fix}")
 
 
 def _lie_on(*ratios: float) -> bool:

@@ -154,10 +154,7 @@ def prediction_of_maps(probabilities: np.ndarray, distance: np.ndarray, peak: fl
     of_class = np.stack(means, axis=1) if means else np.zeros((count, 1))
     scores = of_class.max(axis=1, initial=0).clip(0, 1)
     order = np.argsort(-scores, kind="stable")
+    kinds = (of_class.argmax(axis=1) + 1 - first_label).astype(np.int32)[order]
     masks, (_, boxes) = encode(ids[..., None], count), measure(ids[..., None], count)
-    return Prediction(
-        scores=scores[order].astype(np.float32),
-        categories=(of_class.argmax(axis=1) + 1 - first_label).astype(np.int32)[order],
-        boxes=boxes[order].astype(np.float32).reshape(-1, 4),
-        masks=[masks[i] for i in order],
-    )
+    corners = boxes[order].astype(np.float32).reshape(-1, 4)
+    return Prediction(None, None, scores[order].astype(np.float32), kinds, corners, [masks[i] for i in order])

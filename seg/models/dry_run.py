@@ -91,16 +91,12 @@ def _explain(model: SegmentationModel, reason: str, shape: tuple[int, ...], size
     height, width = shape[-2:]
     image = f"images of {size[0]}x{size[1]} pixels" + (f" (the network sees {height}x{width})" if size != (height, width) else "")
     if ONE_VALUE in reason:
-        return (
-            f"trainer.batch_size={shape[0]}: the network comes down to a single pixel, and batch normalisation cannot learn from one value "
-            f"a channel, with {image}; set trainer.batch_size=2 or more, and have as many images, or use larger images"
-        )
+        what = f"the network comes down to a single pixel, and batch normalisation cannot learn from one value a channel, with {image}"
+        return f"trainer.batch_size={shape[0]}: {what}; set trainer.batch_size=2 or more, and have as many images, or use larger images"
     name = f"model.network: {type(model.body).__name__}"
     if "match model" in reason:
-        return (
-            f"{name} does not take {image} ({reason}); its encoder has one input size: add +model.network.dynamic_img_size=true (a ViT) "
-            f"or +model.network.img_size=[{height},{width}] (Swin), or choose another encoder"
-        )
+        fix = f"add +model.network.dynamic_img_size=true (a ViT) or +model.network.img_size=[{height},{width}] (Swin)"
+        return f"{name} does not take {image} ({reason}); its encoder has one input size: {fix}, or choose another encoder"
     if "divisible by" in reason:
         return f"{name} does not take {image} with model.stride={model.stride} ({reason}); set model.stride to that divisor"
     return f"{name} does not take {image} ({reason}); raise model.stride or the images' size, or choose another model or encoder"

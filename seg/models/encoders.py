@@ -124,9 +124,8 @@ def check_encoder(name: str, weights: str | None) -> None:
             file = torchvision.models.get_model_weights(name[3:]).DEFAULT.url
             raise ConfigError(f"model.weights={weights}: {name} has none by name; set model.weights=null, or to a download of {file}")
         options = ", ".join(known[name]["pretrained_settings"]) or "none"
-        raise ConfigError(
-            f"model.weights={weights}: {name} has no such weights (it has: {options}); set one of these, a local file or null"
-        )
+        what = f"model.weights={weights}: {name} has no such weights (it has: {options})"
+        raise ConfigError(f"{what}; set one of these, a local file or null")
 
 
 def _check_timm(name: str, weights: str | None) -> None:

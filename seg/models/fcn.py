@@ -1,6 +1,6 @@
 """Fully convolutional networks on VGG-16: FCN-32s, FCN-16s and FCN-8s (Long, Shelhamer, Darrell 2015)."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 import torch
@@ -92,14 +92,9 @@ class FCN(nn.Module):
         blocks = [b if isinstance(b, str) else max(1, round(width * b)) for b in BLOCKS]
         *_, pool3, pool4, pool5 = [before for before, b in pairwise(blocks) if b == "M" and isinstance(before, int)]
         self.features = make_layers(blocks, batch_norm=batch_norm)
-        self.classifier = nn.Sequential(
-            DenseConvolution(pool5, fc_channels, POOL5_CELLS),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            DenseConvolution(fc_channels, fc_channels, 1),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-        )
+        shapes = (pool5, fc_channels, POOL5_CELLS), (fc_channels, fc_channels, 1)
+        dense = [[DenseConvolution(*shape), nn.ReLU(inplace=True), nn.Dropout(dropout)] for shape in shapes]
+        self.classifier = nn.Sequential(*chain.from_iterable(dense))
         if pretrained is not None:
             self.load_state_dict(pretrained)
         if in_channels != 3:

@@ -78,10 +78,9 @@ def check_finetune(settings: Finetune, weights: str | None, max_epochs: int) -> 
         problem = f"finetune={settings.name}: would freeze an encoder of random weights; set model.weights=<a hub's name or a local file>"
         raise ConfigError(f"{problem}, or finetune=none")
     if settings.freeze_epochs >= max_epochs:
-        raise ConfigError(
-            f"finetune.freeze_epochs={settings.freeze_epochs}: expected less than trainer.max_epochs={max_epochs}, or the encoder never "
-            "learns; to keep it as it is on purpose, set finetune.freeze_epochs=0 and finetune.frozen_stages to the number of its stages"
-        )
+        wanted = f"expected less than trainer.max_epochs={max_epochs}, or the encoder never learns"
+        fix = "to keep it as it is on purpose, set finetune.freeze_epochs=0 and finetune.frozen_stages to the number of its stages"
+        raise ConfigError(f"finetune.freeze_epochs={settings.freeze_epochs}: {wanted}; {fix}")
 
 
 def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channels: int, max_epochs: int) -> Plan:
@@ -100,28 +99,22 @@ def make_plan(network: nn.Module, rest: nn.Module, settings: Finetune, in_channe
         raise ConfigError(f"finetune.frozen_stages={settings.frozen_stages}: expected at most {num_stages}, the stages of the encoder")
     last = settings.freeze_epochs + max(0, num_stages - settings.frozen_stages - 1) * settings.unfreeze_every
     if last >= max_epochs:
-        raise ConfigError(
-            f"finetune={settings.name}: the last stage of the encoder would learn from epoch {last + 1}, but "
-            f"trainer.max_epochs={max_epochs}; set trainer.max_epochs={last + 1} or more, or a smaller finetune.unfreeze_every, or keep "
-            "the first stages as they are with finetune.frozen_stages"
-        )
+        what = f"finetune={settings.name}: the last stage of the encoder would learn from epoch {last + 1}"
+        fix = f"set trainer.max_epochs={last + 1} or more, or a smaller finetune.unfreeze_every, or keep the first stages as they are"
+        raise ConfigError(f"{what}, but trainer.max_epochs={max_epochs}; {fix} with finetune.frozen_stages")
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(stage_of.get(name, 0) > settings.frozen_stages and parameter.requires_grad)
     for module in encoder.modules() if settings.frozen_norms else ():
         if isinstance(module, BATCH_NORMS):
             module.requires_grad_(False)
-    inside = {id(p) for p in encoder.parameters()}
-    head = [p for p in rest.parameters() if p.requires_grad and id(p) not in inside]
-    stages = [
-        [p for n, p in encoder.named_parameters() if p.requires_grad and stage_of[n] == stage]
-        for stage in range(num_stages, settings.frozen_stages, -1)
-    ]
     if not thaws(settings) and settings.lr_factor == 1:
         return Plan([Group("all", [p for p in rest.parameters() if p.requires_grad], 1.0, 0)], encoder)
-    groups = [Group("head", head, 1.0, 0)]
-    for depth, parameters in enumerate(stages):
-        name, epoch = f"stage{num_stages - depth}", settings.freeze_epochs + depth * settings.unfreeze_every
-        groups.append(Group(name, parameters, settings.lr_factor ** (depth + 1), epoch))
+    inside = {id(p) for p in encoder.parameters()}
+    groups = [Group("head", [p for p in rest.parameters() if p.requires_grad and id(p) not in inside], 1.0, 0)]
+    for depth, stage in enumerate(range(num_stages, settings.frozen_stages, -1)):
+        parameters = [p for n, p in encoder.named_parameters() if p.requires_grad and stage_of[n] == stage]
+        epoch = settings.freeze_epochs + depth * settings.unfreeze_every
+        groups.append(Group(f"stage{stage}", parameters, settings.lr_factor ** (depth + 1), epoch))
     return Plan([g for g in groups if g.parameters], encoder)
 
 

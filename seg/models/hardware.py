@@ -15,16 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from seg.core import private_torch as private
 from seg.core.errors import ConfigError
-from seg.core.private_torch import (
-    Call,
-    calls_of,
-    cause_in_compiler,
-    compiling_backward_first,
-    has_bf16_instructions,
-    is_recompile_limit,
-    replace_compiled_call,
-)
 
 T = TypeVar("T")
 SIGNS = (
@@ -40,9 +32,7 @@ SIGNS = (
 
 def best_device() -> torch.device:
     """A CUDA GPU, else Apple's, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def device_of(accelerator: str) -> torch.device:
@@ -79,9 +69,7 @@ def idle_gpus(device: torch.device, used: int, way: str) -> list[str]:
 
 def choose_precision(setting: str, device: torch.device) -> str:
     """`auto` -> bf16-mixed where the device multiplies bf16 in hardware, else 32-true; other settings stay."""
-    if setting != "auto":
-        return setting
-    return "bf16-mixed" if has_fast_bf16(device) else "32-true"
+    return setting if setting != "auto" else "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
 def set_float32_matmul(setting: str, device: torch.device) -> None:
@@ -104,16 +92,13 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Whether matrix products in bf16 are hardware instructions (AVX512-BF16, AMX; Ampere and later)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return has_bf16_instructions()
-    return False
+    return device.type == "cpu" and private.has_bf16_instructions()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: the device's, or the host's."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    said = isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def summary(error: BaseException) -> str:
@@ -172,18 +157,17 @@ def compile_in_place(
     for name in ("torch._dynamo", "torch._inductor", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)  # they would say it too, in many lines
     network.compile(fullgraph=True, backend=backend)
-    replace_compiled_call(network, _Fallback(network, key, say))
+    private.replace_compiled_call(network, _Fallback(network, key, say))
 
 
 class _Fallback:
     """Calls the compiled network, or the network where that fails for any reason but a lack of memory."""
 
     def __init__(self, network: nn.Module, key: str, say: Callable[[str], None]) -> None:
-        self.plain: Call
-        self.compiled: Call | None
-        self.plain, self.compiled = calls_of(network)
+        self.plain, compiled = private.calls_of(network)
+        self.compiled: private.Call | None = compiled
         self.key, self.say = key, say
-        self.stance: Callable[[], AbstractContextManager[Any]] = compiling_backward_first
+        self.stance: Callable[[], AbstractContextManager[Any]] = private.compiling_backward_first
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.compiled is None:
@@ -196,7 +180,7 @@ class _Fallback:
                 raise
             failed = error
         given = self.plain(*args, **kwargs)  # a mistake of the network itself is raised here, as ever
-        if is_recompile_limit(failed):
+        if private.is_recompile_limit(failed):
             self.say(f"{self.key}: the network was compiled for as many cases as torch allows; others run uncompiled")
             self.stance = partial(torch.compiler.set_stance, "eager_on_recompile")
         else:
@@ -211,7 +195,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = cause_in_compiler(error) or error.__cause__ or error.__context__
+        error = private.cause_in_compiler(error) or error.__cause__ or error.__context__
 
 
 def _reason(error: BaseException) -> str:

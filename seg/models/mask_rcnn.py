@@ -7,14 +7,10 @@ from typing import Literal, Unpack
 import torch
 from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
 from torch import Tensor, nn
-from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models import get_model, get_model_weights
+from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.mask_rcnn import (
-    MaskRCNN_ResNet50_FPN_V2_Weights,
-    MaskRCNN_ResNet50_FPN_Weights,
-    MaskRCNNHeads,
-    MaskRCNNPredictor,
-)
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from seg.core.errors import ConfigError, did_you_mean
@@ -63,13 +59,14 @@ def resnet50_fpn(version: Literal[1, 2], num_classes: int, weights: str | None =
 
     weights: None, a name of torchvision's Mask R-CNN weights (COCO_V1), whose predictors are replaced for one's own
     classes, or a name of its ResNet-50 weights (IMAGENET1K_V2)."""
-    names = {w.name for w in (MaskRCNN_ResNet50_FPN_Weights, MaskRCNN_ResNet50_FPN_V2_Weights)[version - 1]}
+    name = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")[version - 1]
+    names = {w.name for w in get_model_weights(name)}
     backbones = {"IMAGENET1K_V1", "IMAGENET1K_V2"}
     if weights is not None and weights not in names | backbones:
         raise ConfigError(f"model.weights={weights}: {did_you_mean(weights, names | backbones, 'weights of this model')}")
     whole = weights in names
-    make = (maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2)[version - 1]
-    network = make(
+    network = get_model(
+        name,
         weights=weights if whole else None,
         weights_backbone=None if whole else weights,
         num_classes=None if whole else num_classes,

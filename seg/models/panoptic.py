@@ -84,16 +84,11 @@ class PanopticModel(RegionModel):
         ids = np.zeros((*seen.shape, 1), np.int32)
         for number, index in enumerate(stuff, start=1):
             ids[seen == index] = number
-        return merged(
-            Prediction(
-                scores=np.append(things.scores, [sure[seen == c].mean() for c in stuff]).astype(np.float32),
-                categories=np.append(things.categories, stuff).astype(np.int32),
-                boxes=np.concatenate([things.boxes, boxes_of(ids, len(stuff))]).astype(np.float32),
-                masks=[*things.masks, *encode(ids, len(stuff))],
-            ),
-            self.things,
-            self.thing_score,
-        )
+        scores = np.append(things.scores, [sure[seen == c].mean() for c in stuff]).astype(np.float32)
+        categories = np.append(things.categories, stuff).astype(np.int32)
+        boxes = np.concatenate([things.boxes, boxes_of(ids, len(stuff))]).astype(np.float32)
+        found = Prediction(None, None, scores, categories, boxes, [*things.masks, *encode(ids, len(stuff))])
+        return merged(found, self.things, self.thing_score)
 
 
 def _whole(logits: Tensor, seen: tuple[int, int], stored: tuple[int, int]) -> Tensor:

@@ -143,13 +143,8 @@ class Postprocess:
                 boxes[number] = _within(boxes[number], inside, left, top)
             masks.append(mask)
             kept.append(number)
-        return replace(
-            prediction,
-            scores=np.asarray(prediction.scores)[kept],
-            categories=np.asarray(prediction.categories)[kept],
-            boxes=boxes[kept].reshape(-1, 4),
-            masks=masks,
-        )
+        scores, categories = (np.asarray(values)[kept] for values in (prediction.scores, prediction.categories))
+        return replace(prediction, scores=scores, categories=categories, boxes=boxes[kept].reshape(-1, 4), masks=masks)
 
 
 NOTHING = Postprocess()  # predictions stay as they are

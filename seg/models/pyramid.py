@@ -146,8 +146,7 @@ def proposals_apart(settings: dict[str, Any]) -> dict[str, Any]:
     for name in ("rpn_pre_nms_top_n", "rpn_post_nms_top_n"):
         numbers = found.pop(name)
         if len(numbers) != 2:
-            raise ConfigError(
-                "model.network.rpn_pre_nms_top_n and .rpn_post_nms_top_n: expected two numbers, in training and in prediction"
-            )
+            keys = "model.network.rpn_pre_nms_top_n and .rpn_post_nms_top_n"
+            raise ConfigError(f"{keys}: expected two numbers, in training and in prediction")
         found[f"{name}_train"], found[f"{name}_test"] = numbers
     return found

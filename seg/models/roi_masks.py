@@ -49,12 +49,8 @@ def prediction_of(boxes: Tensor, scores: Tensor, categories: Tensor, masks: Tens
     found = boxes.float().cpu().numpy()
     rles = [box_mask(m, b, height, width) for m, b in zip(masks.cpu().numpy(), found, strict=True)]
     kept = np.array([i for i, rle in enumerate(rles) if rle is not None], int)
-    return Prediction(
-        scores=scores.float().cpu().numpy()[kept],
-        categories=categories.cpu().numpy().astype(np.int32)[kept],
-        boxes=found[kept],
-        masks=[rle for rle in rles if rle is not None],
-    )
+    sure, kinds = scores.float().cpu().numpy()[kept], categories.cpu().numpy().astype(np.int32)[kept]
+    return Prediction(None, None, sure, kinds, found[kept], [rle for rle in rles if rle is not None])
 
 
 def _interpolation(start: int, stop: int, low: float, high: float, bins: int) -> np.ndarray:

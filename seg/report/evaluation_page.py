@@ -2,33 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seg.core.errors import plural
 from seg.metrics.bootstrap import few_images
 from seg.report import confusions, data_set
-from seg.report.charts import Chart, Line, histogram, line_chart, reliability_chart
+from seg.report.charts import Line, histogram, line_chart, reliability_chart
 from seg.report.evaluation_gallery import evaluation_gallery
-from seg.report.page_data import Evaluation, ImageRow
+from seg.report.page_data import Evaluation
 from seg.report.rendering import write_page
 
 LISTED = 100  # images in the table of images; per_image.csv has all
 BINS = 20  # of the distribution of the images' scores
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The images' scores. said: what the chart shows. listed: the lowest of `count`. without: how many images have no score."""
-
-    chart: Chart
-    said: str
-    listed: Sequence[ImageRow]
-    columns: Sequence[str]
-    count: int
-    without: int
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -73,7 +61,8 @@ def _class_columns(evaluation: Evaluation) -> dict[str, bool]:
     return {c: c[:4] != "num_" and all(math.isnan(row[c]) or 0 <= row[c] <= 1 for row in rows) for c in columns}
 
 
-def _scores(evaluation: Evaluation) -> Scores | None:
+def _scores(evaluation: Evaluation) -> dict[str, Any] | None:
+    """The images' scores. said: what the chart shows. listed: the lowest of `count`. without: how many images have no score."""
     scored = sorted((row for row in evaluation.images if math.isfinite(row.score)), key=lambda row: (row.score, row.image_id))
     if not scored:
         return None
@@ -83,21 +72,13 @@ def _scores(evaluation: Evaluation) -> Scores | None:
     median = float(np.median(scores))
     said = f"{name} of {plural(len(scored), 'image')}: lowest {scores[0]:.4g}, highest {scores[-1]:.4g}, median {median:.4g}"
     chart = histogram(said, f"{name} of an image", edges.tolist(), counts.tolist(), "images", median)
-    columns = [key for key in scored[0].figures if key != name]
-    return Scores(chart, said, scored[:LISTED], columns, len(scored), len(evaluation.images) - len(scored))
+    found = {"chart": chart, "said": said, "listed": scored[:LISTED], "columns": [key for key in scored[0].figures if key != name]}
+    return found | {"count": len(scored), "without": len(evaluation.images) - len(scored)}
 
 
-@dataclass(frozen=True, slots=True)
-class LearningCurve:
-    """A chart of a figure. key: what its lines are."""
-
-    name: str
-    chart: Chart
-    key: str
-
-
-def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[LearningCurve]:
-    """A chart a figure; those of training and validation that share a name share a chart. rows: one an epoch; best: the epoch evaluated."""
+def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> list[dict[str, Any]]:
+    """A chart a figure; those of training and validation that share a name share a chart. rows: one an epoch; best: the epoch evaluated.
+    key: what the lines of a chart are."""
     names = [name for name in rows[0] if name not in ("epoch", "threads")] if rows else []
     groups: dict[str, list[Line]] = {}
     for name in names:
@@ -106,11 +87,9 @@ def learning_curves(rows: Sequence[Mapping[str, float]], best: int | None) -> li
         values = [row[name] for row in rows]
         if any(map(math.isfinite, values)):
             groups.setdefault(shared, []).append(Line(name, values, "second" if part == "val" and f"train_{figure}" in names else "first"))
-    epochs = [row["epoch"] for row in rows]
-    return [_curve(name, epochs, lines, best) for name, lines in groups.items()]
-
-
-def _curve(name: str, epochs: Sequence[float], lines: Sequence[Line], best: int | None) -> LearningCurve:
-    key = "solid: train; dashed: val" if len(lines) > 1 else lines[0].name
-    said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in lines)
-    return LearningCurve(name, line_chart(said, "epoch", epochs, lines, best), key if key != name else "")
+    epochs, curves = [row["epoch"] for row in rows], []
+    for name, lines in groups.items():
+        key = "solid: train; dashed: val" if len(lines) > 1 else lines[0].name
+        said = "; ".join(f"{line.name} from {line.values[0]:.4g} to {line.values[-1]:.4g}" for line in lines)
+        curves.append({"name": name, "chart": line_chart(said, "epoch", epochs, lines, best), "key": key if key != name else ""})
+    return curves

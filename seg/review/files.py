@@ -42,12 +42,9 @@ def layers_of(sample: Sample, suspects: Sequence[Suspect], classes: Sequence[Cla
     suggested = [(index, mask) for index, masks in likely for mask in masks if index is not None]
     labelled = list(_objects(sample, 2 * count) if objects else _regions(sample.semantic, classes, 2 * count))
     both = [(count + index, mask) for index, mask in suggested] + labelled[::-1]  # the files have the last of these first
-    return Prediction(
-        scores=np.ones(len(both), np.float32),
-        categories=np.array([category for category, _ in both], np.int32),
-        boxes=np.array([_box(mask) for _, mask in both], np.float32).reshape(-1, 4),
-        masks=[mask for _, mask in both],
-    )
+    categories = np.array([category for category, _ in both], np.int32)
+    boxes = np.array([_box(mask) for _, mask in both], np.float32).reshape(-1, 4)
+    return Prediction(None, None, np.ones(len(both), np.float32), categories, boxes, [mask for _, mask in both])
 
 
 def _objects(sample: Sample, ignored: int) -> Iterable[tuple[int, Rle]]:

@@ -69,15 +69,8 @@ class _Compared:
             parts = self.overlaps.intersections[:, better] + self.overlaps.intersections[:, [v.index]]
             hold = labels[:, None] & (self.inside[:, better] > 0.5) & (2 * parts >= self.overlaps.truth_areas[:, None])
             near = int(np.argmin(gaps + 1e6 * (hold.any() & ~hold.any(axis=0))))
-            other, held = int(better[near]), np.flatnonzero(hold[:, near]).tolist()
-            features = [
-                *_features(v),
-                self.sure,
-                float(np.log(gaps[near] + 0.1)),
-                float(gaps[near]),
-                float(image.scores[other]),
-                _log(areas[other]),
-            ]
+            other, gap, held = int(better[near]), float(gaps[near]), np.flatnonzero(hold[:, near]).tolist()
+            features = [*_features(v), self.sure, float(np.log(gap + 0.1)), gap, float(image.scores[other]), _log(areas[other])]
             suspect = self.suspect("merged", held[:1], [other, v.index]) if held else None
             yield Asked("merged", features, v.category, float(bool(held)), suspect)
 

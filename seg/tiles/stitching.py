@@ -71,13 +71,10 @@ def stitch(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Predic
     kept = [_needed([views[i] for i in group]) for group in groups]
     scores = np.array([max(view.score for view in group) for group in kept], np.float32)
     order = np.argsort(-scores, kind="stable").tolist()
+    categories = np.array([kept[i][0].category for i in order], np.int32)
     masks = [_united([view.mask for view in kept[i]]) for i in order]
-    return Prediction(
-        scores=scores[order],
-        categories=np.array([kept[i][0].category for i in order], np.int32),
-        boxes=np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4),
-        masks=masks,
-    )
+    boxes = np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+    return Prediction(None, None, scores[order], categories, boxes, masks)
 
 
 def _matches(views: Sequence[TileInstance], tiles: Grid, min_iou: float) -> Iterator[tuple[int, int]]:

@@ -70,9 +70,8 @@ class SegmentationModule(pl.LightningModule):
             return
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if scaled and any(group.get("fused") for group in optimizer.param_groups):  # these take off the scale only in their step
-            raise ConfigError(
-                "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped; set optimizer.fused=false"
-            )
+            what = "optimizer.fused=true with trainer.precision=16-mixed: gradients cannot be clipped"
+            raise ConfigError(f"{what}; set optimizer.fused=false")
         if isinstance(model := self.trainer.strategy.model, FullyShardedDataParallel):
             model.clip_grad_norm_(self.gradient_clip)  # the norm over all shards
         else:

@@ -69,15 +69,12 @@ def _causes(share: float) -> str:
     """What mostly lies behind a network that does not learn a few images by heart, the likeliest first."""
     labels = "labels that do not fit their images (data/augmented/preview.png, `seg doctor`)"
     if not share < 0.9:
-        return (
-            f"nothing was learned. Likely causes: optimizer.lr far too high or too low (auto: the plan chooses it); {labels}; a frozen "
-            "network (finetune); a loss whose class_weights leave the classes out"
-        )
+        rate = "optimizer.lr far too high or too low (auto: the plan chooses it)"
+        other = "a frozen network (finetune); a loss whose class_weights leave the classes out"
+        return f"nothing was learned. Likely causes: {rate}; {labels}; {other}"
     if share > 0.3:
-        return (
-            "it learns, but not by heart. Likely causes: too few epochs (trainer.max_epochs) or a low optimizer.lr; strong "
-            f"weight_decay or dropout; a frozen encoder (finetune); {labels}"
-        )
+        causes = "too few epochs (trainer.max_epochs) or a low optimizer.lr; strong weight_decay or dropout; a frozen encoder (finetune)"
+        return f"it learns, but not by heart. Likely causes: {causes}; {labels}"
     return (
         "the loss falls, the figure does not follow. Likely causes: batch norms whose running statistics lag behind (more epochs, or a "
         "larger trainer.batch_size); objects smaller than the network resolves (model.scale, its stride); a loss that gives rare classes "

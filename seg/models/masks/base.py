@@ -61,9 +61,8 @@ class MaskClassification(SegmentationModel):
 def check_parts(network: nn.Module, loss: Any) -> None:
     """Raise ConfigError where a network or a loss is of another kind of model."""
     if not isinstance(network, QueryNetwork):
-        raise ConfigError(
-            f"model.network: gave a {type(network).__name__}, expected masks with classes, as seg.models.masks.networks.query_network gives"
-        )
+        wanted = "masks with classes, as seg.models.masks.networks.query_network gives"
+        raise ConfigError(f"model.network: gave a {type(network).__name__}, expected {wanted}")
     if not isinstance(loss, MaskLoss | None):
         raise ConfigError(f"loss: {type(loss).__name__} is none of masks and classes; set loss=masks")
 

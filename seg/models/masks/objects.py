@@ -48,7 +48,7 @@ class ObjectModel(MaskClassification):
     def _prediction(self, classes: Tensor, masks: Tensor, padded: Size, seen: Size, stored: Size) -> Prediction:
         """Logits (Q, K + 1) and (Q, h, w) of an image -> its instances. padded, seen: the network's image, and that without padding."""
         scores, kinds = classes.softmax(dim=-1)[:, :-1].nan_to_num().max(dim=-1)
-        found: list[tuple[float, int, Any, list[int]]] = []
+        found: list[tuple[Any, ...]] = []  # score, class, mask and box
         for query in (scores >= LEAST).nonzero()[:, 0].tolist():
             logits = F.interpolate(masks[None, query : query + 1], padded, mode="bilinear")[..., : seen[0], : seen[1]]
             logits = (logits if seen == stored else F.interpolate(logits, stored, mode="bilinear"))[0, 0]
@@ -61,9 +61,6 @@ class ObjectModel(MaskClassification):
             rle = encode_crop(mask[top:bottom, left:right].cpu().numpy(), left, top, *stored)
             found.append((score, int(kinds[query]) + self.first, rle, [left, top, right, bottom]))
         found.sort(key=lambda one: -one[0])
-        return Prediction(
-            scores=np.array([one[0] for one in found], np.float32),
-            categories=np.array([one[1] for one in found], np.int32),
-            boxes=np.array([one[3] for one in found], np.float32).reshape(-1, 4),
-            masks=[one[2] for one in found],
-        )
+        sure, categories, rles, boxes = ([one[column] for one in found] for column in range(4))
+        corners = np.array(boxes, np.float32).reshape(-1, 4)
+        return Prediction(None, None, np.array(sure, np.float32), np.array(categories, np.int32), corners, rles)

@@ -90,9 +90,8 @@ def choose(
     temperature = calibration.temperature if calibration else 1.0
     trial = _Trial(seen, make_metrics, class_names, monitor, start, temperature, things)
     post, tried = _greedy(trial, candidates(seen, class_names))
-    if calibration is None:
-        return Chosen(post, Choice(images, tuple(tried)))
-    return Chosen(post, Choice(images, tuple(tried), calibration.likelihood, calibration.errors))
+    told = (calibration.likelihood, calibration.errors) if calibration else (None, None)
+    return Chosen(post, Choice(images, tuple(tried), *told))
 
 
 def candidates(seen: Seen, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -185,7 +184,6 @@ def chooser(
     cfg: TrainingSettings, data: SegmentationData, model: SegmentationModel | None, limits: Limits, device: torch.device, precision: str
 ) -> Choose:
     """model: whose weights are no longer needed; None where each rank holds a part of it: nothing is chosen then, as a line says."""
-
     if not (cfg.trainer.postprocess and in_first_process()):
         return lambda _: Chosen()
     if model is None:

@@ -31,10 +31,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def __init__(self, root: Path) -> None:
         super().__init__()
-        self.advice = (
-            f"free space, or move {root} to another disk and set {VARIABLE} to where it lies then; the same command goes on from the "
-            "last whole checkpoint"
-        )
+        moved = f"move {root} to another disk and set {VARIABLE} to where it lies then"
+        self.advice = f"free space, or {moved}; the same command goes on from the last whole checkpoint"
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
