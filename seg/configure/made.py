@@ -12,6 +12,7 @@ from seg.augment.policy import compile_policy
 from seg.configure.compose import compose
 from seg.configure.config import Config, checked
 from seg.core.errors import ConfigError
+from seg.core.urls import place_of
 from seg.data.store import read_info
 from seg.settings.planned import FILE, filled
 from seg.settings.section import Params, leaves
@@ -55,7 +56,7 @@ def _recorded(conf: Path) -> Params | None:
 
 def _other_data(cfg: Config) -> str | None:
     """What to say where the prepared data were made with another section `data`; None where they were not, or there are none."""
-    folder = Path(cfg.paths.prepare)
+    folder = place_of(cfg.paths.prepare)
     if not (folder / "dataset.json").is_file():
         return None
     info = read_info(folder)

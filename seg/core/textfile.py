@@ -12,9 +12,10 @@ from unicodedata import normalize
 
 import yaml
 
+from seg.core import urls
 from seg.core.errors import UnreadableError
 from seg.core.tars import read_within, within
-from seg.core.urls import is_elsewhere, reached
+from seg.core.urls import is_elsewhere
 
 DEEPEST = 100  # levels of lists and objects in each other that a file may have
 MOST = 1_000_000  # values of a level in YAML, whose aliases make any number of a few lines
@@ -27,8 +28,7 @@ ZEROS = bytes.maketrans(b"123456789", b"000000000")
 def read_file(path: Path) -> bytes:
     """The bytes of a file; DataError where it cannot be read, or is no file but a pipe or a device, which would be waited for."""
     if is_elsewhere(path):
-        with reached(path):
-            return path.read_bytes()
+        return urls.read(path)
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):

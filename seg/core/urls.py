@@ -65,6 +65,14 @@ def existing(folder: Path) -> Callable[[Path], bool]:
     return set(listed(folder)).__contains__
 
 
+def read(place: Any, start: int | None = None, stop: int | None = None) -> bytes:
+    """The bytes of a file elsewhere, or a part of them."""
+    import fsspec  # the file system of this process: a fork must not use that of its parent
+
+    with reached(place):
+        return bytes(fsspec.filesystem(place.protocol, **place.storage_options).cat_file(place.path, start=start, end=stop))
+
+
 @contextmanager
 def uploaded(place: Any) -> Iterator[IO[bytes]]:
     """A file to write, which appears elsewhere when the block ends well."""

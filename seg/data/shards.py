@@ -10,7 +10,9 @@ from pathlib import Path
 from tarfile import BLOCKSIZE
 from typing import IO
 
+from seg.core import urls
 from seg.core.errors import DataError, UnreadableError
+from seg.core.urls import is_elsewhere
 from seg.data.imagefile import read_bytes
 
 AGAIN = "restore it (`dvc checkout`, `dvc pull`), or run `seg prepare` again"
@@ -34,11 +36,15 @@ class Stored:
         """The bytes; DataError where they are missing, cut off, or those of something else."""
         if not self.member:
             return read_bytes(self.file)
+        first, size = self.start - BLOCKSIZE, BLOCKSIZE + self.size
         try:
-            data = os.pread(_opened(self.file).fileno(), BLOCKSIZE + self.size, self.start - BLOCKSIZE)  # has no place that a fork shares
+            if is_elsewhere(self.file):
+                data = urls.read(self.file, first, first + size)
+            else:
+                data = os.pread(_opened(self.file).fileno(), size, first)  # has no place that a fork shares
         except OSError as error:
             raise UnreadableError(f"{self.file}: cannot be read ({error.strerror})") from None
-        if len(data) < BLOCKSIZE + self.size:
+        if len(data) < size:
             raise DataError(f"{self.file}: is cut off within {self.member}; {AGAIN}", kind="truncated-file")
         if data[:100].rstrip(b"\0") != self.member.encode("ascii", "replace")[:100]:  # as tarfile has it, which puts longer names before
             raise DataError(f"{self.file}: does not have {self.member} where the manifest says; {AGAIN}")

@@ -147,7 +147,7 @@ def read_entries(folder: Path) -> list[ManifestEntry]:
     """The manifest of a split's folder."""
     path = folder / "manifest.csv"
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             entries = [_entry(row) for row in csv.DictReader(file)]
     except OSError:
         raise DataError(f"{path}: is missing; run `dvc repro` or `seg prepare` again") from None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from seg.core.errors import ConfigError, DataError, DiskFullError
+from seg.core.urls import place_of
 from seg.data.store import read_info
 from seg.export.check import Instances, Pixels, as_batch, compare, random_images, real_images, stored_images
 from seg.export.measure import Figure, figure_of, table_of, times_of
@@ -58,7 +59,7 @@ class Forms:
     def __init__(self, cfg: ExportSettings, path: Path, checkpoint: LoadedCheckpoint, exporter: Exporter, out: Path) -> None:
         self.cfg, self.path, self.checkpoint, self.exporter, self.out = cfg, path, checkpoint, exporter, out
         folder, check = Path(cfg.export.images) if cfg.export.images else None, cfg.export.check
-        self.kind, self.images = real_images(folder, Path(cfg.paths.prepare), checkpoint.data, check.images, check.seed)
+        self.kind, self.images = real_images(folder, place_of(cfg.paths.prepare), checkpoint.data, check.images, check.seed)
 
     def beside(self, form: Form) -> Path:
         """Where a file lies until it is chosen."""
@@ -120,7 +121,7 @@ class Forms:
 
     @cached_property
     def _labelled(self) -> PreparedData:
-        prepared, trained = Path(self.cfg.paths.prepare), self.checkpoint.settings
+        prepared, trained = place_of(self.cfg.paths.prepare), self.checkpoint.settings
         if not (prepared / "dataset.json").is_file():
             fix = "set paths.prepare to the prepared data of the training, or use precision=float32"
             raise ConfigError(f"{prepared}: there is no prepared data set, whose images show whether a less precise file is as good; {fix}")

@@ -16,6 +16,7 @@ from seg.augment.policy import Policy, check_policy, compile_policy
 from seg.augment.settings import Augment
 from seg.core.errors import ConfigError
 from seg.core.outputs import replaced_folder
+from seg.core.urls import place_of
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.pictures.sheets import save_preview
@@ -43,7 +44,7 @@ class Settings(Sections):
 
 
 def run(cfg: Settings, out: Path) -> None:
-    prepared = Path(cfg.paths.prepare)
+    prepared = place_of(cfg.paths.prepare)
     info, folder = read_info(prepared), prepared / "train"
     policy = compile_policy(cfg.augment, cfg.targets.allow, info.classes)
     with_instances = cfg.task.instances and info.task == "instance"

@@ -10,6 +10,7 @@ import numpy as np
 
 from seg.core.errors import ConfigError, DataError, plural
 from seg.core.outputs import replaced_folder
+from seg.core.urls import place_of
 from seg.data.store import CUT_FROM, DatasetInfo, ManifestEntry, read_annotations, read_entries, read_info, read_sample
 from seg.plan.settings import MOST_FOLDS, PlanSettings
 from seg.raw.record import Record
@@ -30,7 +31,7 @@ class Settings(Sections):
 
 
 def run(cfg: Settings, out: Path) -> None:
-    folds, prepared = cfg.plan.folds, Path(cfg.paths.prepare)
+    folds, prepared = cfg.plan.folds, place_of(cfg.paths.prepare)
     if folds is None:
         raise ConfigError("plan.folds=null: there are no folds to divide the images into; set plan.folds=5, say")
     info = read_info(prepared)

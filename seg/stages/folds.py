@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seg.core.errors import ConfigError, DataError
 from seg.core.outputs import write_whole
+from seg.core.urls import place_of
 from seg.data.store import DatasetInfo, read_info
 from seg.loading.dataset import OUT_OF_FOLD
 from seg.models.checkpoint import LoadedCheckpoint, load
@@ -35,7 +36,7 @@ def run(cfg: Settings, out: Path) -> float:
     write_whole(together / "models.txt", "".join(f"{checkpoint.path}\n" for checkpoint in checkpoints))
     if "test" not in info.in_folds:
         network = Ensemble(networks_of(checkpoints, cfg), [str(c.path) for c in checkpoints], cfg.predict.merge, cfg.predict.fusion_iou)
-        data = prepared_for(checkpoints[0], Path(cfg.paths.prepare), cfg)
+        data = prepared_for(checkpoints[0], place_of(cfg.paths.prepare), cfg)
         evaluate.evaluate([Part(checkpoints, network, data, "test")], cfg, together, "test", info, None)
         own, joint = (json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in (out, together))
         write_whole(out / "metrics.json", json.dumps(own | {"test": joint["test"]}, indent=2) + "\n")
@@ -46,7 +47,7 @@ def parts_of(cfg: Settings) -> tuple[DatasetInfo, list[LoadedCheckpoint], list[P
     """The data set, the models of all folds, and of each fold the part that its model did not learn from. ConfigError without folds."""
     if cfg.plan.folds is None:
         raise ConfigError("plan.folds=null: there are no folds; set plan.folds=5, say, and train their models with `dvc repro folds`")
-    info, checkpoints = read_info(Path(cfg.paths.prepare)), models_of(cfg, cfg.plan.folds)
+    info, checkpoints = read_info(place_of(cfg.paths.prepare)), models_of(cfg, cfg.plan.folds)
     views = [prepared_for(c, Path(cfg.paths.divide) / str(fold), cfg) for fold, c in enumerate(checkpoints, 1)]
     for checkpoint, view in zip(checkpoints, views, strict=True):
         if checkpoint.data.digest != view.info.digest:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.core.scratch import scratch_root
+from seg.core.urls import place_of
 from seg.data.store import read_info
 from seg.plan.settings import PlanSettings
 from seg.runtime.settings import Paths
@@ -27,7 +28,7 @@ class Settings(Sections):
 
 
 def run(cfg: Settings, out: Path) -> None:
-    params, prepared, path = cfg.dump(), Path(cfg.paths.prepare), out / FILE
+    params, prepared, path = cfg.dump(), place_of(cfg.paths.prepare), out / FILE
     info, wanted = read_info(prepared), open_keys(params)
     made_for = {"task": params["task"]["name"], "data": info.digest, "settings": settings_digest(params), "rules": rules_digest()}
     kept = kept_plans(Path.cwd()) / f"{digest_of(made_for)}.yaml"

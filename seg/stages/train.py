@@ -13,6 +13,7 @@ from seg.core.environment import in_first_process, keep_freed_memory
 from seg.core.errors import ConfigError, DataError, did_you_mean, plural
 from seg.core.outputs import replaced_files, write_whole
 from seg.core.scratch import Scratch, fingerprint, scratch_root
+from seg.core.urls import place_of
 from seg.data.store import read_info
 from seg.metrics.base import metrics_of
 from seg.models.build import with_architecture
@@ -162,7 +163,7 @@ def load_data(cfg: TrainingSettings) -> SegmentationData:
         text = (augmented / "policy.json").read_text(encoding="utf-8")
     except OSError:
         raise DataError(f"{augmented / 'policy.json'}: is missing; run `dvc repro` or `seg augment`, or set paths.augment") from None
-    prepared, copies, images = Path(cfg.paths.prepare), augmented / "train", images_per_device(cfg.trainer, 1)
+    prepared, copies, images = place_of(cfg.paths.prepare), augmented / "train", images_per_device(cfg.trainer, 1)
     few = cfg.trainer.overfit
     return (partial(FewImages, batches=few.batches) if few else SegmentationData)(
         prepared=prepared,

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeConfig
+from s3 import environment, put
 from tiny import Blobs, prepare_tiny, read_back, tree
 from torch.utils.data import DataLoader
 from watched import own_scratch, small
 
 from seg.core.errors import DataError
+from seg.core.urls import place_of
 from seg.data import shards as reading
 from seg.data.sample import ClassInfo, Sample
 from seg.data.store import ManifestEntry, image_of, labels_of, read_entries, read_info, read_sample
@@ -31,6 +33,7 @@ from seg.sources.shapes import Shapes
 from seg.stages import augment, divide, train
 from seg.storing import shards as writing
 
+bucket = pytest.fixture(environment, scope="module")
 SPLITS = ("train", "val", "test")
 NAMES = ("a.b", "a.c", "50%", "near/a scene", "n\N{LATIN SMALL LETTER A WITH DIAERESIS}her", "long" * 40)
 
@@ -188,6 +191,29 @@ def test_a_training_is_the_same_bit_for_bit(
         weights.append(torch.load(out / "best.ckpt", weights_only=True)["state_dict"])
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.parametrize("store", ["files", "shards"])
+def test_a_training_streams_from_a_bucket(
+    store: str,
+    bucket: str,
+    shapes: Path,
+    prepared: Path,
+    tmp_path: Path,
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the very weights, in two processes that load; nothing is copied here."""
+    own_scratch(tmp_path, monkeypatch)
+    here = shapes if store == "shards" else prepared
+    put(here, f"{bucket}/{store}")
+    weights = []
+    for name, folder in (("here", here), ("there", place_of(f"{bucket}/{store}"))):
+        (out := tmp_path / name).mkdir()
+        train.run(small(make_config, folder, out, "runtime.workers=2"), out)
+        weights.append(torch.load(out / "best.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert not list((tmp_path / "there").rglob("*.png"))
 
 
 def test_images_for_predictions_and_exports_come_from_shards(both: tuple[Path, Path]) -> None:

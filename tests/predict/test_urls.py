@@ -2,11 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3 import KEYS, served
+from s3 import environment, put
 from tiny import picture, tree, write
 from typed import typed
 from untrained import untrained
@@ -16,18 +15,9 @@ from seg.core.outputs import whole_file
 from seg.core.urls import is_elsewhere, listed, place_of
 
 upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install '.[url]'")
-server = pytest.fixture(served, scope="module")
+bucket = pytest.fixture(environment, scope="module")
 PLAIN = ["predict.accelerator=cpu", "predict.batch_size=2", "runtime.progress=none", "runtime.threads=1"]
 KINDS = "predict.outputs=[classes,labelme,coco,cvat]"
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a bucket, which the environment leads to."""
-    for name, value in (KEYS | {"AWS_ENDPOINT_URL": server}).items():
-        monkeypatch.setenv(name, value)
-    yield "s3://shared"
-    upath.UPath("s3://shared").fs.clear_instance_cache()
 
 
 @pytest.fixture
@@ -39,13 +29,6 @@ def images(tmp_path: Path) -> Path:
     (tmp_path / "images/.hidden.png").write_bytes(b"")
     (tmp_path / "images/read.me").write_bytes(b"")
     return tmp_path / "images"
-
-
-def put(folder: Path, url: str) -> None:
-    place = place_of(url)
-    for name, data in tree(folder).items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(data)
 
 
 def got(url: str) -> dict[str, bytes]:

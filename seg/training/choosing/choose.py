@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from seg.core.environment import in_first_process
+from seg.core.urls import place_of
 from seg.data.labelmaps import merged, together
 from seg.data.sample import IGNORE, Prediction
 from seg.loading.batch import Batch
@@ -208,7 +208,7 @@ def chooser(
 
 
 def _batches(cfg: TrainingSettings, device: torch.device) -> Iterator[Batch]:
-    prepared = PreparedData(Path(cfg.paths.prepare), 1, cfg.runtime.workers, cfg.task.instances, cfg.model.window, cfg.task.stuff)
+    prepared = PreparedData(place_of(cfg.paths.prepare), 1, cfg.runtime.workers, cfg.task.instances, cfg.model.window, cfg.task.stuff)
     dataset = prepared.split_dataset("val")
     step = -(-len(dataset.rows) // IMAGES)
     dataset.rows = dataset.rows[::step]
