@@ -232,7 +232,3 @@ class Draft:
 def budget_of(draft: Draft) -> float:
     """Minutes of one training: folds share those of the plan."""
     return float(draft["plan.minutes"] / (draft["plan.folds"] or 1))
-
-
-"""Pure: from the facts and the values that are set already to further values. It yields a choice for each key that it knows of, also for
-those that are not open."""
