@@ -54,17 +54,14 @@ def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     """Crops of PIXELS where the images are larger than the network can see in a step; else whole images."""
     factor = draft["model.scale"]
+    pixels, whole = PIXELS[like(facts, draft), facts.device], ""
     if isinstance(factor, list):  # a person has set the shorter and the longer side
-        yield Decision("augment.crop", None, "model.scale brings all images to one size")
-        yield Decision("model.window", None, "model.scale brings all images to one size")
-        return
-    pixels = PIXELS[like(facts, draft), facts.device]
-    largest = facts.height["max"] * facts.width["max"] * factor**2
-    if largest <= MOST_PIXELS * pixels:
+        whole = "model.scale brings all images to one size"
+    elif facts.height["max"] * facts.width["max"] * factor**2 <= MOST_PIXELS * pixels:
         seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"
-        reason = f"the largest image is seen as {seen}: the network takes it whole"
-        yield Decision("augment.crop", None, reason)
-        yield Decision("model.window", None, reason)
+        whole = f"the largest image is seen as {seen}: the network takes it whole"
+    if whole:
+        yield from (Decision(key, None, whole) for key in ("augment.crop", "model.window"))
         return
     step = lcm(GRID, draft["model.stride"]) if isinstance(draft["model.stride"], int) else GRID
     sides = _crop_sides(facts, pixels, factor, step)
