@@ -47,9 +47,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     device = device_of(params["trainer"]["accelerator"])
     say(f"looking at the training images of {info.name}")
     if with_instances and info.task != "instance":
-        raise DataError(
-            f"{prepared}: has no instances, which task={task.name} learns; set task=semantic, or prepare a data set that has them"
-        )
+        fix = "set task=semantic, or prepare a data set that has them"
+        raise DataError(f"{prepared}: has no instances, which task={task.name} learns; {fix}")
     seen = look(prepared, info, with_instances)
     devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
     free = int(torch.cuda.mem_get_info(best_device())[0]) if device.type == "cuda" else available_memory()
