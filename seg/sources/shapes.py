@@ -90,8 +90,7 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
     canvas = np.zeros((size, size), np.uint8)
     turn = float(rng.uniform(0, 2 * np.pi))
     if kind == "rectangle":
-        aspect = float(rng.uniform(0.4, 0.7))
-        points = _corners(center, turn, radius, radius * aspect)
+        points = _corners(center, turn, radius, radius * float(rng.uniform(0.4, 0.7)))
     elif kind == "rod":
         points = _corners(center, turn, radius * 1.5, max(0.9, radius * 0.1))
     elif kind == "triangle":
@@ -134,8 +133,7 @@ def _paint(rng: np.random.Generator, scene: np.ndarray, mask: np.ndarray, color:
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], size: int, color: np.ndarray, strength: float) -> np.ndarray:
     """(*shape, 3) float32: a colour under blotches of two scales, 6 and 24 of them along a scene of `size` pixels."""
-    surface = np.empty((*shape, 3), np.float32)
-    surface[:] = color
+    surface = np.full((*shape, 3), color, np.float32)
     for cells in (6, 24):
         height, width = (max(2, round(cells * side / size)) for side in shape)
         grain = rng.standard_normal((height, width), np.float32) * np.float32(strength)
