@@ -59,8 +59,7 @@ class Policy:
 
     def draw(self, sample: Sample, seed: int) -> Drawn:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
-        window = self.window(sample, seed)
-        if window is None:
+        if (window := self.window(sample, seed)) is None:
             return self._transform(sample, seed)
         drawn = self._transform(window.sample, seed)
         return replace(drawn, visible=drawn.visible * window.visible)

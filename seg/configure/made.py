@@ -24,8 +24,7 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
     data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is with the augmentation.
     ConfigError where something else was made. What is missing is left for the stage to say."""
     config = _checked(params, sections)
-    wrong = {section: said for section in sections if (said := OTHER[section](config))}
-    if not wrong:
+    if not (wrong := {section: said for section in sections if (said := OTHER[section](config))}):
         return params
     plain, recorded = compose(conf, [])[0], _recorded(conf)
     for section, said in wrong.items():

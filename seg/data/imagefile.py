@@ -19,8 +19,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow have it
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; DataError where it is missing or empty."""
-    data = read_file(path)
-    if not data:
+    if not (data := read_file(path)):
         raise UnreadableError(f"{path}: is an empty file; {MEND}")
     return data
 

@@ -215,8 +215,7 @@ def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None
         for part, file in (("images", entry.file), ("semantic", f"{entry.image_id}.png")):
             if origin != split and not entry.stored_at:
                 target = f"{folder}/{split}/{part}/{file}"  # no Path, of which there would be six an image
-                parent = os.path.dirname(target)
-                if parent not in made:
+                if (parent := os.path.dirname(target)) not in made:
                     os.makedirs(parent, exist_ok=True)
                     made.add(parent)
                 os.replace(f"{folder}/{origin}/{part}/{file}", target)

@@ -81,8 +81,7 @@ def _public(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
 def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     """<folder>/<image>/images/<one file> and <folder>/<image>/masks/<a file an object>."""
     images = Counter(folder.parent for folder in folders if folder.name == "images" and folder.parent / "masks" in folders)
-    held = Counter(place.parent for place in images)
-    if not held:
+    if not (held := Counter(place.parent for place in images)):
         return
     home, count = held.most_common(1)[0]
     files = Counter(file.parent for file in listing.pictures)

@@ -111,8 +111,7 @@ def nothing_found(listing: Listing) -> str:
         return f"{len(volumes)} files are {kind} volumes, such as {volumes[0]}, which are not read; {slice_advice(volumes[0].name)}"
     if not listing.pictures and (slices := _slices(listing)):
         return f"{slices} and others are DICOM files without a suffix, which are not read; {slice_advice(slices.name)}"
-    boxed = [f for f in listing.having(".xml") if b"<bndbox>" in listing.path(f).read_bytes()]
-    if boxed:
+    if boxed := [f for f in listing.having(".xml") if b"<bndbox>" in listing.path(f).read_bytes()]:
         boxes = f"{len(boxed)} XML files, such as {boxed[0]}, hold boxes alone, as Pascal VOC has them, which are no masks"
         return f"{head}: {boxes}; for task=detection copy conf/data/voc_boxes.yaml, and edit it; {tail}"
     if others := [f for f in listing.files if f.suffix.lower() in OTHERS]:

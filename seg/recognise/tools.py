@@ -81,11 +81,9 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) -> tuple[str, dict[str, str]]:
     """The folder of images, and how names start before what they share with those of the files."""
-    home = home_of(listing, stems, folder, stems=True)
-    if home is not None:
+    if (home := home_of(listing, stems, folder, stems=True)) is not None:
         return home, {}
-    places = Counter(file.parent for file in listing.pictures)
-    if not places:
+    if not (places := Counter(file.parent for file in listing.pictures)):
         return ".", {}
     most = places.most_common(1)[0][0]
     names = [file.stem for file in listing.pictures if file.parent == most]
@@ -146,8 +144,7 @@ def labelme(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 def _by_split(listing: Listing, known: Mapping[PurePosixPath, Any]) -> tuple[dict[str, Any], Split] | None:
     """The places and the split, where the folders of images say it as those of the JSON files do."""
-    family = split_of_folders(f.parent for f in known)
-    if family is None:
+    if (family := split_of_folders(f.parent for f in known)) is None:
         return None
     pattern, folders = family
     split = by_folders(names_in(pattern, folders))
@@ -169,8 +166,7 @@ def _labelme_images(listing: Listing, known: Mapping[PurePosixPath, Any], folder
 def rle_csv(listing: Listing) -> Iterator[Guess]:
     for file in listing.having(".csv"):
         rows = _rows(listing, file)
-        runs = _column(rows)
-        if runs is None:
+        if (runs := _column(rows)) is None:
             continue
         others = [column for column in rows[0] if column != runs]
         homes = ((c, home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True)) for c in others)
@@ -202,8 +198,7 @@ def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str
     votes = [0, 0]
     for row in rows[:PROBED]:
         starts = [int(number) for number in row[column].split()[::2]] if RUNS.fullmatch(row[column].strip()) else []
-        steps = sorted(b - a for a, b in pairwise(starts))
-        if steps:
+        if steps := sorted(b - a for a, b in pairwise(starts)):
             step = steps[len(steps) // 2]
             votes[abs(step - seen.size[0]) > abs(step - seen.size[1])] += 1
     return votes[1] > 2 * votes[0]

@@ -115,8 +115,7 @@ def params_of(params: Params, wanted: Sequence[str], plan: PlanFile) -> Params:
 
 def refuse_open(params: Params, sections: Sequence[str], path: Path) -> None:
     """Raise ConfigError for a value in these sections that still says `auto`."""
-    left = [key for key in open_keys(params) if key.split(".")[0] in sections and _is_auto(params, key)]
-    if left:
+    if left := [key for key in open_keys(params) if key.split(".")[0] in sections and _is_auto(params, key)]:
         why = f"{path} has no value for it" if path.is_file() else f"there is no {path}"
         raise ConfigError(f"{left[0]}=auto: {why}; run `dvc repro plan`, or set {left[0]} yourself")
 

@@ -89,13 +89,11 @@ class ClassFiles(Named):
         for name, path in by_stem(masks, IMAGE_SUFFIXES).items():
             if path in own:
                 continue
-            parsed = self._parsed(name, images)
-            if parsed is None:
+            if (parsed := self._parsed(name, images)) is None:
                 unused.append(path.name)
                 continue
             image, label = parsed
-            index = self.class_map.get(label)
-            if index is None:
+            if (index := self.class_map.get(label)) is None:
                 unknown.setdefault(label, path)
             else:
                 labels[image].append((index, str(path)))

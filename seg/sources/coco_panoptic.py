@@ -107,8 +107,7 @@ class CocoPanoptic(Named):
         for a in content.annotations:
             segments = {s.id: (*known[s.category_id], bool(s.iscrowd)) for s in a.segments_info}
             labels[a.image_id] = a.file_name, json.dumps(segments, separators=(",", ":"))
-        pictures = sorted(content.images, key=lambda p: natural_key(p.file_name))
-        if not pictures:
+        if not (pictures := sorted(content.images, key=lambda p: natural_key(p.file_name))):
             raise DataError(f"{path}: names no images; set data.source.annotations")
         if missing := [p.file_name for p in pictures if p.id not in labels]:
             if not self.skip_unlabelled:

@@ -58,8 +58,7 @@ class Geojson(FilePerImage):
         if not path.is_file():
             return super()._part(part)
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
-        found = by_stem(images)
-        if not found:
+        if not (found := by_stem(images)):
             raise no_images(images)
         self.shared.add(str(path))
         return [image_item(name, part, images, image, [str(path)]) for name, image in found.items()]

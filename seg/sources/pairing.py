@@ -142,8 +142,7 @@ def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dic
     found: images by name, below the folder `images`. drawn: masks by name."""
     names, masks = Names(drawn), dict[str, Path]()
     for name, path in found.items():
-        mask = drawn.get(name)
-        if mask is None:
+        if (mask := drawn.get(name)) is None:
             whole = os.path.join(os.path.dirname(name), path.name)
             other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
             mask = None if other is None or (other != whole and other in found) else drawn[other]

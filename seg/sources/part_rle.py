@@ -186,8 +186,7 @@ def _checked(polygons: Sequence[Any], noun: str, fewest: int, height: int, width
         if not is_polygon(points, fewest):
             name = f"its {noun} {first + number} has {len(points)} numbers"
             raise ValueError(f"{name}, expected x and y of at least {fewest} points; correct or remove it")
-    every = flat(polygons)
-    if every is None:
+    if (every := flat(polygons)) is None:
         for number in (n for n, points in enumerate(polygons) if max(map(abs, points)) > FAR):
             refuse(number)
         return []

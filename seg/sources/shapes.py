@@ -53,8 +53,7 @@ class Shapes:
         categories: list[int] = []
         for _ in range(int(rng.integers(7, 13))):
             kind = int(rng.integers(len(KINDS)))
-            mask = self._place(rng, KINDS[kind], masks, visible)
-            if mask is None:
+            if (mask := self._place(rng, KINDS[kind], masks, visible)) is None:
                 continue
             _paint(rng, scene, mask, _distinct(rng, palette[int(rng.integers(len(palette)))], ground))
             masks.append(mask)

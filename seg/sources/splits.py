@@ -39,8 +39,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
             name = composed(line.strip())
             if not name or name.startswith("#"):
                 continue
-            name = listed(name, known)
-            if name not in known:
+            if (name := listed(name, known)) not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
             if name in shared:
@@ -68,8 +67,7 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
     known, shared = by_name(names)
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in read_rows(path, (id_column, *columns)):
-        name = composed(row[id_column])
-        if name not in known:
+        if (name := composed(row[id_column])) not in known:
             continue
         image_id = known[name]
         if name in shared:

@@ -46,8 +46,7 @@ class Voc(RawData):
         self.first = min(categories_of(self.classes).values())
 
     def items(self) -> list[Item]:
-        items = super().items()
-        if not items:
+        if not (items := super().items()):
             raise DataError(f"{Path(self.root) / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
 

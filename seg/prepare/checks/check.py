@@ -143,8 +143,7 @@ def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances:
 def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """Classes that have far fewer training pixels than the most frequent one."""
     pixels = _pixels(images)[: len(classes)]
-    rare = [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]
-    if rare:
+    if rare := [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]:
         least = min(rare, key=lambda k: pixels[k])
         shows = max(images, key=lambda image: image.facts.class_pixels[least])
         few, share = _listed([classes[k].name for k in rare], "has", "have"), pixels[least] / pixels.sum()
