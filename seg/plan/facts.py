@@ -12,8 +12,8 @@ from skimage.measure import label
 from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.plan.orientation import Direction, directions, features_of
-from seg.settings.planned import merged, value_at, with_value
-from seg.settings.section import Params
+from seg.settings.planned import merged, with_value
+from seg.settings.section import Params, value_at
 
 LOOKED_AT = 64  # images of the training split whose pixels are read
 PIXELS = 1 << 28  # fewer images are read where they are larger

@@ -14,6 +14,7 @@ from seg.recognise.guess import Guess, instance_classes, void_of
 from seg.recognise.listing import PROBED, Listing, Split, by_folders, common_folder, home_of, names_in, place, split_of_folders, with_split
 from seg.recognise.looks import look
 from seg.recognise.patterns import alike
+from seg.settings.section import value_at
 from seg.sources.content import read_rows
 
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
@@ -94,12 +95,7 @@ def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) ->
 def _label_of(features: Sequence[Mapping[str, Any]]) -> tuple[str | None, list[str]]:
     """The property that holds the labels, as class or classification.name, and the labels; None without one."""
     for path in ("classification.name", "class", "label", "name", "category", "type"):
-        found = []
-        for feature in features:
-            value: Any = feature.get("properties")
-            for part in path.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-            found.append(value)
+        found = [value_at(feature.get("properties"), path) for feature in features]
         if features and all(isinstance(value, str) and value.strip() for value in found) and len(set(found)) * 2 <= max(2, len(found)):
             return path, sorted(set(map(str, found)))
     return None, []

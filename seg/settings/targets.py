@@ -31,9 +31,8 @@ _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 def types_of(call: Callable[..., Any]) -> dict[str, Any]:
     """{argument: its type among plain values, or UNKNOWN}: its annotation's, or else that of its default."""
     parameters = inspect.signature(call).parameters
-    return {
-        name: _of_default(p.default) if p.annotation is p.empty else _plain(_resolved(p.annotation, call)) for name, p in parameters.items()
-    }
+    declared = {name: _plain(_resolved(p.annotation, call)) for name, p in parameters.items() if p.annotation is not p.empty}
+    return {name: declared[name] if name in declared else _of_default(p.default) for name, p in parameters.items()}
 
 
 def check_type(value: Any, kind: Any, key: str) -> None:
