@@ -76,10 +76,8 @@ def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
         some = found.pixels[:: max(1, len(found.pixels) // ROWS)]
         gray = bare == 3 and found.color and bool((some[..., :1] == some[..., 1:3]).all())
         channels[1 if gray else bare] += 1
-    most = channels.most_common(1)[0][0] if channels else 3
-    if set(channels) <= {1, 3}:
-        most = 1 if set(channels) == {1} else 3
-    return most, "image" if deep else None
+    usual = 1 if set(channels) == {1} else 3
+    return channels.most_common(1)[0][0] if set(channels) - {1, 3} else usual, "image" if deep else None
 
 
 def annotated(listing: Listing) -> list[Guess]:

@@ -121,13 +121,11 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
         known = {int(i): tuple(int(c) for c in colors[i]) if i < len(colors) else (0, 0, 0) for i in found}
         return _Pixels("palette", indices, known, False)  # type: ignore[arg-type]
     decoded = decode(data, path, None)
-    values = decoded.pixels
-    clear = False
-    hidden = np.zeros(values.shape[:2], bool)
+    values, hidden = decoded.pixels, np.zeros(decoded.pixels.shape[:2], bool)
     if decoded.alpha:
         hidden = values[..., -1] <= np.iinfo(values.dtype).max // 2 if values.dtype.kind in "ui" else hidden
-        clear = bool(hidden.any())
         values = values[..., :-1]
+    clear = bool(hidden.any())
     if values.shape[2] == 3 and (decoded.color or values.dtype == np.uint8):
         if values.dtype == np.uint16 and not (values % 257).any():
             values = (values // 257).astype(np.uint8)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,9 @@ def tried(guess: Guess, build: Build) -> Trial:
     for key, value in dict.fromkeys(PROPOSAL.findall(str(found.error))):
         way = f"{key}={value.rstrip('.')}"
         if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key and "threshold" not in key:
-            try:
-                other = _tried(with_setting(guess, way), build)
-            except InputError:
-                continue
-            if other.error is None:
-                ways.append(way)
+            with suppress(InputError):
+                if _tried(with_setting(guess, way), build).error is None:
+                    ways.append(way)
     return replace(found, ways=tuple(ways))
 
 
