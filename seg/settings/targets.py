@@ -96,16 +96,14 @@ def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
     """The class or function that `name` means. It must be defined in an allowed module, not merely imported there."""
     check_allowed(name, allow, key)
     parts = name.split(".")
-    found: Any = None
     for cut in range(len(parts) - 1, 0, -1):
         try:
-            found = import_module(".".join(parts[:cut]))
+            found: Any = import_module(".".join(parts[:cut]))
+            break
         except ModuleNotFoundError as error:
             if error.name and not ".".join(parts[:cut]).startswith(error.name):
                 raise ConfigError(f"{key}._target_={name}: needs the package {error.name}; pip install it") from None
-            continue
-        break
-    if found is None:
+    else:
         what = f"{key}._target_={name}: there is no module {parts[0]}; pip install it, or correct the name"
         raise ConfigError(f"{what}; if it lies in this folder, run python -m seg in place of seg")
     for position in range(cut, len(parts)):
