@@ -19,6 +19,7 @@ from seg.sources.content import read_rows
 
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 ROWS = 2000  # that are looked at
+Rows = Sequence[Mapping[str, str]]  # of a table
 
 
 def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -185,7 +186,7 @@ def rle_csv(listing: Listing) -> Iterator[Guess]:
         yield guess
 
 
-def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str, home: str | None) -> bool:
+def _along_rows(listing: Listing, rows: Rows, column: str, home: str | None) -> bool:
     """Whether from one run to the next it is as far as an image is wide, not as it is high, in most rows."""
     image = next((file for file in listing.pictures if home == "." or file.is_relative_to(home or "")), None)
     seen = look(listing.path(image)) if image else None
@@ -207,7 +208,7 @@ def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:
         return []
 
 
-def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
+def _column(rows: Rows) -> str | None:
     """The column whose values are all run lengths, or nothing."""
     for column in rows[0] if rows else ():
         values = [row.get(column, "").strip() for row in rows]
@@ -217,13 +218,11 @@ def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
     return None
 
 
-def _names(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
+def _names(rows: Rows, column: str) -> list[str]:
     return list(dict.fromkeys(row.get(column, "") for row in rows))[:PROBED]
 
 
-def _with_label(
-    listing: Listing, rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: PurePosixPath
-) -> tuple[str, str, list[str]] | None:
+def _with_label(listing: Listing, rows: Rows, columns: Sequence[str], file: PurePosixPath) -> tuple[str, str, list[str]] | None:
     """The column whose values are names of images with a label behind, as 0002cc93b.jpg_1; the folder of images, and the labels."""
     for column in columns:
         cut = [row[column].rpartition("_") for row in rows if "_" in row.get(column, "")]
