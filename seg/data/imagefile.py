@@ -47,10 +47,9 @@ def slice_advice(name: str) -> str:
         load = f"v = nibabel.load('{name}').get_fdata()"
     else:
         load = f"v = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage('{name}')).transpose(1, 2, 0)"
-    return (
-        f"save each slice of images and labels as a file of its own, as in Python: {load}; for z in range(v.shape[2]): "
-        f"numpy.save(f'case1_{{z:03d}}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
-    )
+    save = "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z])"
+    keep = "keep a patient's slices together (data.split.group)"
+    return f"save each slice of images and labels as a file of its own, as in Python: {load}; {save}; and {keep}"
 
 
 def to_channels(decoded: Decoded, channels: int, path: Path) -> np.ndarray:
