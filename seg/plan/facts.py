@@ -3,6 +3,7 @@ of the configuration, each with its reason in words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +221,9 @@ class Draft:
     def is_open(self, key: str) -> bool:
         return key in self.open
 
-    def take(self, choices: Iterator[Decision]) -> None:
-        """Set what is open; a value that a person set stays."""
-        for choice in choices:
+    def take(self, *rules: Iterator[Decision]) -> None:
+        """Set what is open, rule by rule: each sees what those before it set. A value that a person set stays."""
+        for choice in chain.from_iterable(rules):
             if choice.key in self.open:
                 self.chosen.append(choice)
                 self.open.discard(choice.key)
