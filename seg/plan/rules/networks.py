@@ -3,7 +3,7 @@ shapes, and how many there are; and where pretrained weights of an encoder can b
 seconds."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def _panoptic_fpn(mask_rcnn: Candidate) -> Candidate:
     return replace(mask_rcnn, network=network, key=key, name=name)
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Callable[[Candidate], Candidate]]] = {
     "unet": {"semantic": lambda unet: unet, "distance": _for_distances},
     "mask_rcnn": {"instance": lambda rcnn: rcnn, "detection": _faster_rcnn, "panoptic": _panoptic_fpn},
 }
