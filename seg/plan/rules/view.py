@@ -78,9 +78,5 @@ def seen_share(facts: PlanFacts, draft: Draft) -> float:
 
 def _crop_sides(facts: PlanFacts, pixels: int, factor: float, step: int) -> list[int]:
     """Height and width in stored pixels, multiples of `step`: a square, or narrower where the images are."""
-    side = sqrt(pixels) / factor
-    sides = []
-    for spread in (facts.height, facts.width):
-        most = ceil(spread["median"] / step) * step
-        sides.append(max(step, min(int(side // step) * step, most)))
-    return sides
+    side = int(sqrt(pixels) / factor // step) * step
+    return [max(step, min(side, ceil(spread["median"] / step) * step)) for spread in (facts.height, facts.width)]
