@@ -91,10 +91,7 @@ def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
     count = max(1, min(len(entries), LOOKED_AT, PIXELS // largest))
     names = [c.name for c in info.classes]
     widths: dict[str, list[float]] = {name: [] for name in names if name != BACKGROUND}
-    differences: list[float] = []
-    features: list[np.ndarray] = []
-    kept: list[Sample] = []
-    counts = np.zeros(4)
+    differences, features, kept, counts = list[float](), list[np.ndarray](), list[Sample](), np.zeros(4)
     for index in sorted({int(i) for i in np.linspace(0, len(entries) - 1, count)}):
         sample = read_sample(folder, entries[index], info.channels, annotations.get(entries[index].file, ()))
         differences.append(_colourfulness(sample.image))

@@ -99,8 +99,8 @@ def examine(
     engine: Engine = LOCAL,
 ) -> Examination:
     """Read, divide and check every image; those that are sound are stored in `folder`, by their split or, where `store` says shards, in
-    shards of UNSPLIT, or nowhere. What is wrong with a
-    file or with the splits becomes a finding; a layout or settings that give no images are raised."""
+    shards of UNSPLIT, or nowhere. What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images
+    are raised."""
     plan = in_tiles(planned(source, assignment, root), source)
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))

@@ -61,8 +61,7 @@ def image_facts(paths: Sequence[Path]) -> tuple[int, object]:
 
 @lru_cache(maxsize=64)
 def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
-    channels: Counter[int] = Counter()
-    deep, size = False, 0
+    channels, deep, size = Counter[int](), False, 0
     for path in paths:
         if size > PIXELS:
             break

@@ -92,8 +92,7 @@ def _points(length: int) -> np.ndarray:
 
 def labels_of(paths: Sequence[Path]) -> tuple[Counter[Label], list[frozenset[Label]]]:
     """The pixels of each value or colour over all files, and of each file what occurs in it: in threads, as decoding is most of it."""
-    total: Counter[Label] = Counter()
-    together: list[frozenset[Label]] = []
+    total, together = Counter[Label](), list[frozenset[Label]]()
     with ThreadPoolExecutor() as pool:
         for found in pool.map(_labels, paths):
             total.update(found)

@@ -98,8 +98,7 @@ def _tried(guess: Guess, build: Build) -> Trial:
 
 def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str]:
     """What is refused of some images, how many were read, and what none of them holds."""
-    errors: list[InputError] = []
-    size, count, instances, present = 0, 0, 0, set[int]()
+    errors, size, count, instances, present = list[InputError](), 0, 0, 0, set[int]()
     for item in items[:: max(1, len(items) // READ)]:
         if size > BYTES and count >= FEW:
             break

@@ -83,8 +83,7 @@ class ClassFiles(Named):
         images, masks = images_of(layout, part), folder_below(layout.root, layout.masks, part, "data.source.masks")
         folder = folder_below(layout.root, layout.images, part, "data.source.images")
         labels: dict[str, list[tuple[int, str]]] = {name: [] for name in images}
-        unknown: dict[str, Path] = {}
-        unused = []
+        unknown, unused = dict[str, Path](), list[str]()
         own = set(images.values())
         for name, path in by_stem(masks, IMAGE_SUFFIXES).items():
             if path in own:

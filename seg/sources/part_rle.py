@@ -81,8 +81,7 @@ def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = 
         parts = [parts]
     if not isinstance(parts, list):
         raise ValueError(f"its segmentation is {_short(parts)}, expected {FORMS}")
-    polygons: list[list[float]] = []
-    rles: list[Rle] = []
+    polygons, rles = list[list[float]](), list[Rle]()
     for number, part in enumerate(parts):
         if not isinstance(part, dict):
             polygons.append(part)

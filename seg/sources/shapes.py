@@ -48,9 +48,8 @@ class Shapes:
         ground = (rng.uniform(75, 180) + rng.uniform(-18, 18, 3)).astype(np.float32)
         palette = rng.integers(30, 226, (4, 3)).astype(np.float32)  # of all classes
         scene = _texture(rng, (self.size, self.size), self.size, ground, float(rng.uniform(4, 11)))
-        masks: list[np.ndarray] = []
+        masks, categories = list[np.ndarray](), list[int]()
         visible: list[int] = []  # pixels of each mask that no later one covers
-        categories: list[int] = []
         for _ in range(int(rng.integers(7, 13))):
             kind = int(rng.integers(len(KINDS)))
             if (mask := self._place(rng, KINDS[kind], masks, visible)) is None:

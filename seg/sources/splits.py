@@ -17,8 +17,7 @@ SPLITS = ("train", "val", "test")
 
 def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, str]]:
     """{name: image_id} of all that images may be called; and of names that stand for two images, the second of them."""
-    known: dict[str, str] = {}
-    shared: dict[str, str] = {}
+    known, shared = dict[str, str](), dict[str, str]()
     for image_id, called in names.items():
         for name in called:
             if known.setdefault(composed(name), image_id) != image_id:
