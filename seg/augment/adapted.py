@@ -31,16 +31,8 @@ from albumentations.augmentations.pixel.functional import add_constant  # noqa: 
 Apply = Callable[..., np.ndarray]  # (pixels (H, W) or (H, W, C), **parameters that were drawn) -> the transformed pixels
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _TURNS_OF_D4 = {"r90": 1, "r180": 2, "r270": 3}
-RESIZING = (
-    A.Resize,
-    A.RandomScale,
-    A.LongestMaxSize,
-    A.SmallestMaxSize,
-    A.RandomResizedCrop,
-    A.RandomSizedCrop,
-    A.RandomSizedBBoxSafeCrop,
-    A.CropAndPad,
-)
+_SCALING = (A.Resize, A.RandomScale, A.LongestMaxSize, A.SmallestMaxSize, A.CropAndPad)
+RESIZING = (*_SCALING, A.RandomResizedCrop, A.RandomSizedCrop, A.RandomSizedBBoxSafeCrop)
 """The transforms that call cv2.resize; all others that move pixels call cv2.warpAffine, cv2.warpPerspective or cv2.remap."""
 CELL = 16  # side in pixels of the squares of a drawn image within which the change of scale is taken to be one and the same
 PART = 8  # side of the parts of a square that are looked at where it lies partly in a filled border

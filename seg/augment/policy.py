@@ -21,6 +21,7 @@ from seg.core.environment import prepare_environment
 from seg.core.errors import ConfigError, DataError, InputError
 from seg.data.labelmaps import areas_of
 from seg.data.sample import ClassInfo, Sample
+from seg.settings.section import Section
 from seg.settings.targets import build
 
 prepare_environment()  # albumentations looks for newer versions when it is imported
@@ -59,8 +60,7 @@ class Policy:
 
     def draw(self, sample: Sample, seed: int) -> Drawn:
         """Image and labels as drawn; instances keep their ids, also those that are no longer in the picture."""
-        window = self.window(sample, seed)
-        if window is None:
+        if (window := self.window(sample, seed)) is None:
             return self._transform(sample, seed)
         drawn = self._transform(window.sample, seed)
         return replace(drawn, visible=drawn.visible * window.visible)
@@ -89,13 +89,10 @@ class Policy:
 
     def to_json(self) -> str:
         """The transforms in albumentations' own serialisation, and the settings of windows, instances and copy-paste."""
-        content = {
-            "transforms": A.to_dict(self.compose),
-            "instances": self.instances.model_dump(),
-            "copy_paste": self.copy_paste.model_dump(),
-        }
+        settings: dict[str, Section] = {"instances": self.instances, "copy_paste": self.copy_paste}
         if self.crop:  # files of earlier versions have no such key
-            content["crop"] = self.crop.settings.model_dump()
+            settings["crop"] = self.crop.settings
+        content = {"transforms": A.to_dict(self.compose), **{name: section.model_dump() for name, section in settings.items()}}
         return json.dumps(content, indent=1, sort_keys=True, default=_plain) + "\n"
 
 

@@ -155,10 +155,8 @@ def _unreadable(text: str) -> str:
 
 
 def _values(override: Override) -> list[str]:
-    if override.is_sweep_override() and override.is_choice_sweep():
-        return [str(v) for v in override.sweep_string_iterator()]
-    if override.is_sweep_override():
-        return []  # a glob or a range: each job's own composition tells
+    if override.is_sweep_override():  # of a glob or a range each job's own composition tells
+        return [str(v) for v in override.sweep_string_iterator()] if override.is_choice_sweep() else []
     value = override.value()
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]
 

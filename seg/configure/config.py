@@ -77,8 +77,7 @@ def checked(params: Params) -> Config:
     """The typed configuration, its targets inside the allowed modules; values that are yet to be planned are examples. ConfigError names
     the first key that is wrong."""
     params = with_examples(params)
-    missing = [key for key, value in leaves(params).items() if value == "???"]
-    if missing:
+    if missing := [key for key, value in leaves(params).items() if value == "???"]:
         obtain = params["data"].get("obtain") if missing[0] == "data.root" else None
         value = "<value>" if missing[0] != "data.root" else "<folder of the data set>" + (f" (to be had from {obtain})" if obtain else "")
         raise ConfigError(f"{missing[0]} has no value yet: set {missing[0]}={value}")

@@ -25,8 +25,7 @@ def as_made(conf: Path, params: Params, sections: Sequence[str] = ("data", "augm
     data and the pipeline runs with others than conf/ has, which params.yaml records, these are taken; so it is with the augmentation.
     ConfigError where something else was made. What is missing is left for the stage to say."""
     config = _checked(params, sections)
-    wrong = {section: said for section in sections if (said := OTHER[section](config))}
-    if not wrong:
+    if not (wrong := {section: said for section in sections if (said := OTHER[section](config))}):
         return params
     plain, recorded = compose(conf, [])[0], _recorded(conf)
     for section, said in wrong.items():
@@ -72,13 +71,11 @@ def _other_data(cfg: Config) -> str | None:
 
 def _other_augmentation(cfg: Config) -> str | None:
     """The same of the augmentation."""
-    folder = Path(cfg.paths.augment)
-    if not (folder / "policy.json").is_file():
-        return None
-    if (folder / "policy.json").read_text(encoding="utf-8") == compile_policy(cfg.augment, cfg.targets.allow).to_json():
+    made = Path(cfg.paths.augment) / "policy.json"
+    if not made.is_file() or made.read_text(encoding="utf-8") == compile_policy(cfg.augment, cfg.targets.allow).to_json():
         return None
     fix = "record these with `seg configure` and run `dvc repro augment`, or set paths.augment to a folder that was made with them"
-    return f"augment={cfg.augment.name}: but {folder} was made with other settings of augment; {fix}"
+    return f"augment={cfg.augment.name}: but {made.parent} was made with other settings of augment; {fix}"
 
 
 OTHER = {"data": _other_data, "augment": _other_augmentation}

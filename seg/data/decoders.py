@@ -89,10 +89,9 @@ def decode_npy(data: bytes, path: Path) -> Decoded:
         pixels = np.load(BytesIO(data), allow_pickle=False)
     except Exception as error:  # of the header's grammar, of the memory that it declares, of what is missing behind it
         if "Object arrays" in str(error):
-            raise PixelError(
-                f"{path}: holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type "
-                "(of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads)"
-            ) from None
+            what = "holds Python objects, expected numbers, as objects may hold programs; save it as an array of a numeric type"
+            cellpose = "of Cellpose's _seg.npy the entry 'masks', or let Cellpose write _cp_masks.tif, which data=id_maps reads"
+            raise PixelError(f"{path}: {what} ({cellpose})") from None
         raise cut_off(path) from None
     if pixels.ndim not in (2, 3) or not pixels.size or pixels.dtype.kind not in "buif":
         raise PixelError(f"{path}: holds an array {pixels.shape} of {pixels.dtype}, expected numbers (height, width) or (height, width, C)")
@@ -106,8 +105,7 @@ def decode_opencv(data: bytes, path: Path, channels: int | None) -> Decoded:
     """PNG, JPEG, WebP or BMP, whose size is looked at first. channels: 1 or 3: OpenCV makes gray or RGB of it as it decodes."""
     _refuse_cut(data, path)
     refuse_large(*declared_size(data), path)
-    step = 1
-    plain = True  # 8 bit without alpha
+    step, plain = 1, True  # plain: 8 bit without alpha
     if data[:8] == PNG:
         step = PNG_STEPS.get(data[24], 1) if data[25] == 0 else 1
         plain = data[24] <= 8 and data[25] in (0, 2, 3) and b"tRNS" not in data[: data.find(b"IDAT")]
@@ -190,6 +188,7 @@ def _orientation(data: bytes) -> int:
 def _refuse_cut(data: bytes, path: Path) -> None:
     """OpenCV fills the missing part of a cut JPEG with gray and says nothing, and which others it takes differs from version to version.
     More may follow the end mark (a phone appends its film); and a JPEG's header may hold a thumbnail with an end mark of its own."""
+    cut = False
     if data[:2] == b"\xff\xd8":
         cut = data.rfind(b"\xff\xd9", _jpeg_header(data)[0]) < 0
     elif data[:8] == PNG:
@@ -198,8 +197,6 @@ def _refuse_cut(data: bytes, path: Path) -> None:
         cut = len(data) < 16 or len(data) < 8 + int.from_bytes(data[4:8], "little")
     elif data[:2] == b"BM":
         cut = len(data) < 54 or len(data) < _bmp_length(data)
-    else:
-        cut = False
     if cut:
         raise cut_off(path)
 

@@ -19,8 +19,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow have it
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file; DataError where it is missing or empty."""
-    data = read_file(path)
-    if not data:
+    if not (data := read_file(path)):
         raise UnreadableError(f"{path}: is an empty file; {MEND}")
     return data
 
@@ -48,10 +47,9 @@ def slice_advice(name: str) -> str:
         load = f"v = nibabel.load('{name}').get_fdata()"
     else:
         load = f"v = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage('{name}')).transpose(1, 2, 0)"
-    return (
-        f"save each slice of images and labels as a file of its own, as in Python: {load}; for z in range(v.shape[2]): "
-        f"numpy.save(f'case1_{{z:03d}}.npy', v[:, :, z]); and keep a patient's slices together (data.split.group)"
-    )
+    save = "for z in range(v.shape[2]): numpy.save(f'case1_{z:03d}.npy', v[:, :, z])"
+    keep = "keep a patient's slices together (data.split.group)"
+    return f"save each slice of images and labels as a file of its own, as in Python: {load}; {save}; and {keep}"
 
 
 def to_channels(decoded: Decoded, channels: int, path: Path) -> np.ndarray:

@@ -148,12 +148,8 @@ def with_stuff(sample: Sample, things: Collection[int]) -> Sample:
     stuff = [int(c) for c in np.unique(sample.semantic[top == 0]) if c != IGNORE and c not in things]
     for number, index in enumerate(stuff, start=len(sample.categories) + 1):
         top[(top == 0) & (sample.semantic == index)] = number
-    return replace(
-        sample,
-        instances=top[:, :, None],
-        categories=np.append(sample.categories, stuff).astype(np.int32),
-        crowd=np.append(sample.crowd, np.zeros(len(stuff), bool)),
-    )
+    categories, crowd = np.append(sample.categories, stuff).astype(np.int32), np.append(sample.crowd, np.zeros(len(stuff), bool))
+    return replace(sample, instances=top[:, :, None], categories=categories, crowd=crowd)
 
 
 def merged(prediction: Prediction, things: Collection[int], least: float = 0.0, least_stuff: float = 0.0) -> Prediction:
@@ -179,14 +175,9 @@ def merged(prediction: Prediction, things: Collection[int], least: float = 0.0, 
     boxes = boxes_of(ids, len(categories))
     kept = np.flatnonzero(boxes[:, 2])
     kept = kept[np.argsort(-np.asarray(prediction.scores)[kept], kind="stable")]
-    masks = encode(ids, len(categories))
-    return Prediction(
-        scores=np.asarray(prediction.scores)[kept],
-        categories=np.asarray(prediction.categories)[kept],
-        boxes=boxes[kept].astype(np.float32),
-        masks=[masks[i] for i in kept],
-        segments=True,
-    )
+    rles, scores, classes = encode(ids, len(categories)), np.asarray(prediction.scores)[kept], np.asarray(prediction.categories)[kept]
+    masks = [rles[i] for i in kept]
+    return Prediction(scores=scores, categories=classes, boxes=boxes[kept].astype(np.float32), masks=masks, segments=True)
 
 
 def together(first: Prediction, second: Prediction) -> Prediction:

@@ -68,8 +68,7 @@ def one_line_errors(path: Path) -> Iterator[None]:
 
 def only_series(file: Any, length: int, path: Path) -> Any:
     """tifffile's series of a file of `length` bytes; DataError where it holds images of several sizes, or pixels are missing."""
-    whole = [series for series in file.series if not series.keyframe.is_reduced]
-    if not whole:
+    if not (whole := [series for series in file.series if not series.keyframe.is_reduced]):
         raise unreadable(path)
     if len(whole) > 1:
         sizes = ", ".join("x".join(map(str, series.shape)) for series in whole[:4])

@@ -106,12 +106,10 @@ def tiff_rows(file: BinaryIO, path: Path, channels: int | None, stack: ExitStack
         opened = stack.enter_context(tifffile.TiffFile(file))
         series = tiff.only_series(opened, length, path)
         page, axes = series.keyframe, series.axes
-        if page.tags.valueof(tiff.ORIENTATION, 1) != 1 or tiff.is_left_to_opencv(page) or page.imagedepth != 1 or page.tiledepth > 1:
+        if page.tags.valueof(tiff.ORIENTATION, 1) != 1 or "YX" not in axes or page.imagedepth != 1 or page.tiledepth > 1:
             return None
-        if "YX" not in axes:
-            return None
-        if series.kind == "shaped" and axes == "QYX" and series.shape[2] == channels != series.shape[0]:
-            return None  # an array (H, W, C), a row a page
+        if tiff.is_left_to_opencv(page) or (series.kind == "shaped" and axes == "QYX" and series.shape[2] == channels != series.shape[0]):
+            return None  # the latter is an array (H, W, C), a row a page
         axis = axes.index("Y")
         height, width = series.shape[axis : axis + 2]
         stored: FileRows | PageRows

@@ -56,8 +56,7 @@ def _named(array: Any) -> list[str]:
 
 def _finest(group: Any, path: Path) -> tuple[Any, list[str]]:
     """The first level of a pyramid, and its axes: those of 0.1 and 0.2 have no names."""
-    said = group.attrs.get("ome", group.attrs).get("multiscales")
-    if not said:
+    if not (said := group.attrs.get("ome", group.attrs).get("multiscales")):
         raise PixelError(f"{path}: is a Zarr group without OME metadata, expected an array; name the folder of one of its arrays NAME.zarr")
     array = group[said[0]["datasets"][0]["path"]]
     return array, [axis["name"] if isinstance(axis, dict) else axis for axis in said[0].get("axes", "tczyx"[-array.ndim :])]

@@ -47,8 +47,7 @@ class DoctorPage:
 
     def of(self, finding: Finding) -> list[Shown]:
         """The pictures of a finding; none where it is of no image, or the image cannot be read."""
-        item = self._item(finding.split, finding.image_id)
-        if item is None:
+        if (item := self._item(finding.split, finding.image_id)) is None:
             return []
         try:
             sample = self.source.read(item).sample

@@ -44,26 +44,21 @@ def measure(params: Params, info: DatasetInfo, samples: Sequence[Sample], precis
         model = model.to(memory_format=torch.channels_last)
     images = max(1, trainer["effective_batch_size"] // devices) if trainer["effective_batch_size"] else trainer["batch_size"]
     batch = to_device(collate(_drawn(params, samples, images)), device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
     height, width = samples[0].size
     window = params["model"]["window"] or max(height, width)
     image = samples[0].image[:window, :window]
     threads = threads_of(params["runtime"]["threads"], say=lambda _: None) if device.type == "cpu" else None
     share = info.statistics["height"]["median"] * info.statistics["width"]["median"] / (image.shape[0] * image.shape[1])
-    step, slowed, forward, memory = _times(model, batch, optimizer, precision, device, image, threads)
+    step, slowed, forward, memory = _times(model, batch, precision, device, image, threads)
     overlap = window_tiling(window).overlap if window < max(height, width) else 0.0
     return Cost(step, forward * share / (1 - overlap) ** 2, memory, slowed if slowed > BUSY else 1.0)
 
 
 def _times(
-    model: SegmentationModel,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    precision: str,
-    device: torch.device,
-    image: np.ndarray,
-    threads: Threads | None,
+    model: SegmentationModel, batch: Batch, precision: str, device: torch.device, image: np.ndarray, threads: Threads | None
 ) -> tuple[float, float, float, float]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
+
     def step() -> None:
         with autocast(precision, device):
             loss = named_losses(model, batch)["loss"]

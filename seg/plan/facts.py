@@ -3,6 +3,7 @@ of the configuration, each with its reason in words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from skimage.measure import label
 from seg.data.sample import BACKGROUND, IGNORE, Sample
 from seg.data.store import DatasetInfo, read_annotations, read_entries, read_sample
 from seg.plan.orientation import Direction, directions, features_of
-from seg.settings.planned import merged, value_at, with_value
-from seg.settings.section import Params
+from seg.settings.planned import merged, with_value
+from seg.settings.section import Params, value_at
 
 LOOKED_AT = 64  # images of the training split whose pixels are read
 PIXELS = 1 << 28  # fewer images are read where they are larger
@@ -90,10 +91,7 @@ def look(prepared: Path, info: DatasetInfo, with_instances: bool) -> Seen:
     count = max(1, min(len(entries), LOOKED_AT, PIXELS // largest))
     names = [c.name for c in info.classes]
     widths: dict[str, list[float]] = {name: [] for name in names if name != BACKGROUND}
-    differences: list[float] = []
-    features: list[np.ndarray] = []
-    kept: list[Sample] = []
-    counts = np.zeros(4)
+    differences, features, kept, counts = list[float](), list[np.ndarray](), list[Sample](), np.zeros(4)
     for index in sorted({int(i) for i in np.linspace(0, len(entries) - 1, count)}):
         sample = read_sample(folder, entries[index], info.channels, annotations.get(entries[index].file, ()))
         differences.append(_colourfulness(sample.image))
@@ -220,9 +218,9 @@ class Draft:
     def is_open(self, key: str) -> bool:
         return key in self.open
 
-    def take(self, choices: Iterator[Decision]) -> None:
-        """Set what is open; a value that a person set stays."""
-        for choice in choices:
+    def take(self, *rules: Iterator[Decision]) -> None:
+        """Set what is open, rule by rule: each sees what those before it set. A value that a person set stays."""
+        for choice in chain.from_iterable(rules):
             if choice.key in self.open:
                 self.chosen.append(choice)
                 self.open.discard(choice.key)
@@ -232,7 +230,3 @@ class Draft:
 def budget_of(draft: Draft) -> float:
     """Minutes of one training: folds share those of the plan."""
     return float(draft["plan.minutes"] / (draft["plan.folds"] or 1))
-
-
-"""Pure: from the facts and the values that are set already to further values. It yields a choice for each key that it knows of, also for
-those that are not open."""

@@ -47,9 +47,8 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     device = device_of(params["trainer"]["accelerator"])
     say(f"looking at the training images of {info.name}")
     if with_instances and info.task != "instance":
-        raise DataError(
-            f"{prepared}: has no instances, which task={task.name} learns; set task=semantic, or prepare a data set that has them"
-        )
+        fix = "set task=semantic, or prepare a data set that has them"
+        raise DataError(f"{prepared}: has no instances, which task={task.name} learns; {fix}")
     seen = look(prepared, info, with_instances)
     devices = num_devices(params["trainer"]["devices"], device) * int(params["trainer"]["num_nodes"])
     free = int(torch.cuda.mem_get_info(best_device())[0]) if device.type == "cuda" else available_memory()
@@ -61,16 +60,10 @@ def plan(params: Params, open_keys: Iterable[str], info: DatasetInfo, prepared: 
     first = (length.minutes, families.adapter, families.monitor, view.scale, length.batch, view.crop)
     for rule in (*first, augmentation.transforms, augmentation.copy_paste, learning.loss):
         draft.take(rule(facts, draft))
-    draft.take(_pretrained(facts))
     cost = Costs(facts, draft, info, seen.samples, device, say)
-    draft.take(cost.network())
-    draft.take(_weights(draft, facts, project))
-    for rule in (networks.anchors, networks.counts):
-        draft.take(rule(facts, draft))
-    draft.take(cost.precision())
-    draft.take(cost.memory())
-    for rule in (learning.optimizer, learning.schedule):
-        draft.take(rule(facts, draft))
+    draft.take(_pretrained(facts), cost.network(), _weights(draft, facts, project))
+    draft.take(networks.anchors(facts, draft), networks.counts(facts, draft), cost.precision(), cost.memory())
+    draft.take(learning.optimizer(facts, draft), learning.schedule(facts, draft))
     if draft.is_open("trainer.max_epochs") or draft.is_open("trainer.epoch_steps"):
         draft.take(length.length(facts, draft, cost.of_plan()))
     draft.take(length.evaluation(facts, draft))
@@ -96,9 +89,8 @@ class Costs:
         budget, images = length.budget_of(self.draft), length.step_images(self.facts, self.draft)
         for candidate in offered[1:]:
             trial = Draft(self.draft.params, self.draft.open)
-            trial.take(networks.network(self.facts, trial, candidate, ""))
-            for rule in (networks.anchors, networks.counts):
-                trial.take(rule(self.facts, trial))
+            rules = (networks.anchors(self.facts, trial), networks.counts(self.facts, trial))
+            trial.take(networks.network(self.facts, trial, candidate, ""), *rules)
             step = self._cost(_closed(trial.params), self._usual(), candidate.name).step
             count = length.steps(budget, Cost(step, 0, 0), least=1)
             passes = count * images / self.facts.images

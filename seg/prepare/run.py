@@ -99,8 +99,8 @@ def examine(
     engine: Engine = LOCAL,
 ) -> Examination:
     """Read, divide and check every image; those that are sound are stored in `folder`, by their split or, where `store` says shards, in
-    shards of UNSPLIT, or nowhere. What is wrong with a
-    file or with the splits becomes a finding; a layout or settings that give no images are raised."""
+    shards of UNSPLIT, or nowhere. What is wrong with a file or with the splits becomes a finding; a layout or settings that give no images
+    are raised."""
     plan = in_tiles(planned(source, assignment, root), source)
     jobs, what = list(zip(plan.items, plan.places, strict=True)), "images read" if folder is None else "images prepared"
     spool = Spool(folder or Path(tempfile.gettempdir()))
@@ -215,8 +215,7 @@ def _move(folder: Path, moves: Iterable[tuple[ManifestEntry, str, str]]) -> None
         for part, file in (("images", entry.file), ("semantic", f"{entry.image_id}.png")):
             if origin != split and not entry.stored_at:
                 target = f"{folder}/{split}/{part}/{file}"  # no Path, of which there would be six an image
-                parent = os.path.dirname(target)
-                if parent not in made:
+                if (parent := os.path.dirname(target)) not in made:
                     os.makedirs(parent, exist_ok=True)
                     made.add(parent)
                 os.replace(f"{folder}/{origin}/{part}/{file}", target)

@@ -46,12 +46,10 @@ def finding_of(error: InputError, files: Sequence[str] = (), image_id: str | Non
     """An error as a finding. files: of the item that was read; the one that the message names, or else the first, is the finding's."""
     message = str(error)
     named = [file for file in files if message.startswith(file)]
-    file, found, rest = message.partition(": ")
-    if named:  # a path may hold a colon
-        longest = max(named, key=len)
-        tail, found, rest = message[len(longest) :].partition(": ")
-        file = longest + tail
-    elif (files and "/" not in file) or not found:
+    longest = max(named, key=len, default="")  # a path may hold a colon
+    tail, found, rest = message[len(longest) :].partition(": ")
+    file = longest + tail
+    if not named and ((files and "/" not in file) or not found):
         file, rest = (files[0] if files else "the data set"), message
     what, _, fix = rest.partition("; ")
     return Finding(getattr(error, "kind", "bad-data"), file, what, fix, "error", image_id, split=split)

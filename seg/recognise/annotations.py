@@ -80,8 +80,7 @@ def via(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 def _set_attribute(guess: Guess, regions: Sequence[Any]) -> None:
     labels = [{k: text for k, v in (r.get("region_attributes") or {}).items() if (text := _text(v))} for r in regions]
-    named = Counter(key for each in labels for key in each)
-    if not named:
+    if not (named := Counter(key for each in labels for key in each)):
         guess.source |= {"attribute": None, "category": "object"}
         guess.classes = instance_classes(["object"])
         return

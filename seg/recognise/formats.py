@@ -61,8 +61,7 @@ def image_facts(paths: Sequence[Path]) -> tuple[int, object]:
 
 @lru_cache(maxsize=64)
 def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
-    channels: Counter[int] = Counter()
-    deep, size = False, 0
+    channels, deep, size = Counter[int](), False, 0
     for path in paths:
         if size > PIXELS:
             break
@@ -76,10 +75,8 @@ def _image_facts(paths: tuple[Path, ...]) -> tuple[int, object]:
         some = found.pixels[:: max(1, len(found.pixels) // ROWS)]
         gray = bare == 3 and found.color and bool((some[..., :1] == some[..., 1:3]).all())
         channels[1 if gray else bare] += 1
-    most = channels.most_common(1)[0][0] if channels else 3
-    if set(channels) <= {1, 3}:
-        most = 1 if set(channels) == {1} else 3
-    return most, "image" if deep else None
+    usual = 1 if set(channels) == {1} else 3
+    return channels.most_common(1)[0][0] if set(channels) - {1, 3} else usual, "image" if deep else None
 
 
 def annotated(listing: Listing) -> list[Guess]:

@@ -111,8 +111,7 @@ def are_numbered(looks: Sequence[Look]) -> bool:
 def determines(one: Sequence[Look], other: Sequence[Look]) -> bool:
     """Whether what label images say follows from others of the same images: each value of `one` goes with one value of `other`. Compared
     where either is not what most of it is, as objects may be small."""
-    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a.small.shape == b.small.shape]
-    if not pairs:
+    if not (pairs := [(a, b) for a, b in zip(one, other, strict=True) if a.small.shape == b.small.shape]):
         return False
     here = np.concatenate([_leveled(a).ravel() for a, _ in pairs])
     there = np.concatenate([_leveled(b).ravel() for _, b in pairs])

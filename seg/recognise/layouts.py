@@ -81,8 +81,7 @@ def _public(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
 def _a_file_an_object(listing: Listing, folders: set[PurePosixPath]) -> Iterator[Guess]:
     """<folder>/<image>/images/<one file> and <folder>/<image>/masks/<a file an object>."""
     images = Counter(folder.parent for folder in folders if folder.name == "images" and folder.parent / "masks" in folders)
-    held = Counter(place.parent for place in images)
-    if not held:
+    if not (held := Counter(place.parent for place in images)):
         return
     home, count = held.most_common(1)[0]
     files = Counter(file.parent for file in listing.pictures)
@@ -108,7 +107,8 @@ def _a_file_a_class(listing: Listing, folders: set[PurePosixPath]) -> Iterator[G
     patterns = {
         "{class}/{image}": lambda name: name.split("/", 1)[::-1] if "/" in name else None,
         "{image}/{class}": lambda name: name.rsplit("/", 1) if "/" in name else None,
-        "{image}_{class}": lambda name: _cut(name, names, usual),
+        # of several cuts the one with the most usual end, then of the longest image's name, as names of images may begin alike
+        "{image}_{class}": lambda name: max(_cuts(name, names), key=lambda cut: (usual[cut[1]], len(cut[0])), default=None),
     }
     for pattern, cut in patterns.items():
         found = [parts for name in inside if (parts := cut(name)) and parts[0] in names]
@@ -147,8 +147,3 @@ def _numbered_objects(names: Iterable[str]) -> str | None:
 def _cuts(name: str, names: set[str]) -> list[list[str]]:
     """Each image's name with which a name begins, and what follows it after an underscore."""
     return [[name[: match.start()], name[match.end() :]] for match in re.finditer("_", name) if name[: match.start()] in names]
-
-
-def _cut(name: str, names: set[str], usual: Counter[str]) -> list[str] | None:
-    """Of these the one with the most usual end, then of the longest image's name, as names of images may begin alike."""
-    return max(_cuts(name, names), key=lambda parts: (usual[parts[1]], len(parts[0])), default=None)

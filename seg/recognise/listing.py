@@ -56,8 +56,7 @@ def list_folder(root: Path) -> Listing:
     if not root.is_dir():
         kind = "is a file; give the folder that holds images and labels" if root.exists() else "there is no such folder"
         raise DataError(f"{root}: {kind}")
-    files = files_below(root, ("",))
-    if not files:
+    if not (files := files_below(root, ("",))):
         raise DataError(f"{root}: holds no file; give the folder that holds images and labels")
     return Listing(root, tuple(PurePosixPath(file.replace(os.sep, "/")) for file in files))
 

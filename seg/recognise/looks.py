@@ -92,8 +92,7 @@ def _points(length: int) -> np.ndarray:
 
 def labels_of(paths: Sequence[Path]) -> tuple[Counter[Label], list[frozenset[Label]]]:
     """The pixels of each value or colour over all files, and of each file what occurs in it: in threads, as decoding is most of it."""
-    total: Counter[Label] = Counter()
-    together: list[frozenset[Label]] = []
+    total, together = Counter[Label](), list[frozenset[Label]]()
     with ThreadPoolExecutor() as pool:
         for found in pool.map(_labels, paths):
             total.update(found)
@@ -121,13 +120,11 @@ def _pixels(data: bytes, path: Path) -> _Pixels:
         known = {int(i): tuple(int(c) for c in colors[i]) if i < len(colors) else (0, 0, 0) for i in found}
         return _Pixels("palette", indices, known, False)  # type: ignore[arg-type]
     decoded = decode(data, path, None)
-    values = decoded.pixels
-    clear = False
-    hidden = np.zeros(values.shape[:2], bool)
+    values, hidden = decoded.pixels, np.zeros(decoded.pixels.shape[:2], bool)
     if decoded.alpha:
         hidden = values[..., -1] <= np.iinfo(values.dtype).max // 2 if values.dtype.kind in "ui" else hidden
-        clear = bool(hidden.any())
         values = values[..., :-1]
+    clear = bool(hidden.any())
     if values.shape[2] == 3 and (decoded.color or values.dtype == np.uint8):
         if values.dtype == np.uint16 and not (values % 257).any():
             values = (values // 257).astype(np.uint8)

@@ -38,9 +38,8 @@ def guesses(listing: Listing, wanted: Wanted, others: bool = False) -> list[Gues
                 guess.beside = frozenset(file for other in same for file in other.labels)
                 called = [(other, names[id(other)]) for other in same]
                 guess.seen = [Seen(name, frozenset(one.labels), WORDS[one.role], f"--labels {name}") for one, name in called]
-                for rival in family.rivals:
-                    place = _rival(rival)
-                    guess.seen.append(Seen(place, frozenset(rival.images), "other images of the same names", f"--images {place}"))
+                rivals = [(_rival(rival), frozenset(rival.images)) for rival in family.rivals]
+                guess.seen += [Seen(place, files, "other images of the same names", f"--images {place}") for place, files in rivals]
             if family.rivals and not _plainly_images(family):
                 guess = made[0]
                 guess.arguments = f"--images {_rival(family.relations[0])}"
@@ -55,12 +54,10 @@ def _grouped(known: Sequence[Family]) -> list[list[Family]]:
     groups: list[list[Family]] = []
     for family in known:
         images = family.images
-        for group in groups:
-            if len(images & group[0].images) >= TOGETHER * min(len(images), len(group[0].images)):
-                group.append(family)
-                break
-        else:
-            groups.append([family])
+        near = (g for g in groups if len(images & g[0].images) >= TOGETHER * min(len(images), len(g[0].images)))
+        if (group := next(near, None)) is None:
+            groups.append(group := [])
+        group.append(family)
     return groups
 
 

@@ -211,7 +211,6 @@ def _back(place: tuple[str, str], folder: str) -> Iterator[tuple[int, str]]:
     if image == label == "":
         yield len(folder), folder
         return
-    start = folder.rfind(label)
-    while start >= 0:
-        yield start, f"{folder[:start]}{image}{folder[start + len(label) :]}"
-        start = folder.rfind(label, 0, start + len(label) - 1) if start + len(label) > 0 else -1
+    for start in range(len(folder) - len(label), -1, -1):
+        if folder.startswith(label, start):
+            yield start, f"{folder[:start]}{image}{folder[start + len(label) :]}"

@@ -104,9 +104,7 @@ def lists_of(listing: Listing, items: Sequence[Item]) -> dict[PurePosixPath, flo
         except DataError:
             continue
         names = [line for line in lines if line and not line.startswith("#")]
-        if not names:
-            continue
-        share = sum(listed(name, known) in known for name in names) / len(names)
+        share = sum(listed(name, known) in known for name in names) / max(1, len(names))
         if share >= SOME and len(set(names)) > 1:
             found[file] = share
     return found

@@ -109,10 +109,11 @@ def nothing_found(listing: Listing) -> str:
     if volumes := [f for f in listing.files if f.name.lower().endswith(tuple(VOLUMES))]:
         kind = next(kind for suffix, kind in VOLUMES.items() if volumes[0].name.lower().endswith(suffix))
         return f"{len(volumes)} files are {kind} volumes, such as {volumes[0]}, which are not read; {slice_advice(volumes[0].name)}"
-    if not listing.pictures and (slices := _slices(listing)):
+    bare = [file for file in listing.files if not file.suffix or file.suffix[1:].isdigit()][:LOOKED_AT]
+    slices = next((file for file in bare if not listing.pictures and listing.path(file).read_bytes()[128:132] == b"DICM"), None)
+    if slices is not None:
         return f"{slices} and others are DICOM files without a suffix, which are not read; {slice_advice(slices.name)}"
-    boxed = [f for f in listing.having(".xml") if b"<bndbox>" in listing.path(f).read_bytes()]
-    if boxed:
+    if boxed := [f for f in listing.having(".xml") if b"<bndbox>" in listing.path(f).read_bytes()]:
         boxes = f"{len(boxed)} XML files, such as {boxed[0]}, hold boxes alone, as Pascal VOC has them, which are no masks"
         return f"{head}: {boxes}; for task=detection copy conf/data/voc_boxes.yaml, and edit it; {tail}"
     if others := [f for f in listing.files if f.suffix.lower() in OTHERS]:
@@ -157,8 +158,3 @@ def _unreadable(listing: Listing, pair: Pair) -> str:
         except DataError as error:
             return str(error)
     return "one of the two cannot be read"
-
-
-def _slices(listing: Listing) -> PurePosixPath | None:
-    bare = [file for file in listing.files if not file.suffix or file.suffix[1:].isdigit()][:LOOKED_AT]
-    return next((file for file in bare if listing.path(file).read_bytes()[128:132] == b"DICM"), None)

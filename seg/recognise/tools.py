@@ -14,10 +14,12 @@ from seg.recognise.guess import Guess, instance_classes, void_of
 from seg.recognise.listing import PROBED, Listing, Split, by_folders, common_folder, home_of, names_in, place, split_of_folders, with_split
 from seg.recognise.looks import look
 from seg.recognise.patterns import alike
+from seg.settings.section import value_at
 from seg.sources.content import read_rows
 
 RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 ROWS = 2000  # that are looked at
+Rows = Sequence[Mapping[str, str]]  # of a table
 
 
 def supervisely(listing: Listing, contents: Contents) -> Iterator[Guess]:
@@ -81,11 +83,9 @@ def geojson(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) -> tuple[str, dict[str, str]]:
     """The folder of images, and how names start before what they share with those of the files."""
-    home = home_of(listing, stems, folder, stems=True)
-    if home is not None:
+    if (home := home_of(listing, stems, folder, stems=True)) is not None:
         return home, {}
-    places = Counter(file.parent for file in listing.pictures)
-    if not places:
+    if not (places := Counter(file.parent for file in listing.pictures)):
         return ".", {}
     most = places.most_common(1)[0][0]
     names = [file.stem for file in listing.pictures if file.parent == most]
@@ -96,12 +96,7 @@ def _images_of(listing: Listing, stems: Sequence[str], folder: PurePosixPath) ->
 def _label_of(features: Sequence[Mapping[str, Any]]) -> tuple[str | None, list[str]]:
     """The property that holds the labels, as class or classification.name, and the labels; None without one."""
     for path in ("classification.name", "class", "label", "name", "category", "type"):
-        found = []
-        for feature in features:
-            value: Any = feature.get("properties")
-            for part in path.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-            found.append(value)
+        found = [value_at(feature.get("properties"), path) for feature in features]
         if features and all(isinstance(value, str) and value.strip() for value in found) and len(set(found)) * 2 <= max(2, len(found)):
             return path, sorted(set(map(str, found)))
     return None, []
@@ -146,8 +141,7 @@ def labelme(listing: Listing, contents: Contents) -> Iterator[Guess]:
 
 def _by_split(listing: Listing, known: Mapping[PurePosixPath, Any]) -> tuple[dict[str, Any], Split] | None:
     """The places and the split, where the folders of images say it as those of the JSON files do."""
-    family = split_of_folders(f.parent for f in known)
-    if family is None:
+    if (family := split_of_folders(f.parent for f in known)) is None:
         return None
     pattern, folders = family
     split = by_folders(names_in(pattern, folders))
@@ -169,8 +163,7 @@ def _labelme_images(listing: Listing, known: Mapping[PurePosixPath, Any], folder
 def rle_csv(listing: Listing) -> Iterator[Guess]:
     for file in listing.having(".csv"):
         rows = _rows(listing, file)
-        runs = _column(rows)
-        if runs is None:
+        if (runs := _column(rows)) is None:
             continue
         others = [column for column in rows[0] if column != runs]
         homes = ((c, home_of(listing, n := _names(rows, c), file) or home_of(listing, n, file, stems=True)) for c in others)
@@ -193,7 +186,7 @@ def rle_csv(listing: Listing) -> Iterator[Guess]:
         yield guess
 
 
-def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str, home: str | None) -> bool:
+def _along_rows(listing: Listing, rows: Rows, column: str, home: str | None) -> bool:
     """Whether from one run to the next it is as far as an image is wide, not as it is high, in most rows."""
     image = next((file for file in listing.pictures if home == "." or file.is_relative_to(home or "")), None)
     seen = look(listing.path(image)) if image else None
@@ -202,8 +195,7 @@ def _along_rows(listing: Listing, rows: Sequence[Mapping[str, str]], column: str
     votes = [0, 0]
     for row in rows[:PROBED]:
         starts = [int(number) for number in row[column].split()[::2]] if RUNS.fullmatch(row[column].strip()) else []
-        steps = sorted(b - a for a, b in pairwise(starts))
-        if steps:
+        if steps := sorted(b - a for a, b in pairwise(starts)):
             step = steps[len(steps) // 2]
             votes[abs(step - seen.size[0]) > abs(step - seen.size[1])] += 1
     return votes[1] > 2 * votes[0]
@@ -216,7 +208,7 @@ def _rows(listing: Listing, file: PurePosixPath) -> list[Mapping[str, str]]:
         return []
 
 
-def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
+def _column(rows: Rows) -> str | None:
     """The column whose values are all run lengths, or nothing."""
     for column in rows[0] if rows else ():
         values = [row.get(column, "").strip() for row in rows]
@@ -226,13 +218,11 @@ def _column(rows: Sequence[Mapping[str, str]]) -> str | None:
     return None
 
 
-def _names(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
+def _names(rows: Rows, column: str) -> list[str]:
     return list(dict.fromkeys(row.get(column, "") for row in rows))[:PROBED]
 
 
-def _with_label(
-    listing: Listing, rows: Sequence[Mapping[str, str]], columns: Sequence[str], file: PurePosixPath
-) -> tuple[str, str, list[str]] | None:
+def _with_label(listing: Listing, rows: Rows, columns: Sequence[str], file: PurePosixPath) -> tuple[str, str, list[str]] | None:
     """The column whose values are names of images with a label behind, as 0002cc93b.jpg_1; the folder of images, and the labels."""
     for column in columns:
         cut = [row[column].rpartition("_") for row in rows if "_" in row.get(column, "")]

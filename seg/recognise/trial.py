@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,9 @@ def tried(guess: Guess, build: Build) -> Trial:
     for key, value in dict.fromkeys(PROPOSAL.findall(str(found.error))):
         way = f"{key}={value.rstrip('.')}"
         if "image_suffix" not in key and "mask_suffix" not in key and "others" not in key and "threshold" not in key:
-            try:
-                other = _tried(with_setting(guess, way), build)
-            except InputError:
-                continue
-            if other.error is None:
-                ways.append(way)
+            with suppress(InputError):
+                if _tried(with_setting(guess, way), build).error is None:
+                    ways.append(way)
     return replace(found, ways=tuple(ways))
 
 
@@ -100,8 +98,7 @@ def _tried(guess: Guess, build: Build) -> Trial:
 
 def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str]:
     """What is refused of some images, how many were read, and what none of them holds."""
-    errors: list[InputError] = []
-    size, count, instances, present = 0, 0, 0, set[int]()
+    errors, size, count, instances, present = list[InputError](), 0, 0, 0, set[int]()
     for item in items[:: max(1, len(items) // READ)]:
         if size > BYTES and count >= FEW:
             break
@@ -120,8 +117,7 @@ def _read(source: Source, items: list[Item]) -> tuple[list[InputError], int, str
 
 def choose(folder: Path, trials: Sequence[Trial]) -> Trial:
     """The guess that reads the most images, of those for the same images the first; DataError where none works, or several are as good."""
-    working = [trial for trial in trials if trial.error is None]
-    if not working:
+    if not (working := [trial for trial in trials if trial.error is None]):
         guess, ways = trials[0].guess, " or ".join(f"--set {way}" for way in trials[0].ways)
         raise DataError(f"{folder}: looks like {guess.option}, but {trials[0].error}{f'; seg init {ways} works here' if ways else ''}")
     most = max(len(trial.items) for trial in working)
@@ -132,8 +128,7 @@ def choose(folder: Path, trials: Sequence[Trial]) -> Trial:
         if len(alike) > 1:
             told = " or ".join(f"{t.guess.arguments} ({[t.guess.option, *t.guess.why][-1]}, {len(t.items)} images)" for t in alike)
             raise DataError(f"{folder}: {len(alike)} readings fit alike, and none is written; say which is meant: {told}")
-    apart = [trial for trial in best if trial is not first and not trial.images & first.images]
-    if apart:
+    if apart := [trial for trial in best if trial is not first and not trial.images & first.images]:
         told = " or ".join(f"{_option(trial)} ({len(trial.items)} images)" for trial in [first, *apart])
         sets = f"holds {len(apart) + 1} sets of images, each with labels of its own"
         raise DataError(f"{folder}: {sets}; say which is meant, or give its folder: {told}")

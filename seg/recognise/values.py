@@ -40,8 +40,7 @@ def soft(guess: Guess, looks: Sequence[Look]) -> None:
 def semantic(guess: Guess, counts: Counts, listing: Listing) -> None:
     by_index = counts.kinds == {"palette"} and _by_index(counts.palettes)
     if counts.kinds == {"gray"} or by_index:
-        values = {value: n for value, n in counts.pixels.items() if isinstance(value, int)}
-        _gray(guess, values, counts, listing, counts.palettes if by_index else None)
+        _gray(guess, counts, listing, by_index)
     else:
         _colors(guess, _as_colors(counts), counts, listing)
 
@@ -56,25 +55,23 @@ def _as_colors(counts: Counts) -> Counter[Color]:
     """Colours of all label images: indices by their palettes, grays as colours."""
     found: Counter[Color] = Counter()
     known = {index: shown for palette in counts.palettes for index, shown in palette.items()}
-    mixed = "palette" in counts.kinds
     for label, n in counts.pixels.items():
         if isinstance(label, tuple):
             found[label] += n
-        elif mixed and label in known and counts.kinds == {"palette"}:
+        elif label in known and counts.kinds == {"palette"}:
             found[known[int(label)]] += n
         else:
             found[(int(label),) * 3] += n
     return found
 
 
-def _gray(
-    guess: Guess, pixels: Mapping[int, int], counts: Counts, listing: Listing, palettes: Sequence[Mapping[int, Color]] | None = None
-) -> None:
-    values = sorted(pixels)
+def _gray(guess: Guess, counts: Counts, listing: Listing, by_index: bool) -> None:
+    pixels = {value: n for value, n in counts.pixels.items() if isinstance(value, int)}
+    values, palettes = sorted(pixels), counts.palettes
     shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
-    what = "gray" if palettes is None else "palette images, read by index,"
+    what = "palette images, read by index," if by_index else "gray"
     guess.why.append(f"the label images are {what} with the values {shown}")
-    guess.source["labels"] = "index" if palettes is None else "palette"
+    guess.source["labels"] = "palette" if by_index else "index"
     one_bit = values == [0, 1, IGNORE] and not any({1, IGNORE} <= one for one in counts.together)
     ignore = [IGNORE] if values[-1] == IGNORE and len(values) > 2 and values[-2] <= MAX_VALUE and not one_bit else []
     plain = [value for value in values if value not in ignore]

@@ -98,8 +98,7 @@ def _found(listing: Listing, home: PurePosixPath, above: str, value: str) -> str
     known = {place.as_posix() for place in listing.folders} | {file.as_posix() for file in listing.files}
     tails = ["/".join(PurePosixPath(bare).parts[start:]) for start in range(len(PurePosixPath(bare).parts))]
     for place in (f"{home}/{above}/{value}", f"{home}/{value}", f"{home}/{bare}", value, *tails):
-        name = os.path.normpath(place).replace(os.sep, "/")
-        if name in known:
+        if (name := os.path.normpath(place).replace(os.sep, "/")) in known:
             return name
     return None
 

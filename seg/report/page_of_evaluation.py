@@ -23,8 +23,8 @@ from seg.metrics.instance import InstanceMetrics
 from seg.metrics.semantic import SemanticMetrics
 from seg.report.evaluation_gallery import class_map_entry, outlines_entry
 from seg.report.page_data import Evaluation, Figure, FigureTable, GalleryEntry, ImageRow, InTurn
-from seg.settings.planned import shown, value_at
-from seg.settings.section import leaves
+from seg.settings.planned import shown
+from seg.settings.section import leaves, value_at
 
 _SAID = yaml.safe_load(Path(__file__).with_name("figures.yaml").read_text(encoding="utf-8"))
 

@@ -32,11 +32,9 @@ def find_root(project: Path, given: str | None, obtain: str | None) -> Path | No
         return root
     source = f"; the data set is to be had from {obtain}" if obtain else ""
     copied = f"/{DVC_COPIES}/" in project.resolve().as_posix() and not Path(given).is_absolute()
-    copy = (
-        "; a queued experiment runs in a copy of what git and DVC track: `dvc add` the folder, or give an absolute path" if copied else ""
-    )
+    queued = "; a queued experiment runs in a copy of what git and DVC track: `dvc add` the folder, or give an absolute path"
     kind = "is a file, not a folder" if root.exists() else "there is no such folder"
-    raise DataError(f"data.root={given}: {kind}; set data.root to where the data set lies{source}{copy}")
+    raise DataError(f"data.root={given}: {kind}; set data.root to where the data set lies{source}{queued if copied else ''}")
 
 
 def local_weights(project: Path, name: str | None) -> Path | None:

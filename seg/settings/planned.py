@@ -11,7 +11,7 @@ import yaml
 
 from seg.core.errors import ConfigError
 from seg.core.outputs import write_whole
-from seg.settings.section import Params
+from seg.settings.section import Params, value_at
 
 AUTO = "auto"
 FILE = "plan.yaml"
@@ -29,10 +29,8 @@ EXAMPLES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("examples.yam
 ALWAYS = ("plan.minutes", "plan.pretrained", "task.monitor", "model.window", "trainer.epoch_steps", "augment.crop", "evaluate.batch_size")
 """Keys whose example does where there is no plan: images are seen whole, and evaluated one by one."""
 
-OF_NETWORK = tuple(
-    f"model.network.{name}"
-    for name in ("anchor_sizes", "aspect_ratios", "box_detections_per_img", "rpn_pre_nms_top_n", "rpn_post_nms_top_n")
-)
+_ARGUMENTS = ("anchor_sizes", "aspect_ratios", "box_detections_per_img", "rpn_pre_nms_top_n", "rpn_post_nms_top_n")
+OF_NETWORK = tuple(f"model.network.{name}" for name in _ARGUMENTS)
 """Arguments of a network that may say `auto`; all of them are open where the whole network is."""
 
 
@@ -93,11 +91,9 @@ def filled(params: Params, path: Path) -> Params:
     if not wanted:
         return params
     plan = read_plan(path)
-    if plan.made_for.get("task") != params["task"]["name"]:
-        raise ConfigError(
-            f"{path}: was made for task={plan.made_for.get('task')}, but task={params['task']['name']}; run `dvc exp run -S "
-            f"task={params['task']['name']}`, or `seg plan task={params['task']['name']}` and set paths.plan to its folder"
-        )
+    if (made_for := plan.made_for.get("task")) != (task := params["task"]["name"]):
+        fix = f"run `dvc exp run -S task={task}`, or `seg plan task={task}` and set paths.plan to its folder"
+        raise ConfigError(f"{path}: was made for task={made_for}, but task={task}; {fix}")
     return params_of(params, wanted, plan)
 
 
@@ -115,8 +111,7 @@ def params_of(params: Params, wanted: Sequence[str], plan: PlanFile) -> Params:
 
 def refuse_open(params: Params, sections: Sequence[str], path: Path) -> None:
     """Raise ConfigError for a value in these sections that still says `auto`."""
-    left = [key for key in open_keys(params) if key.split(".")[0] in sections and _is_auto(params, key)]
-    if left:
+    if left := [key for key in open_keys(params) if key.split(".")[0] in sections and _is_auto(params, key)]:
         why = f"{path} has no value for it" if path.is_file() else f"there is no {path}"
         raise ConfigError(f"{left[0]}=auto: {why}; run `dvc repro plan`, or set {left[0]} yourself")
 
@@ -144,14 +139,6 @@ def settings_digest(params: Params) -> str:
     if isinstance(read["plan"], dict):
         read["plan"] = {key: value for key, value in read["plan"].items() if key != "keep"}
     return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def value_at(params: Params, key: str) -> Any:
-    """The value of a dotted key; None where there is none."""
-    node: Any = params
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def with_value(params: Params, key: str, value: Any) -> Params:

@@ -113,19 +113,21 @@ def _fields_at(loc: tuple[int | str, ...], model: Any) -> list[str]:
     """The keys of the part of `model` that lies at `loc`; items of lists and dicts have the type of their container's elements."""
     for part in loc:
         fields = getattr(model, "model_fields", {})
-        model = _element(fields[str(part)].annotation if part in fields else model)
+        kind = fields[str(part)].annotation if part in fields else model
+        model = next((inner for inner in getattr(kind, "__args__", ()) if hasattr(inner, "model_fields")), kind)
     return [f.alias or name for name, f in getattr(model, "model_fields", {}).items()]
 
 
-def _element(annotation: Any) -> Any:
-    inner = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
-    return inner[0] if inner else annotation
+def value_at(node: Any, key: str) -> Any:
+    """The value of a dotted key in nested dicts; None where there is none."""
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
 
 
 def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
     """{"a.b": value} of nested dicts; lists are values, and so is an empty dict."""
     if isinstance(node, dict) and node:
-        return {
-            path: value for key, child in node.items() for path, value in leaves(child, f"{prefix}.{key}" if prefix else str(key)).items()
-        }
+        inner = [leaves(child, f"{prefix}.{key}" if prefix else str(key)) for key, child in node.items()]
+        return {path: value for found in inner for path, value in found.items()}
     return {prefix: node}

@@ -31,9 +31,8 @@ _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 def types_of(call: Callable[..., Any]) -> dict[str, Any]:
     """{argument: its type among plain values, or UNKNOWN}: its annotation's, or else that of its default."""
     parameters = inspect.signature(call).parameters
-    return {
-        name: _of_default(p.default) if p.annotation is p.empty else _plain(_resolved(p.annotation, call)) for name, p in parameters.items()
-    }
+    declared = {name: _plain(_resolved(p.annotation, call)) for name, p in parameters.items() if p.annotation is not p.empty}
+    return {name: declared[name] if name in declared else _of_default(p.default) for name, p in parameters.items()}
 
 
 def check_type(value: Any, kind: Any, key: str) -> None:
@@ -97,16 +96,14 @@ def locate(name: str, allow: Sequence[str], key: str) -> Callable[..., Any]:
     """The class or function that `name` means. It must be defined in an allowed module, not merely imported there."""
     check_allowed(name, allow, key)
     parts = name.split(".")
-    found: Any = None
     for cut in range(len(parts) - 1, 0, -1):
         try:
-            found = import_module(".".join(parts[:cut]))
+            found: Any = import_module(".".join(parts[:cut]))
+            break
         except ModuleNotFoundError as error:
             if error.name and not ".".join(parts[:cut]).startswith(error.name):
                 raise ConfigError(f"{key}._target_={name}: needs the package {error.name}; pip install it") from None
-            continue
-        break
-    if found is None:
+    else:
         what = f"{key}._target_={name}: there is no module {parts[0]}; pip install it, or correct the name"
         raise ConfigError(f"{what}; if it lies in this folder, run python -m seg in place of seg")
     for position in range(cut, len(parts)):

@@ -109,8 +109,7 @@ def _places(path: Path, folder: Path, names: Sequence[str], findings: list[Findi
     findings += of_several("other-image-name", path, apart, what, "see that it is the right one")
     seen: dict[str, str] = {}
     for name, place in zip(names, places, strict=True):
-        stem = composed(PurePosixPath(place).with_suffix("").as_posix())
-        if stem in seen:
+        if (stem := composed(PurePosixPath(place).with_suffix("").as_posix())) in seen:
             said = f"{name!r} has the same name as {seen[stem]!r}; list each image once, and rename one of two files"
             raise DataError(f"{path}: {said}", kind="name-collision")
         seen[stem] = name

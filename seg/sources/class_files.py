@@ -83,19 +83,16 @@ class ClassFiles(Named):
         images, masks = images_of(layout, part), folder_below(layout.root, layout.masks, part, "data.source.masks")
         folder = folder_below(layout.root, layout.images, part, "data.source.images")
         labels: dict[str, list[tuple[int, str]]] = {name: [] for name in images}
-        unknown: dict[str, Path] = {}
-        unused = []
+        unknown, unused = dict[str, Path](), list[str]()
         own = set(images.values())
         for name, path in by_stem(masks, IMAGE_SUFFIXES).items():
             if path in own:
                 continue
-            parsed = self._parsed(name, images)
-            if parsed is None:
+            if (parsed := self._parsed(name, images)) is None:
                 unused.append(path.name)
                 continue
             image, label = parsed
-            index = self.class_map.get(label)
-            if index is None:
+            if (index := self.class_map.get(label)) is None:
                 unknown.setdefault(label, path)
             else:
                 labels[image].append((index, str(path)))

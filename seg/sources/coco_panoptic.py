@@ -107,8 +107,7 @@ class CocoPanoptic(Named):
         for a in content.annotations:
             segments = {s.id: (*known[s.category_id], bool(s.iscrowd)) for s in a.segments_info}
             labels[a.image_id] = a.file_name, json.dumps(segments, separators=(",", ":"))
-        pictures = sorted(content.images, key=lambda p: natural_key(p.file_name))
-        if not pictures:
+        if not (pictures := sorted(content.images, key=lambda p: natural_key(p.file_name))):
             raise DataError(f"{path}: names no images; set data.source.annotations")
         if missing := [p.file_name for p in pictures if p.id not in labels]:
             if not self.skip_unlabelled:
@@ -121,11 +120,9 @@ class CocoPanoptic(Named):
             if lost := [str(file) for file in paths if not is_file(file)]:
                 fix = f"add it, or set data.source.{key}"
                 raise DataError(f"{path}: there is no {kind} {lost[0]}{and_more(lost, f'{kind}s')}; {fix}", kind="label-without-image")
-        items = []
-        for file, mask, text in files:
-            name = PurePosixPath(file.relative_to(images)).with_suffix("").as_posix()
-            items.append(image_item(name, part, images, file, [str(mask), str(path)], text))
-        return items
+        names = [PurePosixPath(file.relative_to(images)).with_suffix("").as_posix() for file, _, _ in files]
+        named = zip(names, files, strict=True)
+        return [image_item(name, part, images, file, [str(mask), str(path)], text) for name, (file, mask, text) in named]
 
     def _categories(self, path: Path, content: PanopticFile) -> dict[int | str, tuple[int, bool]]:
         """Each category's class index (or IGNORE, or DROP) and whether it is a thing; DataError for one in use without class."""

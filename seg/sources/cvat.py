@@ -41,12 +41,11 @@ class Cvat(AnnotationFile, Drawn):
         folder = Path(self.root) / self.images.replace("{split}", part.folder)
         for element in images_in(path):
             subset = element.get("subset", "")
-            if not self.by_subset:
-                yield self._image(path, folder, element, None)
-            elif (split := splits.get(subset.lower())) is not None:
-                yield self._image(path, folder, element, split)
-            else:
+            split = splits.get(subset.lower())
+            if self.by_subset and split is None:
                 left[subset] = left.get(subset, 0) + 1
+            else:
+                yield self._image(path, folder, element, split)
         if left:
             told = ", ".join(f"{count} of the subset '{name}'" for name, count in left.items())
             what = f"images of no split are left out: {told}"

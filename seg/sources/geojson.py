@@ -10,6 +10,7 @@ import tifffile
 
 from seg.core.errors import AnnotationError
 from seg.raw.record import Item
+from seg.settings.section import value_at
 from seg.sources.base import Described, FilePerImage
 from seg.sources.class_map import check_choice, refuse_both_or_neither
 from seg.sources.content import read_json
@@ -58,8 +59,7 @@ class Geojson(FilePerImage):
         if not path.is_file():
             return super()._part(part)
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
-        found = by_stem(images)
-        if not found:
+        if not (found := by_stem(images)):
             raise no_images(images)
         self.shared.add(str(path))
         return [image_item(name, part, images, image, [str(path)]) for name, image in found.items()]
@@ -79,9 +79,7 @@ class Geojson(FilePerImage):
     def _label(self, feature: Mapping[str, Any], where: str) -> str:
         if self.category is not None:
             return self.category
-        value: Any = feature.get("properties")
-        for name in str(self.label).split("."):
-            value = value.get(name) if isinstance(value, dict) else None
+        value = value_at(feature.get("properties"), str(self.label))
         if value is None or isinstance(value, dict | list) or not str(value).strip():
             there = ", ".join(map(str, feature.get("properties") or {})) or "none"
             fix = "set data.source.label, or give all one label with data.source.category (and label=null)"

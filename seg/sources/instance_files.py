@@ -47,8 +47,7 @@ class InstanceFiles(Named):
         raw = self.reader.read(path)
         height, width = raw.pixels.shape[:2]
         files = [masks / name for name in files_below(masks, IMAGE_SUFFIXES)]
-        kept: list[tuple[np.ndarray, int]] = []
-        empty = []
+        kept, empty = list[tuple[np.ndarray, int]](), list[str]()
         for file in files:
             mask = binary_mask(file, self.threshold)
             refuse_other_size(file, mask.shape, path, (height, width))

@@ -111,16 +111,14 @@ def brush_mask(data: Sequence[int], height: int, width: int, where: str) -> np.n
     wrong = AnnotationError(f"{where}: its brush mask does not fill {height}x{width} pixels; export it again")
     if not isinstance(data, list) or not all(isinstance(v, int) and 0 <= v < 256 for v in data):
         raise wrong
-    stream, position = bytes(data), 0
+    stream, position = "".join(f"{byte:08b}" for byte in data), 0
 
     def take(bits: int) -> int:
         nonlocal position
-        start, shift = position >> 3, position & 7
-        chunk = int.from_bytes(stream[start : start + 8].ljust(8, b"\0"))
         position += bits
-        if position > 8 * len(stream):
+        if position > len(stream):
             raise wrong
-        return chunk >> (64 - shift - bits) & ((1 << bits) - 1)
+        return int(stream[position - bits : position], 2)
 
     if take(32) != 4 * height * width:
         raise wrong

@@ -78,8 +78,7 @@ class Labelme(FilePerImage):
         images = folder_below(Path(self.root), self.images, part, "data.source.images")
         folder = folder_below(Path(self.root), self.annotations, part, "data.source.annotations")
         found = by_stem(images)
-        files = by_stem(folder, (".json",))
-        if not files:
+        if not (files := by_stem(folder, (".json",))):
             raise DataError(f"{folder}: holds no JSON files; set data.source.annotations", kind="missing-file")
         pairs = {name: found.get(name) for name in sorted(files, key=natural_key)}
         lost = []

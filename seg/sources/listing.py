@@ -70,35 +70,29 @@ class Names:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.exact = {composed(name): name for name in names}
-        self._folded: dict[str, list[str]] = {}
-        self._last: dict[str, list[str]] = {}
-        self._stem: dict[str, list[str]] = {}
+        self._alike: dict[tuple[str, str], list[str]] = {}  # by a part of the name, in lower case
         for name in self.exact.values():
-            self._folded.setdefault(composed(name).casefold(), []).append(name)
-            self._last.setdefault(_last(name), []).append(name)
-            self._stem.setdefault(os.path.splitext(composed(name))[0].casefold(), []).append(name)
+            whole = composed(name).casefold()
+            for part in (("whole", whole), ("last", whole.rpartition("/")[2]), ("stem", os.path.splitext(whole)[0])):
+                self._alike.setdefault(part, []).append(name)
 
     def get(self, name: str) -> str | None:
         """The name itself, or the only one that differs from it in case alone."""
         name = composed(name)
-        return self.exact.get(name) or _only(self._folded.get(name.casefold()))
+        return self.exact.get(name) or self._only("whole", name.casefold())
 
     def by_stem(self, name: str) -> str | None:
         """The only name that is this one without its suffix."""
-        return _only(self._stem.get(composed(name).casefold()))
+        return self._only("stem", composed(name).casefold())
 
     def by_last(self, name: str) -> str | None:
         """The only name with the same last part, or with this one but for the digits that Label Studio puts before it."""
-        last = _last(name)
-        return _only(self._last.get(last)) or _only(self._last.get(UPLOADED.sub("", last)))
+        last = composed(name).casefold().rpartition("/")[2]
+        return self._only("last", last) or self._only("last", UPLOADED.sub("", last))
 
-
-def _last(name: str) -> str:
-    return composed(name).rpartition("/")[2].casefold()
-
-
-def _only(found: list[str] | None) -> str | None:
-    return found[0] if found and len(found) == 1 else None
+    def _only(self, part: str, text: str) -> str | None:
+        found = self._alike.get((part, text), [])
+        return found[0] if len(found) == 1 else None
 
 
 def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:

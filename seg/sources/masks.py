@@ -18,9 +18,7 @@ from seg.sources.class_map import ClassMap
 
 GRAYS = "save it with a palette, or as gray values"
 READINGS = ("index", "color", "palette")
-BY_COLOR_OR_PALETTE = (
-    "set data.source.labels=color to read classes by their colour, or data.source.labels=palette for the indices of a palette PNG"
-)
+OTHERWISE = "set data.source.labels=color to read classes by their colour, or data.source.labels=palette for the indices of a palette PNG"
 UNKNOWN = 254  # should a class have this index, its masks are only looked at twice
 
 
@@ -120,7 +118,7 @@ class PixelClasses:
 
     def _by_value(self, data: bytes, decoded: Decoded, path: Path, findings: list[Finding]) -> np.ndarray:
         void, decoded = self._void(decoded, path, findings)
-        values = gray_values(data, path, BY_COLOR_OR_PALETTE, decoded)
+        values = gray_values(data, path, OTHERWISE, decoded)
         if decoded.step == 255 and 1 not in self.class_map.lookup and 255 in self.class_map.lookup:
             values = values * 255  # the white of one bit
         if void is None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from seg.core.errors import ConfigError, DataError, and_more, did_you_mean, enumerated
 from seg.core.textfile import composed, natural_key
@@ -93,7 +92,8 @@ def unique(items: list[Item]) -> list[Item]:
 
 def images_of(layout: Layout, part: Part) -> dict[str, Path]:
     """The images of a part by name; DataError where there are none. Masks in the same folder, known by their suffix, are none."""
-    place, labels = place_of(layout, part, "images"), place_of(layout, part, "masks")
+    place = place_below(layout.root, layout.images, part, "data.source.images")
+    labels = place_below(layout.root, layout.masks, part, "data.source.masks")
     found = place.files(layout.image_suffix)
     below = place.base != labels.base and labels.base.resolve().is_relative_to(place.base.resolve())
     if layout.mask_suffix or below or labels.rest:
@@ -103,11 +103,6 @@ def images_of(layout: Layout, part: Part) -> dict[str, Path]:
     if not found:
         raise no_images(place.base, layout.image_suffix)
     return found
-
-
-def place_of(layout: Layout, part: Part, which: Literal["images", "masks"]) -> Place:
-    """Where the images of a part lie, or its masks; DataError where there is no such folder."""
-    return place_below(layout.root, layout.images if which == "images" else layout.masks, part, f"data.source.{which}")
 
 
 def place_below(root: Path, pattern: str, part: Part, key: str) -> Place:
@@ -147,8 +142,7 @@ def matched(found: dict[str, Path], images: Path, drawn: dict[str, Path]) -> dic
     found: images by name, below the folder `images`. drawn: masks by name."""
     names, masks = Names(drawn), dict[str, Path]()
     for name, path in found.items():
-        mask = drawn.get(name)
-        if mask is None:
+        if (mask := drawn.get(name)) is None:
             whole = os.path.join(os.path.dirname(name), path.name)
             other = next((n for n in (names.get(whole), names.get(name)) if n is not None), None)
             mask = None if other is None or (other != whole and other in found) else drawn[other]
@@ -173,7 +167,8 @@ def paired(layout: Layout, part: Part, findings: list[Finding], read: Callable[[
     without a mask is an error among the findings; DataError where none has one, a folder is missing or empty, or two files share a name.
     read: what reads a mask, by which a mask of another suffix is tried before an error proposes it."""
     found = images_of(layout, part)
-    images, place = place_of(layout, part, "images").base, place_of(layout, part, "masks")
+    images = place_below(layout.root, layout.images, part, "data.source.images").base
+    place = place_below(layout.root, layout.masks, part, "data.source.masks")
     labels, drawn, stems = place.base, place.files(layout.mask_suffix), place.files()
     masks = matched(found, images, drawn)
     if same := next((name for name, path in masks.items() if path == found[name]), None):

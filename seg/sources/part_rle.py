@@ -81,8 +81,7 @@ def rle_of(parts: Sequence[Part] | Part, height: int, width: int, holes: bool = 
         parts = [parts]
     if not isinstance(parts, list):
         raise ValueError(f"its segmentation is {_short(parts)}, expected {FORMS}")
-    polygons: list[list[float]] = []
-    rles: list[Rle] = []
+    polygons, rles = list[list[float]](), list[Rle]()
     for number, part in enumerate(parts):
         if not isinstance(part, dict):
             polygons.append(part)
@@ -186,8 +185,7 @@ def _checked(polygons: Sequence[Any], noun: str, fewest: int, height: int, width
         if not is_polygon(points, fewest):
             name = f"its {noun} {first + number} has {len(points)} numbers"
             raise ValueError(f"{name}, expected x and y of at least {fewest} points; correct or remove it")
-    every = flat(polygons)
-    if every is None:
+    if (every := flat(polygons)) is None:
         for number in (n for n, points in enumerate(polygons) if max(map(abs, points)) > FAR):
             refuse(number)
         return []

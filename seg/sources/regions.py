@@ -130,8 +130,7 @@ def record_of(image_id: str, raw: RawImage, regions: Sequence[Region], file: str
     annotation file. findings: those of reading the file. DataError for a label without class."""
     rules.refuse_unknown(Counter(region.label for region in regions), file)
     height, width = raw.pixels.shape[:2]
-    findings = list(findings)
-    sound: list[Region] = []
+    findings, sound = list(findings), list[Region]()
     for region in regions:
         if rules.target(region):
             region = _without_slivers(region, f"{file}, {region.where}", findings)
@@ -163,8 +162,7 @@ def _without_slivers(region: Region, file: str, findings: list[Finding]) -> Regi
 
 def _drawn(regions: list[Region], height: int, width: int, rules: Rules, file: str, image: str, findings: list[Finding]) -> list[_Object]:
     """The objects that sound regions make; what covers no pixel, or the same ones again, is left out and added to `findings`."""
-    drawn: list[_Object] = []
-    seen: dict[tuple[str, bool, bytes], str] = {}
+    drawn, seen = list[_Object](), dict[tuple[str, bool, bytes], str]()
 
     def tell(region: Region, kind: str, what: str, fix: str = "", severity: Severity = "warning") -> None:
         findings.append(Finding(kind, f"{file}, {region.where}", what, fix, severity, box=box_of(region.parts, height, width)))

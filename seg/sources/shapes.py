@@ -48,13 +48,11 @@ class Shapes:
         ground = (rng.uniform(75, 180) + rng.uniform(-18, 18, 3)).astype(np.float32)
         palette = rng.integers(30, 226, (4, 3)).astype(np.float32)  # of all classes
         scene = _texture(rng, (self.size, self.size), self.size, ground, float(rng.uniform(4, 11)))
-        masks: list[np.ndarray] = []
+        masks, categories = list[np.ndarray](), list[int]()
         visible: list[int] = []  # pixels of each mask that no later one covers
-        categories: list[int] = []
         for _ in range(int(rng.integers(7, 13))):
             kind = int(rng.integers(len(KINDS)))
-            mask = self._place(rng, KINDS[kind], masks, visible)
-            if mask is None:
+            if (mask := self._place(rng, KINDS[kind], masks, visible)) is None:
                 continue
             _paint(rng, scene, mask, _distinct(rng, palette[int(rng.integers(len(palette)))], ground))
             masks.append(mask)
@@ -90,8 +88,7 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
     canvas = np.zeros((size, size), np.uint8)
     turn = float(rng.uniform(0, 2 * np.pi))
     if kind == "rectangle":
-        aspect = float(rng.uniform(0.4, 0.7))
-        points = _corners(center, turn, radius, radius * aspect)
+        points = _corners(center, turn, radius, radius * float(rng.uniform(0.4, 0.7)))
     elif kind == "rod":
         points = _corners(center, turn, radius * 1.5, max(0.9, radius * 0.1))
     elif kind == "triangle":
@@ -134,8 +131,7 @@ def _paint(rng: np.random.Generator, scene: np.ndarray, mask: np.ndarray, color:
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], size: int, color: np.ndarray, strength: float) -> np.ndarray:
     """(*shape, 3) float32: a colour under blotches of two scales, 6 and 24 of them along a scene of `size` pixels."""
-    surface = np.empty((*shape, 3), np.float32)
-    surface[:] = color
+    surface = np.full((*shape, 3), color, np.float32)
     for cells in (6, 24):
         height, width = (max(2, round(cells * side / size)) for side in shape)
         grain = rng.standard_normal((height, width), np.float32) * np.float32(strength)

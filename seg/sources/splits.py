@@ -17,8 +17,7 @@ SPLITS = ("train", "val", "test")
 
 def by_name(names: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], dict[str, str]]:
     """{name: image_id} of all that images may be called; and of names that stand for two images, the second of them."""
-    known: dict[str, str] = {}
-    shared: dict[str, str] = {}
+    known, shared = dict[str, str](), dict[str, str]()
     for image_id, called in names.items():
         for name in called:
             if known.setdefault(composed(name), image_id) != image_id:
@@ -39,8 +38,7 @@ def by_lists(names: Mapping[str, Sequence[str]], lists: Mapping[str, Path]) -> d
             name = composed(line.strip())
             if not name or name.startswith("#"):
                 continue
-            name = listed(name, known)
-            if name not in known:
+            if (name := listed(name, known)) not in known:
                 raise DataError(f"{path}, line {number}: there is no image '{name}'; {_near(name, known)}")
             image_id = known[name]
             if name in shared:
@@ -68,8 +66,7 @@ def from_table(names: Mapping[str, Sequence[str]], path: Path, id_column: str, c
     known, shared = by_name(names)
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in read_rows(path, (id_column, *columns)):
-        name = composed(row[id_column])
-        if name not in known:
+        if (name := composed(row[id_column])) not in known:
             continue
         image_id = known[name]
         if name in shared:

@@ -46,8 +46,7 @@ class Voc(RawData):
         self.first = min(categories_of(self.classes).values())
 
     def items(self) -> list[Item]:
-        items = super().items()
-        if not items:
+        if not (items := super().items()):
             raise DataError(f"{Path(self.root) / self.masks}: holds no mask of an image; set data.source.masks", kind="missing-file")
         return items
 
@@ -88,8 +87,7 @@ def instances_of(objects: np.ndarray, targets: np.ndarray, background: int | Non
     the class of no object. An object has the class of most of its pixels, those apart that are ignored. What counts nowhere
     is id 1, of the class IGNORE, where there is any: VOID, ignored pixels of no object, and classes without an object."""
     values = [int(value) for value in np.unique(objects) if value not in (0, VOID)]
-    classes: dict[int, int] = {}
-    odd: list[tuple[str, str]] = []
+    classes, odd = dict[int, int](), list[tuple[str, str]]()
     for value in values:
         inside = targets[objects == value]
         found, counts = np.unique(inside[inside != IGNORE], return_counts=True)

@@ -40,8 +40,7 @@ class VocBoxes(FilePerImage):
         return regions, (int(stored[0]), int(stored[1])) if known else None
 
     def _region(self, element: Any, where: str, name: str) -> Region:
-        label = (element.findtext("name") or "").strip()
-        if not label:
+        if not (label := (element.findtext("name") or "").strip()):
             raise AnnotationError(f"{where}: has no <name>; add the class's name, or remove the object")
         try:
             x1, y1, x2, y2 = (float(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax"))

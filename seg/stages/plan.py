@@ -13,8 +13,8 @@ from seg.core.urls import place_of
 from seg.data.store import read_info
 from seg.plan.settings import PlanSettings
 from seg.runtime.settings import Paths
-from seg.settings.planned import FILE, SECTIONS, PlanFile, open_keys, read_plan, settings_digest, shown, value_at, with_value, write_plan
-from seg.settings.section import Params, Sections
+from seg.settings.planned import FILE, SECTIONS, PlanFile, open_keys, read_plan, settings_digest, shown, with_value, write_plan
+from seg.settings.section import Params, Sections, value_at
 
 WIDTH = 110
 

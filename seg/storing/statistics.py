@@ -88,13 +88,10 @@ class Gathered:
         self.sizes.append(size)
         if spacing:
             self.spacings.append(spacing)
-        seen = 0
-        for annotation in annotations:
-            if not annotation["iscrowd"] and annotation["area"]:
-                seen += 1
-                width, height = annotation["bbox"][2:]
-                self.boxes.setdefault(annotation["category_id"], []).append((annotation["area"], height, width))
-        self.instances.append(seen)
+        counted = [a for a in annotations if not a["iscrowd"] and a["area"]]
+        self.instances.append(len(counted))
+        for a in counted:
+            self.boxes.setdefault(a["category_id"], []).append((a["area"], a["bbox"][3], a["bbox"][2]))
 
 
 def summarise(gathered: Gathered, classes: Sequence[ClassInfo]) -> dict[str, Any]:

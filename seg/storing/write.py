@@ -112,14 +112,13 @@ def write_split(folder: Path, stored: Sequence[StoredRecord], classes: Sequence[
         writer.writerows({**s.entry.columns, **row} for s, row in zip(stored, own, strict=True))
     if not with_instances:
         return
-    ids = numbers_of(s.entry for s in stored)
     entries = [s.entry for s in stored]
+    ids = numbers_of(entries)
     annotations = ({"image_id": ids[s.entry.image_id], **a} for s in stored for a in s.annotations)
-    categories = ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND)
     parts: dict[str, Iterable[Mapping[str, Any]]] = {
         "images": ({"id": ids[e.image_id], "file_name": e.file, "height": e.height, "width": e.width} for e in entries),
         "annotations": ({"id": number, **a} for number, a in enumerate(annotations, start=1)),
-        "categories": categories,
+        "categories": ({"id": index, "name": c.name} for index, c in enumerate(classes) if c.name != BACKGROUND),
     }
     with open(folder / "instances.json", "wb") as file:
         for start, (name, members) in zip(("{", ", ", ", "), parts.items(), strict=True):

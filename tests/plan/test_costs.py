@@ -77,7 +77,7 @@ def test_an_image_seen_in_tiles_costs_their_overlap(
 ) -> None:
     """Timed on 32 x 32 of 48 x 48 pixels: 2.25 times that, each pixel in 16 / 9 tiles. Two devices share a step of 8 images."""
     seen = []
-    monkeypatch.setattr(costs, "_times", lambda *given: seen.append((given[5].shape, len(given[1]))) or (1.0, 1.0, 2.0, 3.0))
+    monkeypatch.setattr(costs, "_times", lambda *given: seen.append((given[4].shape, len(given[1]))) or (1.0, 1.0, 2.0, 3.0))
     windowed = params | {"model": params["model"] | {"window": 32}, "trainer": params["trainer"] | {"effective_batch_size": 8}}
     found = measure(windowed, data[0], data[1].samples, "32-true", CPU, devices=2)
     assert found.forward == pytest.approx(2.0 * 2.25 * 16 / 9)

@@ -25,12 +25,11 @@ from seg.settings.planned import (
     read_plan,
     refuse_open,
     settings_digest,
-    value_at,
     with_examples,
     with_value,
     write_plan,
 )
-from seg.settings.section import Params
+from seg.settings.section import Params, value_at
 
 Compose = Callable[..., Params]
 UNET = {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "resnet18"}

@@ -16,8 +16,8 @@ from seg.core.errors import DataError
 from seg.data.store import read_info
 from seg.plan import costs, planner
 from seg.plan.rules.length import Cost
-from seg.settings.planned import FILE, SECTIONS, filled, read_plan, refuse_open, settings_digest, value_at, with_examples, with_value
-from seg.settings.section import Params
+from seg.settings.planned import FILE, SECTIONS, filled, read_plan, refuse_open, settings_digest, with_examples, with_value
+from seg.settings.section import Params, value_at
 from seg.stages import plan as stage
 from seg.training.settings import TrainingSettings
 

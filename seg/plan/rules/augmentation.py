@@ -50,19 +50,13 @@ def _flips(facts: PlanFacts, draft: Draft) -> tuple[list[dict[str, Any]], str]:
         flips = [_t("HorizontalFlip", p=0.5)] if free["left_right"] else []
         how = "mirrored alone" if flips else "not flipped, as left and right differ"
         return flips, f"too few different images to tell whether they have an up and a down, so they are {how}"
-    effects = {name: f"{d.effect:.2f}" for name, d in facts.directions.items()}
-    found = []
-    if free["left_right"]:
-        found.append(_t("HorizontalFlip", p=0.5))
+    effect, turned = f"(effect {facts.directions['up_down'].effect:.2f} of 1)", all(free.values()) and square
+    harmless = {"HorizontalFlip": free["left_right"], "VerticalFlip": free["up_down"], "RandomRotate90": turned}
+    found = [_t(name, p=0.75 if name == "RandomRotate90" else 0.5) for name, fits in harmless.items() if fits]
     if free["up_down"]:
-        found.append(_t("VerticalFlip", p=0.5))
-    if all(free.values()) and square:
-        found.append(_t("RandomRotate90", p=0.75))
-    if free["up_down"]:
-        turned = "are flipped and turned" if all(free.values()) and square else "are flipped"
-        return found, f"upside down, images look as usual (effect {effects['up_down']} of 1), so they {turned}"
+        return found, f"upside down, images look as usual {effect}, so they are flipped{' and turned' if turned else ''}"
     mirrored = "they are mirrored alone" if free["left_right"] else "they are not flipped, as left and right differ, too"
-    return found, f"upside down, images would look unusual (effect {effects['up_down']} of 1): {mirrored}"
+    return found, f"upside down, images would look unusual {effect}: {mirrored}"
 
 
 def _affine(facts: PlanFacts, strength: str) -> dict[str, Any]:
@@ -72,9 +66,7 @@ def _affine(facts: PlanFacts, strength: str) -> dict[str, Any]:
         low, high = 0.9, 1.1
     elif ratio and ratio < VARIED:
         low, high = max(low, 0.8), min(high, 1.25)
-    upright = any(d.differs for name, d in facts.directions.items() if name != "left_right") or not all(
-        d.known for d in facts.directions.values()
-    )
+    upright = any(not d.known or (d.differs and name != "left_right") for name, d in facts.directions.items())
     turn = {"medium": 7, "strong": 10}[strength] if upright else {"medium": 20, "strong": 45}[strength]
     return _t("Affine", scale=[low, high], translate_percent=[-0.1, 0.1], rotate=[-turn, turn], balanced_scale=True, p=0.7)
 

@@ -53,9 +53,8 @@ def monitor(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     objects by their scores, which differ little where each is a mean over an object's pixels; on nuclei it chose an epoch of the middle,
     which found fewer objects than the last one."""
     if family(facts, draft) == "distance":
-        yield Decision(
-            "task.monitor", "pq", "panoptic quality counts objects by how well they are found, whatever the order of their scores"
-        )
+        reason = "panoptic quality counts objects by how well they are found, whatever the order of their scores"
+        yield Decision("task.monitor", "pq", reason)
     elif ANSWERS[facts.task] == "masks":
         yield Decision("task.monitor", "mask_ap", "average precision ranks objects by their scores, as Mask R-CNN learns them")
 

@@ -27,8 +27,7 @@ def loss(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         yield Decision("loss", own["loss"], own["reason"])
         return
     shares = {name: share for name, share in zip(facts.classes, facts.shares, strict=True) if share}
-    name = min(shares, key=lambda n: shares[n], default=None)
-    if name is None:
+    if (name := min(shares, key=lambda n: shares[n], default=None)) is None:
         chosen, reason = "ce", "cross-entropy: no pixel of the training images has a class"
     elif shares[name] >= RARE:
         chosen, reason = "ce", f"cross-entropy: the rarest class, {name}, has {shares[name]:.1%} of the pixels"

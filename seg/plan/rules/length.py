@@ -11,12 +11,7 @@ from seg.plan.rules.families import like
 MINUTES = {"cpu": 30.0, "mps": 45.0, "cuda": 60.0}
 DRAWN = {"semantic": 1.7, "instance": 7.0, "detection": 5.0, "panoptic": 7.0}
 """Minutes of the example that the program draws: the README's first command must end within five minutes on two cores."""
-IMAGES = {
-    ("semantic", "cpu"): 8,
-    ("semantic", "cuda"): 16,
-    ("instance", "cpu"): 4,
-    ("instance", "cuda"): 8,
-}
+IMAGES = {("semantic", "cpu"): 8, ("semantic", "cuda"): 16, ("instance", "cpu"): 4, ("instance", "cuda"): 8}
 """Of a step. More than these gain little at equal images (Masters and Luschi 2018)."""
 STEPPING = 0.85  # share of the time that steps have; loading, validation and writing take the rest
 VALIDATIONS = (6, 40)  # fewest and most of them; the best checkpoint is kept
@@ -42,9 +37,8 @@ def minutes(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     if facts.drawn:
         yield Decision("plan.minutes", DRAWN[facts.task], "the drawn example is for a first look")
     else:
-        yield Decision(
-            "plan.minutes", MINUTES[facts.device], f"the usual time on a {facts.device.replace('cuda', 'GPU').replace('cpu', 'CPU')}"
-        )
+        kind = facts.device.replace("cuda", "GPU").replace("cpu", "CPU")
+        yield Decision("plan.minutes", MINUTES[facts.device], f"the usual time on a {kind}")
 
 
 def batch(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:

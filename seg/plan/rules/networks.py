@@ -3,7 +3,7 @@ shapes, and how many there are; and where pretrained weights of an encoder can b
 seconds."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,10 @@ def _candidate(kind: str, base: dict[str, Any], name: str, network: dict[str, An
     return Candidate(key, name, whole, 2 ** whole.get("encoder_depth", 5), least_steps, least_passes)
 
 
+def _for_distances(unet: Candidate) -> Candidate:
+    return replace(unet, name=f"{unet.name}, for distances", key=unet.key.replace("unet", "distance"))
+
+
 def _faster_rcnn(mask_rcnn: Candidate) -> Candidate:
     """The same without masks."""
     network = {key: value for key, value in mask_rcnn.network.items() if key != "mask_head_channels"}
@@ -62,16 +66,15 @@ def _panoptic_fpn(mask_rcnn: Candidate) -> Candidate:
     return replace(mask_rcnn, network=network, key=key, name=name)
 
 
-UNETS, MASK_RCNNS = _candidates("unet"), _candidates("mask_rcnn")
+KINDS: dict[str, dict[str, Callable[[Candidate], Candidate]]] = {
+    "unet": {"semantic": lambda unet: unet, "distance": _for_distances},
+    "mask_rcnn": {"instance": lambda rcnn: rcnn, "detection": _faster_rcnn, "panoptic": _panoptic_fpn},
+}
 CANDIDATES = {
-    **{("semantic", device): unets for device, unets in UNETS.items()},
-    **{
-        ("distance", device): tuple(replace(u, name=f"{u.name}, for distances", key=u.key.replace("unet", "distance")) for u in unets)
-        for device, unets in UNETS.items()
-    },
-    **{("instance", device): networks for device, networks in MASK_RCNNS.items()},
-    **{("detection", device): tuple(map(_faster_rcnn, networks)) for device, networks in MASK_RCNNS.items()},
-    **{("panoptic", device): tuple(map(_panoptic_fpn, networks)) for device, networks in MASK_RCNNS.items()},
+    (task, device): tuple(map(make, networks))
+    for kind, made in KINDS.items()
+    for device, networks in _candidates(kind).items()
+    for task, make in made.items()
 }
 """Those of networks.yaml, and what is made of them: Faster R-CNN (Ren et al. 2015) and Panoptic FPN (Kirillov et al. 2019)."""
 
@@ -104,11 +107,8 @@ def anchors(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     yield Decision("model.network.anchor_sizes", sizes, reason)
     low, high = min(0.8, max(0.2, objects.ratio["p10"])), max(1.25, min(5.0, objects.ratio["p90"]))
     ratios = [round(low, 2), 1.0, round(high, 2)]
-    yield Decision(
-        "model.network.aspect_ratios",
-        ratios,
-        f"height over width of the boxes is {objects.ratio['p10']:.2f} to {objects.ratio['p90']:.2f} (10th to 90th percentile)",
-    )
+    reason = f"height over width of the boxes is {objects.ratio['p10']:.2f} to {objects.ratio['p90']:.2f} (10th to 90th percentile)"
+    yield Decision("model.network.aspect_ratios", ratios, reason)
 
 
 def counts(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
@@ -137,14 +137,11 @@ def find(encoder: str, project: Path, hub: bool) -> tuple[str | None, str]:
             return path.as_posix(), f"{path} holds weights of this encoder"
     if not hub:
         return None, "from scratch: plan.pretrained=false"
-    source = hub_file(encoder)
-    if source is None:
+    if (source := hub_file(encoder)) is None:
         return None, f"from scratch: no hub has weights of {encoder} under the name imagenet"
-    repository, revision, files = source
-    failed = _refusal(repository, revision, files)
-    if failed is None:
-        return "imagenet", f"huggingface.co/{repository} has weights that were trained on ImageNet"
-    return None, f"from scratch: huggingface.co/{repository} {failed}"
+    if (failed := _refusal(*source)) is None:
+        return "imagenet", f"huggingface.co/{source[0]} has weights that were trained on ImageNet"
+    return None, f"from scratch: huggingface.co/{source[0]} {failed}"
 
 
 def hub_file(encoder: str) -> tuple[str, str | None, tuple[str, ...]] | None:

@@ -9,28 +9,21 @@ from seg.plan.facts import Decision, Draft, PlanFacts
 from seg.plan.rules.families import like
 
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
-PIXELS = {
-    ("semantic", "cpu"): 256**2,
-    ("semantic", "mps"): 384**2,
-    ("semantic", "cuda"): 512**2,
-    ("instance", "cpu"): 320**2,
-    ("instance", "mps"): 512**2,
-    ("instance", "cuda"): 800**2,
-}
-"""That the network sees of an image in a step. A step on a CPU then takes about a second; on a GPU it is nnU-Net's 512 x 512 (Isensee et
-al. 2021, supplement: patches of 2D configurations) and Mask R-CNN's shorter side of 800 (He et al. 2017)."""
+SIDES = {"semantic": {"cpu": 256, "mps": 384, "cuda": 512}, "instance": {"cpu": 320, "mps": 512, "cuda": 800}}
+"""Of the square that the network sees of an image in a step. A step on a CPU then takes about a second; on a GPU it is nnU-Net's 512 x 512
+(Isensee et al. 2021, supplement: patches of 2D configurations) and Mask R-CNN's shorter side of 800 (He et al. 2017)."""
 LEAST_WIDTH = 1.5
 """Pixels that the network sees: narrower regions vanish between its pixels (two samples a period, Nyquist; the half leaves a margin)."""
 NARROW_CLASSES = 10.0  # percentile of the classes' widths that must reach LEAST_WIDTH: of ten classes or more one may be narrower
 LEAST_SIDE = 8.0  # pixels of an object's side that the network sees: two cells of Mask R-CNN's finest features, which have a stride of 4
 CROPPED = 2.0  # times these least sizes that stay where crops are taken: then a smaller scale saves no time, it only shows more around them
-MOST_PIXELS = 2.0  # times PIXELS that the largest image may have before crops are taken
+MOST_PIXELS = 2.0  # times that square that the largest image may have before crops are taken
 FORCED = 0.33  # share of the crops that hold a pixel of a class drawn at random (Isensee et al. 2021: a third)
 GRID = 32  # of the sides of crops in stored pixels: a multiple of each candidate's stride
 
 
 def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """The largest scale at which the median image fits PIXELS, unless regions or objects would become too small to be seen."""
+    """The largest scale at which the median image fits SIDES, unless regions or objects would become too small to be seen."""
     if facts.objects:
         narrow = facts.objects.side["p10"] if facts.objects.count else LEAST_SIDE
         least, thing = LEAST_SIDE, "the side of the smaller objects (10th percentile)"
@@ -38,7 +31,7 @@ def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
         narrow = float(np.percentile(list(facts.widths.values()), NARROW_CLASSES)) if facts.widths else LEAST_WIDTH
         least, thing = LEAST_WIDTH, "the width of narrow regions"
     allowed = [s for s in SCALES if narrow * s >= least] or [1.0]
-    pixels = PIXELS[like(facts, draft), facts.device]
+    pixels = SIDES[like(facts, draft)][facts.device] ** 2
     whole = [s for s in allowed if facts.median_pixels * s * s <= pixels]
     chosen = max(whole) if whole else min([s for s in allowed if narrow * s >= CROPPED * least] or [1.0])
     size = f"images are {facts.height['median']:g} x {facts.width['median']:g} in the median"
@@ -52,19 +45,16 @@ def scale(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
 
 
 def crop(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
-    """Crops of PIXELS where the images are larger than the network can see in a step; else whole images."""
+    """Crops of SIDES where the images are larger than the network can see in a step; else whole images."""
     factor = draft["model.scale"]
+    pixels, whole = SIDES[like(facts, draft)][facts.device] ** 2, ""
     if isinstance(factor, list):  # a person has set the shorter and the longer side
-        yield Decision("augment.crop", None, "model.scale brings all images to one size")
-        yield Decision("model.window", None, "model.scale brings all images to one size")
-        return
-    pixels = PIXELS[like(facts, draft), facts.device]
-    largest = facts.height["max"] * facts.width["max"] * factor**2
-    if largest <= MOST_PIXELS * pixels:
+        whole = "model.scale brings all images to one size"
+    elif facts.height["max"] * facts.width["max"] * factor**2 <= MOST_PIXELS * pixels:
         seen = f"{facts.height['max'] * factor:.0f} x {facts.width['max'] * factor:.0f}"
-        reason = f"the largest image is seen as {seen}: the network takes it whole"
-        yield Decision("augment.crop", None, reason)
-        yield Decision("model.window", None, reason)
+        whole = f"the largest image is seen as {seen}: the network takes it whole"
+    if whole:
+        yield from (Decision(key, None, whole) for key in ("augment.crop", "model.window"))
         return
     step = lcm(GRID, draft["model.stride"]) if isinstance(draft["model.stride"], int) else GRID
     sides = _crop_sides(facts, pixels, factor, step)
@@ -88,9 +78,5 @@ def seen_share(facts: PlanFacts, draft: Draft) -> float:
 
 def _crop_sides(facts: PlanFacts, pixels: int, factor: float, step: int) -> list[int]:
     """Height and width in stored pixels, multiples of `step`: a square, or narrower where the images are."""
-    side = sqrt(pixels) / factor
-    sides = []
-    for spread in (facts.height, facts.width):
-        most = ceil(spread["median"] / step) * step
-        sides.append(max(step, min(int(side // step) * step, most)))
-    return sides
+    side = int(sqrt(pixels) / factor // step) * step
+    return [max(step, min(side, ceil(spread["median"] / step) * step)) for spread in (facts.height, facts.width)]

@@ -88,7 +88,7 @@ def empty_splits(splits: Splits) -> Iterator[Finding]:
     counts = ", ".join(f"{name} {len(members)}" for name, members in splits.items())
     for name, members in splits.items():
         if not members:
-            yield _error("empty-split", f"the split {name} is empty ({counts} images)", "change it, or add images")
+            yield Finding("empty-split", "data.split", f"the split {name} is empty ({counts} images)", "change it, or add images", "error")
 
 
 def small_splits(splits: Splits) -> Iterator[Finding]:
@@ -120,7 +120,8 @@ def no_instances(splits: Splits) -> Iterator[Finding]:
         yield Finding("no-instance", "data.source", what, "compare it with the layout of the files", "error")
     elif not counts["train"]:
         there = ", ".join(f"{name} {count}" for name, count in counts.items())
-        yield _error("no-instance", f"the split train holds no instance ({there} instances)", "change it, or its seed")
+        what = f"the split train holds no instance ({there} instances)"
+        yield Finding("no-instance", "data.split", what, "change it, or its seed", "error")
 
 
 def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances: bool) -> Iterator[Finding]:
@@ -143,8 +144,7 @@ def class_presence(splits: Splits, classes: Sequence[ClassInfo], with_instances:
 def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Iterator[Finding]:
     """Classes that have far fewer training pixels than the most frequent one."""
     pixels = _pixels(images)[: len(classes)]
-    rare = [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]
-    if rare:
+    if rare := [k for k, count in enumerate(pixels) if 0 < count * IMBALANCE < pixels.max()]:
         least = min(rare, key=lambda k: pixels[k])
         shows = max(images, key=lambda image: image.facts.class_pixels[least])
         few, share = _listed([classes[k].name for k in rare], "has", "have"), pixels[least] / pixels.sum()
@@ -152,10 +152,6 @@ def imbalance(images: Sequence[Examined], classes: Sequence[ClassInfo]) -> Itera
         what = f"{few} less than a hundredth of the training pixels of {classes[int(pixels.argmax())].name}; {rarest}"
         fix = "try loss.class_weights=median, or a loss of overlap such as ce_dice"
         yield replace(shows.finding("class-imbalance", what, fix), file="data.classes")
-
-
-def _error(kind: str, what: str, fix: str) -> Finding:
-    return Finding(kind, "data.split", what, fix, "error")
 
 
 def _pixels(images: Sequence[Examined]) -> np.ndarray:

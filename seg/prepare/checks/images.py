@@ -39,12 +39,11 @@ def empty_labels(images: Sequence[Examined], classes: Sequence[ClassInfo], with_
     """Images without an instance, or all of whose pixels are background."""
     background = classes[0].name == BACKGROUND
     for image in images:
-        if with_instances:
-            crowds = len(image.facts.crowd)
-            if image.facts.crowd.all():
-                regions = f", only {crowds} crowd or ignored regions" if crowds else ""
-                yield image.finding("empty-label", f"holds no instance{regions}", "right if nothing is there; else label it")
-        elif background and image.facts.class_pixels[0] and not image.facts.class_pixels[1:].any():
+        crowd, pixels = image.facts.crowd, image.facts.class_pixels
+        if with_instances and crowd.all():
+            regions = f", only {len(crowd)} crowd or ignored regions" if len(crowd) else ""
+            yield image.finding("empty-label", f"holds no instance{regions}", "right if nothing is there; else label it")
+        elif not with_instances and background and pixels[0] and not pixels[1:].any():
             yield image.finding("empty-label", f"every pixel is {BACKGROUND}", "right if nothing else is there; else label it")
 
 

@@ -111,7 +111,7 @@ def test_each_kind_has_its_rows_in_the_other_rules() -> None:
     assert chosen(view.crop, large, draft(model__scale=1.0, model__adapter=BOTTOM_UP))["augment.crop"]["size"] == [256, 256]
     kinds = {kind for kind, _ in networks.CANDIDATES}
     assert {"semantic", "instance"} < kinds
-    assert {"semantic", "instance"} == {kind for kind, _ in view.PIXELS} == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
+    assert {"semantic", "instance"} == set(view.SIDES) == {kind for kind, _ in length.IMAGES} == set(learning.REFERENCE)
 
 
 def test_mask_classification_has_a_loss_and_an_optimizer_of_its_own() -> None:
