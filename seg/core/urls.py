@@ -3,7 +3,7 @@
 A place elsewhere is a UPath, which does what a Path does (https://github.com/fsspec/universal_pathlib), and is none."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -45,8 +45,12 @@ def reached(place: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        fix = "look at its name, your rights there, and the network"
-        raise UnreadableError(f"{place}: cannot be reached ({' '.join(str(error).split())[:150] or type(error).__name__}); {fix}") from None
+        raise _unreadable(place, error) from None
+
+
+def _unreadable(place: Path, error: Exception) -> UnreadableError:
+    said = " ".join(str(error).split())[:150] or type(error).__name__
+    return UnreadableError(f"{place}: cannot be reached ({said}); look at its name, your rights there, and the network")
 
 
 def listed(place: Path, pattern: str = "") -> list[Path]:
@@ -65,12 +69,30 @@ def existing(folder: Path) -> Callable[[Path], bool]:
     return set(listed(folder)).__contains__
 
 
-def read(place: Any, start: int | None = None, stop: int | None = None) -> bytes:
+def read(place: Path, start: int | None = None, stop: int | None = None) -> bytes:
     """The bytes of a file elsewhere, or a part of them."""
-    import fsspec  # the file system of this process: a fork must not use that of its parent
-
     with reached(place):
-        return bytes(fsspec.filesystem(place.protocol, **place.storage_options).cat_file(place.path, start=start, end=stop))
+        return bytes(_system(place).cat_file(place.path, start=start, end=stop))  # type: ignore[attr-defined]
+
+
+def read_together(places: Sequence[Path]) -> dict[Path, bytes | UnreadableError]:
+    """The bytes of files elsewhere, asked for at once, as each answer takes its time; or what is wrong with each."""
+    found: dict[Path, bytes | UnreadableError] = {}
+    for place in places:
+        if place not in found:
+            system, near = _system(place), [p for p in places if p.protocol == place.protocol]  # type: ignore[attr-defined]
+            with reached(place):
+                data = system.cat([p.path for p in near], on_error="return")  # type: ignore[attr-defined]
+            known = {p: data.get(p.path, FileNotFoundError()) for p in near}  # type: ignore[attr-defined]
+            found |= {p: _unreadable(p, given) if isinstance(given, Exception) else given for p, given in known.items()}
+    return found
+
+
+def _system(place: Any) -> Any:
+    """The file system of a place in this process: a fork must not use that of its parent."""
+    import fsspec
+
+    return fsspec.filesystem(place.protocol, **place.storage_options)
 
 
 @contextmanager

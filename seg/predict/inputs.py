@@ -12,13 +12,14 @@ import numpy as np
 from seg.core.errors import DataError, PixelError, UnreadableError, UsageError
 from seg.core.outputs import is_memory_error
 from seg.core.textfile import natural_key
-from seg.core.urls import is_elsewhere, listed, place_of
+from seg.core.urls import is_elsewhere, listed, place_of, read_together
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.data.shards import Stored
 from seg.sources.images import ImageReader
 from seg.sources.listing import by_stem, files_below, is_picture
 
+AT_ONCE = 16  # images elsewhere that are asked for together
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
 
@@ -74,10 +75,17 @@ def images_of(inputs: Sequence[Input], channels: int, data_range: Range) -> Iter
     """The pixels (H, W, channels) uint8 of each input in turn, or what is wrong with it. Frames of a video are read in passing.
 
     data_range: values of images deeper than 8 bit that become 0 and 255, as the training had them."""
-    reader = reader_of(channels, data_range)
+    reader, fetched = reader_of(channels, data_range), dict[Path, bytes | UnreadableError]()
     video: _Video | None = None
-    for given in inputs:
+    for number, given in enumerate(inputs):
         try:
+            if is_elsewhere(given.path) and not given.stored:
+                if given.path not in fetched:
+                    fetched = read_together([one.path for one in inputs[number : number + AT_ONCE] if is_elsewhere(one.path)])
+                if isinstance(data := fetched.pop(given.path), UnreadableError):
+                    raise data
+                yield reader.decode(data, given.path).pixels
+                continue
             if given.frame is None:
                 yield reader.decode(given.stored.read() if given.stored else read_bytes(given.path), given.path).pixels
                 continue
