@@ -1,5 +1,6 @@
 """Where the host waits for the GPU in a training step; on a CPU, where it would."""
 
+import gc
 import traceback
 import warnings
 from collections import Counter
@@ -52,6 +53,13 @@ class Third(Callback):
             self.open = False
             self.counter.__exit__(None, None, None)
             print(f"waits of the third step: {sum(self.found.values())} {dict(self.found)}")
+            print(f"tensors behind it: {held() / 2**30:.2f} GB")
+
+
+def held() -> int:
+    """Bytes of all tensors of this process: of weights, gradients and an optimizer's state, between two steps."""
+    storages = [thing.untyped_storage() for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor) and not thing.is_meta]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 class _Asked(TorchDispatchMode):
