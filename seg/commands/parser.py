@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.commands.table import HELP, Command, Option, Positional
-from seg.core.errors import UsageError, did_you_mean, nearest
+from seg.core.errors import InputError, UsageError, did_you_mean, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ def values_of(command: Command, parsed: Parsed) -> dict[str, Any]:
         else:
             try:
                 values[option.attribute] = [option.convert(one) for one in given] if option.many else option.convert(given)
+            except InputError:
+                raise
             except ValueError as error:
                 raise wrong(command, f"{option.names[-1]} {given}: expected {error}") from None
     return values | _positionals(command, words, parsed.options)

@@ -28,7 +28,8 @@ def place_of(named: str) -> Path:
         raise UsageError(f"{named}: {' '.join(str(error).split())}; {fix}") from None
     with reached(place):
         if bucket and "://" not in bucket and not fs.exists(bucket):
-            raise UsageError(f"{named}: there is no bucket '{bucket}', or it may not be listed; make it, or mend the name")
+            fix = "make it, mend the name, or set its address and your rights in the environment"
+            raise UsageError(f"{named}: no bucket '{bucket}' can be reached; {fix}")
     return cast(Path, place)
 
 

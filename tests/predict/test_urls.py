@@ -92,7 +92,7 @@ def test_the_next_images_to_label(bucket: str, images: Path, tmp_path: Path) -> 
     [
         (["nope://x/y.png"], r"^nope://x/y\.png: Unsupported filesystem: 'nope'; pip install universal-pathlib, and s3fs, "),
         (["gs://x/y.png"], r"^gs://x/y\.png: Please install gcsfs.*; pip install "),
-        (["s3://no-such-bucket/x"], r"^s3://no-such-bucket/x: there is no bucket 'no-such-bucket'"),
+        (["s3://no-such-bucket/x"], r"^s3://no-such-bucket/x: no bucket 'no-such-bucket' can be reached; "),
         (["s3://shared/empty"], r"^s3://shared/empty: holds no images \("),
         (["s3://shared/empty/*.png"], r"^s3://shared/empty/\*\.png: matches no images \("),
         (["s3://shared/film.mp4"], r"^s3://shared/film\.mp4: holds no images .*; videos are read from a disk$"),
@@ -108,6 +108,11 @@ def test_mistakes_are_said(words: list[str], said: str, bucket: str, tmp_path: P
     with pytest.raises((UsageError, DataError), match=said):
         typed("predict", tmp_path, [str(tmp_path / "best.ckpt"), *words, "--out", str(tmp_path / "out"), *PLAIN])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_in_the_place_of_outputs_is_said(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^s3://no-such-bucket/out: no bucket 'no-such-bucket' can be reached; "):
+        typed("predict", tmp_path, ["best.ckpt", "image.png", "--out", "s3://no-such-bucket/out"])
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
