@@ -66,8 +66,9 @@ def is_current(path: Path) -> bool:
 
 
 def versions() -> str:
-    """The first line of a file."""
-    return "# " + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    """The first line of a file. Releases of torchvision that differ in their third number alone have the same encoders."""
+    exact = {name: version(name) for name in LIBRARIES}
+    return "# " + ", ".join(f"{name} {v.rpartition('.')[0] if name == 'torchvision' else v}" for name, v in exact.items())
 
 
 def read(path: Path) -> dict[str, Description]:
