@@ -38,6 +38,11 @@ def is_elsewhere(place: Path) -> bool:
     return not isinstance(place, Path)
 
 
+def resolved(place: Path) -> Path:
+    """Without links; a URL as it is, since some protocols would ask the network."""
+    return place if is_elsewhere(place) else place.resolve()
+
+
 @contextmanager
 def reached(place: Path) -> Iterator[None]:
     """Around a request. UnreadableError for all that goes wrong; libraries of clouds have errors of their own."""

@@ -11,13 +11,14 @@ import numpy as np
 
 from seg.core.errors import DataError, PixelError, UnreadableError, UsageError
 from seg.core.outputs import is_memory_error
+from seg.core.tars import TAR
 from seg.core.textfile import natural_key
-from seg.core.urls import is_elsewhere, listed, place_of, read_together
+from seg.core.urls import is_elsewhere, listed, place_of, read_together, resolved
 from seg.data.imagefile import IMAGE_SUFFIXES, read_bytes
 from seg.data.sample import Range
 from seg.data.shards import Stored
 from seg.sources.images import ImageReader
-from seg.sources.listing import by_stem, files_below, is_picture
+from seg.sources.listing import by_stem, files_below, is_hidden, is_picture
 
 AT_ONCE = 16  # images elsewhere that are asked for together
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
@@ -54,7 +55,7 @@ def inputs_of(named: Sequence[str], out: Path) -> list[Input]:
     found: dict[str, Input] = {}
     for one in named:
         for given in _inputs(one):
-            if is_elsewhere(given.path) == is_elsewhere(out) and given.path.resolve().is_relative_to(out.resolve()):
+            if is_elsewhere(given.path) == is_elsewhere(out) and resolved(given.path).is_relative_to(resolved(out)):
                 continue
             before = found.setdefault(given.name, given)
             if before.place != given.place:
@@ -128,7 +129,7 @@ def _inputs(named: str) -> list[Input]:
     path = place_of(named)
     if is_elsewhere(path):
         return _elsewhere(path)
-    if path.is_dir():
+    if path.is_dir() or (path.suffix.lower() == TAR and path.is_file()):
         found = [Input(name, file) for name, file in by_stem(path).items()]
         for file in (path / name for name in files_below(path, VIDEO_SUFFIXES)):
             found += _frames(file, file.relative_to(path).with_suffix("").as_posix())
@@ -157,7 +158,8 @@ def _elsewhere(place: Path) -> list[Input]:
     magic = next((n for n, part in enumerate(place.parts) if glob.has_magic(part)), None)
     base = place if magic is None else place.parents[len(place.parts) - 1 - magic]
     found = [place] if magic is None and is_picture(place) else listed(base, "/".join(place.parts[magic:] if magic else ()))
-    inputs = [Input(p.relative_to(base).with_suffix("").as_posix() if p != place else p.stem, p) for p in found if is_picture(p)]
+    names = {p: p.stem if p == place else p.relative_to(base).with_suffix("").as_posix() for p in found if is_picture(p)}
+    inputs = [Input(name, p) for p, name in names.items() if not any(map(is_hidden, name.split("/")))]  # nor leads one out of a folder
     if not inputs:
         raise UsageError(f"{place}: {'matches' if magic else 'holds'} no images ({', '.join(IMAGE_SUFFIXES)}); videos are read from a disk")
     return sorted(inputs, key=lambda one: natural_key(one.name))

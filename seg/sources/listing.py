@@ -98,13 +98,16 @@ class Names:
 def _walk(folder: str, above: str, inside: tuple[str, ...]) -> Iterator[str]:
     """By strings, not paths: while the main process lists files, the others have nothing to do. inside: the real paths of the folder and of
     those above it, so that a link to one of them ends there."""
+    if folder.lower().endswith(TAR) and os.path.isfile(folder):
+        yield from (name for name in members(folder) if not any(map(is_hidden, name.split("/"))))
+        return
     with os.scandir(folder) as scanned:
         entries = [entry for entry in scanned if not is_hidden(entry.name)]
-        shards = all(entry.name.lower().endswith(TAR) for entry in entries)
+        shards = all(entry.name.lower().endswith(TAR) and entry.is_file() for entry in entries)
         for entry in entries:
             name = f"{above}{entry.name}"
             if shards:
-                yield from (f"{name}/{member}" for member in members(entry.path) if not any(map(is_hidden, member.split("/"))))
+                yield from (f"{name}/{member}" for member in _walk(entry.path, "", inside))
                 continue
             if not entry.is_dir():
                 yield name

@@ -16,7 +16,8 @@ import torch
 from seg.core.environment import num_cores
 from seg.core.errors import DataError, DiskFullError, UsageError, plural
 from seg.core.outputs import ADVICE, is_memory_error, used_up
-from seg.core.urls import existing, is_elsewhere
+from seg.core.tars import within
+from seg.core.urls import existing, is_elsewhere, resolved
 from seg.predict.api import Predictor, predictor_of, settings_of
 from seg.predict.band_tiff import stream_class_map
 from seg.predict.devices import devices_in, devices_of
@@ -56,10 +57,9 @@ def run(project: Path, given: Arguments) -> None:
         several = len(devices) > 1 or engine is not LOCAL
         predictor = predictor_of(given.models, _with(cfg, accelerator="cpu", compile=False) if several else cfg, cfg.runtime.threads)
         writers = Writers(given.out, cfg.predict, predictor.network.facts)
-        if writers.streamed and any(map(is_elsewhere, [given.out, *(one.path for one in inputs)])):
-            raise UsageError(
-                f"predict.outputs=[{STREAMED}]: reads and writes parts of files, so these lie on a disk, not at a URL; copy them"
-            )
+        if writers.streamed and (is_elsewhere(given.out) or any(is_elsewhere(one.path) or within(one.path) for one in inputs)):
+            what = f"predict.outputs=[{STREAMED}]: reads and writes parts of files"
+            raise UsageError(f"{what}, so these lie on a disk, not at a URL or in a tar file; copy or unpack them")
         _refuse_links(inputs, writers)
         todo = _not_there(inputs, writers, given.force, given.skip)
         try:
@@ -77,12 +77,12 @@ def run(project: Path, given: Arguments) -> None:
 
 def _refuse_links(inputs: Sequence[Input], writers: Writers) -> None:
     """DataError where an output would be written over an input, as where a folder of the outputs is a link to the inputs."""
-    taken = {given.path.resolve() for given in inputs}
+    taken = {resolved(given.path) for given in inputs}
     folders: dict[Path, Path] = {}
     for given in inputs:
         for path in writers.paths(given.name):
             if path.parent not in folders:
-                folders[path.parent] = path.parent.resolve()
+                folders[path.parent] = resolved(path.parent)
             if (place := folders[path.parent] / path.name) in taken or (path.is_symlink() and path.resolve() in taken):
                 fix = "write to another folder with --out"
                 raise DataError(f"{path}: is {place}, one of the images to predict, which it would replace; {fix}")

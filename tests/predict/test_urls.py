@@ -2,9 +2,13 @@
 
 import gc
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from fsspec.implementations.memory import MemoryFile
 from s3 import environment, put
 from tiny import picture, tree, write
 from typed import typed
@@ -13,6 +17,7 @@ from untrained import untrained
 from seg.core.errors import DataError, UsageError
 from seg.core.outputs import whole_file
 from seg.core.urls import is_elsewhere, listed, place_of
+from seg.predict.inputs import inputs_of
 
 upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install '.[url]'")
 bucket = pytest.fixture(environment, scope="module")
@@ -29,6 +34,11 @@ def images(tmp_path: Path) -> Path:
     (tmp_path / "images/.hidden.png").write_bytes(b"")
     (tmp_path / "images/read.me").write_bytes(b"")
     return tmp_path / "images"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
 
 
 def got(url: str) -> dict[str, bytes]:
@@ -108,6 +118,26 @@ def test_mistakes_are_said(words: list[str], said: str, bucket: str, tmp_path: P
     with pytest.raises((UsageError, DataError), match=said):
         typed("predict", tmp_path, [str(tmp_path / "best.ckpt"), *words, "--out", str(tmp_path / "out"), *PLAIN])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_server_of_the_web(images: Path, tmp_path: Path) -> None:
+    """Whose image is asked for by its address; one that is away is told, and the rest goes on."""
+    untrained(tmp_path / "best.ckpt")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(images))) as web:
+        Thread(target=web.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{web.server_port}"
+        predicted(tmp_path, f"{address}/a/0.png", f"{address}/away.png", str(images / "a/2.png"), "--out", str(tmp_path / "out"))
+        web.shutdown()
+    predicted(tmp_path, f"{address}/a/0.png", str(images / "a/2.png"), "--out", str(tmp_path / "later"))
+    assert [len(list((tmp_path / name / "classes").iterdir())) for name in ("out", "later")] == [2, 1]
+
+
+def test_names_that_lead_elsewhere_are_passed_over() -> None:
+    """A bucket may hold any key; names become those of files below the outputs."""
+    system = place_of("memory://hostile").fs  # type: ignore[attr-defined]
+    for name in ("a/b.png", ".hidden/c.png", "x/../../../evil.png"):
+        system.store[f"/hostile/{name}"] = MemoryFile(system, f"/hostile/{name}", b"")
+    assert [one.name for one in inputs_of(["memory://hostile"], Path("out"))] == ["a/b"]
 
 
 def test_a_mistake_in_the_place_of_outputs_is_said(bucket: str, tmp_path: Path) -> None:

@@ -4,10 +4,15 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from annotations import labelme, square, write_images, write_labelme
-from tiny import Blobs, folders, labels, picture, prepare_tiny, read_all, read_back, refusal, split, write, write_folders
+from tiny import Blobs, folders, labels, picture, prepare_tiny, read_all, read_back, refusal, split, tree, write, write_folders
+from typed import typed
+from untrained import untrained
 
+from seg.core.errors import UsageError
 from seg.data.sample import Sample
+from seg.sources.listing import files_below
 
 
 def pack(folder: Path, shards: Path, count: int = 2) -> Path:
@@ -75,6 +80,39 @@ def test_an_archive_beside_other_files_is_no_folder(tmp_path: Path) -> None:
     pack(tmp_path / "raw", tmp_path / "packed")
     (tmp_path / "packed/000000.tar").rename(tmp_path / "raw/images/download.tar")
     assert sorted(read_all(folders(tmp_path / "raw"))) == ["a", "b"]
+
+
+def test_names_that_lead_elsewhere_are_passed_over(tmp_path: Path) -> None:
+    """Names become those of files below the prepared data."""
+    write(tmp_path / "raw/a.png", picture(0))
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards/0.tar", "w") as tar:
+        for name in ("../evil.png", "x/../../evil.png", ".hidden/b.png", "x/a.png"):
+            tar.add(tmp_path / "raw/a.png", name)
+    assert files_below(tmp_path / "shards", (".png",)) == ["0.tar/x/a.png"]
+    assert files_below(tmp_path / "shards/0.tar", (".png",)) == ["x/a.png"]
+
+
+def test_a_folder_that_is_named_as_a_tar_file_is_one(tmp_path: Path) -> None:
+    write(tmp_path / "raw/unpacked.tar/a.png", picture(0))
+    assert files_below(tmp_path / "raw", (".png",)) == ["unpacked.tar/a.png"]
+
+
+def test_a_model_predicts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of tar files, or one of them, which is named as a folder is."""
+    monkeypatch.chdir(tmp_path)
+    untrained(tmp_path / "best.ckpt")
+    write_images(tmp_path / "raw", *"abcd")
+    pack(tmp_path / "raw", tmp_path / "shards", 1)
+    given = ["predict.outputs=[classes]", "predict.accelerator=cpu", "runtime.threads=1"]
+    for name in ("raw", "shards", "shards/000000.tar"):
+        typed("predict", tmp_path, ["best.ckpt", name, "--out", f"out/{name}", *given])
+    found = tree(tmp_path / "out/raw")
+    assert sorted(found) == [f"classes/{name}.png" for name in "abcd"]
+    assert tree(tmp_path / "out/shards/000000.tar") == found
+    assert {n.replace("000000.tar/", ""): data for n, data in tree(tmp_path / "out/shards").items() if n.startswith("classes")} == found
+    with pytest.raises(UsageError, match=r"^predict\.outputs=\[tiff\]: reads and writes parts of files, .* unpack them$"):
+        typed("predict", tmp_path, ["best.ckpt", "shards", "predict.outputs=[tiff]", "predict.tile=32", *given[1:]])
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
