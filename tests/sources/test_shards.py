@@ -94,7 +94,9 @@ def test_names_that_lead_elsewhere_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_named_as_a_tar_file_is_one(tmp_path: Path) -> None:
+    """Also one with a link to the folder above it."""
     write(tmp_path / "raw/unpacked.tar/a.png", picture(0))
+    (tmp_path / "raw/round.tar").symlink_to(tmp_path / "raw")
     assert files_below(tmp_path / "raw", (".png",)) == ["unpacked.tar/a.png"]
 
 
