@@ -111,4 +111,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all; it does not name matplotlib's version, so the same picture has the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, sync=False) as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None}, pil_kwargs={"compress_level": 4})

@@ -19,6 +19,7 @@ KINDS = ("disc", "rectangle", "triangle", "rod", "ring")
 RADII = ((8.0, 11.0), (12.5, 16.5), (18.0, 25.0))  # pixels in a scene of 128 x 128: small, medium, large
 SHARES = (0.25, 0.35, 0.4)  # of the three sizes
 SUBPIXEL_BITS = 4  # OpenCV draws outlines on a grid of 1/16 pixel
+ROUND = np.stack([f(np.linspace(0, 2 * np.pi, 48, endpoint=False)) for f in (np.cos, np.sin)], axis=1)  # points of the unit circle
 MAX_COVERED = 0.25  # an object may cover this share of another
 
 
@@ -65,13 +66,13 @@ class Shapes:
 
     def _place(self, rng: np.random.Generator, kind: str, masks: list[np.ndarray], visible: list[int]) -> np.ndarray | None:
         """A mask of the kind at a place where every object stays recognisable, or None after ten tries."""
+        areas = [int(np.count_nonzero(other)) for other in masks]
         for _ in range(10):
             low, high = RADII[int(rng.choice(len(RADII), p=SHARES))]
             radius = float(rng.uniform(low, high)) * self.size / 128
             center = rng.uniform(0.9 * radius, self.size - 0.9 * radius, 2)
             mask = _outline(rng, kind, center, radius, self.size)
             area = int(np.count_nonzero(mask))
-            areas = [int(np.count_nonzero(other)) for other in masks]
             covered = [int(np.count_nonzero(mask & other)) for other in masks]
             if area < 12 or any(c > MAX_COVERED * min(area, a) for c, a in zip(covered, areas, strict=True)):
                 continue
@@ -103,8 +104,7 @@ def _outline(rng: np.random.Generator, kind: str, center: np.ndarray, radius: fl
 
 
 def _circle(center: np.ndarray, radius: float) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    return center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return center + radius * ROUND
 
 
 def _corners(center: np.ndarray, turn: float, half_length: float, half_width: float) -> np.ndarray:

@@ -67,6 +67,11 @@ def like(facts: PlanFacts, draft: Draft) -> str:
     return alike.get(own, own)
 
 
+def is_example(facts: PlanFacts, draft: Draft) -> bool:
+    """Whether classes of the drawn shapes are learned: the README's first command, whose few minutes have rules of their own."""
+    return facts.drawn and family(facts, draft) == "semantic"
+
+
 def family(facts: PlanFacts, draft: Draft) -> str:
     """semantic, instance (Mask R-CNN), detection, panoptic, distance, prototypes (YOLACT), or masks (mask classification)."""
     target = (draft["model.adapter"] or {}).get("_target_") if isinstance(draft["model.adapter"], dict) else None

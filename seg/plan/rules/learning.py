@@ -7,13 +7,15 @@ from typing import Any
 import yaml
 
 from seg.plan.facts import Decision, Draft, PlanFacts
-from seg.plan.rules.families import family, like
+from seg.plan.rules.families import family, is_example, like
 from seg.plan.rules.length import step_images
 
 RARE = 0.05  # share of the labelled pixels below which a class is rare
 REFERENCE = {"semantic": (0.2, 8), "instance": (0.03, 4)}
 """Learning rate of SGD with Nesterov momentum from scratch, and the images a step for which it was found, by the range test (Smith 2017) on
 `shapes`, CamVid and nuclei. It grows with the images a step (Goyal et al. 2017)."""
+EXAMPLE = (0.3, 4)
+"""The same of the drawn classes, found by trainings as short as theirs: docs/decisions.md has figures."""
 PRETRAINED = 0.25  # of that, where the encoder starts from pretrained weights
 WARM_UP = 0.15
 
@@ -50,7 +52,7 @@ def optimizer(facts: PlanFacts, draft: Draft) -> Iterator[Decision]:
     yield Decision("optimizer", sgd, "SGD with Nesterov momentum: networks with batch normalisation generalise well with it")
     if (draft["optimizer"] or {}).get("_target_") != sgd["_target_"]:
         return  # a person's choice, for which no rate is known
-    rate, images = REFERENCE[like(facts, draft)]
+    rate, images = EXAMPLE if is_example(facts, draft) else REFERENCE[like(facts, draft)]
     step = step_images(facts, draft)
     if draft["trainer.scale_lr"] not in (None, "none"):  # the training brings the rate from these images to those of a step
         step = draft["trainer.reference_batch_size"] or step

@@ -59,6 +59,13 @@ def test_rate_grows_with_the_images_of_a_step(task: str, images: int, effective:
     }
 
 
+def test_rate_of_the_example_is_for_its_smaller_steps() -> None:
+    for images, lr in ((4, 0.3), (8, 0.6)):
+        given = draft(trainer__batch_size=images, model__weights=None)
+        given.take(optimizer(facts(drawn=True), given))
+        assert given["optimizer.lr"] == lr
+
+
 @pytest.mark.parametrize(
     ("scale_lr", "reference", "lr"),
     [

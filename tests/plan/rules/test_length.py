@@ -10,7 +10,7 @@ from seg.plan.rules.length import Cost, batch, evaluation, images_at_once, lengt
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
-    [({}, 30.0), ({"device": "mps"}, 45.0), ({"device": "cuda"}, 60.0), ({"drawn": True}, 1.7), ({"drawn": True, "task": "instance"}, 7.0)],
+    [({}, 30.0), ({"device": "mps"}, 45.0), ({"device": "cuda"}, 60.0), ({"drawn": True}, 2.1), ({"drawn": True, "task": "instance"}, 7.0)],
     ids=str,
 )
 def test_minutes(changed: dict[str, Any], expected: float) -> None:
@@ -33,6 +33,13 @@ def test_images_of_a_step(task: str, device: str, images: int, expected: int) ->
     known = facts(task=task, device=device, images=images)
     assert chosen(batch, known, draft()) == {"trainer.batch_size": expected}
     assert ("but the training split has" in reason(batch, "trainer.batch_size", known, draft())) is (images < 4)
+
+
+def test_steps_of_the_example_are_smaller() -> None:
+    assert chosen(batch, facts(drawn=True, images=300), draft()) == {"trainer.batch_size": 4}
+    assert chosen(batch, facts(drawn=True, images=3), draft()) == {"trainer.batch_size": 3}
+    distances = draft(model__adapter={"_target_": "seg.models.distance.DistanceModel"})
+    assert chosen(batch, facts(drawn=True, images=300, task="instance"), distances) == {"trainer.batch_size": 8}
 
 
 @pytest.mark.parametrize(
