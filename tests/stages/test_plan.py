@@ -85,7 +85,7 @@ def test_a_plan_is_measured_and_trains(
     refuse_open(found, (*TrainingSettings.model_fields, "augment", "evaluate"), project / FILE)
     cfg = TrainingSettings.of(found)
     assert (cfg.model.scale, cfg.model.window, cfg.model.weights) == (1.0, None, None)  # 48 x 48 pixels
-    assert cfg.trainer.batch_size == (8 if task == "semantic" else 4)
+    assert cfg.trainer.batch_size == 4
     assert cfg.trainer.precision == "auto"  # of the drawn example, whose plan goes to machines of every kind
     assert cfg.trainer.epoch_steps is not None
     assert cfg.trainer.epoch_steps * cfg.trainer.max_epochs == pytest.approx(100, rel=0.2)
@@ -233,7 +233,7 @@ def test_weights_of_the_project_are_taken_with_their_normalisation(composed: dic
     plan = read_plan(project / FILE)
     assert (plan.values["model"]["weights"], plan.values["model"]["normalization"]) == ("weights/tu-resnet10t.pt", "imagenet")
     assert "a pretrained start" in plan.reasons["optimizer.lr"]
-    assert plan.values["optimizer"]["lr"] == 0.05 * plan.values["trainer"]["batch_size"] / 8
+    assert plan.values["optimizer"]["lr"] == round(0.25 * 0.3 * plan.values["trainer"]["batch_size"] / 4, 3)
 
 
 ALL_SET = """
