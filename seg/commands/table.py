@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from seg.core.urls import place_of
+from seg.core.urls import on_disk, place_of
 
 
 def whole_number(text: str) -> int:
@@ -81,7 +81,7 @@ class Command:
 
 HELP = Option("help", ("-h", "--help"), "show this help")
 
-CONVERTERS: dict[str, Callable[[str], Any]] = {"path": Path, "place": place_of, "whole_number": whole_number, "two_numbers": two_numbers}
+CONVERTERS: dict[str, Callable[[str], Any]] = {"path": on_disk, "place": place_of, "whole_number": whole_number, "two_numbers": two_numbers}
 """What `convert` may say in table.yaml."""
 
 

@@ -33,6 +33,13 @@ def place_of(named: str) -> Path:
     return cast(Path, place)
 
 
+def on_disk(named: str) -> Path:
+    """What a path names. UsageError for a URL, of what is read and written on a disk of this machine alone."""
+    if URL.match(named) and not named.startswith(LOCAL):
+        raise UsageError(f"{named}: is a URL, but a path of this machine is needed here; copy what lies there, or mount it, and name that path")
+    return Path(named.removeprefix(LOCAL))
+
+
 def is_elsewhere(place: Path) -> bool:
     """Whether it is of a URL, not of this machine's files."""
     return not isinstance(place, Path)

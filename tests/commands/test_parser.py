@@ -52,6 +52,19 @@ def test_encoders_with_and_without_a_pattern() -> None:
 
 
 @pytest.mark.parametrize(
+    "words", ["predict s3://bucket/best.ckpt x.png", "init s3://bucket/cells", "next best.ckpt x --out https://here/next", "new az://box/x"]
+)
+def test_a_url_is_refused_where_a_path_is_needed(words: str) -> None:
+    name, *given = words.split()
+    with pytest.raises(UsageError, match="://.*: is a URL, but a path of this machine is needed here; copy what lies there"):
+        values_of(COMMANDS[name], parse(COMMANDS[name], given))
+
+
+def test_a_url_of_this_machine_is_a_path() -> None:
+    assert values_of(COMMANDS["init"], parse(COMMANDS["init"], ["file:///data/cells"]))["folder"] == Path("/data/cells")
+
+
+@pytest.mark.parametrize(
     ("words", "answer"),
     [
         ("init", "init: expected a FOLDER: the folder that holds images and labels; see seg init --help"),
