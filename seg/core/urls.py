@@ -36,7 +36,9 @@ def place_of(named: str) -> Path:
 def on_disk(named: str) -> Path:
     """What a path names. UsageError for a URL, of what is read and written on a disk of this machine alone."""
     if URL.match(named) and not named.startswith(LOCAL):
-        raise UsageError(f"{named}: is a URL, but a path of this machine is needed here; copy what lies there, or mount it, and name that path")
+        raise UsageError(
+            f"{named}: is a URL, but a path of this machine is needed here; copy what lies there, or mount it, and name that path"
+        )
     return Path(named.removeprefix(LOCAL))
 
 

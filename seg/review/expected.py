@@ -1,8 +1,9 @@
 """How far a contradiction between a label and a model was to be expected, from all labels of a data set.
 
-Most labels are right. So how often labels contradict predictions of some score, size and class says how often such predictions err. A label
-is the more suspect the less its contradiction was to be expected: 1 - P(label | prediction), as confident learning has it for classes
-(Northcutt et al. 2021, https://arxiv.org/abs/1911.00068). So the suspects of all kinds share a scale, and a model's usual errors come last.
+Most labels are right. So how often labels contradict predictions of some score, size, shape and class, and those of the same image, says
+how often such predictions err. A label is the more suspect the less its contradiction was to be expected: 1 - P(label | prediction), as
+confident learning has it for classes (Northcutt et al. 2021, https://arxiv.org/abs/1911.00068). So the suspects of all kinds share a scale,
+and a model's usual errors come last.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ from scipy.stats import rankdata
 from seg.review.suspects import Suspect
 
 MOST = 50_000  # rows from which an expectation is learned; of more, as many at equal distances
+YES_OR_NO = ("made up", "missed", "merged", "split")
+PRIOR = 3.0  # questions of the mean image, which count beside those of each image
+EXCUSED = 0.9  # share of the images below that one whose labels contradict so often that no others are excused more
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Asked:
     `wrong class` the labelled class, of `outline` the IoU, else whether the labels contradict the prediction. suspect: if they do.
     weight: of its score."""
 
+    image_id: str
     kind: str
     features: list[float]
     category: int
@@ -53,9 +58,19 @@ def ranked(questions: Iterable[Asked]) -> list[Suspect]:
     return kept
 
 
-def _matrix(asked: Sequence[Asked]) -> sparse.csr_array:
-    """(N, 1 + F + classes): a constant, the features at mean 0 and deviation 1, and the class as a column of its own."""
-    features, category = np.array([one.features for one in asked]), np.array([one.category for one in asked])
+def _of_image(asked: Sequence[Asked], values: np.ndarray) -> np.ndarray:
+    """(N, 1) the mean of the values (N,) of the other questions of the same image, drawn to that of all. Models fail at some images as a
+    whole, and then no single label is suspect. But labels of another image fail as a whole, too, so there is a limit to what is excused."""
+    image = np.unique([one.image_id for one in asked], return_inverse=True)[1]
+    sums, counts = np.bincount(image, values) + PRIOR * values.mean(), np.bincount(image) + PRIOR
+    others = (sums[image] - values) / (counts[image] - 1)
+    return np.minimum(others, np.quantile(sums / counts, EXCUSED))[:, None]
+
+
+def _matrix(asked: Sequence[Asked], *more: np.ndarray) -> sparse.csr_array:
+    """(N, 1 + F + classes): a constant, the features and more of them (N, 1) at mean 0 and deviation 1, and the class as a column of its
+    own."""
+    features, category = np.hstack([np.array([one.features for one in asked]), *more]), np.array([one.category for one in asked])
     features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
     of_class = sparse.coo_array((np.ones(len(asked)), (np.arange(len(asked)), category)))
     return sparse.hstack([np.ones((len(asked), 1)), features, of_class]).tocsr()
@@ -63,7 +78,11 @@ def _matrix(asked: Sequence[Asked]) -> sparse.csr_array:
 
 def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
     """(R,) 1 - the probability of the outcome of each of the rows (R,): by a logistic regression with a ridge of 1."""
-    x, (outcomes, y) = _matrix(asked), np.unique([one.outcome for one in asked], return_inverse=True)
+    given = np.array([one.outcome for one in asked])
+    x, (outcomes, y) = (
+        _matrix(asked, *([_of_image(asked, given)] if asked[0].kind in YES_OR_NO else [])),
+        np.unique(given, return_inverse=True),
+    )
     step = -(-len(asked) // MOST)
     seen, told, shape = x[::step], y[::step], (x.shape[1], len(outcomes))
     each = np.arange(len(told))
@@ -81,6 +100,7 @@ def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
 
 def _shortfalls(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
     """(R,) the share of the data set's IoUs that fall less short of what a ridge regression expects; log(1.02 - IoU) is regressed."""
-    x, lost = _matrix(asked), np.log(1.02 - np.array([one.outcome for one in asked]))
+    lost = np.log(1.02 - np.array([one.outcome for one in asked]))
+    x = _matrix(asked, _of_image(asked, lost))
     left = lost - x @ np.linalg.solve((x.T @ x).toarray() + np.eye(x.shape[1]), x.T @ lost)
     return ((rankdata(left) - 1) / len(left))[rows]

@@ -1,9 +1,13 @@
 """Suspect labels of instances: labels that contradict predictions, each with what a contradiction was to be expected from."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
+from seg.data.rle import Rle
 from seg.evaluation.errors import InstanceVerdict, judge
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import Overlaps, areas_of, measure_overlaps
@@ -32,27 +36,27 @@ class _Compared:
     def of_labels(self) -> Iterator[Asked]:
         for v in self.labels:
             suspect = self.suspect("made up", [v.index], []) if v.kind == "missed" else None
-            yield Asked("made up", [_log(v.area), self.sure], v.category, float(suspect is not None), suspect)
+            yield self.asked("made up", [_log(v.area), self.sure], v.category, float(suspect is not None), suspect)
 
     def of_predictions(self) -> Iterator[Asked]:
         joined: dict[int | None, list[int]] = {}
         for v in self.labels:
             joined.setdefault(v.partner if v.kind in ("merged", "matched") else None, []).append(v.index)
         for v in self.found:
-            own = [*_features(v), self.sure]
+            own = self.features(v)
             # a prediction of which half lies in labelled objects is a piece of them
             nowhere = v.kind == "background" and self.inside[:, v.index].sum() < 0.5
-            yield Asked("missed", own, v.category, float(nowhere), self.suspect("missed", [], [v.index]) if nowhere else None)
+            yield self.asked("missed", own, v.category, float(nowhere), self.suspect("missed", [], [v.index]) if nowhere else None)
             held = joined.get(v.index, [])
             several = self.suspect("split", held, [v.index]) if len(held) > 1 else None
-            yield Asked("split", own, v.category, float(several is not None), several)
+            yield self.asked("split", own, v.category, float(several is not None), several)
             if v.partner is None:
                 continue
             if v.kind in ("matched", "wrong_class"):
                 other = self.suspect("wrong class", [v.partner], [v.index]) if v.kind == "wrong_class" else None
-                yield Asked("wrong class", own, v.category, float(self.image.categories[v.partner]), other)
+                yield self.asked("wrong class", own, v.category, float(self.image.categories[v.partner]), other)
             if v.kind in ("matched", "poor_mask"):
-                yield Asked("outline", own, v.category, v.iou, self.suspect("outline", [v.partner], [v.index]))
+                yield self.asked("outline", own, v.category, v.iou, self.suspect("outline", [v.partner], [v.index]))
 
     def of_pairs(self) -> Iterator[Asked]:
         """Each prediction beside the nearest better one of its class: whether one label holds both."""
@@ -70,9 +74,17 @@ class _Compared:
             hold = labels[:, None] & (self.inside[:, better] > 0.5) & (2 * parts >= self.overlaps.truth_areas[:, None])
             near = int(np.argmin(gaps + 1e6 * (hold.any() & ~hold.any(axis=0))))
             other, gap, held = int(better[near]), float(gaps[near]), np.flatnonzero(hold[:, near]).tolist()
-            features = [*_features(v), self.sure, float(np.log(gap + 0.1)), gap, float(image.scores[other]), _log(areas[other])]
+            features = [*self.features(v), float(np.log(gap + 0.1)), gap, float(image.scores[other]), _log(areas[other])]
             suspect = self.suspect("merged", held[:1], [other, v.index]) if held else None
-            yield Asked("merged", features, v.category, float(bool(held)), suspect)
+            yield self.asked("merged", features, v.category, float(bool(held)), suspect)
+
+    def asked(self, *given: Any) -> Asked:
+        return Asked(self.image.image_id, *given)
+
+    def features(self, v: InstanceVerdict) -> list[float]:
+        """Of a prediction. One that joins two objects is less convex than each of them."""
+        shape = np.log(1.02 - min(1.0, solidity(self.predicted[v.index])))
+        return [_log(v.area), v.score, float(np.log(1.001 - v.score)), float(shape), self.sure]
 
     def suspect(self, kind: str, truths: Sequence[int], predictions: Sequence[int]) -> Suspect:
         image = self.image
@@ -81,8 +93,13 @@ class _Compared:
         return Suspect(image.image_id, kind, 0.0, label, likely, [self.truth[i] for i in truths], [self.predicted[i] for i in predictions])
 
 
-def _features(v: InstanceVerdict) -> list[float]:
-    return [_log(v.area), v.score, float(np.log(1.001 - v.score))]
+def solidity(mask: Rle) -> float:
+    """The share of a mask in its convex hull, whose pixels are squares: 1 where it is convex, or empty."""
+    pixels = coco_mask.decode(mask)
+    if (points := cv2.findNonZero(pixels)) is None:
+        return 1.0
+    hull = cv2.convexHull(points)
+    return float(pixels.sum() / (cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1))
 
 
 def _log(area: float) -> float:

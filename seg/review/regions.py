@@ -61,4 +61,4 @@ def asked_of_class_map(
             label, likely = (None if index == background else index for index in (old, new))
             suspect = Suspect(image_id, kind, 0.0, label, likely, [mask], [mask])
         features = [float(np.log(sizes[number])), float(np.log(deep)), float(sure[number]), float(np.log(1.001 - sure[number]))]
-        yield Asked("region", features, new, float(old), suspect, float(sure[number]) * deep / (deep + WIDE))
+        yield Asked(image_id, "region", features, new, float(old), suspect, float(sure[number]) * deep / (deep + WIDE))

@@ -56,7 +56,7 @@ def test_encoders_with_and_without_a_pattern() -> None:
 )
 def test_a_url_is_refused_where_a_path_is_needed(words: str) -> None:
     name, *given = words.split()
-    with pytest.raises(UsageError, match="://.*: is a URL, but a path of this machine is needed here; copy what lies there"):
+    with pytest.raises(UsageError, match=r"://.*: is a URL, but a path of this machine is needed here; copy what lies there"):
         values_of(COMMANDS[name], parse(COMMANDS[name], given))
 
 

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from skimage.measure import regionprops
 
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE
 from seg.metrics.coco import ImageInstances
 from seg.review.expected import Asked, ranked
-from seg.review.objects import LEAST, asked_of_instances
+from seg.review.objects import LEAST, asked_of_instances, solidity
 from seg.review.regions import asked_of_class_map, label_quality
 from seg.review.suspects import Suspect
 
@@ -109,7 +111,7 @@ def test_objects_that_nobody_labelled_and_labels_of_nothing() -> None:
 def test_each_question_knows_how_sure_the_model_is_of_the_image() -> None:
     questions = asked_of_instances(image({1: (ONE, 1)}, [(ONE, 1, 0.8), (FAR, 2, 0.4), (OTHER, 1, 0.1)]))
     assert [q.features for q in questions if q.kind == "made up"] == [pytest.approx([np.log(64), 0.6])], "0.1 says nothing"
-    assert {round(q.features[3], 5) for q in questions if q.kind != "made up"} == {0.6}
+    assert {round(q.features[4], 5) for q in questions if q.kind != "made up"} == {0.6}
     assert asked_of_instances(image({1: (ONE, 1)}, []))[0].features[1] == LEAST
 
 
@@ -126,9 +128,9 @@ def test_another_class_and_objects_that_are_several() -> None:
     assert (len(split.labelled), len(split.suggested)) == (2, 1)
 
 
-def question(feature: float, outcome: float, name: str = "", kind: str = "wrong class") -> Asked:
+def question(feature: float, outcome: float, name: str = "", kind: str = "wrong class", image_id: str = "all") -> Asked:
     mask = {"size": [4, 4], "counts": name}
-    return Asked(kind, [feature], 1, outcome, Suspect(name, kind, 0.0, 1, 2, [mask], [mask]) if name else None)
+    return Asked(image_id, kind, [feature], 1, outcome, Suspect(name, kind, 0.0, 1, 2, [mask], [mask]) if name else None)
 
 
 def test_a_contradiction_is_the_more_suspect_the_rarer_its_like() -> None:
@@ -162,6 +164,37 @@ def test_an_outline_counts_by_how_far_it_falls_short_of_what_was_expected() -> N
     suspects = ranked([*large, question(5, 0.7, "worse", "outline"), *small])
     assert suspects[0].image_id == "worse"
     assert suspects[0].score == pytest.approx(40 / 41, abs=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "good", "bad"), [("outline", 0.9, 0.6), ("missed", 0.0, 1.0)])
+def test_a_label_is_the_less_suspect_the_more_others_of_its_image_contradict(kind: str, good: float, bad: float) -> None:
+    """40 images whose predictions are met, of which one has a label that is not; and 10 images, half of whose predictions are not."""
+    fine = [question(0, good, "", kind, f"fine {i}") for i in range(40) for _ in range(10)]
+    pale = [question(0, (good, bad)[n % 2], f"pale {i} {n}" if n % 2 else "", kind, f"pale {i}") for i in range(10) for n in range(10)]
+    one = question(0, bad, "one", kind, "fine 7")
+    suspects = ranked([*fine, *pale, one])
+    assert suspects[0].image_id == "one"
+    assert suspects[0].score > suspects[1].score + 0.04
+
+
+def test_labels_of_another_image_stay_suspect() -> None:
+    """One image of 40 contradicts in all: it is excused no more than an image that contradicts as nine tenths do not."""
+    usual = [question(0, float(n == 0), f"{i} {n}" if n == 0 else "", "missed", str(i)) for i in range(39) for n in range(i % 2, 10)]
+    swapped = [question(0, 1, f"swapped {n}", "missed", "swapped") for n in range(10)]
+    assert min(s.score for s in ranked([*usual, *swapped]) if s.image_id.startswith("swapped")) > 0.6
+
+
+def test_solidity_is_that_of_scikit_image() -> None:
+    """But for its hull, which cuts the corners of pixels; what is convex fills its hull."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mask = np.zeros((64, 64), np.uint8)
+        for x, y in rng.integers(12, 52, (3, 2)).tolist():
+            cv2.circle(mask, (x, y), int(rng.integers(4, 11)), 1, -1)
+        expected = regionprops(mask)[0].solidity
+        assert solidity(encode(mask[..., None].astype(np.int32), 1)[0]) == pytest.approx(expected, abs=0.03)
+    assert solidity(encode(square(2, 3, 9, 1)[..., None].astype(np.int32), 1)[0]) == 1
+    assert solidity(encode(np.zeros((8, 8, 1), np.int32), 1)[0]) == 1
 
 
 def test_a_label_is_asked_about_once() -> None:
