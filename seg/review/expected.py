@@ -58,7 +58,7 @@ def ranked(questions: Iterable[Asked]) -> list[Suspect]:
     return kept
 
 
-def _of_image(asked: Sequence[Asked], values: np.ndarray) -> np.ndarray:
+def others_of_image(asked: Sequence[Asked], values: np.ndarray) -> np.ndarray:
     """(N, 1) the mean of the values (N,) of the other questions of the same image, drawn to that of all. Models fail at some images as a
     whole, and then no single label is suspect. But labels of another image fail as a whole, too, so there is a limit to what is excused."""
     image = np.unique([one.image_id for one in asked], return_inverse=True)[1]
@@ -79,10 +79,8 @@ def _matrix(asked: Sequence[Asked], *more: np.ndarray) -> sparse.csr_array:
 def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
     """(R,) 1 - the probability of the outcome of each of the rows (R,): by a logistic regression with a ridge of 1."""
     given = np.array([one.outcome for one in asked])
-    x, (outcomes, y) = (
-        _matrix(asked, *([_of_image(asked, given)] if asked[0].kind in YES_OR_NO else [])),
-        np.unique(given, return_inverse=True),
-    )
+    x = _matrix(asked, others_of_image(asked, given)) if asked[0].kind in YES_OR_NO else _matrix(asked)
+    outcomes, y = np.unique(given, return_inverse=True)
     step = -(-len(asked) // MOST)
     seen, told, shape = x[::step], y[::step], (x.shape[1], len(outcomes))
     each = np.arange(len(told))
@@ -101,6 +99,6 @@ def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
 def _shortfalls(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
     """(R,) the share of the data set's IoUs that fall less short of what a ridge regression expects; log(1.02 - IoU) is regressed."""
     lost = np.log(1.02 - np.array([one.outcome for one in asked]))
-    x = _matrix(asked, _of_image(asked, lost))
+    x = _matrix(asked, others_of_image(asked, lost))
     left = lost - x @ np.linalg.solve((x.T @ x).toarray() + np.eye(x.shape[1]), x.T @ lost)
     return ((rankdata(left) - 1) / len(left))[rows]

@@ -10,7 +10,7 @@ from skimage.measure import regionprops
 from seg.data.labelmaps import encode, measure
 from seg.data.sample import IGNORE
 from seg.metrics.coco import ImageInstances
-from seg.review.expected import Asked, ranked
+from seg.review.expected import Asked, others_of_image, ranked
 from seg.review.objects import LEAST, asked_of_instances, solidity
 from seg.review.regions import asked_of_class_map, label_quality
 from seg.review.suspects import Suspect
@@ -175,6 +175,17 @@ def test_a_label_is_the_less_suspect_the_more_others_of_its_image_contradict(kin
     suspects = ranked([*fine, *pale, one])
     assert suspects[0].image_id == "one"
     assert suspects[0].score > suspects[1].score + 0.04
+
+
+def test_what_is_expected_of_an_image_counts_all_its_other_labels() -> None:
+    """The mean of the others and of three questions of the mean of all, up to that below which nine tenths of the images lie."""
+    rng = np.random.default_rng(0)
+    names, values = rng.integers(0, 12, 60).astype(str), rng.random(60)
+    mean, found = values.mean(), others_of_image([question(0, 0, image_id=n) for n in names], values)[:, 0]
+    most = np.quantile([(values[names == n].sum() + 3 * mean) / ((names == n).sum() + 3) for n in np.unique(names)], 0.9)
+    for row, name in enumerate(names):
+        others = values[(names == name) & (np.arange(60) != row)]
+        assert found[row] == pytest.approx(min(most, (others.sum() + 3 * mean) / (len(others) + 3)))
 
 
 def test_labels_of_another_image_stay_suspect() -> None:
