@@ -5,9 +5,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from seg.data.rle import Rle
+from seg.data.rle import Rle, decode_crop
 from seg.evaluation.errors import InstanceVerdict, judge
 from seg.metrics.coco import ImageInstances
 from seg.metrics.matching import Overlaps, areas_of, measure_overlaps
@@ -31,6 +30,7 @@ class _Compared:
         self.inside = self.overlaps.intersections / np.maximum(self.overlaps.areas, 1)
         verdicts = judge(image, LEAST)
         self.labels, self.found = ([v for v in verdicts if v.which == which] for which in ("truth", "predicted"))
+        self.shapes = {v.index: float(np.log(1.02 - min(1.0, solidity(self.predicted[v.index])))) for v in self.found}
         self.sure = float(np.mean([v.score for v in self.found])) if self.found else LEAST  # of this image, the model is so sure
 
     def of_labels(self) -> Iterator[Asked]:
@@ -83,8 +83,7 @@ class _Compared:
 
     def features(self, v: InstanceVerdict) -> list[float]:
         """Of a prediction. One that joins two objects is less convex than each of them."""
-        shape = np.log(1.02 - min(1.0, solidity(self.predicted[v.index])))
-        return [_log(v.area), v.score, float(np.log(1.001 - v.score)), float(shape), self.sure]
+        return [_log(v.area), v.score, float(np.log(1.001 - v.score)), self.shapes[v.index], self.sure]
 
     def suspect(self, kind: str, truths: Sequence[int], predictions: Sequence[int]) -> Suspect:
         image = self.image
@@ -95,10 +94,10 @@ class _Compared:
 
 def solidity(mask: Rle) -> float:
     """The share of a mask in its convex hull, whose pixels are squares: 1 where it is convex, or empty."""
-    pixels = coco_mask.decode(mask)
-    if (points := cv2.findNonZero(pixels)) is None:
+    pixels = decode_crop(mask)[0].astype(np.uint8)
+    if not pixels.any():
         return 1.0
-    hull = cv2.convexHull(points)
+    hull = cv2.convexHull(cv2.findNonZero(pixels))
     return float(pixels.sum() / (cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1))
 
 
