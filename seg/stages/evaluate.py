@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from seg.core.errors import ConfigError, plural
-from seg.core.urls import place_of
+from seg.core.urls import on_disk, place_of
 from seg.data.sample import ClassInfo
 from seg.data.store import DatasetInfo, ManifestEntry, images_of_tiles
 from seg.evaluation.detail import Tables, check_columns, detail_of, resampling_tables
@@ -64,10 +64,11 @@ class Part:
 
 def run(cfg: Settings, out: Path) -> float:
     """Returns the figure that training monitors."""
-    checkpoint = load(Path(cfg.paths.train) / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
+    trained = on_disk(cfg.paths.train)
+    checkpoint = load(trained / f"{cfg.evaluate.checkpoint}.ckpt", cfg.targets.allow)
     data = prepared_for(checkpoint, place_of(cfg.paths.prepare), cfg)
     part = Part([checkpoint], CheckpointNetwork(checkpoint, cfg.runtime.device, threads=cfg.runtime.threads), data, cfg.evaluate.split)
-    figures = evaluate([part], cfg, out, cfg.evaluate.split, data.info, Path(cfg.paths.train) / "history.csv")
+    figures = evaluate([part], cfg, out, cfg.evaluate.split, data.info, trained / "history.csv")
     return figures[checkpoint.settings.task.monitor]
 
 

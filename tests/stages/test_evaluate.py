@@ -15,7 +15,7 @@ from models.test_contract import SMALLER
 from parsed import Page, check_sound
 
 from seg.configure.config import Config
-from seg.core.errors import ConfigError
+from seg.core.errors import ConfigError, UsageError
 from seg.data.store import read_info
 from seg.evaluation.record import read_run
 from seg.metrics.semantic import confusion_matrix
@@ -98,6 +98,11 @@ def test_figures_have_intervals_and_groups_their_own(
         assert not (tmp_path / group["group"] / "tables/groups.csv").exists()
     with pytest.raises(ConfigError, match=r"^evaluate.groups: no column 'kind' of the manifest; set data.split.table"):
         run(config, tmp_path / "none")
+
+
+def test_a_checkpoint_at_a_url_is_refused(tmp_path: Path, make_config: MakeConfig) -> None:
+    with pytest.raises(UsageError, match=r"^s3://bucket/train: is a URL, but a path of this machine is needed here"):
+        run(make_config("paths.train=s3://bucket/train"), tmp_path / "out")
 
 
 def test_class_maps_have_boundaries_and_calibration_where_asked_for(prepared: Path, tmp_path: Path, make_config: MakeConfig) -> None:
