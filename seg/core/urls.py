@@ -115,6 +115,13 @@ def uploaded(place: Any) -> Iterator[IO[bytes]]:
     """A file to write, which appears elsewhere when the block ends well."""
     with reached(place):
         file = place.fs.open(place.path, "wb", autocommit=False)
+    send = file.write
+
+    def write(data: bytes) -> int:  # large files are sent in parts
+        with reached(place):
+            return cast(int, send(data))
+
+    file.write = write
     try:
         yield file
         with reached(place):

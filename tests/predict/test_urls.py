@@ -14,7 +14,7 @@ from tiny import picture, tree, write
 from typed import typed
 from untrained import untrained
 
-from seg.core.errors import DataError, UsageError
+from seg.core.errors import DataError, UnreadableError, UsageError
 from seg.core.outputs import whole_file
 from seg.core.urls import is_elsewhere, listed, place_of
 from seg.predict.inputs import inputs_of
@@ -151,12 +151,16 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         place_of("s3://x/y")
 
 
-def test_a_file_that_was_not_written_to_its_end_does_not_appear(bucket: str) -> None:
+PARTS = bytes(60 << 20)  # more than are sent at once
+
+
+@pytest.mark.parametrize("data", [b"half", PARTS])
+def test_a_file_that_was_not_written_to_its_end_does_not_appear(data: bytes, bucket: str) -> None:
     place = place_of(f"{bucket}/half/file.bin")
 
     def fail() -> None:
         with whole_file(place) as file:
-            file.write(b"half")
+            file.write(data)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -165,3 +169,17 @@ def test_a_file_that_was_not_written_to_its_end_does_not_appear(bucket: str) -> 
     assert not place.exists()
     assert is_elsewhere(place)
     assert place_of("file:///a/b") == Path("/a/b")
+
+
+def test_a_network_that_breaks_while_a_file_is_sent_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import EndpointConnectionError
+    from s3fs.core import S3File
+
+    def broken(*_: object, **__: object) -> None:
+        raise EndpointConnectionError(endpoint_url="there")
+
+    place = place_of(f"{bucket}/half/large.bin")
+    monkeypatch.setattr(S3File, "_upload_chunk", broken)
+    with pytest.raises(UnreadableError, match=r"half/large.bin: cannot be reached \(.*there"), whole_file(place) as file:
+        file.write(PARTS)
+    assert not place.exists()
