@@ -20,6 +20,7 @@ from seg.review.suspects import Suspect
 MOST = 50_000  # rows from which an expectation is learned; of more, as many at equal distances
 YES_OR_NO = ("made up", "missed", "merged", "split")
 PRIOR = 3.0  # questions of the mean image, which count beside those of each image
+FAINT = 0.3  # power of the probability of a label where the model's probabilities are known: 1 of 10,000 is more suspect than 1 of 100
 EXCUSED = 0.9  # share of the images below that one whose labels contradict so often that no others are excused more
 
 
@@ -27,7 +28,7 @@ EXCUSED = 0.9  # share of the images below that one whose labels contradict so o
 class Asked:
     """A question to a label or a prediction. features, category: of the prediction, or of the label where there is none. outcome: of
     `wrong class` the labelled class, of `outline` the IoU, else whether the labels contradict the prediction. suspect: if they do.
-    weight: of its score."""
+    weight: of its score. logs: (K,) float32, the log-probability that the model gives each outcome, if it gives any."""
 
     image_id: str
     kind: str
@@ -36,6 +37,7 @@ class Asked:
     outcome: float
     suspect: Suspect | None
     weight: float = 1.0
+    logs: np.ndarray | None = None
 
 
 def ranked(questions: Iterable[Asked]) -> list[Suspect]:
@@ -77,23 +79,33 @@ def _matrix(asked: Sequence[Asked], *more: np.ndarray) -> sparse.csr_array:
 
 
 def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
-    """(R,) 1 - the probability of the outcome of each of the rows (R,): by a logistic regression with a ridge of 1."""
+    """(R,) 1 - the probability of the outcome of each of the rows (R,): by a logistic regression with a ridge of 1. Where the model gives
+    probabilities, their logarithms are scaled, too (vector scaling; Guo et al. 2017, https://arxiv.org/abs/1706.04599)."""
     given = np.array([one.outcome for one in asked])
     x = _matrix(asked, others_of_image(asked, given)) if asked[0].kind in YES_OR_NO else _matrix(asked)
     outcomes, y = np.unique(given, return_inverse=True)
     step = -(-len(asked) // MOST)
     seen, told, shape = x[::step], y[::step], (x.shape[1], len(outcomes))
     each = np.arange(len(told))
+    known = asked[0].logs is not None
+    logs = np.stack([one.logs[outcomes.astype(int)] for one in asked if one.logs is not None]) if known else np.zeros((len(asked), 1))
+    seen_logs = logs[::step]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(shape)
-        logs, free = log_softmax(seen @ weights, axis=1), weights * (np.arange(shape[0]) > 0)[:, None]  # not the constant
-        off = np.exp(logs)
+        weights, scale = flat[len(outcomes) :].reshape(shape), flat[: len(outcomes)]
+        fitted, free = (
+            log_softmax(seen @ weights + scale * seen_logs, axis=1),
+            weights * (np.arange(shape[0]) > 0)[:, None],
+        )  # not the constant
+        off = np.exp(fitted)
         off[each, told] -= 1
-        return 0.5 * float((free**2).sum()) - float(logs[each, told].sum()), (seen.T @ off + free).ravel()
+        gradient = np.concatenate([(off * seen_logs).sum(axis=0), (seen.T @ off + free).ravel()])
+        return 0.5 * float((free**2).sum()) - float(fitted[each, told].sum()), gradient
 
-    weights = minimize(loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x.reshape(shape)
-    return 1 - softmax(x[rows] @ weights, axis=1)[np.arange(len(rows)), y[rows]]
+    found = minimize(loss, np.zeros((shape[0] + 1) * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    scale, weights = found[: len(outcomes)], found[len(outcomes) :].reshape(shape)
+    likely = softmax(x[rows] @ weights + scale * logs[rows], axis=1)[np.arange(len(rows)), y[rows]]
+    return 1 - (likely**FAINT if known else likely)
 
 
 def _shortfalls(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:

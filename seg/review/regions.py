@@ -14,6 +14,7 @@ from seg.review.suspects import Suspect
 
 TEMPERATURE = 0.1  # of the soft minimum: the paper's
 WIDE = 2.0  # pixels to the edge of a region at which it weighs half: people rarely draw to the pixel
+UNLIKELY = 1e-6  # probabilities of pixels are at least that
 OWN = 0.5  # the share of an object that agrees with the labels, from which on what disagrees beside it is a matter of its outline
 
 
@@ -33,8 +34,8 @@ def label_quality(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def asked_of_class_map(
     image_id: str, labels: np.ndarray, probabilities: np.ndarray, background: int | None, least_pixels: int
 ) -> Iterator[Asked]:
-    """Each connected region of pixels with one label and one prediction: which label it has. It weighs the more the surer and the wider it
-    is, so that the seams along outlines come last.
+    """Each connected region of pixels with one label and one prediction: which label it has, and how likely the model holds each, by the
+    mean of the pixels' log-probabilities. It weighs the more the surer and the wider it is, so that the seams along outlines come last.
 
     labels: (H, W) uint8. probabilities: (K, H, W) float32. background: the class of no object. least_pixels: smaller regions are left out.
     """
@@ -42,7 +43,12 @@ def asked_of_class_map(
     counted = labels != IGNORE
     regions = connected(np.where(counted, labels.astype(np.int64) * 256 + predicted + 1, 0), background=0, connectivity=1)
     sizes = np.bincount(regions.ravel())
-    sure = np.bincount(regions.ravel(), probabilities.max(axis=0).ravel().astype(np.float64)) / np.maximum(sizes, 1)
+
+    def mean_of(values: np.ndarray) -> np.ndarray:
+        return np.bincount(regions.ravel(), values.ravel().astype(np.float64)) / np.maximum(sizes, 1)
+
+    sure = mean_of(probabilities.max(axis=0))
+    logs = np.stack([mean_of(np.log(np.maximum(of_class, UNLIKELY))) for of_class in probabilities], axis=1).astype(np.float32)
     wrong = counted & (labels != predicted)
     there, here = connected(predicted, background=-1, connectivity=1), connected(labels.astype(np.int64), background=-1, connectivity=1)
     agree_there, agree_here = (np.bincount(part.ravel(), (~wrong).ravel()) / np.bincount(part.ravel()).clip(1) for part in (there, here))
@@ -61,4 +67,5 @@ def asked_of_class_map(
             label, likely = (None if index == background else index for index in (old, new))
             suspect = Suspect(image_id, kind, 0.0, label, likely, [mask], [mask])
         features = [float(np.log(sizes[number])), float(np.log(deep)), float(sure[number]), float(np.log(1.001 - sure[number]))]
-        yield Asked(image_id, "region", features, new, float(old), suspect, float(sure[number]) * deep / (deep + WIDE))
+        weight = float(sure[number]) * deep / (deep + WIDE)
+        yield Asked(image_id, "region", features, new, float(old), suspect, weight, logs[number].copy())

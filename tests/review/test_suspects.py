@@ -67,6 +67,15 @@ def test_what_is_known_of_a_region_is_its_size_its_depth_and_how_sure_its_predic
     assert rest.features[0] == pytest.approx(np.log(1500))
 
 
+def test_a_region_knows_the_mean_log_probability_of_each_class() -> None:
+    answers = np.full((2, SIZE, SIZE), 0.5, np.float32)
+    answers[:, 5:10, 5:10] = [[[0.2]], [[0.8]]]
+    answers[:, 5:10, 10:15] = [[[0.0]], [[1.0]]]
+    (_, own) = asked_of_class_map("a", np.zeros((SIZE, SIZE), np.uint8), answers, 0, 12)
+    assert own.logs is not None
+    assert own.logs == pytest.approx([np.log(0.2) / 2 + np.log(1e-6) / 2, np.log(0.8) / 2], abs=1e-5), "none is less likely than 1e-6"
+
+
 def image(true: dict[int, tuple[np.ndarray, int]], predicted: list[tuple[np.ndarray, int, float]]) -> ImageInstances:
     """true: {id: (mask, class)}."""
 
@@ -153,6 +162,35 @@ def test_expectations_are_those_of_scikit_learn() -> None:
     expected = LogisticRegression(max_iter=1000).fit((x[:, None] - x.mean()) / x.std(), y)
     own = expected.predict_proba((x[:, None] - x.mean()) / x.std())[np.arange(300), np.searchsorted(expected.classes_, y)]
     assert [found[str(i)] for i in range(300)] == pytest.approx((1 - own).tolist(), abs=2e-3)
+
+
+def test_probabilities_of_the_model_are_scaled_as_scikit_learn_would() -> None:
+    """Of two outcomes, whose logarithms are features a thousand times as large there, so that its ridge leaves their scale free."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x, logs = rng.normal(size=400), np.log(rng.dirichlet([1, 1], 400)).astype(np.float32)
+    y = (rng.uniform(size=400) < 1 / (1 + np.exp(1 - x - 0.7 * logs[:, 1] + 0.4 * logs[:, 0]))).astype(int)
+    found = {
+        s.image_id: s.score
+        for s in ranked(replace(question(v, k, str(i)), logs=own) for i, (v, k, own) in enumerate(zip(x, y, logs, strict=True)))
+    }
+    features = np.column_stack([(x - x.mean()) / x.std(), 1000 * logs])
+    expected = LogisticRegression(C=2, max_iter=10_000, tol=1e-8).fit(features, y).predict_proba(features)[np.arange(400), y]
+    assert [found[str(i)] for i in range(400)] == pytest.approx((1 - expected**0.3).tolist(), abs=2e-3)
+
+
+def test_of_regions_alike_that_one_is_most_suspect_whose_label_the_model_holds_least_likely() -> None:
+    """All are predicted as class 1; the model gives class 2 a tenth where that is labelled, as it often is, and a thousandth at one."""
+
+    def region(second: float, label: int, name: str = "") -> Asked:
+        logs = np.log(np.array([1e-6, 1 - second, second], np.float32))
+        return replace(question(0, label, name), logs=logs)
+
+    usual = [region(0.1, 2 if n % 8 == 0 else 1, f"usual {n}" if n % 8 == 0 else "") for n in range(200)]
+    suspects = ranked([*usual, *(region(0.001, 1) for _ in range(200)), region(0.001, 2, "one")])
+    assert suspects[0].image_id == "one"
+    assert suspects[0].score > suspects[1].score + 0.1
 
 
 def test_an_outline_counts_by_how_far_it_falls_short_of_what_was_expected() -> None:
