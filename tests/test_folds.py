@@ -1,5 +1,6 @@
 """plan.folds in the pipeline: a stage for each fold, which no interruption of a later one undoes."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -36,7 +37,11 @@ def test_killed_in_the_third_fold_the_first_two_stay(tmp_path_factory: pytest.Te
     assert shown["artifacts/out_of_fold/metrics.json"]["data"]["out_of_fold"]["num_images"] == 40
     folder = project.folder / "artifacts/review"
     suspects = json.loads((folder / "review.json").read_text())["suspects"]
-    assert len((folder / "images.csv").read_text().splitlines()) == 41
+    images = list(csv.DictReader((folder / "images.csv").read_text().splitlines()))
+    assert (len(images), images[0]["image_id"]) == (40, suspects[0]["image_id"])
+    scores = [float(image["most_suspect"]) for image in images]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= float(image["label_quality"]) < 1 for image in images), "a class map's own score of an image"
     assert {s["mark"] for s in suspects} == {None}
     assert project.repro() == [], "an unchanged review reruns nothing"
     first = suspects[0]

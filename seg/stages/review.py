@@ -130,10 +130,10 @@ def _row(suspect: Suspect, sha256: str, classes: list[ClassInfo]) -> dict[str, o
 
 
 def _write_images(path: Path, suspects: list[Suspect], quality: dict[str, float], names: list[str]) -> None:
-    """A row an image, the most suspect first: by the soft minimum of its pixels where there is one, else by its most suspect label."""
+    """A row an image, that with the most suspect label first; of class maps also with the soft minimum of its pixels."""
     counts, worst = Counter(s.image_id for s in suspects), {s.image_id: s.score for s in reversed(suspects)}
-    qualities = {name: quality.get(name, 1 - worst.get(name, 0.0)) for name in names}
+    rows = sorted((-worst.get(name, 0.0), quality.get(name, 1 - worst.get(name, 0.0)), name) for name in names)
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "label_quality", "suspects"])
-        writer.writerows([name, f"{value:.6f}", counts[name]] for name, value in sorted(qualities.items(), key=lambda q: (q[1], q[0])))
+        writer.writerow(["image_id", "most_suspect", "label_quality", "suspects"])
+        writer.writerows([name, f"{-score:.6f}", f"{value:.6f}", counts[name]] for score, value, name in rows)
