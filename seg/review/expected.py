@@ -93,10 +93,8 @@ def _surprises(asked: Sequence[Asked], rows: np.ndarray) -> np.ndarray:
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights, scale = flat[len(outcomes) :].reshape(shape), flat[: len(outcomes)]
-        fitted, free = (
-            log_softmax(seen @ weights + scale * seen_logs, axis=1),
-            weights * (np.arange(shape[0]) > 0)[:, None],
-        )  # not the constant
+        fitted = log_softmax(seen @ weights + scale * seen_logs, axis=1)
+        free = weights * (np.arange(shape[0]) > 0)[:, None]  # not the constant
         off = np.exp(fitted)
         off[each, told] -= 1
         gradient = np.concatenate([(off * seen_logs).sum(axis=0), (seen.T @ off + free).ravel()])
