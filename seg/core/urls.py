@@ -4,7 +4,7 @@ A place elsewhere is a UPath, which does what a Path does (https://github.com/fs
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
@@ -128,7 +128,8 @@ def uploaded(place: Any) -> Iterator[IO[bytes]]:
             file.close()
             file.commit()
     except BaseException:
-        file.discard()
+        with suppress(Exception):  # what broke the one may break the other
+            file.discard()
         file.closed = True  # else the rest would be sent when Python forgets it
         raise
 

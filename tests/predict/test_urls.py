@@ -179,7 +179,8 @@ def test_a_network_that_breaks_while_a_file_is_sent_is_said(bucket: str, monkeyp
         raise EndpointConnectionError(endpoint_url="there")
 
     place = place_of(f"{bucket}/half/large.bin")
-    monkeypatch.setattr(S3File, "_upload_chunk", broken)
+    for sent in ("_upload_chunk", "_abort_mpu"):  # the parts that are there cannot be taken back either
+        monkeypatch.setattr(S3File, sent, broken)
     with pytest.raises(UnreadableError, match=r"half/large.bin: cannot be reached \(.*there"), whole_file(place) as file:
         file.write(PARTS)
     assert not place.exists()
