@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--start", type=int, default=30, help="images that are labelled at first")
     parser.add_argument("--each", type=int, default=20, help="images that get labels in a round")
-    parser.add_argument("--coverage", type=int, default=50, help="as seg next takes it, in percent")
+    parser.add_argument("--coverage", type=int, default=30, help="as seg next takes it, in percent")
     parser.add_argument("--minutes", type=float, default=5, help="of each training")
     parser.add_argument("--steps", type=int, help="of each training but the first, in place of minutes")
     parser.add_argument("--first", type=int, default=1500, help="steps of the first training, where there are steps")

@@ -1,4 +1,4 @@
-"""How unsure models are of an image, and which images are chosen for it: greedy k-centre, weighted by uncertainty."""
+"""How unsure models are of an image, and which images are chosen for it: greedy facility location, weighted by uncertainty."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -17,7 +17,8 @@ from seg.predict.write.coco import above
 from seg.storing.duplicates import nearly_same
 
 ONE_OF = 10  # one pixel of so many counts, since borders and odd objects would vanish in the mean over a large background
-CHUNK = 1024  # images whose distances from all known ones are in memory at once
+CHUNK = 1024  # images whose distances from others are in memory at once
+STAND_INS = 2048  # images, evenly of all, to which distances are measured
 
 
 def of_pixels(answers: Iterable[Tensor]) -> tuple[float, float]:
@@ -53,12 +54,13 @@ def _apart(first: Prediction, second: Prediction) -> float:
 
 
 class Choice(NamedTuple):
-    """place: of the image among all. distance: from the nearest one before, or inf. farther: than this share of the others."""
+    """place: of the image among all. distance: from the nearest known or chosen one before, or inf. nearer: the share of all images that
+    come nearer to one of these."""
 
     place: int
     score: float
     distance: float
-    farther: float
+    nearer: float
 
 
 def choose(
@@ -70,29 +72,41 @@ def choose(
     known: np.ndarray,
     seen: list[np.ndarray],
 ) -> list[Choice]:
-    """Up to `number` images, one after another that with the greatest r^(1 - coverage) * (d / D)^coverage; of equals the first.
+    """Up to `number` images, one after another that with the greatest r^(1 - coverage) * (g / G)^coverage; of equals the first.
 
-    r is the share of images that are no more uncertain (ranks, since entropies differ by powers of ten), d the Euclidean distance of its
-    features from the nearest known or chosen image, D the greatest d at the start. So coverage=0 takes the most uncertain, and 1 is greedy
-    k-centre (Sener, Savarese 2018, https://arxiv.org/abs/1708.00489). What nearly is a chosen or seen image is passed over.
+    r is the share of images that are no more uncertain (ranks, since entropies differ by powers of ten). g says how much nearer the images
+    come to the nearest known or chosen one, in the mean, if this one is chosen: by the Euclidean distance of features, where no distance
+    counts as more than 2. G is the greatest g at the start. So coverage=0 takes the most uncertain, and 1 is greedy facility location (Wei,
+    Iyer, Bilmes 2015, https://proceedings.mlr.press/v37/wei15.html). What nearly is a chosen or seen image is passed over.
 
-    Args: features (N, F); uncertainty (N,); small, thumbnails (N, 48, 48); known (M, F), features of what a model learned from; seen,
-    thumbnails (48, 48) of all labelled images."""
-    rank, left = rankdata(uncertainty, "max") / len(uncertainty), np.ones(len(features), bool)
-    nearest, shown, chosen = np.full(len(features), np.inf), list(seen), list[Choice]()
-    for start in range(0, len(features) if len(known) else 0, CHUNK):
-        nearest[start : start + CHUNK] = cdist(features[start : start + CHUNK], known).min(axis=1)
-    greatest = nearest.max()
-    while len(chosen) < number and left.any():
-        closeness = nearest / greatest if 0 < greatest < np.inf else np.ones(len(features))
-        score = np.where(left, rank ** (1 - coverage) * closeness**coverage, -1)
-        index = int(score.argmax())
-        left[index] = False
+    Args: features (N, F), each of length 1; uncertainty (N,); small, thumbnails (N, 48, 48); known (M, F), features of what a model learned
+    from; seen, thumbnails (48, 48) of all labelled images."""
+    rank, nearest = rankdata(uncertainty, "max") / len(uncertainty), np.full(len(features), np.inf)
+    parts, stride = [slice(i, i + CHUNK) for i in range(0, len(features), CHUNK)], ceil(len(features) / STAND_INS)
+    for part in parts if len(known) else []:
+        nearest[part] = cdist(features[part], known).min(axis=1)
+
+    def gains(part: slice) -> np.ndarray:
+        return np.maximum(np.minimum(nearest[::stride], 2) - cdist(features[part], features[::stride]), 0).mean(axis=1)
+
+    def scores(part: slice) -> np.ndarray:
+        return rank[part] ** (1 - coverage) * (gain[part] / greatest) ** coverage
+
+    gain = np.concatenate([gains(part) for part in parts])
+    greatest = gain.max() or 1.0
+    score, measured = scores(slice(None)), np.zeros(len(features), int)  # the number of chosen images when the gain was measured
+    shown, chosen = list(seen), list[Choice]()
+    while len(chosen) < number and (best := score.max()) >= 0:
+        own = slice(index := int(score.argmax()), index + 1)
+        if measured[index] < len(chosen):  # gains never grow, so an old score is too high or right (Minoux 1978)
+            gain[own], measured[own] = gains(own), len(chosen)
+            score[own] = scores(own)
+            continue
+        score[own] = -1
         if any(nearly_same(small[index], other) for other in shown):
             continue
-        farther = float((nearest[left] < nearest[index]).mean()) if left.any() else 1.0
-        chosen.append(Choice(index, float(score[index]), float(nearest[index]), farther))
+        distances = cdist(features, features[own])[:, 0]
+        chosen.append(Choice(index, float(best), float(nearest[index]), float((distances < nearest).mean())))
         shown.append(small[index])
-        nearest = np.minimum(nearest, cdist(features, features[[index]])[:, 0])
-        greatest = nearest.max() if greatest == np.inf else greatest
+        nearest = np.minimum(nearest, distances)
     return chosen

@@ -62,7 +62,7 @@ class Arguments:
     overrides: Sequence[str] = ()
     out: Path = Path("next")
     count: int = 20
-    coverage: int = 50
+    coverage: int = 30
     data: Path | None = None
 
 
@@ -192,8 +192,8 @@ def _row(rank: int, one: Input, uncertainty: np.ndarray, choice: Choice) -> dict
     """Of next.csv."""
     own, distance = float(uncertainty[choice.place]), choice.distance if np.isfinite(choice.distance) else None
     why = f"more uncertain than {percent((uncertainty < own).sum() / max(1, len(uncertainty) - 1), 0)} of the others"
-    far = f", and farther from labelled and chosen images than {percent(choice.farther, 0)} of them"
-    why += ", and chosen first of all" if distance is None else far
+    near = f", and nearer to {percent(choice.nearer, 0)} of them than any labelled or chosen image"
+    why += ", and chosen first of all" if distance is None else near
     numbers = {"score": choice.score, "uncertainty": own, "distance": distance}
     return {"rank": rank, "image": one.place, **numbers, "why": why.replace("\N{NO-BREAK SPACE}", " ")}
 

@@ -40,26 +40,40 @@ def test_expected_f1_and_panoptic_quality_of_instances() -> None:
     assert of_instances([nothing, other.prediction], [0.5, 0.5])[1] == 1
 
 
+@pytest.mark.parametrize("stand_ins", [60, 20])
 @pytest.mark.parametrize("labelled", [0, 7])
 @pytest.mark.parametrize("coverage", [0.0, 0.3, 1.0])
-def test_the_choice_is_that_of_brute_force(coverage: float, labelled: int) -> None:
+def test_the_choice_is_that_of_brute_force(coverage: float, labelled: int, stand_ins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg.active.choosing.STAND_INS", stand_ins)
     rng = np.random.default_rng(labelled)
     features, uncertainty, known = rng.normal(size=(60, 3)), rng.random(60).round(1), rng.normal(size=(labelled, 3))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
     found = choose(features, uncertainty, SMALL[:60], 12, coverage, known, [])
     rank = np.array([(uncertainty <= u).mean() for u in uncertainty])
-    centres, chosen, start = list(known), list[int](), None
+    centres, chosen, start = list(known), list[int](), 0.0
     for one in found:
-        scores = {}
         distances = [min((math.dist(f, c) for c in centres), default=math.inf) for f in features]
-        start = max(distances) if start in (None, math.inf) else start
+        gains = {}
         for i in set(range(60)) - set(chosen):
-            scores[i] = rank[i] ** (1 - coverage) * (1 if start == math.inf else (distances[i] / start) ** coverage)
+            counted = range(0, 60, 60 // stand_ins)
+            gains[i] = sum(max(0.0, min(2.0, distances[j]) - math.dist(features[i], features[j])) for j in counted) / stand_ins
+        start = start or max(gains.values())
+        scores = {i: rank[i] ** (1 - coverage) * (gain / start) ** coverage for i, gain in gains.items()}
         best = max(scores, key=lambda i: (scores[i], -i))
         assert (one.place, one.score, one.distance) == (best, pytest.approx(scores[best]), pytest.approx(distances[best]))
-        assert one.farther == pytest.approx(np.mean([distances[i] < distances[best] for i in scores if i != best]))
+        assert one.nearer == np.mean([math.dist(features[best], features[j]) < distances[j] for j in range(60)])
         chosen.append(best)
         centres.append(features[best])
     assert len(set(chosen)) == 12
+
+
+def test_many_alike_images_count_more_than_one_that_is_far_from_all() -> None:
+    """Twenty-one images lie 0.1 from each other and 1 from the known one, another one lies farther away on its own."""
+    angles = np.concatenate([1 + np.linspace(0, 0.1, 21), [-1.2]])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = choose(features, np.ones(22), SMALL[:22], 2, 1.0, np.array([[1.0, 0.0]]), [])
+    assert [one.place for one in found] == [10, 21]
+    assert [one.nearer for one in found] == [21 / 22, 1 / 22]
 
 
 def test_of_what_nearly_is_the_same_one_is_chosen_and_none_that_is_labelled() -> None:

@@ -123,7 +123,7 @@ def test_instances_beside_labelled_images(tmp_path: Path, scans: Path) -> None:
 def test_mistakes_are_one_line(tmp_path: Path, scans: Path) -> None:
     untrained(tmp_path / "m.ckpt", *SMALL)
     model = [tmp_path / "m.ckpt"]
-    with pytest.raises(UsageError, match="--count 0 --coverage 50: expected 1 image or more, and 0 to 100 percent"):
+    with pytest.raises(UsageError, match="--count 0 --coverage 30: expected 1 image or more, and 0 to 100 percent"):
         run(tmp_path, Arguments(model, [str(scans)], count=0))
     with pytest.raises(DataError, match=r"nowhere/dataset\.json: there is no prepared data set"):
         run(tmp_path, Arguments(model, [str(scans)], out=tmp_path / "out", data=tmp_path / "nowhere"))
