@@ -18,7 +18,7 @@ from seg.storing.duplicates import nearly_same
 
 ONE_OF = 10  # one pixel of so many counts, since borders and odd objects would vanish in the mean over a large background
 CHUNK = 1024  # images whose distances from others are in memory at once
-STAND_INS = 2048  # images, evenly of all, to which distances are measured
+STAND_INS = 2048  # at most so many images, spread evenly over all, count in the mean of a gain
 
 
 def of_pixels(answers: Iterable[Tensor]) -> tuple[float, float]:

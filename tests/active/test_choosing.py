@@ -68,7 +68,7 @@ def test_the_choice_is_that_of_brute_force(coverage: float, labelled: int, stand
 
 
 def test_many_alike_images_count_more_than_one_that_is_far_from_all() -> None:
-    """Twenty-one images lie 0.1 from each other and 1 from the known one, another one lies farther away on its own."""
+    """Twenty-one images lie within 0.1 radians, 1 radian from the known one; another one lies farther away on its own."""
     angles = np.concatenate([1 + np.linspace(0, 0.1, 21), [-1.2]])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     found = choose(features, np.ones(22), SMALL[:22], 2, 1.0, np.array([[1.0, 0.0]]), [])
